@@ -1,0 +1,24 @@
+//! ringpost: an SMTP sink on io_uring with a memory-mapped spool, and a load generator with honest
+//! latency histograms.
+//!
+//! The rooms, along the path a message takes, and what each may know:
+//!
+//! ```text
+//! kernel --recv--> [engine] Buf --&[u8]--> [smtp] Event::Body(&[u8]) --copy--> [spool] record
+//!                                  uses [scan]                                   | seal
+//! kernel <--send_all-- replies <--+----- [sink::session] <----- barrier: kept ---+
+//! ```
+//!
+//! Arrows go down only:
+//!
+//! ```text
+//! bin -> cli -> sink | blast | report -> smtp, spool, engine, measure -> scan, limits
+//! ```
+//!
+//! `smtp`, `spool` and `engine` are strangers to each other; they meet in `sink/session.rs` and
+//! `blast/session.rs` alone. `smtp` and `scan` never name a socket, a file, a clock or a runtime.
+//! `tests/tidy.rs` reads the source and holds these rules.
+
+pub mod limits;
+pub mod scan;
+pub mod smtp;

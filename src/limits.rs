@@ -1,0 +1,128 @@
+//! Every bound of the program: unit in its name, the reason beside it, and what happens there.
+//!
+//! Limits prove each other where they are related: the `const` asserts at the end fail the build.
+
+/// Octets of one command line, CRLF included. RFC 5321 §4.5.3.1.4 asks for at least 512 and its
+/// extensions for more (RFC 4954 §4: 12,288 for AUTH lines). Longer: 500, and resync at CRLF.
+pub const COMMAND_LINE_BYTES_MAX: usize = 4_096;
+
+/// Octets without a CRLF after which a peer is not speaking SMTP. Then: 421 and close.
+pub const COMMAND_NOISE_BYTES_MAX: usize = 64 * 1024;
+
+/// Octets of one reply line, CRLF included (RFC 5321 §4.5.3.1.5).
+pub const REPLY_LINE_BYTES_MAX: usize = 512;
+
+/// Lines of one multi-line reply that the client reads before it calls the server broken.
+pub const REPLY_LINES_MAX: usize = 256;
+
+/// Octets of a local part (RFC 5321 §4.5.3.1.1). Longer: 501.
+pub const LOCAL_PART_BYTES_MAX: usize = 64;
+
+/// Octets of a domain (RFC 5321 §4.5.3.1.2). Longer: 501.
+pub const DOMAIN_BYTES_MAX: usize = 255;
+
+/// Octets of a path, source route included. RFC 5321 §4.5.3.1.3 says 256, which is less than a full
+/// local part and a full domain need; what arrives in one command line and keeps the two bounds
+/// above is taken. Longer: 501.
+pub const PATH_BYTES_MAX: usize = 1_024;
+
+/// Recipients of one message unless `--max-recipients` says otherwise; RFC 5321 §4.5.3.1.8 asks for
+/// at least 100. The next one: 452, the earlier ones stay.
+pub const RECIPIENTS_DEFAULT: usize = 1_000;
+
+/// Octets of one message unless `--max-size` says otherwise. RFC 5321 §4.5.3.1.7 asks for at least
+/// 64 KiB. More: read to the true end, then 552.
+pub const MESSAGE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+
+/// Errors of one session after which it gets 421 and is closed (Postfix: smtpd_hard_error_limit).
+pub const SESSION_ERRORS_MAX: u32 = 20;
+
+/// Commands of one transaction that do no work (NOOP, RSET, VRFY, HELP, tiny BDAT chunks); each
+/// further one counts as an error (Postfix: smtpd_junk_command_limit).
+pub const SESSION_JUNK_MAX: u32 = 100;
+
+/// Octets of a BDAT chunk below which it counts as junk unless it is the last.
+pub const BDAT_TINY_BYTES: u64 = 64;
+
+/// Queued reply octets after which no more input is taken until they are sent; bounds what a peer
+/// that never reads can make us hold.
+pub const REPLY_QUEUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Receive buffer of a session that is waiting: small, because most sessions wait most of the time.
+pub const RECV_SMALL_BYTES: usize = 2 * 1024;
+
+/// Receive buffer of a session in full flow. One read of this size holds a whole flight of pipelined
+/// BDAT transactions.
+pub const RECV_LARGE_BYTES: usize = 64 * 1024;
+
+/// Idle large buffers that one core keeps for reuse: 4 MiB.
+pub const RECV_LARGE_KEPT: usize = 64;
+
+/// Idle time after which a server may close (RFC 5321 §4.5.3.2.7 asks for at least five minutes).
+pub const SESSION_TIMEOUT_S_DEFAULT: u64 = 300;
+
+/// Beat of a core's watch over deadlines. Deadlines are kept to this resolution, so that arming one
+/// costs a store and no timer.
+pub const WATCH_TICK_MS: u64 = 250;
+
+/// Waiting sessions give their large receive buffer back after this time.
+pub const IDLE_SHRINK_MS: u64 = 1_000;
+
+/// Time that open messages get to finish after SIGTERM.
+pub const DRAIN_S_DEFAULT: u64 = 10;
+
+/// Listen backlog asked of the kernel, which caps it at net.core.somaxconn.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+
+/// Pause after accept failed for want of descriptors or memory; without it accept spins.
+pub const ACCEPT_PAUSE_MS: u64 = 20;
+
+/// Descriptors that sessions may not use: spool, listeners, signals, logs.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// Submission queue of one core's ring.
+pub const RING_ENTRIES: u32 = 4_096;
+
+/// Completion queue of one core's ring. The kernel keeps what does not fit, at a cost.
+pub const RING_COMPLETIONS: u32 = 32_768;
+
+/// Octets of one spool segment unless `--segment-size` says otherwise.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+
+/// Smallest spool segment: it must hold any envelope and a full receive buffer.
+pub const SEGMENT_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+/// Largest spool segment: offsets inside one are 32 bits wide.
+pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Octets of disk that the spool may use unless `--spool-limit` says otherwise.
+pub const SPOOL_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Segments of one core below which there is no ring: one written, one ready.
+pub const SEGMENTS_PER_CORE_MIN: u64 = 2;
+
+/// Step in which the helper thread populates a fresh map, so that it never holds the map's lock long.
+pub const POPULATE_STEP_BYTES: usize = 4 * 1024 * 1024;
+
+/// Octets of one record's encoded envelope: every recipient at full length with parameters.
+pub const ENVELOPE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Longest latency that a histogram holds, in nanoseconds: one hour. Longer ones are clamped and
+/// counted.
+pub const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
+
+/// Transactions that one flight of pipelined BDAT may hold (`--depth`).
+pub const DEPTH_MAX: usize = 1_024;
+
+/// Sessions of one generator core; bounds the descriptors asked for.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
+
+const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
+const _: () = assert!(COMMAND_LINE_BYTES_MAX < COMMAND_NOISE_BYTES_MAX);
+const _: () = assert!(RECV_SMALL_BYTES < RECV_LARGE_BYTES);
+const _: () = assert!(PATH_BYTES_MAX + 64 < COMMAND_LINE_BYTES_MAX);
+const _: () = assert!(LOCAL_PART_BYTES_MAX + 1 + DOMAIN_BYTES_MAX < PATH_BYTES_MAX);
+const _: () =
+    assert!(SEGMENT_BYTES_MIN as usize > ENVELOPE_BYTES_MAX + RECV_LARGE_BYTES + 64 * 1024);
+const _: () = assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
+const _: () = assert!(RING_COMPLETIONS > RING_ENTRIES);
