@@ -128,6 +128,13 @@ pub const INTERVALS_OPEN_MAX: usize = 60;
 /// rest is counted together.
 pub const ENHANCED_CODES_MAX: usize = 64;
 
+/// Lateness of the generator that is put down to timers and the scheduler of the machine, whatever
+/// the response time: no verdict below it.
+pub const SEND_LAG_NOISE_NS: u64 = 1_000_000;
+
+/// Share of its cores' time above which a generator that keeps a schedule is called the limit.
+pub const CPU_BUSY_MAX: f64 = 0.8;
+
 const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
 const _: () = assert!(COMMAND_LINE_BYTES_MAX < COMMAND_NOISE_BYTES_MAX);
 const _: () = assert!(RECV_SMALL_BYTES < RECV_LARGE_BYTES);
