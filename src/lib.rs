@@ -22,3 +22,4 @@
 pub mod limits;
 pub mod scan;
 pub mod smtp;
+pub mod spool;
