@@ -23,3 +23,4 @@ pub mod limits;
 pub mod measure;
 pub mod scan;
 pub mod smtp;
+pub mod spool;

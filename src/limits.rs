@@ -102,6 +102,22 @@ pub const SEGMENT_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Largest spool segment: offsets inside one are 32 bits wide.
 pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+/// Smallest spool segment that the format can work with; the command line asks for more.
+pub const SEGMENT_BYTES_FLOOR: u64 = 64 * 1024;
+
+/// A segment's length is a multiple of this: whole pages on every machine we know.
+pub const SEGMENT_STEP_BYTES: u64 = 64 * 1024;
+
+/// Room at the end of a segment below which a piece that does not fit goes to the next segment whole
+/// instead of being split: at most this much is wasted, and a message of one piece stays one record.
+pub const SEGMENT_REST_BYTES: usize = RECV_LARGE_BYTES;
+
+/// Pause of the helper thread before it tries again to find room for a segment.
+pub const SPOOL_RETRY_MS: u64 = 500;
+
+/// Octets that a reader of the spool takes from a file at once.
+pub const SPOOL_READ_BYTES: usize = 256 * 1024;
+
 /// Octets of disk that the spool may use unless `--spool-limit` says otherwise.
 pub const SPOOL_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -160,4 +176,7 @@ const _: () = assert!(LOCAL_PART_BYTES_MAX + 1 + DOMAIN_BYTES_MAX < PATH_BYTES_M
 const _: () =
     assert!(SEGMENT_BYTES_MIN as usize > ENVELOPE_BYTES_MAX + RECV_LARGE_BYTES + 64 * 1024);
 const _: () = assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
+const _: () = assert!(SEGMENT_BYTES_FLOOR <= SEGMENT_BYTES_MIN);
+const _: () = assert!(SEGMENT_BYTES_MIN.is_multiple_of(SEGMENT_STEP_BYTES));
+const _: () = assert!(SEGMENT_BYTES_MAX.is_multiple_of(SEGMENT_STEP_BYTES));
 const _: () = assert!(RING_COMPLETIONS > RING_ENTRIES);
