@@ -1,4 +1,6 @@
 //! What the generator itself spent: a run whose generator was busy says little about the server.
+//!
+//! Invariant of the one unsafe call: the kernel is handed writable memory of the size it fills.
 
 use std::io;
 use std::time::Duration;
