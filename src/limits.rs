@@ -187,7 +187,6 @@ const _: () = assert!(COMMAND_LINE_BYTES_MAX < COMMAND_NOISE_BYTES_MAX);
 const _: () =
     assert!(COMMAND_LINE_BYTES_MAX <= u16::MAX as usize, "spans of an envelope are 16 bits");
 const _: () = assert!(ENVELOPE_BYTES_MAX <= u32::MAX as usize, "starts in an envelope are 32 bits");
-const _: () = assert!(RECV_SMALL_BYTES < RECV_LARGE_BYTES);
 const _: () = assert!(2 * RECV_SMALL_BYTES <= RECV_LARGE_BYTES, "the pool tells them apart");
 const _: () = assert!(PATH_BYTES_MAX + 64 < COMMAND_LINE_BYTES_MAX);
 const _: () = assert!(LOCAL_PART_BYTES_MAX + 1 + DOMAIN_BYTES_MAX < PATH_BYTES_MAX);

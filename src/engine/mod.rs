@@ -14,6 +14,7 @@
 mod address;
 mod affinity;
 mod buffer;
+mod descriptors;
 mod epoll;
 mod listen;
 mod probe;
@@ -35,6 +36,7 @@ use crate::limits::CONNECT_S_DEFAULT;
 pub use address::{Address, Peer};
 pub use affinity::{CoresError, allowed, cpus, pin};
 pub use buffer::{Buf, Pool};
+pub use descriptors::raise_descriptor_limit;
 pub use listen::{BindError, BoundListener, Listener, bind};
 pub use probe::{Refusal, choose};
 pub use watch::{Guard, Watch};

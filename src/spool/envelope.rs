@@ -27,7 +27,7 @@ mod tag {
 
 /// What a session knows of a message at its end. Paths are without angle brackets; parameters are
 /// the raw text behind the path.
-pub struct Meta<'a> {
+pub struct Meta<'a, 'r> {
     /// First octet of the message, Unix nanoseconds.
     pub received_ns: u64,
     /// End of data, Unix nanoseconds.
@@ -49,10 +49,10 @@ pub struct Meta<'a> {
     pub reverse_path: &'a [u8],
     pub reverse_params: &'a [u8],
     /// Path and parameters of each recipient.
-    pub recipients: &'a mut dyn Iterator<Item = (&'a [u8], &'a [u8])>,
+    pub recipients: &'a mut dyn Iterator<Item = (&'r [u8], &'r [u8])>,
 }
 
-impl Meta<'_> {
+impl Meta<'_, '_> {
     /// Appends the encoded envelope to `out`, which the caller has emptied.
     pub(super) fn encode(self, out: &mut Vec<u8>) -> Result<(), SpoolError> {
         put(out, tag::RECEIVED, &self.received_ns.to_le_bytes())?;

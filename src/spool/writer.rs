@@ -169,7 +169,7 @@ impl Writer {
     /// survives the death of this process; what survives a power cut, [`Writer::dirty`] tells.
     ///
     /// The draft is empty again afterwards, whatever the outcome.
-    pub fn seal(&mut self, draft: &mut Draft, meta: Meta<'_>) -> Result<Place, SpoolError> {
+    pub fn seal(&mut self, draft: &mut Draft, meta: Meta<'_, '_>) -> Result<Place, SpoolError> {
         let sealed = self.try_seal(draft, meta);
         if sealed.is_err() {
             self.discard(draft);
@@ -255,7 +255,7 @@ impl Writer {
         Place { core: self.core, segment: self.segment().header.number, offset: self.head as u32 }
     }
 
-    fn try_seal(&mut self, draft: &mut Draft, meta: Meta<'_>) -> Result<Place, SpoolError> {
+    fn try_seal(&mut self, draft: &mut Draft, meta: Meta<'_, '_>) -> Result<Place, SpoolError> {
         if draft.broken {
             return Err(SpoolError::Broken);
         }
