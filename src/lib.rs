@@ -19,7 +19,9 @@
 //! `blast/session.rs` alone. `smtp` and `scan` never name a socket, a file, a clock or a runtime.
 //! `tests/tidy.rs` reads the source and holds these rules.
 
+pub mod cli;
 pub mod limits;
 pub mod measure;
+pub mod report;
 pub mod scan;
 pub mod smtp;

@@ -1,0 +1,3 @@
+//! Command lines: typed, checked, and turned into what the rooms below need.
+
+pub mod report;
