@@ -23,6 +23,7 @@ pub mod cli;
 pub mod engine;
 pub mod limits;
 pub mod measure;
+pub mod report;
 pub mod scan;
 pub mod sink;
 pub mod smtp;

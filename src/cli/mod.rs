@@ -2,6 +2,7 @@
 
 pub mod exit;
 mod listen;
+pub mod report;
 pub mod sink;
 pub mod spool;
 pub mod toolbox;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::exit::{Exit, Failure};
+use super::report::ReportArgs;
 use super::{exit, spool};
 
-/// Looks into what the sink stored.
+/// Looks into what the sink stored and what the generator measured.
 #[derive(Debug, Parser)]
 #[command(name = "ringpost", version, max_term_width = 100)]
 struct Cli {
@@ -20,6 +21,7 @@ enum Command {
     /// Read the messages of a sink, also while it runs.
     #[command(subcommand)]
     Spool(spool::Command),
+    Report(ReportArgs),
 }
 
 /// The whole program.
@@ -32,6 +34,7 @@ impl Cli {
     fn run(self) -> Result<Exit, Failure> {
         match self.command {
             Command::Spool(command) => command.run(),
+            Command::Report(args) => args.run(),
         }
     }
 }
