@@ -35,8 +35,11 @@ struct Row {
     brought_by: Extensions,
     /// Whether a repetition with the same meaning is let pass.
     repeatable: bool,
-    read: fn(Option<&[u8]>, Extensions, &mut Params) -> Result<(), ParamFault>,
+    read: Read,
 }
+
+/// Takes a value, with the extensions on offer, into the parameters.
+type Read = fn(Option<&[u8]>, Extensions, &mut Params) -> Result<(), ParamFault>;
 
 const ROWS: [Row; 3] = [
     Row {

@@ -225,7 +225,7 @@ impl Server {
                 }
                 Phase::Data(data) => match data.step(input, &self.policy)? {
                     DataStep::Body(piece) => Some(Event::Body(piece)),
-                    DataStep::Spoilt => Some(Event::Discard),
+                    DataStep::Lost => Some(Event::Discard),
                     DataStep::End(end) => self.end_data(end, replies),
                 },
                 Phase::Chunk(chunk) => {
