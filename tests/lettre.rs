@@ -51,10 +51,7 @@ fn messages_arrive_without_stalls(engine: &str) -> Fallible {
         None,
         None,
     )?;
-    let envelope = Envelope::new(
-        Some("a@example.test".parse()?),
-        vec!["b@example.test".parse()?],
-    )?;
+    let envelope = Envelope::new(Some("a@example.test".parse()?), vec!["b@example.test".parse()?])?;
     let started = Instant::now();
     let mut stalled = 0;
     for number in 0..MESSAGES {
@@ -82,10 +79,8 @@ fn messages_arrive_without_stalls(engine: &str) -> Fallible {
 
 /// Messages that `ringpost spool ls` shows.
 fn listed(spool: &std::path::Path) -> Fallible<usize> {
-    let listing = Command::new(env!("CARGO_BIN_EXE_ringpost"))
-        .args(["spool", "ls"])
-        .arg(spool)
-        .output()?;
+    let listing =
+        Command::new(env!("CARGO_BIN_EXE_ringpost")).args(["spool", "ls"]).arg(spool).output()?;
     assert!(listing.status.success(), "{listing:?}");
     Ok(String::from_utf8(listing.stdout)?
         .lines()
@@ -144,11 +139,7 @@ impl Sink {
         };
         assert!(status.success(), "{status}");
         let mut report = String::new();
-        self.child
-            .stdout
-            .take()
-            .ok_or("no stdout")?
-            .read_to_string(&mut report)?;
+        self.child.stdout.take().ok_or("no stdout")?.read_to_string(&mut report)?;
         Ok(serde_json::from_str(&report)?)
     }
 }
