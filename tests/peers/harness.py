@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -190,16 +191,23 @@ class PostfixDiscard:
 
     script = str(REPO / "scripts" / "postfix-discard")
 
-    def __init__(self, directory):
-        self.directory = str(directory)
+    def __init__(self):
         self.port = free_port()
 
     def __enter__(self):
-        run([self.script, "start", self.directory, self.port])
+        # Not pytest's own folder: that one is closed to Postfix's unprivileged daemons.
+        self.directory = tempfile.mkdtemp(prefix="ringpost-postfix-")
+        os.chmod(self.directory, 0o755)
+        try:
+            run([self.script, "start", self.directory, self.port])
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
         run([self.script, "stop", self.directory])
+        shutil.rmtree(self.directory)
 
     @property
     def address(self):
@@ -313,7 +321,3 @@ def with_newline(body):
     """What a client must make of a body for DATA, which cannot carry one without a last CRLF."""
     return body if body.endswith(b"\r\n") else body + b"\r\n"
 
-
-def needs(name):
-    """Whether a tool of the machine itself is there."""
-    return shutil.which(name) is not None
