@@ -34,11 +34,18 @@ pub const RECIPIENTS_DEFAULT: usize = 1_000;
 /// 64 KiB. More: read to the true end, then 552.
 pub const MESSAGE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 
-/// Errors of one session after which it gets 421 and is closed (Postfix: smtpd_hard_error_limit).
+/// Recipients beyond the limit of one message that are answered 452 without counting as errors; a
+/// client that sends its list in one flight learns of the limit only afterwards (Postfix:
+/// smtpd_recipient_overshoot_limit).
+pub const RECIPIENTS_OVERSHOOT_MAX: u32 = 1_000;
+
+/// Errors of one session since its last accepted message, after which it gets 421 and is closed
+/// (Postfix: smtpd_hard_error_limit).
 pub const SESSION_ERRORS_MAX: u32 = 20;
 
-/// Commands of one transaction that do no work (NOOP, RSET, VRFY, HELP, tiny BDAT chunks); each
-/// further one counts as an error (Postfix: smtpd_junk_command_limit).
+/// Commands since the last accepted message that do no work (NOOP, RSET, VRFY, HELP, a repeated
+/// greeting, tiny BDAT chunks); each further one counts as an error (Postfix:
+/// smtpd_junk_command_limit).
 pub const SESSION_JUNK_MAX: u32 = 100;
 
 /// Octets of a BDAT chunk below which it counts as junk unless it is the last.
@@ -58,12 +65,19 @@ pub const RECV_LARGE_BYTES: usize = 64 * 1024;
 /// Idle large buffers that one core keeps for reuse: 4 MiB.
 pub const RECV_LARGE_KEPT: usize = 64;
 
+/// Idle small buffers that one core keeps for reuse: 8 MiB.
+pub const RECV_SMALL_KEPT: usize = 4_096;
+
 /// Idle time after which a server may close (RFC 5321 §4.5.3.2.7 asks for at least five minutes).
 pub const SESSION_TIMEOUT_S_DEFAULT: u64 = 300;
 
 /// Beat of a core's watch over deadlines. Deadlines are kept to this resolution, so that arming one
 /// costs a store and no timer.
 pub const WATCH_TICK_MS: u64 = 250;
+
+/// Beats that a session gets to react after its deadline woke it; then its socket is shut, because
+/// it hangs in a send to a peer that does not read.
+pub const WATCH_GRACE_TICKS: u32 = 4;
 
 /// Waiting sessions give their large receive buffer back after this time.
 pub const IDLE_SHRINK_MS: u64 = 1_000;
@@ -76,6 +90,16 @@ pub const LISTEN_BACKLOG: i32 = 4_096;
 
 /// Pause after accept failed for want of descriptors or memory; without it accept spins.
 pub const ACCEPT_PAUSE_MS: u64 = 20;
+
+/// Time that a connect may take unless the caller says otherwise: four SYNs of a silent host.
+pub const CONNECT_S_DEFAULT: u64 = 15;
+
+/// Pause before a unix connect is tried again while the listener's backlog is full.
+pub const CONNECT_RETRY_MS: u64 = 5;
+
+/// Time that operations get to end after a core's future did. What still holds memory then makes
+/// us keep the ring and that memory until the process ends.
+pub const CORE_END_MS: u64 = 2_000;
 
 /// Descriptors that sessions may not use: spool, listeners, signals, logs.
 pub const DESCRIPTORS_RESERVED: u64 = 64;
@@ -95,6 +119,22 @@ pub const SEGMENT_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Largest spool segment: offsets inside one are 32 bits wide.
 pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+/// Smallest spool segment that the format can work with; the command line asks for more.
+pub const SEGMENT_BYTES_FLOOR: u64 = 64 * 1024;
+
+/// A segment's length is a multiple of this: whole pages on every machine we know.
+pub const SEGMENT_STEP_BYTES: u64 = 64 * 1024;
+
+/// Room at the end of a segment below which a piece that does not fit goes to the next segment whole
+/// instead of being split: at most this much is wasted, and a message of one piece stays one record.
+pub const SEGMENT_REST_BYTES: usize = RECV_LARGE_BYTES;
+
+/// Pause of the helper thread before it tries again to find room for a segment.
+pub const SPOOL_RETRY_MS: u64 = 500;
+
+/// Octets that a reader of the spool takes from a file at once.
+pub const SPOOL_READ_BYTES: usize = 256 * 1024;
+
 /// Octets of disk that the spool may use unless `--spool-limit` says otherwise.
 pub const SPOOL_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -107,6 +147,13 @@ pub const POPULATE_STEP_BYTES: usize = 4 * 1024 * 1024;
 /// Octets of one record's encoded envelope: every recipient at full length with parameters.
 pub const ENVELOPE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Octets of envelope memory that a session keeps between messages; more is given back, so that one
+/// huge recipient list does not stay for the life of the session.
+pub const ENVELOPE_KEPT_BYTES: usize = 16 * 1024;
+
+/// Octets of command-line memory that a session keeps between cut lines.
+pub const COMMAND_LINE_KEPT_BYTES: usize = 512;
+
 /// Longest latency that a histogram holds, in nanoseconds: one hour. Longer ones are clamped and
 /// counted.
 pub const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
@@ -117,12 +164,36 @@ pub const DEPTH_MAX: usize = 1_024;
 /// Sessions of one generator core; bounds the descriptors asked for.
 pub const CONNECTIONS_MAX: usize = 1_000_000;
 
+/// Time between two handovers of a core's tally: one line of `run.hlog` and `run.csv`.
+pub const INTERVAL_NS: u64 = 1_000_000_000;
+
+/// Intervals that wait for a core which is held up. One tally is about 1.2 MiB; beyond this the
+/// oldest is logged without that core, whose share goes into a later one.
+pub const INTERVALS_OPEN_MAX: usize = 60;
+
+/// Different (phase, code, enhanced code) triples that one core counts apart in one interval; the
+/// rest is counted together.
+pub const ENHANCED_CODES_MAX: usize = 64;
+
+/// Lateness of the generator that is put down to timers and the scheduler of the machine, whatever
+/// the response time: no verdict below it.
+pub const SEND_LAG_NOISE_NS: u64 = 1_000_000;
+
+/// Share of its cores' time above which a generator that keeps a schedule is called the limit.
+pub const CPU_BUSY_MAX: f64 = 0.8;
+
 const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
 const _: () = assert!(COMMAND_LINE_BYTES_MAX < COMMAND_NOISE_BYTES_MAX);
-const _: () = assert!(RECV_SMALL_BYTES < RECV_LARGE_BYTES);
+const _: () =
+    assert!(COMMAND_LINE_BYTES_MAX <= u16::MAX as usize, "spans of an envelope are 16 bits");
+const _: () = assert!(ENVELOPE_BYTES_MAX <= u32::MAX as usize, "starts in an envelope are 32 bits");
+const _: () = assert!(2 * RECV_SMALL_BYTES <= RECV_LARGE_BYTES, "the pool tells them apart");
 const _: () = assert!(PATH_BYTES_MAX + 64 < COMMAND_LINE_BYTES_MAX);
 const _: () = assert!(LOCAL_PART_BYTES_MAX + 1 + DOMAIN_BYTES_MAX < PATH_BYTES_MAX);
 const _: () =
     assert!(SEGMENT_BYTES_MIN as usize > ENVELOPE_BYTES_MAX + RECV_LARGE_BYTES + 64 * 1024);
 const _: () = assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
+const _: () = assert!(SEGMENT_BYTES_FLOOR <= SEGMENT_BYTES_MIN);
+const _: () = assert!(SEGMENT_BYTES_MIN.is_multiple_of(SEGMENT_STEP_BYTES));
+const _: () = assert!(SEGMENT_BYTES_MAX.is_multiple_of(SEGMENT_STEP_BYTES));
 const _: () = assert!(RING_COMPLETIONS > RING_ENTRIES);

@@ -1,5 +1,149 @@
 //! Commands, both ways: what a client writes and what a server reads (RFC 5321 §4.1).
 
+use super::path::{Direction, Path, PathFault, parse_path};
+
+/// Verbs that a server knows, in any case of letters (RFC 5321 §2.4).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    Bdat,
+    Data,
+    Ehlo,
+    Helo,
+    Help,
+    Lhlo,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    Vrfy,
+    /// EXPN, ETRN, ATRN, TURN, SEND, SOML, SAML, AUTH, STARTTLS: known and not implemented.
+    Unimplemented,
+    Unknown,
+}
+
+/// Splits a command line, without CRLF, into its verb and the argument behind one space. White
+/// space at the end of the line is let pass (RFC 5321 §4.1.1).
+#[inline]
+pub fn split(line: &[u8]) -> (Verb, &[u8]) {
+    let line = trim_end(line);
+    let (word, argument) = match line.get(4) {
+        None => (line, &line[line.len()..]),
+        Some(b' ') => (&line[..4], &line[5..]),
+        Some(_) => match memchr::memchr(b' ', line) {
+            Some(space) => (&line[..space], &line[space + 1..]),
+            None => (line, &line[line.len()..]),
+        },
+    };
+    (verb(word), argument)
+}
+
+#[inline]
+fn verb(word: &[u8]) -> Verb {
+    let &[a, b, c, d] = word else {
+        let starttls = word.eq_ignore_ascii_case(b"STARTTLS");
+        return if starttls { Verb::Unimplemented } else { Verb::Unknown };
+    };
+    // Clearing bit 0x20 makes letters upper case. No other octet becomes a letter by it: those that
+    // differ from one in that bit alone are the lower-case letters.
+    match &(u32::from_be_bytes([a, b, c, d]) & 0xdfdf_dfdf).to_be_bytes() {
+        b"BDAT" => Verb::Bdat,
+        b"DATA" => Verb::Data,
+        b"EHLO" => Verb::Ehlo,
+        b"HELO" => Verb::Helo,
+        b"HELP" => Verb::Help,
+        b"LHLO" => Verb::Lhlo,
+        b"MAIL" => Verb::Mail,
+        b"NOOP" => Verb::Noop,
+        b"QUIT" => Verb::Quit,
+        b"RCPT" => Verb::Rcpt,
+        b"RSET" => Verb::Rset,
+        b"VRFY" => Verb::Vrfy,
+        b"ATRN" | b"AUTH" | b"ETRN" | b"EXPN" | b"SAML" | b"SEND" | b"SOML" | b"TURN" => {
+            Verb::Unimplemented
+        }
+        _ => Verb::Unknown,
+    }
+}
+
+#[inline]
+fn trim_end(mut line: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = line {
+        line = rest;
+    }
+    line
+}
+
+/// The argument of MAIL or RCPT.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PathArgument<'a> {
+    pub path: Path<'a>,
+    /// Parameters as sent, without the space that leads them.
+    pub params: &'a [u8],
+}
+
+/// Reads the argument of MAIL: `FROM:<reverse-path> [parameters]`.
+///
+/// # Errors
+/// [`PathFault`] tells what is wrong with the path.
+pub fn parse_mail(argument: &[u8]) -> Result<PathArgument<'_>, PathFault> {
+    parse_path_argument(argument, b"FROM:", Direction::Reverse)
+}
+
+/// Reads the argument of RCPT: `TO:<forward-path> [parameters]`.
+///
+/// # Errors
+/// [`PathFault`] tells what is wrong with the path.
+pub fn parse_rcpt(argument: &[u8]) -> Result<PathArgument<'_>, PathFault> {
+    parse_path_argument(argument, b"TO:", Direction::Forward)
+}
+
+/// White space behind the colon is not permitted (RFC 5321 §3.3), but common, and let pass.
+#[inline]
+fn parse_path_argument<'a>(
+    argument: &'a [u8],
+    lead: &[u8],
+    direction: Direction,
+) -> Result<PathArgument<'a>, PathFault> {
+    let (head, rest) = argument.split_at_checked(lead.len()).ok_or(PathFault::Syntax)?;
+    if !head.eq_ignore_ascii_case(lead) {
+        return Err(PathFault::Syntax);
+    }
+    let (path, rest) = parse_path(trim_start(rest), direction)?;
+    match rest {
+        [] => Ok(PathArgument { path, params: rest }),
+        [b' ', params @ ..] => Ok(PathArgument { path, params: trim_start(params) }),
+        _ => Err(PathFault::Syntax),
+    }
+}
+
+#[inline]
+fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = text {
+        text = rest;
+    }
+    text
+}
+
+/// Reads the argument of BDAT: `chunk-size [SP "LAST"]` (RFC 3030 §2). `None`: the size of what
+/// follows is unknown, and with it where the next command starts.
+#[inline]
+pub fn parse_bdat(argument: &[u8]) -> Option<(u64, bool)> {
+    let digits = argument.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (number, rest) = argument.split_at(digits);
+    if number.is_empty() {
+        return None;
+    }
+    let size = number.iter().try_fold(0u64, |n, b| {
+        n.checked_mul(10).and_then(|n| n.checked_add(u64::from(b - b'0')))
+    })?;
+    match rest {
+        [] => Some((size, false)),
+        [b' ', word @ ..] if trim_start(word).eq_ignore_ascii_case(b"LAST") => Some((size, true)),
+        _ => None,
+    }
+}
+
 /// Writes `MAIL FROM:<path>` and its parameters (each led by a space), with CRLF.
 ///
 /// `path` is without angle brackets and may be empty (the null reverse-path, RFC 5321 §4.5.5).
@@ -68,5 +212,94 @@ mod tests {
             "EHLO client.example\r\nMAIL FROM:<> SIZE=10\r\nRCPT TO:<a@b.example>\r\n\
              BDAT 18446744073709551615\r\nBDAT 0 LAST\r\n"
         );
+    }
+
+    #[test]
+    fn verbs_are_known_in_any_case_and_nothing_near_them() {
+        for (line, expected) in [
+            ("NOOP", (Verb::Noop, "")),
+            ("nOoP  x \t ", (Verb::Noop, " x")),
+            ("MAIL FROM:<>", (Verb::Mail, "FROM:<>")),
+            ("StartTLS", (Verb::Unimplemented, "")),
+            ("AUTH PLAIN AA", (Verb::Unimplemented, "PLAIN AA")),
+            ("", (Verb::Unknown, "")),
+            (" NOOP", (Verb::Unknown, "NOOP")),
+            ("NOOPX", (Verb::Unknown, "")),
+            ("NOO", (Verb::Unknown, "")),
+            ("NOOP\tx", (Verb::Unknown, "")),
+            ("XFOO bar", (Verb::Unknown, "bar")),
+            ("STARTTLSX y", (Verb::Unknown, "y")),
+            ("M\u{1}IL x", (Verb::Unknown, "x")),
+        ] {
+            let (verb, argument) = split(line.as_bytes());
+            assert_eq!((verb, str::from_utf8(argument).unwrap()), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn no_octet_but_a_letter_makes_a_verb() {
+        for octet in 0..=255u8 {
+            for at in 0..4 {
+                let mut word = *b"NOOP";
+                let letter = word[at];
+                word[at] = octet;
+                let same = octet.eq_ignore_ascii_case(&letter);
+                assert_eq!(split(&word).0 == Verb::Noop, same, "{word:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_parsed() {
+        let mut line = Vec::new();
+        for path in ["", "a@b.example", "\"x y\"@[192.0.2.1]", "用@例.example"] {
+            for params in ["", " SIZE=1 BODY=8BITMIME"] {
+                line.clear();
+                write_mail(&mut line, path.as_bytes(), params.as_bytes());
+                let (verb, argument) = split(line.strip_suffix(b"\r\n").unwrap());
+                let mail = parse_mail(argument).unwrap();
+                assert_eq!((verb, mail.path.mailbox), (Verb::Mail, path.as_bytes()));
+                assert_eq!(mail.params, params.trim_start().as_bytes());
+                assert_eq!(mail.path.non_ascii, !path.is_ascii());
+                if path.is_empty() {
+                    continue;
+                }
+                line.clear();
+                write_rcpt(&mut line, path.as_bytes(), params.as_bytes());
+                let (verb, argument) = split(line.strip_suffix(b"\r\n").unwrap());
+                let rcpt = parse_rcpt(argument).unwrap();
+                assert_eq!((verb, rcpt.path.mailbox), (Verb::Rcpt, path.as_bytes()));
+                assert_eq!(rcpt.params, params.trim_start().as_bytes());
+            }
+        }
+        for (size, last) in [(0, true), (1, false), (u64::MAX, true)] {
+            line.clear();
+            write_bdat(&mut line, size, last);
+            let (verb, argument) = split(line.strip_suffix(b"\r\n").unwrap());
+            assert_eq!((verb, parse_bdat(argument)), (Verb::Bdat, Some((size, last))));
+        }
+        line.clear();
+        write_hello(&mut line, b"EHLO", b"client.example");
+        let expected = (Verb::Ehlo, &b"client.example"[..]);
+        assert_eq!(split(line.strip_suffix(b"\r\n").unwrap()), expected);
+    }
+
+    #[test]
+    fn chunk_sizes_that_lose_the_framing_are_refused() {
+        assert_eq!(parse_bdat(b"5 last"), Some((5, true)));
+        for bad in ["", " ", "x", "-1", "+1", "5 FOO", "5LAST", "5 LAST x", "LAST"] {
+            assert_eq!(parse_bdat(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(parse_bdat(b"18446744073709551616"), None, "beyond 64 bits");
+    }
+
+    #[test]
+    fn path_arguments_are_lenient_about_white_space_alone() {
+        for good in ["FROM:<a@b>", "from: <a@b>", "FROM:<a@b>  SIZE=1"] {
+            assert_eq!(parse_mail(good.as_bytes()).unwrap().path.mailbox, b"a@b", "{good}");
+        }
+        for bad in ["", "FROM", "FROM:", "FROM <a@b>", "FROM:a@b", "FROM:<a@b>SIZE=1", "TO:<a@b>"] {
+            assert_eq!(parse_mail(bad.as_bytes()), Err(PathFault::Syntax), "{bad}");
+        }
     }
 }

@@ -1,0 +1,337 @@
+//! `ringpost-sink`: options, checked and handed down as a plan.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use tokio::sync::watch;
+
+use super::exit::{Exit, Failure};
+use super::listen::ListenUrl;
+use super::value::{Bytes, Span};
+use crate::engine::{self, EngineKind, Io};
+use crate::limits;
+use crate::sink::{self, Plan, Port, Sink, Stop, Store};
+use crate::smtp::extension::Extensions;
+use crate::smtp::server::{BareNewline, Policy};
+use crate::spool::{self, Durability, WhenFull};
+
+/// An SMTP and LMTP sink: takes every message into a memory-mapped spool, or counts and discards it.
+///
+/// It never relays, never resolves a name and listens on loopback unless told otherwise.
+#[derive(Debug, Parser)]
+#[command(name = "ringpost-sink", version, after_help = EXAMPLES)]
+struct Options {
+    /// Where to listen, once or more: smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH,
+    /// lmtp+unix:/PATH or HOST:PORT. Port 0 takes a free one; the address is printed on stderr
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "smtp://127.0.0.1:1025",
+        env = "RINGPOST_LISTEN"
+    )]
+    listen: Vec<ListenUrl>,
+
+    /// Directory of the spool; made when it does not exist
+    #[arg(long, value_name = "DIR", default_value = "ringpost-spool", help_heading = "Spool")]
+    spool: PathBuf,
+
+    /// Count messages and forget them
+    #[arg(long, conflicts_with = "spool", help_heading = "Spool")]
+    discard: bool,
+
+    /// Disk that the spool may use, over all cores
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", help_heading = "Spool")]
+    spool_limit: Bytes,
+
+    /// At the limit: reuse the oldest segment, or refuse mail with 452
+    #[arg(long, value_name = "WHAT", default_value = "recycle", help_heading = "Spool")]
+    when_full: Full,
+
+    /// Size of one segment file
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Spool")]
+    segment_size: Bytes,
+
+    /// What a 250 promises. process: the message survives the death of the sink. sync: and that of
+    /// the machine (group fdatasync before each 250)
+    #[arg(long, value_name = "WHAT", default_value = "process", help_heading = "Spool")]
+    durability: Promise,
+
+    /// Cores to use: a number of the CPUs this process may use, or a list such as 0,2-3
+    #[arg(long, value_name = "N|LIST", help_heading = "Machine")]
+    cores: Option<String>,
+
+    /// Engine. auto takes io_uring, or epoll with a line that says why
+    #[arg(
+        long,
+        value_name = "ENGINE",
+        default_value = "auto",
+        env = "RINGPOST_IO",
+        help_heading = "Machine"
+    )]
+    io: IoChoice,
+
+    /// Name in the greeting and the answer to EHLO [default: this host's name]
+    #[arg(long, value_name = "NAME", help_heading = "Protocol")]
+    hostname: Option<String>,
+
+    /// Largest message; announced with SIZE
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Protocol")]
+    max_size: Bytes,
+
+    /// Recipients of one message; the next one gets 452
+    #[arg(long, value_name = "N", default_value_t = limits::RECIPIENTS_DEFAULT, help_heading = "Protocol",
+          value_parser = at_least_one)]
+    max_recipients: usize,
+
+    /// Sessions open at once; more get 421 [default: what the descriptor limit allows]
+    #[arg(long, value_name = "N", help_heading = "Protocol", value_parser = at_least_one)]
+    max_connections: Option<usize>,
+
+    /// Close a session that sends nothing for so long, with 421
+    #[arg(long, value_name = "DURATION", default_value = "5m", help_heading = "Protocol")]
+    timeout: Span,
+
+    /// Messages with a CR or LF that is not part of a CRLF: refuse with 550 at their end, or keep
+    /// the octets as they are and flag the record
+    #[arg(long, value_name = "WHAT", default_value = "reject", help_heading = "Protocol")]
+    bare_newline: Bare,
+
+    /// Stop, with exit code 0, after N messages, the last of them answered
+    #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
+    max_messages: Option<u64>,
+
+    /// Stop, with exit code 0, after N sessions have ended
+    #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
+    max_sessions: Option<u64>,
+
+    /// Time that open messages get after SIGTERM or SIGINT; a second signal ends at once
+    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "End")]
+    drain_timeout: Span,
+
+    /// Print one JSON object on stdout at the end instead of the text report
+    #[arg(long, help_heading = "End")]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ringpost-sink                                   take mail on 127.0.0.1:1025 into ./ringpost-spool
+  ringpost-sink --discard --cores 1               a blackhole on one core
+  ringpost-sink --listen lmtp+unix:/tmp/lmtp      LMTP on a Unix socket
+  ringpost-sink --max-messages 1000 --json        stop after 1000 messages, report in JSON
+  ringpost spool ls ringpost-spool                what arrived
+
+Exit codes: 0 ended as asked, 64 usage, 65 the spool is damaged or of another version,
+69 io_uring or an address is not available, 71 system error, 73 the spool cannot be made.";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Full {
+    Recycle,
+    Refuse,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Promise {
+    Process,
+    Sync,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Bare {
+    Reject,
+    Keep,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum IoChoice {
+    Auto,
+    Uring,
+    Epoll,
+}
+
+impl From<IoChoice> for Io {
+    fn from(choice: IoChoice) -> Self {
+        match choice {
+            IoChoice::Auto => Self::Auto,
+            IoChoice::Uring => Self::Uring,
+            IoChoice::Epoll => Self::Epoll,
+        }
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    super::exit::run("ringpost-sink", Exit::Usage as u8, |options: Options| serve(&options))
+}
+
+fn serve(options: &Options) -> Result<ExitCode, Failure> {
+    let (engine, refusal) = engine::choose(options.io.into())
+        .map_err(|refusal| Failure::new(Exit::Unavailable, refusal))?;
+    if let Some(refusal) = refusal {
+        eprintln!("ringpost-sink: {refusal}");
+    }
+    let plan = plan(options, engine)?;
+    let banner = banner(&plan, options);
+    let urls: Vec<String> = plan.ports.iter().map(|port| port.url.clone()).collect();
+    let (stop, _) = watch::channel(Stop::No);
+    let (sink, recovery) = Sink::open(plan).map_err(failure)?;
+    if let Some(recovery) = recovery {
+        eprintln!("ringpost-sink: {recovery}");
+    }
+    watch_signals(stop.clone())?;
+    let summary = sink
+        .run(stop, || {
+            eprintln!("ringpost-sink: {banner}");
+            for url in urls {
+                eprintln!("listening {url}");
+            }
+        })
+        .map_err(failure)?;
+    if options.json {
+        println!("{}", serde_json::to_string(&summary).expect("a summary holds numbers and names"));
+    } else {
+        print!("{summary}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
+    let cpus = match &options.cores {
+        Some(text) => engine::cpus(text).map_err(|why| Failure::new(Exit::Usage, why))?,
+        None => engine::allowed().map_err(|why| Failure::new(Exit::Os, why))?,
+    };
+    let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
+    let listeners = engine::bind(&addresses, cpus.len())
+        .map_err(|error| Failure::new(Exit::Unavailable, error))?;
+    let hostname = options.hostname.clone().unwrap_or_else(hostname);
+    let ports = options
+        .listen
+        .iter()
+        .zip(&listeners[0])
+        .map(|(url, bound)| Port {
+            url: url.with_address(bound.address()),
+            policy: Policy {
+                hostname: hostname.clone().into(),
+                protocol: url.protocol,
+                message_bytes_max: options.max_size.0,
+                recipients_max: options.max_recipients,
+                bare_newline: match options.bare_newline {
+                    Bare::Reject => BareNewline::Reject,
+                    Bare::Keep => BareNewline::Keep,
+                },
+                extensions: Extensions::ALL,
+            },
+        })
+        .collect();
+    Ok(Plan {
+        engine,
+        store: store(options, cpus.len())?,
+        cpus,
+        listeners,
+        ports,
+        timeout: options.timeout.0,
+        drain: options.drain_timeout.0,
+        connections_max: sink::sessions_allowed(options.max_connections),
+        messages_max: options.max_messages,
+        sessions_max: options.max_sessions,
+    })
+}
+
+/// This host's name, as the kernel knows it; nothing is resolved.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn store(options: &Options, cores: usize) -> Result<Store, Failure> {
+    if options.discard {
+        return Ok(Store::Discard);
+    }
+    let spool = spool::Options {
+        segment_bytes: options.segment_size.0,
+        limit_bytes: options.spool_limit.0,
+        when_full: match options.when_full {
+            Full::Recycle => WhenFull::Recycle,
+            Full::Refuse => WhenFull::Refuse,
+        },
+        durability: match options.durability {
+            Promise::Process => Durability::Process,
+            Promise::Sync => Durability::Sync,
+        },
+        cores,
+    };
+    spool.check().map_err(|error| Failure::new(Exit::Usage, error))?;
+    Ok(Store::Spool { dir: options.spool.clone(), options: spool })
+}
+
+fn banner(plan: &Plan, options: &Options) -> String {
+    let store = match &plan.store {
+        Store::Discard => "messages are discarded".to_owned(),
+        Store::Spool { dir, options: spool } => format!(
+            "spool {} (at most {}, then {}), durability {}: {}",
+            dir.display(),
+            options.spool_limit,
+            match spool.when_full {
+                WhenFull::Recycle => "the oldest segment is reused",
+                WhenFull::Refuse => "mail is refused",
+            },
+            sink::durability_name(Some(spool.durability)),
+            match spool.durability {
+                Durability::Process => "a 250 survives this process, not a power cut",
+                Durability::Sync => "a 250 survives a power cut",
+            },
+        ),
+    };
+    format!("engine {}, {} cores, {store}", plan.engine.name(), plan.cpus.len())
+}
+
+/// Turns SIGTERM and SIGINT into a drain, and a second one into an end at once.
+///
+/// The watcher has a thread and a small runtime of its own: cores block these signals, so that none
+/// of their system calls is interrupted.
+fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let os_error =
+        |error| Failure::new(Exit::Os, format_args!("cannot watch for signals: {error}"));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(os_error)?;
+    let (mut term, mut int) = {
+        let _in_runtime = runtime.enter();
+        let term = signal(SignalKind::terminate()).map_err(os_error)?;
+        let int = signal(SignalKind::interrupt()).map_err(os_error)?;
+        (term, int)
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                for next in [Stop::Drain, Stop::Now] {
+                    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+                    stop.send_if_modified(|now| {
+                        let grows = *now < next;
+                        *now = (*now).max(next);
+                        grows
+                    });
+                }
+            });
+        })
+        .map_err(os_error)?;
+    Ok(())
+}
+
+fn failure(error: sink::SinkError) -> Failure {
+    let exit = match &error {
+        sink::SinkError::Spool(error) => super::exit::spool(error),
+        sink::SinkError::Core { .. } => Exit::Os,
+        sink::SinkError::Panicked { .. } => Exit::Software,
+    };
+    Failure::new(exit, error)
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(format!("{error}")),
+    }
+}

@@ -1,0 +1,102 @@
+//! Group commit: one `fdatasync` covers every message sealed before it began.
+//!
+//! A session that sealed messages asks [`Gate::reached`] before it sends their 250. The first such
+//! session starts the sync; those that come while it runs cannot ride on it, because their stores
+//! may have come after its snapshot of dirty pages, and wait for the next one, which they share. So
+//! the batch grows with the load and a lone message waits for one sync only.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::AsRawFd;
+
+use tokio::sync::Notify;
+
+use crate::engine;
+use crate::spool::{Barrier, Writer};
+
+/// The sync state of one core's spool.
+#[derive(Default)]
+pub(super) struct Gate {
+    /// Messages sealed so far, as counted by the sessions.
+    sealed: Cell<u64>,
+    /// Messages whose seal lies before the start of a finished sync, well or badly ended.
+    synced: Cell<u64>,
+    /// Tickets covered by the last sync that failed: those after the first and up to the second.
+    failed: Cell<(u64, u64)>,
+    running: Cell<bool>,
+    turn: Notify,
+}
+
+/// A sync failed; the messages it covered are not known to be on the disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Unsynced;
+
+impl Gate {
+    /// Notes one sealed message and returns its ticket.
+    pub(super) fn sealed(&self) -> u64 {
+        self.sealed.set(self.sealed.get() + 1);
+        self.sealed.get()
+    }
+
+    /// Returns once every message up to `ticket` is synced.
+    ///
+    /// # Errors
+    /// [`Unsynced`] when the sync that covered the ticket failed. It stays failed: the kernel
+    /// reports a write-back error once and then forgets it, so trying again would lie.
+    pub(super) async fn reached(
+        &self,
+        ticket: u64,
+        writer: &RefCell<Writer>,
+    ) -> Result<(), Unsynced> {
+        loop {
+            let (after, up_to) = self.failed.get();
+            if after < ticket && ticket <= up_to {
+                return Err(Unsynced);
+            }
+            if self.synced.get() >= ticket {
+                return Ok(());
+            }
+            if self.running.get() {
+                self.turn.notified().await;
+            } else {
+                self.lead(writer).await;
+            }
+        }
+    }
+
+    async fn lead(&self, writer: &RefCell<Writer>) {
+        self.running.set(true);
+        let covers = self.sealed.get();
+        let barriers: Vec<Barrier> = writer.borrow().dirty().collect();
+        let mut ok = true;
+        for barrier in &barriers {
+            ok &= sync(barrier, writer).await;
+        }
+        if !ok {
+            self.failed.set((self.synced.get(), covers));
+        }
+        self.synced.set(covers);
+        self.running.set(false);
+        self.turn.notify_waiters();
+    }
+}
+
+/// Syncs one segment; `false` when what it holds may not be on the disk.
+async fn sync(barrier: &Barrier, writer: &RefCell<Writer>) -> bool {
+    let outcome = engine::sync_data(barrier.as_raw_fd()).await;
+    let mut writer = writer.borrow_mut();
+    let why = match outcome {
+        Ok(()) => match writer.synced(barrier) {
+            Ok(()) => return true,
+            Err(poisoned) => poisoned.to_string(),
+        },
+        Err(error) => {
+            writer.poison(barrier);
+            error.to_string()
+        }
+    };
+    eprintln!(
+        "ringpost-sink: the spool could not be synced ({why}); the messages of this batch are \
+         refused with 451 and their segment takes no more"
+    );
+    false
+}

@@ -1,0 +1,191 @@
+//! One core: its listeners, its watch over deadlines, its sessions, its end.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::barrier::Gate;
+use super::ledger::{Counters, Quota, Stop};
+use super::summary::{CoreSummary, SpoolSummary};
+use super::{Port, session};
+use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer, Pool, Watch};
+use crate::smtp::server::{CloseReason, Policy};
+use crate::spool::{Durability, Writer};
+
+/// What a core thread is handed at its start.
+pub(super) struct Setup {
+    pub(super) index: usize,
+    pub(super) cpu: usize,
+    pub(super) engine: EngineKind,
+    pub(super) listeners: Vec<BoundListener>,
+    pub(super) ports: Vec<Port>,
+    pub(super) writer: Option<Writer>,
+    pub(super) durability: Option<Durability>,
+    pub(super) timeout: Duration,
+    pub(super) drain: Duration,
+    pub(super) connections_max: usize,
+    pub(super) quota: Quota,
+    pub(super) stop: watch::Receiver<Stop>,
+}
+
+/// A listener's port as the sessions of one core see it.
+pub(super) struct Door {
+    pub(super) url: String,
+    pub(super) policy: Rc<Policy>,
+}
+
+/// What the sessions of one core share.
+pub(super) struct Core {
+    /// `None` discards.
+    pub(super) writer: Option<RefCell<Writer>>,
+    pub(super) gate: Gate,
+    pub(super) durability: Option<Durability>,
+    pub(super) counters: RefCell<Counters>,
+    pub(super) pool: Pool,
+    pub(super) watch: Rc<Watch>,
+    pub(super) quota: Quota,
+    pub(super) timeout: Duration,
+    pub(super) stop: Cell<Stop>,
+    connections_max: usize,
+    /// Told when a session ends.
+    ended: Notify,
+}
+
+/// Runs one core on this thread until it is told to stop and its sessions are over.
+pub(super) fn run(setup: Setup) -> io::Result<CoreSummary> {
+    engine::pin(setup.cpu)?;
+    let engine = setup.engine;
+    engine::run_core(engine, serve(setup))?
+}
+
+async fn serve(setup: Setup) -> io::Result<CoreSummary> {
+    let mut stop = setup.stop;
+    let core = Rc::new(Core {
+        writer: setup.writer.map(RefCell::new),
+        gate: Gate::default(),
+        durability: setup.durability,
+        counters: RefCell::default(),
+        pool: Pool::new(),
+        watch: Watch::new(),
+        quota: setup.quota,
+        timeout: setup.timeout,
+        stop: Cell::new(Stop::No),
+        connections_max: setup.connections_max,
+        ended: Notify::new(),
+    });
+    let ticker = tokio::task::spawn_local(core.watch.clone().run());
+    let mut loops = Vec::new();
+    for (bound, port) in setup.listeners.into_iter().zip(setup.ports) {
+        let door = Rc::new(Door { url: port.url, policy: Rc::new(port.policy) });
+        let listener = bound.attach()?;
+        let handle = listener.handle();
+        let task = tokio::task::spawn_local(accept_loop(core.clone(), listener, door));
+        loops.push((handle, task));
+    }
+    wait_for(&mut stop, Stop::NoNewSessions).await;
+    core.stop.set(*stop.borrow());
+    close_doors(loops).await;
+    core.wind_up(stop, setup.drain).await;
+    ticker.abort();
+    Ok(core.summary(setup.index, setup.cpu))
+}
+
+/// Waits until the stop has grown to `at_least`. A sink whose sender is gone is being torn down.
+async fn wait_for(stop: &mut watch::Receiver<Stop>, at_least: Stop) {
+    let _ = stop.wait_for(|now| *now >= at_least).await;
+}
+
+/// Accepts until the listener is stopped. What was accepted by then is served.
+async fn accept_loop(core: Rc<Core>, mut listener: Listener, door: Rc<Door>) {
+    loop {
+        match listener.accept().await {
+            Ok((conn, peer)) => core.clone().admit(conn, peer, door.clone()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
+            Err(error) => {
+                eprintln!("ringpost-sink: {} takes no more connections: {error}", door.url);
+                return;
+            }
+        }
+    }
+    // Callers in the backlog were promised a listener: each gets a 421 rather than a reset.
+    while let Ok(Some((conn, _))) = listener.accept_waiting().await {
+        core.clone().turn_away(conn, door.clone(), CloseReason::ShuttingDown);
+    }
+}
+
+async fn close_doors(loops: Vec<(Handle, JoinHandle<()>)>) {
+    for (listener, task) in loops {
+        listener.interrupt();
+        // A loop that panicked has said so; the others still have to end.
+        let _ = task.await;
+    }
+}
+
+impl Core {
+    fn admit(self: Rc<Self>, conn: Conn, peer: Peer, door: Rc<Door>) {
+        let full = peer.crowded || self.counters.borrow().active >= self.connections_max;
+        if full {
+            return self.turn_away(conn, door, CloseReason::Overloaded);
+        }
+        if !self.quota.take_session() {
+            return self.turn_away(conn, door, CloseReason::ShuttingDown);
+        }
+        {
+            let mut counters = self.counters.borrow_mut();
+            counters.connections += 1;
+            counters.active += 1;
+            counters.active_peak = counters.active_peak.max(counters.active);
+        }
+        tokio::task::spawn_local(async move {
+            session::serve(&self, conn, &peer, &door).await;
+            self.counters.borrow_mut().active -= 1;
+            self.ended.notify_waiters();
+        });
+    }
+
+    fn turn_away(self: Rc<Self>, conn: Conn, door: Rc<Door>, why: CloseReason) {
+        self.counters.borrow_mut().turned_away += 1;
+        tokio::task::spawn_local(session::turn_away(self, conn, door, why));
+    }
+
+    /// Lets the open sessions end in the way that `stop` asks for.
+    async fn wind_up(&self, mut stop: watch::Receiver<Stop>, drain: Duration) {
+        self.until(wait_for(&mut stop, Stop::Drain)).await;
+        self.stop.set(self.stop.get().max(*stop.borrow()).max(Stop::Drain));
+        self.watch.interrupt_all();
+        let out_of_time = async {
+            tokio::select! {
+                () = tokio::time::sleep(drain) => {}
+                () = wait_for(&mut stop, Stop::Now) => {}
+            }
+        };
+        self.until(out_of_time).await;
+        self.stop.set(Stop::Now);
+        self.watch.shutdown_all();
+        self.until(tokio::time::sleep(Duration::from_secs(2))).await;
+    }
+
+    /// Waits until no session is left, or `limit` is over.
+    async fn until(&self, limit: impl Future<Output = ()>) {
+        tokio::pin!(limit);
+        while self.counters.borrow().active > 0 {
+            tokio::select! {
+                () = self.ended.notified() => {}
+                () = &mut limit => return,
+            }
+        }
+    }
+
+    fn summary(&self, index: usize, cpu: usize) -> CoreSummary {
+        let spool = self.writer.as_ref().map(|writer| {
+            let writer = writer.borrow();
+            SpoolSummary { position: writer.position().to_string(), stats: writer.stats() }
+        });
+        CoreSummary::new(index, cpu, *self.counters.borrow(), spool)
+    }
+}

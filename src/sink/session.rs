@@ -1,0 +1,377 @@
+//! One session: where engine, protocol and spool meet. Nothing else joins them.
+//!
+//! A round: receive, hand the octets to the protocol until it asks for more, keep what it gives,
+//! sync what the durability asks for, send all replies of the round in one piece and read on.
+
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::core::{Core, Door};
+use super::ledger::Stop;
+use crate::engine::{Buf, Conn, Guard, Peer};
+use crate::limits::{IDLE_SHRINK_MS, RECV_LARGE_BYTES, RECV_SMALL_BYTES};
+use crate::smtp::reply::Reply;
+use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Server};
+use crate::spool::{Draft, Durability, Meta, Place, SpoolError};
+
+const IDLE_SHRINK: Duration = Duration::from_millis(IDLE_SHRINK_MS);
+
+const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
+const NO_ROOM: Reply = Reply::new(452, 3, 1, "The spool is full");
+const NOT_STORED: Reply = Reply::new(451, 3, 0, "The spool failed");
+const QUOTA_USED: Reply = Reply::new(421, 3, 2, "This sink has taken all the messages it was to");
+
+/// Serves one connection to its end and closes it.
+pub(super) async fn serve(core: &Core, mut conn: Conn, peer: &Peer, door: &Door) {
+    let mut session = Session {
+        core,
+        door,
+        peer: peer.to_string(),
+        server: Server::new(door.policy.clone()),
+        guard: core.watch.register(conn.handle()),
+        draft: Draft::default(),
+        message: Message::default(),
+        kept: Vec::new(),
+        round_ns: 0,
+    };
+    session.run(&mut conn).await;
+    session.forget_message();
+    drop(session);
+    conn.close().await;
+}
+
+/// Answers one connection too many.
+pub(super) async fn turn_away(core: Rc<Core>, mut conn: Conn, door: Rc<Door>, why: CloseReason) {
+    let mut out = core.pool.small();
+    let mut server = Server::new(door.policy.clone());
+    server.close_for(why, out.vec_mut());
+    let guard = core.watch.register(conn.handle());
+    guard.arm(core.timeout);
+    let (_, out) = conn.send_all(out).await;
+    core.pool.give(out);
+    drop(guard);
+    conn.close().await;
+}
+
+struct Session<'c> {
+    core: &'c Core,
+    door: &'c Door,
+    peer: String,
+    server: Server,
+    guard: Guard,
+    draft: Draft,
+    message: Message,
+    /// Messages of this round, whose 250 is queued and not sent.
+    kept: Vec<Kept>,
+    /// Wall clock at the last receive, in Unix nanoseconds; one reading serves the whole round.
+    round_ns: u64,
+}
+
+/// The message being received.
+#[derive(Default)]
+struct Message {
+    open: bool,
+    bytes: u64,
+    first_byte_ns: u64,
+    /// Why it will be refused at its end: the spool failed on the way.
+    refusal: Option<Reply>,
+}
+
+/// A message that is sealed but whose 250 must wait for the barrier.
+struct Kept {
+    /// Where its reply stands among those queued.
+    reply: Range<usize>,
+    ticket: u64,
+    bytes: u64,
+    recipients: u64,
+}
+
+/// What to do when the protocol has given all its events.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    Receive,
+    /// The reply queue is full and input is left.
+    SendFirst,
+    Close,
+}
+
+impl Session<'_> {
+    async fn run(&mut self, conn: &mut Conn) {
+        let mut out = self.core.pool.small();
+        let mut inbox = self.core.pool.small();
+        self.server.greet(out.vec_mut());
+        let mut idle = Duration::ZERO;
+        loop {
+            let wait = if is_large(&inbox) { IDLE_SHRINK } else { self.core.timeout - idle };
+            self.guard.arm(wait.min(self.core.timeout - idle));
+            let received;
+            (received, out, inbox) = self.exchange(conn, out, inbox).await;
+            let next = match received {
+                Ok(0) => break,
+                Ok(_) => {
+                    idle = Duration::ZERO;
+                    self.round_ns = unix_ns();
+                    self.look_for_room();
+                    let next;
+                    (next, out) = self.digest(conn, &inbox, out).await;
+                    inbox = self.fit(inbox);
+                    next
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    if self.guard.fired() {
+                        idle += wait;
+                    }
+                    inbox = self.swap_for_small(inbox);
+                    self.interrupted(idle, out.vec_mut())
+                }
+                Err(_) => break,
+            };
+            if next == Next::Close {
+                self.guard.arm(self.core.timeout);
+                (_, out) = conn.send_all(out).await;
+                break;
+            }
+        }
+        self.core.pool.give(out);
+        self.core.pool.give(inbox);
+    }
+
+    /// Sends what is queued, if anything, and receives.
+    async fn exchange(
+        &self,
+        conn: &mut Conn,
+        out: Buf,
+        inbox: Buf,
+    ) -> (io::Result<usize>, Buf, Buf) {
+        if out.is_empty() {
+            // A peer that writes in small pieces under Nagle's algorithm holds the next piece back
+            // until the last one is acknowledged, and we have no reply to carry the ACK.
+            if self.server.awaiting_more() {
+                conn.quickack();
+            }
+            let (received, inbox) = conn.recv(inbox).await;
+            return (received, out, inbox);
+        }
+        let (sent, mut out, received, inbox) = conn.send_recv(out, inbox).await;
+        out.clear();
+        (sent.and(received), out, inbox)
+    }
+
+    /// Runs the protocol over one receive buffer, until all of it is taken.
+    async fn digest(&mut self, conn: &mut Conn, mut input: &[u8], mut out: Buf) -> (Next, Buf) {
+        loop {
+            let next = self.drain(&mut input, out.vec_mut());
+            self.settle(out.vec_mut()).await;
+            if next != Next::SendFirst {
+                let leave = self.core.stop.get() >= Stop::Drain && !self.server.mid_message();
+                if next == Next::Receive && leave {
+                    self.server.close_for(CloseReason::ShuttingDown, out.vec_mut());
+                    return (Next::Close, out);
+                }
+                return (next, out);
+            }
+            let sent;
+            (sent, out) = conn.send_all(out).await;
+            out.clear();
+            if sent.is_err() {
+                return (Next::Close, out);
+            }
+        }
+    }
+
+    /// Lets MAIL be refused while the spool has no room, so that no client sends in vain.
+    fn look_for_room(&mut self) {
+        if let Some(writer) = &self.core.writer {
+            let lack = writer.borrow_mut().room().err();
+            self.server.set_no_room(lack.as_ref().map(refusal));
+        }
+    }
+
+    fn drain(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Next {
+        while let Some(event) = self.server.step(input, out) {
+            match event {
+                Event::Begin => self.begin(),
+                Event::Body(piece) => self.keep(piece),
+                Event::End(flags) => self.finish(flags, out),
+                Event::Discard => self.forget_message(),
+                Event::Close => return Next::Close,
+            }
+        }
+        if input.is_empty() { Next::Receive } else { Next::SendFirst }
+    }
+
+    /// The name of what is spoken, as in the WITH clause of a Received field (RFC 3848).
+    fn protocol(&self) -> &'static [u8] {
+        match (self.door.policy.protocol, self.server.extended()) {
+            (Protocol::Lmtp, _) => b"LMTP",
+            (Protocol::Smtp, true) => b"ESMTP",
+            (Protocol::Smtp, false) => b"SMTP",
+        }
+    }
+
+    fn begin(&mut self) {
+        self.message = Message { open: true, first_byte_ns: self.round_ns, ..Message::default() };
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        self.message.bytes += piece.len() as u64;
+        let Some(writer) = &self.core.writer else { return };
+        if self.message.refusal.is_some() {
+            return;
+        }
+        if let Err(error) = writer.borrow_mut().append(&mut self.draft, piece) {
+            self.message.refusal = Some(refusal(&error));
+        }
+    }
+
+    /// The message is complete: keep it and queue its 250, or refuse it.
+    fn finish(&mut self, flags: Flags, out: &mut Vec<u8>) {
+        let refusal = match self.message.refusal {
+            Some(reply) => Some(reply),
+            None => (!self.core.quota.take_message()).then_some(QUOTA_USED),
+        };
+        if let Some(reply) = refusal {
+            self.forget_message();
+            self.server.refuse(reply, out);
+            return;
+        }
+        let recipients = self.server.envelope().recipient_count() as u64;
+        let start = out.len();
+        match self.seal(flags) {
+            Ok(Some(place)) => self.server.accept(place, out),
+            Ok(None) => self.server.accept("discarded", out),
+            Err(error) => {
+                self.core.quota.return_message();
+                self.forget_message();
+                self.server.refuse(error, out);
+                return;
+            }
+        }
+        self.kept.push(Kept {
+            reply: start..out.len(),
+            ticket: self.core.gate.sealed(),
+            bytes: self.message.bytes,
+            recipients,
+        });
+        self.message.open = false;
+    }
+
+    fn seal(&mut self, flags: Flags) -> Result<Option<Place>, Reply> {
+        let Some(writer) = &self.core.writer else { return Ok(None) };
+        let envelope = self.server.envelope();
+        let mut recipients = envelope.recipients();
+        let meta = Meta {
+            received_ns: self.message.first_byte_ns,
+            sealed_ns: self.round_ns,
+            flags: flags.bits(),
+            peer: self.peer.as_bytes(),
+            listener: self.door.url.as_bytes(),
+            helo: self.server.hello(),
+            protocol: self.protocol(),
+            tls: b"",
+            auth: b"",
+            reverse_path: envelope.reverse_path(),
+            reverse_params: envelope.reverse_params(),
+            recipients: &mut recipients,
+        };
+        let sealed = writer.borrow_mut().seal(&mut self.draft, meta);
+        sealed.map(Some).map_err(|error| refusal(&error))
+    }
+
+    /// Drops what was received of the open message, if one is open, and counts it.
+    fn forget_message(&mut self) {
+        if !std::mem::take(&mut self.message.open) {
+            return;
+        }
+        self.core.counters.borrow_mut().rejected += 1;
+        if let Some(writer) = &self.core.writer {
+            writer.borrow_mut().discard(&mut self.draft);
+        }
+    }
+
+    /// Makes the queued 250s of this round true, or takes them back; after it they may be sent.
+    async fn settle(&mut self, out: &mut Vec<u8>) {
+        let Some(last) = self.kept.last() else { return };
+        if let (Some(Durability::Sync), Some(writer)) = (self.core.durability, &self.core.writer)
+            && self.core.gate.reached(last.ticket, writer).await.is_err()
+        {
+            self.take_back(out);
+            return;
+        }
+        let mut counters = self.core.counters.borrow_mut();
+        for kept in self.kept.drain(..) {
+            counters.messages += 1;
+            counters.bytes += kept.bytes;
+            counters.recipients += kept.recipients;
+            self.core.quota.message_answered();
+        }
+    }
+
+    /// Replaces each queued 250 of this round by 451, line for line (LMTP has several).
+    fn take_back(&mut self, out: &mut Vec<u8>) {
+        let queued = std::mem::take(out);
+        let mut copied = 0;
+        for kept in self.kept.drain(..) {
+            out.extend_from_slice(&queued[copied..kept.reply.start]);
+            for _ in memchr::memchr_iter(b'\n', &queued[kept.reply.clone()]) {
+                NOT_SYNCED.write(out, true);
+            }
+            copied = kept.reply.end;
+            self.core.quota.return_message();
+            self.core.counters.borrow_mut().rejected += 1;
+        }
+        out.extend_from_slice(&queued[copied..]);
+    }
+
+    /// Why the receive was interrupted: the end of the sink, the end of patience, or neither.
+    fn interrupted(&mut self, idle: Duration, out: &mut Vec<u8>) -> Next {
+        let reason = if self.core.stop.get() >= Stop::Drain && !self.server.mid_message() {
+            CloseReason::ShuttingDown
+        } else if idle >= self.core.timeout {
+            self.core.counters.borrow_mut().timeouts += 1;
+            CloseReason::Timeout
+        } else {
+            return Next::Receive;
+        };
+        self.forget_message();
+        self.server.close_for(reason, out);
+        Next::Close
+    }
+
+    /// Picks the receive buffer for the next round: large as soon as one read filled a small one,
+    /// small again when there is little to read, since most sessions wait most of the time.
+    fn fit(&self, inbox: Buf) -> Buf {
+        let read = inbox.len();
+        if !is_large(&inbox) && read == inbox.capacity() {
+            self.core.pool.give(inbox);
+            return self.core.pool.large();
+        }
+        if is_large(&inbox) && read < RECV_SMALL_BYTES {
+            return self.swap_for_small(inbox);
+        }
+        inbox
+    }
+
+    fn swap_for_small(&self, inbox: Buf) -> Buf {
+        if !is_large(&inbox) {
+            return inbox;
+        }
+        self.core.pool.give(inbox);
+        self.core.pool.small()
+    }
+}
+
+fn is_large(buf: &Buf) -> bool {
+    buf.capacity() >= RECV_LARGE_BYTES
+}
+
+fn refusal(error: &SpoolError) -> Reply {
+    if error.is_full() { NO_ROOM } else { NOT_STORED }
+}
+
+fn unix_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

@@ -1,0 +1,164 @@
+//! What a sink did, for the report at its end.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Plan;
+use super::ledger::Counters;
+use crate::spool::{Durability, Stats};
+
+/// The whole run. The JSON names are part of the command line's contract.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Messages answered with 250.
+    pub messages: u64,
+    /// Octets of those messages, dot-unstuffed.
+    pub bytes: u64,
+    pub recipients: u64,
+    pub connections: u64,
+    /// Messages begun and not kept.
+    pub rejected: u64,
+    pub turned_away: u64,
+    pub timeouts: u64,
+    pub elapsed_s: f64,
+    /// CPU time of the whole process, by the kernel's accounting, per message kept.
+    pub cpu_ns_per_message: f64,
+    pub engine: &'static str,
+    /// `process`, `sync`, or `none` when messages are discarded.
+    pub durability: &'static str,
+    pub cores: Vec<CoreSummary>,
+}
+
+/// One core's part.
+#[derive(Clone, Debug, Serialize)]
+pub struct CoreSummary {
+    pub core: usize,
+    pub cpu: usize,
+    pub messages: u64,
+    pub bytes: u64,
+    pub recipients: u64,
+    pub connections: u64,
+    pub rejected: u64,
+    pub turned_away: u64,
+    pub timeouts: u64,
+    pub sessions_peak: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolSummary>,
+}
+
+/// The state of one core's log at the end.
+#[derive(Clone, Debug, Serialize)]
+pub struct SpoolSummary {
+    /// Where the next record would have begun: `<core>-<segment>-<offset>`.
+    pub position: String,
+    #[serde(flatten)]
+    pub stats: Stats,
+}
+
+/// The word for what a 250 promises; `none` when nothing is kept.
+pub fn durability_name(durability: Option<Durability>) -> &'static str {
+    match durability {
+        None => "none",
+        Some(Durability::Process) => "process",
+        Some(Durability::Sync) => "sync",
+    }
+}
+
+impl CoreSummary {
+    pub(super) fn new(
+        core: usize,
+        cpu: usize,
+        counters: Counters,
+        spool: Option<SpoolSummary>,
+    ) -> Self {
+        Self {
+            core,
+            cpu,
+            messages: counters.messages,
+            bytes: counters.bytes,
+            recipients: counters.recipients,
+            connections: counters.connections,
+            rejected: counters.rejected,
+            turned_away: counters.turned_away,
+            timeouts: counters.timeouts,
+            sessions_peak: counters.active_peak,
+            spool,
+        }
+    }
+}
+
+impl Summary {
+    pub(super) fn new(
+        plan: &Plan,
+        cores: Vec<CoreSummary>,
+        elapsed: Duration,
+        cpu: Duration,
+    ) -> Self {
+        let sum = |of: fn(&CoreSummary) -> u64| cores.iter().map(of).sum();
+        let messages = sum(|core| core.messages);
+        Self {
+            messages,
+            bytes: sum(|core| core.bytes),
+            recipients: sum(|core| core.recipients),
+            connections: sum(|core| core.connections),
+            rejected: sum(|core| core.rejected),
+            turned_away: sum(|core| core.turned_away),
+            timeouts: sum(|core| core.timeouts),
+            elapsed_s: elapsed.as_secs_f64(),
+            cpu_ns_per_message: cpu.as_nanos() as f64 / messages.max(1) as f64,
+            engine: plan.engine.name(),
+            durability: durability_name(plan.store.durability()),
+            cores,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.elapsed_s.max(f64::MIN_POSITIVE);
+        writeln!(
+            f,
+            "sink     {} messages, {}, {} recipients",
+            self.messages,
+            mib(self.bytes),
+            self.recipients
+        )?;
+        writeln!(
+            f,
+            "         {:.0} messages/s and {}/s over {:.1} s",
+            self.messages as f64 / seconds,
+            mib((self.bytes as f64 / seconds) as u64),
+            self.elapsed_s
+        )?;
+        writeln!(
+            f,
+            "sessions {} served, {} turned away, {} timed out",
+            self.connections, self.turned_away, self.timeouts
+        )?;
+        writeln!(f, "rejected {} messages begun and not kept", self.rejected)?;
+        writeln!(f, "engine   {}, durability {}", self.engine, self.durability)?;
+        writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;
+        for core in &self.cores {
+            write!(
+                f,
+                "core {:<3} CPU {}: {} messages, {} sessions, peak {}",
+                core.core, core.cpu, core.messages, core.connections, core.sessions_peak
+            )?;
+            match &core.spool {
+                Some(spool) => writeln!(
+                    f,
+                    ", spool at {}, {} segment changes, {} waits for one",
+                    spool.position, spool.stats.rolls, spool.stats.roll_waits
+                )?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
+}

@@ -1,0 +1,258 @@
+//! What the spool keeps of a message besides its octets: a list of tagged values behind the body.
+//!
+//! Tag (u16), length (u16), value; little endian, no padding. Tags a reader does not know are skipped.
+//! Empty values are left out, except a recipient's path.
+
+use super::error::SpoolError;
+use super::flag;
+use super::format::Place;
+use crate::limits::ENVELOPE_BYTES_MAX;
+
+mod tag {
+    pub const RECEIVED: u16 = 1;
+    pub const SEALED: u16 = 2;
+    pub const PEER: u16 = 3;
+    pub const LISTENER: u16 = 4;
+    pub const HELO: u16 = 5;
+    pub const PROTOCOL: u16 = 6;
+    pub const TLS: u16 = 7;
+    pub const AUTH: u16 = 8;
+    pub const REVERSE_PATH: u16 = 9;
+    pub const REVERSE_PARAMS: u16 = 10;
+    /// One for each recipient, in the order of RCPT.
+    pub const RECIPIENT: u16 = 11;
+    /// Belongs to the recipient before it.
+    pub const RECIPIENT_PARAMS: u16 = 12;
+}
+
+/// What a session knows of a message at its end. Paths are without angle brackets; parameters are
+/// the raw text behind the path.
+pub struct Meta<'a, 'r> {
+    /// First octet of the message, Unix nanoseconds.
+    pub received_ns: u64,
+    /// End of data, Unix nanoseconds.
+    pub sealed_ns: u64,
+    /// Bits of [`flag`].
+    pub flags: u32,
+    /// Address of the client as text.
+    pub peer: &'a [u8],
+    /// Address the client came to, as text.
+    pub listener: &'a [u8],
+    /// Argument of HELO, EHLO or LHLO.
+    pub helo: &'a [u8],
+    /// `SMTP`, `ESMTP`, `ESMTPS`, `LMTP` and so on (RFC 3848).
+    pub protocol: &'a [u8],
+    /// Version and cipher, or empty.
+    pub tls: &'a [u8],
+    /// Identity of AUTH, or empty.
+    pub auth: &'a [u8],
+    pub reverse_path: &'a [u8],
+    pub reverse_params: &'a [u8],
+    /// Path and parameters of each recipient.
+    pub recipients: &'a mut dyn Iterator<Item = (&'r [u8], &'r [u8])>,
+}
+
+impl Meta<'_, '_> {
+    /// Appends the encoded envelope to `out`, which the caller has emptied.
+    pub(super) fn encode(self, out: &mut Vec<u8>) -> Result<(), SpoolError> {
+        put(out, tag::RECEIVED, &self.received_ns.to_le_bytes())?;
+        put(out, tag::SEALED, &self.sealed_ns.to_le_bytes())?;
+        let texts = [
+            (tag::PEER, self.peer),
+            (tag::LISTENER, self.listener),
+            (tag::HELO, self.helo),
+            (tag::PROTOCOL, self.protocol),
+            (tag::TLS, self.tls),
+            (tag::AUTH, self.auth),
+            (tag::REVERSE_PATH, self.reverse_path),
+            (tag::REVERSE_PARAMS, self.reverse_params),
+        ];
+        for (tag, text) in texts {
+            if !text.is_empty() {
+                put(out, tag, text)?;
+            }
+        }
+        for (path, params) in self.recipients {
+            put(out, tag::RECIPIENT, path)?;
+            if !params.is_empty() {
+                put(out, tag::RECIPIENT_PARAMS, params)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn put(out: &mut Vec<u8>, tag: u16, value: &[u8]) -> Result<(), SpoolError> {
+    let bytes = out.len() + 4 + value.len();
+    let length = u16::try_from(value.len()).ok().filter(|_| bytes <= ENVELOPE_BYTES_MAX);
+    let Some(length) = length else {
+        return Err(SpoolError::EnvelopeTooLarge { bytes, max: ENVELOPE_BYTES_MAX });
+    };
+    let head = u32::from(tag) | u32::from(length) << 16;
+    out.extend_from_slice(&head.to_le_bytes());
+    out.extend_from_slice(value);
+    Ok(())
+}
+
+/// One recipient as the client gave it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Recipient {
+    pub path: Vec<u8>,
+    pub params: Vec<u8>,
+}
+
+/// An envelope read back; the fields are those of [`Meta`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Envelope {
+    pub received_ns: u64,
+    pub sealed_ns: u64,
+    pub flags: u32,
+    pub peer: Vec<u8>,
+    pub listener: Vec<u8>,
+    pub helo: Vec<u8>,
+    pub protocol: Vec<u8>,
+    pub tls: Vec<u8>,
+    pub auth: Vec<u8>,
+    pub reverse_path: Vec<u8>,
+    pub reverse_params: Vec<u8>,
+    pub recipients: Vec<Recipient>,
+}
+
+impl Envelope {
+    /// `None` when the values do not fill the octets exactly.
+    pub(super) fn decode(mut bytes: &[u8], flags: u32) -> Option<Self> {
+        let mut envelope = Self { flags, ..Self::default() };
+        while !bytes.is_empty() {
+            let (head, rest) = bytes.split_first_chunk::<4>()?;
+            let tag = u16::from_le_bytes([head[0], head[1]]);
+            let length = usize::from(u16::from_le_bytes([head[2], head[3]]));
+            let (value, rest) = rest.split_at_checked(length)?;
+            envelope.take(tag, value)?;
+            bytes = rest;
+        }
+        Some(envelope)
+    }
+
+    fn take(&mut self, tag: u16, value: &[u8]) -> Option<()> {
+        let text = match tag {
+            tag::RECEIVED => {
+                self.received_ns = u64::from_le_bytes(value.try_into().ok()?);
+                return Some(());
+            }
+            tag::SEALED => {
+                self.sealed_ns = u64::from_le_bytes(value.try_into().ok()?);
+                return Some(());
+            }
+            tag::RECIPIENT => {
+                self.recipients.push(Recipient { path: value.to_vec(), params: Vec::new() });
+                return Some(());
+            }
+            tag::PEER => &mut self.peer,
+            tag::LISTENER => &mut self.listener,
+            tag::HELO => &mut self.helo,
+            tag::PROTOCOL => &mut self.protocol,
+            tag::TLS => &mut self.tls,
+            tag::AUTH => &mut self.auth,
+            tag::REVERSE_PATH => &mut self.reverse_path,
+            tag::REVERSE_PARAMS => &mut self.reverse_params,
+            tag::RECIPIENT_PARAMS => &mut self.recipients.last_mut()?.params,
+            _ => return Some(()),
+        };
+        *text = value.to_vec();
+        Some(())
+    }
+
+    /// The envelope as one JSON object, with the message's name and size.
+    ///
+    /// Texts that are not UTF-8 stand with their odd octets as `\xNN`.
+    pub fn to_json(&self, place: Place, bytes: u64) -> serde_json::Value {
+        let recipients: Vec<_> = self
+            .recipients
+            .iter()
+            .map(|to| serde_json::json!({ "path": text(&to.path), "params": text(&to.params) }))
+            .collect();
+        serde_json::json!({
+            "id": place,
+            "bytes": bytes,
+            "received_ns": self.received_ns,
+            "sealed_ns": self.sealed_ns,
+            "flags": flag::names(self.flags).collect::<Vec<_>>(),
+            "peer": text(&self.peer),
+            "listener": text(&self.listener),
+            "helo": text(&self.helo),
+            "protocol": text(&self.protocol),
+            "tls": text(&self.tls),
+            "auth": text(&self.auth),
+            "from": { "path": text(&self.reverse_path), "params": text(&self.reverse_params) },
+            "to": recipients,
+        })
+    }
+}
+
+/// Octets as text; those that are not UTF-8 as `\xNN`.
+pub fn text(bytes: &[u8]) -> String {
+    bytes
+        .utf8_chunks()
+        .flat_map(|chunk| [chunk.valid().to_owned(), chunk.invalid().escape_ascii().to_string()])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_comes_back_as_it_went() {
+        let recipients = [(&b"a@x"[..], &b"NOTIFY=NEVER"[..]), (b"", b""), (b"c@x", b"")];
+        let meta = Meta {
+            received_ns: 1,
+            sealed_ns: u64::MAX,
+            flags: flag::BDAT,
+            peer: b"127.0.0.1:9",
+            listener: b"smtp://127.0.0.1:1025",
+            helo: b"h",
+            protocol: b"ESMTP",
+            tls: b"",
+            auth: b"me",
+            reverse_path: b"",
+            reverse_params: b"SIZE=5",
+            recipients: &mut recipients.into_iter(),
+        };
+        let mut bytes = Vec::new();
+        meta.encode(&mut bytes).unwrap();
+        let back = Envelope::decode(&bytes, flag::BDAT).unwrap();
+        assert_eq!(back.received_ns, 1);
+        assert_eq!(back.sealed_ns, u64::MAX);
+        assert_eq!(back.auth, b"me");
+        assert_eq!(back.reverse_params, b"SIZE=5");
+        assert_eq!(back.recipients.len(), 3);
+        assert_eq!(back.recipients[0].params, b"NOTIFY=NEVER");
+        assert_eq!(back.recipients[1], Recipient::default());
+        for cut in 1..bytes.len() {
+            let whole_values = Envelope::decode(&bytes[..cut], 0).is_some();
+            assert!(!whole_values || cut >= 12, "a cut value was read at {cut}");
+        }
+    }
+
+    #[test]
+    fn values_and_envelopes_beyond_their_bounds_are_refused() {
+        let mut out = Vec::new();
+        assert!(put(&mut out, tag::HELO, &[b'x'; 65_535]).is_ok());
+        assert!(put(&mut out, tag::HELO, &[b'x'; 65_536]).is_err());
+        let mut out = vec![0; ENVELOPE_BYTES_MAX - 4];
+        assert!(put(&mut out, tag::RECIPIENT, b"x").is_err());
+        assert!(put(&mut out, tag::RECIPIENT, b"").is_ok());
+    }
+
+    #[test]
+    fn unknown_tags_are_skipped() {
+        let envelope = Envelope::decode(&[99, 0, 2, 0, 1, 2, 5, 0, 1, 0, b'h'], 0).unwrap();
+        assert_eq!(envelope.helo, b"h");
+    }
+
+    #[test]
+    fn text_keeps_what_is_utf8_and_escapes_the_rest() {
+        assert_eq!(text("pelé".as_bytes()), "pelé");
+        assert_eq!(text(b"a\xffb"), "a\\xffb");
+    }
+}

@@ -1,0 +1,128 @@
+//! What can go wrong in the spool: each text says what, why, and the way out, in one line.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::format::Place;
+
+/// An error of the spool. Whole-spool errors stop acceptance; [`SpoolError::is_full`] tells a lack of
+/// room, which passes, from the rest.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SpoolError {
+    #[error(
+        "{dir}: the spool is full: --spool-limit {limit_bytes} is used up and --when-full is refuse; \
+         raise the limit, move the segments away, or use --when-full recycle"
+    )]
+    Full { dir: PathBuf, limit_bytes: u64 },
+
+    #[error(
+        "{dir}: no space left on the file system for a segment of {segment_bytes} bytes; \
+         free some, or lower --spool-limit or --segment-size"
+    )]
+    NoSpace { dir: PathBuf, segment_bytes: u64 },
+
+    #[error(
+        "--spool-limit {limit_bytes} holds {have} segments of {segment_bytes} bytes, and {cores} \
+         cores need {need}; raise --spool-limit, or lower --segment-size or --cores"
+    )]
+    LimitTooSmall { limit_bytes: u64, segment_bytes: u64, cores: usize, have: u64, need: u64 },
+
+    #[error(
+        "--segment-size {segment_bytes} is not possible: {min} to {max} bytes, a multiple of {step}"
+    )]
+    SegmentSize { segment_bytes: u64, min: u64, max: u64, step: u64 },
+
+    #[error(
+        "{dir} is not a ringpost spool and is not empty; nothing was touched: name an empty or new \
+         directory, or a spool"
+    )]
+    Foreign { dir: PathBuf },
+
+    #[error("{dir} is not a ringpost spool: it has no file SPOOL; name the --spool of a sink")]
+    NotASpool { dir: PathBuf },
+
+    #[error(
+        "{dir} was written by another version (its SPOOL file says {found:?}, this program reads \
+         \"ringpost-spool 1\"); nothing was touched: use that version, or name another directory"
+    )]
+    Version { dir: PathBuf, found: String },
+
+    #[error("{dir} is in use by another sink; stop that one, or name another directory")]
+    Locked { dir: PathBuf },
+
+    #[error("{path}: cannot {doing}: {cause}; check the path, its owner, its mode and its disk")]
+    Io { doing: &'static str, path: PathBuf, cause: Arc<io::Error> },
+
+    #[error(
+        "the envelope takes {bytes} bytes and the spool takes {max}; fewer recipients, or a larger \
+         --segment-size"
+    )]
+    EnvelopeTooLarge { bytes: usize, max: usize },
+
+    #[error(
+        "the start of the message was recycled before its end came; raise --spool-limit, or lower \
+         --max-size"
+    )]
+    Outlived,
+
+    #[error("an earlier piece of this message was not stored; the message must be sent again")]
+    Broken,
+
+    #[error(
+        "segment {segment} of core {core} could not be made durable: what was not yet acknowledged \
+         from it is refused; check the disk"
+    )]
+    Poisoned { core: u16, segment: u32 },
+
+    #[error("the spool is shutting down; the message must be sent again")]
+    Closed,
+
+    #[error("{place}: no message there; `ringpost spool ls` lists what there is")]
+    NoMessage { place: Place },
+
+    #[error("{place}: {what}; `ringpost spool verify` tells the extent")]
+    Damaged { place: Place, what: Doubt },
+}
+
+impl SpoolError {
+    pub(crate) fn io(doing: &'static str, path: &Path, cause: impl Into<io::Error>) -> Self {
+        Self::Io { doing, path: path.to_owned(), cause: Arc::new(cause.into()) }
+    }
+
+    /// Room may come back: answer 452 and take the next message as usual.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::NoSpace { .. } | Self::Outlived)
+    }
+}
+
+/// Why a reader stopped believing a segment or a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Doubt {
+    #[error("the segment header is damaged")]
+    SegmentHeader,
+    #[error("the segment is not the one its file name says")]
+    SegmentName,
+    #[error("the record header is damaged")]
+    RecordHeader,
+    #[error("the record reaches beyond its segment")]
+    Bounds,
+    #[error("the checksum of the record's payload is wrong")]
+    Payload,
+    #[error("the octets between two records are not zero")]
+    Padding,
+    #[error("a record is missing before this one")]
+    Sequence,
+    #[error("the envelope cannot be read")]
+    Envelope,
+    #[error("an earlier piece of the message is missing")]
+    Chain,
+    #[error("the start of the message has been recycled")]
+    Recycled,
+}
+
+impl serde::Serialize for Doubt {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,128 @@
+//! The mapping of one segment: the only file of this room with `unsafe` in it.
+//!
+//! # Contract
+//!
+//! A store into a mapped file is a memory access only while the file holds that page; otherwise it is
+//! SIGBUS. So, for as long as a [`Map`] lives:
+//!
+//! - the file was allocated to its full length before it was mapped (`segment.rs`: fallocate, never
+//!   ftruncate alone), so a store cannot meet a full disk;
+//! - nobody shrinks it: this program trims a segment only after its map is gone, and the directory is
+//!   ours alone (mode 0700, locked);
+//! - one thread owns it. Others, in this process and outside, look at the file with `read`, never at
+//!   this memory.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+
+use crate::limits::POPULATE_STEP_BYTES;
+
+/// A shared, writable map of a whole segment file.
+pub struct Map {
+    raw: MmapRaw,
+    /// INVARIANT: equals the length of the map and is at most the length of the file.
+    len: usize,
+}
+
+impl Map {
+    /// Maps the first `len` octets of `file`, which the caller has allocated (see the contract).
+    pub fn new(file: &File, len: usize) -> io::Result<Self> {
+        let raw = MmapOptions::new().len(len).map_raw(file)?;
+        // A core dump of a sink is not the place for gigabytes of other people's mail. Refusal is harmless.
+        let _ = raw.advise(Advice::DontDump);
+        Ok(Self { raw, len })
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes every page present and writable, in steps, so that the thread that owns the map never
+    /// faults. Kernels before 5.14 do not know how; then the owner faults as it goes.
+    pub fn populate(&self) {
+        let mut at = 0;
+        while at < self.len {
+            let step = POPULATE_STEP_BYTES.min(self.len - at);
+            if self.raw.advise_range(Advice::PopulateWrite, at, step).is_err() {
+                return;
+            }
+            at += step;
+        }
+    }
+
+    /// Copies `bytes` to `at`. Panics when they do not fit.
+    pub fn write_at(&mut self, at: usize, bytes: &[u8]) {
+        self.check(at, bytes.len());
+        // SAFETY: `check` keeps the target inside the map; `bytes` is a live Rust slice and cannot
+        // overlap memory that only this type hands out, which it never does.
+        unsafe {
+            let target = self.raw.as_mut_ptr().add(at);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+    }
+
+    /// Sets `len` octets at `at` to zero. Panics when they do not fit.
+    pub fn zero_at(&mut self, at: usize, len: usize) {
+        self.check(at, len);
+        // SAFETY: `check` keeps the target inside the map.
+        unsafe { std::ptr::write_bytes(self.raw.as_mut_ptr().add(at), 0, len) };
+    }
+
+    /// Stores a word, little endian, after everything stored before it: whoever sees the word sees
+    /// the rest. `at` must be a multiple of 4.
+    pub fn store_release(&mut self, at: usize, word: u32) {
+        self.check(at, 4);
+        assert!(at.is_multiple_of(4), "a commit word is aligned");
+        // SAFETY: in bounds by `check`; a map starts on a page, so `at` decides the alignment; no other
+        // thread of this process touches this memory.
+        let cell = unsafe { AtomicU32::from_ptr(self.raw.as_mut_ptr().add(at).cast::<u32>()) };
+        cell.store(word.to_le(), Ordering::Release);
+    }
+
+    fn check(&self, at: usize, len: usize) {
+        let fits = at.checked_add(len).is_some_and(|end| end <= self.len);
+        assert!(fits, "{len} octets at {at} do not fit a map of {}", self.len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    fn map(len: usize) -> (File, Map) {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(len as u64).unwrap();
+        let map = Map::new(&file, len).unwrap();
+        (file, map)
+    }
+
+    #[test]
+    fn what_is_stored_is_what_a_reader_of_the_file_gets() {
+        let (file, mut map) = map(8192);
+        map.populate();
+        map.write_at(4090, b"over the page");
+        map.store_release(8, 0x0403_0201);
+        map.zero_at(4094, 1);
+        let mut seen = [0; 13];
+        file.read_exact_at(&mut seen, 4090).unwrap();
+        assert_eq!(&seen, b"over\0the page");
+        file.read_exact_at(&mut seen[..4], 8).unwrap();
+        assert_eq!(seen[..4], [1, 2, 3, 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "do not fit")]
+    fn a_store_beyond_the_end_is_refused() {
+        map(4096).1.write_at(4090, b"too long");
+    }
+
+    #[test]
+    #[should_panic(expected = "do not fit")]
+    fn an_offset_that_overflows_is_refused() {
+        map(4096).1.zero_at(usize::MAX, 2);
+    }
+}

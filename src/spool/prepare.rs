@@ -1,0 +1,235 @@
+//! The helper thread: makes the next segment of each core ready, and takes the full ones away, so that
+//! a core never waits for the disk or for a page.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use super::error::SpoolError;
+use super::segment::{Segment, file_name, fresh_header};
+use super::{Options, WhenFull};
+use crate::limits::SPOOL_RETRY_MS;
+
+/// What a core asks of the helper.
+pub(super) enum Job {
+    /// Make one more segment ready.
+    Want { core: usize },
+    /// This one is full.
+    Retire { core: usize, segment: Segment },
+    /// This one will never be written again; `used` octets of it count.
+    Finish { segment: Segment, used: usize },
+}
+
+/// A core's end of the line to the helper.
+pub(super) struct Supplies {
+    pub(super) ready: Receiver<Result<Segment, SpoolError>>,
+    pub(super) jobs: Sender<Job>,
+    /// Segments of this core with a lower number are gone, or about to go.
+    pub(super) floor: Arc<AtomicU32>,
+}
+
+/// A segment of an earlier run, which counts against the limit.
+pub(super) struct Old {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+}
+
+/// One core as the helper sees it.
+struct Shelf {
+    ready: Sender<Result<Segment, SpoolError>>,
+    floor: Arc<AtomicU32>,
+    next_number: u32,
+    /// Full ones, oldest first.
+    sealed: VecDeque<u32>,
+    /// Files of this core, of this run: the one being written, the ready one, the sealed ones.
+    held: u64,
+    /// It has been told that there is no room, and gets a segment as soon as there is.
+    short: bool,
+}
+
+pub(super) struct Preparer {
+    dir: PathBuf,
+    options: Options,
+    /// Files that each core may hold.
+    quota: u64,
+    shelves: Vec<Shelf>,
+    /// Oldest first.
+    old: VecDeque<Old>,
+    /// Octets of all segment files.
+    disk_bytes: u64,
+}
+
+impl Preparer {
+    /// `first_number` is above every number in the directory; `old` are the segments there.
+    pub(super) fn new(
+        dir: PathBuf,
+        options: Options,
+        first_number: u32,
+        old: VecDeque<Old>,
+    ) -> (Self, Receiver<Job>, Vec<Supplies>) {
+        let (jobs, inbox) = mpsc::channel();
+        let (shelves, supplies) = (0..options.cores)
+            .map(|_| {
+                let (ready, taken) = mpsc::channel();
+                let floor = Arc::new(AtomicU32::new(0));
+                let shelf = Shelf {
+                    ready,
+                    floor: floor.clone(),
+                    next_number: first_number,
+                    sealed: VecDeque::new(),
+                    held: 0,
+                    short: false,
+                };
+                (shelf, Supplies { ready: taken, jobs: jobs.clone(), floor })
+            })
+            .unzip();
+        let quota = options.limit_bytes / options.segment_bytes / options.cores as u64;
+        let disk_bytes = old.iter().map(|old| old.bytes).sum();
+        (Self { dir, options, quota, shelves, old, disk_bytes }, inbox, supplies)
+    }
+
+    /// Serves the cores until the last of them is gone.
+    pub(super) fn run(mut self, inbox: &Receiver<Job>) {
+        let retry = Duration::from_millis(SPOOL_RETRY_MS);
+        loop {
+            let job = if self.shelves.iter().any(|shelf| shelf.short) {
+                inbox.recv_timeout(retry)
+            } else {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match job {
+                Ok(Job::Want { core }) => self.supply(core),
+                Ok(Job::Retire { core, segment }) => {
+                    self.shelves[core].sealed.push_back(segment.header.number);
+                }
+                Ok(Job::Finish { segment, used }) => self.disk_bytes -= segment.finish(used),
+                Err(RecvTimeoutError::Timeout) => self.retry(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn retry(&mut self) {
+        self.forget_missing();
+        for core in 0..self.shelves.len() {
+            if self.shelves[core].short {
+                self.supply(core);
+            }
+        }
+    }
+
+    fn supply(&mut self, core: usize) {
+        let made = self.prepare(core);
+        let shelf = &mut self.shelves[core];
+        let told_before = std::mem::replace(&mut shelf.short, made.is_err());
+        if made.is_err() && told_before {
+            return;
+        }
+        if let Err(mpsc::SendError(Ok(segment))) = shelf.ready.send(made) {
+            self.disk_bytes -= segment.finish(0);
+            self.shelves[core].short = false;
+        }
+    }
+
+    /// One more segment for `core`, from free room, or else from the oldest there is.
+    pub(super) fn prepare(&mut self, core: usize) -> Result<Segment, SpoolError> {
+        let mut shortage = self.full();
+        if self.has_room(core) {
+            match self.create(core) {
+                Err(no_space @ SpoolError::NoSpace { .. }) => shortage = no_space,
+                made => return made,
+            }
+        }
+        if self.options.when_full == WhenFull::Refuse {
+            return Err(shortage);
+        }
+        while self.shelves[core].held < self.quota
+            && let Some(old) = self.old.pop_front()
+        {
+            if old.bytes == self.options.segment_bytes {
+                self.shelves[core].held += 1;
+                return self.recycle(core, &old.path);
+            }
+            // Of another size: its room is what we can use.
+            let _ = fs::remove_file(&old.path);
+            self.disk_bytes -= old.bytes;
+            if self.has_room(core) {
+                return self.create(core);
+            }
+        }
+        let number = self.shelves[core].sealed.pop_front().ok_or(shortage)?;
+        // A message that began there and is still open must not be acknowledged from here on.
+        self.shelves[core].floor.store(number + 1, Ordering::Release);
+        let oldest = self.dir.join(file_name(core as u16, number));
+        if !oldest.exists() {
+            self.lose(core);
+            return self.create(core);
+        }
+        self.recycle(core, &oldest)
+    }
+
+    fn has_room(&self, core: usize) -> bool {
+        self.shelves[core].held < self.quota
+            && self.disk_bytes + self.options.segment_bytes <= self.options.limit_bytes
+    }
+
+    fn create(&mut self, core: usize) -> Result<Segment, SpoolError> {
+        let header = self.next_header(core);
+        let made = Segment::create(&self.dir, header, self.options.durability)?;
+        self.shelves[core].held += 1;
+        self.disk_bytes += self.options.segment_bytes;
+        Ok(made)
+    }
+
+    fn recycle(&mut self, core: usize, old: &std::path::Path) -> Result<Segment, SpoolError> {
+        let header = self.next_header(core);
+        let made = Segment::recycle(&self.dir, old, header, self.options.durability);
+        if made.is_err() {
+            self.lose(core);
+        }
+        made
+    }
+
+    fn next_header(&mut self, core: usize) -> super::format::SegmentHeader {
+        let shelf = &mut self.shelves[core];
+        let number = shelf.next_number;
+        shelf.next_number += 1;
+        fresh_header(core as u16, number, self.options.segment_bytes)
+    }
+
+    /// One file of `core` is no longer ours to count.
+    fn lose(&mut self, core: usize) {
+        self.shelves[core].held -= 1;
+        self.disk_bytes -= self.options.segment_bytes;
+    }
+
+    /// Somebody may have moved segments away to make room.
+    fn forget_missing(&mut self) {
+        for core in 0..self.shelves.len() {
+            let sealed = std::mem::take(&mut self.shelves[core].sealed);
+            for number in sealed {
+                if self.dir.join(file_name(core as u16, number)).exists() {
+                    self.shelves[core].sealed.push_back(number);
+                } else {
+                    self.lose(core);
+                }
+            }
+        }
+        let disk_bytes = &mut self.disk_bytes;
+        self.old.retain(|old| {
+            let there = old.path.exists();
+            if !there {
+                *disk_bytes -= old.bytes;
+            }
+            there
+        });
+    }
+
+    fn full(&self) -> SpoolError {
+        SpoolError::Full { dir: self.dir.clone(), limit_bytes: self.options.limit_bytes }
+    }
+}

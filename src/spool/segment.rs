@@ -1,0 +1,176 @@
+//! One segment file: its name, how it comes to be, how it ends.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use super::Durability;
+use super::error::SpoolError;
+use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::map::Map;
+
+/// `c<core>-<number>.seg`; zero padded, so that a listing is in order.
+pub(super) fn file_name(core: u16, number: u32) -> String {
+    format!("c{core:03}-{number:08}.seg")
+}
+
+/// Core and number of a segment's file name; `None` for any other file.
+pub(super) fn parse_file_name(name: &str) -> Option<(u16, u32)> {
+    let (core, number) = name.strip_prefix('c')?.strip_suffix(".seg")?.split_once('-')?;
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if core.len() < 3 || number.len() < 8 || !digits(core) || !digits(number) {
+        return None;
+    }
+    Some((core.parse().ok()?, number.parse().ok()?))
+}
+
+/// Header of a segment that begins its life now.
+pub(super) fn fresh_header(core: u16, number: u32, bytes: u64) -> SegmentHeader {
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // The standard library keys this hasher from the system's random source.
+    let nonce = RandomState::new().hash_one((core, number, created.as_nanos()));
+    SegmentHeader { number, core, bytes, created_ns: created.as_nanos() as u64, nonce }
+}
+
+/// A segment that is mapped and ready to be written.
+pub(super) struct Segment {
+    pub(super) map: Map,
+    /// Shared with the barriers that make it durable, so that the descriptor outlives the map.
+    pub(super) file: Arc<File>,
+    pub(super) path: PathBuf,
+    pub(super) header: SegmentHeader,
+}
+
+impl Segment {
+    /// Makes a new file. On failure nothing is left of it: fallocate on a full ext4 keeps what it got.
+    pub(super) fn create(
+        dir: &Path,
+        header: SegmentHeader,
+        durability: Durability,
+    ) -> Result<Self, SpoolError> {
+        let path = dir.join(file_name(header.core, header.number));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|cause| SpoolError::io("create the segment", &path, cause))?;
+        let made = allocate(&file, header.bytes)
+            .map_err(|cause| match cause.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    SpoolError::NoSpace { dir: dir.to_owned(), segment_bytes: header.bytes }
+                }
+                _ => SpoolError::io("allocate the segment", &path, cause),
+            })
+            .and_then(|()| Self::begin(dir, path.clone(), file, header, durability));
+        if made.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        made
+    }
+
+    /// Gives a full, unmapped file of the same length a new life. Its pages stay in memory.
+    ///
+    /// The order matters to whoever reads at the same time, and to a crash: the old header is void
+    /// before the name changes, and the first slot is empty before the new header is there.
+    pub(super) fn recycle(
+        dir: &Path,
+        old: &Path,
+        header: SegmentHeader,
+        durability: Durability,
+    ) -> Result<Self, SpoolError> {
+        let path = dir.join(file_name(header.core, header.number));
+        let failed = |cause| SpoolError::io("recycle the segment", old, cause);
+        let file = OpenOptions::new().read(true).write(true).open(old).map_err(failed)?;
+        file.write_all_at(&[0; SEGMENT_HEADER_BYTES], 0).map_err(failed)?;
+        fs::rename(old, &path).map_err(failed)?;
+        file.write_all_at(&[0; SEGMENT_HEADER_BYTES], SEGMENT_HEADER_BYTES as u64)
+            .map_err(failed)?;
+        Self::begin(dir, path, file, header, durability)
+    }
+
+    fn begin(
+        dir: &Path,
+        path: PathBuf,
+        file: File,
+        header: SegmentHeader,
+        durability: Durability,
+    ) -> Result<Self, SpoolError> {
+        let failed = |cause| SpoolError::io("prepare the segment", &path, cause);
+        file.write_all_at(&header.encode(), 0).map_err(failed)?;
+        if durability == Durability::Sync {
+            // Length and name must be on the disk before a barrier on the data means anything.
+            file.sync_all().map_err(failed)?;
+            File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
+        }
+        let map = Map::new(&file, header.bytes as usize).map_err(failed)?;
+        map.populate();
+        Ok(Self { map, file: Arc::new(file), path, header })
+    }
+
+    /// Ends the life of a segment that nobody writes any more: unmapped first, then cut to what is
+    /// used, or removed when that is nothing. Returns the octets that the disk got back.
+    ///
+    /// A failed cut is no loss: readers stop at the empty slot behind the last record.
+    pub(super) fn finish(self, used: usize) -> u64 {
+        let Self { map, file, path, header } = self;
+        drop(map);
+        if used <= SEGMENT_HEADER_BYTES {
+            return fs::remove_file(path).map_or(0, |()| header.bytes);
+        }
+        file.set_len(used as u64).map_or(0, |()| header.bytes - used as u64)
+    }
+}
+
+/// Reserves the blocks of the whole file, so that a store through the map never meets a full disk.
+fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP) => write_zeros(file, bytes),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The slow way for file systems that cannot allocate ahead.
+fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
+    let zeros = vec![0; 1024 * 1024];
+    let mut at = 0;
+    while at < bytes {
+        let step = (bytes - at).min(zeros.len() as u64);
+        file.write_all_at(&zeros[..step as usize], at)?;
+        at += step;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_read_as_they_are_written_and_nothing_else_is() {
+        assert_eq!(file_name(1, 22), "c001-00000022.seg");
+        assert_eq!(parse_file_name("c001-00000022.seg"), Some((1, 22)));
+        assert_eq!(parse_file_name(&file_name(u16::MAX, u32::MAX)), Some((u16::MAX, u32::MAX)));
+        for other in
+            ["SPOOL", "c1-22.seg", "c001-00000022", "cx01-00000022.seg", "c001-+0000022.seg"]
+        {
+            assert_eq!(parse_file_name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_file_system_without_allocation_gets_zeros() {
+        let file = tempfile::tempfile().unwrap();
+        write_zeros(&file, 3 * 1024 * 1024 + 5).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 3 * 1024 * 1024 + 5);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a pass over a spool found, in numbers.
+
+use std::fmt;
+
+use super::error::Doubt;
+
+/// The sums of one pass over a spool.
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct Survey {
+    pub segments: u64,
+    /// Octets of all segment files.
+    pub file_bytes: u64,
+    /// Whole messages, every checksum right.
+    pub messages: u64,
+    /// Octets of their bodies.
+    pub bytes: u64,
+    pub smallest_bytes: Option<u64>,
+    pub largest_bytes: Option<u64>,
+    /// Time of the first and of the last octet received, Unix nanoseconds.
+    pub first_received_ns: Option<u64>,
+    pub last_sealed_ns: Option<u64>,
+    /// Pieces of messages that never got an end: discarded, or open when the writer stopped.
+    pub orphaned_fragments: u64,
+    /// Segments that end in a record that was being written.
+    pub open_records: u64,
+    /// Messages whose start has been recycled.
+    pub recycled_messages: u64,
+    pub cores: Vec<CoreSurvey>,
+    pub damage: Vec<Damage>,
+}
+
+/// The part of one core.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct CoreSurvey {
+    pub core: u16,
+    pub segments: u64,
+    pub messages: u64,
+    pub bytes: u64,
+}
+
+/// One place that cannot be believed.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct Damage {
+    /// Name of the segment file.
+    pub file: String,
+    /// Octets from its start up to which all is sound.
+    pub offset: u64,
+    pub what: Doubt,
+    /// Records behind the place whose headers look sound, and which no reader will give.
+    pub records_beyond: u64,
+}
+
+impl Survey {
+    pub(super) fn core(&mut self, core: u16) -> &mut CoreSurvey {
+        let at = match self.cores.binary_search_by_key(&core, |entry| entry.core) {
+            Ok(at) => at,
+            Err(at) => {
+                self.cores.insert(at, CoreSurvey { core, ..CoreSurvey::default() });
+                at
+            }
+        };
+        &mut self.cores[at]
+    }
+
+    pub(super) fn count_message(
+        &mut self,
+        core: u16,
+        bytes: u64,
+        received_ns: u64,
+        sealed_ns: u64,
+    ) {
+        self.messages += 1;
+        self.bytes += bytes;
+        self.smallest_bytes = Some(self.smallest_bytes.map_or(bytes, |least| least.min(bytes)));
+        self.largest_bytes = Some(self.largest_bytes.map_or(bytes, |most| most.max(bytes)));
+        let first = self.first_received_ns.map_or(received_ns, |first| first.min(received_ns));
+        self.first_received_ns = Some(first);
+        let last = self.last_sealed_ns.map_or(sealed_ns, |last| last.max(sealed_ns));
+        self.last_sealed_ns = Some(last);
+        let entry = self.core(core);
+        entry.messages += 1;
+        entry.bytes += bytes;
+    }
+
+    /// Nothing was found that should not be there.
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_empty()
+    }
+}
+
+impl fmt::Display for Survey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} messages, {} bytes, in {} segments",
+            self.messages, self.bytes, self.segments
+        )?;
+        if self.open_records > 0 {
+            write!(f, "; {} records open", self.open_records)?;
+        }
+        if self.orphaned_fragments > 0 {
+            write!(f, "; {} fragments of messages without an end", self.orphaned_fragments)?;
+        }
+        if self.recycled_messages > 0 {
+            write!(f, "; {} messages partly recycled", self.recycled_messages)?;
+        }
+        for damage in &self.damage {
+            write!(f, "; {damage}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.file, self.offset, self.what)?;
+        if self.records_beyond > 0 {
+            write!(f, ", {} records behind it are out of reach", self.records_beyond)?;
+        }
+        Ok(())
+    }
+}

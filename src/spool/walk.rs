@@ -1,0 +1,266 @@
+//! One segment from front to back, with `read` and not through a map: the file may be written, cut or
+//! recycled by a sink at the same time.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crc_fast::{CrcAlgorithm, Digest};
+
+use super::error::{Doubt, SpoolError};
+use super::format::{
+    RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, Slot,
+};
+use crate::limits::SPOOL_READ_BYTES;
+
+/// How the records of a segment end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// Behind a committed record comes nothing.
+    Clean,
+    /// A record was begun and not committed: the writer is at it, or died at it.
+    Open,
+    /// The file got a new life while we read.
+    Recycled,
+    /// What comes next cannot be believed.
+    Damaged(Doubt),
+}
+
+/// One step through a segment.
+pub(super) enum Step {
+    /// A record whose checksums are right, and where it begins.
+    Record(u32, RecordHeader),
+    End(End),
+}
+
+pub(super) struct Walk {
+    file: Window,
+    header: SegmentHeader,
+    at: u64,
+    /// Octets of the file when it was opened.
+    len: u64,
+    last_seq: Option<u64>,
+    /// The latest record's.
+    envelope: Vec<u8>,
+}
+
+/// What opening a segment gave.
+pub(super) enum Opened {
+    Walk(Walk),
+    /// It is gone, or is being made; or its header is not what it should be.
+    End(End),
+}
+
+impl Walk {
+    /// Opens the segment that `path`'s name says is number `number` of `core`.
+    pub(super) fn open(path: &Path, core: u16, number: u32) -> Result<Opened, SpoolError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Opened::End(End::Recycled));
+            }
+            Err(cause) => return Err(SpoolError::io("open the segment", path, cause)),
+        };
+        let metadata = file.metadata();
+        let len = metadata.map_err(|cause| SpoolError::io("read the segment", path, cause))?.len();
+        let mut file = Window::new(file, path.to_owned());
+        let bytes = file.get(0, SEGMENT_HEADER_BYTES)?;
+        // A new or recycled file before its header is written.
+        if bytes.iter().all(|&b| b == 0) {
+            return Ok(Opened::End(End::Clean));
+        }
+        let header = bytes.try_into().ok().and_then(SegmentHeader::decode);
+        let Some(header) = header else {
+            return Ok(Opened::End(End::Damaged(Doubt::SegmentHeader)));
+        };
+        if (header.core, header.number) != (core, number) {
+            return Ok(Opened::End(End::Damaged(Doubt::SegmentName)));
+        }
+        let at = SEGMENT_HEADER_BYTES as u64;
+        let len = len.min(header.bytes);
+        Ok(Opened::Walk(Self { file, header, at, len, last_seq: None, envelope: Vec::new() }))
+    }
+
+    pub(super) fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    /// Octets believed so far: where the next record would begin.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Goes to a record that is known to begin at `offset`.
+    pub(super) fn seek(&mut self, offset: u32) {
+        self.at = offset.into();
+        self.last_seq = None;
+    }
+
+    /// The envelope of the record that the latest step gave.
+    pub(super) fn envelope(&self) -> &[u8] {
+        &self.envelope
+    }
+
+    /// The next record, its payload read and checked.
+    pub(super) fn step(&mut self) -> Result<Step, SpoolError> {
+        let first = self.look()?;
+        let Step::End(End::Damaged(_)) = first else { return Ok(first) };
+        // We may have read a header while it was being stored, or another life's octets: look again.
+        self.file.forget();
+        if !self.same_life()? {
+            return Ok(Step::End(End::Recycled));
+        }
+        self.look()
+    }
+
+    /// Whether the file still holds the segment that was opened.
+    pub(super) fn same_life(&mut self) -> Result<bool, SpoolError> {
+        let now = self.file.get(0, SEGMENT_HEADER_BYTES)?;
+        let same = now == self.header.encode();
+        self.file.forget();
+        Ok(same)
+    }
+
+    fn look(&mut self) -> Result<Step, SpoolError> {
+        let damaged = |doubt| Ok(Step::End(End::Damaged(doubt)));
+        let slot = self.file.get(self.at, RECORD_HEADER_BYTES)?;
+        let Ok(bytes) = slot.try_into() else {
+            // The rest of a file in full length is never written; a file that was cut ends exactly.
+            let whole = self.len == self.header.bytes || slot.is_empty();
+            return if whole { Ok(Step::End(End::Clean)) } else { damaged(Doubt::Bounds) };
+        };
+        let header = match RecordHeader::decode(bytes, &self.header) {
+            Ok(header) => header,
+            Err(Slot::Empty) => return Ok(Step::End(End::Clean)),
+            Err(Slot::Open) => return Ok(Step::End(End::Open)),
+            Err(Slot::Doubtful) => return damaged(Doubt::RecordHeader),
+        };
+        if self.at + header.stride() > self.len {
+            return damaged(Doubt::Bounds);
+        }
+        if self.last_seq.is_some_and(|last| last + 1 != header.seq) {
+            return damaged(Doubt::Sequence);
+        }
+        if let Some(doubt) = self.check_payload(&header)? {
+            return damaged(doubt);
+        }
+        let offset = self.at as u32;
+        self.at += header.stride();
+        self.last_seq = Some(header.seq);
+        Ok(Step::Record(offset, header))
+    }
+
+    fn check_payload(&mut self, header: &RecordHeader) -> Result<Option<Doubt>, SpoolError> {
+        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+        self.envelope.clear();
+        let mut at = self.at + RECORD_HEADER_BYTES as u64;
+        let envelope_at = at + u64::from(header.body_bytes);
+        let end = at + header.payload_bytes();
+        while at < end {
+            let until = if at < envelope_at { envelope_at } else { end };
+            let chunk = self.file.get(at, (until - at).min(SPOOL_READ_BYTES as u64) as usize)?;
+            if chunk.is_empty() {
+                return Ok(Some(Doubt::Bounds));
+            }
+            digest.update(chunk);
+            if at >= envelope_at {
+                self.envelope.extend_from_slice(chunk);
+            }
+            at += chunk.len() as u64;
+        }
+        if digest.finalize() as u32 != header.payload_crc {
+            return Ok(Some(Doubt::Payload));
+        }
+        let next = self.at + header.stride();
+        let padding = self.file.get(end, (next - end) as usize)?;
+        Ok(padding.iter().any(|&b| b != 0).then_some(Doubt::Padding))
+    }
+
+    /// Records with sound headers behind the place where the walk stopped: what the damage hides.
+    pub(super) fn count_beyond(&mut self) -> Result<u64, SpoolError> {
+        let mut count = 0;
+        let mut at = self.at + RECORD_HEADER_BYTES as u64;
+        while at + RECORD_HEADER_BYTES as u64 <= self.len {
+            let slot = self.file.get(at, RECORD_HEADER_BYTES)?;
+            let Ok(bytes) = <&[u8; RECORD_HEADER_BYTES]>::try_from(slot) else { break };
+            at += 8;
+            if bytes[..4] == RECORD_MAGIC
+                && let Ok(header) = RecordHeader::decode(bytes, &self.header)
+            {
+                count += 1;
+                at += header.stride() - 8;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Gives the octets `at..at + len` to `take`, in chunks.
+    pub(super) fn copy<E: From<SpoolError>>(
+        &mut self,
+        mut at: u64,
+        len: u64,
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let end = at + len;
+        while at < end {
+            let chunk = self.file.get(at, (end - at).min(SPOOL_READ_BYTES as u64) as usize)?;
+            if chunk.is_empty() {
+                break;
+            }
+            take(chunk)?;
+            at += chunk.len() as u64;
+        }
+        Ok(len - (end - at))
+    }
+}
+
+/// A file read in large pieces.
+struct Window {
+    file: File,
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// Where `bytes` stand in the file.
+    start: u64,
+}
+
+impl Window {
+    fn new(file: File, path: PathBuf) -> Self {
+        Self { file, path, bytes: Vec::new(), start: 0 }
+    }
+
+    /// The octets at `at`: `len` of them, or fewer where the file ends. `len` is at most
+    /// [`SPOOL_READ_BYTES`].
+    fn get(&mut self, at: u64, len: usize) -> Result<&[u8], SpoolError> {
+        let have = self.start..self.start + self.bytes.len() as u64;
+        if at < have.start || at + len as u64 > have.end {
+            self.fill(at)?;
+        }
+        let from = (at - self.start) as usize;
+        let to = (from + len).min(self.bytes.len());
+        Ok(&self.bytes[from..to])
+    }
+
+    fn fill(&mut self, at: u64) -> Result<(), SpoolError> {
+        self.bytes.resize(SPOOL_READ_BYTES, 0);
+        self.start = at;
+        let mut filled = 0;
+        while filled < self.bytes.len() {
+            match self.file.read_at(&mut self.bytes[filled..], at + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => {
+                    self.bytes.clear();
+                    return Err(SpoolError::io("read the segment", &self.path, cause));
+                }
+            }
+        }
+        self.bytes.truncate(filled);
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.bytes.clear();
+    }
+}

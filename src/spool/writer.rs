@@ -1,0 +1,508 @@
+//! The writing end of one core: appends pieces of open messages, seals them, rolls to the next
+//! segment. Nothing here waits, allocates or calls the kernel, except when a segment is full.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::TryRecvError;
+
+use crc_fast::{CrcAlgorithm, Digest};
+
+use super::envelope::Meta;
+use super::error::SpoolError;
+use super::format::{
+    ALIGNMENT, COMMIT_AT, Kind, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader,
+    SEGMENT_HEADER_BYTES,
+};
+use super::prepare::{Job, Supplies};
+use super::segment::Segment;
+use super::{Durability, Lock};
+use crate::limits::{RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
+
+/// An open message: what links its pieces. Cheap; a session keeps one and uses it again and again.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// 0 until the first octet.
+    id: u32,
+    /// Where the latest record of this message was begun.
+    latest: Option<Place>,
+    /// Segment of the first record; 0 is none.
+    first_segment: u32,
+    total_bytes: u64,
+    /// A piece was refused; the message can only be discarded.
+    broken: bool,
+}
+
+impl Draft {
+    /// Octets appended so far.
+    pub fn len(&self) -> u64 {
+        self.total_bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.total_bytes == 0
+    }
+}
+
+/// The record being written at the head of the log.
+struct Open {
+    draft: u32,
+    body_bytes: usize,
+    /// Body octets of the message, this record's among them.
+    total_bytes: u64,
+    back: Option<Place>,
+}
+
+/// Counters of one writer since it was opened.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct Stats {
+    /// Records committed, fragments too.
+    pub records: u64,
+    /// Messages sealed.
+    pub messages: u64,
+    /// Message octets sealed.
+    pub bytes: u64,
+    /// Segments begun after the first.
+    pub rolls: u64,
+    /// Times a full segment had no successor ready and the core waited.
+    pub roll_waits: u64,
+}
+
+/// A part of the log that a sync has to cover before its messages are durable.
+///
+/// Holds the file open, so the descriptor stays good until the barrier is dropped.
+#[derive(Clone, Debug)]
+pub struct Barrier {
+    segment: u32,
+    /// Octets of the segment written when the barrier was taken.
+    end: usize,
+    file: Arc<File>,
+}
+
+impl AsRawFd for Barrier {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+/// The log of one core. One thread owns it.
+pub struct Writer {
+    core: u16,
+    /// `None` only while it is being dropped.
+    segment: Option<Segment>,
+    /// Where the next record begins, or the open one began.
+    ///
+    /// INVARIANT: a multiple of 8; the commit word of the slot there, if there is room for one, is 0.
+    head: usize,
+    open: Option<Open>,
+    digest: Digest,
+    /// Of the latest record.
+    seq: u64,
+    /// Of the latest draft.
+    drafts: u32,
+    envelope: Vec<u8>,
+    supplies: Supplies,
+    spare: Option<Segment>,
+    /// The helper has no segment for us and keeps trying.
+    shortage: Option<SpoolError>,
+    durability: Durability,
+    /// Left segments with records not yet known durable.
+    unsynced: VecDeque<Barrier>,
+    /// Octets of the present segment known durable.
+    synced_end: usize,
+    poisoned: Vec<u32>,
+    stats: Stats,
+    _lock: Arc<Lock>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        core: u16,
+        first: Segment,
+        seq: u64,
+        supplies: Supplies,
+        durability: Durability,
+        lock: Arc<Lock>,
+    ) -> Self {
+        let writer = Self {
+            core,
+            segment: Some(first),
+            head: SEGMENT_HEADER_BYTES,
+            open: None,
+            digest: Digest::new(CrcAlgorithm::Crc32Iscsi),
+            seq,
+            drafts: 0,
+            envelope: Vec::with_capacity(4096),
+            supplies,
+            spare: None,
+            shortage: None,
+            durability,
+            unsynced: VecDeque::new(),
+            synced_end: SEGMENT_HEADER_BYTES,
+            poisoned: Vec::new(),
+            stats: Stats::default(),
+            _lock: lock,
+        };
+        writer.want();
+        writer
+    }
+
+    /// Adds octets to an open message: the one copy they get.
+    ///
+    /// On an error the message cannot be sealed any more; the draft must be discarded.
+    pub fn append(&mut self, draft: &mut Draft, mut piece: &[u8]) -> Result<(), SpoolError> {
+        if draft.broken {
+            return Err(SpoolError::Broken);
+        }
+        while !piece.is_empty() {
+            let space = self.claim(draft, piece.len()).inspect_err(|_| draft.broken = true)?;
+            let (now, later) = piece.split_at(space.min(piece.len()));
+            self.extend(draft, now);
+            piece = later;
+        }
+        Ok(())
+    }
+
+    /// Makes the message real. When this returns, a reader finds it at the returned place, and it
+    /// survives the death of this process; what survives a power cut, [`Writer::dirty`] tells.
+    ///
+    /// The draft is empty again afterwards, whatever the outcome.
+    pub fn seal(&mut self, draft: &mut Draft, meta: Meta<'_, '_>) -> Result<Place, SpoolError> {
+        let sealed = self.try_seal(draft, meta);
+        if sealed.is_err() {
+            self.discard(draft);
+        }
+        *draft = Draft::default();
+        sealed
+    }
+
+    /// Forgets an open message. Fragments it left in the log are dead room.
+    pub fn discard(&mut self, draft: &mut Draft) {
+        if self.owns_head(draft) {
+            let head = self.head;
+            self.segment_mut().map.zero_at(head, RECORD_HEADER_BYTES);
+            self.open = None;
+        }
+        *draft = Draft::default();
+    }
+
+    /// Whether a message may begin. Cheap.
+    pub fn room(&mut self) -> Result<(), SpoolError> {
+        if self.space() >= RECV_LARGE_BYTES || self.spare.is_some() {
+            return Ok(());
+        }
+        match self.poll_supplies() {
+            Err(TryRecvError::Empty) => self.shortage.clone().map_or(Ok(()), Err),
+            Err(TryRecvError::Disconnected) => Err(SpoolError::Closed),
+            Ok(outcome) => {
+                self.spare = Some(outcome?);
+                Ok(())
+            }
+        }
+    }
+
+    /// What must be synced before everything sealed up to now is durable. Empty unless the durability
+    /// is [`Durability::Sync`]. The caller syncs each file and reports [`Writer::synced`] or
+    /// [`Writer::poison`] before it acknowledges.
+    pub fn dirty(&self) -> impl Iterator<Item = Barrier> + '_ {
+        let present = self.segment();
+        let due = self.durability == Durability::Sync
+            && self.head > self.synced_end
+            && !self.poisoned.contains(&present.header.number);
+        let present = due.then(|| Barrier {
+            segment: present.header.number,
+            end: self.head,
+            file: present.file.clone(),
+        });
+        self.unsynced.iter().cloned().chain(present)
+    }
+
+    /// The sync of this barrier succeeded. An error says that another sync of the same segment failed:
+    /// the kernel reports that only once, so a later success proves nothing.
+    pub fn synced(&mut self, barrier: &Barrier) -> Result<(), SpoolError> {
+        if self.poisoned.contains(&barrier.segment) {
+            return Err(SpoolError::Poisoned { core: self.core, segment: barrier.segment });
+        }
+        if barrier.segment == self.segment().header.number {
+            self.synced_end = self.synced_end.max(barrier.end);
+        } else {
+            self.unsynced.retain(|left| left.segment != barrier.segment || left.end > barrier.end);
+        }
+        Ok(())
+    }
+
+    /// The sync of this barrier failed: nothing more is acknowledged from its segment, for ever. New
+    /// messages go to the next segment.
+    pub fn poison(&mut self, barrier: &Barrier) {
+        self.unsynced.retain(|left| left.segment != barrier.segment);
+        if !self.poisoned.contains(&barrier.segment) {
+            self.poisoned.push(barrier.segment);
+        }
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    pub fn core(&self) -> u16 {
+        self.core
+    }
+
+    /// Where the next record will begin.
+    pub fn position(&self) -> Place {
+        Place { core: self.core, segment: self.segment().header.number, offset: self.head as u32 }
+    }
+
+    fn try_seal(&mut self, draft: &mut Draft, meta: Meta<'_, '_>) -> Result<Place, SpoolError> {
+        if draft.broken {
+            return Err(SpoolError::Broken);
+        }
+        let flags = meta.flags;
+        let mut envelope = std::mem::take(&mut self.envelope);
+        envelope.clear();
+        let sealed = meta
+            .encode(&mut envelope)
+            .and_then(|()| self.claim_for_envelope(draft, envelope.len()))
+            .map(|()| self.commit_message(&envelope, flags));
+        self.envelope = envelope;
+        sealed
+    }
+
+    /// Makes the head a record of `draft` with room for `bytes` of envelope.
+    fn claim_for_envelope(&mut self, draft: &mut Draft, bytes: usize) -> Result<(), SpoolError> {
+        self.yield_head(draft);
+        if self.space() < bytes || (self.is_poisoned() && draft.latest.is_none()) {
+            self.roll()?;
+        }
+        if self.space() < bytes {
+            return Err(SpoolError::EnvelopeTooLarge { bytes, max: self.space() });
+        }
+        self.check_whole(draft)?;
+        if self.open.is_none() {
+            self.begin(draft);
+        }
+        Ok(())
+    }
+
+    /// Every segment that holds a piece of the message must still be there and be sound.
+    fn check_whole(&self, draft: &Draft) -> Result<(), SpoolError> {
+        let Some(latest) = draft.latest else { return Ok(()) };
+        if draft.first_segment < self.supplies.floor.load(Ordering::Acquire) {
+            return Err(SpoolError::Outlived);
+        }
+        let span = draft.first_segment..=latest.segment;
+        match self.poisoned.iter().find(|segment| span.contains(segment)) {
+            Some(&segment) => Err(SpoolError::Poisoned { core: self.core, segment }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the head a record of `draft` with room for at least one octet; returns the room.
+    fn claim(&mut self, draft: &mut Draft, wanted: usize) -> Result<usize, SpoolError> {
+        self.yield_head(draft);
+        let space = self.space();
+        let too_small = wanted > space && space < SEGMENT_REST_BYTES.min(self.capacity() / 4);
+        if too_small || (self.is_poisoned() && draft.latest.is_none()) {
+            self.roll()?;
+        }
+        if self.open.is_none() {
+            self.begin(draft);
+        }
+        Ok(self.space())
+    }
+
+    /// If another draft's record is open at the head, it becomes a fragment.
+    fn yield_head(&mut self, draft: &Draft) {
+        if !self.owns_head(draft) {
+            self.close_fragment();
+        }
+    }
+
+    fn owns_head(&self, draft: &Draft) -> bool {
+        draft.id != 0 && self.open.as_ref().is_some_and(|open| open.draft == draft.id)
+    }
+
+    fn begin(&mut self, draft: &mut Draft) {
+        let place = self.position();
+        if draft.id == 0 {
+            self.drafts = self.drafts.wrapping_add(1).max(1);
+            draft.id = self.drafts;
+            draft.first_segment = place.segment;
+        }
+        debug_assert!(draft.latest.is_none_or(|latest| latest.core == self.core));
+        self.open = Some(Open {
+            draft: draft.id,
+            body_bytes: 0,
+            total_bytes: draft.total_bytes,
+            back: draft.latest.replace(place),
+        });
+        self.digest.reset();
+        let head = self.head;
+        // The marker tells recovery that a record was open here; the commit word is still 0.
+        self.segment_mut().map.write_at(head, &RECORD_MAGIC);
+    }
+
+    fn extend(&mut self, draft: &mut Draft, piece: &[u8]) {
+        let open = self.open.as_mut().expect("claim opened a record");
+        let at = self.head + RECORD_HEADER_BYTES + open.body_bytes;
+        open.body_bytes += piece.len();
+        open.total_bytes += piece.len() as u64;
+        draft.total_bytes += piece.len() as u64;
+        self.segment_mut().map.write_at(at, piece);
+        self.digest.update(piece);
+    }
+
+    fn commit_message(&mut self, envelope: &[u8], flags: u32) -> Place {
+        let open = self.open.take().expect("claim_for_envelope opened a record");
+        let kind = if open.back.is_some() { Kind::Seal } else { Kind::Single };
+        let at = self.head + RECORD_HEADER_BYTES + open.body_bytes;
+        self.segment_mut().map.write_at(at, envelope);
+        self.digest.update(envelope);
+        self.stats.messages += 1;
+        self.stats.bytes += open.total_bytes;
+        self.commit(&open, kind, envelope.len(), flags)
+    }
+
+    fn close_fragment(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.commit(&open, Kind::Fragment, 0, 0);
+        }
+    }
+
+    /// Turns the open record at the head into a real one and moves the head behind it.
+    ///
+    /// The order: payload (stored already), zeros up to the next slot and in it, header, and last the
+    /// commit word, with release. Whoever sees the commit word sees all of it, and a log that ends
+    /// inside old octets of a recycled segment.
+    fn commit(&mut self, open: &Open, kind: Kind, envelope_bytes: usize, flags: u32) -> Place {
+        let place = self.position();
+        self.seq += 1;
+        let header = RecordHeader {
+            kind,
+            core: self.core,
+            segment: place.segment,
+            draft: open.draft,
+            seq: self.seq,
+            total_bytes: open.total_bytes,
+            body_bytes: open.body_bytes as u32,
+            envelope_bytes: envelope_bytes as u32,
+            flags,
+            back_segment: open.back.map_or(0, |back| back.segment),
+            back_offset: open.back.map_or(0, |back| back.offset),
+            payload_crc: self.digest.finalize() as u32,
+        };
+        let head = self.head;
+        let payload_end = head + RECORD_HEADER_BYTES + open.body_bytes + envelope_bytes;
+        let segment = self.segment_mut();
+        let bytes = header.encode(segment.header.nonce);
+        let next = payload_end.next_multiple_of(ALIGNMENT);
+        let zeros_end = (next + RECORD_HEADER_BYTES).min(segment.map.len());
+        segment.map.zero_at(payload_end, zeros_end - payload_end);
+        segment.map.write_at(head, &bytes[..COMMIT_AT]);
+        let commit = u32::from_le_bytes(bytes[COMMIT_AT..].try_into().expect("four octets"));
+        segment.map.store_release(head + COMMIT_AT, commit);
+        self.head = next;
+        self.stats.records += 1;
+        place
+    }
+
+    /// Goes to the next segment, or says why there is none; then the present one stays.
+    fn roll(&mut self) -> Result<(), SpoolError> {
+        self.close_fragment();
+        let next = match self.spare.take() {
+            Some(spare) => spare,
+            None => self.take_next()?,
+        };
+        let left = self.segment.replace(next).expect("a live writer has a segment");
+        let poisoned = self.poisoned.contains(&left.header.number);
+        if self.durability == Durability::Sync && self.head > self.synced_end && !poisoned {
+            self.unsynced.push_back(Barrier {
+                segment: left.header.number,
+                end: self.head,
+                file: left.file.clone(),
+            });
+        }
+        self.head = SEGMENT_HEADER_BYTES;
+        self.synced_end = SEGMENT_HEADER_BYTES;
+        self.stats.rolls += 1;
+        // The helper being gone shows at the next roll.
+        let _ = self.supplies.jobs.send(Job::Retire { core: self.core.into(), segment: left });
+        self.want();
+        Ok(())
+    }
+
+    fn take_next(&mut self) -> Result<Segment, SpoolError> {
+        let outcome = match self.poll_supplies() {
+            Ok(outcome) => outcome,
+            Err(TryRecvError::Disconnected) => Err(SpoolError::Closed),
+            Err(TryRecvError::Empty) if let Some(shortage) = &self.shortage => {
+                Err(shortage.clone())
+            }
+            Err(TryRecvError::Empty) => {
+                self.stats.roll_waits += 1;
+                let outcome = self.supplies.ready.recv().unwrap_or(Err(SpoolError::Closed));
+                self.shortage = outcome.as_ref().err().cloned();
+                outcome
+            }
+        };
+        outcome
+    }
+
+    fn poll_supplies(&mut self) -> Result<Result<Segment, SpoolError>, TryRecvError> {
+        let outcome = self.supplies.ready.try_recv()?;
+        self.shortage = outcome.as_ref().err().cloned();
+        Ok(outcome)
+    }
+
+    fn want(&self) {
+        let _ = self.supplies.jobs.send(Job::Want { core: self.core.into() });
+    }
+
+    /// Octets of payload that still fit behind the head, the open record's own taken off.
+    fn space(&self) -> usize {
+        let taken = self.open.as_ref().map_or(0, |open| open.body_bytes);
+        self.segment().map.len().saturating_sub(self.head + RECORD_HEADER_BYTES + taken)
+    }
+
+    fn capacity(&self) -> usize {
+        self.segment().map.len() - SEGMENT_HEADER_BYTES - RECORD_HEADER_BYTES
+    }
+
+    fn is_poisoned(&self) -> bool {
+        !self.poisoned.is_empty() && self.poisoned.contains(&self.segment().header.number)
+    }
+
+    fn segment(&self) -> &Segment {
+        self.segment.as_ref().expect("a live writer has a segment")
+    }
+
+    fn segment_mut(&mut self) -> &mut Segment {
+        self.segment.as_mut().expect("a live writer has a segment")
+    }
+
+    fn finish(&self, segment: Segment, used: usize) {
+        let job = Job::Finish { segment, used };
+        if let Err(std::sync::mpsc::SendError(Job::Finish { segment, used })) =
+            self.supplies.jobs.send(job)
+        {
+            segment.finish(used);
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// What was not sealed is gone; the segment is cut behind the last record.
+    fn drop(&mut self) {
+        let used = self.head;
+        if let Some(segment) = self.segment.take() {
+            self.finish(segment, used);
+        }
+        let ready = self.supplies.ready.try_iter().flatten();
+        let unused: Vec<Segment> = self.spare.take().into_iter().chain(ready).collect();
+        for segment in unused {
+            self.finish(segment, 0);
+        }
+    }
+}
