@@ -1,17 +1,18 @@
 //! How a program ends: one line on stderr, and an exit code that scripts can rely on.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
 
-use crate::spool::SpoolError;
+use crate::spool::{Doubt, SpoolError};
 
 /// Exit codes of `sysexits.h`; the generator has its own (see `cli::blast`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Exit {
+    Ok = 0,
     /// The command line makes no sense.
     Usage = 64,
     /// What was read is damaged, or of another version.
@@ -28,6 +29,12 @@ pub enum Exit {
     CantCreate = 73,
     /// A disk failed.
     Io = 74,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
 }
 
 /// Why a program ends without having done its work.
@@ -72,7 +79,7 @@ pub fn run<O: Parser>(
 
 /// clap's message without its usage block: what is wrong, clap's tip, and where to look.
 fn one_line(error: &clap::Error) -> String {
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "a command is missing; see --help".into();
     }
     let text = error.to_string();
@@ -88,10 +95,22 @@ fn one_line(error: &clap::Error) -> String {
 /// The exit code for what went wrong with a spool.
 pub fn spool(error: &SpoolError) -> Exit {
     match error {
-        SpoolError::LimitTooSmall { .. } | SpoolError::SegmentSize { .. } => Exit::Usage,
+        SpoolError::LimitTooSmall { .. }
+        | SpoolError::SegmentSize { .. }
+        | SpoolError::BadPlace(_) => Exit::Usage,
+        SpoolError::NotASpool { .. }
+        | SpoolError::NoMessage { .. }
+        | SpoolError::Damaged { what: Doubt::Recycled, .. } => Exit::NoInput,
         SpoolError::Version { .. } | SpoolError::Damaged { .. } => Exit::Data,
-        SpoolError::NotASpool { .. } | SpoolError::NoMessage { .. } => Exit::NoInput,
         SpoolError::Foreign { .. } | SpoolError::Locked { .. } => Exit::CantCreate,
+        SpoolError::Io { cause, .. } => match cause.kind() {
+            ErrorKind::NotFound => Exit::NoInput,
+            ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotADirectory
+            | ErrorKind::AlreadyExists => Exit::CantCreate,
+            _ => Exit::Io,
+        },
         _ => Exit::Io,
     }
 }

@@ -3,4 +3,6 @@
 pub mod exit;
 mod listen;
 pub mod sink;
+pub mod spool;
+pub mod toolbox;
 mod value;

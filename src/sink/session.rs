@@ -261,7 +261,6 @@ impl Session<'_> {
     fn seal(&mut self, flags: Flags) -> Result<Option<Place>, Reply> {
         let Some(writer) = &self.core.writer else { return Ok(None) };
         let envelope = self.server.envelope();
-        let mut recipients = envelope.recipients();
         let meta = Meta {
             received_ns: self.message.first_byte_ns,
             sealed_ns: self.round_ns,
@@ -274,9 +273,8 @@ impl Session<'_> {
             auth: b"",
             reverse_path: envelope.reverse_path(),
             reverse_params: envelope.reverse_params(),
-            recipients: &mut recipients,
         };
-        let sealed = writer.borrow_mut().seal(&mut self.draft, meta);
+        let sealed = writer.borrow_mut().seal(&mut self.draft, &meta, envelope.recipients());
         sealed.map(Some).map_err(|error| refusal(&error))
     }
 

@@ -25,9 +25,10 @@ mod tag {
     pub const RECIPIENT_PARAMS: u16 = 12;
 }
 
-/// What a session knows of a message at its end. Paths are without angle brackets; parameters are
+/// What a session knows of a message at its end, besides its recipients. Paths are without angle brackets; parameters are
 /// the raw text behind the path.
-pub struct Meta<'a, 'r> {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meta<'a> {
     /// First octet of the message, Unix nanoseconds.
     pub received_ns: u64,
     /// End of data, Unix nanoseconds.
@@ -48,13 +49,15 @@ pub struct Meta<'a, 'r> {
     pub auth: &'a [u8],
     pub reverse_path: &'a [u8],
     pub reverse_params: &'a [u8],
-    /// Path and parameters of each recipient.
-    pub recipients: &'a mut dyn Iterator<Item = (&'r [u8], &'r [u8])>,
 }
 
-impl Meta<'_, '_> {
+impl Meta<'_> {
     /// Appends the encoded envelope to `out`, which the caller has emptied.
-    pub(super) fn encode(self, out: &mut Vec<u8>) -> Result<(), SpoolError> {
+    pub(super) fn encode<'r>(
+        &self,
+        recipients: impl IntoIterator<Item = (&'r [u8], &'r [u8])>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SpoolError> {
         put(out, tag::RECEIVED, &self.received_ns.to_le_bytes())?;
         put(out, tag::SEALED, &self.sealed_ns.to_le_bytes())?;
         let texts = [
@@ -72,7 +75,7 @@ impl Meta<'_, '_> {
                 put(out, tag, text)?;
             }
         }
-        for (path, params) in self.recipients {
+        for (path, params) in recipients {
             put(out, tag::RECIPIENT, path)?;
             if !params.is_empty() {
                 put(out, tag::RECIPIENT_PARAMS, params)?;
@@ -216,10 +219,9 @@ mod tests {
             auth: b"me",
             reverse_path: b"",
             reverse_params: b"SIZE=5",
-            recipients: &mut recipients.into_iter(),
         };
         let mut bytes = Vec::new();
-        meta.encode(&mut bytes).unwrap();
+        meta.encode(recipients, &mut bytes).unwrap();
         let back = Envelope::decode(&bytes, flag::BDAT).unwrap();
         assert_eq!(back.received_ns, 1);
         assert_eq!(back.sealed_ns, u64::MAX);

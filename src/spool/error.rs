@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::format::Place;
+use super::format::{BadPlace, Place};
 
 /// An error of the spool. Whole-spool errors stop acceptance; [`SpoolError::is_full`] tells a lack of
 /// room, which passes, from the rest.
@@ -77,6 +77,9 @@ pub enum SpoolError {
 
     #[error("the spool is shutting down; the message must be sent again")]
     Closed,
+
+    #[error(transparent)]
+    BadPlace(BadPlace),
 
     #[error("{place}: no message there; `ringpost spool ls` lists what there is")]
     NoMessage { place: Place },

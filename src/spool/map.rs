@@ -1,6 +1,6 @@
 //! The mapping of one segment: the only file of this room with `unsafe` in it.
 //!
-//! # Contract
+//! # The invariant
 //!
 //! A store into a mapped file is a memory access only while the file holds that page; otherwise it is
 //! SIGBUS. So, for as long as a [`Map`] lives:

@@ -1,23 +1,157 @@
-//! The spool.
+//! The spool: every message a sink took, in append-only segment files, one log for each core.
+//!
+//! Writers store through a map ([`Writer`]); readers use `read` ([`Reader`]), in this process or in
+//! any other, while the sink runs. This page is the format to the byte: a reader can be written from
+//! it alone, and one was (`tests/spool_reader.py`).
+//!
+//! # The directory
+//!
+//! ```text
+//! DIR/SPOOL                  "ringpost-spool 1\n"; flock(2)ed by the sink that writes here
+//! DIR/c<core>-<number>.seg   core: at least 3 decimal digits, number: at least 8, zero padded
+//! ```
+//!
+//! Mode 0700, files 0600. Segment numbers of a core only grow; a recycled segment file gets a new
+//! number and a new name. Other files are none of ours and are ignored.
+//!
+//! # A segment
+//!
+//! All numbers are little endian and unsigned. CRC is CRC-32C (Castagnoli polynomial 0x1EDC6F41,
+//! reflected, initial value and final xor 0xFFFFFFFF; "123456789" gives 0xE3069283).
+//!
+//! | at | octets | segment header |
+//! |---:|---:|---|
+//! | 0 | 8 | `RINGPOST` |
+//! | 8 | 4 | version, 1 |
+//! | 12 | 4 | number, as in the file name |
+//! | 16 | 2 | core, as in the file name |
+//! | 18 | 6 | zero |
+//! | 24 | 8 | octets of the file when it was made |
+//! | 32 | 8 | when it was made, Unix nanoseconds |
+//! | 40 | 8 | nonce, random |
+//! | 48 | 12 | zero |
+//! | 60 | 4 | CRC of octets 0 to 59 |
+//!
+//! A header of 64 zeros is a segment in the making: it holds nothing. Records follow from offset 64,
+//! without gaps. A segment may be cut behind its last record.
+//!
+//! # A record
+//!
+//! | at | octets | record header |
+//! |---:|---:|---|
+//! | 0 | 4 | `RPR` and the octet 1 |
+//! | 4 | 1 | kind: 1 single, 2 fragment, 3 seal |
+//! | 5 | 1 | zero |
+//! | 6 | 2 | core |
+//! | 8 | 4 | number of this segment |
+//! | 12 | 4 | draft: which open message of the core; never 0 |
+//! | 16 | 8 | sequence: one more than the record before it in the segment |
+//! | 24 | 8 | octets of the message's body up to and with this record |
+//! | 32 | 4 | B: octets of body in this record |
+//! | 36 | 4 | E: octets of envelope in this record; 0 in a fragment |
+//! | 40 | 4 | flags; 0 in a fragment |
+//! | 44 | 4 | segment of the previous fragment of this message, or 0 |
+//! | 48 | 4 | offset of the previous fragment in that segment, or 0 for none |
+//! | 52 | 4 | CRC of body and envelope |
+//! | 56 | 4 | CRC of octets 0 to 55 |
+//! | 60 | 4 | commit word |
+//!
+//! Behind the header stand B octets of body, then E octets of envelope, then zeros up to the next
+//! multiple of 8, where the next header begins.
+//!
+//! The commit word is never 0. With all arithmetic modulo 2^64:
+//!
+//! ```text
+//! mixed  = ((nonce xor sequence) * 0x9E3779B97F4A7C15) xor number
+//! commit = ((mixed xor (mixed >> 32)) and 0xFFFFFFFF) or 1
+//! ```
+//!
+//! Flags: 1 bare CR in the body, 2 bare LF, 4 BDAT, 8 octets above 0x7F, 16 SMTPUTF8, 32 NUL,
+//! 64 LMTP, 128 TLS.
+//!
+//! # A message
+//!
+//! exists if and only if its last record, a single or a seal, is there and sound, and the chain of
+//! back links from it ends at a fragment without one, each fragment sound, of the same draft, and with
+//! the body octets that the later records leave to it. Its body is that of the fragments, first to
+//! last, and then of the seal. Its name is the place of the last record,
+//! `<core>-<segment>-<offset>` in decimal.
+//!
+//! A message that came whole is one single record, and that is the common case. Otherwise its first
+//! pieces are fragments: many messages are open on a core at once, and a record that is open at the
+//! head of the log becomes a fragment when another message needs the head, or when the segment ends.
+//! A chain may cross segments, never cores. A fragment that no seal links to is dead room.
+//!
+//! # The envelope
+//!
+//! Values one after the other: tag (2 octets), length (2), value. Skip unknown tags. A missing text
+//! is empty. Paths are without angle brackets; parameters are the raw text behind the path.
+//!
+//! | tag | value |
+//! |---:|---|
+//! | 1 | time of the first octet, 8 octets, Unix nanoseconds |
+//! | 2 | time of the end of data, likewise |
+//! | 3, 4 | client's address, address it came to |
+//! | 5 | argument of HELO, EHLO or LHLO |
+//! | 6 | protocol (RFC 3848) |
+//! | 7, 8 | TLS version and cipher, identity of AUTH |
+//! | 9, 10 | reverse path, its parameters |
+//! | 11 | path of a recipient; one for each, in order |
+//! | 12 | parameters of the recipient before it |
+//!
+//! # What a crash leaves
+//!
+//! The writer stores, in this order: the marker `RPR` 1 at the head of the log, where 64 zeros were;
+//! the payload; zeros behind it, the next slot's 64 among them; octets 0 to 59 of the header; and the
+//! commit word, with release. A reader judges the 64 octets where the next header should be:
+//!
+//! | what is there | how it came | what a reader does |
+//! |---|---|---|
+//! | fewer than 64 octets | the segment is full, or was cut here | clean end |
+//! | zeros | nothing was begun | clean end |
+//! | marker, commit word 0 | the writer is at it, or died at it; it was never acknowledged | end; nothing is lost |
+//! | sound header, sound payload | committed | takes it |
+//! | sound header, payload CRC wrong | power cut before write-back, or damage | stops; reports the place |
+//! | anything else | likewise | stops; reports the place |
+//!
+//! and of the messages:
+//!
+//! | what is there | how it came | what a reader does |
+//! |---|---|---|
+//! | fragments without a seal | discarded, or open at the crash | counts them, lists nothing |
+//! | a seal whose chain reaches below the lowest segment | the ring took the start | counts it, lists nothing |
+//! | a seal whose chain breaks elsewhere | damage | reports it, lists nothing |
+//!
+//! Store order protects against the death of the process: the page cache lives on. A crash of the
+//! machine writes pages back in any order or not at all; against it stand the checksums, and for what
+//! was acknowledged under [`Durability::Sync`] the barrier before the 250. Octets of a recycled
+//! segment's earlier life cannot pass for records: the nonce is new, and the slot behind the last
+//! record is zeroed before that record is committed. A reader that meets a doubt in a live spool looks
+//! a second time, and at the segment header too, before it believes it: it may have read a header half
+//! stored, or a file recycled under it.
 
 mod envelope;
 mod error;
 mod format;
 mod map;
+mod marker;
 mod open;
 mod prepare;
 mod reader;
+mod recover;
 mod segment;
 mod survey;
 mod walk;
 mod writer;
 
+#[cfg(test)]
+mod golden;
+
 pub use envelope::{Envelope, Meta, Recipient, text};
 pub use error::{Doubt, SpoolError};
 pub use format::{BadPlace, Place, flag};
-pub use open::{Durability, Options, Recovery, Spool, WhenFull};
+pub use open::{Durability, Options, Spool, WhenFull};
 pub use reader::{CopyError, Message, Messages, Reader};
+pub use recover::Recovery;
 pub use survey::{CoreSurvey, Damage, Survey};
 pub use writer::{Barrier, Draft, Stats, Writer};
-
-use open::Lock;

@@ -3,15 +3,16 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use super::error::SpoolError;
+use super::format::SegmentHeader;
+use super::open::{Options, WhenFull};
 use super::segment::{Segment, file_name, fresh_header};
-use super::{Options, WhenFull};
 use crate::limits::SPOOL_RETRY_MS;
 
 /// What a core asks of the helper.
@@ -185,7 +186,7 @@ impl Preparer {
         Ok(made)
     }
 
-    fn recycle(&mut self, core: usize, old: &std::path::Path) -> Result<Segment, SpoolError> {
+    fn recycle(&mut self, core: usize, old: &Path) -> Result<Segment, SpoolError> {
         let header = self.next_header(core);
         let made = Segment::recycle(&self.dir, old, header, self.options.durability);
         if made.is_err() {
@@ -194,7 +195,7 @@ impl Preparer {
         made
     }
 
-    fn next_header(&mut self, core: usize) -> super::format::SegmentHeader {
+    fn next_header(&mut self, core: usize) -> SegmentHeader {
         let shelf = &mut self.shelves[core];
         let number = shelf.next_number;
         shelf.next_number += 1;

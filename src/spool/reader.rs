@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::envelope::Envelope;
 use super::error::{Doubt, SpoolError};
 use super::format::{Kind, Place, RECORD_HEADER_BYTES, RecordHeader};
-use super::open::check_marker;
+use super::marker::check_marker;
 use super::segment::{file_name, parse_file_name};
 use super::survey::{Damage, Survey};
 use super::walk::{End, Opened, Step, Walk};

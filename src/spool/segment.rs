@@ -11,10 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::Durability;
 use super::error::SpoolError;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::map::Map;
+use super::open::Durability;
 
 /// `c<core>-<number>.seg`; zero padded, so that a listing is in order.
 pub(super) fn file_name(core: u16, number: u32) -> String {

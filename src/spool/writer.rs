@@ -16,9 +16,11 @@ use super::format::{
     ALIGNMENT, COMMIT_AT, Kind, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader,
     SEGMENT_HEADER_BYTES,
 };
+use super::marker::Lock;
+use super::open::Durability;
 use super::prepare::{Job, Supplies};
 use super::segment::Segment;
-use super::{Durability, Lock};
+
 use crate::limits::{RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
 
 /// An open message: what links its pieces. Cheap; a session keeps one and uses it again and again.
@@ -168,9 +170,14 @@ impl Writer {
     /// Makes the message real. When this returns, a reader finds it at the returned place, and it
     /// survives the death of this process; what survives a power cut, [`Writer::dirty`] tells.
     ///
-    /// The draft is empty again afterwards, whatever the outcome.
-    pub fn seal(&mut self, draft: &mut Draft, meta: Meta<'_, '_>) -> Result<Place, SpoolError> {
-        let sealed = self.try_seal(draft, meta);
+    /// `recipients` are path and parameters of each. The draft is empty again afterwards, whatever the outcome.
+    pub fn seal<'r>(
+        &mut self,
+        draft: &mut Draft,
+        meta: &Meta<'_>,
+        recipients: impl IntoIterator<Item = (&'r [u8], &'r [u8])>,
+    ) -> Result<Place, SpoolError> {
+        let sealed = self.try_seal(draft, meta, recipients);
         if sealed.is_err() {
             self.discard(draft);
         }
@@ -255,17 +262,21 @@ impl Writer {
         Place { core: self.core, segment: self.segment().header.number, offset: self.head as u32 }
     }
 
-    fn try_seal(&mut self, draft: &mut Draft, meta: Meta<'_, '_>) -> Result<Place, SpoolError> {
+    fn try_seal<'r>(
+        &mut self,
+        draft: &mut Draft,
+        meta: &Meta<'_>,
+        recipients: impl IntoIterator<Item = (&'r [u8], &'r [u8])>,
+    ) -> Result<Place, SpoolError> {
         if draft.broken {
             return Err(SpoolError::Broken);
         }
-        let flags = meta.flags;
         let mut envelope = std::mem::take(&mut self.envelope);
         envelope.clear();
         let sealed = meta
-            .encode(&mut envelope)
+            .encode(recipients, &mut envelope)
             .and_then(|()| self.claim_for_envelope(draft, envelope.len()))
-            .map(|()| self.commit_message(&envelope, flags));
+            .map(|()| self.commit_message(&envelope, meta.flags));
         self.envelope = envelope;
         sealed
     }
@@ -434,7 +445,7 @@ impl Writer {
     }
 
     fn take_next(&mut self) -> Result<Segment, SpoolError> {
-        let outcome = match self.poll_supplies() {
+        match self.poll_supplies() {
             Ok(outcome) => outcome,
             Err(TryRecvError::Disconnected) => Err(SpoolError::Closed),
             Err(TryRecvError::Empty) if let Some(shortage) = &self.shortage => {
@@ -446,8 +457,7 @@ impl Writer {
                 self.shortage = outcome.as_ref().err().cloned();
                 outcome
             }
-        };
-        outcome
+        }
     }
 
     fn poll_supplies(&mut self) -> Result<Result<Segment, SpoolError>, TryRecvError> {

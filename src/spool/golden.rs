@@ -1,0 +1,119 @@
+//! The writer still writes, octet for octet, the segment that lies in `tests/data`, and the reader
+//! still reads it. A difference here is a new format: raise the version, keep the old file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, mpsc};
+
+use super::format::SegmentHeader;
+use super::marker::lock;
+use super::prepare::{Job, Supplies};
+use super::segment::Segment;
+use super::{Draft, Durability, Meta, Reader, Writer, flag};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/spool-1")
+}
+
+fn meta(number: u64) -> Meta<'static> {
+    Meta {
+        received_ns: 1_700_000_000_000_000_000 + number,
+        sealed_ns: 1_700_000_000_500_000_000 + number,
+        flags: flag::BDAT,
+        peer: b"127.0.0.1:40000",
+        listener: b"smtp://127.0.0.1:1025",
+        helo: b"client.example",
+        protocol: b"ESMTP",
+        tls: b"",
+        auth: b"",
+        reverse_path: b"from@example.org",
+        reverse_params: b"BODY=8BITMIME",
+    }
+}
+
+/// One message whole, two interleaved, one discarded, one empty, one without an end.
+fn write(dir: &Path) {
+    let lock = Arc::new(lock(dir).unwrap());
+    let header = SegmentHeader {
+        number: 1,
+        core: 0,
+        bytes: 65_536,
+        created_ns: 1_699_999_999_000_000_000,
+        nonce: 0x0123_4567_89AB_CDEF,
+    };
+    let segment = Segment::create(dir, header, Durability::Process).unwrap();
+    let (jobs, inbox) = mpsc::channel::<Job>();
+    let (_, ready) = mpsc::channel();
+    let supplies = Supplies { ready, jobs, floor: Arc::new(AtomicU32::new(0)) };
+    let mut writer = Writer::new(0, segment, 0, supplies, Durability::Process, lock);
+    let one: [(&[u8], &[u8]); 1] = [(b"to@example.org", b"")];
+    let two: [(&[u8], &[u8]); 2] = [(b"a@example.org", b"NOTIFY=NEVER"), (b"b@example.org", b"")];
+
+    let (mut first, mut second, mut gone, mut lost) =
+        (Draft::default(), Draft::default(), Draft::default(), Draft::default());
+    writer.append(&mut first, b"Subject: whole\r\n\r\n.dots\r\n").unwrap();
+    writer.seal(&mut first, &meta(1), one).unwrap();
+    writer.append(&mut first, b"Subject: first\r\n").unwrap();
+    writer.append(&mut second, b"Subject: second\r\n").unwrap();
+    writer.append(&mut gone, b"never mind").unwrap();
+    writer.append(&mut first, b"\r\nbody\r\n").unwrap();
+    writer.discard(&mut gone);
+    writer.seal(&mut second, &meta(2), two).unwrap();
+    writer.seal(&mut first, &meta(3), one).unwrap();
+    writer.seal(&mut first, &meta(4), []).unwrap();
+    writer.append(&mut lost, b"cut off").unwrap();
+    drop(inbox);
+}
+
+#[test]
+fn the_writer_still_writes_the_golden_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    let name = "c000-00000001.seg";
+    let written = fs::read(dir.path().join(name)).unwrap();
+    let kept = fs::read(golden().join(name)).unwrap();
+    assert!(written == kept, "the segment differs from tests/data/spool-1/{name}");
+}
+
+#[test]
+fn the_reader_still_reads_the_golden_segment() {
+    let reader = Reader::open(&golden()).unwrap();
+    let mut messages = reader.messages();
+    let mut read = Vec::new();
+    for message in messages.by_ref() {
+        let message = message.unwrap();
+        let body = String::from_utf8(reader.body(&message).unwrap()).unwrap();
+        assert_eq!(reader.get(message.place).unwrap(), message);
+        read.push((message.place.to_string(), body, message.envelope));
+    }
+    let bodies: Vec<_> = read.iter().map(|(id, body, _)| (id.as_str(), body.as_str())).collect();
+    assert_eq!(
+        bodies,
+        [
+            ("0-1-64", "Subject: whole\r\n\r\n.dots\r\n"),
+            ("0-1-624", "Subject: second\r\n"),
+            ("0-1-872", "Subject: first\r\n\r\nbody\r\n"),
+            ("0-1-1088", ""),
+        ]
+    );
+    let second = &read[1].2;
+    assert_eq!(second.received_ns, 1_700_000_000_000_000_002);
+    assert_eq!(second.sealed_ns, 1_700_000_000_500_000_002);
+    assert_eq!(second.helo, b"client.example");
+    assert_eq!(second.recipients[0].params, b"NOTIFY=NEVER");
+    assert_eq!(second.recipients[1].path, b"b@example.org");
+    assert!(read[3].2.recipients.is_empty());
+    let survey = messages.survey();
+    assert!(survey.is_sound(), "{survey}");
+    assert_eq!(survey.orphaned_fragments, 1);
+}
+
+/// Writes the golden segment anew, for a new version of the format: RINGPOST_GOLDEN=DIR names an
+/// empty directory.
+#[test]
+fn a_new_golden_segment_is_written_on_request() {
+    if let Some(dir) = std::env::var_os("RINGPOST_GOLDEN") {
+        write(Path::new(&dir));
+    }
+}

@@ -1,0 +1,81 @@
+//! The file that makes a directory a spool, and its lock.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+
+use super::error::SpoolError;
+
+/// Name and content of the file that makes a directory a spool.
+const MARKER: &str = "SPOOL";
+const MARKER_TEXT: &str = "ringpost-spool 1\n";
+
+/// The exclusive lock on the marker file; goes with the last who holds it.
+pub(super) struct Lock {
+    _marker: File,
+}
+
+/// Finds out whether `dir` is a spool that this program reads.
+pub(super) fn check_marker(dir: &Path) -> Result<(), SpoolError> {
+    let path = dir.join(MARKER);
+    match fs::read(&path) {
+        Ok(text) => check_marker_text(dir, &text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.is_dir() => {
+            Err(SpoolError::NotASpool { dir: dir.to_owned() })
+        }
+        Err(cause) => Err(SpoolError::io("open the spool", dir, cause)),
+    }
+}
+
+fn check_marker_text(dir: &Path, text: &[u8]) -> Result<(), SpoolError> {
+    if text == MARKER_TEXT.as_bytes() {
+        return Ok(());
+    }
+    let first = text.split(|&b| b == b'\n').next().unwrap_or_default();
+    let shown = first[..first.len().min(64)].escape_ascii().to_string();
+    Err(SpoolError::Version { dir: dir.to_owned(), found: shown })
+}
+
+/// Makes the directory if need be, refuses a foreign one, and locks it.
+pub(super) fn lock(dir: &Path) -> Result<Lock, SpoolError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|cause| SpoolError::io("create the spool directory", dir, cause))?;
+    let path = dir.join(MARKER);
+    if !path.exists() && !is_empty(dir)? {
+        return Err(SpoolError::Foreign { dir: dir.to_owned() });
+    }
+    let mut marker = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|cause| SpoolError::io("open", &path, cause))?;
+    match rustix::fs::flock(&marker, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            return Err(SpoolError::Locked { dir: dir.to_owned() });
+        }
+        Err(errno) => return Err(SpoolError::io("lock", &path, errno)),
+    }
+    let mut text = Vec::new();
+    let read = marker.read_to_end(&mut text);
+    read.map_err(|cause| SpoolError::io("read", &path, cause))?;
+    if text.is_empty() {
+        // New, or its maker died before this line.
+        let written = marker.write_all(MARKER_TEXT.as_bytes()).and_then(|()| marker.sync_all());
+        written.map_err(|cause| SpoolError::io("write", &path, cause))?;
+    } else {
+        check_marker_text(dir, &text)?;
+    }
+    Ok(Lock { _marker: marker })
+}
+
+fn is_empty(dir: &Path) -> Result<bool, SpoolError> {
+    let failed = |cause| SpoolError::io("list the directory", dir, cause);
+    Ok(fs::read_dir(dir).map_err(failed)?.next().is_none())
+}
