@@ -1,0 +1,323 @@
+"""What the peer tests share: programs started, watched and always ended; spools read back by the
+independent reader; the bodies that every client sends.
+
+Everything here is bounded: a program that does not say or do what is waited for is a failure that
+quotes what it said, never a hang.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+PEERS = Path(os.environ.get("RINGPOST_PEERS", REPO / ".peers")).resolve()
+BINARIES = Path(
+    os.environ.get("RINGPOST_BINARIES")
+    or Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target")) / "release"
+).resolve()
+
+sys.path.insert(0, str(REPO / "tests"))
+import spool_reader  # noqa: E402  (the folder above holds it)
+
+START_S = 20
+END_S = 30
+COMMAND_S = 180
+
+
+def peer(name):
+    return str(PEERS / "bin" / name)
+
+
+def binary(name):
+    return str(BINARIES / name)
+
+
+class Child:
+    """A program whose output threads collect, and which does not outlive its `with` block."""
+
+    def __init__(self, argv, **popen):
+        self.argv = [str(argument) for argument in argv]
+        self.process = subprocess.Popen(
+            self.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **popen,
+        )
+        self.pid = self.process.pid
+        self._said = threading.Condition()
+        self._output = {"stdout": bytearray(), "stderr": bytearray()}
+        self._threads = [
+            threading.Thread(target=self._collect, args=(name,), daemon=True) for name in self._output
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _collect(self, name):
+        stream = getattr(self.process, name)
+        while piece := os.read(stream.fileno(), 65536):
+            with self._said:
+                self._output[name] += piece
+                self._said.notify_all()
+        with self._said:
+            self._said.notify_all()
+
+    def text(self, name):
+        with self._said:
+            return self._output[name].decode("utf-8", "replace")
+
+    @property
+    def stdout(self):
+        return self.text("stdout")
+
+    @property
+    def stderr(self):
+        return self.text("stderr")
+
+    def wait_for_line(self, start, timeout=START_S):
+        """The first line on stderr that begins with `start`."""
+        deadline = time.monotonic() + timeout
+        with self._said:
+            while True:
+                whole = self._output["stderr"].decode("utf-8", "replace").rpartition("\n")[0]
+                for line in whole.splitlines():
+                    if line.startswith(start):
+                        return line
+                left = deadline - time.monotonic()
+                if left <= 0 or self.process.poll() is not None and not self._threads[1].is_alive():
+                    raise AssertionError(f"no line '{start}…' from {self}: {whole}")
+                self._said.wait(min(left, 0.1))
+
+    def wait(self, timeout=END_S):
+        """The exit status; a program that does not end is killed and fails the test."""
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self} did not end within {timeout} s: {self.stderr}") from None
+        for thread in self._threads:
+            thread.join(END_S)
+        return status
+
+    def terminate(self):
+        self.process.terminate()
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(END_S)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        for thread in self._threads:
+            thread.join(END_S)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def __str__(self):
+        return f"{Path(self.argv[0]).name} (pid {self.pid})"
+
+
+class Sink(Child):
+    """ringpost-sink on a port of its own choosing; `spool=None` discards."""
+
+    def __init__(self, engine, spool=None, *options, listen="smtp://127.0.0.1:0", before=(), **popen):
+        keep = ["--spool", spool] if spool else ["--discard"]
+        super().__init__(
+            [*before, binary("ringpost-sink"), "--listen", listen, "--io", engine, "--json", *keep, *options],
+            **popen,
+        )
+        try:
+            self.listening = self.wait_for_line("listening ").split()[1]
+        except BaseException:
+            self.__exit__()
+            raise
+        host_port = self.listening.partition("://")[2]
+        self.port = int(host_port.rpartition(":")[2]) if ":" in host_port else None
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def stop(self):
+        """SIGTERM; the report it printed. An exit status other than 0 fails."""
+        self.terminate()
+        return self.finish()
+
+    def finish(self, timeout=END_S):
+        """The report of a sink that is ending by itself."""
+        status = self.wait(timeout)
+        assert status == 0, f"{self} ended with {status}: {self.stderr}"
+        return json.loads(self.stdout)
+
+
+class SmtpSink(Child):
+    """Postfix's smtp-sink: counts what it takes, stores nothing."""
+
+    def __init__(self, *options):
+        self.port = free_port()
+        user = ["-u", "nobody"] if os.geteuid() == 0 else []
+        super().__init__([peer("smtp-sink"), "-c", *user, *options, f"127.0.0.1:{self.port}", "1024"])
+        try:
+            wait_for_port(self.port)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def messages(self):
+        """Its own running counter: `sess=1 quit=1 mesg=20`, over and over on one line."""
+        counters = self.stdout.replace("\r", "\n").split()
+        counts = [int(word[5:]) for word in counters if word.startswith("mesg=")]
+        return max(counts, default=0)
+
+
+class PostfixDiscard:
+    """The real Postfix, discarding; needs root (see scripts/postfix-discard)."""
+
+    script = str(REPO / "scripts" / "postfix-discard")
+
+    def __init__(self):
+        self.port = free_port()
+
+    def __enter__(self):
+        # Not pytest's own folder: that one is closed to Postfix's unprivileged daemons.
+        self.directory = tempfile.mkdtemp(prefix="ringpost-postfix-")
+        os.chmod(self.directory, 0o755)
+        try:
+            run([self.script, "start", self.directory, self.port])
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        run([self.script, "stop", self.directory])
+        shutil.rmtree(self.directory)
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def deliveries(self, expected, timeout=60):
+        """Deliveries in its log, once they have come to `expected` or the time is over."""
+        deadline = time.monotonic() + timeout
+        while True:
+            count = int(run([self.script, "count", self.directory]).stdout)
+            if count >= expected or time.monotonic() > deadline:
+                return count
+            time.sleep(0.2)
+
+
+def run(argv, timeout=COMMAND_S, check=True, **options):
+    """A program to its end, output as text; a status other than 0 fails and quotes it."""
+    argv = [str(argument) for argument in argv]
+    done = subprocess.run(
+        argv,
+        stdin=options.pop("stdin", subprocess.DEVNULL),
+        capture_output=True,
+        timeout=timeout,
+        text=True,
+        errors="replace",
+        **options,
+    )
+    if check:
+        assert done.returncode == 0, (
+            f"{' '.join(argv)} ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
+    return done
+
+
+def blast(address, *options, timeout=COMMAND_S, check=True):
+    """ringpost-blast to its end; its report."""
+    done = run([binary("ringpost-blast"), address, "--json", *options], timeout=timeout, check=check)
+    return json.loads(done.stdout)
+
+
+def verify(spool):
+    """`ringpost spool verify`, which ends with 0 only when it finds nothing wrong."""
+    return run([binary("ringpost"), "spool", "verify", spool]).stdout
+
+
+def free_port():
+    """A port nobody has at this moment, for programs that cannot choose one themselves."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port, timeout=START_S):
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"nobody listens on port {port}") from None
+            time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Message:
+    id: str
+    meta: dict
+    body: bytes
+
+
+def read_spool(directory):
+    """Every message of a spool, through the reader that shares no code with the sink."""
+    return [Message(id, meta, bytes(body)) for id, meta, body in spool_reader.messages(str(directory))]
+
+
+def only_message(directory):
+    messages = read_spool(directory)
+    assert len(messages) == 1, f"one message expected, {len(messages)} found"
+    return messages[0]
+
+
+def check_octets(found, sent, what=""):
+    """Equality, with a failure that names the first octet instead of printing megabytes."""
+    if found == sent:
+        return
+    at = next((i for i, (a, b) in enumerate(zip(found, sent)) if a != b), min(len(found), len(sent)))
+    raise AssertionError(
+        f"{what}: {len(found)} octets found, {len(sent)} sent; first difference at {at}: "
+        f"{found[at : at + 40]!r} instead of {sent[at : at + 40]!r}"
+    )
+
+
+HEAD = b"From: a@example.test\r\nTo: b@example.test\r\nSubject: octets\r\n\r\n"
+
+# What has broken mail software before. Every body ends with CRLF, or is empty, unless its name says
+# otherwise: most clients add one that is missing.
+BODIES = {
+    "empty": b"",
+    "head only": HEAD,
+    "dots": HEAD + b".\r\n..\r\n...\r\n.x\r\nx.\r\n..x\r\n. \r\n .\r\n\r\n.\r\n",
+    "dot first": b".\r\n" + HEAD + b".",
+    "eight bit": HEAD + "Zürich, 東京, Ελλάδα\r\n".encode() + bytes(range(0x80, 0x100)) + b"\r\n",
+    "line of 1 MiB": HEAD + b"y" * (1 << 20) + b"\r\n",
+    "20 MiB": HEAD + (b"".join(b"%07d " % i for i in range(124)) + b"\r\n") * (20 * (1 << 20) // 994),
+    "no newline at the end": HEAD + b"the end",
+}
+
+
+def with_newline(body):
+    """What a client must make of a body for DATA, which cannot carry one without a last CRLF."""
+    return body if body.endswith(b"\r\n") else body + b"\r\n"
+

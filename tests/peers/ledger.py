@@ -1,0 +1,147 @@
+"""A client that writes down what it was promised.
+
+Every message carries an identity and its own SHA-256. The ledger keeps each 250 with the queue id that
+it named; after the sink was killed, the spool must hold every acknowledged message exactly once and
+whole, and of the others none twice and none in part.
+"""
+
+import hashlib
+import random
+import re
+import socket
+import threading
+
+QUEUED = re.compile(rb"250 [0-9.]+ .*queued as (\S+)")
+FLIGHT = 16
+
+
+class Ledger:
+    def __init__(self):
+        self.acknowledged = {}  # identity -> queue id
+        self.sent = set()
+        self._lock = threading.Lock()
+
+    def promise(self, identity, queue_id):
+        with self._lock:
+            self.acknowledged[identity] = queue_id
+
+    def offer(self, identity):
+        with self._lock:
+            self.sent.add(identity)
+
+    def verdict(self, messages):
+        """Counts of what is wrong; all zero is what we want."""
+        found, corrupt, duplicate, misnamed = {}, 0, 0, 0
+        for message in messages:
+            identity = whole(message.body)
+            if identity is None or identity not in self.sent:
+                corrupt += 1
+                continue
+            duplicate += identity in found
+            found[identity] = message.id
+        for identity, queue_id in self.acknowledged.items():
+            misnamed += identity in found and found[identity] != queue_id
+        return {
+            "acked": len(self.acknowledged),
+            "found": len(found),
+            "lost": len(self.acknowledged.keys() - found.keys()),
+            "dup": duplicate,
+            "corrupt": corrupt,
+            "misnamed": misnamed,
+        }
+
+
+def make(identity, size, rng):
+    body = rng.randbytes(size).hex().encode()
+    lines = b"\r\n".join(body[i : i + 76] for i in range(0, len(body), 76))
+    payload = b"Subject: ledger\r\n\r\n.dots\r\n" + lines + b"\r\n"
+    return b"X-Ledger: %s %s\r\n" % (identity, hashlib.sha256(payload).hexdigest().encode()) + payload
+
+
+def whole(message):
+    """The identity of an intact message, None for anything else."""
+    head, _, payload = bytes(message).partition(b"\r\n")
+    words = head.split(b" ")
+    if len(words) != 3 or words[0] != b"X-Ledger:":
+        return None
+    return words[1] if hashlib.sha256(payload).hexdigest().encode() == words[2] else None
+
+
+class Client(threading.Thread):
+    """One connection that keeps flights of pipelined transactions in the air until the sink goes away.
+    Even clients use BDAT, odd ones DATA; sizes run from a line to more than a receive buffer."""
+
+    def __init__(self, port, ledger, name, seed):
+        super().__init__(daemon=True)
+        self.port, self.ledger, self.label = port, ledger, name
+        self.rng = random.Random(seed)
+        self.count = 0
+        self.failure = None
+        self.stopping = threading.Event()
+
+    def run(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+                replies = connection.makefile("rb")
+                self.expect(replies, b"220")
+                connection.sendall(b"EHLO ledger.example.test\r\n")
+                self.expect(replies, b"250")
+                while not self.stopping.is_set():
+                    if self.rng.random() < 0.5 or self.count == 0:
+                        self.chunked_flight(connection, replies)
+                    else:
+                        self.data_flight(connection, replies)
+        except (OSError, EOFError):
+            pass  # The sink was killed: what counts is what it had promised.
+        except AssertionError as failure:
+            self.failure = failure
+
+    def next_message(self):
+        self.count += 1
+        identity = b"%s-%d" % (self.label, self.count)
+        size = self.rng.choice((20, 500, 500, 500, 500, 500, 2000, 2000, 20_000, 80_000))
+        self.ledger.offer(identity)
+        return identity, make(identity, size, self.rng)
+
+    def chunked_flight(self, connection, replies):
+        identities, wire = [], []
+        for _ in range(FLIGHT):
+            identity, message = self.next_message()
+            identities.append(identity)
+            cut = self.rng.randrange(1, len(message))
+            wire.append(b"MAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\n")
+            wire.append(b"BDAT %d\r\n%s" % (cut, message[:cut]))
+            wire.append(b"BDAT %d LAST\r\n%s" % (len(message) - cut, message[cut:]))
+        connection.sendall(b"".join(wire))
+        for identity in identities:
+            for _ in range(3):
+                self.expect(replies, b"250")
+            self.promised(identity, self.expect(replies, b"250"))
+
+    def data_flight(self, connection, replies):
+        """RFC 2920 allows the next MAIL behind the dot: RCPT and DATA are the synchronising ones."""
+        previous = None
+        for _ in range(FLIGHT):
+            identity, message = self.next_message()
+            connection.sendall(b"MAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n")
+            if previous:
+                self.promised(previous, self.expect(replies, b"250"))
+            for code in (b"250", b"250", b"354"):
+                self.expect(replies, code)
+            connection.sendall(message.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+            previous = identity
+        self.promised(previous, self.expect(replies, b"250"))
+
+    def expect(self, replies, code):
+        while True:
+            line = replies.readline()
+            if not line.endswith(b"\r\n"):
+                raise EOFError
+            assert line.startswith(code), f"{code} expected, got {line!r}"
+            if line[3:4] != b"-":
+                return line
+
+    def promised(self, identity, line):
+        queued = QUEUED.match(line)
+        assert queued, f"no queue id in {line!r}"
+        self.ledger.promise(identity, queued[1].decode())

@@ -1,0 +1,124 @@
+"""What an operator gets wrong is answered by one clear line and the right status, and harms nothing."""
+
+import shutil
+import socket
+
+import pytest
+from harness import Child, Sink, binary, blast, free_port, read_spool, run
+
+# sysexits.h
+USAGE, UNAVAILABLE, CANNOT_CREATE, TEMPORARY, CONFIG = 64, 69, 73, 75, 78
+
+
+def sink_fails(*options, cwd=None):
+    """A sink that cannot start: its status and the one line it says."""
+    with Child([binary("ringpost-sink"), *options], cwd=cwd) as sink:
+        status = sink.wait(20)
+        lines = sink.stderr.splitlines()
+    assert sink.stdout == ""
+    assert len(lines) == 1, f"one line expected: {lines}"
+    assert "panicked" not in lines[0]
+    return status, lines[0]
+
+
+def fingerprint(directory):
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("option", [["--no-such-flag"], ["--io", "kqueue"], ["--listen", "gopher://x"]])
+def test_a_wrong_flag_is_a_usage_error(option, tmp_path):
+    done = run([binary("ringpost-sink"), *option], check=False, cwd=tmp_path, timeout=20)
+    assert done.returncode == USAGE, done.stderr
+    assert option[-1].partition(":")[0] in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_flag_of_the_generator_is_status_2(tmp_path):
+    for option in (["--no-such-flag"], ["-n", "many"], []):
+        done = run([binary("ringpost-blast"), *option], check=False, cwd=tmp_path, timeout=20)
+        assert done.returncode == 2, done.stderr
+
+
+def test_a_target_that_nobody_listens_on_is_status_3(tmp_path):
+    target = f"127.0.0.1:{free_port()}"
+    done = run([binary("ringpost-blast"), target, "-n", "10"], check=False, cwd=tmp_path, timeout=60)
+    assert done.returncode == 3, done.stderr
+    assert target in done.stderr
+
+
+def test_a_public_target_is_refused_before_anything_is_sent(tmp_path):
+    done = run([binary("ringpost-blast"), "8.8.8.8:25", "-n", "1"], check=False, cwd=tmp_path, timeout=20)
+    assert done.returncode == 2, done.stderr
+    assert "--allow-target" in done.stderr
+
+
+def test_a_taken_port_is_named(engine, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        listen = ["--io", engine, "--listen", f"smtp://127.0.0.1:{port}"]
+        status, line = sink_fails(*listen, "--spool", tmp_path / "spool")
+    assert status == UNAVAILABLE, line
+    assert str(port) in line
+
+
+def test_the_port_of_another_sink_is_taken(engine, tmp_path):
+    """SO_REUSEPORT must not let a second sink steal half of the connections."""
+    with Sink(engine, tmp_path / "one") as first:
+        listen = ["--io", engine, "--listen", f"smtp://127.0.0.1:{first.port}"]
+        status, line = sink_fails(*listen, "--spool", tmp_path / "two")
+        assert status == UNAVAILABLE, line
+        blast(first.address, "-n", "100", "-c", "2")
+        assert first.stop()["messages"] == 100
+
+
+@pytest.mark.parametrize("where", ["below a file", "in /sys"])
+def test_a_spool_that_cannot_be_written_is_named(where, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    spool = {"below a file": tmp_path / "file" / "spool", "in /sys": "/sys/ringpost-spool"}[where]
+    status, line = sink_fails("--listen", "smtp://127.0.0.1:0", "--spool", spool)
+    assert status == CANNOT_CREATE, line
+    assert str(spool) in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    before = fingerprint(tmp_path)
+    status, line = sink_fails("--listen", "smtp://127.0.0.1:0", "--spool", tmp_path)
+    assert status in (CANNOT_CREATE, CONFIG), line
+    assert str(tmp_path) in line
+    assert fingerprint(tmp_path) == before
+
+
+def test_a_spool_of_another_version_is_left_alone(engine, spool):
+    with Sink(engine, spool) as sink:
+        blast(sink.address, "-n", "100", "-c", "2")
+        sink.stop()
+    marker = spool / "SPOOL"
+    marker.write_text(marker.read_text().replace(" 1", " 999", 1))
+    before = fingerprint(spool)
+    status, line = sink_fails("--listen", "smtp://127.0.0.1:0", "--spool", spool)
+    assert status in (CANNOT_CREATE, CONFIG, 65), line
+    assert str(spool) in line and "999" in line
+    assert fingerprint(spool) == before
+
+
+def test_a_second_sink_on_the_same_spool_is_refused(engine, spool):
+    with Sink(engine, spool) as first:
+        blast(first.address, "-n", "100", "-c", "2")
+        status, line = sink_fails("--io", engine, "--listen", "smtp://127.0.0.1:0", "--spool", spool)
+        assert status in (TEMPORARY, CANNOT_CREATE), line
+        assert str(spool) in line
+        blast(first.address, "-n", "100", "-c", "2")
+        assert first.stop()["messages"] == 200
+    assert len(read_spool(spool)) == 200
+
+
+def test_a_spool_can_be_copied_and_read_elsewhere(engine, spool, tmp_path):
+    with Sink(engine, spool) as sink:
+        blast(sink.address, "-n", "100", "-c", "2")
+        sink.stop()
+    shutil.copytree(spool, tmp_path / "copy")
+    assert len(read_spool(tmp_path / "copy")) == 100

@@ -1,0 +1,129 @@
+"""Ends: SIGTERM drains, --max-messages and --max-sessions stop with the last reply sent."""
+
+import smtplib
+import socket
+import time
+
+import pytest
+from harness import BODIES, Sink, check_octets, only_message, peer, read_spool, run, verify
+
+# What the sink gives open messages to finish, and some time to do so.
+DRAIN_S = 10
+END_S = DRAIN_S + 10
+
+
+class Conversation:
+    """A client that says one line at a time and is in no hurry."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=END_S)
+        self.replies = self.socket.makefile("rb")
+        self.expect(220)
+        self.say(b"EHLO client.example.test\r\n", 250)
+
+    def expect(self, code):
+        while True:
+            line = self.replies.readline()
+            assert line[:3] == b"%d" % code, f"{code} expected, got {line!r}"
+            if line[3:4] != b"-":
+                return line
+
+    def send(self, octets):
+        self.socket.sendall(octets)
+
+    def say(self, line, code):
+        self.send(line)
+        return self.expect(code)
+
+    def start_message(self):
+        self.say(b"MAIL FROM:<a@example.test>\r\n", 250)
+        self.say(b"RCPT TO:<b@example.test>\r\n", 250)
+        self.say(b"DATA\r\n", 354)
+
+    def closed(self):
+        """Nothing more comes; a reset counts as closed."""
+        try:
+            return self.replies.read() == b""
+        except ConnectionResetError:
+            return True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.replies.close()
+        self.socket.close()
+
+
+def test_sigterm_says_421_to_the_idle_and_lets_an_open_message_finish(engine, spool):
+    body = BODIES["dots"]
+    wire = body.replace(b"\r\n.", b"\r\n..")
+    with Sink(engine, spool) as sink, Conversation(sink.port) as idle, Conversation(sink.port) as busy:
+        busy.start_message()
+        busy.send(wire[:40])
+        time.sleep(0.2)
+        sink.terminate()
+        idle.expect(421)
+        assert idle.closed()
+        busy.send(wire[40:])
+        busy.say(b".\r\n", 250)
+        busy.expect(421)
+        assert busy.closed()
+        report = sink.finish(END_S)
+    assert report["messages"] == 1
+    check_octets(only_message(spool).body, body)
+    verify(spool)
+
+
+def test_sigterm_does_not_wait_for_ever_for_a_message_that_stalls(engine, spool):
+    with Sink(engine, spool) as sink, Conversation(sink.port) as stalled:
+        stalled.start_message()
+        stalled.send(b"the rest never comes\r\n")
+        time.sleep(0.2)
+        started = time.monotonic()
+        sink.terminate()
+        report = sink.finish(END_S)
+        assert time.monotonic() - started < END_S
+    assert report["messages"] == 0
+    assert read_spool(spool) == []
+
+
+def test_sigterm_takes_no_new_connection(engine, spool):
+    with Sink(engine, spool) as sink, Conversation(sink.port) as busy:
+        busy.start_message()
+        sink.terminate()
+        time.sleep(0.5)
+        with pytest.raises((ConnectionRefusedError, ConnectionResetError, AssertionError)):
+            Conversation(sink.port)
+        busy.say(b".\r\n", 250)
+        sink.finish(END_S)
+
+
+def test_max_messages_ends_with_the_last_reply_sent(engine, spool):
+    with Sink(engine, spool, "--max-messages", "3") as sink:
+        with smtplib.SMTP("127.0.0.1", sink.port, timeout=END_S) as client:
+            for _ in range(3):
+                assert client.sendmail("a@example.test", ["b@example.test"], BODIES["dots"]) == {}
+            report = sink.finish(END_S)
+            client.close()
+    assert report["messages"] == 3
+    assert len(read_spool(spool)) == 3
+
+
+def test_max_messages_under_load_answers_for_all_that_it_kept(engine, spool):
+    """smtp-source ends with an error once the sink closes; the sink's number and its spool agree."""
+    with Sink(engine, spool, "--max-messages", "5000") as sink:
+        shape = ["-d", "-s", "20", "-m", "100000", "-l", "200", "-f", "a@example.test", "-t", "b@example.test"]
+        run([peer("smtp-source"), *shape, sink.address], check=False)
+        report = sink.finish(END_S)
+    assert report["messages"] >= 5000
+    assert len(read_spool(spool)) == report["messages"]
+
+
+def test_max_sessions_ends_after_the_last_goodbye(engine, spool):
+    with Sink(engine, spool, "--max-sessions", "4") as sink:
+        for _ in range(4):
+            with Conversation(sink.port) as client:
+                client.say(b"QUIT\r\n", 221)
+        report = sink.finish(END_S)
+    assert report["connections"] == 4
