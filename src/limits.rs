@@ -114,6 +114,11 @@ pub const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 /// Transactions that one flight of pipelined BDAT may hold (`--depth`).
 pub const DEPTH_MAX: usize = 1_024;
 
+/// Replies that one flight may call for. A server that answers while we still write must never find
+/// our receive buffer full, or both sides wait for each other (RFC 2920 §3.1): 4,096 replies of 30
+/// octets fit the 128 KiB that Linux starts with.
+pub const FLIGHT_REPLIES_MAX: usize = 4_096;
+
 /// Sessions of one generator core; bounds the descriptors asked for.
 pub const CONNECTIONS_MAX: usize = 1_000_000;
 
