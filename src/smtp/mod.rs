@@ -5,3 +5,4 @@ pub mod command;
 pub mod offered;
 pub mod outgoing;
 pub mod reply;
+pub mod stamp;

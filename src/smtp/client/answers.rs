@@ -138,7 +138,11 @@ impl Client {
     }
 
     fn on_mail(&mut self, code: u16) -> Option<Verdict> {
-        self.answered = Answered::default();
+        // 503 here says that the last transaction, refused as it was, is still open: its recipients
+        // are too, and LMTP will answer for them.
+        let still_open = code == 503 && !self.answered.delivered;
+        let accepted = if still_open { self.answered.accepted } else { 0 };
+        self.answered = Answered { accepted, ..Answered::default() };
         if code < 400 {
             self.dirty = true;
             if self.lockstep() {
@@ -147,8 +151,7 @@ impl Client {
             return None;
         }
         self.answered.mail_refusal = code;
-        // 503 here says that an earlier transaction is still open.
-        self.dirty |= code == 503;
+        self.dirty |= still_open;
         self.lockstep().then(|| {
             self.stage = Stage::Idle;
             Verdict::Refused(code)
