@@ -34,11 +34,18 @@ pub const RECIPIENTS_DEFAULT: usize = 1_000;
 /// 64 KiB. More: read to the true end, then 552.
 pub const MESSAGE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 
-/// Errors of one session after which it gets 421 and is closed (Postfix: smtpd_hard_error_limit).
+/// Recipients beyond the limit of one message that are answered 452 without counting as errors; a
+/// client that sends its list in one flight learns of the limit only afterwards (Postfix:
+/// smtpd_recipient_overshoot_limit).
+pub const RECIPIENTS_OVERSHOOT_MAX: u32 = 1_000;
+
+/// Errors of one session since its last accepted message, after which it gets 421 and is closed
+/// (Postfix: smtpd_hard_error_limit).
 pub const SESSION_ERRORS_MAX: u32 = 20;
 
-/// Commands of one transaction that do no work (NOOP, RSET, VRFY, HELP, tiny BDAT chunks); each
-/// further one counts as an error (Postfix: smtpd_junk_command_limit).
+/// Commands since the last accepted message that do no work (NOOP, RSET, VRFY, HELP, a repeated
+/// greeting, tiny BDAT chunks); each further one counts as an error (Postfix:
+/// smtpd_junk_command_limit).
 pub const SESSION_JUNK_MAX: u32 = 100;
 
 /// Octets of a BDAT chunk below which it counts as junk unless it is the last.
@@ -107,6 +114,13 @@ pub const POPULATE_STEP_BYTES: usize = 4 * 1024 * 1024;
 /// Octets of one record's encoded envelope: every recipient at full length with parameters.
 pub const ENVELOPE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Octets of envelope memory that a session keeps between messages; more is given back, so that one
+/// huge recipient list does not stay for the life of the session.
+pub const ENVELOPE_KEPT_BYTES: usize = 16 * 1024;
+
+/// Octets of command-line memory that a session keeps between cut lines.
+pub const COMMAND_LINE_KEPT_BYTES: usize = 512;
+
 /// Longest latency that a histogram holds, in nanoseconds: one hour. Longer ones are clamped and
 /// counted.
 pub const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
@@ -124,6 +138,9 @@ pub const CONNECTIONS_MAX: usize = 1_000_000;
 
 const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
 const _: () = assert!(COMMAND_LINE_BYTES_MAX < COMMAND_NOISE_BYTES_MAX);
+const _: () =
+    assert!(COMMAND_LINE_BYTES_MAX <= u16::MAX as usize, "spans of an envelope are 16 bits");
+const _: () = assert!(ENVELOPE_BYTES_MAX <= u32::MAX as usize, "starts in an envelope are 32 bits");
 const _: () = assert!(RECV_SMALL_BYTES < RECV_LARGE_BYTES);
 const _: () = assert!(PATH_BYTES_MAX + 64 < COMMAND_LINE_BYTES_MAX);
 const _: () = assert!(LOCAL_PART_BYTES_MAX + 1 + DOMAIN_BYTES_MAX < PATH_BYTES_MAX);

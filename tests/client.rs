@@ -1,10 +1,9 @@
 //! The client machine against a model server that follows a script, with replies cut anywhere.
 
 use proptest::prelude::*;
-use ringpost::smtp::client::{
-    Client, Dialect, Event, Fault, Phase, Pipelining, Settings, Verdict, Want,
-};
+use ringpost::smtp::client::{Client, Event, Fault, Phase, Pipelining, Settings, Verdict, Want};
 use ringpost::smtp::outgoing::{Outgoing, Recipients};
+use ringpost::smtp::server::Protocol;
 
 /// Codes with which the model answers one transaction.
 #[derive(Clone, Debug)]
@@ -168,19 +167,19 @@ impl<'a> Model<'a> {
     }
 }
 
-fn settings(dialect: Dialect, pipelining: Pipelining, chunking: bool, depth: usize) -> Settings {
-    Settings { dialect, pipelining, chunking, depth, name: b"client.example"[..].into() }
+fn settings(protocol: Protocol, pipelining: Pipelining, chunking: bool, depth: usize) -> Settings {
+    Settings { protocol, pipelining, chunking, depth, name: b"client.example"[..].into() }
 }
 
 fn modes() -> Vec<Settings> {
     let mut modes = Vec::new();
-    for dialect in [Dialect::Smtp, Dialect::Lmtp] {
+    for protocol in [Protocol::Smtp, Protocol::Lmtp] {
         for pipelining in [Pipelining::None, Pipelining::Commands, Pipelining::Full] {
-            modes.push(settings(dialect, pipelining, false, 1));
+            modes.push(settings(protocol, pipelining, false, 1));
         }
-        modes.push(settings(dialect, Pipelining::None, true, 1));
-        modes.push(settings(dialect, Pipelining::Full, true, 1));
-        modes.push(settings(dialect, Pipelining::Full, true, 5));
+        modes.push(settings(protocol, Pipelining::None, true, 1));
+        modes.push(settings(protocol, Pipelining::Full, true, 1));
+        modes.push(settings(protocol, Pipelining::Full, true, 5));
     }
     modes
 }
@@ -268,7 +267,7 @@ fn verdicts(events: &[Event]) -> Vec<(u64, Verdict)> {
 
 /// Every transaction ends once, in order, as the script says, and the server holds just those.
 fn check(settings: &Settings, scripts: &[Script], lenient: bool, cuts: &[usize]) {
-    let lmtp = settings.dialect == Dialect::Lmtp;
+    let lmtp = settings.protocol == Protocol::Lmtp;
     let mut model = Model::new(scripts, lmtp, lenient && !lmtp);
     let events = converse(settings.clone(), &mut model, cuts);
     let got = verdicts(&events);
@@ -311,7 +310,7 @@ fn a_flight_holds_as_many_transactions_as_asked() {
         (Pipelining::Full, false, 1, 4),
     ] {
         let mut model = Model::new(&scripts, false, false);
-        converse(settings(Dialect::Smtp, pipelining, chunking, depth), &mut model, &[999]);
+        converse(settings(Protocol::Smtp, pipelining, chunking, depth), &mut model, &[999]);
         assert_eq!(model.longest_group, replies, "{pipelining:?}");
     }
 }
@@ -321,13 +320,13 @@ fn after_354_without_recipients_a_lone_dot_ends_the_transaction() {
     let refused = Script { rcpt: vec![550, 450], ..Script::good(2) };
     let scripts = [Script::good(1), refused, Script::good(1)];
     for pipelining in [Pipelining::Commands, Pipelining::Full] {
-        check(&settings(Dialect::Smtp, pipelining, false, 1), &scripts, true, &[3]);
+        check(&settings(Protocol::Smtp, pipelining, false, 1), &scripts, true, &[3]);
     }
 }
 
 #[test]
 fn a_421_ends_the_session_and_refuses_the_message_it_answers() {
-    let mut client = Client::new(settings(Dialect::Smtp, Pipelining::Commands, false, 1));
+    let mut client = Client::new(settings(Protocol::Smtp, Pipelining::Commands, false, 1));
     let mut out = Vec::new();
     feed(&mut client, &mut out, "220 hi\r\n");
     feed(&mut client, &mut out, "250-hi\r\n250 PIPELINING\r\n");
@@ -343,7 +342,7 @@ fn a_421_ends_the_session_and_refuses_the_message_it_answers() {
 
 #[test]
 fn an_unasked_421_closes_and_any_other_unasked_reply_is_a_fault() {
-    let mut client = Client::new(settings(Dialect::Smtp, Pipelining::None, false, 1));
+    let mut client = Client::new(settings(Protocol::Smtp, Pipelining::None, false, 1));
     let mut out = Vec::new();
     feed(&mut client, &mut out, "220 hi\r\n");
     feed(&mut client, &mut out, "250 hi\r\n");
@@ -354,7 +353,7 @@ fn an_unasked_421_closes_and_any_other_unasked_reply_is_a_fault() {
 
 #[test]
 fn an_old_server_is_greeted_with_helo() {
-    let mut client = Client::new(settings(Dialect::Smtp, Pipelining::None, false, 1));
+    let mut client = Client::new(settings(Protocol::Smtp, Pipelining::None, false, 1));
     let mut out = Vec::new();
     feed(&mut client, &mut out, "220 hi\r\n");
     feed(&mut client, &mut out, "502 5.5.1 what is EHLO\r\n");
@@ -368,7 +367,7 @@ fn a_refused_session_is_left_with_quit_unless_the_server_closes() {
     for (greeting, said) in
         [("554 5.7.1 not you\r\n", &b"QUIT\r\n"[..]), ("421 4.3.2 later\r\n", &b""[..])]
     {
-        let mut client = Client::new(settings(Dialect::Smtp, Pipelining::None, false, 1));
+        let mut client = Client::new(settings(Protocol::Smtp, Pipelining::None, false, 1));
         let mut out = Vec::new();
         feed(&mut client, &mut out, greeting);
         assert!(!client.ready());
@@ -381,7 +380,7 @@ fn a_missing_extension_is_named() {
     for (pipelining, chunking, missing) in
         [(Pipelining::Commands, false, "PIPELINING"), (Pipelining::None, true, "CHUNKING")]
     {
-        let mut client = Client::new(settings(Dialect::Smtp, pipelining, chunking, 1));
+        let mut client = Client::new(settings(Protocol::Smtp, pipelining, chunking, 1));
         feed(&mut client, &mut Vec::new(), "220 hi\r\n");
         let fault = client.step(&mut &b"250-hi\r\n250 SIZE\r\n"[..]).unwrap_err();
         assert_eq!(fault, Fault::NotOffered(missing));

@@ -17,16 +17,9 @@ use super::command::{write_bdat, write_hello};
 use super::offered::Offered;
 use super::outgoing::Outgoing;
 use super::reply::{Enhanced, ReplyFault, ReplyReader};
+use super::server::Protocol;
 use crate::limits::FLIGHT_REPLIES_MAX;
 use answers::Answered;
-
-/// What the peer speaks.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Dialect {
-    Smtp,
-    /// RFC 2033: LHLO, and one reply for each accepted recipient at the end of data.
-    Lmtp,
-}
 
 /// How much is written before a reply is awaited.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -43,7 +36,7 @@ pub enum Pipelining {
 /// What a session is to be like. All but `name` is checked by who reads it from the user.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub dialect: Dialect,
+    pub protocol: Protocol,
     pub pipelining: Pipelining,
     /// BDAT (RFC 3030) instead of DATA.
     pub chunking: bool,
@@ -194,9 +187,9 @@ pub struct Client {
 impl Client {
     /// A session whose banner is awaited.
     pub fn new(settings: Settings) -> Self {
-        let verb = match settings.dialect {
-            Dialect::Smtp => Verb::Ehlo,
-            Dialect::Lmtp => Verb::Lhlo,
+        let verb = match settings.protocol {
+            Protocol::Smtp => Verb::Ehlo,
+            Protocol::Lmtp => Verb::Lhlo,
         };
         let mut client = Self {
             expected: VecDeque::with_capacity(3 * settings.depth.max(2) + 2),

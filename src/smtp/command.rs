@@ -1,5 +1,149 @@
 //! Commands, both ways: what a client writes and what a server reads (RFC 5321 §4.1).
 
+use super::path::{Direction, Path, PathFault, parse_path};
+
+/// Verbs that a server knows, in any case of letters (RFC 5321 §2.4).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    Bdat,
+    Data,
+    Ehlo,
+    Helo,
+    Help,
+    Lhlo,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    Vrfy,
+    /// EXPN, ETRN, ATRN, TURN, SEND, SOML, SAML, AUTH, STARTTLS: known and not implemented.
+    Unimplemented,
+    Unknown,
+}
+
+/// Splits a command line, without CRLF, into its verb and the argument behind one space. White
+/// space at the end of the line is let pass (RFC 5321 §4.1.1).
+#[inline]
+pub fn split(line: &[u8]) -> (Verb, &[u8]) {
+    let line = trim_end(line);
+    let (word, argument) = match line.get(4) {
+        None => (line, &line[line.len()..]),
+        Some(b' ') => (&line[..4], &line[5..]),
+        Some(_) => match memchr::memchr(b' ', line) {
+            Some(space) => (&line[..space], &line[space + 1..]),
+            None => (line, &line[line.len()..]),
+        },
+    };
+    (verb(word), argument)
+}
+
+#[inline]
+fn verb(word: &[u8]) -> Verb {
+    let &[a, b, c, d] = word else {
+        let starttls = word.eq_ignore_ascii_case(b"STARTTLS");
+        return if starttls { Verb::Unimplemented } else { Verb::Unknown };
+    };
+    // Clearing the bit lets nothing but letters in: every verb is made of octets whose pair with
+    // that bit is a lower-case letter.
+    match &(u32::from_be_bytes([a, b, c, d]) & 0xdfdf_dfdf).to_be_bytes() {
+        b"BDAT" => Verb::Bdat,
+        b"DATA" => Verb::Data,
+        b"EHLO" => Verb::Ehlo,
+        b"HELO" => Verb::Helo,
+        b"HELP" => Verb::Help,
+        b"LHLO" => Verb::Lhlo,
+        b"MAIL" => Verb::Mail,
+        b"NOOP" => Verb::Noop,
+        b"QUIT" => Verb::Quit,
+        b"RCPT" => Verb::Rcpt,
+        b"RSET" => Verb::Rset,
+        b"VRFY" => Verb::Vrfy,
+        b"ATRN" | b"AUTH" | b"ETRN" | b"EXPN" | b"SAML" | b"SEND" | b"SOML" | b"TURN" => {
+            Verb::Unimplemented
+        }
+        _ => Verb::Unknown,
+    }
+}
+
+#[inline]
+fn trim_end(mut line: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = line {
+        line = rest;
+    }
+    line
+}
+
+/// The argument of MAIL or RCPT.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PathArgument<'a> {
+    pub path: Path<'a>,
+    /// Parameters as sent, without the space that leads them.
+    pub params: &'a [u8],
+}
+
+/// Reads the argument of MAIL: `FROM:<reverse-path> [parameters]`.
+///
+/// # Errors
+/// [`PathFault`] tells what is wrong with the path.
+pub fn parse_mail(argument: &[u8]) -> Result<PathArgument<'_>, PathFault> {
+    parse_path_argument(argument, b"FROM:", Direction::Reverse)
+}
+
+/// Reads the argument of RCPT: `TO:<forward-path> [parameters]`.
+///
+/// # Errors
+/// [`PathFault`] tells what is wrong with the path.
+pub fn parse_rcpt(argument: &[u8]) -> Result<PathArgument<'_>, PathFault> {
+    parse_path_argument(argument, b"TO:", Direction::Forward)
+}
+
+/// White space behind the colon is not permitted (RFC 5321 §3.3), but common, and let pass.
+#[inline]
+fn parse_path_argument<'a>(
+    argument: &'a [u8],
+    lead: &[u8],
+    direction: Direction,
+) -> Result<PathArgument<'a>, PathFault> {
+    let (head, rest) = argument.split_at_checked(lead.len()).ok_or(PathFault::Syntax)?;
+    if !head.eq_ignore_ascii_case(lead) {
+        return Err(PathFault::Syntax);
+    }
+    let (path, rest) = parse_path(trim_start(rest), direction)?;
+    match rest {
+        [] => Ok(PathArgument { path, params: rest }),
+        [b' ', params @ ..] => Ok(PathArgument { path, params: trim_start(params) }),
+        _ => Err(PathFault::Syntax),
+    }
+}
+
+#[inline]
+fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = text {
+        text = rest;
+    }
+    text
+}
+
+/// Reads the argument of BDAT: `chunk-size [SP "LAST"]` (RFC 3030 §2). `None`: the size of what
+/// follows is unknown, and with it where the next command starts.
+#[inline]
+pub fn parse_bdat(argument: &[u8]) -> Option<(u64, bool)> {
+    let digits = argument.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (number, rest) = argument.split_at(digits);
+    if number.is_empty() {
+        return None;
+    }
+    let size = number.iter().try_fold(0u64, |n, b| {
+        n.checked_mul(10).and_then(|n| n.checked_add(u64::from(b - b'0')))
+    })?;
+    match rest {
+        [] => Some((size, false)),
+        [b' ', word @ ..] if trim_start(word).eq_ignore_ascii_case(b"LAST") => Some((size, true)),
+        _ => None,
+    }
+}
+
 /// Writes `MAIL FROM:<path>` and its parameters (each led by a space), with CRLF.
 ///
 /// `path` is without angle brackets and may be empty (the null reverse-path, RFC 5321 §4.5.5).

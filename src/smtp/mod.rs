@@ -1,8 +1,17 @@
 //! SMTP (RFC 5321) without IO: octets in, events and octets out.
+//!
+//! The drain rule: call `step` until it answers `None`; only then send what was queued and read
+//! again. No clock, socket or file is known here.
 
+pub mod body;
 pub mod client;
 pub mod command;
+pub mod envelope;
+pub mod extension;
 pub mod offered;
 pub mod outgoing;
+pub mod params;
+pub mod path;
 pub mod reply;
+pub mod server;
 pub mod stamp;

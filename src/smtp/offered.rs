@@ -1,49 +1,36 @@
 //! What a server says it can do, as the client reads it (RFC 5321 §4.1.1.1).
 
-/// Extensions offered in the answer to EHLO or LHLO that change what the client does.
+use super::extension::Extensions;
+
+/// The answer to EHLO or LHLO.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Offered {
-    /// RFC 2920.
-    pub pipelining: bool,
-    /// RFC 3030.
-    pub chunking: bool,
-    /// RFC 6152.
-    pub eight_bit_mime: bool,
-    /// RFC 6531.
-    pub smtputf8: bool,
-    /// RFC 2034.
-    pub enhanced_status_codes: bool,
+    pub extensions: Extensions,
     /// RFC 1870: octets that a message may have; 0 is "no fixed limit".
-    pub size: Option<u64>,
+    pub size: u64,
 }
 
 impl Offered {
     /// Reads one line of the answer, without its code; what is not known is passed over, as is the
     /// first line's domain.
     pub fn read_line(&mut self, text: &[u8]) {
-        let mut words = text.split(|&b| b == b' ').filter(|word| !word.is_empty());
-        let Some(keyword) = words.next() else {
+        let Ok(text) = std::str::from_utf8(text) else {
             return;
         };
-        let known: [(&[u8], &mut bool); 5] = [
-            (b"PIPELINING", &mut self.pipelining),
-            (b"CHUNKING", &mut self.chunking),
-            (b"8BITMIME", &mut self.eight_bit_mime),
-            (b"SMTPUTF8", &mut self.smtputf8),
-            (b"ENHANCEDSTATUSCODES", &mut self.enhanced_status_codes),
-        ];
-        for (name, flag) in known {
-            *flag |= keyword.eq_ignore_ascii_case(name);
-        }
-        if keyword.eq_ignore_ascii_case(b"SIZE") {
-            self.size = Some(words.next().map_or(0, decimal));
+        let mut words = text.split_ascii_whitespace();
+        let Some(extension) = words.next().and_then(Extensions::from_keyword) else {
+            return;
+        };
+        self.extensions = self.extensions.with(extension);
+        if extension == Extensions::SIZE {
+            self.size = words.next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
         }
     }
-}
 
-/// A decimal number; what is none counts as 0, which SIZE reads as "no fixed limit".
-fn decimal(digits: &[u8]) -> u64 {
-    std::str::from_utf8(digits).ok().and_then(|s| s.parse().ok()).unwrap_or(0)
+    #[inline]
+    pub fn has(&self, extension: Extensions) -> bool {
+        self.extensions.contains(extension)
+    }
 }
 
 #[cfg(test)]
@@ -56,19 +43,14 @@ mod tests {
         for line in ["sink.example greets you", "PIPELINING", "size 1000", "X-NEW 1", "8bitMIME"] {
             offered.read_line(line.as_bytes());
         }
-        let expected = Offered {
-            pipelining: true,
-            eight_bit_mime: true,
-            size: Some(1000),
-            ..Offered::default()
-        };
-        assert_eq!(offered, expected);
+        let three = Extensions::PIPELINING.with(Extensions::SIZE).with(Extensions::EIGHT_BIT_MIME);
+        assert_eq!(offered, Offered { extensions: three, size: 1000 });
     }
 
     #[test]
     fn size_without_a_number_is_no_limit() {
         let mut offered = Offered::default();
         offered.read_line(b"SIZE");
-        assert_eq!(offered.size, Some(0));
+        assert!(offered.has(Extensions::SIZE) && offered.size == 0);
     }
 }

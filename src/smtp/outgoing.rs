@@ -1,6 +1,7 @@
 //! An envelope on its way out, as octets rendered before they are needed.
 
 use super::command::{write_decimal, write_rcpt};
+use super::extension::Extensions;
 use super::offered::Offered;
 
 /// The envelope of one message, rendered before it is needed.
@@ -54,11 +55,11 @@ impl Outgoing<'_> {
         out.extend_from_slice(b"MAIL FROM:<");
         out.extend_from_slice(self.from);
         out.push(b'>');
-        if offered.size.is_some() {
+        if offered.has(Extensions::SIZE) {
             out.extend_from_slice(b" SIZE=");
             write_decimal(out, self.size);
         }
-        if self.eight_bit && offered.eight_bit_mime {
+        if self.eight_bit && offered.has(Extensions::EIGHT_BIT_MIME) {
             out.extend_from_slice(b" BODY=8BITMIME");
         }
         out.extend_from_slice(b"\r\n");
@@ -77,7 +78,7 @@ mod tests {
         let mut plain = Vec::new();
         mail.write_mail(&mut plain, &Offered::default());
         assert_eq!(plain, b"MAIL FROM:<a@b.example>\r\n");
-        let offered = Offered { size: Some(0), eight_bit_mime: true, ..Offered::default() };
+        let offered = Offered { extensions: Extensions::ALL, size: 0 };
         let mut full = Vec::new();
         mail.write_mail(&mut full, &offered);
         assert_eq!(full, b"MAIL FROM:<a@b.example> SIZE=12 BODY=8BITMIME\r\n");

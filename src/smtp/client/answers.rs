@@ -1,8 +1,10 @@
 //! The reading half of the client: what each reply means for the transaction it answers.
 
-use super::{Client, Dialect, Event, Expected, Fault, Phase, Stage, Verb, Verdict};
+use super::{Client, Event, Expected, Fault, Phase, Stage, Verb, Verdict};
 use crate::limits::REPLY_LINE_BYTES_MAX;
+use crate::smtp::extension::Extensions;
 use crate::smtp::reply::Enhanced;
+use crate::smtp::server::Protocol;
 
 /// What the replies to the transaction now being answered have said so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,7 +76,7 @@ impl Client {
     /// LMTP answers the end of data once for each accepted recipient (RFC 2033 §4.2), and once in
     /// all when a last chunk had none.
     fn settle_end_replies(&mut self, phase: Phase) {
-        let lmtp = self.settings.dialect == Dialect::Lmtp;
+        let lmtp = self.settings.protocol == Protocol::Lmtp;
         if lmtp && phase == Phase::EndOfData && !self.answered.counted {
             self.answered.counted = true;
             if let Some(front) = self.expected.front_mut() {
@@ -126,10 +128,10 @@ impl Client {
             self.stage = if old_server { Stage::Hello(Verb::Helo) } else { Stage::Leaving };
             return Ok(());
         }
-        if !self.lockstep() && !self.offered.pipelining {
+        if !self.lockstep() && !self.offered.has(Extensions::PIPELINING) {
             return Err(Fault::NotOffered("PIPELINING"));
         }
-        if self.settings.chunking && !self.offered.chunking {
+        if self.settings.chunking && !self.offered.has(Extensions::CHUNKING) {
             return Err(Fault::NotOffered("CHUNKING"));
         }
         self.ready = true;
@@ -180,7 +182,7 @@ impl Client {
             self.stage = Stage::Idle;
             return Ok(Some(self.refused(code)));
         }
-        let lmtp = self.settings.dialect == Dialect::Lmtp;
+        let lmtp = self.settings.protocol == Protocol::Lmtp;
         if code != 354 || (lmtp && self.answered.accepted == 0) {
             return Err(Fault::OutOfPlace { phase: Phase::Data, code });
         }

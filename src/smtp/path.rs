@@ -1,0 +1,239 @@
+//! Paths, mailboxes, domains and address literals (RFC 5321 §4.1.2, §4.1.3; RFC 6531 §3.3).
+//!
+//! Two leniencies, both common in test networks: a domain may hold underscores, and an empty label
+//! is refused but label lengths are not counted.
+
+use core::net::Ipv6Addr;
+
+use crate::limits::{DOMAIN_BYTES_MAX, LOCAL_PART_BYTES_MAX, PATH_BYTES_MAX};
+
+/// A path as it is kept: without brackets and without source route, whose hosts RFC 5321 §4.1.1.3
+/// wants recognised and ignored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Path<'a> {
+    /// Empty for the null reverse-path.
+    pub mailbox: &'a [u8],
+    /// Holds octets of 0x80 and more; valid UTF-8 is for the caller to ask.
+    pub non_ascii: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PathFault {
+    #[error("the address is not of the form <local-part@domain>")]
+    Syntax,
+    #[error("the address is too long: 64 octets before the @ and 255 behind it at most")]
+    TooLong,
+}
+
+/// Which paths besides `<mailbox>` are good.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    /// `<>` is good.
+    Reverse,
+    /// `<Postmaster>` is good, in any case (RFC 5321 §4.1.1.3).
+    Forward,
+}
+
+/// Reads a path from the start of `text`; answers it and what is behind its `>`.
+///
+/// # Errors
+/// [`PathFault`] tells why there is no path.
+pub fn parse_path(text: &[u8], direction: Direction) -> Result<(Path<'_>, &[u8]), PathFault> {
+    let Some((b'<', inner)) = text.split_first() else {
+        return Err(PathFault::Syntax);
+    };
+    if direction == Direction::Reverse && inner.first() == Some(&b'>') {
+        return Ok((Path { mailbox: b"", non_ascii: false }, &inner[1..]));
+    }
+    let route = source_route(inner)?;
+    let start = &inner[route..];
+    let length = match bare_postmaster(start) {
+        Some(length) if direction == Direction::Forward && route == 0 => length,
+        _ => mailbox(start)?,
+    };
+    if start.get(length) != Some(&b'>') {
+        return Err(PathFault::Syntax);
+    }
+    if route + length + 2 > PATH_BYTES_MAX {
+        return Err(PathFault::TooLong);
+    }
+    let non_ascii = !inner[..route + length].is_ascii();
+    Ok((Path { mailbox: &start[..length], non_ascii }, &start[length + 1..]))
+}
+
+/// Whether `name` is a domain or an address literal and nothing else: what HELO and EHLO take
+/// (RFC 5321 §4.1.1.1). U-labels are not taken there (RFC 6531 §3.7.1).
+pub fn is_host(name: &[u8]) -> bool {
+    name.is_ascii() && domain(name) == Ok(name.len())
+}
+
+/// Octets of `@a,@b:` at the start of `text`, or 0.
+fn source_route(text: &[u8]) -> Result<usize, PathFault> {
+    if text.first() != Some(&b'@') {
+        return Ok(0);
+    }
+    let mut at = 0;
+    loop {
+        if text.get(at) != Some(&b'@') {
+            return Err(PathFault::Syntax);
+        }
+        at += 1 + domain(&text[at + 1..])?;
+        match text.get(at) {
+            Some(b',') => at += 1,
+            Some(b':') => return Ok(at + 1),
+            _ => return Err(PathFault::Syntax),
+        }
+    }
+}
+
+fn bare_postmaster(text: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"postmaster";
+    let name = text.get(..NAME.len())?;
+    (name.eq_ignore_ascii_case(NAME) && text.get(NAME.len()) == Some(&b'>')).then_some(NAME.len())
+}
+
+/// Octets of the mailbox at the start of `text`.
+fn mailbox(text: &[u8]) -> Result<usize, PathFault> {
+    let local = match text.first() {
+        Some(b'"') => quoted_string(text)?,
+        _ => dotted(text, ATEXT)?,
+    };
+    if text.get(local) != Some(&b'@') {
+        return Err(PathFault::Syntax);
+    }
+    if local > LOCAL_PART_BYTES_MAX {
+        return Err(PathFault::TooLong);
+    }
+    Ok(local + 1 + domain(&text[local + 1..])?)
+}
+
+/// Octets of a quoted string with its quotes, at the start of `text`.
+fn quoted_string(text: &[u8]) -> Result<usize, PathFault> {
+    let mut at = 1;
+    loop {
+        at += match text.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') if matches!(text.get(at + 1), Some(32..=126)) => 2,
+            Some(&b) if b != b'\\' && (b >= 0x80 || matches!(b, 32..=126)) => 1,
+            _ => return Err(PathFault::Syntax),
+        };
+    }
+}
+
+/// Octets of the domain or address literal at the start of `text`.
+fn domain(text: &[u8]) -> Result<usize, PathFault> {
+    let length = match text.first() {
+        Some(b'[') => address_literal(text)?,
+        _ => domain_name(text)?,
+    };
+    if length > DOMAIN_BYTES_MAX {
+        return Err(PathFault::TooLong);
+    }
+    Ok(length)
+}
+
+fn domain_name(text: &[u8]) -> Result<usize, PathFault> {
+    let length = dotted(text, LABEL)?;
+    // A label starts and ends with a letter or digit. Hyphens are rare enough to look afterwards.
+    let name = &text[..length];
+    let hyphen_at_edge = |label: &[u8]| label.first() == Some(&b'-') || label.last() == Some(&b'-');
+    if name.contains(&b'-') && name.split(|&b| b == b'.').any(hyphen_at_edge) {
+        return Err(PathFault::Syntax);
+    }
+    Ok(length)
+}
+
+/// Octets of `word *("." word)` at the start of `text`, where words are of `class`.
+#[inline]
+fn dotted(text: &[u8], class: u8) -> Result<usize, PathFault> {
+    let mut word_start = 0;
+    let mut at = 0;
+    while let Some(&octet) = text.get(at) {
+        if CLASS[usize::from(octet)] & class == 0 {
+            if octet != b'.' || at == word_start {
+                break;
+            }
+            word_start = at + 1;
+        }
+        at += 1;
+    }
+    if at == word_start { Err(PathFault::Syntax) } else { Ok(at) }
+}
+
+/// Octets of `[...]` at the start of `text`.
+fn address_literal(text: &[u8]) -> Result<usize, PathFault> {
+    let end = memchr::memchr(b']', text).ok_or(PathFault::Syntax)?;
+    let inner = &text[1..end];
+    let good = match memchr::memchr(b':', inner) {
+        None => is_ipv4(inner),
+        Some(colon) => is_tagged(&inner[..colon], &inner[colon + 1..]),
+    };
+    if good { Ok(end + 1) } else { Err(PathFault::Syntax) }
+}
+
+fn is_tagged(tag: &[u8], content: &[u8]) -> bool {
+    if tag.eq_ignore_ascii_case(b"IPv6") {
+        return str::from_utf8(content).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
+    }
+    // General-address-literal: Ldh-str ":" 1*dcontent.
+    !tag.is_empty()
+        && tag.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+        && !tag.ends_with(b"-")
+        && !content.is_empty()
+        && content.iter().all(|b| matches!(b, 33..=90 | 94..=126))
+}
+
+/// `Snum 3("." Snum)`, where an Snum may have leading zeros.
+fn is_ipv4(text: &[u8]) -> bool {
+    let number = |part: &[u8]| {
+        (1..=3).contains(&part.len())
+            && part.iter().all(u8::is_ascii_digit)
+            && part.iter().fold(0u16, |n, b| n * 10 + u16::from(b - b'0')) <= 255
+    };
+    let mut parts = text.split(|&b| b == b'.');
+    let four = (0..4).all(|_| parts.next().is_some_and(number));
+    four && parts.next().is_none()
+}
+
+/// `atext`, widened by RFC 6531.
+const ATEXT: u8 = 1;
+/// What a label of a domain may hold.
+const LABEL: u8 = 2;
+
+const CLASS: [u8; 256] = {
+    let mut class = [0; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let b = octet as u8;
+        let letter = b.is_ascii_alphanumeric() || b >= 0x80;
+        let symbol = matches!(
+            b,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'/'
+                | b'='
+                | b'?'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'{'
+                | b'|'
+                | b'}'
+                | b'~'
+        );
+        if letter || symbol {
+            class[octet] |= ATEXT;
+        }
+        if letter || b == b'-' || b == b'_' {
+            class[octet] |= LABEL;
+        }
+        octet += 1;
+    }
+    class
+};

@@ -1,0 +1,85 @@
+//! Every reply of the server whose text is known when the program is built, rendered then.
+
+/// One reply line, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// With its enhanced status code (RFC 2034).
+    enhanced: &'static [u8],
+    plain: &'static [u8],
+}
+
+impl Answer {
+    #[inline]
+    pub(super) fn bytes(&self, enhanced: bool) -> &'static [u8] {
+        if enhanced { self.enhanced } else { self.plain }
+    }
+}
+
+/// `answer!(code "enhanced" "text")`; without the enhanced code for 3xx.
+macro_rules! answer {
+    ($code:literal $enhanced:literal $text:literal) => {
+        Answer {
+            enhanced: concat!($code, " ", $enhanced, " ", $text, "\r\n").as_bytes(),
+            plain: concat!($code, " ", $text, "\r\n").as_bytes(),
+        }
+    };
+    ($code:literal $text:literal) => {
+        Answer {
+            enhanced: concat!($code, " ", $text, "\r\n").as_bytes(),
+            plain: concat!($code, " ", $text, "\r\n").as_bytes(),
+        }
+    };
+}
+
+pub(super) const BYE: Answer = answer!(221 "2.0.0" "Bye");
+pub(super) const OK: Answer = answer!(250 "2.0.0" "Ok");
+pub(super) const MAIL_OK: Answer = answer!(250 "2.1.0" "Ok");
+pub(super) const RCPT_OK: Answer = answer!(250 "2.1.5" "Ok");
+pub(super) const VRFY_CANNOT: Answer =
+    answer!(252 "2.5.2" "Cannot verify the address; will take mail for it");
+pub(super) const START_DATA: Answer = answer!(354 "End data with <CR><LF>.<CR><LF>");
+
+pub(super) const TIMEOUT: Answer = answer!(421 "4.4.2" "Timeout; closing");
+pub(super) const SHUTTING_DOWN: Answer = answer!(421 "4.3.2" "Shutting down; try again later");
+pub(super) const OVERLOADED: Answer = answer!(421 "4.3.2" "Too many connections; try again later");
+pub(super) const TOO_MANY_ERRORS: Answer = answer!(421 "4.7.0" "Too many errors; closing");
+pub(super) const NOISE: Answer = answer!(421 "4.7.0" "No end of line in sight; closing");
+pub(super) const TOO_MANY_RECIPIENTS: Answer = answer!(452 "4.5.3" "Too many recipients");
+
+pub(super) const UNKNOWN_VERB: Answer = answer!(500 "5.5.2" "Command not recognized");
+pub(super) const LINE_TOO_LONG: Answer = answer!(500 "5.5.2" "Line too long");
+pub(super) const BARE_NEWLINE_IN_COMMAND: Answer =
+    answer!(500 "5.5.2" "Bare CR or LF in a command; lines end in CRLF");
+pub(super) const BAD_UTF8: Answer = answer!(500 "5.5.2" "Not valid UTF-8");
+pub(super) const BAD_OCTETS: Answer = answer!(501 "5.5.2" "Argument holds octets that it may not");
+pub(super) const BAD_HELLO: Answer = answer!(501 "5.5.4" "Needs a domain or an address literal");
+pub(super) const NO_ARGUMENT_ALLOWED: Answer = answer!(501 "5.5.4" "Takes no argument");
+pub(super) const ARGUMENT_NEEDED: Answer = answer!(501 "5.5.4" "Needs an argument");
+pub(super) const BAD_PARAMETER: Answer = answer!(501 "5.5.4" "Bad parameter");
+pub(super) const BAD_SENDER: Answer = answer!(501 "5.1.7" "Bad sender; say MAIL FROM:<address>");
+pub(super) const SENDER_TOO_LONG: Answer = answer!(501 "5.1.7" "Path too long");
+pub(super) const BAD_RECIPIENT: Answer =
+    answer!(501 "5.1.3" "Bad recipient; say RCPT TO:<address>");
+pub(super) const RECIPIENT_TOO_LONG: Answer = answer!(501 "5.1.3" "Path too long");
+pub(super) const NOT_IMPLEMENTED: Answer = answer!(502 "5.5.1" "Command not implemented");
+pub(super) const HELLO_FIRST: Answer = answer!(503 "5.5.1" "Say EHLO or HELO first");
+pub(super) const LHLO_FIRST: Answer = answer!(503 "5.5.1" "Say LHLO first");
+pub(super) const NESTED_MAIL: Answer = answer!(503 "5.5.1" "Sender already given");
+pub(super) const MAIL_FIRST: Answer = answer!(503 "5.5.1" "Say MAIL first");
+pub(super) const RCPT_FIRST: Answer = answer!(503 "5.5.1" "Say RCPT first");
+pub(super) const CHUNKS_OPEN: Answer = answer!(503 "5.5.1" "Go on with BDAT, or say RSET");
+pub(super) const TRANSACTION_FAILED: Answer =
+    answer!(503 "5.5.1" "Transaction failed before; say RSET");
+pub(super) const BINARY_NEEDS_BDAT: Answer = answer!(503 "5.5.1" "BINARYMIME needs BDAT");
+pub(super) const BAD_CHUNK_SIZE: Answer = answer!(521 "5.5.4" "Bad chunk size; closing");
+pub(super) const TOO_LARGE: Answer = answer!(552 "5.3.4" "Message too large");
+pub(super) const BARE_NEWLINE_IN_MESSAGE: Answer =
+    answer!(550 "5.6.0" "Bare CR or LF in the message; lines end in CRLF");
+pub(super) const SENDER_NEEDS_SMTPUTF8: Answer =
+    answer!(550 "5.6.7" "Non-ASCII sender needs SMTPUTF8");
+pub(super) const RECIPIENT_NEEDS_SMTPUTF8: Answer =
+    answer!(553 "5.6.7" "Non-ASCII recipient needs SMTPUTF8");
+pub(super) const NOT_SMTP: Answer = answer!(554 "5.5.0" "This is an SMTP server; closing");
+pub(super) const NO_VALID_RECIPIENTS: Answer = answer!(554 "5.5.1" "No valid recipients");
+pub(super) const UNKNOWN_PARAMETER: Answer =
+    answer!(555 "5.5.4" "Parameter not recognized or not offered");

@@ -1,0 +1,122 @@
+//! BDAT (RFC 3030 §2). The size is read before anything is judged, and the chunk is taken whatever
+//! the judgement: otherwise message octets would be read as commands.
+
+use super::{
+    Event, Flags, Phase, Protocol, Server, Transaction,
+    answer::{self, Answer},
+    content::{Chunk, Content, Fate},
+    repeat,
+};
+use crate::{
+    limits::BDAT_TINY_BYTES,
+    smtp::{
+        command::{parse_bdat, write_decimal},
+        extension::Extensions,
+    },
+};
+
+impl Server {
+    pub(super) fn bdat(
+        &mut self,
+        argument: &[u8],
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        let Some((size, last)) = parse_bdat(argument) else {
+            return self.hang_up(&answer::BAD_CHUNK_SIZE, replies);
+        };
+        if !last && size < BDAT_TINY_BYTES {
+            self.count_junk();
+        }
+        if let Some(answer) = self.chunk_fault(size) {
+            return self.refuse_chunk(answer, size, last);
+        }
+        self.phase = Phase::Chunk(Chunk { size, left: size, last, fate: Fate::Good });
+        if let Transaction::Chunks(_) = self.transaction {
+            return None;
+        }
+        self.transaction = Transaction::Chunks(Content::default());
+        Some(Event::Begin)
+    }
+
+    /// Why a chunk of `size` octets cannot be taken now.
+    fn chunk_fault(&self, size: u64) -> Option<&'static Answer> {
+        if !self.policy.extensions.contains(Extensions::CHUNKING) {
+            return Some(&answer::NOT_IMPLEMENTED);
+        }
+        if !self.extended() {
+            return Some(self.hello_first());
+        }
+        let octets = match &self.transaction {
+            Transaction::Idle => return Some(&answer::MAIL_FIRST),
+            Transaction::Failed { .. } => return Some(&answer::TRANSACTION_FAILED),
+            Transaction::Mail { .. } => {
+                if let Some(answer) = self.recipients_fault() {
+                    return Some(answer);
+                }
+                0
+            }
+            Transaction::Chunks(content) => content.octets,
+        };
+        let total = octets.saturating_add(size);
+        (total > self.policy.message_bytes_max).then_some(&answer::TOO_LARGE)
+    }
+
+    /// Fails the transaction at once, and answers when the chunk has been taken.
+    #[cold]
+    fn refuse_chunk(
+        &mut self,
+        answer: &'static Answer,
+        size: u64,
+        last: bool,
+    ) -> Option<Event<'static>> {
+        let (open, recipients) = match self.transaction {
+            Transaction::Idle => (false, 0),
+            Transaction::Mail { .. } | Transaction::Chunks(_) => {
+                (true, self.envelope.recipient_count())
+            }
+            Transaction::Failed { recipients } => (true, recipients),
+        };
+        let event = self.reset_transaction();
+        if open && !last {
+            self.transaction = Transaction::Failed { recipients };
+        }
+        let fate = Fate::Refused { answer, recipients };
+        self.phase = Phase::Chunk(Chunk { size, left: size, last, fate });
+        event
+    }
+
+    #[inline]
+    pub(super) fn chunk_piece<'a>(&mut self, piece: &'a [u8]) -> Option<Event<'a>> {
+        match &mut self.transaction {
+            Transaction::Chunks(content) => {
+                content.feed(piece);
+                Some(Event::Body(piece))
+            }
+            _ => None,
+        }
+    }
+
+    /// The chunk has been taken to its last octet.
+    pub(super) fn end_chunk(&mut self, replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        let Phase::Chunk(chunk) = std::mem::replace(&mut self.phase, Phase::Command) else {
+            return None;
+        };
+        if let Fate::Refused { answer, recipients } = chunk.fate {
+            let start = replies.len();
+            self.fail(answer, replies);
+            if chunk.last && self.policy.protocol == Protocol::Lmtp {
+                repeat(start, recipients, replies);
+            }
+        } else if let Transaction::Chunks(content) = &self.transaction
+            && chunk.last
+        {
+            let marks = content.marks();
+            return Some(self.end_message(marks, Flags::BDAT));
+        } else {
+            replies.extend_from_slice(if self.enhanced() { b"250 2.0.0 " } else { b"250 " });
+            write_decimal(replies, chunk.size);
+            replies.extend_from_slice(b" octets\r\n");
+        }
+        self.enforce_error_limit(replies)
+    }
+}

@@ -1,0 +1,134 @@
+//! Message content on its way in: the two framings, DATA and BDAT.
+
+use super::answer::{self, Answer};
+use super::{BareNewline, Policy};
+use crate::{
+    scan::{Census, Marks},
+    smtp::body::{Piece, Unstuffer},
+};
+
+/// Content that was let through so far.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) octets: u64,
+    census: Census,
+}
+
+impl Content {
+    #[inline]
+    pub(super) fn feed(&mut self, piece: &[u8]) {
+        self.octets += piece.len() as u64;
+        self.census.feed(piece);
+    }
+
+    /// What the content, now complete, has in it.
+    pub(super) fn marks(&self) -> Marks {
+        self.census.finish()
+    }
+}
+
+/// Why a message that is still arriving is lost already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Spoilt {
+    BareNewline,
+    TooLarge,
+}
+
+impl Spoilt {
+    pub(super) fn answer(self) -> &'static Answer {
+        match self {
+            Self::BareNewline => &answer::BARE_NEWLINE_IN_MESSAGE,
+            Self::TooLarge => &answer::TOO_LARGE,
+        }
+    }
+}
+
+/// A message behind 354.
+#[derive(Debug, Default)]
+pub(super) struct Data {
+    unstuffer: Unstuffer,
+    content: Content,
+    /// Set when the message is lost: it is read to its true end all the same, since whatever else
+    /// we did, the client would go on sending it.
+    spoilt: Option<Spoilt>,
+}
+
+/// What [`Data::step`] found.
+pub(super) enum DataStep<'a> {
+    Body(&'a [u8]),
+    /// The message is lost from here on. Said once.
+    Spoilt,
+    End(Result<Marks, Spoilt>),
+}
+
+impl Data {
+    #[inline]
+    pub(super) fn step<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        policy: &Policy,
+    ) -> Option<DataStep<'a>> {
+        loop {
+            let piece = match self.unstuffer.step(input)? {
+                Piece::Text(piece) => piece,
+                Piece::End => {
+                    let end = self.spoilt.map_or_else(|| Ok(self.content.marks()), Err);
+                    return Some(DataStep::End(end));
+                }
+            };
+            if self.spoilt.is_some() {
+                continue;
+            }
+            self.content.feed(piece);
+            self.spoilt = self.judge(policy);
+            return Some(match self.spoilt {
+                Some(_) => DataStep::Spoilt,
+                None => DataStep::Body(piece),
+            });
+        }
+    }
+
+    #[inline]
+    fn judge(&self, policy: &Policy) -> Option<Spoilt> {
+        if self.content.octets > policy.message_bytes_max {
+            return Some(Spoilt::TooLarge);
+        }
+        let refused = policy.bare_newline == BareNewline::Reject
+            && self.content.census.marks().bare_newline();
+        refused.then_some(Spoilt::BareNewline)
+    }
+}
+
+/// A chunk behind BDAT, whose octets are taken whatever becomes of them (RFC 3030 §2).
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) size: u64,
+    pub(super) left: u64,
+    pub(super) last: bool,
+    pub(super) fate: Fate,
+}
+
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// Its octets belong to the open message.
+    Good,
+    /// Its octets go nowhere, and this is the reply. In LMTP the last chunk is answered once for each
+    /// of `recipients` (RFC 2033 §4.3).
+    Refused { answer: &'static Answer, recipients: usize },
+}
+
+impl Chunk {
+    pub(super) fn is_good(&self) -> bool {
+        matches!(self.fate, Fate::Good)
+    }
+
+    /// Takes what `input` has of the chunk. `None`: the chunk is complete, or there is no input.
+    #[inline]
+    pub(super) fn take<'a>(&mut self, input: &mut &'a [u8]) -> Option<&'a [u8]> {
+        let octets = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
+        let (piece, rest) = input.split_at(octets);
+        *input = rest;
+        self.left -= octets as u64;
+        (!piece.is_empty()).then_some(piece)
+    }
+}

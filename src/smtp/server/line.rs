@@ -1,0 +1,161 @@
+//! Command lines out of input that is cut anywhere.
+
+use crate::{
+    limits::{COMMAND_LINE_BYTES_MAX, COMMAND_LINE_KEPT_BYTES, COMMAND_NOISE_BYTES_MAX},
+    scan,
+};
+
+/// What [`LineReader::take`] found. Which it is depends on the octets alone, not on how they arrive.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Taken<'a> {
+    /// A line, without its CRLF, that lies whole in the input.
+    Line(&'a [u8]),
+    /// A line, without its CRLF, that arrived in pieces: to be had from [`LineReader::held`].
+    Held,
+    /// The end of a line longer than [`COMMAND_LINE_BYTES_MAX`]; nothing of it is kept.
+    TooLong,
+    /// More than [`COMMAND_NOISE_BYTES_MAX`] without a CRLF.
+    Noise,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LineReader {
+    /// The start of a line whose end has not arrived.
+    held: Vec<u8>,
+    overlong: Option<Overlong>,
+}
+
+/// A line that is being thrown away.
+#[derive(Debug)]
+struct Overlong {
+    octets: usize,
+    after_cr: bool,
+}
+
+impl LineReader {
+    /// Takes one line from `input` and moves it on. `None`: all input taken, no whole line yet.
+    #[inline]
+    pub(super) fn take<'a>(&mut self, input: &mut &'a [u8]) -> Option<Taken<'a>> {
+        if self.overlong.is_some() || !self.held.is_empty() {
+            return self.resume(input);
+        }
+        match scan::find_crlf(input, false) {
+            Some(end) if end <= COMMAND_LINE_BYTES_MAX => {
+                let (line, rest) = input.split_at(end);
+                *input = rest;
+                Some(Taken::Line(&line[..end - 2]))
+            }
+            Some(_) => self.resume(input),
+            None if input.is_empty() => None,
+            None => self.resume(input),
+        }
+    }
+
+    /// The general case: octets of this line were seen before, or it is too long.
+    #[cold]
+    fn resume<'a>(&mut self, input: &mut &'a [u8]) -> Option<Taken<'a>> {
+        let (before, after_cr) = match &self.overlong {
+            Some(overlong) => (overlong.octets, overlong.after_cr),
+            None => (self.held.len(), self.held.last() == Some(&b'\r')),
+        };
+        let end = scan::find_crlf(input, after_cr);
+        let (piece, rest) = input.split_at(end.unwrap_or(input.len()));
+        *input = rest;
+        let octets = before + piece.len();
+        if octets > COMMAND_NOISE_BYTES_MAX {
+            self.forget();
+            return Some(Taken::Noise);
+        }
+        if octets > COMMAND_LINE_BYTES_MAX {
+            self.forget();
+            let after_cr = piece.last().map_or(after_cr, |&b| b == b'\r');
+            self.overlong = end.is_none().then_some(Overlong { octets, after_cr });
+            return end.map(|_| Taken::TooLong);
+        }
+        self.held.extend_from_slice(piece);
+        end.map(|_| {
+            self.held.truncate(octets - 2);
+            Taken::Held
+        })
+    }
+
+    /// The line that [`Taken::Held`] spoke of; give it back when done.
+    pub(super) fn held(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+
+    pub(super) fn give_back(&mut self, mut held: Vec<u8>) {
+        held.clear();
+        held.shrink_to(COMMAND_LINE_KEPT_BYTES);
+        self.held = held;
+    }
+
+    fn forget(&mut self) {
+        let held = self.held();
+        self.give_back(held);
+        self.overlong = None;
+    }
+
+    /// Whether a line has begun whose end has not arrived.
+    pub(super) fn is_open(&self) -> bool {
+        self.overlong.is_some() || !self.held.is_empty()
+    }
+
+    /// Whether what is held and `input` behind it start with `prefix`.
+    pub(super) fn starts_with(&self, input: &[u8], prefix: &[u8]) -> bool {
+        let mut octets = self.held.iter().chain(input);
+        prefix.iter().all(|b| octets.next() == Some(b))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a reader answers to `wire` cut into pieces of `step` octets.
+    fn read(wire: &[u8], step: usize) -> Vec<String> {
+        let mut reader = LineReader::default();
+        let mut seen = Vec::new();
+        for mut piece in wire.chunks(step) {
+            while let Some(taken) = reader.take(&mut piece) {
+                let line = match taken {
+                    Taken::Line(line) => line.to_vec(),
+                    Taken::Held => reader.held(),
+                    Taken::TooLong => b"(too long)".to_vec(),
+                    Taken::Noise => b"(noise)".to_vec(),
+                };
+                seen.push(String::from_utf8_lossy(&line).into_owned());
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn lines_end_at_crlf_alone_however_they_are_cut() {
+        let wire = b"NOOP\r\n\r\na\nb\rc\r\r\nlast\r\nopen\r";
+        for step in 1..=wire.len() {
+            assert_eq!(read(wire, step), ["NOOP", "", "a\nb\rc\r", "last"], "step {step}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_exact_however_lines_are_cut() {
+        let cases = [
+            (COMMAND_LINE_BYTES_MAX, None),
+            (COMMAND_LINE_BYTES_MAX + 1, Some("(too long)")),
+            (COMMAND_NOISE_BYTES_MAX, Some("(too long)")),
+        ];
+        for (octets, expected) in cases {
+            let line = "x".repeat(octets - 2);
+            let wire = format!("{line}\r\nNOOP\r\n");
+            for step in [1, 7, 4095, 4096, 4097, 65_537, wire.len()] {
+                let expected = [expected.unwrap_or(&line), "NOOP"];
+                assert_eq!(read(wire.as_bytes(), step), expected, "{octets} octets by {step}");
+            }
+        }
+        let wire = format!("{}\r\n", "x".repeat(COMMAND_NOISE_BYTES_MAX - 1));
+        for step in [1, 7, 65_535, 65_536, wire.len()] {
+            assert_eq!(read(wire.as_bytes(), step)[0], "(noise)", "by {step}");
+        }
+    }
+}

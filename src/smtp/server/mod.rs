@@ -1,0 +1,485 @@
+//! The server's side of a session: command lines and message octets in, replies and events out.
+//!
+//! One machine for SMTP and LMTP (RFC 2033). It holds no more of the input than a cut command line;
+//! message octets are handed on as slices of the input.
+
+mod answer;
+mod bdat;
+mod content;
+mod line;
+mod session;
+mod transaction;
+
+use std::{fmt::Display, io::Write, rc::Rc};
+
+use self::{
+    answer::Answer,
+    content::{Chunk, Content, Data, DataStep},
+    line::{LineReader, Taken},
+};
+use super::{envelope::Envelope, extension::Extensions, reply::Reply};
+use crate::{
+    limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX},
+    scan::{self, Marks},
+};
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    Smtp,
+    Lmtp,
+}
+
+/// What becomes of a message sent with DATA that holds a CR or LF alone. BDAT counts its octets, so
+/// that nothing can be smuggled there: its messages are kept and flagged either way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BareNewline {
+    /// Read to the true end, then 550 5.6.0.
+    Reject,
+    /// Stored as sent, and flagged.
+    Keep,
+}
+
+/// What a listener allows. Shared by its sessions, never changed.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Name in the greeting and in the answer to EHLO.
+    pub hostname: Box<str>,
+    pub protocol: Protocol,
+    /// Octets of one message, dots unstuffed; `u64::MAX` for no limit.
+    pub message_bytes_max: u64,
+    pub recipients_max: usize,
+    pub bare_newline: BareNewline,
+    pub extensions: Extensions,
+}
+
+/// What the caller has to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event<'a> {
+    /// A message starts; [`Server::envelope`] is complete.
+    Begin,
+    /// Message octets, dots unstuffed, in order; never empty.
+    Body(&'a [u8]),
+    /// The message is complete. It waits for [`Server::accept`] or [`Server::refuse`], which must be
+    /// called before the next [`Server::step`].
+    End(Flags),
+    /// What `Body` gave since `Begin` is to be forgotten.
+    Discard,
+    /// Send the replies, then close. No event follows.
+    Close,
+}
+
+/// What is worth knowing about a complete message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Flags(u32);
+
+impl Flags {
+    /// A CR that no LF follows.
+    pub const BARE_CR: Self = Self(1);
+    /// An LF that no CR precedes.
+    pub const BARE_LF: Self = Self(2);
+    /// Sent with BDAT.
+    pub const BDAT: Self = Self(4);
+    /// An octet of 0x80 or more.
+    pub const EIGHT_BIT: Self = Self(8);
+    /// MAIL carried SMTPUTF8.
+    pub const SMTPUTF8: Self = Self(16);
+    pub const NUL: Self = Self(32);
+    pub const LMTP: Self = Self(64);
+    /// For the caller to set: this room knows of no TLS.
+    pub const TLS: Self = Self(128);
+
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    #[must_use]
+    const fn with_if(self, condition: bool, other: Self) -> Self {
+        if condition { self.with(other) } else { self }
+    }
+}
+
+/// Why a caller ends a session on its own account.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CloseReason {
+    /// The client was silent for too long (RFC 5321 §4.5.3.2.7).
+    Timeout,
+    ShuttingDown,
+    /// No room for one more session.
+    Overloaded,
+    TooManyErrors,
+}
+
+/// The server's side of one session.
+#[derive(Debug)]
+pub struct Server {
+    policy: Rc<Policy>,
+    greeting: Greeting,
+    /// Argument of the last good HELO, EHLO or LHLO.
+    hello: Vec<u8>,
+    phase: Phase,
+    transaction: Transaction,
+    /// Empty unless a transaction is open; kept here for the sake of its memory.
+    envelope: Envelope,
+    lines: LineReader,
+    /// Answer to every MAIL while the caller has no room.
+    no_room: Option<Reply>,
+    /// Since the last accepted message.
+    errors: u32,
+    /// Commands that did no work, since the last accepted message.
+    junk: u32,
+}
+
+/// How far the client has introduced itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Greeting {
+    /// Not one line has come: the time to notice that this is no SMTP client.
+    Unheard,
+    Awaited,
+    Helo,
+    /// EHLO or LHLO: extensions may be used.
+    Ehlo,
+}
+
+/// What the next octet is part of.
+#[derive(Debug)]
+enum Phase {
+    Command,
+    Data(Data),
+    Chunk(Chunk),
+    /// `End` was given; `accept` or `refuse` is due.
+    Verdict,
+    /// `Close` is the next event.
+    Closing,
+    Closed,
+}
+
+/// How far the mail transaction is.
+///
+/// INVARIANT: `Idle` and `Failed` have an empty envelope; `Chunks` has a recipient.
+#[derive(Debug)]
+enum Transaction {
+    Idle,
+    /// MAIL was accepted. `refused` counts RCPT commands that were not.
+    Mail {
+        refused: u32,
+    },
+    /// A BDAT chunk was accepted.
+    Chunks(Content),
+    /// A BDAT chunk was refused that was not the last: those behind it are refused too, until the
+    /// last one or RSET. `recipients` is how many replies LMTP owes to the last.
+    Failed {
+        recipients: usize,
+    },
+}
+
+impl Server {
+    pub fn new(policy: Rc<Policy>) -> Self {
+        Self {
+            policy,
+            greeting: Greeting::Unheard,
+            hello: Vec::new(),
+            phase: Phase::Command,
+            transaction: Transaction::Idle,
+            envelope: Envelope::default(),
+            lines: LineReader::default(),
+            no_room: None,
+            errors: 0,
+            junk: 0,
+        }
+    }
+
+    /// Appends the greeting.
+    pub fn greet(&mut self, replies: &mut Vec<u8>) {
+        replies.extend_from_slice(b"220 ");
+        replies.extend_from_slice(self.policy.hostname.as_bytes());
+        replies.extend_from_slice(match self.policy.protocol {
+            Protocol::Smtp => b" ESMTP ringpost\r\n",
+            Protocol::Lmtp => b" LMTP ringpost\r\n",
+        });
+    }
+
+    /// Takes from `input`, moves it on, appends replies, and answers what the caller has to do.
+    ///
+    /// Call until it answers `None`; only then send the replies and read again. `None` means that
+    /// all input is taken, except when `replies` holds [`REPLY_QUEUE_BYTES_MAX`] octets or more: then
+    /// send them and call again with the rest. The events do not depend on how the input is cut,
+    /// except that `Body` pieces are cut where it is.
+    #[inline]
+    pub fn step<'a>(&mut self, input: &mut &'a [u8], replies: &mut Vec<u8>) -> Option<Event<'a>> {
+        loop {
+            let event = match &mut self.phase {
+                Phase::Command => {
+                    if replies.len() >= REPLY_QUEUE_BYTES_MAX {
+                        return None;
+                    }
+                    self.command(input, replies)?
+                }
+                Phase::Data(data) => match data.step(input, &self.policy)? {
+                    DataStep::Body(piece) => Some(Event::Body(piece)),
+                    DataStep::Spoilt => Some(Event::Discard),
+                    DataStep::End(end) => self.end_data(end, replies),
+                },
+                Phase::Chunk(chunk) => {
+                    if let Some(piece) = chunk.take(input) {
+                        self.chunk_piece(piece)
+                    } else if chunk.left > 0 {
+                        return None;
+                    } else {
+                        self.end_chunk(replies)
+                    }
+                }
+                Phase::Verdict => {
+                    debug_assert!(false, "a verdict is due before the next step");
+                    return None;
+                }
+                Phase::Closing => {
+                    self.phase = Phase::Closed;
+                    Some(Event::Close)
+                }
+                Phase::Closed => {
+                    *input = &[];
+                    return None;
+                }
+            };
+            self.check_invariants();
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    /// Answers the end of data with 250: the message is ours now (RFC 5321 §6.1). `id` names it in
+    /// the reply. In LMTP each recipient gets the reply.
+    pub fn accept(&mut self, id: impl Display, replies: &mut Vec<u8>) {
+        let start = replies.len();
+        let lead: &[u8] =
+            if self.enhanced() { b"250 2.0.0 Ok: queued as " } else { b"250 Ok: queued as " };
+        replies.extend_from_slice(lead);
+        // Writing to a vector does not fail.
+        let _ = write!(replies, "{id}");
+        replies.extend_from_slice(b"\r\n");
+        self.repeat_for_recipients(start, replies);
+        self.errors = 0;
+        self.junk = 0;
+        self.finish_verdict();
+    }
+
+    /// Answers the end of data with `reply`: the message was not taken. In LMTP each recipient gets
+    /// the reply.
+    pub fn refuse(&mut self, reply: Reply, replies: &mut Vec<u8>) {
+        let start = replies.len();
+        reply.write(replies, self.enhanced());
+        self.repeat_for_recipients(start, replies);
+        self.finish_verdict();
+    }
+
+    /// Answers each MAIL with `reply` from now on, or takes them again. For a caller that has no
+    /// room: 452 4.3.1.
+    pub fn set_no_room(&mut self, reply: Option<Reply>) {
+        self.no_room = reply;
+    }
+
+    /// Complete and unchanging from `Begin` until the verdict or `Discard`.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Argument of the last good HELO, EHLO or LHLO; empty before.
+    pub fn hello(&self) -> &[u8] {
+        &self.hello
+    }
+
+    /// Whether the client used EHLO or LHLO, that is, speaks ESMTP or LMTP.
+    pub fn extended(&self) -> bool {
+        self.greeting == Greeting::Ehlo
+    }
+
+    /// Whether a message has begun and not ended.
+    pub fn mid_message(&self) -> bool {
+        matches!(self.phase, Phase::Data(_) | Phase::Chunk(_))
+            || matches!(self.transaction, Transaction::Chunks(_))
+    }
+
+    /// Whether the client owes us octets before we have anything to say to it.
+    pub fn awaiting_more(&self) -> bool {
+        matches!(self.phase, Phase::Data(_) | Phase::Chunk(_)) || self.lines.is_open()
+    }
+
+    /// Appends the 421 that ends the session, and forgets an open transaction: what `Body` gave is
+    /// to be forgotten by the caller too. All further input is ignored.
+    pub fn close_for(&mut self, why: CloseReason, replies: &mut Vec<u8>) {
+        self.say(
+            match why {
+                CloseReason::Timeout => &answer::TIMEOUT,
+                CloseReason::ShuttingDown => &answer::SHUTTING_DOWN,
+                CloseReason::Overloaded => &answer::OVERLOADED,
+                CloseReason::TooManyErrors => &answer::TOO_MANY_ERRORS,
+            },
+            replies,
+        );
+        self.reset_transaction();
+        self.phase = Phase::Closed;
+    }
+
+    /// Takes one command. The outer `None`: there is no whole one.
+    #[inline]
+    fn command<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        replies: &mut Vec<u8>,
+    ) -> Option<Option<Event<'a>>> {
+        if self.greeting == Greeting::Unheard && self.lines.starts_with(input, TLS_HELLO) {
+            return Some(self.hang_up(&answer::NOT_SMTP, replies));
+        }
+        let event = match self.lines.take(input)? {
+            Taken::Line(line) => self.line(line, replies),
+            Taken::Held => {
+                let held = self.lines.held();
+                let event = self.line(&held, replies);
+                self.lines.give_back(held);
+                event
+            }
+            Taken::TooLong => self.fail(&answer::LINE_TOO_LONG, replies),
+            Taken::Noise => self.hang_up(&answer::NOISE, replies),
+        };
+        if self.greeting == Greeting::Unheard {
+            self.greeting = Greeting::Awaited;
+        }
+        Some(event.or_else(|| self.enforce_error_limit(replies)))
+    }
+
+    fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if scan::has_bare_newline(line) {
+            return self.fail(&answer::BARE_NEWLINE_IN_COMMAND, replies);
+        }
+        self.execute(line, replies)
+    }
+
+    /// The one way out of a transaction, taken by every path that ends one: envelope and state go
+    /// together. Answers `Discard` when the caller holds octets of a message that is lost.
+    fn reset_transaction(&mut self) -> Option<Event<'static>> {
+        self.envelope.clear();
+        let transaction = std::mem::replace(&mut self.transaction, Transaction::Idle);
+        matches!(transaction, Transaction::Chunks(_)).then_some(Event::Discard)
+    }
+
+    fn finish_verdict(&mut self) {
+        debug_assert!(matches!(self.phase, Phase::Verdict), "no message awaits a verdict");
+        self.reset_transaction();
+        self.phase = Phase::Command;
+        self.check_invariants();
+    }
+
+    /// The end of a message behind DATA.
+    fn end_data(
+        &mut self,
+        end: Result<Marks, content::Spoilt>,
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        match end {
+            Ok(marks) => Some(self.end_message(marks, Flags::default())),
+            Err(spoilt) => {
+                let start = replies.len();
+                self.say(spoilt.answer(), replies);
+                self.repeat_for_recipients(start, replies);
+                self.phase = Phase::Command;
+                self.reset_transaction()
+            }
+        }
+    }
+
+    fn end_message(&mut self, marks: Marks, framing: Flags) -> Event<'static> {
+        self.phase = Phase::Verdict;
+        Event::End(
+            framing
+                .with_if(marks.bare_cr, Flags::BARE_CR)
+                .with_if(marks.bare_lf, Flags::BARE_LF)
+                .with_if(marks.eight_bit, Flags::EIGHT_BIT)
+                .with_if(marks.nul, Flags::NUL)
+                .with_if(self.envelope.smtputf8(), Flags::SMTPUTF8)
+                .with_if(self.policy.protocol == Protocol::Lmtp, Flags::LMTP),
+        )
+    }
+
+    /// LMTP: one reply for each recipient (RFC 2033 §4.2). The first stands at `start`.
+    fn repeat_for_recipients(&self, start: usize, replies: &mut Vec<u8>) {
+        if self.policy.protocol == Protocol::Lmtp {
+            repeat(start, self.envelope.recipient_count(), replies);
+        }
+    }
+
+    #[inline]
+    fn enhanced(&self) -> bool {
+        self.policy.extensions.contains(Extensions::ENHANCED_STATUS_CODES)
+    }
+
+    #[inline]
+    fn say(&self, answer: &Answer, replies: &mut Vec<u8>) {
+        replies.extend_from_slice(answer.bytes(self.enhanced()));
+    }
+
+    /// Appends an answer that counts as an error.
+    #[cold]
+    fn fail(&mut self, answer: &Answer, replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        self.errors += 1;
+        self.say(answer, replies);
+        None
+    }
+
+    /// Appends the last answer of the session.
+    #[cold]
+    fn hang_up(&mut self, answer: &Answer, replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        self.say(answer, replies);
+        self.phase = Phase::Closing;
+        self.reset_transaction()
+    }
+
+    /// Ends a session that errs too much, between two commands.
+    #[inline]
+    fn enforce_error_limit(&mut self, replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if self.errors >= SESSION_ERRORS_MAX && matches!(self.phase, Phase::Command) {
+            return self.hang_up(&answer::TOO_MANY_ERRORS, replies);
+        }
+        None
+    }
+
+    #[inline]
+    fn check_invariants(&self) {
+        debug_assert!(match &self.transaction {
+            Transaction::Idle | Transaction::Failed { .. } => self.envelope.is_empty(),
+            Transaction::Mail { .. } => self.greeting != Greeting::Awaited,
+            Transaction::Chunks(_) => self.envelope.recipient_count() > 0,
+        });
+        debug_assert!(match &self.phase {
+            Phase::Data(_) => matches!(self.transaction, Transaction::Mail { .. }),
+            Phase::Chunk(chunk) =>
+                chunk.is_good() == matches!(self.transaction, Transaction::Chunks(_)),
+            Phase::Verdict => self.envelope.recipient_count() > 0,
+            Phase::Command => true,
+            Phase::Closing | Phase::Closed => matches!(self.transaction, Transaction::Idle),
+        });
+    }
+}
+
+/// The first octets of a TLS record that carries a client hello.
+const TLS_HELLO: &[u8] = &[0x16, 0x03];
+
+/// Makes `count` lines of the one that starts at `start`.
+fn repeat(start: usize, count: usize, replies: &mut Vec<u8>) {
+    let end = replies.len();
+    if count == 0 {
+        replies.truncate(start);
+    }
+    for _ in 1..count {
+        replies.extend_from_within(start..end);
+    }
+}

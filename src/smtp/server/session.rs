@@ -1,0 +1,168 @@
+//! Which command is which, and those that open, keep and end a session.
+
+use super::{Event, Greeting, Phase, Protocol, Server, answer};
+use crate::{
+    limits::SESSION_JUNK_MAX,
+    smtp::{
+        command::{self, Verb},
+        extension::Extensions,
+        path::is_host,
+    },
+};
+
+impl Server {
+    /// Carries out one command line.
+    #[inline]
+    pub(super) fn execute(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        let (verb, argument) = command::split(line);
+        match verb {
+            Verb::Bdat => self.bdat(argument, replies),
+            Verb::Data => self.data(argument, replies),
+            Verb::Mail => self.mail(argument, replies),
+            Verb::Rcpt => self.rcpt(argument, replies),
+            Verb::Ehlo | Verb::Helo | Verb::Lhlo => self.hello_command(verb, argument, replies),
+            Verb::Help => self.help(argument, replies),
+            Verb::Noop => self.noop(argument, replies),
+            Verb::Quit => self.quit(argument, replies),
+            Verb::Rset => self.rset(argument, replies),
+            Verb::Vrfy => self.vrfy(argument, replies),
+            Verb::Unimplemented => self.fail(&answer::NOT_IMPLEMENTED, replies),
+            Verb::Unknown => self.unknown(line, replies),
+        }
+    }
+
+    /// HELO, EHLO, LHLO: an open transaction ends, as with RSET (RFC 5321 §4.1.4).
+    fn hello_command(
+        &mut self,
+        verb: Verb,
+        name: &[u8],
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        let lmtp = self.policy.protocol == Protocol::Lmtp;
+        if lmtp != (verb == Verb::Lhlo) {
+            return self.fail(&answer::UNKNOWN_VERB, replies);
+        }
+        if has_bad_octets(name) {
+            return self.fail(&answer::BAD_OCTETS, replies);
+        }
+        if !is_host(name) {
+            return self.fail(&answer::BAD_HELLO, replies);
+        }
+        if matches!(self.greeting, Greeting::Helo | Greeting::Ehlo) {
+            self.count_junk();
+        }
+        self.hello.clear();
+        self.hello.extend_from_slice(name);
+        let hostname = &self.policy.hostname;
+        if verb == Verb::Helo {
+            self.greeting = Greeting::Helo;
+            // HELO never gets the answer of EHLO (RFC 5321 §3.2).
+            Extensions::NONE.write_hello(hostname, 0, replies);
+        } else {
+            self.greeting = Greeting::Ehlo;
+            let extensions = self.policy.extensions.consistent();
+            extensions.write_hello(hostname, self.policy.message_bytes_max, replies);
+        }
+        self.reset_transaction()
+    }
+
+    fn help(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if !self.policy.extensions.contains(Extensions::HELP) {
+            return self.fail(&answer::NOT_IMPLEMENTED, replies);
+        }
+        if has_bad_octets(argument) {
+            return self.fail(&answer::BAD_OCTETS, replies);
+        }
+        self.count_junk();
+        replies.extend_from_slice(if self.enhanced() { b"214 2.0.0 " } else { b"214 " });
+        replies.extend_from_slice(match self.policy.protocol {
+            Protocol::Smtp => b"Commands: HELO EHLO",
+            Protocol::Lmtp => b"Commands: LHLO",
+        });
+        replies.extend_from_slice(b" MAIL RCPT DATA");
+        if self.policy.extensions.contains(Extensions::CHUNKING) {
+            replies.extend_from_slice(b" BDAT");
+        }
+        replies.extend_from_slice(b" RSET NOOP QUIT VRFY HELP\r\n");
+        None
+    }
+
+    fn noop(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if has_bad_octets(argument) {
+            return self.fail(&answer::BAD_OCTETS, replies);
+        }
+        self.count_junk();
+        self.say(&answer::OK, replies);
+        None
+    }
+
+    fn quit(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if !argument.is_empty() {
+            return self.fail(&answer::NO_ARGUMENT_ALLOWED, replies);
+        }
+        self.say(&answer::BYE, replies);
+        self.phase = Phase::Closing;
+        self.reset_transaction()
+    }
+
+    fn rset(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if !argument.is_empty() {
+            return self.fail(&answer::NO_ARGUMENT_ALLOWED, replies);
+        }
+        self.count_junk();
+        self.say(&answer::OK, replies);
+        self.reset_transaction()
+    }
+
+    /// Verifies nothing, and must not say that it did (RFC 5321 §3.5.3). The transaction is left
+    /// alone.
+    fn vrfy(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if argument.is_empty() {
+            return self.fail(&answer::ARGUMENT_NEEDED, replies);
+        }
+        if has_bad_octets(argument) {
+            return self.fail(&answer::BAD_OCTETS, replies);
+        }
+        self.count_junk();
+        self.say(&answer::VRFY_CANNOT, replies);
+        None
+    }
+
+    #[cold]
+    fn unknown(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if self.greeting == Greeting::Unheard && is_http(line) {
+            return self.hang_up(&answer::NOT_SMTP, replies);
+        }
+        self.fail(&answer::UNKNOWN_VERB, replies)
+    }
+
+    pub(super) fn hello_first(&self) -> &'static answer::Answer {
+        match self.policy.protocol {
+            Protocol::Smtp => &answer::HELLO_FIRST,
+            Protocol::Lmtp => &answer::LHLO_FIRST,
+        }
+    }
+
+    /// Counts a command that does no work. Beyond the limit each is an error too, though it gets its
+    /// usual answer.
+    pub(super) fn count_junk(&mut self) {
+        self.junk = self.junk.saturating_add(1);
+        if self.junk > SESSION_JUNK_MAX {
+            self.errors += 1;
+        }
+    }
+}
+
+/// Whether an argument holds what no argument may (RFC 5321 §4.1.2): controls, or octets of 0x80 and
+/// more where no extension lets them in.
+fn has_bad_octets(argument: &[u8]) -> bool {
+    argument.iter().any(|b| !matches!(b, b' '..=b'~'))
+}
+
+/// Whether a first line is that of an HTTP request: a browser made to talk to this port.
+fn is_http(line: &[u8]) -> bool {
+    const METHODS: [&[u8]; 9] =
+        [b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PRI", b"PUT"];
+    let method = line.split(|&b| b == b' ').next().unwrap_or_default();
+    method.len() < line.len() && METHODS.contains(&method)
+}

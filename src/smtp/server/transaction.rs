@@ -1,0 +1,211 @@
+//! MAIL, RCPT and DATA: the commands that build a mail transaction (RFC 5321 §3.3).
+
+use super::{
+    Event, Greeting, Phase, Protocol, Server, Transaction,
+    answer::{self, Answer},
+    content::Data,
+};
+use crate::{
+    limits::RECIPIENTS_OVERSHOOT_MAX,
+    smtp::{
+        command::{parse_mail, parse_rcpt},
+        envelope::BodyKind,
+        extension::Extensions,
+        params::{On, ParamFault, parse_params},
+        path::PathFault,
+    },
+};
+
+impl Server {
+    #[inline]
+    pub(super) fn mail(
+        &mut self,
+        argument: &[u8],
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        if let Err(answer) = self.begin_transaction(argument) {
+            return self.fail(answer, replies);
+        }
+        if let Some(reply) = self.no_room {
+            self.reset_transaction();
+            reply.write(replies, self.enhanced());
+            return None;
+        }
+        self.say(&answer::MAIL_OK, replies);
+        None
+    }
+
+    /// State is judged before syntax (RFC 5321 §4.1.2), and a refused command changes nothing
+    /// (§4.1.4).
+    #[inline]
+    fn begin_transaction(&mut self, argument: &[u8]) -> Result<(), &'static Answer> {
+        if !matches!(self.greeting, Greeting::Helo | Greeting::Ehlo) {
+            return Err(self.hello_first());
+        }
+        match self.transaction {
+            Transaction::Idle => {}
+            Transaction::Mail { .. } => return Err(&answer::NESTED_MAIL),
+            Transaction::Chunks(_) => return Err(&answer::CHUNKS_OPEN),
+            Transaction::Failed { .. } => return Err(&answer::TRANSACTION_FAILED),
+        }
+        let mail = parse_mail(argument).map_err(|fault| match fault {
+            PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_SENDER),
+            PathFault::TooLong => &answer::SENDER_TOO_LONG,
+        })?;
+        let params = parse_params(mail.params, On::Mail, self.offered())
+            .map_err(|fault| params_answer(fault, mail.params))?;
+        if mail.path.non_ascii {
+            if !params.smtputf8 {
+                return Err(&answer::SENDER_NEEDS_SMTPUTF8);
+            }
+            str::from_utf8(mail.path.mailbox).map_err(|_| &answer::BAD_UTF8)?;
+        }
+        if params.size.is_some_and(|size| size > self.policy.message_bytes_max) {
+            return Err(&answer::TOO_LARGE);
+        }
+        self.envelope.set_reverse(mail.path.mailbox, mail.params);
+        self.envelope.body = params.body;
+        self.envelope.smtputf8 = params.smtputf8;
+        self.envelope.declared_bytes = params.size;
+        self.transaction = Transaction::Mail { refused: 0 };
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn rcpt(
+        &mut self,
+        argument: &[u8],
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        match self.transaction {
+            Transaction::Mail { .. } => {}
+            Transaction::Idle => return self.fail(&answer::MAIL_FIRST, replies),
+            Transaction::Chunks(_) => return self.fail(&answer::CHUNKS_OPEN, replies),
+            Transaction::Failed { .. } => return self.fail(&answer::TRANSACTION_FAILED, replies),
+        }
+        match self.add_recipient(argument) {
+            Ok(()) => {
+                self.say(&answer::RCPT_OK, replies);
+                None
+            }
+            Err(Refusal::Fault(answer)) => {
+                self.count_refused();
+                self.fail(answer, replies)
+            }
+            Err(Refusal::Full) => {
+                // A client that sends its whole list in one flight has not erred yet.
+                if self.count_refused() > RECIPIENTS_OVERSHOOT_MAX {
+                    self.errors += 1;
+                }
+                self.say(&answer::TOO_MANY_RECIPIENTS, replies);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn add_recipient(&mut self, argument: &[u8]) -> Result<(), Refusal> {
+        let rcpt = parse_rcpt(argument).map_err(|fault| {
+            Refusal::Fault(match fault {
+                PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_RECIPIENT),
+                PathFault::TooLong => &answer::RECIPIENT_TOO_LONG,
+            })
+        })?;
+        parse_params(rcpt.params, On::Rcpt, self.offered())
+            .map_err(|fault| Refusal::Fault(params_answer(fault, rcpt.params)))?;
+        if rcpt.path.non_ascii {
+            if !self.envelope.smtputf8() {
+                return Err(Refusal::Fault(&answer::RECIPIENT_NEEDS_SMTPUTF8));
+            }
+            str::from_utf8(rcpt.path.mailbox).map_err(|_| Refusal::Fault(&answer::BAD_UTF8))?;
+        }
+        if self.envelope.recipient_count() >= self.policy.recipients_max
+            || !self.envelope.add_recipient(rcpt.path.mailbox, rcpt.params)
+        {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    /// Counts a refused RCPT and answers how many there were.
+    fn count_refused(&mut self) -> u32 {
+        match &mut self.transaction {
+            Transaction::Mail { refused } => {
+                *refused = refused.saturating_add(1);
+                *refused
+            }
+            _ => 0,
+        }
+    }
+
+    pub(super) fn data(
+        &mut self,
+        argument: &[u8],
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        if let Some(answer) = self.data_fault(argument) {
+            return self.fail(answer, replies);
+        }
+        self.say(&answer::START_DATA, replies);
+        self.phase = Phase::Data(Data::default());
+        Some(Event::Begin)
+    }
+
+    fn data_fault(&self, argument: &[u8]) -> Option<&'static Answer> {
+        if !argument.is_empty() {
+            return Some(&answer::NO_ARGUMENT_ALLOWED);
+        }
+        match self.transaction {
+            Transaction::Idle => Some(&answer::MAIL_FIRST),
+            Transaction::Chunks(_) => Some(&answer::CHUNKS_OPEN),
+            Transaction::Failed { .. } => Some(&answer::TRANSACTION_FAILED),
+            Transaction::Mail { .. } if self.envelope.body() == BodyKind::Binary => {
+                Some(&answer::BINARY_NEEDS_BDAT)
+            }
+            Transaction::Mail { .. } => self.recipients_fault(),
+        }
+    }
+
+    /// Why a message cannot start for want of recipients (RFC 5321 §3.3, RFC 2033 §4.2).
+    pub(super) fn recipients_fault(&self) -> Option<&'static Answer> {
+        if self.envelope.recipient_count() > 0 {
+            return None;
+        }
+        match self.transaction {
+            Transaction::Mail { refused: 1.. } if self.policy.protocol == Protocol::Smtp => {
+                Some(&answer::NO_VALID_RECIPIENTS)
+            }
+            _ => Some(&answer::RCPT_FIRST),
+        }
+    }
+
+    /// Extensions that this client may use now.
+    #[inline]
+    fn offered(&self) -> Extensions {
+        if self.extended() { self.policy.extensions.consistent() } else { Extensions::NONE }
+    }
+}
+
+/// Why a recipient was not taken.
+enum Refusal {
+    Fault(&'static Answer),
+    /// 452: the earlier ones stay (RFC 5321 §4.5.3.1.10).
+    Full,
+}
+
+/// What is wrong with the octets of an argument, where that is all there is to say of it.
+#[cold]
+fn octets_fault(argument: &[u8]) -> Option<&'static Answer> {
+    if argument.iter().any(u8::is_ascii_control) {
+        return Some(&answer::BAD_OCTETS);
+    }
+    str::from_utf8(argument).is_err().then_some(&answer::BAD_UTF8)
+}
+
+#[cold]
+fn params_answer(fault: ParamFault, params: &[u8]) -> &'static Answer {
+    match fault {
+        ParamFault::Unknown => &answer::UNKNOWN_PARAMETER,
+        ParamFault::Malformed => octets_fault(params).unwrap_or(&answer::BAD_PARAMETER),
+    }
+}
