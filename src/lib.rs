@@ -20,5 +20,6 @@
 //! `tests/tidy.rs` reads the source and holds these rules.
 
 pub mod limits;
+pub mod measure;
 pub mod scan;
 pub mod smtp;

@@ -136,6 +136,24 @@ pub const FLIGHT_REPLIES_MAX: usize = 4_096;
 /// Sessions of one generator core; bounds the descriptors asked for.
 pub const CONNECTIONS_MAX: usize = 1_000_000;
 
+/// Time between two handovers of a core's tally: one line of `run.hlog` and `run.csv`.
+pub const INTERVAL_NS: u64 = 1_000_000_000;
+
+/// Intervals that wait for a core which is held up. One tally is about 1.2 MiB; beyond this the
+/// oldest is logged without that core, whose share goes into a later one.
+pub const INTERVALS_OPEN_MAX: usize = 60;
+
+/// Different (phase, code, enhanced code) triples that one core counts apart in one interval; the
+/// rest is counted together.
+pub const ENHANCED_CODES_MAX: usize = 64;
+
+/// Lateness of the generator that is put down to timers and the scheduler of the machine, whatever
+/// the response time: no verdict below it.
+pub const SEND_LAG_NOISE_NS: u64 = 1_000_000;
+
+/// Share of its cores' time above which a generator that keeps a schedule is called the limit.
+pub const CPU_BUSY_MAX: f64 = 0.8;
+
 const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
 const _: () = assert!(COMMAND_LINE_BYTES_MAX < COMMAND_NOISE_BYTES_MAX);
 const _: () =

@@ -1,0 +1,94 @@
+//! The files of one run: `run.hlog` and `run.csv` grow by the second, `run.hgrm` and `run.json` are
+//! written at the end. `run.json` appears whole and last, so where it is the others are complete.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::collect::{Interval, Totals};
+use super::hlog::{HEADLINE_CLOSED, HEADLINE_OPEN, HlogWriter};
+use super::recorder::Mode;
+use super::run::Run;
+use super::{hgrm, series};
+
+pub const RUN_JSON: &str = "run.json";
+pub const RUN_HLOG: &str = "run.hlog";
+pub const RUN_HGRM: &str = "run.hgrm";
+pub const RUN_CSV: &str = "run.csv";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ArtefactError {
+    #[error("{} already holds a run; give another --out, or move it away", .0.display())]
+    Taken(PathBuf),
+    #[error("cannot write {}: {error}", .path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+/// A directory that takes the artefacts of one run.
+pub struct RunDir {
+    dir: PathBuf,
+    hlog: HlogWriter<BufWriter<File>>,
+    csv: BufWriter<File>,
+}
+
+impl RunDir {
+    /// Makes the directory where it is missing and opens the files that grow. To be called before
+    /// the clock starts; a directory that holds any file of a run is refused and left as it is.
+    pub fn create(dir: &Path, started: Timestamp, mode: Mode) -> Result<Self, ArtefactError> {
+        fs::create_dir_all(dir).map_err(at(dir))?;
+        let names = [RUN_JSON, RUN_HLOG, RUN_HGRM, RUN_CSV];
+        if names.iter().any(|name| dir.join(name).exists()) {
+            return Err(ArtefactError::Taken(dir.to_owned()));
+        }
+        let headline = match mode {
+            Mode::Closed => HEADLINE_CLOSED,
+            Mode::Open => HEADLINE_OPEN,
+        };
+        let path = dir.join(RUN_HLOG);
+        let file = File::create_new(&path).map_err(at(&path))?;
+        let hlog =
+            HlogWriter::begin(BufWriter::new(file), started.into(), headline).map_err(at(&path))?;
+        let path = dir.join(RUN_CSV);
+        let mut csv = BufWriter::new(File::create_new(&path).map_err(at(&path))?);
+        writeln!(csv, "{}", series::COLUMNS).map_err(at(&path))?;
+        Ok(Self { dir: dir.to_owned(), hlog, csv })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Adds one second to the files that grow, and flushes them: a run that is killed leaves all
+    /// whole seconds behind.
+    pub fn interval(&mut self, interval: &Interval) -> Result<(), ArtefactError> {
+        self.hlog
+            .write(interval)
+            .and_then(|()| self.hlog.flush())
+            .map_err(at(&self.dir.join(RUN_HLOG)))?;
+        series::Second::from(interval)
+            .write(&mut self.csv)
+            .and_then(|()| self.csv.flush())
+            .map_err(at(&self.dir.join(RUN_CSV)))
+    }
+
+    /// Writes what is known at the end.
+    pub fn finish(self, run: &Run, totals: &Totals) -> Result<(), ArtefactError> {
+        let path = self.dir.join(RUN_HGRM);
+        let mut out = BufWriter::new(File::create(&path).map_err(at(&path))?);
+        hgrm::write(&mut out, totals.tally.headline())
+            .and_then(|()| out.flush())
+            .map_err(at(&path))?;
+        let path = self.dir.join(RUN_JSON);
+        let part = self.dir.join("run.json.part");
+        let mut json = serde_json::to_vec_pretty(run).expect("string keys and plain values");
+        json.push(b'\n');
+        fs::write(&part, json).and_then(|()| fs::rename(&part, &path)).map_err(at(&path))
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> ArtefactError {
+    let path = path.to_owned();
+    move |error| ArtefactError::Io { path, error }
+}

@@ -1,0 +1,255 @@
+//! Where the cores' tallies meet: intervals for the log and the live line, totals for the result.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::board::Board;
+use super::recorder::{Mode, Recorder};
+use super::tally::Tally;
+use crate::limits::{INTERVAL_NS, INTERVALS_OPEN_MAX};
+
+/// How the time of a run is cut: seconds of warm-up, the last of which may be short, then seconds of
+/// measurement. All cores use the same cuts, so that their intervals can be added.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spans {
+    warmup_ns: u64,
+}
+
+impl Spans {
+    fn warmup_intervals(self) -> u32 {
+        self.warmup_ns.div_ceil(INTERVAL_NS) as u32
+    }
+
+    fn is_warmup(self, index: u32) -> bool {
+        index < self.warmup_intervals()
+    }
+
+    /// The interval that `elapsed_ns` falls into.
+    pub(super) fn index(self, elapsed_ns: u64) -> u32 {
+        match elapsed_ns.checked_sub(self.warmup_ns) {
+            None => (elapsed_ns / INTERVAL_NS) as u32,
+            Some(measured_ns) => self.warmup_intervals() + (measured_ns / INTERVAL_NS) as u32,
+        }
+    }
+
+    fn start_ns(self, index: u32) -> u64 {
+        match index.checked_sub(self.warmup_intervals()) {
+            None => u64::from(index) * INTERVAL_NS,
+            Some(measured) => self.warmup_ns + u64::from(measured) * INTERVAL_NS,
+        }
+    }
+
+    /// The first nanosecond after the interval.
+    pub(super) fn end_ns(self, index: u32) -> u64 {
+        self.start_ns(index + 1)
+    }
+}
+
+/// A core's tally of one interval on its way to the collector.
+pub(super) struct Handover {
+    pub(super) core: usize,
+    pub(super) interval: u32,
+    /// The interval that the core writes now; `None` when it has finished.
+    pub(super) next: Option<u32>,
+    pub(super) begun_ns: u64,
+    pub(super) ended_ns: u64,
+    pub(super) in_flight_peak: u32,
+    pub(super) tally: Box<Tally>,
+}
+
+/// One second of the run, all cores together.
+#[derive(Debug)]
+pub struct Interval {
+    /// Warm-up is shown and logged under a tag, and is in no total.
+    pub warmup: bool,
+    /// Since the start of the run.
+    pub begun_ns: u64,
+    /// When the last core closed it; at the cuts of the run unless a core was held up.
+    pub ended_ns: u64,
+    /// Sum of the cores' peaks, which may have been at different moments: an upper bound.
+    pub in_flight_peak: u64,
+    /// Open connections at its end.
+    pub connections: u64,
+    pub tally: Box<Tally>,
+}
+
+impl Interval {
+    pub fn seconds(&self) -> f64 {
+        self.ended_ns.saturating_sub(self.begun_ns) as f64 / 1e9
+    }
+}
+
+/// The whole run without its warm-up.
+#[derive(Debug)]
+pub struct Totals {
+    pub tally: Tally,
+    /// End of the warm-up to the end of the last core.
+    pub elapsed: Duration,
+    /// Highest `in_flight_peak` of any interval.
+    pub in_flight_peak: u64,
+    /// Cores that went away without finishing; what they had recorded since their last tick is lost.
+    pub cores_lost: u32,
+    /// Messages of the warm-up, which are in no other figure.
+    pub warmup_messages: u64,
+}
+
+/// What [`Collector::next`] has to say.
+#[derive(Debug)]
+pub enum Next {
+    Interval(Interval),
+    /// No interval was completed within the time given.
+    Waiting,
+    /// All cores have finished and all intervals were given.
+    Finished,
+}
+
+struct CoreState {
+    /// The interval the core writes; `None` once it has finished.
+    writing: Option<u32>,
+    blank: Sender<Box<Tally>>,
+}
+
+/// Adds up what the recorders hand over. Lives on a thread that is not a core's.
+pub struct Collector {
+    mode: Mode,
+    spans: Spans,
+    board: Board,
+    filled: Receiver<Handover>,
+    cores: Vec<CoreState>,
+    open: BTreeMap<u32, Interval>,
+    /// The lowest interval not given out yet.
+    oldest: u32,
+    connections: u64,
+    totals: Totals,
+    /// All recorders are gone, finished or not.
+    hung_up: bool,
+}
+
+/// Makes the recorders of a run, one per core, and their collector.
+pub fn team(cores: usize, mode: Mode, warmup: Duration) -> (Vec<Recorder>, Collector) {
+    let spans = Spans { warmup_ns: warmup.as_nanos() as u64 };
+    let (board, cells) = Board::new(cores);
+    let (filled_to, filled) = channel();
+    let mut recorders = Vec::with_capacity(cores);
+    let mut states = Vec::with_capacity(cores);
+    for (core, cell) in cells.into_iter().enumerate() {
+        let (blank, blank_from) = channel();
+        // One spare each, so that the first handover allocates as little as the later ones.
+        drop(blank.send(Box::new(Tally::new(mode))));
+        states.push(CoreState { writing: Some(0), blank });
+        recorders.push(Recorder::new(core, mode, spans, cell, filled_to.clone(), blank_from));
+    }
+    let totals = Totals {
+        tally: Tally::new(mode),
+        elapsed: Duration::ZERO,
+        in_flight_peak: 0,
+        cores_lost: 0,
+        warmup_messages: 0,
+    };
+    let collector = Collector {
+        mode,
+        spans,
+        board,
+        filled,
+        cores: states,
+        open: BTreeMap::new(),
+        oldest: 0,
+        connections: 0,
+        totals,
+        hung_up: false,
+    };
+    (recorders, collector)
+}
+
+impl Collector {
+    /// The cells of the live line; readable from any thread.
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// Waits up to `wait` for the next interval that no core writes any more. They come in order, and
+    /// together they hold all that was recorded.
+    pub fn next(&mut self, wait: Duration) -> Next {
+        let deadline = Instant::now() + wait;
+        loop {
+            if let Some(interval) = self.complete() {
+                return Next::Interval(interval);
+            }
+            if self.hung_up {
+                return Next::Finished;
+            }
+            match self.filled.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(handover) => self.take(handover),
+                Err(RecvTimeoutError::Timeout) => return Next::Waiting,
+                Err(RecvTimeoutError::Disconnected) => self.hung_up = true,
+            }
+        }
+    }
+
+    /// The result, once `next` has said `Finished`.
+    pub fn into_totals(mut self) -> Totals {
+        let lost = self.cores.iter().filter(|core| core.writing.is_some()).count();
+        self.totals.cores_lost = lost as u32;
+        self.totals
+    }
+
+    fn take(&mut self, handover: Handover) {
+        let core = &mut self.cores[handover.core];
+        core.writing = handover.next;
+        let mut tally = handover.tally;
+        let warmup = self.spans.is_warmup(handover.interval);
+        if warmup {
+            self.totals.warmup_messages += tally.messages_ok + tally.messages_failed;
+        } else {
+            self.totals.tally.add(&tally);
+            let measured_ns = handover.ended_ns.saturating_sub(self.spans.warmup_ns);
+            let measured = Duration::from_nanos(measured_ns);
+            self.totals.elapsed = self.totals.elapsed.max(measured);
+        }
+        let index = handover.interval.max(self.oldest);
+        let begun_ns = handover.begun_ns.max(self.spans.start_ns(index));
+        match self.open.get_mut(&index) {
+            Some(interval) => {
+                interval.tally.add(&tally);
+                interval.begun_ns = interval.begun_ns.min(begun_ns);
+                interval.ended_ns = interval.ended_ns.max(handover.ended_ns);
+                interval.in_flight_peak += u64::from(handover.in_flight_peak);
+                tally.clear();
+                drop(core.blank.send(tally));
+            }
+            None => {
+                drop(core.blank.send(Box::new(Tally::new(self.mode))));
+                let interval = Interval {
+                    warmup,
+                    begun_ns,
+                    ended_ns: handover.ended_ns,
+                    in_flight_peak: u64::from(handover.in_flight_peak),
+                    connections: 0,
+                    tally,
+                };
+                self.open.insert(index, interval);
+            }
+        }
+    }
+
+    /// The oldest interval, if every core has left it behind. A core that is held up for very long
+    /// must not make us keep the whole run: then the interval goes out without it, and what the core
+    /// hands over at last is filed under the oldest interval still here.
+    fn complete(&mut self) -> Option<Interval> {
+        let (&index, _) = self.open.first_key_value()?;
+        let left_behind = |core: &CoreState| core.writing.is_none_or(|writing| writing > index);
+        let full = self.open.len() > INTERVALS_OPEN_MAX;
+        if !(full || self.hung_up || self.cores.iter().all(left_behind)) {
+            return None;
+        }
+        let mut interval = self.open.remove(&index)?;
+        self.oldest = index + 1;
+        let tally = &interval.tally;
+        self.connections += tally.connections_opened;
+        self.connections = self.connections.saturating_sub(tally.connections_closed);
+        interval.connections = self.connections;
+        self.totals.in_flight_peak = self.totals.in_flight_peak.max(interval.in_flight_peak);
+        Some(interval)
+    }
+}

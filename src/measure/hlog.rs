@@ -1,0 +1,149 @@
+//! `run.hlog`: HdrHistogram's interval log, one line a second and metric.
+//!
+//! Payloads are V2 with DEFLATE, because the Java, JavaScript and Python readers take no other form.
+//! The headline is the untagged line: a log of tagged lines alone crashes Java's
+//! `HistogramLogProcessor`. All values, the readable maximum included, are nanoseconds.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::interval_log::{
+    IntervalLogIterator, IntervalLogWriterBuilder, IntervalLogWriterError, LogEntry, Tag,
+};
+use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
+
+use super::collect::Interval;
+use super::kind::Phase;
+
+/// What the untagged lines hold.
+pub const HEADLINE_OPEN: &str = "response";
+pub const HEADLINE_CLOSED: &str = "service";
+
+/// Tags beside the names of the phases.
+pub const TAG_SERVICE: &str = "service";
+pub const TAG_SEND_LAG: &str = "send_lag";
+pub const TAG_REFUSED: &str = "refused";
+/// The headline metric before the measurement began; in no total.
+pub const TAG_WARMUP: &str = "warmup";
+
+pub struct HlogWriter<W> {
+    out: W,
+    serializer: V2DeflateSerializer,
+}
+
+impl<W: Write> HlogWriter<W> {
+    /// Writes the head of the log; `started` is the start of the run.
+    pub fn begin(mut out: W, started: SystemTime, headline: &str) -> io::Result<Self> {
+        let mut serializer = V2DeflateSerializer::new();
+        IntervalLogWriterBuilder::new()
+            .add_comment("[Histogram log format version 1.3]")
+            .add_comment(&format!(
+                "[ringpost {}: nanoseconds; untagged lines are {headline} time]",
+                env!("CARGO_PKG_VERSION")
+            ))
+            .with_start_time(started)
+            .with_base_time(started)
+            .begin_log_with(&mut out, &mut serializer)?;
+        // The legend that Java's writer prints; its graphical readers look for it.
+        writeln!(
+            out,
+            "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\""
+        )?;
+        Ok(Self { out, serializer })
+    }
+
+    /// Writes one second. The headline line comes even when it is empty, since a second without any
+    /// answer is a finding; others come only when something was recorded.
+    pub fn write(&mut self, interval: &Interval) -> io::Result<()> {
+        let tally = &interval.tally;
+        if interval.warmup {
+            return self.line(interval, tally.headline(), Some(TAG_WARMUP));
+        }
+        self.line(interval, tally.headline(), None)?;
+        if let Some(open) = &tally.open {
+            self.line(interval, &tally.service_ns, Some(TAG_SERVICE))?;
+            self.line(interval, &open.send_lag_ns, Some(TAG_SEND_LAG))?;
+        }
+        let phases = Phase::ALL.into_iter().map(|phase| (phase.name(), tally.phase(phase)));
+        let rest = std::iter::once((TAG_REFUSED, &tally.refused_ns)).chain(phases);
+        for (tag, histogram) in rest.filter(|(_, histogram)| !histogram.is_empty()) {
+            self.line(interval, histogram, Some(tag))?;
+        }
+        Ok(())
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn line(
+        &mut self,
+        interval: &Interval,
+        histogram: &Histogram<u64>,
+        tag: Option<&str>,
+    ) -> io::Result<()> {
+        let begun = Duration::from_nanos(interval.begun_ns);
+        let lasted = Duration::from_nanos(interval.ended_ns.saturating_sub(interval.begun_ns));
+        let tag = tag.and_then(Tag::new);
+        // A builder without headers writes nothing, so one per line is how the library lets an
+        // owned file be written to over time.
+        IntervalLogWriterBuilder::new()
+            .begin_log_with(&mut self.out, &mut self.serializer)?
+            .write_histogram(histogram, begun, lasted, tag)
+            .map_err(|error| match error {
+                IntervalLogWriterError::IoError(error) => error,
+                IntervalLogWriterError::SerializeError(error) => io::Error::other(error),
+            })
+    }
+}
+
+/// One line of a log, read back.
+pub struct HlogLine {
+    pub tag: Option<String>,
+    pub begun: Duration,
+    pub lasted: Duration,
+    pub histogram: Histogram<u64>,
+}
+
+/// Which line of a log is not one, and why.
+#[derive(Debug)]
+pub struct HlogError {
+    /// Counting interval lines from 1, not comments.
+    pub line: usize,
+    pub why: String,
+}
+
+impl fmt::Display for HlogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "interval {}: {}", self.line, self.why)
+    }
+}
+
+/// Reads a whole log, ours or anybody's.
+pub fn read(log: &[u8]) -> impl Iterator<Item = Result<HlogLine, HlogError>> {
+    let mut deserializer = Deserializer::new();
+    let intervals = IntervalLogIterator::new(log).filter_map(|entry| match entry {
+        Ok(LogEntry::Interval(interval)) => Some(Ok(interval)),
+        Ok(_) => None,
+        Err(error) => Some(Err(format!("{error:?}"))),
+    });
+    (1..).zip(intervals).map(move |(line, interval)| {
+        let fail = |why: String| HlogError { line, why };
+        let interval = interval.map_err(fail)?;
+        let payload =
+            BASE64.decode(interval.encoded_histogram()).map_err(|error| fail(error.to_string()))?;
+        let histogram = deserializer
+            .deserialize(&mut payload.as_slice())
+            .map_err(|error| fail(format!("{error:?}")))?;
+        Ok(HlogLine {
+            tag: interval.tag().map(|tag| tag.as_str().to_owned()),
+            begun: interval.start_timestamp(),
+            lasted: interval.duration(),
+            histogram,
+        })
+    })
+}

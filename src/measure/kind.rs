@@ -1,0 +1,180 @@
+//! The names that things are counted under. Text appears only in reports; counting is by index.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+/// A part of an SMTP session that has a latency of its own and replies of its own.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// First SYN to the connected socket.
+    Connect,
+    /// Connected socket to the 220 line.
+    Banner,
+    /// EHLO, HELO or LHLO to the last line of its reply.
+    Hello,
+    Mail,
+    /// One RCPT command.
+    Rcpt,
+    /// DATA to its 354, or a BDAT chunk that is not the last.
+    Data,
+    /// Last octet of the message (the final dot, or the last BDAT chunk) to its reply: the server
+    /// takes responsibility here, so this is where its disk shows.
+    EndOfData,
+    Rset,
+    Quit,
+    /// MAIL to the last reply of the transaction, whatever the answer was.
+    Message,
+    /// First SYN to the close of the connection.
+    Session,
+}
+
+impl Phase {
+    pub const ALL: [Self; 11] = [
+        Self::Connect,
+        Self::Banner,
+        Self::Hello,
+        Self::Mail,
+        Self::Rcpt,
+        Self::Data,
+        Self::EndOfData,
+        Self::Rset,
+        Self::Quit,
+        Self::Message,
+        Self::Session,
+    ];
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The name in `run.json` and the tag in `run.hlog`. Never holds a comma or a space, which would
+    /// break the log's lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Banner => "banner",
+            Self::Hello => "hello",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Data => "data",
+            Self::EndOfData => "end_of_data",
+            Self::Rset => "rset",
+            Self::Quit => "quit",
+            Self::Message => "message",
+            Self::Session => "session",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.name() == name)
+    }
+}
+
+/// What went wrong on the way to a reply. A negative reply is not an error: the server answered.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// Nobody listens there (ECONNREFUSED, or a missing Unix socket).
+    Refused,
+    /// No way to the target (EHOSTUNREACH, ENETUNREACH).
+    Unreachable,
+    /// The peer reset the connection, or closed it under our write.
+    Reset,
+    /// The peer closed where a reply was due.
+    Closed,
+    /// No reply in time.
+    Timeout,
+    /// A reply that no grammar allows, or an answer to nothing.
+    Protocol,
+    /// No local port is left (EADDRNOTAVAIL); the fault of the generator's machine.
+    Ports,
+    /// No descriptor is left (EMFILE, ENFILE); the fault of the generator's machine.
+    Descriptors,
+    Other,
+}
+
+impl ErrorKind {
+    pub const ALL: [Self; 9] = [
+        Self::Refused,
+        Self::Unreachable,
+        Self::Reset,
+        Self::Closed,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Ports,
+        Self::Descriptors,
+        Self::Other,
+    ];
+    pub const COUNT: usize = Self::ALL.len();
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Ports => "ports",
+            Self::Descriptors => "descriptors",
+            Self::Other => "other",
+        }
+    }
+
+    /// True where the generator's own machine ran short, so that the server is not to blame.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::Ports | Self::Descriptors)
+    }
+}
+
+impl From<&io::Error> for ErrorKind {
+    fn from(error: &io::Error) -> Self {
+        if let Some(libc::EMFILE | libc::ENFILE) = error.raw_os_error() {
+            return Self::Descriptors;
+        }
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Self::Reset,
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            io::ErrorKind::TimedOut => Self::Timeout,
+            io::ErrorKind::InvalidData => Self::Protocol,
+            io::ErrorKind::AddrNotAvailable => Self::Ports,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_stands_at_its_own_index_under_its_own_name() {
+        for (index, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(phase as usize, index);
+            assert_eq!(Phase::from_name(phase.name()), Some(phase));
+            assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
+            assert!(!phase.name().contains([',', ' ', '\r', '\n']));
+        }
+        for (index, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+    }
+
+    #[test]
+    fn an_errno_is_filed_under_whose_fault_it_is() {
+        let of = |errno| ErrorKind::from(&io::Error::from_raw_os_error(errno));
+        assert_eq!(of(libc::ECONNREFUSED), ErrorKind::Refused);
+        assert_eq!(of(libc::ECONNRESET), ErrorKind::Reset);
+        assert_eq!(of(libc::EPIPE), ErrorKind::Reset);
+        assert_eq!(of(libc::ETIMEDOUT), ErrorKind::Timeout);
+        assert_eq!(of(libc::EHOSTUNREACH), ErrorKind::Unreachable);
+        assert_eq!(of(libc::EADDRNOTAVAIL), ErrorKind::Ports);
+        assert_eq!(of(libc::EMFILE), ErrorKind::Descriptors);
+        assert!(of(libc::EMFILE).is_ours());
+        assert_eq!(of(libc::EINVAL), ErrorKind::Other);
+    }
+}

@@ -1,0 +1,33 @@
+//! What a run counted and how long things took.
+//!
+//! ```text
+//! core 0: Recorder --Tally, once a second--> Collector --Interval--> run.hlog, run.csv, live line
+//! core 1: Recorder --Tally, once a second-->     |
+//!                                                +--Totals, after the join--> Run (run.json), run.hgrm
+//! ```
+//!
+//! A core writes plain values that nobody else can see; they meet when the core hands its tally over
+//! at a tick. Tallies add up exactly, in any order. All latencies are nanoseconds.
+
+pub mod artefact;
+pub mod board;
+pub mod collect;
+pub mod cpu;
+pub mod hgrm;
+pub mod hlog;
+pub mod kind;
+pub mod recorder;
+pub mod run;
+pub mod series;
+pub mod tally;
+pub mod verdict;
+
+pub use artefact::{ArtefactError, RunDir};
+pub use board::{Board, Snapshot};
+pub use collect::{Collector, Interval, Next, Totals, team};
+pub use cpu::CpuTime;
+pub use kind::{ErrorKind, Phase};
+pub use recorder::{Message, Mode, OpenLoop, Outcome, Recorder};
+pub use run::{Machine, Plan, Run};
+pub use tally::Tally;
+pub use verdict::Verdict;

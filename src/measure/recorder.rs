@@ -1,0 +1,180 @@
+//! One core's pen: plain values, no locks, no allocation while recording.
+
+use std::sync::mpsc::{Receiver, Sender};
+
+use super::board::Cell;
+use super::collect::{Handover, Spans};
+use super::kind::{ErrorKind, Phase};
+use super::tally::Tally;
+
+/// Whether arrivals have an intended start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// The next message starts when the last one is answered: no intended start, so no response
+    /// time and no send lag.
+    Closed,
+    /// Arrivals are scheduled; late work is never dropped.
+    Open,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// A 2xx reply to the end of data.
+    Accepted,
+    /// A negative reply anywhere in the transaction.
+    Refused,
+    /// No reply: timeout, lost connection, or the run ended first.
+    Unanswered,
+}
+
+/// One finished message transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Message {
+    pub outcome: Outcome,
+    /// Octets of the message before dot-stuffing.
+    pub bytes: u64,
+    pub recipients: u32,
+    /// First octet of the transaction sent to the last octet of its final reply.
+    pub service_ns: u64,
+    /// `Some` in an open loop, `None` in a closed one.
+    pub open: Option<OpenLoop>,
+}
+
+/// Times that count from the intended start.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenLoop {
+    /// Intended start to the last octet of the final reply.
+    pub response_ns: u64,
+    /// Intended start to the first octet handed to the kernel.
+    pub send_lag_ns: u64,
+}
+
+/// Records what one core sees and hands it to the [`Collector`](super::Collector) once a second.
+///
+/// Times called `elapsed_ns` count from the start of the run, the same instant on all cores.
+pub struct Recorder {
+    /// What was recorded since the last handover.
+    now: Box<Tally>,
+    cell: Cell,
+    spans: Spans,
+    core: usize,
+    mode: Mode,
+    /// The interval that `now` belongs to, and when it was begun and is due to end.
+    interval: u32,
+    begun_ns: u64,
+    due_ns: u64,
+    in_flight: u32,
+    in_flight_peak: u32,
+    filled: Sender<Handover>,
+    blank: Receiver<Box<Tally>>,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        core: usize,
+        mode: Mode,
+        spans: Spans,
+        cell: Cell,
+        filled: Sender<Handover>,
+        blank: Receiver<Box<Tally>>,
+    ) -> Self {
+        Self {
+            now: Box::new(Tally::new(mode)),
+            cell,
+            spans,
+            core,
+            mode,
+            interval: 0,
+            begun_ns: 0,
+            due_ns: spans.end_ns(0),
+            in_flight: 0,
+            in_flight_peak: 0,
+            filled,
+            blank,
+        }
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub fn record_message(&mut self, message: &Message) {
+        self.now.record_message(message);
+    }
+
+    pub fn record_phase(&mut self, phase: Phase, ns: u64) {
+        self.now.record_phase(phase, ns);
+    }
+
+    /// Counts one reply; `enhanced` is class, subject and detail where the text held them.
+    pub fn count_reply(&mut self, phase: Phase, code: u16, enhanced: Option<(u8, u16, u16)>) {
+        self.now.count_reply(phase, code, enhanced);
+    }
+
+    pub fn count_error(&mut self, kind: ErrorKind) {
+        self.now.count_error(kind);
+    }
+
+    pub fn connection_opened(&mut self) {
+        self.now.connections_opened += 1;
+    }
+
+    pub fn connection_closed(&mut self) {
+        self.now.connections_closed += 1;
+    }
+
+    /// Messages sent and not yet answered, as of now.
+    pub fn set_in_flight(&mut self, in_flight: u32) {
+        self.in_flight = in_flight;
+        self.in_flight_peak = self.in_flight_peak.max(in_flight);
+    }
+
+    /// Says what time it is. To be called with each reading of the clock, *before* what ended at
+    /// that time is recorded, and at least once a second even when idle. Costs a compare, and once
+    /// a second a handover (a few microseconds).
+    pub fn tick(&mut self, elapsed_ns: u64) {
+        if elapsed_ns >= self.due_ns {
+            self.hand_over(elapsed_ns);
+        }
+    }
+
+    /// Shows the totals so far to the live line: a handful of relaxed stores. To be called a few
+    /// times a second.
+    pub fn publish(&self) {
+        self.cell.publish(&self.now, self.in_flight);
+    }
+
+    /// Hands over the rest. Dropping a recorder without it loses what was recorded since the last
+    /// tick, and the collector reports the core as lost.
+    pub fn finish(mut self, elapsed_ns: u64) {
+        if elapsed_ns >= self.due_ns {
+            self.hand_over(elapsed_ns);
+        }
+        self.send(elapsed_ns, None);
+    }
+
+    fn hand_over(&mut self, elapsed_ns: u64) {
+        let next = self.spans.index(elapsed_ns);
+        self.send(elapsed_ns, Some(next));
+        self.interval = next;
+        self.begun_ns = elapsed_ns;
+        self.due_ns = self.spans.end_ns(next);
+        self.in_flight_peak = self.in_flight;
+    }
+
+    fn send(&mut self, elapsed_ns: u64, next: Option<u32>) {
+        self.cell.settle(&self.now, self.in_flight);
+        let blank = self.blank.try_recv().unwrap_or_else(|_| Box::new(Tally::new(self.mode)));
+        let handover = Handover {
+            core: self.core,
+            interval: self.interval,
+            next,
+            begun_ns: self.begun_ns,
+            ended_ns: elapsed_ns,
+            in_flight_peak: self.in_flight_peak,
+            tally: std::mem::replace(&mut self.now, blank),
+        };
+        // The collector is gone only when the run is being abandoned; then nobody counts.
+        drop(self.filled.send(handover));
+    }
+}

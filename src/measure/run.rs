@@ -1,0 +1,301 @@
+//! `run.json`: the result of one run, complete enough to be read without the command that made it.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::collect::Totals;
+use super::cpu::CpuTime;
+use super::kind::{ErrorKind, Phase};
+use super::recorder::Mode;
+use super::tally::Tally;
+use super::verdict::{Judgement, Verdict};
+
+/// Version of `run.json`. A field may be added without a new version; one that changes its meaning or
+/// goes away makes a new one.
+pub const SCHEMA: u32 = 1;
+
+/// The whole result. Names and units are part of the command line contract.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Run {
+    pub schema: u32,
+    /// RFC 3339, UTC.
+    pub started: String,
+    pub verdict: Verdict,
+    /// One sentence each; empty when there is nothing to say.
+    pub verdict_reasons: Vec<String>,
+    pub messages_ok: u64,
+    pub messages_failed: u64,
+    /// Of the failed ones, those without any answer.
+    pub messages_unanswered: u64,
+    /// End of the warm-up to the end of the last core.
+    pub elapsed_s: f64,
+    /// Accepted messages a second.
+    pub rate_msg_s: f64,
+    /// Octets of the accepted messages, before dot-stuffing.
+    pub bytes: u64,
+    /// Recipients of the accepted messages.
+    pub recipients: u64,
+    /// Intended start to the last reply; `null` in a closed loop, which has no intended start.
+    pub response_ns: Option<Latency>,
+    /// First octet sent to the last reply, of messages accepted or never answered.
+    pub service_ns: Latency,
+    /// Intended start to the first octet sent; `null` in a closed loop.
+    pub send_lag_ns: Option<Latency>,
+    /// Time of the refused messages: response time where defined, else service time.
+    pub refused_ns: Latency,
+    pub phases: BTreeMap<Phase, PhaseResult>,
+    /// Replies of all phases by code.
+    pub replies: BTreeMap<u16, u64>,
+    /// Replies whose code is outside 200 to 599.
+    pub replies_odd: u64,
+    /// Replies with an enhanced code that found no room in their table.
+    pub enhanced_rest: u64,
+    pub errors: BTreeMap<ErrorKind, u64>,
+    pub connections_opened: u64,
+    pub connections_closed: u64,
+    /// Messages under way at once, at most; cores are added as if they peaked together.
+    pub in_flight_peak: u64,
+    /// Latencies beyond what a histogram holds, recorded as its maximum.
+    pub saturated: u64,
+    pub warmup_messages: u64,
+    /// Generator cores that died; what they recorded in their last second is missing.
+    pub cores_lost: u32,
+    /// The generator's CPU time over the accepted and failed messages.
+    pub cpu_per_message_ns: CpuPerMessage,
+    /// The generator's CPU time over the time its cores had: 1 is all of them busy.
+    pub cpu_busy: f64,
+    pub plan: Plan,
+    pub machine: Machine,
+    pub versions: Versions,
+}
+
+/// A histogram in short; all values but the count in nanoseconds. Zeros when the count is zero.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Latency {
+    pub min: u64,
+    pub mean: f64,
+    pub p50: u64,
+    pub p75: u64,
+    pub p90: u64,
+    pub p95: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub p9999: u64,
+    pub max: u64,
+    pub count: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct PhaseResult {
+    pub latency_ns: Latency,
+    pub replies: BTreeMap<u16, u64>,
+    /// By code and enhanced code, as in `250 2.1.5`.
+    pub enhanced: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct CpuPerMessage {
+    pub user: f64,
+    pub system: f64,
+}
+
+/// What was asked for, in words and numbers that a reader can repeat the run from.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Plan {
+    /// The command line as given, with secrets replaced by the caller.
+    pub command: Vec<String>,
+    /// As a URL: `smtp://127.0.0.1:1025`.
+    pub target: String,
+    pub connections: u64,
+    pub cores: u64,
+    /// `None` where the duration ends the run.
+    pub messages: Option<u64>,
+    pub duration_s: Option<f64>,
+    pub warmup_s: f64,
+    /// `None` in a closed loop.
+    pub rate_msg_s: Option<f64>,
+    /// `constant` or `poisson`; `None` in a closed loop.
+    pub arrivals: Option<String>,
+    /// As given: `1024` or `512..4096`, in octets.
+    pub size: String,
+    pub recipients: u64,
+    /// `None` for as many as the connection takes.
+    pub per_connection: Option<u64>,
+    /// `none`, `commands` or `full`.
+    pub pipelining: String,
+    pub chunking: bool,
+    pub depth: u64,
+    /// `none`, `starttls` or `implicit`.
+    pub tls: String,
+    /// The mechanism; never the secret.
+    pub auth: Option<String>,
+    pub helo: String,
+    pub from: String,
+    pub to: String,
+    pub seed: u64,
+}
+
+/// The generator's machine.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Machine {
+    /// CPUs that the process may use.
+    pub cpus: u64,
+    pub cpu_model: String,
+    pub kernel: String,
+    /// `uring` or `epoll`.
+    pub engine: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Versions {
+    pub ringpost: String,
+}
+
+impl From<&Histogram<u64>> for Latency {
+    fn from(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |quantile| histogram.value_at_quantile(quantile);
+        Self {
+            min: histogram.min(),
+            mean: histogram.mean(),
+            p50: at(0.5),
+            p75: at(0.75),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            p999: at(0.999),
+            p9999: at(0.9999),
+            max: histogram.max(),
+            count: histogram.len(),
+        }
+    }
+}
+
+impl Machine {
+    /// Asks the system. What it does not tell stays empty: a report is not worth failing for it.
+    pub fn here(engine: &str) -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let cpuinfo = read("/proc/cpuinfo");
+        let model =
+            cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        Self {
+            cpus: std::thread::available_parallelism().map_or(0, |cpus| cpus.get() as u64),
+            cpu_model: model.map_or("", |(_, name)| name.trim()).to_owned(),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            engine: engine.to_owned(),
+        }
+    }
+}
+
+impl Versions {
+    pub fn of_this_build() -> Self {
+        Self { ringpost: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+}
+
+impl Run {
+    /// Puts the result together. `cpu` is what the generator spent during the measured time.
+    pub fn new(
+        started: Timestamp,
+        plan: Plan,
+        machine: Machine,
+        totals: &Totals,
+        cpu: CpuTime,
+    ) -> Self {
+        let tally = &totals.tally;
+        let elapsed_s = totals.elapsed.as_secs_f64();
+        let messages = (tally.messages_ok + tally.messages_failed).max(1) as f64;
+        let cpu_busy = ratio(cpu.total().as_secs_f64(), elapsed_s * plan.cores as f64);
+        let judgement = Judgement::of(totals, cpu_busy);
+        Self {
+            schema: SCHEMA,
+            started: started.to_string(),
+            verdict: judgement.verdict,
+            verdict_reasons: judgement.reasons,
+            messages_ok: tally.messages_ok,
+            messages_failed: tally.messages_failed,
+            messages_unanswered: tally.messages_unanswered,
+            elapsed_s,
+            rate_msg_s: ratio(tally.messages_ok as f64, elapsed_s),
+            bytes: tally.bytes,
+            recipients: tally.recipients,
+            response_ns: tally.open.as_ref().map(|open| Latency::from(&open.response_ns)),
+            service_ns: Latency::from(&tally.service_ns),
+            send_lag_ns: tally.open.as_ref().map(|open| Latency::from(&open.send_lag_ns)),
+            refused_ns: Latency::from(&tally.refused_ns),
+            phases: phases(tally),
+            replies: all_replies(tally),
+            replies_odd: tally.replies_odd(),
+            enhanced_rest: tally.enhanced().1,
+            errors: tally.errors().collect(),
+            connections_opened: tally.connections_opened,
+            connections_closed: tally.connections_closed,
+            in_flight_peak: totals.in_flight_peak,
+            saturated: tally.saturated,
+            warmup_messages: totals.warmup_messages,
+            cores_lost: totals.cores_lost,
+            cpu_per_message_ns: CpuPerMessage {
+                user: cpu.user.as_nanos() as f64 / messages,
+                system: cpu.system.as_nanos() as f64 / messages,
+            },
+            cpu_busy,
+            plan,
+            machine,
+            versions: Versions::of_this_build(),
+        }
+    }
+
+    /// Replaces the verdict where the caller knows more, such as a threshold that was not met.
+    pub fn overrule(&mut self, verdict: Verdict, reason: String) {
+        self.verdict = verdict;
+        self.verdict_reasons.insert(0, reason);
+    }
+
+    pub fn mode(&self) -> Mode {
+        if self.response_ns.is_some() { Mode::Open } else { Mode::Closed }
+    }
+
+    /// Response time where it is defined, else service time.
+    pub fn headline(&self) -> &Latency {
+        self.response_ns.as_ref().unwrap_or(&self.service_ns)
+    }
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// The phases in which anything happened.
+fn phases(tally: &Tally) -> BTreeMap<Phase, PhaseResult> {
+    let (enhanced, _) = tally.enhanced();
+    let result = |phase| PhaseResult {
+        latency_ns: Latency::from(tally.phase(phase)),
+        replies: tally.replies(phase).collect(),
+        enhanced: enhanced
+            .iter()
+            .filter(|(key, _)| key.phase == phase)
+            .map(|&(key, count)| {
+                let (class, subject, detail) = key.enhanced;
+                (format!("{} {class}.{subject}.{detail}", key.code), count)
+            })
+            .collect(),
+    };
+    Phase::ALL
+        .into_iter()
+        .map(|phase| (phase, result(phase)))
+        .filter(|(_, result)| result.latency_ns.count > 0 || !result.replies.is_empty())
+        .collect()
+}
+
+fn all_replies(tally: &Tally) -> BTreeMap<u16, u64> {
+    let mut replies = BTreeMap::new();
+    for (code, count) in Phase::ALL.into_iter().flat_map(|phase| tally.replies(phase)) {
+        *replies.entry(code).or_default() += count;
+    }
+    replies
+}

@@ -1,0 +1,314 @@
+//! Sums over a span of time: one core's second, or a whole run on all cores.
+
+use hdrhistogram::Histogram;
+
+use super::kind::{ErrorKind, Phase};
+use super::recorder::{Message, Mode, Outcome};
+use crate::limits::{ENHANCED_CODES_MAX, LATENCY_NS_MAX};
+
+/// Digits of the headline histograms: any percentile is right to 0.1 %.
+pub const HEADLINE_DIGITS: u8 = 3;
+/// Digits of the other histograms: right to 1 %, at an eighth of the memory.
+pub const PHASE_DIGITS: u8 = 2;
+
+const CODE_MIN: u16 = 200;
+const CODES: usize = 400;
+
+/// What was counted and timed. Adding tallies is exact and does not depend on the order: counters
+/// add, and histograms of equal bounds add cell by cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tally {
+    /// Messages that the server accepted.
+    pub messages_ok: u64,
+    /// Messages that it refused or never answered.
+    pub messages_failed: u64,
+    /// Of the failed ones, those that got no answer: timeout, lost connection, end of the run.
+    pub messages_unanswered: u64,
+    /// Octets of the accepted messages, before dot-stuffing.
+    pub bytes: u64,
+    /// Recipients of the accepted messages.
+    pub recipients: u64,
+    pub connections_opened: u64,
+    pub connections_closed: u64,
+    /// Latencies beyond `LATENCY_NS_MAX`, recorded as that maximum.
+    pub saturated: u64,
+    /// Wire time of accepted messages. Unanswered ones are in it with the time waited so far, which
+    /// is a lower bound: leaving them out would make a server that stops answering look fast.
+    pub service_ns: Histogram<u64>,
+    /// Time of the refused messages, kept apart: a quick no must not improve the headline.
+    pub refused_ns: Histogram<u64>,
+    /// `None` in a closed loop, where no start is intended.
+    pub open: Option<OpenTally>,
+    phases: Box<[Histogram<u64>]>,
+    errors: [u64; ErrorKind::COUNT],
+    /// Row per phase, column per code from 200 on.
+    replies: Box<[u64]>,
+    /// Replies whose code is outside 200 to 599.
+    replies_odd: u64,
+    enhanced: Enhanced,
+}
+
+/// What only an open loop can know, because only there has each message an intended start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenTally {
+    /// Intended start to the last reply.
+    pub response_ns: Histogram<u64>,
+    /// Intended start to the first octet handed to the kernel: the generator's own lateness.
+    pub send_lag_ns: Histogram<u64>,
+}
+
+/// Counts by phase, reply code and enhanced code (RFC 3463). While recording, the table takes
+/// `ENHANCED_CODES_MAX` different entries and counts the rest together, so that a server which
+/// invents codes cannot make the generator allocate. Adding has no such bound, hence is exact.
+#[derive(Clone, Debug, Default)]
+struct Enhanced {
+    entries: Vec<(EnhancedKey, u64)>,
+    rest: u64,
+}
+
+/// One row of the table of enhanced codes.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct EnhancedKey {
+    pub phase: Phase,
+    pub code: u16,
+    /// class, subject, detail
+    pub enhanced: (u8, u16, u16),
+}
+
+impl Enhanced {
+    fn record(&mut self, key: EnhancedKey) {
+        if let Some((_, count)) = self.entries.iter_mut().find(|(known, _)| *known == key) {
+            *count += 1;
+        } else if self.entries.len() < ENHANCED_CODES_MAX {
+            self.entries.push((key, 1));
+        } else {
+            self.rest += 1;
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        for &(key, more) in &other.entries {
+            match self.entries.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, count)) => *count += more,
+                None => self.entries.push((key, more)),
+            }
+        }
+        self.rest += other.rest;
+    }
+
+    fn sorted(&self) -> Vec<(EnhancedKey, u64)> {
+        let mut sorted = self.entries.clone();
+        sorted.sort_unstable();
+        sorted
+    }
+}
+
+/// The order of entries is the order of first sight, which says nothing.
+impl PartialEq for Enhanced {
+    fn eq(&self, other: &Self) -> bool {
+        self.rest == other.rest && self.sorted() == other.sorted()
+    }
+}
+
+fn histogram(digits: u8) -> Histogram<u64> {
+    // From 1 ns on, or the digits would begin to hold only far above the low end: with 1 us as the
+    // lowest value a cell is 512 ns wide up to 1 ms, which is 5 % of a 10 us reply.
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, digits).expect("bounds are constant and valid")
+}
+
+/// Adds histograms that `histogram` made with the same digits, hence with the same cells.
+fn add(into: &mut Histogram<u64>, from: &Histogram<u64>) {
+    into.add(from).expect("equal bounds");
+}
+
+impl Tally {
+    pub fn new(mode: Mode) -> Self {
+        let open = match mode {
+            Mode::Closed => None,
+            Mode::Open => Some(OpenTally {
+                response_ns: histogram(HEADLINE_DIGITS),
+                send_lag_ns: histogram(HEADLINE_DIGITS),
+            }),
+        };
+        Self {
+            messages_ok: 0,
+            messages_failed: 0,
+            messages_unanswered: 0,
+            bytes: 0,
+            recipients: 0,
+            connections_opened: 0,
+            connections_closed: 0,
+            saturated: 0,
+            service_ns: histogram(HEADLINE_DIGITS),
+            refused_ns: histogram(PHASE_DIGITS),
+            open,
+            phases: (0..Phase::COUNT).map(|_| histogram(PHASE_DIGITS)).collect(),
+            errors: [0; ErrorKind::COUNT],
+            replies: vec![0; Phase::COUNT * CODES].into_boxed_slice(),
+            replies_odd: 0,
+            enhanced: Enhanced { entries: Vec::with_capacity(ENHANCED_CODES_MAX), rest: 0 },
+        }
+    }
+
+    /// The histogram that a reader should look at first: response time where a start was intended,
+    /// else service time.
+    pub fn headline(&self) -> &Histogram<u64> {
+        self.open.as_ref().map_or(&self.service_ns, |open| &open.response_ns)
+    }
+
+    pub fn phase(&self, phase: Phase) -> &Histogram<u64> {
+        &self.phases[phase as usize]
+    }
+
+    pub fn errors(&self) -> impl Iterator<Item = (ErrorKind, u64)> {
+        ErrorKind::ALL.into_iter().zip(self.errors).filter(|&(_, count)| count > 0)
+    }
+
+    pub fn errors_total(&self) -> u64 {
+        self.errors.iter().sum()
+    }
+
+    /// Reply codes of one phase that were seen, in order.
+    pub fn replies(&self, phase: Phase) -> impl Iterator<Item = (u16, u64)> {
+        let row = &self.replies[phase as usize * CODES..][..CODES];
+        (CODE_MIN..).zip(row.iter().copied()).filter(|&(_, count)| count > 0)
+    }
+
+    pub fn replies_odd(&self) -> u64 {
+        self.replies_odd
+    }
+
+    /// Replies with an enhanced code, in the order of phase and code, and the number of those that
+    /// the table had no room for.
+    pub fn enhanced(&self) -> (Vec<(EnhancedKey, u64)>, u64) {
+        (self.enhanced.sorted(), self.enhanced.rest)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.messages_ok + self.messages_failed + self.errors_total() == 0
+            && self.connections_opened + self.connections_closed == 0
+            && self.phases.iter().all(Histogram::is_empty)
+            && self.replies.iter().all(|&count| count == 0)
+            && self.replies_odd == 0
+    }
+
+    /// Adds `other`, which must be of the same mode.
+    pub fn add(&mut self, other: &Self) {
+        self.messages_ok += other.messages_ok;
+        self.messages_failed += other.messages_failed;
+        self.messages_unanswered += other.messages_unanswered;
+        self.bytes += other.bytes;
+        self.recipients += other.recipients;
+        self.connections_opened += other.connections_opened;
+        self.connections_closed += other.connections_closed;
+        self.saturated += other.saturated;
+        add(&mut self.service_ns, &other.service_ns);
+        add(&mut self.refused_ns, &other.refused_ns);
+        match (&mut self.open, &other.open) {
+            (Some(into), Some(from)) => {
+                add(&mut into.response_ns, &from.response_ns);
+                add(&mut into.send_lag_ns, &from.send_lag_ns);
+            }
+            (None, None) => {}
+            _ => panic!("tallies of an open and of a closed loop do not add up"),
+        }
+        for (into, from) in self.phases.iter_mut().zip(&other.phases) {
+            add(into, from);
+        }
+        for (into, from) in self.errors.iter_mut().zip(&other.errors) {
+            *into += from;
+        }
+        for (into, from) in self.replies.iter_mut().zip(&other.replies) {
+            *into += from;
+        }
+        self.replies_odd += other.replies_odd;
+        self.enhanced.add(&other.enhanced);
+    }
+
+    /// Back to nothing, keeping the memory.
+    pub fn clear(&mut self) {
+        self.messages_ok = 0;
+        self.messages_failed = 0;
+        self.messages_unanswered = 0;
+        self.bytes = 0;
+        self.recipients = 0;
+        self.connections_opened = 0;
+        self.connections_closed = 0;
+        self.saturated = 0;
+        self.service_ns.reset();
+        self.refused_ns.reset();
+        if let Some(open) = &mut self.open {
+            open.response_ns.reset();
+            open.send_lag_ns.reset();
+        }
+        self.phases.iter_mut().for_each(Histogram::reset);
+        self.errors = [0; ErrorKind::COUNT];
+        self.replies.fill(0);
+        self.replies_odd = 0;
+        self.enhanced.entries.clear();
+        self.enhanced.rest = 0;
+    }
+
+    pub(super) fn record_message(&mut self, message: &Message) {
+        debug_assert_eq!(message.open.is_some(), self.open.is_some(), "open loop or not");
+        match message.outcome {
+            Outcome::Accepted => {
+                self.messages_ok += 1;
+                self.bytes += message.bytes;
+                self.recipients += u64::from(message.recipients);
+            }
+            Outcome::Refused => {
+                self.messages_failed += 1;
+                let taken_ns = message.open.map_or(message.service_ns, |open| open.response_ns);
+                let taken_ns = self.clamp(taken_ns);
+                self.refused_ns.saturating_record(taken_ns);
+                return;
+            }
+            Outcome::Unanswered => {
+                self.messages_failed += 1;
+                self.messages_unanswered += 1;
+            }
+        }
+        let service_ns = self.clamp(message.service_ns);
+        self.service_ns.saturating_record(service_ns);
+        if let Some(times) = message.open {
+            let response_ns = self.clamp(times.response_ns);
+            let send_lag_ns = self.clamp(times.send_lag_ns);
+            if let Some(open) = &mut self.open {
+                open.response_ns.saturating_record(response_ns);
+                open.send_lag_ns.saturating_record(send_lag_ns);
+            }
+        }
+    }
+
+    pub(super) fn record_phase(&mut self, phase: Phase, ns: u64) {
+        let ns = self.clamp(ns);
+        self.phases[phase as usize].saturating_record(ns);
+    }
+
+    pub(super) fn count_reply(
+        &mut self,
+        phase: Phase,
+        code: u16,
+        enhanced: Option<(u8, u16, u16)>,
+    ) {
+        let column = usize::from(code.wrapping_sub(CODE_MIN));
+        if column < CODES {
+            self.replies[phase as usize * CODES + column] += 1;
+        } else {
+            self.replies_odd += 1;
+        }
+        if let Some(enhanced) = enhanced {
+            self.enhanced.record(EnhancedKey { phase, code, enhanced });
+        }
+    }
+
+    pub(super) fn count_error(&mut self, kind: ErrorKind) {
+        self.errors[kind as usize] += 1;
+    }
+
+    fn clamp(&mut self, ns: u64) -> u64 {
+        self.saturated += u64::from(ns > LATENCY_NS_MAX);
+        ns.min(LATENCY_NS_MAX)
+    }
+}

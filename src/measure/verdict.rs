@@ -1,0 +1,123 @@
+//! What a run says about itself before anybody draws conclusions from it.
+
+use serde::{Deserialize, Serialize};
+
+use super::collect::Totals;
+use super::kind::ErrorKind;
+use super::tally::Tally;
+use crate::limits::{CPU_BUSY_MAX, SEND_LAG_NOISE_NS};
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every message was accepted, and the generator kept up.
+    Ok,
+    /// The figures stand, and some messages were not accepted or some connections failed.
+    Failures,
+    /// A `--fail-if` expression held.
+    ThresholdFailed,
+    /// No connection was ever made.
+    Unreachable,
+    /// The generator's machine was the limit, so that latencies say more about it than about the
+    /// server.
+    GeneratorLimited,
+}
+
+impl Verdict {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failures => "failures",
+            Self::ThresholdFailed => "threshold-failed",
+            Self::Unreachable => "unreachable",
+            Self::GeneratorLimited => "generator-limited",
+        }
+    }
+
+    /// Exit status of the generator. Failed messages alone do not fail a run that was made to count
+    /// them; a threshold does.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok | Self::Failures => 0,
+            Self::ThresholdFailed => 1,
+            Self::Unreachable => 3,
+            Self::GeneratorLimited => 4,
+        }
+    }
+}
+
+/// A verdict with its reasons, the deciding one first.
+pub(super) struct Judgement {
+    pub(super) verdict: Verdict,
+    pub(super) reasons: Vec<String>,
+}
+
+impl Judgement {
+    /// `cpu_busy` is the share of its cores' time that the generator used.
+    pub(super) fn of(totals: &Totals, cpu_busy: f64) -> Self {
+        let tally = &totals.tally;
+        let mut reasons = Vec::new();
+        let unreachable = tally.connections_opened == 0
+            && tally.messages_ok == 0
+            && totals.warmup_messages == 0
+            && tally.errors_total() > 0;
+        if unreachable {
+            let kinds: Vec<&str> = tally.errors().map(|(kind, _)| kind.name()).collect();
+            reasons.push(format!("no connection could be made: {}", kinds.join(", ")));
+            return Self { verdict: Verdict::Unreachable, reasons };
+        }
+        limits_of_ours(tally, cpu_busy, &mut reasons);
+        let limited = !reasons.is_empty();
+        failures(totals, &mut reasons);
+        let verdict = match (limited, reasons.is_empty()) {
+            (true, _) => Verdict::GeneratorLimited,
+            (false, false) => Verdict::Failures,
+            (false, true) => Verdict::Ok,
+        };
+        Self { verdict, reasons }
+    }
+}
+
+/// A closed loop runs as fast as it can, so a busy generator is no sign of trouble there; a schedule
+/// that is not kept is.
+fn limits_of_ours(tally: &Tally, cpu_busy: f64, reasons: &mut Vec<String>) {
+    for (kind, count) in tally.errors().filter(|(kind, _)| kind.is_ours()) {
+        let what = match kind {
+            ErrorKind::Ports => "local ports",
+            _ => "file descriptors",
+        };
+        reasons.push(format!("the generator ran out of {what} {count} times"));
+    }
+    let Some(open) = &tally.open else { return };
+    let lag_ns = open.send_lag_ns.value_at_quantile(0.99);
+    let response_ns = open.response_ns.value_at_quantile(0.5);
+    if lag_ns > SEND_LAG_NOISE_NS && lag_ns > response_ns / 10 {
+        reasons.push(format!(
+            "the generator was late: p99 of the send lag is {:.1} ms, more than a tenth of the \
+             median response time",
+            lag_ns as f64 / 1e6
+        ));
+    }
+    if cpu_busy > CPU_BUSY_MAX {
+        reasons.push(format!("the generator's cores were {:.0} % busy", cpu_busy * 100.0));
+    }
+}
+
+fn failures(totals: &Totals, reasons: &mut Vec<String>) {
+    let tally = &totals.tally;
+    let messages = tally.messages_ok + tally.messages_failed;
+    if tally.messages_failed > 0 {
+        let failed = tally.messages_failed;
+        reasons.push(format!("{failed} of {messages} messages were not accepted"));
+    } else if messages == 0 {
+        reasons.push("no message was answered".to_owned());
+    }
+    let errors: u64 = tally.errors().filter(|(kind, _)| !kind.is_ours()).map(|(_, n)| n).sum();
+    if errors > 0 {
+        reasons.push(format!("{errors} connections or commands failed without a reply"));
+    }
+    if totals.cores_lost > 0 {
+        let lost = totals.cores_lost;
+        reasons.push(format!("{lost} generator cores died; their last second is missing"));
+    }
+}
