@@ -34,8 +34,8 @@ const SEQ_DIGITS: usize = 12;
 const DUE_DIGITS: usize = 19;
 const SIZE_DIGITS: usize = 10;
 
-const SEQ_AT: usize =
-    LEAD.len() + 16 + " shard=".len() + SHARD_DIGITS + " core=".len() + CORE_DIGITS + " seq=".len();
+const CORE_AT: usize = LEAD.len() + 16 + " shard=".len() + SHARD_DIGITS + " core=".len();
+const SEQ_AT: usize = CORE_AT + CORE_DIGITS + " seq=".len();
 const DUE_AT: usize = SEQ_AT + SEQ_DIGITS + " due=".len();
 
 /// Octets of the header as [`Stamp::write`] writes it, CRLF included.
@@ -93,9 +93,11 @@ impl Stamp {
     }
 }
 
-/// Puts another number and time into a header that [`Stamp::write`] wrote at the start of `line`.
+/// Puts another core, number and time into a header that [`Stamp::write`] wrote at the start of
+/// `line`.
 #[inline]
-pub fn patch(line: &mut [u8], seq: u64, due_unix_ns: u64) {
+pub fn patch(line: &mut [u8], core: u16, seq: u64, due_unix_ns: u64) {
+    digits(&mut line[CORE_AT..CORE_AT + CORE_DIGITS], u64::from(core));
     digits(&mut line[SEQ_AT..SEQ_AT + SEQ_DIGITS], seq);
     digits(&mut line[DUE_AT..DUE_AT + DUE_DIGITS], due_unix_ns);
 }
@@ -125,9 +127,9 @@ fn decimal(out: &mut Vec<u8>, lead: &[u8], value: u64, width: usize) {
     digits(&mut out[start..], value);
 }
 
-/// Fills `field` with the last digits of `value`.
+/// Fills `field` with `value`, led by zeros.
 #[inline]
-fn digits(field: &mut [u8], mut value: u64) {
+pub fn digits(field: &mut [u8], mut value: u64) {
     for octet in field.iter_mut().rev() {
         *octet = b'0' + (value % 10) as u8;
         value /= 10;
@@ -208,8 +210,9 @@ mod tests {
         fn patched_stamps_are_read_back(seq in 0u64..1_000_000_000_000, due in 0u64..i64::MAX as u64) {
             let mut line = Vec::new();
             STAMP.write(&mut line);
-            patch(&mut line, seq, due);
-            prop_assert_eq!(Stamp::find(&line), Some(Stamp { seq, due_unix_ns: due, ..STAMP }));
+            patch(&mut line, 9_999, seq, due);
+            let patched = Stamp { core: 9_999, seq, due_unix_ns: due, ..STAMP };
+            prop_assert_eq!(Stamp::find(&line), Some(patched));
         }
     }
 }
