@@ -65,12 +65,19 @@ pub const RECV_LARGE_BYTES: usize = 64 * 1024;
 /// Idle large buffers that one core keeps for reuse: 4 MiB.
 pub const RECV_LARGE_KEPT: usize = 64;
 
+/// Idle small buffers that one core keeps for reuse: 8 MiB.
+pub const RECV_SMALL_KEPT: usize = 4_096;
+
 /// Idle time after which a server may close (RFC 5321 §4.5.3.2.7 asks for at least five minutes).
 pub const SESSION_TIMEOUT_S_DEFAULT: u64 = 300;
 
 /// Beat of a core's watch over deadlines. Deadlines are kept to this resolution, so that arming one
 /// costs a store and no timer.
 pub const WATCH_TICK_MS: u64 = 250;
+
+/// Beats that a session gets to react after its deadline woke it; then its socket is shut, because
+/// it hangs in a send to a peer that does not read.
+pub const WATCH_GRACE_TICKS: u32 = 4;
 
 /// Waiting sessions give their large receive buffer back after this time.
 pub const IDLE_SHRINK_MS: u64 = 1_000;
@@ -83,6 +90,16 @@ pub const LISTEN_BACKLOG: i32 = 4_096;
 
 /// Pause after accept failed for want of descriptors or memory; without it accept spins.
 pub const ACCEPT_PAUSE_MS: u64 = 20;
+
+/// Time that a connect may take unless the caller says otherwise: four SYNs of a silent host.
+pub const CONNECT_S_DEFAULT: u64 = 15;
+
+/// Pause before a unix connect is tried again while the listener's backlog is full.
+pub const CONNECT_RETRY_MS: u64 = 5;
+
+/// Time that operations get to end after a core's future did. What still holds memory then makes
+/// us keep the ring and that memory until the process ends.
+pub const CORE_END_MS: u64 = 2_000;
 
 /// Descriptors that sessions may not use: spool, listeners, signals, logs.
 pub const DESCRIPTORS_RESERVED: u64 = 64;
@@ -187,6 +204,7 @@ const _: () =
     assert!(COMMAND_LINE_BYTES_MAX <= u16::MAX as usize, "spans of an envelope are 16 bits");
 const _: () = assert!(ENVELOPE_BYTES_MAX <= u32::MAX as usize, "starts in an envelope are 32 bits");
 const _: () = assert!(RECV_SMALL_BYTES < RECV_LARGE_BYTES);
+const _: () = assert!(2 * RECV_SMALL_BYTES <= RECV_LARGE_BYTES, "the pool tells them apart");
 const _: () = assert!(PATH_BYTES_MAX + 64 < COMMAND_LINE_BYTES_MAX);
 const _: () = assert!(LOCAL_PART_BYTES_MAX + 1 + DOMAIN_BYTES_MAX < PATH_BYTES_MAX);
 const _: () =

@@ -1,0 +1,252 @@
+//! The readiness engine: tokio's epoll driver, for hosts that refuse io_uring.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with};
+use socket2::SockAddr;
+use tokio::io::unix::AsyncFd;
+use tokio::task::LocalSet;
+
+use super::{Buf, interrupted, sys};
+use crate::limits::CONNECT_RETRY_MS;
+
+/// A registered descriptor and the flag that ends a wait on it.
+#[derive(Debug)]
+struct Socket {
+    fd: AsyncFd<OwnedFd>,
+    interrupted: Cell<bool>,
+    /// The task that waits to read, to be woken when the flag is set.
+    waiter: RefCell<Option<Waker>>,
+}
+
+impl Socket {
+    fn new(fd: OwnedFd) -> io::Result<Rc<Self>> {
+        let fd = sys::register(fd)?;
+        let (interrupted, waiter) = (Cell::new(false), RefCell::new(None));
+        Ok(Rc::new(Self { fd, interrupted, waiter }))
+    }
+
+    /// Waits until `attempt` does not say WouldBlock; the flag is looked at first, every time.
+    async fn when_readable<T>(
+        &self,
+        mut attempt: impl FnMut(&OwnedFd) -> io::Result<Attempt<T>>,
+    ) -> io::Result<T> {
+        poll_fn(|context| self.poll_readable(context, &mut attempt)).await
+    }
+
+    fn poll_readable<T>(
+        &self,
+        context: &mut Context<'_>,
+        attempt: &mut impl FnMut(&OwnedFd) -> io::Result<Attempt<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.interrupted.take() {
+            return Poll::Ready(Err(interrupted()));
+        }
+        loop {
+            let Poll::Ready(guard) = self.fd.poll_read_ready(context) else {
+                let mut waiter = self.waiter.borrow_mut();
+                if !waiter.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                    *waiter = Some(context.waker().clone());
+                }
+                return Poll::Pending;
+            };
+            let mut guard = guard?;
+            match attempt(guard.get_inner()) {
+                Ok(Attempt::Drained(value)) => {
+                    guard.clear_ready();
+                    return Poll::Ready(Ok(value));
+                }
+                Ok(Attempt::Done(value)) => return Poll::Ready(Ok(value)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+/// What one try at a ready descriptor gave.
+enum Attempt<T> {
+    Done(T),
+    /// Done, and there was less than asked for: the next try would say WouldBlock, so save it. What
+    /// arrives later is reported by the kernel as a new edge.
+    Drained(T),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Handle(Weak<Socket>);
+
+impl Handle {
+    pub(super) fn interrupt(&self) {
+        if let Some(socket) = self.0.upgrade() {
+            socket.interrupted.set(true);
+            if let Some(waiter) = socket.waiter.borrow_mut().take() {
+                waiter.wake();
+            }
+        }
+    }
+
+    pub(super) fn shutdown(&self) {
+        if let Some(socket) = self.0.upgrade() {
+            // ENOTCONN: the peer was faster.
+            let _ = rustix::net::shutdown(socket.fd.get_ref(), Shutdown::Both);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Conn {
+    socket: Rc<Socket>,
+}
+
+impl Conn {
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { socket: Socket::new(fd)? })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.fd.get_ref().as_fd()
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        Handle(Rc::downgrade(&self.socket))
+    }
+
+    pub(super) async fn recv(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
+        buf.clear();
+        let room = buf.capacity();
+        let result = self
+            .socket
+            .when_readable(|fd| {
+                let flags = RecvFlags::empty();
+                let count = rustix::net::recv(fd, spare_capacity(buf.vec_mut()), flags)?.1;
+                let partial = count > 0 && count < room;
+                Ok(if partial { Attempt::Drained(count) } else { Attempt::Done(count) })
+            })
+            .await;
+        (result, buf)
+    }
+
+    pub(super) async fn send_all(&mut self, buf: Buf) -> (io::Result<()>, Buf) {
+        let mut sent = 0;
+        let result = loop {
+            if sent == buf.len() {
+                break Ok(());
+            }
+            match rustix::net::send(self.fd(), &buf[sent..], SendFlags::NOSIGNAL) {
+                Ok(count) => sent += count,
+                Err(rustix::io::Errno::AGAIN) => {
+                    if let Err(error) = self.writable().await {
+                        break Err(error);
+                    }
+                }
+                Err(error) => break Err(error.into()),
+            }
+        };
+        (result, buf)
+    }
+
+    pub(super) async fn send_recv(
+        &mut self,
+        out: Buf,
+        into: Buf,
+    ) -> (io::Result<()>, Buf, io::Result<usize>, Buf) {
+        let (sent, out) = self.send_all(out).await;
+        if sent.is_err() {
+            return (sent, out, Err(io::ErrorKind::NotConnected.into()), into);
+        }
+        let (received, into) = self.recv(into).await;
+        (sent, out, received, into)
+    }
+
+    /// Waits for room after a send found none. The readiness may be a stale one, from before that
+    /// send: it is cleared, the caller tries again, and only then does the wait become a real one.
+    async fn writable(&self) -> io::Result<()> {
+        self.socket.fd.writable().await?.clear_ready();
+        Ok(())
+    }
+}
+
+/// Connects a non-blocking socket.
+pub(super) async fn connect(
+    socket: socket2::Socket,
+    to: &SockAddr,
+    limit: Duration,
+) -> io::Result<Conn> {
+    tokio::time::timeout(limit, async {
+        while let Err(error) = socket.connect(to) {
+            match error.raw_os_error() {
+                Some(libc::EINPROGRESS) => return finish_connect(socket).await,
+                // A unix listener whose backlog is full: there is nothing to wait on.
+                Some(libc::EAGAIN) if to.is_unix() => {
+                    tokio::time::sleep(Duration::from_millis(CONNECT_RETRY_MS)).await;
+                }
+                _ => return Err(error),
+            }
+        }
+        Conn::new(socket.into())
+    })
+    .await
+    .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn finish_connect(socket: socket2::Socket) -> io::Result<Conn> {
+    let conn = Conn::new(socket.into())?;
+    conn.socket.fd.writable().await?.retain_ready();
+    match socket2::SockRef::from(&conn.fd()).take_error()? {
+        None => Ok(conn),
+        Some(error) => Err(error),
+    }
+}
+
+pub(super) struct Acceptor {
+    socket: Rc<Socket>,
+}
+
+impl Acceptor {
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { socket: Socket::new(fd)? })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.fd.get_ref().as_fd()
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        Handle(Rc::downgrade(&self.socket))
+    }
+
+    pub(super) async fn accept(&mut self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+        self.socket.when_readable(|fd| accept_now(fd).map(Attempt::Done)).await
+    }
+
+    pub(super) async fn accept_waiting(&mut self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+        accept_now(self.socket.fd.get_ref())
+    }
+}
+
+fn accept_now(fd: &OwnedFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (accepted, caller) = acceptfrom_with(fd, flags)?;
+    Ok((accepted, caller.and_then(|address| SocketAddr::try_from(address).ok())))
+}
+
+pub(super) async fn sync_data(fd: RawFd) -> io::Result<()> {
+    tokio::task::spawn_blocking(move || sys::fdatasync(fd)).await?
+}
+
+pub(super) fn run<F: Future>(future: F) -> io::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tasks = LocalSet::new();
+    let output = runtime.block_on(tasks.run_until(future));
+    // Tasks before the driver that their descriptors are registered with.
+    drop(tasks);
+    Ok(output)
+}

@@ -1,0 +1,145 @@
+//! Deadlines of one core's connections, at the cost of a store each.
+//!
+//! One task beats every `WATCH_TICK_MS` and looks at all entries. Time is the count of beats that
+//! really happened: a core that stalls stretches every deadline with it, so a client is never
+//! blamed for our own pause. A deadline fires never early and at most two beats late.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::MissedTickBehavior;
+
+use super::Handle;
+use crate::limits::{WATCH_GRACE_TICKS, WATCH_TICK_MS};
+
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+#[derive(Debug)]
+struct Entry {
+    handle: Handle,
+    /// The beat at which the deadline has passed.
+    deadline: Cell<u64>,
+    /// Beats since it passed; 0 before.
+    overdue: Cell<u32>,
+}
+
+/// The deadlines of one core.
+#[derive(Debug, Default)]
+pub struct Watch {
+    entries: RefCell<Slab<Rc<Entry>>>,
+    beats: Cell<u64>,
+}
+
+impl Watch {
+    pub fn new() -> Rc<Self> {
+        Rc::new(Self::default())
+    }
+
+    /// Watches over a connection until the guard is dropped; not armed yet.
+    pub fn register(self: &Rc<Self>, handle: Handle) -> Guard {
+        let (deadline, overdue) = (Cell::new(NEVER), Cell::new(0));
+        let entry = Rc::new(Entry { handle, deadline, overdue });
+        let key = self.entries.borrow_mut().insert(entry.clone());
+        Guard { watch: self.clone(), entry, key }
+    }
+
+    /// Connections watched over.
+    pub fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Interrupts every connection, armed or not: something has changed that all should look at.
+    pub fn interrupt_all(&self) {
+        for (_, entry) in self.entries.borrow().iter() {
+            entry.handle.interrupt();
+        }
+    }
+
+    /// Shuts every connection: the time to end politely is over.
+    pub fn shutdown_all(&self) {
+        for (_, entry) in self.entries.borrow().iter() {
+            entry.handle.shutdown();
+        }
+    }
+
+    /// Beats for ever; the one task of this core that does.
+    pub async fn run(self: Rc<Self>) {
+        let mut interval = tokio::time::interval(Duration::from_millis(WATCH_TICK_MS));
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick of an interval is immediate.
+        interval.tick().await;
+        loop {
+            interval.tick().await;
+            self.beat();
+        }
+    }
+
+    fn beat(&self) {
+        let now = self.beats.get() + 1;
+        self.beats.set(now);
+        for (_, entry) in self.entries.borrow().iter() {
+            if entry.deadline.get() <= now {
+                entry.fire();
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// First an interrupt, so that the session can say why it closes. A session that has not
+    /// answered by a new deadline within the grace hangs in a send: end that.
+    fn fire(&self) {
+        let overdue = self.overdue.get();
+        match overdue {
+            0 => self.handle.interrupt(),
+            WATCH_GRACE_TICKS => self.handle.shutdown(),
+            _ => {}
+        }
+        self.overdue.set(overdue.saturating_add(1));
+    }
+}
+
+/// One connection's deadline; dropping it ends the watch.
+#[derive(Debug)]
+pub struct Guard {
+    watch: Rc<Watch>,
+    entry: Rc<Entry>,
+    key: usize,
+}
+
+impl Guard {
+    /// Sets the deadline `after` from now, in place of the one before.
+    pub fn arm(&self, after: Duration) {
+        let ticks = after.as_millis().div_ceil(u128::from(WATCH_TICK_MS));
+        let ticks = u64::try_from(ticks).unwrap_or(NEVER);
+        // One more, because part of the current beat has gone by.
+        self.set(self.watch.beats.get().saturating_add(ticks).saturating_add(1));
+    }
+
+    pub fn disarm(&self) {
+        self.set(NEVER);
+    }
+
+    /// Whether the deadline has passed since it was armed.
+    pub fn fired(&self) -> bool {
+        self.entry.overdue.get() > 0
+    }
+
+    fn set(&self, deadline: u64) {
+        self.entry.deadline.set(deadline);
+        self.entry.overdue.set(0);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.watch.entries.borrow_mut().remove(self.key);
+    }
+}
