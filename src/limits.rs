@@ -164,6 +164,9 @@ pub const GENERATED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// stands still for one has its answer.
 pub const REPLY_S_MAX: u64 = 60;
 
+/// Beat of the generator's progress line, and of its watch for the end of the run.
+pub const PROGRESS_MS: u64 = 100;
+
 /// Connects that one generator core has under way at once: less than a usual listen backlog.
 pub const CONNECTS_AT_ONCE: usize = 128;
 

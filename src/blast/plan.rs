@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::target::Target;
 use crate::engine::EngineKind;
-use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, GENERATED_BYTES_MAX, RECIPIENTS_DEFAULT};
-use crate::limits::PATH_BYTES_MAX;
+use crate::limits::{
+    CONNECTIONS_MAX, DEPTH_MAX, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
+};
 use crate::smtp::client::{Pipelining, Settings};
 
 /// When a run ends by itself.
@@ -79,7 +80,7 @@ impl Plan {
     pub fn check(&self) -> Result<(), PlanError> {
         let counts = [
             ("connections", self.connections as u64, CONNECTIONS_MAX as u64),
-            ("recipients", self.recipients as u64, 100 * RECIPIENTS_DEFAULT as u64),
+            ("recipients", self.recipients as u64, FLIGHT_REPLIES_MAX as u64),
             ("per-connection", self.per_connection.unwrap_or(1), u64::MAX),
             ("depth", self.depth as u64, DEPTH_MAX as u64),
         ];

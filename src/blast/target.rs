@@ -105,10 +105,7 @@ fn is_safe(ip: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => {
             let documentation = v6.segments()[..2] == [0x2001, 0x0db8];
-            v6.is_loopback()
-                || v6.is_unique_local()
-                || v6.is_unicast_link_local()
-                || documentation
+            v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || documentation
         }
     }
 }
@@ -147,7 +144,9 @@ mod tests {
             assert!(matches!(error, TargetError::Public { .. }), "{public}: {error}");
         }
         assert!(Target::parse("8.8.8.8:25", &["8.8.8.8".to_owned()]).is_ok());
-        for safe in ["10.1.2.3:25", "192.0.2.9:25", "198.18.0.1:25", "[fd00::1]:25", "[2001:db8::1]:1"] {
+        for safe in
+            ["10.1.2.3:25", "192.0.2.9:25", "198.18.0.1:25", "[fd00::1]:25", "[2001:db8::1]:1"]
+        {
             assert!(Target::parse(safe, &[]).is_ok(), "{safe}");
         }
     }

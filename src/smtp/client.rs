@@ -221,6 +221,11 @@ impl Client {
         self.ready
     }
 
+    /// Whether the server has ended the session.
+    pub fn over(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
     /// Text of the latest refusal, without its code.
     pub fn refusal(&self) -> &[u8] {
         &self.refusal

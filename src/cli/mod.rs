@@ -1,0 +1,3 @@
+//! Command lines: text in, checked options out. Nothing below sees clap.
+
+pub mod value;
