@@ -24,5 +24,6 @@ pub mod cli;
 pub mod engine;
 pub mod limits;
 pub mod measure;
+pub mod report;
 pub mod scan;
 pub mod smtp;

@@ -1,3 +1,5 @@
-//! Command lines: text in, checked options out. Nothing below sees clap.
+//! Command lines: typed, checked, and turned into what the rooms below need.
 
+pub mod blast;
+pub mod report;
 pub mod value;

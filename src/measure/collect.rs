@@ -90,7 +90,7 @@ pub struct Totals {
     pub in_flight_peak: u64,
     /// Cores that went away without finishing; what they had recorded since their last tick is lost.
     pub cores_lost: u32,
-    /// Messages of the warm-up, which are in no other figure.
+    /// Messages of the warm-up. Of all other figures only the connections count it in.
     pub warmup_messages: u64,
 }
 
@@ -201,6 +201,9 @@ impl Collector {
         let warmup = self.spans.is_warmup(handover.interval);
         if warmup {
             self.totals.warmup_messages += tally.messages_ok + tally.messages_failed;
+            // Connections live across the cut, so their counts do too.
+            self.totals.tally.connections_opened += tally.connections_opened;
+            self.totals.tally.connections_closed += tally.connections_closed;
         } else {
             self.totals.tally.add(&tally);
             let measured_ns = handover.ended_ns.saturating_sub(self.spans.warmup_ns);
@@ -251,5 +254,157 @@ impl Collector {
         interval.connections = self.connections;
         self.totals.in_flight_peak = self.totals.in_flight_peak.max(interval.in_flight_peak);
         Some(interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::kind::Phase;
+    use crate::measure::recorder::{Message, Outcome};
+
+    const S: u64 = INTERVAL_NS;
+
+    fn message() -> Message {
+        Message {
+            outcome: Outcome::Accepted,
+            bytes: 100,
+            recipients: 1,
+            service_ns: 1_000,
+            open: None,
+        }
+    }
+
+    /// What can be had without waiting.
+    fn given(collector: &mut Collector) -> Vec<(u64, u64, u64)> {
+        std::iter::from_fn(|| match collector.next(Duration::ZERO) {
+            Next::Interval(one) => Some((one.begun_ns, one.ended_ns, one.tally.messages_ok)),
+            Next::Waiting | Next::Finished => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn an_interval_is_given_when_the_last_core_has_left_it() {
+        let (mut recorders, mut collector) = team(2, Mode::Closed, Duration::ZERO);
+        let (mut b, mut a) = (recorders.pop().unwrap(), recorders.pop().unwrap());
+        a.record_message(&message());
+        b.record_message(&message());
+        a.tick(S - 1);
+        a.tick(S);
+        assert!(given(&mut collector).is_empty());
+        a.record_message(&message());
+        b.tick(S + 5);
+        assert_eq!(given(&mut collector), [(0, S + 5, 2)]);
+        a.finish(S + 7);
+        b.finish(S + 9);
+        assert_eq!(given(&mut collector), [(S, S + 9, 1)]);
+        assert!(matches!(collector.next(Duration::ZERO), Next::Finished));
+        let totals = collector.into_totals();
+        assert_eq!(totals.tally.messages_ok, 3);
+        assert_eq!(totals.elapsed, Duration::from_nanos(S + 9));
+        assert_eq!(totals.cores_lost, 0);
+    }
+
+    #[test]
+    fn warm_up_is_given_but_in_no_total() {
+        let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::from_nanos(S + S / 2));
+        let mut recorder = recorders.pop().unwrap();
+        for (at, messages) in [(0, 1), (S, 2), (S + S / 2, 4), (2 * S + S / 2, 8)] {
+            recorder.tick(at);
+            (0..messages).for_each(|_| recorder.record_message(&message()));
+        }
+        recorder.finish(3 * S);
+        let mut seen = Vec::new();
+        while let Next::Interval(one) = collector.next(Duration::ZERO) {
+            seen.push((one.warmup, one.begun_ns, one.tally.messages_ok));
+        }
+        let (half, later) = (S + S / 2, 2 * S + S / 2);
+        assert_eq!(seen, [(true, 0, 1), (true, S, 2), (false, half, 4), (false, later, 8)]);
+        let totals = collector.into_totals();
+        assert_eq!((totals.tally.messages_ok, totals.warmup_messages), (12, 3));
+        assert_eq!(totals.elapsed, Duration::from_nanos(3 * S - half));
+    }
+
+    #[test]
+    fn a_core_that_is_held_up_for_seconds_closes_one_long_interval() {
+        let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::ZERO);
+        let mut recorder = recorders.pop().unwrap();
+        recorder.record_message(&message());
+        recorder.tick(3 * S + 1);
+        recorder.record_message(&message());
+        recorder.finish(3 * S + 2);
+        assert_eq!(given(&mut collector), [(0, 3 * S + 1, 1), (3 * S + 1, 3 * S + 2, 1)]);
+    }
+
+    #[test]
+    fn a_core_that_never_ticks_neither_stops_the_log_nor_loses_its_share() {
+        let (mut recorders, mut collector) = team(2, Mode::Closed, Duration::ZERO);
+        let (mut stuck, mut lively) = (recorders.pop().unwrap(), recorders.pop().unwrap());
+        stuck.record_message(&message());
+        let seconds = INTERVALS_OPEN_MAX as u64 + 3;
+        for second in 1..=seconds {
+            lively.record_message(&message());
+            lively.tick(second * S);
+        }
+        let early = given(&mut collector);
+        assert_eq!(early.len(), 3, "the oldest go out, the others wait");
+        lively.finish(seconds * S);
+        stuck.finish(seconds * S);
+        let late = given(&mut collector);
+        let all: u64 = early.iter().chain(&late).map(|(_, _, messages)| messages).sum();
+        assert_eq!(all, seconds + 1);
+        assert_eq!(collector.into_totals().tally.messages_ok, seconds + 1);
+    }
+
+    #[test]
+    fn a_core_that_dies_is_counted_as_lost() {
+        let (mut recorders, mut collector) = team(2, Mode::Closed, Duration::ZERO);
+        drop(recorders.pop());
+        recorders.pop().unwrap().finish(S / 2);
+        while !matches!(collector.next(Duration::ZERO), Next::Finished) {}
+        assert_eq!(collector.into_totals().cores_lost, 1);
+    }
+
+    #[test]
+    fn the_board_shows_all_cores_across_handovers() {
+        let (mut recorders, collector) = team(2, Mode::Closed, Duration::ZERO);
+        let board = collector.board();
+        for (n, recorder) in recorders.iter_mut().enumerate() {
+            recorder.connection_opened();
+            recorder.set_in_flight(5 + n as u32);
+            recorder.record_message(&message());
+            recorder.record_phase(Phase::Mail, 9);
+            recorder.tick(S);
+            recorder.record_message(&message());
+            recorder.publish();
+        }
+        recorders[0].connection_closed();
+        recorders[0].publish();
+        let shown = board.snapshot();
+        assert_eq!((shown.messages_ok, shown.bytes), (4, 400));
+        assert_eq!((shown.connections, shown.in_flight), (1, 11));
+    }
+
+    #[test]
+    fn recorders_move_to_the_threads_of_their_cores() {
+        let (recorders, mut collector) = team(3, Mode::Closed, Duration::ZERO);
+        std::thread::scope(|scope| {
+            for mut recorder in recorders {
+                scope.spawn(move || {
+                    (0..1_000).for_each(|n| {
+                        recorder.tick(n * S / 100);
+                        recorder.record_message(&message());
+                    });
+                    recorder.finish(10 * S);
+                });
+            }
+            let mut messages = 0;
+            while let Next::Interval(one) = collector.next(Duration::from_secs(10)) {
+                messages += one.tally.messages_ok;
+            }
+            assert_eq!(messages, 3_000);
+        });
+        assert_eq!(collector.into_totals().tally.messages_ok, 3_000);
     }
 }

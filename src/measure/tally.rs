@@ -312,3 +312,155 @@ impl Tally {
         ns.min(LATENCY_NS_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::measure::recorder::OpenLoop;
+
+    /// One thing to record, made from plain numbers so that proptest can shrink it.
+    type Act = (u8, u64, u16, u64);
+
+    fn act(tally: &mut Tally, &(what, ns, code, lag): &Act) {
+        let phase = Phase::ALL[usize::from(code) % Phase::COUNT];
+        let message = |outcome| Message {
+            outcome,
+            bytes: ns % 5_000,
+            recipients: u32::from(code % 7),
+            service_ns: ns,
+            open: Some(OpenLoop { response_ns: ns.saturating_add(lag), send_lag_ns: lag }),
+        };
+        match what % 6 {
+            0 => tally.record_message(&message(Outcome::Accepted)),
+            1 => tally.record_message(&message(Outcome::Refused)),
+            2 => tally.record_message(&message(Outcome::Unanswered)),
+            3 => tally.record_phase(phase, ns),
+            4 => tally.count_reply(phase, code, Some((2, code % 9, (ns % 40) as u16))),
+            _ => tally.count_error(ErrorKind::ALL[usize::from(code) % ErrorKind::COUNT]),
+        }
+    }
+
+    fn tally_of(acts: &[Act]) -> Tally {
+        let mut tally = Tally::new(Mode::Open);
+        acts.iter().for_each(|each| act(&mut tally, each));
+        tally
+    }
+
+    fn sum(tallies: &[&Tally]) -> Tally {
+        let mut sum = Tally::new(Mode::Open);
+        tallies.iter().for_each(|tally| sum.add(tally));
+        sum
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let ns = prop_oneof![0..10_000u64, 0..LATENCY_NS_MAX, Just(u64::MAX)];
+        // Few enough that the table of enhanced codes never overflows within one tally.
+        prop::collection::vec((any::<u8>(), ns, 150..620u16, 0..1_000_000u64), 0..60)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn adding_is_exact_and_its_order_does_not_matter(a in acts(), b in acts(), c in acts()) {
+            let (ta, tb, tc) = (tally_of(&a), tally_of(&b), tally_of(&c));
+            let whole = sum(&[&ta, &tb, &tc]);
+            prop_assert_eq!(&sum(&[&tc, &ta, &tb]), &whole);
+            prop_assert_eq!(&sum(&[&ta, &sum(&[&tb, &tc])]), &whole);
+            prop_assert_eq!(&sum(&[&sum(&[&tb, &ta]), &tc]), &whole);
+        }
+
+        #[test]
+        fn one_recorder_and_many_come_to_the_same(acts in acts(), cut in 0..60usize) {
+            let (left, right) = acts.split_at(cut.min(acts.len()));
+            let whole = sum(&[&tally_of(left), &tally_of(right)]);
+            prop_assert_eq!(whole, tally_of(&acts));
+        }
+
+        #[test]
+        fn percentiles_are_those_of_the_sorted_samples_within_the_digits(
+            mut samples in prop::collection::vec(1..LATENCY_NS_MAX, 1..500),
+        ) {
+            let mut tally = Tally::new(Mode::Closed);
+            samples.iter().for_each(|&ns| {
+                tally.record_phase(Phase::EndOfData, ns);
+                tally.record_message(&accepted(ns));
+            });
+            samples.sort_unstable();
+            for quantile in [0.0, 0.5, 0.9, 0.99, 0.999, 1.0] {
+                let rank = ((quantile * samples.len() as f64).ceil() as usize).max(1);
+                let exact = samples[rank - 1] as f64;
+                for (histogram, digits) in
+                    [(&tally.service_ns, HEADLINE_DIGITS), (tally.phase(Phase::EndOfData), PHASE_DIGITS)]
+                {
+                    let found = histogram.value_at_quantile(quantile) as f64;
+                    let error = exact * 10f64.powi(-i32::from(digits));
+                    prop_assert!((found - exact).abs() <= error.max(1.0), "{} {} {}", quantile, found, exact);
+                }
+            }
+        }
+    }
+
+    fn accepted(service_ns: u64) -> Message {
+        Message { outcome: Outcome::Accepted, bytes: 1_024, recipients: 1, service_ns, open: None }
+    }
+
+    #[test]
+    fn a_quick_refusal_does_not_improve_the_headline_and_silence_does_not_either() {
+        let mut tally = Tally::new(Mode::Closed);
+        tally.record_message(&accepted(1_000_000));
+        tally.record_message(&Message { outcome: Outcome::Refused, ..accepted(1_000) });
+        tally.record_message(&Message { outcome: Outcome::Unanswered, ..accepted(9_000_000_000) });
+        assert_eq!((tally.messages_ok, tally.messages_failed), (1, 2));
+        assert_eq!(tally.messages_unanswered, 1);
+        assert_eq!((tally.bytes, tally.recipients), (1_024, 1));
+        assert_eq!((tally.service_ns.len(), tally.refused_ns.len()), (2, 1));
+        assert!(tally.service_ns.min() > 900_000 && tally.service_ns.max() >= 9_000_000_000);
+    }
+
+    #[test]
+    fn a_latency_beyond_the_histogram_is_clamped_and_counted() {
+        let mut tally = Tally::new(Mode::Closed);
+        tally.record_phase(Phase::Mail, u64::MAX);
+        tally.record_phase(Phase::Mail, LATENCY_NS_MAX);
+        assert_eq!(tally.saturated, 1);
+        assert_eq!(tally.phase(Phase::Mail).len(), 2);
+    }
+
+    #[test]
+    fn replies_are_counted_by_phase_and_code_and_odd_codes_apart() {
+        let mut tally = Tally::new(Mode::Closed);
+        for code in [250, 250, 451, 599, 199, 600, 0] {
+            tally.count_reply(Phase::Rcpt, code, None);
+        }
+        let replies: Vec<_> = tally.replies(Phase::Rcpt).collect();
+        assert_eq!(replies, [(250, 2), (451, 1), (599, 1)]);
+        assert_eq!(tally.replies(Phase::Mail).count(), 0);
+        assert_eq!(tally.replies_odd(), 3);
+    }
+
+    #[test]
+    fn a_server_that_invents_enhanced_codes_fills_a_bounded_table() {
+        let mut tally = Tally::new(Mode::Closed);
+        let capacity = tally.enhanced.entries.capacity();
+        for detail in 0..1_000 {
+            tally.count_reply(Phase::Rcpt, 550, Some((5, 1, detail)));
+        }
+        let (entries, rest) = tally.enhanced();
+        assert_eq!((entries.len(), rest), (ENHANCED_CODES_MAX, 1_000 - ENHANCED_CODES_MAX as u64));
+        assert_eq!(tally.enhanced.entries.capacity(), capacity);
+        assert_eq!(tally.replies(Phase::Rcpt).next(), Some((550, 1_000)));
+    }
+
+    #[test]
+    fn a_cleared_tally_equals_a_new_one() {
+        let acts: Vec<Act> = (0..60u16).map(|n| (n as u8, 1 << (n % 40), 200 + n, 77)).collect();
+        let mut tally = tally_of(&acts);
+        assert!(!tally.is_empty());
+        tally.clear();
+        assert!(tally.is_empty());
+        assert_eq!(tally, Tally::new(Mode::Open));
+    }
+}

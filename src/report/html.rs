@@ -1,0 +1,4 @@
+//! The page (next).
+pub fn render(_: &super::Loaded) -> String {
+    String::new()
+}

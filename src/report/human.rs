@@ -1,0 +1,121 @@
+//! Numbers as people read them: three digits, a fitting unit.
+
+/// A latency: `912 ns`, `2.91 µs`, `29.1 ms`, `1.20 s`, `2 m 05 s`.
+pub fn latency(ns: u64) -> String {
+    let value = ns as f64;
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..999_500 => format!("{} µs", three_digits(value / 1e3)),
+        999_500..999_500_000 => format!("{} ms", three_digits(value / 1e6)),
+        999_500_000..99_500_000_000 => format!("{} s", three_digits(value / 1e9)),
+        _ => {
+            let seconds = (value / 1e9).round() as u64;
+            format!("{} m {:02} s", seconds / 60, seconds % 60)
+        }
+    }
+}
+
+/// A time span in seconds, as a plan gives it: `0.25 s`, `10 s`, `2 m 05 s`.
+pub fn seconds(seconds: f64) -> String {
+    latency((seconds.max(0.0) * 1e9).round() as u64)
+}
+
+/// A count with its thousands set apart by a comma: `1,234,567`.
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 2);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A rate: whole numbers above 100, three digits below.
+pub fn rate(per_second: f64) -> String {
+    if per_second >= 99.95 { count(per_second.round() as u64) } else { three_digits(per_second) }
+}
+
+/// Octets in decimal units: `1.02 kB`, `21.9 MB`.
+pub fn bytes(bytes: f64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes.max(0.0);
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1e3;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{value:.0} B")
+    } else {
+        format!("{} {}", three_digits(value), UNITS[unit])
+    }
+}
+
+/// A share of one: `47 %`, `0.3 %`, `99.98 %`. Never rounds up to all or down to nothing.
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent > 99.0 && percent < 100.0 {
+        format!("{:.2} %", percent.min(99.99))
+    } else if percent > 0.0 && percent < 10.0 {
+        format!("{:.1} %", percent.max(0.1))
+    } else {
+        format!("{percent:.0} %")
+    }
+}
+
+fn three_digits(value: f64) -> String {
+    if value >= 99.95 {
+        format!("{value:.0}")
+    } else if value >= 9.995 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_have_three_digits_and_change_unit_without_a_gap() {
+        let cases = [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_000, "1.00 µs"),
+            (29_149, "29.1 µs"),
+            (999_499, "999 µs"),
+            (999_500, "1.00 ms"),
+            (99_949_999, "99.9 ms"),
+            (999_500_000, "1.00 s"),
+            (61_000_000_000, "61.0 s"),
+            (125_000_000_000, "2 m 05 s"),
+        ];
+        for (ns, text) in cases {
+            assert_eq!(latency(ns), text);
+        }
+    }
+
+    #[test]
+    fn counts_rates_and_sizes_are_grouped_and_cut() {
+        assert_eq!(count(7), "7");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(rate(99.94), "99.9");
+        assert_eq!(rate(21_345.4), "21,345");
+        assert_eq!(bytes(1_024.0), "1.02 kB");
+        assert_eq!(bytes(512.0), "512 B");
+        assert_eq!(bytes(999_600.0), "1.00 MB");
+    }
+
+    #[test]
+    fn a_share_never_rounds_to_all_or_nothing() {
+        assert_eq!(percent(0.999_999), "99.99 %");
+        assert_eq!(percent(0.000_001), "0.1 %");
+        assert_eq!(percent(1.0), "100 %");
+        assert_eq!(percent(0.0), "0 %");
+        assert_eq!(percent(0.47), "47 %");
+    }
+}

@@ -1,0 +1,129 @@
+//! Reads the artefacts of a run back.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hdrhistogram::Histogram;
+use serde::Deserialize;
+
+use crate::measure::Totals;
+use crate::measure::artefact::{RUN_CSV, RUN_HLOG, RUN_JSON};
+use crate::measure::hlog::{self, HlogError};
+use crate::measure::run::{Run, SCHEMA};
+use crate::measure::series::{self, Second, SeriesError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("{}: there is no such directory", .0.display())]
+    NoDirectory(PathBuf),
+    #[error(
+        "{}: no run.json here; is it the --out directory of a run that has ended?",
+        .0.display()
+    )]
+    NoRun(PathBuf),
+    #[error(
+        "{}: written in version {found} of the format, and this program reads version {SCHEMA}; use \
+         the ringpost that made it",
+        .path.display()
+    )]
+    OtherSchema { path: PathBuf, found: u64 },
+    #[error("{}: not the result of a run: {error}", .path.display())]
+    Json { path: PathBuf, error: serde_json::Error },
+    #[error("{}: damaged: {error}", .path.display())]
+    Hlog { path: PathBuf, error: HlogError },
+    #[error("{}: damaged: {error}", .path.display())]
+    Series { path: PathBuf, error: SeriesError },
+    #[error("cannot read {}: {error}", .path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+/// A run as its directory tells it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub run: Run,
+    /// Sum of the untagged lines of `run.hlog`; `None` where the file is missing.
+    pub headline: Option<Histogram<u64>>,
+    /// Service time beside it in an open loop, where the headline is response time.
+    pub service: Option<Histogram<u64>>,
+    /// Rows of `run.csv`; empty where the file is missing.
+    pub seconds: Vec<Second>,
+}
+
+impl Loaded {
+    /// A run that has just ended, without the way over a directory. Has no rows by the second.
+    pub fn of(run: Run, totals: &Totals) -> Self {
+        let tally = &totals.tally;
+        Self {
+            run,
+            headline: Some(tally.headline().clone()),
+            service: tally.open.as_ref().map(|_| tally.service_ns.clone()),
+            seconds: Vec::new(),
+        }
+    }
+
+    /// Reads a directory. `run.json` must be there; without the other files a report is shorter.
+    pub fn open(dir: &Path) -> Result<Self, LoadError> {
+        let run = read_run(dir)?;
+        let mut headline = None;
+        let mut service = None;
+        let path = dir.join(RUN_HLOG);
+        if let Some(log) = read_optional(&path)? {
+            for line in hlog::read(&log) {
+                let line = line.map_err(|error| LoadError::Hlog { path: path.clone(), error })?;
+                match line.tag.as_deref() {
+                    None => add(&mut headline, line.histogram),
+                    Some(hlog::TAG_SERVICE) => add(&mut service, line.histogram),
+                    Some(_) => {}
+                }
+            }
+        }
+        let path = dir.join(RUN_CSV);
+        let seconds = match read_optional(&path)? {
+            None => Vec::new(),
+            Some(csv) => series::read(&String::from_utf8_lossy(&csv))
+                .map_err(|error| LoadError::Series { path, error })?,
+        };
+        Ok(Self { run, headline, service, seconds })
+    }
+}
+
+fn read_run(dir: &Path) -> Result<Run, LoadError> {
+    if !dir.is_dir() {
+        return Err(LoadError::NoDirectory(dir.to_owned()));
+    }
+    let path = dir.join(RUN_JSON);
+    let json = read_optional(&path)?.ok_or_else(|| LoadError::NoRun(dir.to_owned()))?;
+    let fail = |error| LoadError::Json { path: path.clone(), error };
+    // The version first: the rest of another version may have any shape.
+    let version: Version = serde_json::from_slice(&json).map_err(fail)?;
+    if version.schema != u64::from(SCHEMA) {
+        return Err(LoadError::OtherSchema { path, found: version.schema });
+    }
+    serde_json::from_slice(&json).map_err(fail)
+}
+
+#[derive(Deserialize)]
+struct Version {
+    schema: u64,
+}
+
+fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, LoadError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LoadError::Io { path: path.to_owned(), error }),
+    }
+}
+
+/// Foreign logs may hold histograms of other bounds; those of the first line are stretched to fit.
+fn add(sum: &mut Option<Histogram<u64>>, more: Histogram<u64>) {
+    match sum {
+        None => {
+            let mut first = more;
+            first.auto(true);
+            *sum = Some(first);
+        }
+        Some(sum) => sum.add(more).expect("a resizing histogram takes any other"),
+    }
+}

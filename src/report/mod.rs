@@ -1,0 +1,12 @@
+//! A run, told to people and programs. Everything here is made from the artefacts of a run, so that a
+//! report can be made again, by a later version and on another machine.
+
+pub mod bins;
+pub mod chart;
+pub mod html;
+pub mod human;
+pub mod load;
+pub mod progress;
+pub mod text;
+
+pub use load::{LoadError, Loaded};

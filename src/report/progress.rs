@@ -1,0 +1,157 @@
+//! The live line on stderr: rewritten in place on a terminal, one line a second elsewhere.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use super::human;
+use crate::measure::{Interval, Snapshot};
+
+/// Shows how a run is going. Failing to write is ignored: a closed stderr must not end a run.
+pub struct Progress<W: Write> {
+    out: W,
+    /// Rewrite one line with a carriage return.
+    in_place: bool,
+    /// Characters of the line that stands there now.
+    shown: usize,
+    last: Recent,
+}
+
+/// What the last whole second looked like.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    warmup: bool,
+    messages_s: f64,
+    p50_ns: u64,
+    p99_ns: u64,
+}
+
+impl Progress<io::Stderr> {
+    pub fn on_stderr() -> Self {
+        let out = io::stderr();
+        let in_place = out.is_terminal();
+        Self::new(out, in_place)
+    }
+}
+
+impl<W: Write> Progress<W> {
+    pub fn new(out: W, in_place: bool) -> Self {
+        Self { out, in_place, shown: 0, last: Recent::default() }
+    }
+
+    /// Takes in a second that is complete. Away from a terminal this prints the line.
+    pub fn interval(&mut self, elapsed: Duration, interval: &Interval, totals: Snapshot) {
+        let tally = &interval.tally;
+        let headline = tally.headline();
+        let seconds = interval.seconds();
+        self.last = Recent {
+            warmup: interval.warmup,
+            messages_s: if seconds > 0.0 { tally.messages_ok as f64 / seconds } else { 0.0 },
+            p50_ns: headline.value_at_quantile(0.5),
+            p99_ns: headline.value_at_quantile(0.99),
+        };
+        self.print(elapsed, totals);
+    }
+
+    /// Between two seconds: refreshes the totals where the line is rewritten, else says nothing.
+    pub fn refresh(&mut self, elapsed: Duration, totals: Snapshot) {
+        if self.in_place {
+            self.print(elapsed, totals);
+        }
+    }
+
+    /// Leaves the terminal on a clean line.
+    pub fn finish(&mut self) {
+        if self.in_place && self.shown > 0 {
+            drop(write!(self.out, "\r{:width$}\r", "", width = self.shown));
+            drop(self.out.flush());
+            self.shown = 0;
+        }
+    }
+
+    fn print(&mut self, elapsed: Duration, totals: Snapshot) {
+        let line = line(elapsed, self.last, totals);
+        let written = if self.in_place {
+            let width = std::mem::replace(&mut self.shown, line.chars().count());
+            write!(self.out, "\r{line:width$}")
+        } else {
+            writeln!(self.out, "{line}")
+        };
+        drop(written.and_then(|()| self.out.flush()));
+    }
+}
+
+fn line(elapsed: Duration, last: Recent, totals: Snapshot) -> String {
+    let mut line = format!(
+        "{:>7.1} s  {} msg/s  {} ok",
+        elapsed.as_secs_f64(),
+        human::rate(last.messages_s),
+        human::count(totals.messages_ok),
+    );
+    if totals.messages_failed > 0 {
+        line += &format!("  {} failed", human::count(totals.messages_failed));
+    }
+    if totals.errors > 0 {
+        line += &format!("  {} errors", human::count(totals.errors));
+    }
+    if last.p99_ns > 0 {
+        line +=
+            &format!("  p50 {}  p99 {}", human::latency(last.p50_ns), human::latency(last.p99_ns));
+    }
+    if last.warmup {
+        line += "  (warm-up)";
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::{Mode, Tally};
+
+    fn totals(messages_ok: u64, errors: u64) -> Snapshot {
+        Snapshot { messages_ok, errors, ..Snapshot::default() }
+    }
+
+    fn interval() -> Interval {
+        let mut tally = Box::new(Tally::new(Mode::Closed));
+        tally.messages_ok = 2_000;
+        tally.service_ns.record_n(1_500_000, 2_000).unwrap();
+        Interval {
+            warmup: true,
+            begun_ns: 0,
+            ended_ns: 2_000_000_000,
+            in_flight_peak: 1,
+            connections: 1,
+            tally,
+        }
+    }
+
+    #[test]
+    fn away_from_a_terminal_there_is_one_line_a_second() {
+        let mut out = Vec::new();
+        let mut progress = Progress::new(&mut out, false);
+        progress.refresh(Duration::from_millis(500), totals(1, 0));
+        progress.interval(Duration::from_secs(2), &interval(), totals(2_000, 3));
+        progress.finish();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "    2.0 s  1,000 msg/s  2,000 ok  3 errors  p50 1.50 ms  p99 1.50 ms  \
+             (warm-up)\n"
+        );
+    }
+
+    #[test]
+    fn on_a_terminal_the_line_is_rewritten_and_wiped_whole() {
+        let mut out = Vec::new();
+        let mut progress = Progress::new(&mut out, true);
+        progress.refresh(Duration::from_secs(1), totals(1_000_000, 7));
+        progress.refresh(Duration::from_secs(2), totals(5, 0));
+        progress.finish();
+        let text = String::from_utf8(out).unwrap();
+        let shown: Vec<&str> = text.split('\r').collect();
+        assert_eq!(shown.len(), 5);
+        assert!(shown[2].trim_end().ends_with("5 ok"));
+        assert_eq!(shown[1].chars().count(), shown[2].chars().count(), "no rest of the old line");
+        assert_eq!(shown[3].trim(), "");
+    }
+}
