@@ -11,6 +11,7 @@ use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html};
 
 /// Exit statuses of sysexits.h.
+const EX_USAGE: u8 = 64;
 const EX_DATAERR: u8 = 65;
 const EX_NOINPUT: u8 = 66;
 const EX_CANTCREAT: u8 = 73;
@@ -64,7 +65,7 @@ impl ReportError {
             Self::Load(LoadError::Io { .. }) | Self::Stdout(_) => EX_IOERR,
             Self::Load(_) => EX_DATAERR,
             Self::Create { .. } => EX_CANTCREAT,
-            Self::ManyToOne(_) => 64,
+            Self::ManyToOne(_) => EX_USAGE,
         }
     }
 }

@@ -1,4 +1,287 @@
-//! The page (next).
-pub fn render(_: &super::Loaded) -> String {
-    String::new()
+//! One page that holds everything: no script, no network, light and dark, fit for print.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::chart::{Scale, escape, spark};
+use super::load::Loaded;
+use super::text::{
+    CLOSED_LOOP_NOTE, fact_rows, metrics, percentile_rows, phase_title, plan, plural, trouble_rows,
+};
+use super::{figure, human};
+use crate::measure::run::Run;
+use crate::measure::series::Second;
+use crate::measure::{Mode, Verdict};
+
+const STYLE: &str = include_str!("page.css");
+
+/// Rows that the table by the second may have; a longer run is referred to its run.csv.
+const TABLE_ROWS_MAX: usize = 300;
+
+/// The page as one string of HTML.
+pub fn render(loaded: &Loaded) -> String {
+    let run = &loaded.run;
+    let mut out = String::with_capacity(64 * 1024);
+    head(&mut out, run);
+    tiles(&mut out, run);
+    out += "<div class=\"pair\">";
+    for figure in figure::all(loaded) {
+        let _ = write!(
+            out,
+            "<section><h2>{}</h2><ul class=\"legend\">{}</ul>{}</section>",
+            figure.title, figure.legend, figure.svg
+        );
+    }
+    out += "</div>";
+    percentiles(&mut out, run);
+    phases(&mut out, run);
+    troubles(&mut out, run);
+    out += "<div class=\"pair\">";
+    facts(&mut out, "Result", &fact_rows(run));
+    facts(&mut out, "Machine and version", &machine_rows(run));
+    out += "</div>";
+    asked(&mut out, run);
+    seconds(&mut out, &loaded.seconds);
+    let _ = writeln!(
+        out,
+        "<footer>Written by ringpost {} from run.json, run.hlog and run.csv. Percentiles come from \
+         HDR histograms of every message, not from samples.</footer></main></body></html>",
+        env!("CARGO_PKG_VERSION")
+    );
+    out
+}
+
+fn head(out: &mut String, run: &Run) {
+    let target = escape(&run.plan.target);
+    // The policy makes the promise checkable: the page can load nothing, from nowhere.
+    let _ = write!(
+        out,
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+         style-src 'unsafe-inline'; img-src data:\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">\
+         <title>{target} · {} msg/s · ringpost</title><style>{STYLE}</style></head><body><main>\
+         <header><div><h1>{target}</h1><p class=\"soft\">{}<br>{}</p></div>\
+         <div class=\"verdict {}\">{}</div></header>",
+        human::rate(run.rate_msg_s),
+        escape(&plan(&run.plan, &run.machine.engine)),
+        escape(&run.started.replace('T', " ").replace('Z', " UTC")),
+        tone(run.verdict),
+        verdict(run.verdict),
+    );
+    if !run.verdict_reasons.is_empty() {
+        let _ = write!(out, "<ul class=\"reasons {}\">", tone(run.verdict));
+        for reason in &run.verdict_reasons {
+            let _ = write!(out, "<li>{}</li>", escape(reason));
+        }
+        out.push_str("</ul>");
+    }
+}
+
+fn tone(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "good",
+        Verdict::Failures => "warn",
+        Verdict::ThresholdFailed | Verdict::Unreachable | Verdict::GeneratorLimited => "bad",
+    }
+}
+
+/// A sign beside the word, for those who cannot tell the colours apart.
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "✓ OK",
+        Verdict::Failures => "! Failures",
+        Verdict::ThresholdFailed => "✗ Threshold failed",
+        Verdict::Unreachable => "✗ Unreachable",
+        Verdict::GeneratorLimited => "✗ Generator-limited",
+    }
+}
+
+fn tiles(out: &mut String, run: &Run) {
+    let headline = run.headline();
+    let (metric, _) = metrics(run)[0];
+    let bytes_s = if run.elapsed_s > 0.0 { run.bytes as f64 / run.elapsed_s } else { 0.0 };
+    let latency = |ns| if headline.count == 0 { "–".to_owned() } else { human::latency(ns) };
+    let tiles = [
+        ("accepted".to_owned(), human::rate(run.rate_msg_s), "msg/s"),
+        ("content".to_owned(), human::bytes(bytes_s) + "/s", ""),
+        (format!("{metric} time p50"), latency(headline.p50), ""),
+        (format!("{metric} time p99"), latency(headline.p99), ""),
+        (format!("{metric} time max"), latency(headline.max), ""),
+        ("not accepted".to_owned(), human::count(run.messages_failed), "messages"),
+    ];
+    out.push_str("<dl class=\"tiles\">");
+    for (name, value, unit) in tiles {
+        let _ = write!(
+            out,
+            "<div class=\"tile\"><dt>{name}</dt><dd>{value} <small>{unit}</small></dd></div>"
+        );
+    }
+    out.push_str("</dl>");
+}
+
+fn percentiles(out: &mut String, run: &Run) {
+    let metrics = metrics(run);
+    out.push_str("<section class=\"wide\"><h2>Percentiles</h2><table><thead><tr><th></th>");
+    for (name, _) in percentile_rows(&run.service_ns) {
+        let _ = write!(out, "<th scope=\"col\">{name}</th>");
+    }
+    out.push_str("<th scope=\"col\">mean</th><th scope=\"col\">messages</th></tr></thead><tbody>");
+    for (name, latency) in &metrics {
+        let _ = write!(out, "<tr><th scope=\"row\">{name}</th>");
+        let cells = percentile_rows(latency).map(|(_, ns)| ns);
+        for ns in cells.into_iter().chain([latency.mean.round() as u64]) {
+            let text = if latency.count == 0 { "–".to_owned() } else { human::latency(ns) };
+            let _ = write!(out, "<td>{text}</td>");
+        }
+        let _ = write!(out, "<td>{}</td></tr>", human::count(latency.count));
+    }
+    out.push_str("</tbody></table>");
+    let note = match run.mode() {
+        Mode::Closed => CLOSED_LOOP_NOTE,
+        Mode::Open => {
+            "response: intended start to the last reply; service: first octet sent to the last \
+             reply; send lag: intended start to the first octet sent"
+        }
+    };
+    let _ = write!(out, "<p class=\"soft\">{note}</p></section>");
+}
+
+fn phases(out: &mut String, run: &Run) {
+    if run.phases.is_empty() {
+        return;
+    }
+    let timed = || run.phases.values().map(|result| result.latency_ns).filter(|l| l.count > 0);
+    let low = timed().map(|latency| latency.p50).min().unwrap_or(1);
+    let high = timed().map(|latency| latency.max).max().unwrap_or(1);
+    let scale = Scale::log_around(low as f64, high as f64);
+    out.push_str(
+        "<section class=\"wide\"><h2>Phases and replies</h2><table><thead><tr>\
+         <th scope=\"col\">phase</th><th scope=\"col\" class=\"left\">p50 to p99, maximum</th>\
+         <th scope=\"col\">count</th><th scope=\"col\">p50</th><th scope=\"col\">p90</th>\
+         <th scope=\"col\">p99</th><th scope=\"col\">p99.9</th><th scope=\"col\">max</th>\
+         <th scope=\"col\" class=\"left\">replies</th></tr></thead><tbody>",
+    );
+    for (phase, result) in &run.phases {
+        let latency = &result.latency_ns;
+        let picture = match latency.count {
+            0 => String::new(),
+            _ => spark(scale, latency.p50, latency.p99, latency.max),
+        };
+        let _ = write!(
+            out,
+            "<tr><th scope=\"row\">{}</th><td class=\"left\">{picture}</td><td>{}</td>",
+            phase_title(*phase),
+            human::count(latency.count)
+        );
+        for ns in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
+            let text = if latency.count == 0 { "–".to_owned() } else { human::latency(ns) };
+            let _ = write!(out, "<td>{text}</td>");
+        }
+        let _ = write!(out, "<td class=\"codes\">{}</td></tr>", codes(&result.replies));
+    }
+    out.push_str("</tbody></table></section>");
+}
+
+fn codes(replies: &BTreeMap<u16, u64>) -> String {
+    let chip = |(code, count): (&u16, &u64)| {
+        let tone = match code / 100 {
+            2 => "good",
+            4 => "warn",
+            5 => "bad",
+            _ => "quiet",
+        };
+        format!("<span class=\"code {tone}\">{code} × {}</span>", human::count(*count))
+    };
+    replies.iter().map(chip).collect()
+}
+
+fn troubles(out: &mut String, run: &Run) {
+    let rows = trouble_rows(run);
+    if !rows.is_empty() {
+        facts(out, "What went wrong", &rows);
+    }
+}
+
+fn facts(out: &mut String, title: &str, rows: &[(&'static str, String)]) {
+    let _ = write!(out, "<section><h2>{title}</h2><dl class=\"facts\">");
+    for (name, value) in rows {
+        let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", escape(value));
+    }
+    out.push_str("</dl></section>");
+}
+
+fn machine_rows(run: &Run) -> Vec<(&'static str, String)> {
+    let machine = &run.machine;
+    vec![
+        ("CPU", machine.cpu_model.clone()),
+        ("CPUs", format!("{} allowed, {} used", machine.cpus, run.plan.cores)),
+        ("kernel", machine.kernel.clone()),
+        ("engine", machine.engine.clone()),
+        ("ringpost", run.versions.ringpost.clone()),
+    ]
+}
+
+/// The plan, complete enough to repeat the run.
+fn asked(out: &mut String, run: &Run) {
+    let plan = &run.plan;
+    let or = |value: Option<String>, none: &str| value.unwrap_or_else(|| none.to_owned());
+    let ends = match (plan.messages, plan.duration_s) {
+        (Some(messages), None) => format!("after {} messages", human::count(messages)),
+        (None, Some(seconds)) => format!("after {}", human::seconds(seconds)),
+        (Some(messages), Some(seconds)) => {
+            format!("after {} messages or {}", human::count(messages), human::seconds(seconds))
+        }
+        (None, None) => "when stopped".to_owned(),
+    };
+    let rows = [
+        (
+            "envelope",
+            format!("{} to {}, {}", plan.from, plan.to, plural(plan.recipients, "recipient")),
+        ),
+        ("message size", format!("{} octets", plan.size)),
+        ("ends", ends),
+        ("per connection", or(plan.per_connection.map(human::count), "no limit")),
+        ("greeting", plan.helo.clone()),
+        ("TLS, AUTH", format!("{}, {}", plan.tls, or(plan.auth.clone(), "none"))),
+        ("seed", plan.seed.to_string()),
+    ];
+    out.push_str("<section><h2>Plan</h2><dl class=\"facts\">");
+    for (name, value) in rows {
+        let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
+    }
+    out.push_str("</dl>");
+    if !plan.command.is_empty() {
+        let _ = write!(out, "<pre><code>{}</code></pre>", escape(&plan.command.join(" ")));
+    }
+    out.push_str("</section>");
+}
+
+/// The figures behind the curves, for those who read rather than look.
+fn seconds(out: &mut String, rows: &[Second]) {
+    if rows.is_empty() || rows.len() > TABLE_ROWS_MAX {
+        return;
+    }
+    out.push_str(
+        "<section class=\"wide\"><details><summary>Figures by the second</summary><table><thead><tr>\
+         <th scope=\"col\">from</th><th scope=\"col\">accepted</th><th scope=\"col\">failed</th>\
+         <th scope=\"col\">errors</th><th scope=\"col\">connections</th>\
+         <th scope=\"col\">in flight</th><th scope=\"col\">p50</th><th scope=\"col\">p99</th>\
+         <th scope=\"col\">max</th></tr></thead><tbody>",
+    );
+    for row in rows {
+        let warmup = if row.warmup { " (warm-up)" } else { "" };
+        let _ = write!(out, "<tr><th scope=\"row\">{:.1} s{warmup}</th>", row.start_s);
+        let counts =
+            [row.messages_ok, row.messages_failed, row.errors, row.connections, row.in_flight_peak];
+        for value in counts {
+            let _ = write!(out, "<td>{}</td>", human::count(value));
+        }
+        for ns in [row.p50_ns, row.p99_ns, row.max_ns] {
+            let _ = write!(out, "<td>{}</td>", human::latency(ns));
+        }
+        out.push_str("</tr>");
+    }
+    out.push_str("</tbody></table></details></section>");
 }

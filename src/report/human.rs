@@ -54,13 +54,15 @@ pub fn bytes(bytes: f64) -> String {
     }
 }
 
-/// A share of one: `47 %`, `0.3 %`, `99.98 %`. Never rounds up to all or down to nothing.
+/// A share of one: `47 %`, `2.7 %`, `0.19 %`, `99.98 %`. Never rounds up to all or down to nothing.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent > 99.0 && percent < 100.0 {
         format!("{:.2} %", percent.min(99.99))
-    } else if percent > 0.0 && percent < 10.0 {
-        format!("{:.1} %", percent.max(0.1))
+    } else if percent > 0.0 && percent < 0.995 {
+        format!("{:.2} %", percent.max(0.01))
+    } else if percent > 0.0 && percent < 9.95 {
+        format!("{percent:.1} %")
     } else {
         format!("{percent:.0} %")
     }
@@ -113,7 +115,9 @@ mod tests {
     #[test]
     fn a_share_never_rounds_to_all_or_nothing() {
         assert_eq!(percent(0.999_999), "99.99 %");
-        assert_eq!(percent(0.000_001), "0.1 %");
+        assert_eq!(percent(0.000_001), "0.01 %");
+        assert_eq!(percent(0.001_86), "0.19 %");
+        assert_eq!(percent(0.027), "2.7 %");
         assert_eq!(percent(1.0), "100 %");
         assert_eq!(percent(0.0), "0 %");
         assert_eq!(percent(0.47), "47 %");

@@ -1,0 +1,233 @@
+//! The charts of the page: what happened over time, and how latencies are spread.
+
+use hdrhistogram::Histogram;
+
+use super::bins::bins;
+use super::chart::{Chart, Scale, legend};
+use super::human;
+use super::load::Loaded;
+use super::text::metrics;
+use crate::measure::series::Second;
+
+/// A chart with its heading and the key to its lines, as HTML.
+pub struct Figure {
+    pub title: &'static str,
+    pub legend: String,
+    pub svg: String,
+}
+
+/// Seconds shorter than this are left out of the curves over time: a rate over a few milliseconds at
+/// the end of a run is noise.
+const SECOND_MIN: f64 = 0.2;
+
+/// Seconds up to which each can be pointed at; more would be thinner than a pixel.
+const HOVER_MAX: usize = 400;
+
+const BARS_MAX: usize = 40;
+
+/// Points of the percentile curve for each nine.
+const POINTS_PER_NINE: u32 = 40;
+
+/// The charts that the run has data for, in order.
+pub fn all(loaded: &Loaded) -> Vec<Figure> {
+    let (metric, _) = metrics(&loaded.run)[0];
+    let mut figures = Vec::new();
+    let seconds: Vec<&Second> =
+        loaded.seconds.iter().filter(|second| second.seconds >= SECOND_MIN).collect();
+    if !seconds.is_empty() {
+        figures.push(throughput(&seconds));
+        figures.push(latency_over_time(&seconds));
+    }
+    if let Some(headline) = loaded.headline.as_ref().filter(|h| !h.is_empty()) {
+        let service = loaded.service.as_ref().filter(|h| !h.is_empty());
+        figures.push(percentile_curve(metric, headline, service));
+        figures.push(histogram(headline));
+    }
+    figures
+}
+
+fn end(seconds: &[&Second]) -> f64 {
+    seconds.last().map_or(1.0, |last| last.start_s + last.seconds)
+}
+
+/// A rate holds for its whole second, so its curve is a flight of steps.
+fn steps<'a>(
+    seconds: &'a [&Second],
+    value: impl Fn(&Second) -> u64 + Copy + 'a,
+) -> impl Iterator<Item = (f64, f64)> + Clone {
+    seconds.iter().flat_map(move |second| {
+        let rate = value(second) as f64 / second.seconds;
+        [(second.start_s, rate), (second.start_s + second.seconds, rate)]
+    })
+}
+
+fn warm_up(chart: &mut Chart, seconds: &[&Second]) {
+    let warm = seconds.iter().take_while(|second| second.warmup).last();
+    if let Some(last) = warm {
+        chart.band("warmup", 0.0, last.start_s + last.seconds, "warm-up, in no total");
+    }
+}
+
+fn time_axis(chart: &mut Chart, seconds: &[&Second]) {
+    if end(seconds) > 300.0 {
+        chart.x_axis("seconds since the start", |s| human::count(s as u64));
+    } else {
+        chart.x_axis("seconds since the start", |s| format!("{}", (s * 100.0).round() / 100.0));
+    }
+}
+
+fn throughput(seconds: &[&Second]) -> Figure {
+    let rate = |second: &Second, count: u64| count as f64 / second.seconds;
+    let most = seconds
+        .iter()
+        .map(|s| rate(s, s.messages_ok).max(rate(s, s.messages_failed)))
+        .fold(0.0, f64::max);
+    let x = Scale::Linear { from: 0.0, to: end(seconds) };
+    let mut chart = Chart::new(
+        "Messages accepted and failed per second, over time",
+        x,
+        Scale::from_zero(most * 1.05),
+    );
+    warm_up(&mut chart, seconds);
+    chart.y_axis(short);
+    time_axis(&mut chart, seconds);
+    chart.area(steps(seconds, |s| s.messages_ok));
+    chart.curve("s1", steps(seconds, |s| s.messages_ok));
+    let mut keys = legend("s1", "accepted per second");
+    if seconds.iter().any(|second| second.messages_failed > 0) {
+        chart.curve("sbad", steps(seconds, |s| s.messages_failed));
+        keys += &legend("sbad", "failed per second");
+    }
+    hover(&mut chart, seconds, |s| {
+        format!(
+            "{:.1} s: {} msg/s accepted, {} failed",
+            s.start_s,
+            human::rate(rate(s, s.messages_ok)),
+            human::count(s.messages_failed)
+        )
+    });
+    Figure { title: "Throughput", legend: keys, svg: chart.finish() }
+}
+
+fn hover(chart: &mut Chart, seconds: &[&Second], says: impl Fn(&Second) -> String) {
+    if seconds.len() <= HOVER_MAX {
+        for second in seconds {
+            let to = second.start_s + second.seconds;
+            chart.band("hover", second.start_s, to, &says(second));
+        }
+    }
+}
+
+fn latency_over_time(seconds: &[&Second]) -> Figure {
+    let timed: Vec<&Second> = seconds.iter().copied().filter(|s| s.max_ns > 0).collect();
+    let low = timed.iter().map(|s| s.p50_ns).min().unwrap_or(1);
+    let high = timed.iter().map(|s| s.max_ns).max().unwrap_or(1);
+    let x = Scale::Linear { from: 0.0, to: end(seconds) };
+    let y = Scale::log_around(low as f64, high as f64);
+    let mut chart = Chart::new("Median, 99th percentile and maximum latency, over time", x, y);
+    warm_up(&mut chart, seconds);
+    chart.y_axis(latency);
+    time_axis(&mut chart, seconds);
+    let points = |value: fn(&Second) -> u64| {
+        timed.iter().map(move |s| (s.start_s + s.seconds / 2.0, value(s) as f64))
+    };
+    chart.curve("s3", points(|s| s.max_ns));
+    chart.curve("s2", points(|s| s.p99_ns));
+    chart.curve("s1", points(|s| s.p50_ns));
+    hover(&mut chart, seconds, |s| {
+        format!(
+            "{:.1} s: p50 {}, p99 {}, max {}",
+            s.start_s,
+            human::latency(s.p50_ns),
+            human::latency(s.p99_ns),
+            human::latency(s.max_ns)
+        )
+    });
+    let keys = legend("s1", "p50") + &legend("s2", "p99") + &legend("s3", "maximum");
+    Figure { title: "Latency over time", legend: keys, svg: chart.finish() }
+}
+
+/// The axis has one step per nine, as percentiles of a tail are usually drawn: 90 %, 99 %, 99.9 %.
+fn percentile_curve(
+    metric: &'static str,
+    headline: &Histogram<u64>,
+    service: Option<&Histogram<u64>>,
+) -> Figure {
+    // Beyond one in as many as there are samples there is nothing to tell apart.
+    let nines = (headline.len() as f64).log10().clamp(1.0, 7.0);
+    let x = Scale::Linear { from: 0.0, to: nines };
+    let low = service.map_or(u64::MAX, Histogram::min).min(headline.min());
+    let high = service.map_or(0, Histogram::max).max(headline.max());
+    let y = Scale::log_around(low as f64, high as f64);
+    let mut chart = Chart::new("Latency by percentile, one step of the axis for each nine", x, y);
+    chart.y_axis(latency);
+    let names = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %", "99.99999 %"];
+    let mut ticks: Vec<(f64, String)> =
+        (0..=nines.floor() as usize).map(|nine| (nine as f64, names[nine].to_owned())).collect();
+    ticks.insert(1, (0.5f64.recip().log10(), "50 %".to_owned()));
+    chart.x_axis_at("share of messages that took no longer", &ticks);
+    let curve = |histogram: &Histogram<u64>| {
+        let last = (nines * f64::from(POINTS_PER_NINE)).ceil() as u32;
+        let points: Vec<(f64, f64)> = (0..=last)
+            .map(|n| (f64::from(n) / f64::from(POINTS_PER_NINE)).min(nines))
+            .map(|x| (x, histogram.value_at_quantile(1.0 - 10f64.powf(-x)) as f64))
+            .chain([(nines, histogram.max() as f64)])
+            .collect();
+        points.into_iter()
+    };
+    let mut keys = String::new();
+    if let Some(service) = service {
+        chart.curve("s2", curve(service));
+        keys = legend("s2", "service time");
+    }
+    chart.curve("s1", curve(headline));
+    keys = legend("s1", &format!("{metric} time")) + &keys;
+    Figure { title: "Percentile curve", legend: keys, svg: chart.finish() }
+}
+
+fn histogram(headline: &Histogram<u64>) -> Figure {
+    let bins = bins(headline, BARS_MAX);
+    let (first, last) = (bins[0].from_ns, bins[bins.len() - 1].to_ns);
+    let x = Scale::Log { from: first as f64, to: last as f64 };
+    let share = |count: u64| count as f64 / headline.len() as f64;
+    let most = bins.iter().map(|bin| share(bin.count)).fold(0.0, f64::max);
+    let mut chart = Chart::new("Messages by latency", x, Scale::from_zero(most * 100.0));
+    chart.y_axis(|percent| format!("{} %", (percent * 100.0).round() / 100.0));
+    chart.x_axis("log scale", latency);
+    for bin in bins.iter().filter(|bin| bin.count > 0) {
+        let says = format!(
+            "{} to {}: {} messages ({})",
+            human::latency(bin.from_ns),
+            human::latency(bin.to_ns),
+            human::count(bin.count),
+            human::percent(share(bin.count))
+        );
+        let (from, to) = (bin.from_ns as f64, bin.to_ns as f64);
+        chart.bar(from, to, share(bin.count) * 100.0, &says);
+    }
+    let at = |quantile| headline.value_at_quantile(quantile) as f64;
+    chart.marks(&[(at(0.5), "p50"), (at(0.99), "p99"), (at(0.999), "p99.9")]);
+    let key = "<li>share of messages; a lone one still shows</li>".to_owned();
+    Figure { title: "Histogram", legend: key, svg: chart.finish() }
+}
+
+/// `1.5k` for the narrow margin of a chart.
+fn short(value: f64) -> String {
+    let (scaled, unit) = match value {
+        v if v >= 1e6 => (v / 1e6, "M"),
+        v if v >= 1e3 => (v / 1e3, "k"),
+        v => (v, ""),
+    };
+    format!("{}{unit}", (scaled * 100.0).round() / 100.0)
+}
+
+/// A round latency without the zeros behind its point.
+fn latency(ns: f64) -> String {
+    let (value, unit) = match ns {
+        ns if ns >= 1e9 => (ns / 1e9, "s"),
+        ns if ns >= 1e6 => (ns / 1e6, "ms"),
+        ns if ns >= 1e3 => (ns / 1e3, "µs"),
+        ns => (ns, "ns"),
+    };
+    format!("{} {unit}", (value * 100.0).round() / 100.0)
+}
