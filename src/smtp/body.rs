@@ -138,3 +138,192 @@ pub fn write_data(body: &[u8], out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b".\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The whole of RFC 5321 §4.5.2 octet by octet, with all it has seen in hand. Answers the
+    /// message and the octets consumed when the end is met.
+    fn slow_unstuff(wire: &[u8]) -> (Vec<u8>, Option<usize>) {
+        let mut message = Vec::new();
+        let mut line_start = 0;
+        for at in 0..wire.len() {
+            let line = &wire[line_start..=at];
+            if line == b".\r\n" {
+                return (message, Some(at + 1));
+            }
+            if line.ends_with(b"\r\n") {
+                message.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+                line_start = at + 1;
+            }
+        }
+        let line = &wire[line_start..];
+        let open = match line {
+            b"." | b".\r" => &[],
+            _ => line.strip_prefix(b".").unwrap_or(line),
+        };
+        message.extend_from_slice(open);
+        (message, None)
+    }
+
+    /// The machine under test on `wire` cut at `cuts`, which are sorted.
+    fn unstuff(wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<usize>) {
+        let mut unstuffer = Unstuffer::default();
+        let mut message = Vec::new();
+        let edges: Vec<_> = [0].iter().chain(cuts).chain([&wire.len()]).copied().collect();
+        for pair in edges.windows(2) {
+            let mut input = &wire[pair[0]..pair[1]];
+            while let Some(piece) = unstuffer.step(&mut input) {
+                match piece {
+                    Piece::Text(text) => {
+                        assert!(!text.is_empty());
+                        message.extend_from_slice(text);
+                    }
+                    Piece::End => return (message, Some(pair[1] - input.len())),
+                }
+            }
+            assert!(input.is_empty());
+        }
+        (message, None)
+    }
+
+    /// Ends of data that DESIGN.md pins, as octets consumed.
+    const ENDS: [(&[u8], usize); 10] = [
+        (b".\r\n", 3),
+        (b"hi\r\n.\r\n", 7),
+        (b"hi\r\n..\r\n.\r\n", 11),
+        (b"hi\r\n.\r\r\nX\r\n.\r\n", 14),
+        (b"hi\n.\nX\r\n.\r\n", 11),
+        (b"hi\n.\r\nX\r\n.\r\n", 12),
+        (b"hi\r\n.\nX\r\n.\r\n", 12),
+        (b"hi\r.\r\nX\r\n.\r\n", 12),
+        (b"hi\r\r\n.\r\n", 8),
+        (b"hi\r\n.\r.\r\nX\r\n.\r\n", 15),
+    ];
+
+    /// Smuggling vectors: none of these is an end of data.
+    const NOT_ENDS: [&[u8]; 27] = [
+        b"\n.\n",
+        b"\n.\r\n",
+        b"\r\n.\n",
+        b"\r.\r",
+        b"\r.\n",
+        b"\n.\r",
+        b"\r.\r\n",
+        b"\r\n.\r",
+        b".\n",
+        b".\r",
+        b"\r\n.\r\r\n",
+        b"\r\r\n.\r\r\n",
+        b"\r\n\0.\r\n",
+        b"\r\n.\0\r\n",
+        b"\r\n.\r\0\n",
+        b"\r\0\n.\r\n",
+        b"\r\n..\r\n",
+        b"\r\n. \r\n",
+        b"\r\n.\t\r\n",
+        b"\x85.\x85",
+        b"\r\n\xe2\x80\xa8.\xe2\x80\xa8",
+        b"\x0b.\x0b",
+        b"\x0c.\x0c",
+        b"\r\n\xe3\x80\x82\r\n",
+        b"\r\n\xef\xbc\x8e\r\n",
+        b"\r\0\n\0.\0\r\0\n\0",
+        b"\0\r\0\n\0.\0\r\0\n",
+    ];
+
+    #[test]
+    fn data_ends_at_crlf_dot_crlf_alone_at_every_cut() {
+        for (wire, end) in ENDS {
+            let mut wire = wire.to_vec();
+            wire.extend_from_slice(b"NOOP\r\n");
+            assert_eq!(slow_unstuff(&wire).1, Some(end), "{wire:?}");
+            let expected = slow_unstuff(&wire);
+            let every: Vec<_> = (1..wire.len()).collect();
+            assert_eq!(unstuff(&wire, &every), expected, "{wire:?} octet by octet");
+            for first in 0..=wire.len() {
+                for second in first..=wire.len() {
+                    assert_eq!(unstuff(&wire, &[first, second]), expected, "{wire:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn smuggling_vectors_end_nothing_at_every_cut() {
+        for vector in NOT_ENDS {
+            for (lead, tail) in [(&b""[..], &b""[..]), (b"hi", b"X"), (b"hi\r\n", b"X\r\n")] {
+                let wire = [lead, vector, tail].concat();
+                assert_eq!(slow_unstuff(&wire).1, None, "{wire:?}");
+                for cut in 0..=wire.len() {
+                    assert_eq!(unstuff(&wire, &[cut]), slow_unstuff(&wire), "{wire:?} at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_leading_dot_is_deleted_and_nothing_else_is_changed() {
+        let wire = b".a\r\n..\r\n...b\r\n.\r\r\n.\n.c\r\n\xff\0\r\n.\r\n";
+        let message = b"a\r\n.\r\n..b\r\n\r\r\n\n.c\r\n\xff\0\r\n";
+        assert_eq!(unstuff(wire, &[]), (message.to_vec(), Some(wire.len())));
+    }
+
+    #[test]
+    fn write_data_completes_the_last_line() {
+        for (body, wire) in [
+            (&b""[..], &b".\r\n"[..]),
+            (b"hi", b"hi\r\n.\r\n"),
+            (b"hi\r\n", b"hi\r\n.\r\n"),
+            (b".\r\n.x\n.y", b"..\r\n..x\n.y\r\n.\r\n"),
+        ] {
+            let mut out = Vec::new();
+            write_data(body, &mut out);
+            assert_eq!(out, wire);
+        }
+    }
+
+    /// Octets that matter here, and few others.
+    fn soup() -> impl Strategy<Value = Vec<u8>> {
+        const WORDS: [&[u8]; 7] = [
+            b"\r\n",
+            b"\r",
+            b"\n",
+            b".",
+            b"\r\n.",
+            b"x",
+            b"long enough to leave the short path of a vector search",
+        ];
+        let word = prop::sample::select(&WORDS[..]);
+        prop::collection::vec(word, 0..40).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn the_machine_agrees_with_its_slow_twin_however_it_is_cut(
+            wire in soup(), cuts in prop::collection::vec(0usize..400, 0..8)
+        ) {
+            let mut cuts: Vec<_> = cuts.into_iter().map(|c| c.min(wire.len())).collect();
+            cuts.sort_unstable();
+            let every: Vec<_> = (0..wire.len()).collect();
+            prop_assert_eq!(unstuff(&wire, &cuts), slow_unstuff(&wire));
+            prop_assert_eq!(unstuff(&wire, &every), slow_unstuff(&wire));
+        }
+
+        #[test]
+        fn what_is_stuffed_is_unstuffed(body in soup()) {
+            let mut wire = Vec::new();
+            write_data(&body, &mut wire);
+            let mut expected = body;
+            if !expected.is_empty() && !expected.ends_with(b"\r\n") {
+                expected.extend_from_slice(b"\r\n");
+            }
+            let length = wire.len();
+            wire.extend_from_slice(b"QUIT\r\n");
+            prop_assert_eq!(unstuff(&wire, &[]), (expected, Some(length)));
+        }
+    }
+}

@@ -44,8 +44,8 @@ fn verb(word: &[u8]) -> Verb {
         let starttls = word.eq_ignore_ascii_case(b"STARTTLS");
         return if starttls { Verb::Unimplemented } else { Verb::Unknown };
     };
-    // Clearing the bit lets nothing but letters in: every verb is made of octets whose pair with
-    // that bit is a lower-case letter.
+    // Clearing bit 0x20 makes letters upper case. No other octet becomes a letter by it: those that
+    // differ from one in that bit alone are the lower-case letters.
     match &(u32::from_be_bytes([a, b, c, d]) & 0xdfdf_dfdf).to_be_bytes() {
         b"BDAT" => Verb::Bdat,
         b"DATA" => Verb::Data,
@@ -212,5 +212,94 @@ mod tests {
             "EHLO client.example\r\nMAIL FROM:<> SIZE=10\r\nRCPT TO:<a@b.example>\r\n\
              BDAT 18446744073709551615\r\nBDAT 0 LAST\r\n"
         );
+    }
+
+    #[test]
+    fn verbs_are_known_in_any_case_and_nothing_near_them() {
+        for (line, expected) in [
+            ("NOOP", (Verb::Noop, "")),
+            ("nOoP  x \t ", (Verb::Noop, " x")),
+            ("MAIL FROM:<>", (Verb::Mail, "FROM:<>")),
+            ("StartTLS", (Verb::Unimplemented, "")),
+            ("AUTH PLAIN AA", (Verb::Unimplemented, "PLAIN AA")),
+            ("", (Verb::Unknown, "")),
+            (" NOOP", (Verb::Unknown, "NOOP")),
+            ("NOOPX", (Verb::Unknown, "")),
+            ("NOO", (Verb::Unknown, "")),
+            ("NOOP\tx", (Verb::Unknown, "")),
+            ("XFOO bar", (Verb::Unknown, "bar")),
+            ("STARTTLSX y", (Verb::Unknown, "y")),
+            ("M\u{1}IL x", (Verb::Unknown, "x")),
+        ] {
+            let (verb, argument) = split(line.as_bytes());
+            assert_eq!((verb, str::from_utf8(argument).unwrap()), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn no_octet_but_a_letter_makes_a_verb() {
+        for octet in 0..=255u8 {
+            for at in 0..4 {
+                let mut word = *b"NOOP";
+                let letter = word[at];
+                word[at] = octet;
+                let same = octet.eq_ignore_ascii_case(&letter);
+                assert_eq!(split(&word).0 == Verb::Noop, same, "{word:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_parsed() {
+        let mut line = Vec::new();
+        for path in ["", "a@b.example", "\"x y\"@[192.0.2.1]", "用@例.example"] {
+            for params in ["", " SIZE=1 BODY=8BITMIME"] {
+                line.clear();
+                write_mail(&mut line, path.as_bytes(), params.as_bytes());
+                let (verb, argument) = split(line.strip_suffix(b"\r\n").unwrap());
+                let mail = parse_mail(argument).unwrap();
+                assert_eq!((verb, mail.path.mailbox), (Verb::Mail, path.as_bytes()));
+                assert_eq!(mail.params, params.trim_start().as_bytes());
+                assert_eq!(mail.path.non_ascii, !path.is_ascii());
+                if path.is_empty() {
+                    continue;
+                }
+                line.clear();
+                write_rcpt(&mut line, path.as_bytes(), params.as_bytes());
+                let (verb, argument) = split(line.strip_suffix(b"\r\n").unwrap());
+                let rcpt = parse_rcpt(argument).unwrap();
+                assert_eq!((verb, rcpt.path.mailbox), (Verb::Rcpt, path.as_bytes()));
+                assert_eq!(rcpt.params, params.trim_start().as_bytes());
+            }
+        }
+        for (size, last) in [(0, true), (1, false), (u64::MAX, true)] {
+            line.clear();
+            write_bdat(&mut line, size, last);
+            let (verb, argument) = split(line.strip_suffix(b"\r\n").unwrap());
+            assert_eq!((verb, parse_bdat(argument)), (Verb::Bdat, Some((size, last))));
+        }
+        line.clear();
+        write_hello(&mut line, b"EHLO", b"client.example");
+        let expected = (Verb::Ehlo, &b"client.example"[..]);
+        assert_eq!(split(line.strip_suffix(b"\r\n").unwrap()), expected);
+    }
+
+    #[test]
+    fn chunk_sizes_that_lose_the_framing_are_refused() {
+        assert_eq!(parse_bdat(b"5 last"), Some((5, true)));
+        for bad in ["", " ", "x", "-1", "+1", "5 FOO", "5LAST", "5 LAST x", "LAST"] {
+            assert_eq!(parse_bdat(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(parse_bdat(b"18446744073709551616"), None, "beyond 64 bits");
+    }
+
+    #[test]
+    fn path_arguments_are_lenient_about_white_space_alone() {
+        for good in ["FROM:<a@b>", "from: <a@b>", "FROM:<a@b>  SIZE=1"] {
+            assert_eq!(parse_mail(good.as_bytes()).unwrap().path.mailbox, b"a@b", "{good}");
+        }
+        for bad in ["", "FROM", "FROM:", "FROM <a@b>", "FROM:a@b", "FROM:<a@b>SIZE=1", "TO:<a@b>"] {
+            assert_eq!(parse_mail(bad.as_bytes()), Err(PathFault::Syntax), "{bad}");
+        }
     }
 }

@@ -35,8 +35,11 @@ struct Row {
     brought_by: Extensions,
     /// Whether a repetition with the same meaning is let pass.
     repeatable: bool,
-    read: fn(Option<&[u8]>, Extensions, &mut Params) -> Result<(), ParamFault>,
+    read: Read,
 }
+
+/// Takes a value, with the extensions on offer, into the parameters.
+type Read = fn(Option<&[u8]>, Extensions, &mut Params) -> Result<(), ParamFault>;
 
 const ROWS: [Row; 3] = [
     Row {
@@ -151,4 +154,68 @@ fn read_smtputf8(
     }
     params.smtputf8 = true;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Params, ParamFault> {
+        parse_params(text.as_bytes(), On::Mail, Extensions::ALL)
+    }
+
+    #[test]
+    fn good_parameters_are_read_in_any_case_and_order() {
+        let params = parse("smtputf8 body=8bitmime SIZE=1000").unwrap();
+        let expected = Params { size: Some(1000), body: BodyKind::EightBit, smtputf8: true };
+        assert_eq!(params, expected);
+        assert_eq!(parse(""), Ok(Params::default()));
+        assert_eq!(parse("BODY=BINARYMIME").unwrap().body, BodyKind::Binary);
+        assert_eq!(parse("BODY=7BIT").unwrap().body, BodyKind::SevenBit);
+        assert_eq!(parse("SIZE=99999999999999999999").unwrap().size, Some(u64::MAX));
+        assert_eq!(parse("SIZE=00000000000000000007").unwrap().size, Some(7));
+    }
+
+    #[test]
+    fn bad_values_and_repetitions_are_malformed() {
+        let bad = [
+            "SIZE",
+            "SIZE=",
+            "SIZE=x",
+            "SIZE=-1",
+            "SIZE=000000000000000000001",
+            "SIZE=1 SIZE=1",
+            "BODY",
+            "BODY=",
+            "BODY=9BIT",
+            "BODY=7BIT BODY=7BIT",
+            "SMTPUTF8=1",
+            "=1",
+            "-X=1",
+            "X_Y=1",
+            "X=a=b",
+            "X=\x01",
+        ];
+        for text in bad {
+            assert_eq!(parse(text), Err(ParamFault::Malformed), "{text}");
+        }
+        assert!(parse("SMTPUTF8 SMTPUTF8").unwrap().smtputf8, "smtplib says it twice");
+    }
+
+    #[test]
+    fn what_is_not_offered_is_unknown() {
+        for text in ["XFOO", "XFOO=1", "RET=FULL", "AUTH=<>"] {
+            assert_eq!(parse(text), Err(ParamFault::Unknown), "{text}");
+        }
+        let offered = Extensions::ALL
+            .without(Extensions::SIZE)
+            .without(Extensions::SMTPUTF8)
+            .without(Extensions::BINARYMIME);
+        for text in ["SIZE=1", "SMTPUTF8", "BODY=BINARYMIME"] {
+            let fault = parse_params(text.as_bytes(), On::Mail, offered);
+            assert_eq!(fault, Err(ParamFault::Unknown), "{text}");
+        }
+        let fault = parse_params(b"SIZE=1", On::Rcpt, Extensions::ALL);
+        assert_eq!(fault, Err(ParamFault::Unknown), "SIZE is not for RCPT");
+    }
 }

@@ -237,3 +237,127 @@ const CLASS: [u8; 256] = {
     }
     class
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, direction: Direction) -> Result<&str, PathFault> {
+        let (path, rest) = parse_path(text.as_bytes(), direction)?;
+        assert!(rest.is_empty(), "{text}");
+        Ok(str::from_utf8(path.mailbox).unwrap())
+    }
+
+    #[test]
+    fn good_paths_are_taken_without_brackets_and_route() {
+        let same = [
+            "a@b",
+            "a.b+c@mail.example",
+            "!#$%&'*+-/=?^_`{|}~@x.example",
+            "\"quoted . \\\" \\\\ part\"@b.example",
+            "\"\"@b",
+            "a@[192.0.2.1]",
+            "a@[010.0.0.1]",
+            "a@[IPv6:2001:db8::1]",
+            "a@[ipv6:::ffff:192.0.2.1]",
+            "a@[x-tag:any+thing]",
+            "a@1.2-3.x",
+            "a@under_score.example",
+            "用户@例子.example",
+            "\"π\"@b",
+        ];
+        for mailbox in same {
+            for direction in [Direction::Reverse, Direction::Forward] {
+                assert_eq!(parse(&format!("<{mailbox}>"), direction), Ok(mailbox));
+            }
+        }
+        assert_eq!(parse("<@a,@[192.0.2.1],@b.c:u@d>", Direction::Forward), Ok("u@d"));
+        assert_eq!(parse("<>", Direction::Reverse), Ok(""));
+        assert_eq!(parse("<pOstmaster>", Direction::Forward), Ok("pOstmaster"));
+    }
+
+    #[test]
+    fn bad_paths_are_refused() {
+        let bad = [
+            "",
+            "a@b",
+            "<a@b",
+            "<a>",
+            "<@b>",
+            "<a@>",
+            "<a b@c>",
+            "<.a@b>",
+            "<a.@b>",
+            "<a..b@c>",
+            "<a@b.>",
+            "<a@.b>",
+            "<a@b..c>",
+            "<a@-b>",
+            "<a@b->",
+            "<a@b.-c>",
+            "<a@b c>",
+            "<a@b\r>",
+            "<\"a@b>",
+            "<\"a\"b@c>",
+            "<\"\n\"@c>",
+            "<\"\\\n\"@c>",
+            "<\"\\é\"@c>",
+            "<a@[]>",
+            "<a@[1.2.3]>",
+            "<a@[1.2.3.4.5]>",
+            "<a@[256.1.1.1]>",
+            "<a@[1.2.3.1234]>",
+            "<a@[IPv6:xyz]>",
+            "<a@[IPv6:]>",
+            "<a@[:x]>",
+            "<a@[x-:y]>",
+            "<a@[x:]>",
+            "<a@[x:y z]>",
+            "<a@[1.2.3.4>",
+            "<a@[1.2.3.4]x>",
+            "<@a u@d>",
+            "<@a:>",
+            "<@a,u@d>",
+            "<@a,:u@d>",
+            "<@:u@d>",
+            "<<a@b>>",
+        ];
+        for text in bad {
+            for direction in [Direction::Reverse, Direction::Forward] {
+                let fault = parse_path(text.as_bytes(), direction).map(|_| ());
+                assert_eq!(fault, Err(PathFault::Syntax), "{text:?}");
+            }
+        }
+        assert_eq!(parse("<>", Direction::Forward), Err(PathFault::Syntax));
+        assert_eq!(parse("<postmaster>", Direction::Reverse), Err(PathFault::Syntax));
+        assert_eq!(parse("<@a:postmaster>", Direction::Forward), Err(PathFault::Syntax));
+    }
+
+    #[test]
+    fn lengths_are_bounded_exactly() {
+        let mailbox = |local: usize, domain: usize| {
+            let labels = "d".repeat(domain);
+            parse(&format!("<{}@{labels}>", "l".repeat(local)), Direction::Forward).map(str::len)
+        };
+        assert_eq!(mailbox(64, 255), Ok(320));
+        assert_eq!(mailbox(65, 1), Err(PathFault::TooLong));
+        assert_eq!(mailbox(1, 256), Err(PathFault::TooLong));
+        let routed = |hosts: usize| {
+            let route = vec!["@h"; hosts].join(",");
+            parse(&format!("<{route}:u@d>"), Direction::Forward).map(str::len)
+        };
+        // Three octets a host, and `<`, `u@d`, `>` besides.
+        assert_eq!(routed((PATH_BYTES_MAX - 5) / 3), Ok(3));
+        assert_eq!(routed((PATH_BYTES_MAX - 5) / 3 + 1), Err(PathFault::TooLong));
+    }
+
+    #[test]
+    fn hosts_are_domains_or_literals_and_nothing_else() {
+        for good in ["a", "client.example", "my_host", "[127.0.0.1]", "[IPv6:::1]"] {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "a b", "::1", "127.0.0.1]", "[127.0.0.1", "a.", "é.example", "a@b"] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+}

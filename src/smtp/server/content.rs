@@ -27,7 +27,7 @@ impl Content {
     }
 }
 
-/// Why a message that is still arriving is lost already.
+/// Why a message is lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Spoilt {
     BareNewline,
@@ -48,20 +48,22 @@ impl Spoilt {
 pub(super) struct Data {
     unstuffer: Unstuffer,
     content: Content,
-    /// Set when the message is lost: it is read to its true end all the same, since whatever else
-    /// we did, the client would go on sending it.
-    spoilt: Option<Spoilt>,
+    /// Whether the message is lost. It is read to its true end all the same, since whatever else we
+    /// did, the client would go on sending it.
+    lost: bool,
 }
 
 /// What [`Data::step`] found.
 pub(super) enum DataStep<'a> {
     Body(&'a [u8]),
     /// The message is lost from here on. Said once.
-    Spoilt,
+    Lost,
     End(Result<Marks, Spoilt>),
 }
 
 impl Data {
+    /// The verdict is passed at the end, on the whole: a message with two faults must get the same
+    /// answer however it was cut.
     #[inline]
     pub(super) fn step<'a>(
         &mut self,
@@ -72,19 +74,16 @@ impl Data {
             let piece = match self.unstuffer.step(input)? {
                 Piece::Text(piece) => piece,
                 Piece::End => {
-                    let end = self.spoilt.map_or_else(|| Ok(self.content.marks()), Err);
+                    let end = self.judge(policy).map_or_else(|| Ok(self.content.marks()), Err);
                     return Some(DataStep::End(end));
                 }
             };
-            if self.spoilt.is_some() {
+            self.content.feed(piece);
+            if self.lost {
                 continue;
             }
-            self.content.feed(piece);
-            self.spoilt = self.judge(policy);
-            return Some(match self.spoilt {
-                Some(_) => DataStep::Spoilt,
-                None => DataStep::Body(piece),
-            });
+            self.lost = self.judge(policy).is_some();
+            return Some(if self.lost { DataStep::Lost } else { DataStep::Body(piece) });
         }
     }
 

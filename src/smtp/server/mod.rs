@@ -225,7 +225,7 @@ impl Server {
                 }
                 Phase::Data(data) => match data.step(input, &self.policy)? {
                     DataStep::Body(piece) => Some(Event::Body(piece)),
-                    DataStep::Spoilt => Some(Event::Discard),
+                    DataStep::Lost => Some(Event::Discard),
                     DataStep::End(end) => self.end_data(end, replies),
                 },
                 Phase::Chunk(chunk) => {
@@ -456,7 +456,7 @@ impl Server {
     fn check_invariants(&self) {
         debug_assert!(match &self.transaction {
             Transaction::Idle | Transaction::Failed { .. } => self.envelope.is_empty(),
-            Transaction::Mail { .. } => self.greeting != Greeting::Awaited,
+            Transaction::Mail { .. } => matches!(self.greeting, Greeting::Helo | Greeting::Ehlo),
             Transaction::Chunks(_) => self.envelope.recipient_count() > 0,
         });
         debug_assert!(match &self.phase {

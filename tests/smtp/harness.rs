@@ -1,0 +1,235 @@
+//! Runs a server over a transcript and tells what came of it.
+
+use std::rc::Rc;
+
+use ringpost::limits::{MESSAGE_BYTES_DEFAULT, REPLY_QUEUE_BYTES_MAX};
+use ringpost::smtp::{
+    envelope::Envelope,
+    extension::Extensions,
+    reply::{Enhanced, Reply, ReplyReader},
+    server::{BareNewline, Event, Flags, Policy, Protocol, Server},
+};
+
+pub const EHLO: &str = "EHLO client.example\r\n";
+pub const MAIL: &str = "MAIL FROM:<a@b.example>\r\n";
+pub const RCPT: &str = "RCPT TO:<c@d.example>\r\n";
+
+pub fn policy() -> Policy {
+    Policy {
+        hostname: "sink.example".into(),
+        protocol: Protocol::Smtp,
+        message_bytes_max: MESSAGE_BYTES_DEFAULT,
+        recipients_max: 100,
+        bare_newline: BareNewline::Reject,
+        extensions: Extensions::ALL,
+    }
+}
+
+/// A message that the server called complete.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Message {
+    pub sender: String,
+    pub sender_params: String,
+    pub recipients: Vec<String>,
+    pub body: Vec<u8>,
+    pub flags: Flags,
+}
+
+/// All that can be seen of a session from outside.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Outcome {
+    /// Octets sent, the greeting left out.
+    pub wire: Vec<u8>,
+    /// One word for each reply: `250/2.1.0`, or `354` where there is no enhanced code.
+    pub replies: Vec<String>,
+    /// `begin`, `end`, `discard`, `close`, and `body` once for any number of pieces in a row.
+    pub events: Vec<&'static str>,
+    pub messages: Vec<Message>,
+}
+
+impl Outcome {
+    pub fn codes(&self) -> String {
+        self.replies.join(" ")
+    }
+
+    pub fn trace(&self) -> String {
+        self.events.join(" ")
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.events.last() == Some(&"close")
+    }
+}
+
+/// What the caller says at the end of each message.
+#[derive(Clone, Copy)]
+pub enum Verdict {
+    Accept,
+    Refuse(Reply),
+}
+
+pub struct Session {
+    pub server: Server,
+    verdict: Verdict,
+    outcome: Outcome,
+    body: Vec<u8>,
+}
+
+impl Session {
+    pub fn new(policy: Policy) -> Self {
+        let mut server = Server::new(Rc::new(policy));
+        let mut greeting = Vec::new();
+        server.greet(&mut greeting);
+        assert!(greeting.starts_with(b"220 sink.example ") && greeting.ends_with(b"\r\n"));
+        Self { server, verdict: Verdict::Accept, outcome: Outcome::default(), body: Vec::new() }
+    }
+
+    pub fn with_verdict(mut self, verdict: Verdict) -> Self {
+        self.verdict = verdict;
+        self
+    }
+
+    /// Feeds one read's worth of octets and drains the server.
+    pub fn feed(&mut self, mut input: &[u8]) {
+        let mut replies = Vec::new();
+        loop {
+            while let Some(event) = self.server.step(&mut input, &mut replies) {
+                self.take(event, &mut replies);
+            }
+            assert!(input.is_empty() || replies.len() >= REPLY_QUEUE_BYTES_MAX);
+            self.outcome.wire.append(&mut replies);
+            if input.is_empty() {
+                break;
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event<'_>, replies: &mut Vec<u8>) {
+        let name = match event {
+            Event::Begin => {
+                assert!(self.body.is_empty() && self.server.envelope().recipient_count() > 0);
+                "begin"
+            }
+            Event::Body(piece) => {
+                assert!(!piece.is_empty());
+                self.body.extend_from_slice(piece);
+                "body"
+            }
+            Event::End(flags) => {
+                self.outcome.messages.push(self.message(flags));
+                self.body.clear();
+                match self.verdict {
+                    Verdict::Accept => self.server.accept("0-1-40", replies),
+                    Verdict::Refuse(reply) => self.server.refuse(reply, replies),
+                }
+                "end"
+            }
+            Event::Discard => {
+                self.body.clear();
+                // How much of a lost message was handed on depends on where it was cut.
+                if self.outcome.events.last() == Some(&"body") {
+                    self.outcome.events.pop();
+                }
+                "discard"
+            }
+            Event::Close => "close",
+        };
+        if name != "body" || self.outcome.events.last() != Some(&"body") {
+            self.outcome.events.push(name);
+        }
+    }
+
+    fn message(&self, flags: Flags) -> Message {
+        let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
+        let envelope: &Envelope = self.server.envelope();
+        Message {
+            sender: text(envelope.reverse_path()),
+            sender_params: text(envelope.reverse_params()),
+            recipients: envelope.recipients().map(|(path, _)| text(path)).collect(),
+            body: self.body.clone(),
+            flags,
+        }
+    }
+
+    /// Octets sent so far, unread.
+    pub fn into_wire(self) -> Vec<u8> {
+        self.outcome.wire
+    }
+
+    pub fn finish(mut self) -> Outcome {
+        self.outcome.replies = read_replies(&self.outcome.wire);
+        self.outcome
+    }
+}
+
+/// Reads replies back and checks their grammar: RFC 5321 §4.2, RFC 2034 §4.
+fn read_replies(wire: &[u8]) -> Vec<String> {
+    assert!(wire.is_empty() || wire.ends_with(b"\r\n"));
+    assert!(wire.split_inclusive(|&b| b == b'\n').all(|line| line.len() <= 512));
+    let mut reader = ReplyReader::default();
+    let mut input = wire;
+    let mut replies = Vec::new();
+    let mut plain = false;
+    while let Some(line) = reader.step(&mut input).unwrap() {
+        assert!(line.text.iter().all(|b| matches!(b, b'\t' | 0x20..=0x7e)));
+        let enhanced = Enhanced::parse(line.text);
+        assert!(enhanced.is_none_or(|e| u16::from(e.class) == line.code / 100));
+        // The answers to HELO and EHLO start with our name and have no enhanced code.
+        plain |= line.text.starts_with(b"sink.example") || line.code == 354;
+        if line.last {
+            assert_eq!(enhanced.is_none(), plain, "{:?}", String::from_utf8_lossy(line.text));
+            replies.push(match enhanced {
+                Some(enhanced) => format!("{}/{enhanced}", line.code),
+                None => line.code.to_string(),
+            });
+            plain = false;
+        }
+    }
+    replies
+}
+
+pub fn run_cut(policy: &Policy, wire: &[u8], pieces: impl IntoIterator<Item = usize>) -> Outcome {
+    let mut session = Session::new(policy.clone());
+    let mut rest = wire;
+    for octets in pieces {
+        let (piece, behind) = rest.split_at(octets.min(rest.len()));
+        session.feed(piece);
+        rest = behind;
+    }
+    session.feed(rest);
+    session.finish()
+}
+
+/// The outcome of `wire`, which must be the same whole, octet by octet and cut at random.
+pub fn run_with(policy: &Policy, wire: impl AsRef<[u8]>) -> Outcome {
+    let wire = wire.as_ref();
+    let whole = run_cut(policy, wire, [wire.len()]);
+    let shown = String::from_utf8_lossy(&wire[..wire.len().min(500)]);
+    let octets = run_cut(policy, wire, std::iter::repeat_n(1, wire.len()));
+    assert_eq!(whole, octets, "octet by octet: {shown}");
+    let mut random = fastrand::Rng::with_seed(wire.len() as u64);
+    for _ in 0..8 {
+        let longest = random.usize(1..=wire.len().max(1));
+        let pieces: Vec<_> =
+            std::iter::repeat_with(|| random.usize(1..=longest)).take(wire.len()).collect();
+        assert_eq!(whole, run_cut(policy, wire, pieces.clone()), "cut {pieces:?}: {shown}");
+    }
+    whole
+}
+
+pub fn run(wire: impl AsRef<[u8]>) -> Outcome {
+    run_with(&policy(), wire)
+}
+
+/// Checks rows of (input, replies). `.` behind the replies says that the session is closed.
+pub fn check(policy: &Policy, lead: &str, rows: &[(&str, &str)]) {
+    for (input, expected) in rows {
+        let outcome = run_with(policy, format!("{lead}{input}"));
+        let led = run_with(policy, lead).replies.len();
+        let mut seen = outcome.replies[led..].join(" ");
+        if outcome.is_closed() {
+            seen.push_str(" .");
+        }
+        assert_eq!(&seen, expected, "{input:?} behind {lead:?}");
+    }
+}

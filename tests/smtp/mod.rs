@@ -1,0 +1,9 @@
+mod abuse;
+mod bdat;
+mod commands;
+mod cuts;
+mod data;
+mod harness;
+mod lmtp;
+mod mail;
+mod regressions;
