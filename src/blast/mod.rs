@@ -205,7 +205,8 @@ fn assignment(plan: &Plan, corpus: &Arc<Corpus>, cores: usize, index: usize) -> 
         engine: plan.engine,
         target: plan.target.clone(),
         settings: plan.settings(),
-        connections: share(plan.connections as u64, cores, index) as usize,
+        // A connection without a message would only add a greeting.
+        connections: share(plan.connections as u64, cores, index).min(messages) as usize,
         messages,
         last_start,
         per_connection: plan.per_connection.unwrap_or(u64::MAX),
