@@ -19,6 +19,7 @@
 //! `blast/session.rs` alone. `smtp` and `scan` never name a socket, a file, a clock or a runtime.
 //! `tests/tidy.rs` reads the source and holds these rules.
 
+pub mod blast;
 pub mod cli;
 pub mod engine;
 pub mod limits;

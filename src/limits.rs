@@ -161,6 +161,41 @@ pub const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 /// Transactions that one flight of pipelined BDAT may hold (`--depth`).
 pub const DEPTH_MAX: usize = 1_024;
 
+/// Replies that one flight may call for. A server that answers while we still write must never find
+/// our receive buffer full, or both sides wait for each other (RFC 2920 §3.1): 4,096 replies of 30
+/// octets fit the 128 KiB that Linux starts with.
+pub const FLIGHT_REPLIES_MAX: usize = 4_096;
+
+/// Octets that a generator session gathers before it sends them; bounds its memory where messages
+/// are large.
+pub const SEND_PIECE_BYTES: usize = 256 * 1024;
+
+/// Octets of rendered messages that the generator draws from, unless single ones are larger.
+pub const CORPUS_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Octets of one generated message.
+pub const GENERATED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Time that a server may take for a reply. RFC 5321 §4.5.3.2 grants minutes; a measurement that
+/// stands still for one has its answer.
+pub const REPLY_S_MAX: u64 = 60;
+
+/// Beat of the generator's progress line, and of its watch for the end of the run.
+pub const PROGRESS_MS: u64 = 100;
+
+/// Connects that one generator core has under way at once: less than a usual listen backlog.
+pub const CONNECTS_AT_ONCE: usize = 128;
+
+/// Pause before a lost session is opened again; doubles up to the maximum.
+pub const RECONNECT_MS_MIN: u64 = 10;
+pub const RECONNECT_MS_MAX: u64 = 1_000;
+
+/// Failures in a row after which a target that never answered counts as unreachable.
+pub const UNREACHED_TRIES: u32 = 3;
+
+/// Time without a single working session after which a core gives its target up.
+pub const UNREACHED_S: u64 = 10;
+
 /// Sessions of one generator core; bounds the descriptors asked for.
 pub const CONNECTIONS_MAX: usize = 1_000_000;
 

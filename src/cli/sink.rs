@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use tokio::sync::watch;
 
 use super::exit::{Exit, Failure};
 use super::listen::ListenUrl;
-use super::value::{Bytes, Span};
+use super::value;
 use crate::engine::{self, EngineKind, Io};
 use crate::limits;
+use crate::report::human;
 use crate::sink::{self, Plan, Port, Sink, Stop, Store};
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::{BareNewline, Policy};
@@ -41,16 +43,16 @@ struct Options {
     discard: bool,
 
     /// Disk that the spool may use, over all cores
-    #[arg(long, value_name = "SIZE", default_value = "4GiB", help_heading = "Spool")]
-    spool_limit: Bytes,
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", help_heading = "Spool", value_parser = value::size)]
+    spool_limit: u64,
 
     /// At the limit: reuse the oldest segment, or refuse mail with 452
     #[arg(long, value_name = "WHAT", default_value = "recycle", help_heading = "Spool")]
     when_full: Full,
 
     /// Size of one segment file
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Spool")]
-    segment_size: Bytes,
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Spool", value_parser = value::size)]
+    segment_size: u64,
 
     /// What a 250 promises. process: the message survives the death of the sink. sync: and that of
     /// the machine (group fdatasync before each 250)
@@ -76,8 +78,8 @@ struct Options {
     hostname: Option<String>,
 
     /// Largest message; announced with SIZE
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Protocol")]
-    max_size: Bytes,
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Protocol", value_parser = value::size)]
+    max_size: u64,
 
     /// Recipients of one message; the next one gets 452
     #[arg(long, value_name = "N", default_value_t = limits::RECIPIENTS_DEFAULT, help_heading = "Protocol",
@@ -89,8 +91,8 @@ struct Options {
     max_connections: Option<usize>,
 
     /// Close a session that sends nothing for so long, with 421
-    #[arg(long, value_name = "DURATION", default_value = "5m", help_heading = "Protocol")]
-    timeout: Span,
+    #[arg(long, value_name = "DURATION", default_value = "5m", help_heading = "Protocol", value_parser = value::span)]
+    timeout: Duration,
 
     /// Messages with a CR or LF that is not part of a CRLF: refuse with 550 at their end, or keep
     /// the octets as they are and flag the record
@@ -106,8 +108,8 @@ struct Options {
     max_sessions: Option<u64>,
 
     /// Time that open messages get after SIGTERM or SIGINT; a second signal ends at once
-    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "End")]
-    drain_timeout: Span,
+    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "End", value_parser = value::span)]
+    drain_timeout: Duration,
 
     /// Print one JSON object on stdout at the end instead of the text report
     #[arg(long, help_heading = "End")]
@@ -214,7 +216,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
             policy: Policy {
                 hostname: hostname.clone().into(),
                 protocol: url.protocol,
-                message_bytes_max: options.max_size.0,
+                message_bytes_max: options.max_size,
                 recipients_max: options.max_recipients,
                 bare_newline: match options.bare_newline {
                     Bare::Reject => BareNewline::Reject,
@@ -230,8 +232,8 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         cpus,
         listeners,
         ports,
-        timeout: options.timeout.0,
-        drain: options.drain_timeout.0,
+        timeout: options.timeout,
+        drain: options.drain_timeout,
         connections_max: sink::sessions_allowed(options.max_connections),
         messages_max: options.max_messages,
         sessions_max: options.max_sessions,
@@ -248,8 +250,8 @@ fn store(options: &Options, cores: usize) -> Result<Store, Failure> {
         return Ok(Store::Discard);
     }
     let spool = spool::Options {
-        segment_bytes: options.segment_size.0,
-        limit_bytes: options.spool_limit.0,
+        segment_bytes: options.segment_size,
+        limit_bytes: options.spool_limit,
         when_full: match options.when_full {
             Full::Recycle => WhenFull::Recycle,
             Full::Refuse => WhenFull::Refuse,
@@ -270,7 +272,7 @@ fn banner(plan: &Plan, options: &Options) -> String {
         Store::Spool { dir, options: spool } => format!(
             "spool {} (at most {}, then {}), durability {}: {}",
             dir.display(),
-            options.spool_limit,
+            human::bytes(options.spool_limit as f64),
             match spool.when_full {
                 WhenFull::Recycle => "the oldest segment is reused",
                 WhenFull::Refuse => "mail is refused",

@@ -1,79 +1,85 @@
-//! Values of the command line: sizes and durations.
+//! Values as people write them: sizes and durations.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
-/// A number of octets: `1024`, `64k`, `1KiB`, `2M`, `4GiB`. Letters mean powers of 1024, with or
-/// without `iB` or `B`.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Bytes(pub u64);
+/// A value that cannot be read; the text says what would be.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ValueError {
+    #[error("'{0}' is no size; write octets or a unit, such as 1024, 64k, 1KiB, 1MiB")]
+    Size(String),
+    #[error("'{0}' is no size range; write SIZE or MIN..MAX with MIN <= MAX, such as 1KiB..64KiB")]
+    Range(String),
+    #[error("'{0}' is no duration; write a number and a unit, such as 500ms, 10s, 2m30s, 1h")]
+    Duration(String),
+    #[error("'{0}' is no time at all; write a duration above zero, such as 10s")]
+    Zero(String),
+}
 
-const UNITS: [(&str, u32); 5] = [("", 0), ("k", 10), ("m", 20), ("g", 30), ("t", 40)];
-
-impl FromStr for Bytes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+/// Octets: a number and a unit. `k`, `M`, `G` and `KiB`, `MiB`, `GiB` count by 1,024; `kB`, `MB`,
+/// `GB` by 1,000. Units may be written in any case.
+pub fn size(text: &str) -> Result<u64, ValueError> {
+    let parse = || {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
-        let lower = unit.trim().to_ascii_lowercase();
-        let letter = match lower.strip_suffix("ib") {
-            // "ib" alone is no unit.
-            Some("") => None,
-            Some(letter) => Some(letter),
-            None => Some(lower.strip_suffix('b').unwrap_or(&lower)),
+        let unit: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kib" => 1 << 10,
+            "m" | "mib" => 1 << 20,
+            "g" | "gib" => 1 << 30,
+            "kb" => 1_000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            _ => return None,
         };
-        let shift = UNITS.iter().find(|(name, _)| Some(*name) == letter).map(|(_, shift)| *shift);
-        let (Ok(number), Some(shift)) = (number.parse::<u64>(), shift) else {
-            return Err(format!("{text:?} is not a size such as 1024, 64k, 1KiB or 4GiB"));
-        };
-        number
-            .checked_mul(1 << shift)
-            .map(Self)
-            .ok_or_else(|| format!("{text:?} is larger than any file"))
+        number.parse::<u64>().ok()?.checked_mul(unit)
+    };
+    parse().ok_or_else(|| ValueError::Size(text.to_owned()))
+}
+
+/// `SIZE` or `MIN..MAX`, as the least and the greatest number of octets.
+pub fn size_range(text: &str) -> Result<(u64, u64), ValueError> {
+    let Some((least, most)) = text.split_once("..") else {
+        return size(text).map(|size| (size, size));
+    };
+    match (size(least), size(most)) {
+        (Ok(least), Ok(most)) if least <= most => Ok((least, most)),
+        _ => Err(ValueError::Range(text.to_owned())),
     }
 }
 
-impl fmt::Display for Bytes {
-    /// In the largest unit that divides it: `4GiB`, `1536KiB`, `1000B`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, shift) in UNITS.iter().skip(1).rev() {
-            if self.0 >= 1 << shift && self.0.is_multiple_of(1 << shift) {
-                let letter = if *name == "k" { "K".into() } else { name.to_ascii_uppercase() };
-                return write!(f, "{}{letter}iB", self.0 >> shift);
-            }
+/// Numbers with units, added up: `2m30s`, `1.5s`, `250ms`. A number alone is seconds.
+pub fn duration(text: &str) -> Result<Duration, ValueError> {
+    let parse = || {
+        if let Ok(seconds) = text.parse::<f64>() {
+            return Duration::try_from_secs_f64(seconds).ok();
         }
-        write!(f, "{}B", self.0)
-    }
-}
-
-/// A span of time above zero: `10s`, `2m30s`, `250ms`, `1.5s`, or a number of seconds.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Span(pub Duration);
-
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("{text:?} is not a duration such as 10s, 2m30s, 250ms or 1.5s");
-        let span = if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-            Duration::try_from_secs_f64(text.parse().map_err(|_| bad())?).map_err(|_| bad())?
-        } else {
-            let span: jiff::SignedDuration = text.parse().map_err(|_| bad())?;
-            span.try_into().map_err(|_| bad())?
-        };
-        if span.is_zero() || span > Duration::from_secs(366 * 86_400) {
-            return Err(format!("{text:?} is not above zero and at most a year"));
+        let mut rest = text;
+        let mut total = Duration::ZERO;
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+            let (number, tail) = rest.split_at(digits);
+            let end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+            let (unit, tail) = tail.split_at(end);
+            let unit_s = match unit {
+                "ms" => 0.001,
+                "s" => 1.0,
+                "m" | "min" => 60.0,
+                "h" => 3_600.0,
+                _ => return None,
+            };
+            let seconds = number.parse::<f64>().ok()? * unit_s;
+            total = total.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
+            rest = tail;
         }
-        Ok(Self(span))
-    }
+        (!text.is_empty()).then_some(total)
+    };
+    parse().ok_or_else(|| ValueError::Duration(text.to_owned()))
 }
 
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
+/// A [`duration`] above zero.
+pub fn span(text: &str) -> Result<Duration, ValueError> {
+    let span = duration(text)?;
+    if span.is_zero() { Err(ValueError::Zero(text.to_owned())) } else { Ok(span) }
 }
 
 #[cfg(test)]
@@ -81,43 +87,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_and_written() {
-        for (text, bytes) in [
+    fn sizes_have_units() {
+        for (text, octets) in [
             ("0", 0),
-            ("1000", 1000),
-            ("1k", 1024),
+            ("1024", 1024),
             ("1KiB", 1024),
-            ("1kb", 1024),
-            ("64 MiB", 64 << 20),
-            ("4G", 4 << 30),
-            ("2TiB", 2 << 40),
-            ("10b", 10),
+            ("64k", 65_536),
+            ("1MiB", 1 << 20),
+            ("2g", 2 << 30),
+            ("10 kB", 10_000),
         ] {
-            assert_eq!(text.parse::<Bytes>(), Ok(Bytes(bytes)), "{text}");
+            assert_eq!(size(text), Ok(octets), "{text}");
         }
-        for bad in ["", "k", "1x", "-1", "1.5k", "ib", "1ib", "99999999999T"] {
-            assert!(bad.parse::<Bytes>().is_err(), "{bad}");
+        for bad in ["", "k", "1x", "-1", "1.5k", "99999999999999999999", "18446744073709551615k"] {
+            assert!(size(bad).is_err(), "{bad}");
         }
-        assert_eq!(Bytes(4 << 30).to_string(), "4GiB");
-        assert_eq!(Bytes(1536 << 10).to_string(), "1536KiB");
-        assert_eq!(Bytes(1000).to_string(), "1000B");
     }
 
     #[test]
-    fn durations_are_read() {
+    fn ranges_rise() {
+        assert_eq!(size_range("1k"), Ok((1024, 1024)));
+        assert_eq!(size_range("512..1k"), Ok((512, 1024)));
+        for bad in ["2k..1k", "1k..", "..1k", "..", "1..2..3"] {
+            assert!(size_range(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_add_up() {
         for (text, ms) in [
             ("10s", 10_000),
             ("2m30s", 150_000),
-            ("250ms", 250),
+            ("500ms", 500),
             ("1.5s", 1_500),
-            ("5m", 300_000),
+            ("1h", 3_600_000),
             ("3", 3_000),
-            ("0.5", 500),
+            ("0", 0),
         ] {
-            assert_eq!(text.parse::<Span>(), Ok(Span(Duration::from_millis(ms))), "{text}");
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for bad in ["", "s", "-1s", "0", "0s", "ten", "1e9h", "."] {
-            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        for bad in ["", "s", "10x", "-1s", "1s2", "inf", "nan", "1e30h"] {
+            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 }

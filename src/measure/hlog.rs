@@ -147,3 +147,50 @@ pub fn read(log: &[u8]) -> impl Iterator<Item = Result<HlogLine, HlogError>> {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::measure::collect::{Next, team};
+    use crate::measure::recorder::{Message, Mode, Outcome};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn what_is_logged_is_read_back_cell_by_cell(
+            samples in prop::collection::vec(0..10_000_000_000u64, 0..100),
+        ) {
+            let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::ZERO);
+            let mut recorder = recorders.pop().unwrap();
+            for &service_ns in &samples {
+                let outcome = Outcome::Accepted;
+                let message = Message { outcome, bytes: 1, recipients: 1, service_ns, open: None };
+                recorder.record_message(&message);
+                recorder.record_phase(Phase::EndOfData, service_ns / 2);
+            }
+            recorder.finish(1_500_000_000);
+            let Next::Interval(interval) = collector.next(Duration::ZERO) else { panic!() };
+            let mut log = Vec::new();
+            let mut writer = HlogWriter::begin(&mut log, SystemTime::UNIX_EPOCH, "service").unwrap();
+            writer.write(&interval).unwrap();
+            let lines: Vec<HlogLine> = read(&log).map(Result::unwrap).collect();
+            prop_assert_eq!(&lines[0].histogram, &interval.tally.service_ns);
+            prop_assert_eq!(lines[0].lasted, Duration::from_millis(1_500));
+            prop_assert_eq!(lines.len(), if samples.is_empty() { 1 } else { 2 });
+            for line in &lines[1..] {
+                prop_assert_eq!(line.tag.as_deref(), Some("end_of_data"));
+                prop_assert_eq!(&line.histogram, interval.tally.phase(Phase::EndOfData));
+            }
+        }
+    }
+
+    #[test]
+    fn a_torn_line_is_named_and_not_skipped() {
+        let torn = b"#[comment]\n0.000,1.000,5,HISTFAAAA\n";
+        let error = read(torn).next().unwrap().err().unwrap();
+        assert_eq!(error.line, 1);
+    }
+}

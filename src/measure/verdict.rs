@@ -121,3 +121,84 @@ fn failures(totals: &Totals, reasons: &mut Vec<String>) {
         reasons.push(format!("{lost} generator cores died; their last second is missing"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::measure::recorder::Mode;
+
+    fn totals(mode: Mode) -> Totals {
+        let mut tally = Tally::new(mode);
+        tally.connections_opened = 1;
+        tally.messages_ok = 100;
+        Totals {
+            tally,
+            elapsed: Duration::from_secs(1),
+            in_flight_peak: 1,
+            cores_lost: 0,
+            warmup_messages: 0,
+        }
+    }
+
+    fn verdict(totals: &Totals, cpu_busy: f64) -> Verdict {
+        let judgement = Judgement::of(totals, cpu_busy);
+        assert_eq!(judgement.reasons.is_empty(), judgement.verdict == Verdict::Ok);
+        judgement.verdict
+    }
+
+    #[test]
+    fn a_clean_run_is_ok_and_a_closed_loop_may_keep_its_cores_busy() {
+        assert_eq!(verdict(&totals(Mode::Closed), 0.99), Verdict::Ok);
+        assert_eq!(verdict(&totals(Mode::Open), 0.5), Verdict::Ok);
+    }
+
+    #[test]
+    fn failed_messages_errors_lost_cores_and_silence_are_failures() {
+        let mut run = totals(Mode::Closed);
+        run.tally.messages_failed = 1;
+        assert_eq!(verdict(&run, 0.1), Verdict::Failures);
+        let mut run = totals(Mode::Closed);
+        run.tally.count_error(ErrorKind::Reset);
+        assert_eq!(verdict(&run, 0.1), Verdict::Failures);
+        let mut run = totals(Mode::Closed);
+        run.cores_lost = 1;
+        assert_eq!(verdict(&run, 0.1), Verdict::Failures);
+        let mut run = totals(Mode::Closed);
+        run.tally.messages_ok = 0;
+        assert_eq!(verdict(&run, 0.1), Verdict::Failures);
+    }
+
+    #[test]
+    fn a_target_that_never_answered_a_connect_is_unreachable() {
+        let mut run = totals(Mode::Open);
+        run.tally = Tally::new(Mode::Open);
+        run.tally.count_error(ErrorKind::Refused);
+        assert_eq!(verdict(&run, 1.0), Verdict::Unreachable);
+    }
+
+    #[test]
+    fn a_schedule_that_the_generator_did_not_keep_is_said_before_failures() {
+        let mut late = totals(Mode::Open);
+        late.tally.messages_failed = 1;
+        let open = late.tally.open.as_mut().unwrap();
+        open.response_ns.record_n(20_000_000, 100).unwrap();
+        open.send_lag_ns.record_n(5_000_000, 100).unwrap();
+        assert_eq!(verdict(&late, 0.1), Verdict::GeneratorLimited);
+        assert!(Judgement::of(&late, 0.1).reasons[0].contains("late"));
+        assert_eq!(verdict(&totals(Mode::Open), 0.9), Verdict::GeneratorLimited);
+        let mut short = totals(Mode::Closed);
+        short.tally.count_error(ErrorKind::Descriptors);
+        assert_eq!(verdict(&short, 0.1), Verdict::GeneratorLimited);
+    }
+
+    #[test]
+    fn lateness_that_any_timer_has_is_no_verdict() {
+        let mut quick = totals(Mode::Open);
+        let open = quick.tally.open.as_mut().unwrap();
+        open.response_ns.record_n(100_000, 100).unwrap();
+        open.send_lag_ns.record_n(900_000, 100).unwrap();
+        assert_eq!(verdict(&quick, 0.1), Verdict::Ok);
+    }
+}

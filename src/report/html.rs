@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::chart::{Scale, escape, spark};
 use super::load::Loaded;
 use super::text::{
-    CLOSED_LOOP_NOTE, fact_rows, metrics, percentile_rows, phase_title, plan, trouble_rows,
+    CLOSED_LOOP_NOTE, fact_rows, metrics, percentile_rows, phase_title, plan, plural, trouble_rows,
 };
 use super::{figure, human};
 use crate::measure::run::Run;
@@ -236,7 +236,10 @@ fn asked(out: &mut String, run: &Run) {
         (None, None) => "when stopped".to_owned(),
     };
     let rows = [
-        ("envelope", format!("{} to {}, {} recipients", plan.from, plan.to, plan.recipients)),
+        (
+            "envelope",
+            format!("{} to {}, {}", plan.from, plan.to, plural(plan.recipients, "recipient")),
+        ),
         ("message size", format!("{} octets", plan.size)),
         ("ends", ends),
         ("per connection", or(plan.per_connection.map(human::count), "no limit")),

@@ -115,7 +115,8 @@ pub fn plan(plan: &Plan, engine: &str) -> String {
     words.join(" · ")
 }
 
-fn plural(count: u64, noun: &str) -> String {
+/// `1 core`, `2 cores`.
+pub fn plural(count: u64, noun: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{} {noun}{s}", human::count(count))
 }

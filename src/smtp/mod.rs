@@ -4,10 +4,14 @@
 //! again. No clock, socket or file is known here.
 
 pub mod body;
+pub mod client;
 pub mod command;
 pub mod envelope;
 pub mod extension;
+pub mod offered;
+pub mod outgoing;
 pub mod params;
 pub mod path;
 pub mod reply;
 pub mod server;
+pub mod stamp;

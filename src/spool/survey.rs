@@ -90,19 +90,17 @@ impl Survey {
 
 impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} messages, {} bytes, in {} segments",
-            self.messages, self.bytes, self.segments
-        )?;
+        let messages = counted(self.messages, "message");
+        write!(f, "{messages}, {} bytes, in {}", self.bytes, counted(self.segments, "segment"))?;
         if self.open_records > 0 {
-            write!(f, "; {} records open", self.open_records)?;
+            write!(f, "; {} open", counted(self.open_records, "record"))?;
         }
         if self.orphaned_fragments > 0 {
-            write!(f, "; {} fragments of messages without an end", self.orphaned_fragments)?;
+            let fragments = counted(self.orphaned_fragments, "fragment");
+            write!(f, "; {fragments} of messages without an end")?;
         }
         if self.recycled_messages > 0 {
-            write!(f, "; {} messages partly recycled", self.recycled_messages)?;
+            write!(f, "; {} partly recycled", counted(self.recycled_messages, "message"))?;
         }
         for damage in &self.damage {
             write!(f, "; {damage}")?;
@@ -115,8 +113,13 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}: {}", self.file, self.offset, self.what)?;
         if self.records_beyond > 0 {
-            write!(f, ", {} records behind it are out of reach", self.records_beyond)?;
+            let records = counted(self.records_beyond, "record");
+            write!(f, ", and {records} behind it cannot be reached")?;
         }
         Ok(())
     }
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -55,6 +55,14 @@ pub(super) enum Opened {
 impl Walk {
     /// Opens the segment that `path`'s name says is number `number` of `core`.
     pub(super) fn open(path: &Path, core: u16, number: u32) -> Result<Opened, SpoolError> {
+        let first = Self::try_open(path, core, number)?;
+        let Opened::End(End::Damaged(_)) = first else { return Ok(first) };
+        // The file may have been recycled between the opening and the look at its header: then the
+        // name is gone by now, or leads to a sound one.
+        Self::try_open(path, core, number)
+    }
+
+    fn try_open(path: &Path, core: u16, number: u32) -> Result<Opened, SpoolError> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,0 +1,303 @@
+//! The load generator: sessions on pinned cores that send rendered messages and record what happens.
+//!
+//! [`plan`] says what to do, [`corpus`] renders the messages, `core` runs one thread's sessions,
+//! `session` is one connection and the only file that joins sockets, protocol and recorder.
+
+mod core;
+pub mod corpus;
+pub mod plan;
+mod session;
+pub mod target;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use self::core::{Assignment, Clock};
+use self::corpus::Corpus;
+use self::plan::{Bodies, Plan, Stop, share};
+use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
+use crate::measure::{
+    self, ArtefactError, Collector, CpuTime, Interval, Machine, Mode, Next, Recorder, Run, RunDir,
+    Snapshot, Totals, Verdict,
+};
+use crate::smtp::client::Pipelining;
+
+/// Why a run could not take place.
+#[derive(Debug, thiserror::Error)]
+pub enum BlastError {
+    #[error(
+        "{wanted} connections need {wanted} descriptors, and the limit is {limit}; raise it with \
+         'ulimit -n', or ask for fewer"
+    )]
+    Descriptors { wanted: u64, limit: u64 },
+    #[error("a generator core cannot start: {0}")]
+    Core(#[from] io::Error),
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+}
+
+/// Why a run ended before its time: the target is out of reach, or cannot do what was asked.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Failure {
+    #[error("cannot reach {target}: {why}; check that a server listens there")]
+    Unreachable { target: String, why: String },
+    #[error("{target} refuses to talk: {why}")]
+    Refused { target: String, why: String },
+    #[error("{target} does not offer {extension}; leave out {cure}")]
+    NotOffered { target: String, extension: &'static str, cure: &'static str },
+    #[error("{target} went away: {why}; {} s without a connection", crate::limits::UNREACHED_S)]
+    Gone { target: String, why: String },
+}
+
+impl Failure {
+    /// The same, of a target that has worked before.
+    fn after_success(self) -> Self {
+        match self {
+            Self::Unreachable { target, why } | Self::Refused { target, why } => {
+                Self::Gone { target, why }
+            }
+            other => other,
+        }
+    }
+}
+
+/// What all cores see.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Begin nothing more.
+    stop: Arc<AtomicBool>,
+    /// Some session has worked.
+    reached: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Shared {
+    /// Ends the run; the first failure is the one that is told.
+    fn give_up(&self, failure: Failure) {
+        let mut first = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        first.get_or_insert(failure);
+        self.stop.store(true, Relaxed);
+    }
+}
+
+/// How a run is going, for who shows it.
+#[derive(Debug)]
+pub enum Seen<'a> {
+    /// A second is complete.
+    Interval(&'a Interval),
+    /// Nothing new but the totals.
+    Beat,
+}
+
+/// The result, and what ended it early if anything did.
+#[derive(Debug)]
+pub struct Outcome {
+    pub run: Run,
+    pub totals: Totals,
+    pub failure: Option<Failure>,
+}
+
+/// Runs `plan` to its end, or until `stop` is set: then messages under way are finished, and the
+/// outcome covers what was done. `see` is called a few times a second with the time since the start.
+///
+/// # Errors
+/// When nothing could be started.
+pub fn run(
+    plan: &Plan,
+    stop: Arc<AtomicBool>,
+    see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
+) -> Result<Outcome, BlastError> {
+    raise_descriptor_limit(plan.connections as u64)?;
+    let started = Timestamp::now();
+    let mut dir = match &plan.out {
+        Some(path) => Some(RunDir::create(path, started, Mode::Closed)?),
+        None => None,
+    };
+    let run_id = fastrand::u64(..);
+    let corpus = Arc::new(Corpus::render(plan, run_id, started));
+    let shared =
+        Arc::new(Shared { stop, reached: AtomicBool::new(false), failure: Mutex::default() });
+    let (recorders, mut collector) = measure::team(plan.cores(), Mode::Closed, plan.warmup);
+    let team = Team::assemble(plan, &corpus, &shared, recorders)?;
+    let begun = team.start();
+    let cpu = follow(&mut collector, begun, plan.warmup, dir.as_mut(), see)?;
+    team.join();
+    let totals = collector.into_totals();
+    let machine = Machine::here(plan.engine.name());
+    let mut run = Run::new(started, describe(plan), machine, &totals, cpu);
+    let failure = shared.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    if let Some(failure) = &failure {
+        run.overrule(Verdict::Unreachable, failure.to_string());
+    }
+    if let Some(dir) = dir {
+        dir.finish(&run, &totals)?;
+    }
+    Ok(Outcome { run, totals, failure })
+}
+
+/// Threads that are ready and wait for the start.
+struct Team {
+    threads: Vec<JoinHandle<()>>,
+    gates: Vec<Sender<Clock>>,
+}
+
+impl Team {
+    /// Starts one thread per core and waits until each has its engine. If one cannot, the others
+    /// see their gate close and leave.
+    fn assemble(
+        plan: &Plan,
+        corpus: &Arc<Corpus>,
+        shared: &Arc<Shared>,
+        recorders: Vec<Recorder>,
+    ) -> io::Result<Self> {
+        let (ready, readiness) = channel();
+        let mut team = Self { threads: Vec::new(), gates: Vec::new() };
+        let cores = recorders.len();
+        for (index, recorder) in recorders.into_iter().enumerate() {
+            let (gate, opening) = channel();
+            let assignment = assignment(plan, corpus, cores, index);
+            let (ready, shared) = (ready.clone(), Arc::clone(shared));
+            let thread = std::thread::Builder::new()
+                .name(format!("blast-{index}"))
+                .spawn(move || core::run(assignment, shared, recorder, &ready, &opening))?;
+            team.threads.push(thread);
+            team.gates.push(gate);
+        }
+        drop(ready);
+        for _ in 0..cores {
+            let gone = || io::Error::other("its thread ended before the start");
+            readiness.recv().map_err(|_| gone())??;
+        }
+        Ok(team)
+    }
+
+    fn start(&self) -> Instant {
+        let clock = Clock::start();
+        for gate in &self.gates {
+            // A core that is gone shows in the totals as lost.
+            let _ = gate.send(clock);
+        }
+        clock.started()
+    }
+
+    fn join(self) {
+        for thread in self.threads {
+            // A panic was printed by its thread, and the collector counts the core as lost.
+            drop(thread.join());
+        }
+    }
+}
+
+fn assignment(plan: &Plan, corpus: &Arc<Corpus>, cores: usize, index: usize) -> Assignment {
+    let (messages, last_start) = match plan.stop {
+        Stop::Messages(messages) => (share(messages, cores, index), None),
+        Stop::Duration(duration) => (u64::MAX, Some(plan.warmup + duration)),
+    };
+    Assignment {
+        id: index as u16,
+        cpu: plan.cpus[index],
+        engine: plan.engine,
+        target: plan.target.clone(),
+        settings: plan.settings(),
+        // A connection without a message would only add a greeting.
+        connections: share(plan.connections as u64, cores, index).min(messages) as usize,
+        messages,
+        last_start,
+        per_connection: plan.per_connection.unwrap_or(u64::MAX),
+        corpus: Arc::clone(corpus),
+    }
+}
+
+/// Collects until all cores have finished; answers the CPU time of the measured part.
+fn follow(
+    collector: &mut Collector,
+    begun: Instant,
+    warmup: Duration,
+    mut dir: Option<&mut RunDir>,
+    see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
+) -> Result<CpuTime, BlastError> {
+    let board = collector.board();
+    let mut before = CpuTime::of_process()?;
+    let mut warm = warmup.is_zero();
+    loop {
+        let elapsed = begun.elapsed();
+        if !warm && elapsed >= warmup {
+            before = CpuTime::of_process()?;
+            warm = true;
+        }
+        let beat = Duration::from_millis(PROGRESS_MS);
+        let wait = if warm { beat } else { beat.min(warmup - elapsed) };
+        match collector.next(wait) {
+            Next::Interval(interval) => {
+                if let Some(dir) = &mut dir {
+                    dir.interval(&interval)?;
+                }
+                see(begun.elapsed(), Seen::Interval(&interval), board.snapshot());
+            }
+            Next::Waiting => see(begun.elapsed(), Seen::Beat, board.snapshot()),
+            Next::Finished => return Ok(CpuTime::of_process()?.since(before)),
+        }
+    }
+}
+
+/// Lifts the soft limit to what the run needs.
+fn raise_descriptor_limit(connections: u64) -> Result<(), BlastError> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = connections + DESCRIPTORS_RESERVED;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    if let Some(limit) = maximum.filter(|&maximum| maximum < wanted) {
+        return Err(BlastError::Descriptors { wanted, limit });
+    }
+    let raised = Rlimit { current: Some(wanted), maximum };
+    setrlimit(Resource::Nofile, raised).map_err(|errno| BlastError::Core(errno.into()))
+}
+
+/// The plan as the result carries it.
+fn describe(plan: &Plan) -> measure::Plan {
+    let (messages, duration) = match plan.stop {
+        Stop::Messages(messages) => (Some(messages), None),
+        Stop::Duration(duration) => (None, Some(duration.as_secs_f64())),
+    };
+    let size = match &plan.bodies {
+        Bodies::Sizes(min, max) if min == max => min.to_string(),
+        Bodies::Sizes(min, max) => format!("{min}..{max}"),
+        Bodies::Given(octets) => octets.len().to_string(),
+    };
+    let pipelining = match plan.pipelining {
+        Pipelining::None => "none",
+        Pipelining::Commands => "commands",
+        Pipelining::Full => "full",
+    };
+    measure::Plan {
+        command: plan.command.clone(),
+        target: plan.target.url.clone(),
+        connections: plan.connections as u64,
+        cores: plan.cores() as u64,
+        messages,
+        duration_s: duration,
+        warmup_s: plan.warmup.as_secs_f64(),
+        rate_msg_s: None,
+        arrivals: None,
+        size,
+        recipients: plan.recipients as u64,
+        per_connection: plan.per_connection,
+        pipelining: pipelining.to_owned(),
+        chunking: plan.chunking,
+        depth: plan.depth as u64,
+        tls: "none".to_owned(),
+        auth: None,
+        helo: plan.helo.clone(),
+        from: plan.from.clone(),
+        to: plan.to.clone(),
+        seed: plan.seed,
+    }
+}

@@ -1,0 +1,234 @@
+//! What a run is to do, checked: nothing below sees the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::target::Target;
+use crate::engine::EngineKind;
+use crate::limits::{
+    CONNECTIONS_MAX, DEPTH_MAX, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
+};
+use crate::smtp::client::{Pipelining, Settings};
+
+/// When a run ends by itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stop {
+    /// After so many messages, whatever became of them.
+    Messages(u64),
+    /// No message begins later than this after the warm-up; those under way are finished.
+    Duration(Duration),
+}
+
+/// Where message octets come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Bodies {
+    /// Rendered, of a size drawn evenly between the two, both included; octets of the whole message.
+    Sizes(u64, u64),
+    /// One message as given, header and body.
+    Given(Vec<u8>),
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub target: Target,
+    /// Open at once, over all cores.
+    pub connections: usize,
+    pub stop: Stop,
+    pub warmup: Duration,
+    pub bodies: Bodies,
+    pub recipients: usize,
+    /// Messages after which a connection is closed and a new one opened.
+    pub per_connection: Option<u64>,
+    pub pipelining: Pipelining,
+    pub chunking: bool,
+    /// Transactions in one flight.
+    pub depth: usize,
+    pub from: String,
+    pub to: String,
+    pub helo: String,
+    pub seed: u64,
+    /// One core runs on each.
+    pub cpus: Vec<usize>,
+    pub engine: EngineKind,
+    pub out: Option<PathBuf>,
+    /// The command line, for the report.
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    #[error("--{what} {value} is out of range; give {least} to {most}")]
+    Range { what: &'static str, value: u64, least: u64, most: u64 },
+    #[error("--{what} holds a CR, LF or NUL; these would forge commands, so leave them out")]
+    Control { what: &'static str },
+    #[error("--{what} '{value}' holds a space or an angle bracket; write the bare address or name")]
+    Brackets { what: &'static str, value: String },
+    #[error("--{what} is {bytes} octets long; at most {PATH_BYTES_MAX} fit a command line")]
+    TooLong { what: &'static str, bytes: usize },
+    #[error("--{what} is empty; leave it out for the default")]
+    Empty { what: &'static str },
+    #[error("--size {0} is too small for the message's own header; give at least {least}", least = super::corpus::MESSAGE_BYTES_MIN)]
+    TooSmall(u64),
+    #[error("--depth needs --chunking: DATA cannot be sent before its 354 (RFC 2920)")]
+    DepthWithoutChunking,
+    #[error("--depth needs pipelining; leave out --pipelining none")]
+    DepthWithoutPipelining,
+}
+
+impl Plan {
+    /// Checks what no type says. What can be refused before anything is opened is refused here.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let counts = [
+            ("connections", self.connections as u64, CONNECTIONS_MAX as u64),
+            ("recipients", self.recipients as u64, FLIGHT_REPLIES_MAX as u64),
+            ("per-connection", self.per_connection.unwrap_or(1), u64::MAX),
+            ("depth", self.depth as u64, DEPTH_MAX as u64),
+        ];
+        for (what, value, most) in counts {
+            if !(1..=most).contains(&value) {
+                return Err(PlanError::Range { what, value, least: 1, most });
+            }
+        }
+        let least = super::corpus::MESSAGE_BYTES_MIN;
+        if let Bodies::Sizes(min, max) = self.bodies {
+            if min < least {
+                return Err(PlanError::TooSmall(min));
+            }
+            if max > GENERATED_BYTES_MAX {
+                let (what, most) = ("size", GENERATED_BYTES_MAX);
+                return Err(PlanError::Range { what, value: max, least, most });
+            }
+        }
+        for (what, value) in [("from", &self.from), ("to", &self.to), ("helo", &self.helo)] {
+            check_text(what, value)?;
+        }
+        if self.depth > 1 && !self.chunking {
+            return Err(PlanError::DepthWithoutChunking);
+        }
+        if self.depth > 1 && self.pipelining == Pipelining::None {
+            return Err(PlanError::DepthWithoutPipelining);
+        }
+        Ok(())
+    }
+
+    /// How each session speaks.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            protocol: self.target.protocol,
+            pipelining: self.pipelining,
+            chunking: self.chunking,
+            depth: self.depth,
+            name: self.helo.as_bytes().into(),
+        }
+    }
+
+    /// Cores that have anything to do.
+    pub fn cores(&self) -> usize {
+        let most = match self.stop {
+            Stop::Messages(messages) => messages.clamp(1, self.connections as u64) as usize,
+            Stop::Duration(_) => self.connections,
+        };
+        self.cpus.len().min(most)
+    }
+}
+
+/// The null reverse-path is `<>` or empty for --from; others must say something.
+fn check_text(what: &'static str, value: &str) -> Result<(), PlanError> {
+    if value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+        return Err(PlanError::Control { what });
+    }
+    if value.bytes().any(|b| matches!(b, b' ' | b'<' | b'>')) {
+        return Err(PlanError::Brackets { what, value: value.to_owned() });
+    }
+    if value.len() > PATH_BYTES_MAX {
+        return Err(PlanError::TooLong { what, bytes: value.len() });
+    }
+    if value.is_empty() && what != "from" {
+        return Err(PlanError::Empty { what });
+    }
+    Ok(())
+}
+
+/// The share of core `index` when `total` is dealt to `cores` cores as evenly as it goes.
+pub fn share(total: u64, cores: usize, index: usize) -> u64 {
+    let cores = cores as u64;
+    total / cores + u64::from((index as u64) < total % cores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Address;
+    use crate::smtp::server::Protocol;
+
+    fn plan() -> Plan {
+        Plan {
+            target: Target {
+                protocol: Protocol::Smtp,
+                url: "smtp+unix:/x".to_owned(),
+                addresses: vec![Address::Unix("/x".into())],
+            },
+            connections: 8,
+            stop: Stop::Messages(100),
+            warmup: Duration::ZERO,
+            bodies: Bodies::Sizes(1024, 1024),
+            recipients: 1,
+            per_connection: None,
+            pipelining: Pipelining::None,
+            chunking: false,
+            depth: 1,
+            from: "a@b.example".to_owned(),
+            to: "c@d.example".to_owned(),
+            helo: "e.example".to_owned(),
+            seed: 0,
+            cpus: vec![0, 1, 2],
+            engine: EngineKind::Epoll,
+            out: None,
+            command: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn shares_add_up_and_differ_by_one_at_most() {
+        for (total, cores) in [(0, 1), (1, 3), (10, 3), (64, 7), (1_000_001, 16)] {
+            let shares: Vec<u64> = (0..cores).map(|n| share(total, cores, n)).collect();
+            assert_eq!(shares.iter().sum::<u64>(), total);
+            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+        }
+    }
+
+    #[test]
+    fn a_sound_plan_passes_and_uses_no_idle_core() {
+        assert_eq!(plan().check(), Ok(()));
+        assert_eq!(plan().cores(), 3);
+        assert_eq!(Plan { connections: 2, ..plan() }.cores(), 2);
+        assert_eq!(Plan { stop: Stop::Messages(1), ..plan() }.cores(), 1);
+        assert_eq!(Plan { from: String::new(), ..plan() }.check(), Ok(()));
+    }
+
+    #[test]
+    fn envelope_text_that_could_forge_commands_is_refused() {
+        for bad in ["a@b\r\nRCPT TO:<x@y>", "a\nb", "a\0b"] {
+            let error = Plan { to: bad.to_owned(), ..plan() }.check().unwrap_err();
+            assert_eq!(error, PlanError::Control { what: "to" });
+        }
+        for bad in ["a b@c", "<a@b>"] {
+            let error = Plan { from: bad.to_owned(), ..plan() }.check().unwrap_err();
+            assert!(matches!(error, PlanError::Brackets { .. }));
+        }
+        assert!(Plan { helo: String::new(), ..plan() }.check().is_err());
+        assert!(Plan { helo: "x".repeat(PATH_BYTES_MAX + 1), ..plan() }.check().is_err());
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        let none = Plan { connections: 0, ..plan() }.check().unwrap_err();
+        assert!(none.to_string().contains("--connections 0"), "{none}");
+        let small = Plan { bodies: Bodies::Sizes(10, 2000), ..plan() }.check().unwrap_err();
+        assert_eq!(small, PlanError::TooSmall(10));
+        let deep = Plan { depth: 4, ..plan() }.check().unwrap_err();
+        assert_eq!(deep, PlanError::DepthWithoutChunking);
+        let slow = Plan { depth: 4, chunking: true, ..plan() }.check().unwrap_err();
+        assert_eq!(slow, PlanError::DepthWithoutPipelining);
+    }
+}

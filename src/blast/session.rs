@@ -1,0 +1,369 @@
+//! One connection: the only file that joins sockets, protocol and recorder.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use super::Failure;
+use super::core::Core;
+use super::corpus::{Identity, Letter};
+use crate::engine::{self, Buf, Conn, Guard};
+use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
+use crate::measure::{ErrorKind, Message, Outcome, Phase, Recorder};
+use crate::smtp::client::{self, Client, Event, Fault, Verdict, Want};
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Messages were decided on it, or it was closed because nothing was left to do.
+    Worked,
+    /// It came to nothing; a later one may do better.
+    Useless(Failure),
+    /// No connection to this target can do what is asked.
+    Unfit(Failure),
+}
+
+/// Why a session broke off.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Fault(#[from] Fault),
+    #[error("the server closed the connection without a word")]
+    Closed,
+    #[error("no reply within {REPLY_S_MAX} s")]
+    Timeout,
+}
+
+impl Lost {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io(error) => ErrorKind::from(error),
+            Self::Fault(_) => ErrorKind::Protocol,
+            Self::Closed => ErrorKind::Closed,
+            Self::Timeout => ErrorKind::Timeout,
+        }
+    }
+}
+
+/// A message that was begun and not decided yet.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// When its first octet was handed to the kernel.
+    began_ns: u64,
+    bytes: u64,
+}
+
+pub(super) struct Session<'c> {
+    core: &'c Core,
+    conn: Conn,
+    guard: Guard,
+    client: Client,
+    out: Buf,
+    into: Buf,
+    /// In the order of the server's verdicts.
+    open: VecDeque<Open>,
+    /// Of `open`, the latest that are written and not sent.
+    unsent: usize,
+    /// The message whose envelope is written and whose body is due.
+    letter: Option<(&'c Letter, Identity)>,
+    /// Messages that this connection may still begin.
+    left: u64,
+    decided: u64,
+    connect_ns: u64,
+    /// The latest reading of the clock, and the one just before the last send.
+    now_ns: u64,
+    sent_ns: u64,
+}
+
+impl<'c> Session<'c> {
+    /// Connects. A failure is counted here.
+    pub(super) async fn open(core: &'c Core) -> Result<Self, Failure> {
+        // The semaphore is never closed.
+        let _turn = core.connecting.acquire().await;
+        let connect_ns = core.clock.elapsed_ns();
+        let connected = connect(core).await;
+        let now_ns = core.clock.elapsed_ns();
+        let mut recorder = core.recorder.borrow_mut();
+        recorder.tick(now_ns);
+        let conn = match connected {
+            Ok(conn) => conn,
+            Err(error) => {
+                recorder.count_error(ErrorKind::from(&error));
+                let target = core.target.url.clone();
+                return Err(Failure::Unreachable { target, why: error.to_string() });
+            }
+        };
+        recorder.connection_opened();
+        recorder.record_phase(Phase::Connect, now_ns - connect_ns);
+        let guard = core.watch.register(conn.handle());
+        let many_replies = core.settings.depth > 8;
+        Ok(Self {
+            core,
+            conn,
+            guard,
+            client: Client::new(core.settings.clone()),
+            out: core.pool.small(),
+            into: if many_replies { core.pool.large() } else { core.pool.small() },
+            open: VecDeque::with_capacity(core.settings.depth.max(2)),
+            unsent: 0,
+            letter: None,
+            left: core.per_connection,
+            decided: 0,
+            connect_ns,
+            now_ns,
+            sent_ns: now_ns,
+        })
+    }
+
+    /// Sends messages until there are no more or the connection ends, and closes it.
+    pub(super) async fn run(mut self) -> End {
+        let result = self.converse().await;
+        self.now_ns = self.core.clock.elapsed_ns();
+        let end = self.settle(result);
+        self.core.pool.give(self.out);
+        self.core.pool.give(self.into);
+        drop(self.guard);
+        self.conn.close().await;
+        end
+    }
+
+    async fn converse(&mut self) -> Result<(), Lost> {
+        self.exchange().await?;
+        while !self.write().await? {
+            self.exchange().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes all that may be written now. Answers whether the session is over.
+    async fn write(&mut self) -> Result<bool, Lost> {
+        loop {
+            match self.client.want(self.out.vec_mut()) {
+                Want::Replies => return Ok(false),
+                Want::Close => return Ok(true),
+                Want::Transaction => self.begin(),
+                Want::Envelope => {
+                    if let Some((letter, _)) = self.letter {
+                        let outgoing = self.core.corpus.outgoing(letter);
+                        self.client.resume(self.out.vec_mut(), &outgoing);
+                    }
+                }
+                Want::RawBody | Want::StuffedBody => self.body().await?,
+            }
+            if self.out.len() >= SEND_PIECE_BYTES {
+                self.send().await?;
+            }
+        }
+    }
+
+    /// Begins the next message, or takes leave when there is none.
+    #[inline]
+    fn begin(&mut self) {
+        let taken = if self.left > 0 { self.core.take(self.now_ns) } else { None };
+        let Some((letter, identity)) = taken else {
+            self.client.quit(self.out.vec_mut());
+            return;
+        };
+        self.left -= 1;
+        self.letter = Some((letter, identity));
+        self.open.push_back(Open { began_ns: self.now_ns, bytes: letter.size });
+        self.unsent += 1;
+        self.core.in_flight.set(self.core.in_flight.get() + 1);
+        let outgoing = self.core.corpus.outgoing(letter);
+        self.client.begin(self.out.vec_mut(), &outgoing);
+    }
+
+    /// Copies the message behind what is written; large ones leave in pieces.
+    async fn body(&mut self) -> Result<(), Lost> {
+        let Some((letter, identity)) = self.letter.take() else {
+            return Ok(());
+        };
+        let mut start = self.out.len();
+        let mut rest = letter.octets();
+        let mut first = true;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.len().min(SEND_PIECE_BYTES));
+            rest = after;
+            self.out.vec_mut().extend_from_slice(piece);
+            if first {
+                letter.identify(&mut self.out.vec_mut()[start..], identity);
+                first = false;
+            }
+            if !rest.is_empty() {
+                self.send().await?;
+                start = 0;
+            }
+        }
+        self.client.body_done(self.out.vec_mut());
+        Ok(())
+    }
+
+    /// Sends what is written without waiting for replies.
+    async fn send(&mut self) -> Result<(), Lost> {
+        self.stamp_sent();
+        let (sent, out) = self.conn.send_all(std::mem::take(&mut self.out)).await;
+        self.out = out;
+        self.out.clear();
+        Ok(sent?)
+    }
+
+    /// Reads the clock for what is about to be sent.
+    fn stamp_sent(&mut self) {
+        self.guard.arm(Duration::from_secs(REPLY_S_MAX));
+        self.sent_ns = self.core.clock.elapsed_ns();
+        let known = self.open.len() - self.unsent;
+        for open in self.open.range_mut(known..) {
+            open.began_ns = self.sent_ns;
+        }
+        self.unsent = 0;
+    }
+
+    /// Sends what is written, receives once, and takes in the whole replies.
+    async fn exchange(&mut self) -> Result<(), Lost> {
+        let out = std::mem::take(&mut self.out);
+        let into = std::mem::take(&mut self.into);
+        let (sent, received);
+        if out.is_empty() {
+            self.guard.arm(Duration::from_secs(REPLY_S_MAX));
+            (received, self.into) = self.conn.recv(into).await;
+            (sent, self.out) = (Ok(()), out);
+        } else {
+            self.stamp_sent();
+            (sent, self.out, received, self.into) = self.conn.send_recv(out, into).await;
+            self.out.clear();
+        }
+        self.now_ns = self.core.clock.elapsed_ns();
+        match received {
+            // What the server said before it went away still counts.
+            Ok(count) if count > 0 => self.read()?,
+            _ if self.guard.fired() => return Err(Lost::Timeout),
+            _ if sent.is_err() => {}
+            Ok(_) => return Err(Lost::Closed),
+            Err(error) => return Err(error.into()),
+        }
+        match self.client.over() {
+            true => Ok(()),
+            false => Ok(sent?),
+        }
+    }
+
+    /// Takes in the replies of one receive; they all count as arrived now.
+    fn read(&mut self) -> Result<(), Lost> {
+        let was_ready = self.client.ready();
+        let mut recorder = self.core.recorder.borrow_mut();
+        recorder.tick(self.now_ns);
+        let took_ns = self.now_ns - self.sent_ns;
+        let mut input = &self.into[..];
+        while let Some(event) = self.client.step(&mut input)? {
+            count(&mut recorder, &event, took_ns);
+            if let Some(verdict) = event.verdict
+                && let Some(open) = self.open.pop_front()
+            {
+                let outcome = match verdict {
+                    Verdict::Accepted => Outcome::Accepted,
+                    Verdict::Refused(_) => Outcome::Refused,
+                };
+                self.decided += 1;
+                decide(self.core, &mut recorder, open, outcome, self.now_ns);
+            }
+        }
+        recorder.set_in_flight(self.core.in_flight.get());
+        drop(recorder);
+        if !was_ready && self.client.ready() {
+            self.core.session_works();
+        }
+        Ok(())
+    }
+
+    /// Counts how it ended. What was begun and never decided is failed, and is not sent again.
+    fn settle(&mut self, result: Result<(), Lost>) -> End {
+        let core = self.core;
+        let mut recorder = core.recorder.borrow_mut();
+        recorder.tick(self.now_ns);
+        while let Some(open) = self.open.pop_front() {
+            decide(core, &mut recorder, open, Outcome::Unanswered, self.now_ns);
+        }
+        recorder.set_in_flight(core.in_flight.get());
+        recorder.connection_closed();
+        recorder.record_phase(Phase::Session, self.now_ns - self.connect_ns);
+        if let Err(lost) = &result {
+            recorder.count_error(lost.kind());
+        }
+        if self.client.ready() {
+            core.session_ended(self.now_ns);
+        }
+        self.judge(result)
+    }
+
+    fn judge(&self, result: Result<(), Lost>) -> End {
+        let target = self.core.target.url.clone();
+        if let Err(Lost::Fault(Fault::NotOffered(extension))) = result {
+            let cure = if extension == "CHUNKING" { "--chunking" } else { "--pipelining" };
+            return End::Unfit(Failure::NotOffered { target, extension, cure });
+        }
+        let ready = self.client.ready();
+        match result {
+            _ if self.decided > 0 => End::Worked,
+            Ok(()) if ready => End::Worked,
+            Ok(()) => {
+                let why = String::from_utf8_lossy(self.client.refusal()).into_owned();
+                End::Useless(Failure::Refused { target, why })
+            }
+            Err(lost) => End::Useless(Failure::Unreachable { target, why: lost.to_string() }),
+        }
+    }
+}
+
+/// Tries the target's addresses in turn, from the one that answered last.
+async fn connect(core: &Core) -> io::Result<Conn> {
+    let addresses = &core.target.addresses;
+    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    for n in 0..addresses.len() {
+        let index = (core.address.get() + n) % addresses.len();
+        match engine::connect(&addresses[index], None).await {
+            Ok(conn) => {
+                core.address.set(index);
+                return Ok(conn);
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+#[inline]
+fn count(recorder: &mut Recorder, event: &Event, took_ns: u64) {
+    let phase = match event.phase {
+        client::Phase::Banner => Phase::Banner,
+        client::Phase::Hello => Phase::Hello,
+        client::Phase::Mail => Phase::Mail,
+        client::Phase::Rcpt => Phase::Rcpt,
+        client::Phase::Data => Phase::Data,
+        client::Phase::EndOfData => Phase::EndOfData,
+        client::Phase::Rset => Phase::Rset,
+        client::Phase::Quit => Phase::Quit,
+        client::Phase::Unasked => Phase::Session,
+    };
+    let enhanced = event.enhanced.map(|e| (e.class, e.subject, e.detail));
+    recorder.count_reply(phase, event.code, enhanced);
+    if event.phase != client::Phase::Unasked {
+        recorder.record_phase(phase, took_ns);
+    }
+}
+
+#[inline]
+fn decide(core: &Core, recorder: &mut Recorder, open: Open, outcome: Outcome, now_ns: u64) {
+    let service_ns = now_ns - open.began_ns;
+    recorder.record_message(&Message {
+        outcome,
+        bytes: open.bytes,
+        recipients: core.corpus.recipients(),
+        service_ns,
+        open: None,
+    });
+    recorder.record_phase(Phase::Message, service_ns);
+    core.in_flight.set(core.in_flight.get() - 1);
+    core.last_ns.set(now_ns);
+}

@@ -1,0 +1,153 @@
+//! Whom to load, and whether that is safe without being asked twice.
+
+use std::io;
+use std::net::IpAddr;
+
+use crate::engine::Address;
+use crate::smtp::server::Protocol;
+
+/// A server under test.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    pub protocol: Protocol,
+    /// As the user gave it, with its scheme.
+    pub url: String,
+    /// All that the host name stands for; tried in turn.
+    pub addresses: Vec<Address>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error(
+        "'{0}' is no target; write smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, \
+         lmtp+unix:/PATH or HOST:PORT"
+    )]
+    Syntax(String),
+    #[error("cannot find {host}: {error}; check the name and the port")]
+    Resolve { host: String, error: io::Error },
+    #[error(
+        "{host} ({ip}) is a public address, and load on other people's servers is abuse; if it is \
+         yours, add --allow-target {host}"
+    )]
+    Public { host: String, ip: IpAddr },
+}
+
+impl Target {
+    /// Reads a target and looks its host up, which blocks. Addresses outside of loopback, private
+    /// and documentation ranges must be named in `allowed`, by host or by address.
+    pub fn parse(text: &str, allowed: &[String]) -> Result<Self, TargetError> {
+        let syntax = || TargetError::Syntax(text.to_owned());
+        let (protocol, place) = split(text).ok_or_else(syntax)?;
+        let host = match place {
+            Place::Unix(path) => {
+                let addresses = vec![Address::Unix(path.into())];
+                return Ok(Self { protocol, url: text.to_owned(), addresses });
+            }
+            Place::Tcp(host) => host,
+        };
+        let (name, port) = host.rsplit_once(':').ok_or_else(syntax)?;
+        port.parse::<u16>().map_err(|_| syntax())?;
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let addresses = Address::resolve(host)
+            .map_err(|error| TargetError::Resolve { host: host.to_owned(), error })?;
+        for ip in addresses.iter().filter_map(ip_of) {
+            let named = allowed.iter().any(|a| a == name || a.parse() == Ok(ip));
+            if !named && !is_safe(ip) {
+                return Err(TargetError::Public { host: name.to_owned(), ip });
+            }
+        }
+        let url = if text.contains("://") { text.to_owned() } else { format!("smtp://{text}") };
+        Ok(Self { protocol, url, addresses })
+    }
+}
+
+enum Place<'a> {
+    Tcp(&'a str),
+    Unix(&'a str),
+}
+
+fn split(text: &str) -> Option<(Protocol, Place<'_>)> {
+    let path = |path: &'_ str| path.starts_with('/');
+    if let Some(rest) = text.strip_prefix("smtp+unix:").filter(|p| path(p)) {
+        return Some((Protocol::Smtp, Place::Unix(rest)));
+    }
+    if let Some(rest) = text.strip_prefix("lmtp+unix:").filter(|p| path(p)) {
+        return Some((Protocol::Lmtp, Place::Unix(rest)));
+    }
+    let (protocol, host) = match text.split_once("://") {
+        Some(("smtp", host)) => (Protocol::Smtp, host),
+        Some(("lmtp", host)) => (Protocol::Lmtp, host),
+        Some(_) => return None,
+        None => (Protocol::Smtp, text),
+    };
+    let host = host.strip_suffix('/').unwrap_or(host);
+    (!host.is_empty() && !host.contains('/')).then_some((protocol, Place::Tcp(host)))
+}
+
+fn ip_of(address: &Address) -> Option<IpAddr> {
+    match address {
+        Address::Tcp(address) => Some(address.ip().to_canonical()),
+        Address::Unix(_) => None,
+    }
+}
+
+/// Loopback, link-local, private (RFC 1918, RFC 4193), benchmarking (RFC 2544) and documentation
+/// (RFC 5737, RFC 3849) addresses.
+fn is_safe(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => {
+            let benchmarking = matches!(v4.octets(), [198, 18 | 19, ..]);
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_documentation()
+                || benchmarking
+        }
+        IpAddr::V6(v6) => {
+            let documentation = v6.segments()[..2] == [0x2001, 0x0db8];
+            v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || documentation
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read() {
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        for (text, protocol, address) in [
+            ("smtp://127.0.0.1:25", Protocol::Smtp, tcp("127.0.0.1:25")),
+            ("127.0.0.1:2525", Protocol::Smtp, tcp("127.0.0.1:2525")),
+            ("lmtp://[::1]:24/", Protocol::Lmtp, tcp("[::1]:24")),
+            ("smtp+unix:/run/a", Protocol::Smtp, Address::Unix("/run/a".into())),
+            ("lmtp+unix:/run/a", Protocol::Lmtp, Address::Unix("/run/a".into())),
+        ] {
+            let target = Target::parse(text, &[]).unwrap();
+            assert_eq!((target.protocol, &target.addresses[0]), (protocol, &address), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused() {
+        for bad in ["", "host", "http://a:1", "smtp://", "a:b", "smtp+unix:rel", "smtp://a:1/x"] {
+            let error = Target::parse(bad, &[]).unwrap_err();
+            assert!(matches!(error, TargetError::Syntax(_)), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn public_addresses_must_be_named() {
+        for public in ["8.8.8.8:25", "[2606:4700::1]:25", "[::ffff:8.8.8.8]:25", "198.20.0.1:25"] {
+            let error = Target::parse(public, &[]).unwrap_err();
+            assert!(matches!(error, TargetError::Public { .. }), "{public}: {error}");
+        }
+        assert!(Target::parse("8.8.8.8:25", &["8.8.8.8".to_owned()]).is_ok());
+        for safe in
+            ["10.1.2.3:25", "192.0.2.9:25", "198.18.0.1:25", "[fd00::1]:25", "[2001:db8::1]:1"]
+        {
+            assert!(Target::parse(safe, &[]).is_ok(), "{safe}");
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The client's side of a session (RFC 5321 §3): what may be written now, and what each reply means.
+//!
+//! The machine never sees a socket. Its user runs two loops in turn:
+//!
+//! 1. [`Client::want`] until it answers [`Want::Replies`] (or [`Want::Close`]), doing what it asks;
+//! 2. send what was written, read, and [`Client::step`] until it answers `None`.
+//!
+//! Replies come in the order of the commands, so all that is remembered of what was sent is a queue
+//! of expectations, one per kind of command and transaction; its room is reused. This file writes,
+//! `answers` reads.
+
+mod answers;
+
+use std::collections::VecDeque;
+
+use super::command::{write_bdat, write_hello};
+use super::offered::Offered;
+use super::outgoing::Outgoing;
+use super::reply::{Enhanced, ReplyFault, ReplyReader};
+use super::server::Protocol;
+use crate::limits::FLIGHT_REPLIES_MAX;
+use answers::Answered;
+
+/// How much is written before a reply is awaited.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Pipelining {
+    /// One command, one reply.
+    #[default]
+    None,
+    /// MAIL, every RCPT and DATA in one write (RFC 2920 §3.1).
+    Commands,
+    /// As `Commands`, and the next envelope goes out behind the final dot.
+    Full,
+}
+
+/// What a session is to be like. All but `name` is checked by who reads it from the user.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub protocol: Protocol,
+    pub pipelining: Pipelining,
+    /// BDAT (RFC 3030) instead of DATA.
+    pub chunking: bool,
+    /// Transactions in one flight; means something with `chunking` and pipelining only.
+    pub depth: usize,
+    /// Argument of EHLO, HELO and LHLO.
+    pub name: Box<[u8]>,
+}
+
+/// Which command a reply answers.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Phase {
+    Banner,
+    Hello,
+    Mail,
+    Rcpt,
+    Data,
+    /// The final dot, or the last BDAT chunk.
+    EndOfData,
+    Rset,
+    Quit,
+    /// None: the server closes the session (421) without being asked.
+    Unasked,
+}
+
+/// How an attempted message ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// The server took it, for at least one recipient.
+    Accepted,
+    /// Refused with this code: the first that decided it.
+    Refused(u16),
+}
+
+/// One whole reply.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Event {
+    pub phase: Phase,
+    /// Number of the transaction, from 1 on in each session; 0 outside of transactions.
+    pub transaction: u64,
+    pub code: u16,
+    /// Of a refusal (4xx, 5xx); the enhanced code of a success says nothing new and is not read.
+    pub enhanced: Option<Enhanced>,
+    /// Set on the reply that decides a transaction; every transaction gets one, in order, unless
+    /// the session ends before.
+    pub verdict: Option<Verdict>,
+}
+
+/// Why a session cannot go on.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+pub enum Fault {
+    #[error("the server's answer is no SMTP: {0}")]
+    Reply(#[from] ReplyFault),
+    #[error("the server answered {code} although nothing was asked")]
+    Unasked { code: u16 },
+    #[error("the server answered {code} where the protocol has no such reply")]
+    OutOfPlace { phase: Phase, code: u16 },
+    #[error("the server does not offer {0}")]
+    NotOffered(&'static str),
+}
+
+/// What the machine waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Want {
+    /// Replies; nothing may be written before they arrive.
+    Replies,
+    /// A new transaction: call [`Client::begin`], or [`Client::quit`] when there is none.
+    Transaction,
+    /// The next line of the open envelope: call [`Client::resume`] with the same envelope.
+    Envelope,
+    /// The message's octets, exactly `Outgoing::size` of them, then [`Client::body_done`].
+    RawBody,
+    /// The message's octets, dot-stuffed and ending in CRLF, then [`Client::body_done`].
+    StuffedBody,
+    /// The session is over: close.
+    Close,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    phase: Phase,
+    transaction: u64,
+    /// Replies still to come. For `EndOfData` in LMTP it is settled when its turn comes, since the
+    /// answers to RCPT decide it.
+    left: u32,
+}
+
+/// Where the writing stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// A greeting with this verb is due.
+    Hello(Verb),
+    /// A reply decides what comes next.
+    Waiting,
+    /// Between transactions.
+    Idle,
+    /// Unpipelined: the envelope's next line is due, a RCPT or what begins the body.
+    Line,
+    RawBody,
+    StuffedBody,
+    /// 354 although no recipient was accepted: the dot alone ends it (RFC 2920 §3.1).
+    LoneDot,
+    /// The server refused the session as a whole: QUIT is due.
+    Leaving,
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verb {
+    Ehlo,
+    Helo,
+    Lhlo,
+}
+
+impl Verb {
+    fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Ehlo => b"EHLO",
+            Self::Helo => b"HELO",
+            Self::Lhlo => b"LHLO",
+        }
+    }
+}
+
+/// One session, client's side.
+#[derive(Debug)]
+pub struct Client {
+    settings: Settings,
+    reader: ReplyReader,
+    expected: VecDeque<Expected>,
+    stage: Stage,
+    verb: Verb,
+    offered: Offered,
+    ready: bool,
+    /// Transactions begun; the number of the latest.
+    begun: u64,
+    /// Transactions and replies of the flight being written.
+    flight: usize,
+    flight_replies: usize,
+    /// Unpipelined: recipients of the open transaction that RCPT has not named yet.
+    unasked: usize,
+    answered: Answered,
+    /// The server may hold a half-done transaction: RSET before the next.
+    dirty: bool,
+    refusal: Vec<u8>,
+}
+
+impl Client {
+    /// A session whose banner is awaited.
+    pub fn new(settings: Settings) -> Self {
+        let verb = match settings.protocol {
+            Protocol::Smtp => Verb::Ehlo,
+            Protocol::Lmtp => Verb::Lhlo,
+        };
+        let mut client = Self {
+            expected: VecDeque::with_capacity(3 * settings.depth.max(2) + 2),
+            settings,
+            reader: ReplyReader::default(),
+            stage: Stage::Waiting,
+            verb,
+            offered: Offered::default(),
+            ready: false,
+            begun: 0,
+            flight: 0,
+            flight_replies: 0,
+            unasked: 0,
+            answered: Answered::default(),
+            dirty: false,
+            refusal: Vec::new(),
+        };
+        client.expect(Phase::Banner, 1);
+        client
+    }
+
+    /// What the server offered in its answer to EHLO or LHLO.
+    pub fn offered(&self) -> &Offered {
+        &self.offered
+    }
+
+    /// Whether the greeting is done and transactions may follow.
+    pub fn ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Whether the server has ended the session.
+    pub fn over(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
+    /// Text of the latest refusal, without its code.
+    pub fn refusal(&self) -> &[u8] {
+        &self.refusal
+    }
+
+    /// What is to be written next. Writes by itself what needs no one else: greeting, RSET, the
+    /// lone dot.
+    pub fn want(&mut self, out: &mut Vec<u8>) -> Want {
+        match self.stage {
+            Stage::Hello(verb) => {
+                self.verb = verb;
+                write_hello(out, verb.bytes(), &self.settings.name);
+                self.expect(Phase::Hello, 1);
+                self.stage = Stage::Waiting;
+                Want::Replies
+            }
+            Stage::Waiting => Want::Replies,
+            Stage::Idle => self.want_when_idle(out),
+            Stage::Line => Want::Envelope,
+            Stage::RawBody => Want::RawBody,
+            Stage::StuffedBody => Want::StuffedBody,
+            Stage::LoneDot => {
+                self.stage = Stage::StuffedBody;
+                self.body_done(out);
+                self.want(out)
+            }
+            Stage::Leaving => {
+                self.quit(out);
+                Want::Replies
+            }
+            Stage::Closed => Want::Close,
+        }
+    }
+
+    fn want_when_idle(&mut self, out: &mut Vec<u8>) -> Want {
+        if !self.expected.is_empty() {
+            return if self.may_run_ahead() { Want::Transaction } else { Want::Replies };
+        }
+        self.flight = 0;
+        self.flight_replies = 0;
+        if self.dirty {
+            self.dirty = false;
+            out.extend_from_slice(b"RSET\r\n");
+            self.expect(Phase::Rset, 1);
+            if self.lockstep() {
+                return Want::Replies;
+            }
+        }
+        Want::Transaction
+    }
+
+    /// Whether another transaction may follow unanswered ones.
+    fn may_run_ahead(&self) -> bool {
+        match (self.settings.pipelining, self.settings.chunking) {
+            (Pipelining::None, _) | (Pipelining::Commands, false) => false,
+            (Pipelining::Full, false) => true,
+            (_, true) => {
+                self.flight > 0
+                    && self.flight < self.settings.depth
+                    && self.flight_replies < FLIGHT_REPLIES_MAX
+            }
+        }
+    }
+
+    fn lockstep(&self) -> bool {
+        self.settings.pipelining == Pipelining::None
+    }
+
+    /// Begins a transaction, which [`Want::Transaction`] asked for; answers its number.
+    pub fn begin(&mut self, out: &mut Vec<u8>, envelope: &Outgoing<'_>) -> u64 {
+        debug_assert_eq!(self.stage, Stage::Idle);
+        debug_assert!(envelope.recipients.count() > 0);
+        self.begun += 1;
+        envelope.write_mail(out, &self.offered);
+        self.expect(Phase::Mail, 1);
+        if self.lockstep() {
+            self.unasked = envelope.recipients.count();
+            self.stage = Stage::Waiting;
+            return self.begun;
+        }
+        let count = envelope.recipients.count();
+        out.extend_from_slice(envelope.recipients.lines());
+        self.expect(Phase::Rcpt, count as u32);
+        self.flight += 1;
+        self.flight_replies += count + 2;
+        self.write_data(out, envelope.size);
+        self.begun
+    }
+
+    /// Writes the next line of the envelope that [`Want::Envelope`] asked for.
+    pub fn resume(&mut self, out: &mut Vec<u8>, envelope: &Outgoing<'_>) {
+        debug_assert_eq!(self.stage, Stage::Line);
+        if self.unasked == 0 {
+            self.write_data(out, envelope.size);
+            return;
+        }
+        out.extend_from_slice(envelope.recipients.line(envelope.recipients.count() - self.unasked));
+        self.unasked -= 1;
+        self.expect(Phase::Rcpt, 1);
+        self.stage = Stage::Waiting;
+    }
+
+    /// Ends the body that [`Want::RawBody`] or [`Want::StuffedBody`] asked for.
+    pub fn body_done(&mut self, out: &mut Vec<u8>) {
+        if self.stage == Stage::StuffedBody {
+            out.extend_from_slice(b".\r\n");
+            self.dirty = false;
+        }
+        self.expect(Phase::EndOfData, 1);
+        self.stage = Stage::Idle;
+    }
+
+    /// Writes QUIT; nothing may follow it.
+    pub fn quit(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"QUIT\r\n");
+        self.expect(Phase::Quit, 1);
+        self.stage = Stage::Waiting;
+    }
+
+    fn write_data(&mut self, out: &mut Vec<u8>, size: u64) {
+        if self.settings.chunking {
+            write_bdat(out, size, true);
+            self.stage = Stage::RawBody;
+        } else {
+            out.extend_from_slice(b"DATA\r\n");
+            self.expect(Phase::Data, 1);
+            self.stage = Stage::Waiting;
+        }
+    }
+
+    fn expect(&mut self, phase: Phase, count: u32) {
+        let transaction = match phase {
+            Phase::Mail | Phase::Rcpt | Phase::Data | Phase::EndOfData => self.begun,
+            _ => 0,
+        };
+        self.expected.push_back(Expected { phase, transaction, left: count });
+    }
+}

@@ -1,0 +1,222 @@
+//! The reading half of the client: what each reply means for the transaction it answers.
+
+use super::{Client, Event, Expected, Fault, Phase, Stage, Verb, Verdict};
+use crate::limits::REPLY_LINE_BYTES_MAX;
+use crate::smtp::extension::Extensions;
+use crate::smtp::reply::Enhanced;
+use crate::smtp::server::Protocol;
+
+/// What the replies to the transaction now being answered have said so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Answered {
+    accepted: u32,
+    /// First refusal of MAIL, else of a RCPT; 0 without.
+    mail_refusal: u16,
+    rcpt_refusal: u16,
+    /// LMTP: whether a recipient's final reply was a success, and the first that was none.
+    delivered: bool,
+    end_refusal: u16,
+    /// LMTP: the count of final replies is settled.
+    counted: bool,
+}
+
+impl Client {
+    /// Takes one whole reply from `input` and moves it on. `None`: all input is taken.
+    ///
+    /// # Errors
+    /// The session is of no further use after a [`Fault`].
+    #[inline]
+    pub fn step(&mut self, input: &mut &[u8]) -> Result<Option<Event>, Fault> {
+        if self.stage == Stage::Closed {
+            *input = &[];
+            return Ok(None);
+        }
+        let phase = self.expected.front().map(|e| e.phase);
+        let (code, enhanced) = loop {
+            let Some(line) = self.reader.step(input)? else {
+                return Ok(None);
+            };
+            if phase == Some(Phase::Hello) && line.code == 250 {
+                self.offered.read_line(line.text);
+            }
+            if line.last {
+                if line.code < 400 {
+                    break (line.code, None);
+                }
+                let text = &line.text[..line.text.len().min(REPLY_LINE_BYTES_MAX)];
+                self.refusal.clear();
+                self.refusal.extend_from_slice(text);
+                break (line.code, Enhanced::parse(text));
+            }
+        };
+        self.on_reply(code, enhanced).map(Some)
+    }
+
+    fn on_reply(&mut self, code: u16, enhanced: Option<Enhanced>) -> Result<Event, Fault> {
+        let Some(&Expected { phase, transaction, .. }) = self.expected.front() else {
+            if code != 421 {
+                return Err(Fault::Unasked { code });
+            }
+            self.stage = Stage::Closed;
+            let phase = Phase::Unasked;
+            return Ok(Event { phase, transaction: 0, code, enhanced, verdict: None });
+        };
+        let verdict = if code == 421 {
+            self.expected.clear();
+            self.stage = Stage::Closed;
+            (transaction > 0).then_some(Verdict::Refused(code))
+        } else {
+            self.settle_end_replies(phase);
+            let left = self.take_expected();
+            self.on_answer(phase, code, left)?
+        };
+        Ok(Event { phase, transaction, code, enhanced, verdict })
+    }
+
+    /// LMTP answers the end of data once for each accepted recipient (RFC 2033 §4.2), and once in
+    /// all when a last chunk had none.
+    fn settle_end_replies(&mut self, phase: Phase) {
+        let lmtp = self.settings.protocol == Protocol::Lmtp;
+        if lmtp && phase == Phase::EndOfData && !self.answered.counted {
+            self.answered.counted = true;
+            if let Some(front) = self.expected.front_mut() {
+                front.left = self.answered.accepted.max(1);
+            }
+        }
+    }
+
+    /// Takes one reply off the queue; answers how many of the same kind are still due.
+    fn take_expected(&mut self) -> u32 {
+        let Some(front) = self.expected.front_mut() else {
+            return 0;
+        };
+        front.left -= 1;
+        let left = front.left;
+        if left == 0 {
+            self.expected.pop_front();
+        }
+        left
+    }
+
+    /// What a reply other than 421 changes.
+    fn on_answer(&mut self, phase: Phase, code: u16, left: u32) -> Result<Option<Verdict>, Fault> {
+        let ok = code / 100 == 2;
+        if !ok && code < 400 && phase != Phase::Data {
+            return Err(Fault::OutOfPlace { phase, code });
+        }
+        match phase {
+            Phase::Banner => {
+                self.stage = if ok { Stage::Hello(self.verb) } else { Stage::Leaving };
+                Ok(None)
+            }
+            Phase::Hello => self.on_hello(code).map(|()| None),
+            Phase::Mail => Ok(self.on_mail(code)),
+            Phase::Rcpt => Ok(self.on_rcpt(code)),
+            Phase::Data => self.on_data(code),
+            Phase::EndOfData => Ok(self.on_end(code, left)),
+            Phase::Rset => Ok(None),
+            Phase::Quit | Phase::Unasked => {
+                self.stage = Stage::Closed;
+                Ok(None)
+            }
+        }
+    }
+
+    fn on_hello(&mut self, code: u16) -> Result<(), Fault> {
+        if code >= 400 {
+            let old_server = code >= 500 && self.verb == Verb::Ehlo;
+            self.stage = if old_server { Stage::Hello(Verb::Helo) } else { Stage::Leaving };
+            return Ok(());
+        }
+        if !self.lockstep() && !self.offered.has(Extensions::PIPELINING) {
+            return Err(Fault::NotOffered("PIPELINING"));
+        }
+        if self.settings.chunking && !self.offered.has(Extensions::CHUNKING) {
+            return Err(Fault::NotOffered("CHUNKING"));
+        }
+        self.ready = true;
+        self.stage = Stage::Idle;
+        Ok(())
+    }
+
+    fn on_mail(&mut self, code: u16) -> Option<Verdict> {
+        // 503 here says that the last transaction, refused as it was, is still open: its recipients
+        // are too, and LMTP will answer for them.
+        let still_open = code == 503 && !self.answered.delivered;
+        let accepted = if still_open { self.answered.accepted } else { 0 };
+        self.answered = Answered { accepted, ..Answered::default() };
+        if code < 400 {
+            self.dirty = true;
+            if self.lockstep() {
+                self.stage = Stage::Line;
+            }
+            return None;
+        }
+        self.answered.mail_refusal = code;
+        self.dirty |= still_open;
+        self.lockstep().then(|| {
+            self.stage = Stage::Idle;
+            Verdict::Refused(code)
+        })
+    }
+
+    fn on_rcpt(&mut self, code: u16) -> Option<Verdict> {
+        if code < 400 {
+            self.answered.accepted += 1;
+        } else if self.answered.rcpt_refusal == 0 {
+            self.answered.rcpt_refusal = code;
+        }
+        if !self.lockstep() {
+            return None;
+        }
+        if self.unasked > 0 || self.answered.accepted > 0 {
+            self.stage = Stage::Line;
+            return None;
+        }
+        self.stage = Stage::Idle;
+        Some(Verdict::Refused(self.answered.rcpt_refusal))
+    }
+
+    fn on_data(&mut self, code: u16) -> Result<Option<Verdict>, Fault> {
+        if code >= 400 {
+            self.stage = Stage::Idle;
+            return Ok(Some(self.refused(code)));
+        }
+        let lmtp = self.settings.protocol == Protocol::Lmtp;
+        if code != 354 || (lmtp && self.answered.accepted == 0) {
+            return Err(Fault::OutOfPlace { phase: Phase::Data, code });
+        }
+        let bodiless = self.answered.accepted == 0;
+        self.stage = if bodiless { Stage::LoneDot } else { Stage::StuffedBody };
+        Ok(None)
+    }
+
+    fn on_end(&mut self, code: u16, left: u32) -> Option<Verdict> {
+        if code < 400 {
+            self.answered.delivered = true;
+        } else if self.answered.end_refusal == 0 {
+            self.answered.end_refusal = code;
+        }
+        if left > 0 {
+            return None;
+        }
+        // After a refused chunk the server's state is unsure (RFC 3030 §2).
+        self.dirty = self.settings.chunking && !self.answered.delivered;
+        let whole = self.answered.accepted > 0 && self.answered.mail_refusal == 0;
+        let verdict = if self.answered.delivered && whole {
+            Verdict::Accepted
+        } else {
+            self.refused(self.answered.end_refusal)
+        };
+        Some(verdict)
+    }
+
+    fn refused(&self, code: u16) -> Verdict {
+        let Answered { accepted, mail_refusal, rcpt_refusal, .. } = self.answered;
+        Verdict::Refused(match (mail_refusal, accepted) {
+            (0, 0) if rcpt_refusal != 0 => rcpt_refusal,
+            (0, _) => code,
+            (mail, _) => mail,
+        })
+    }
+}

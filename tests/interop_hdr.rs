@@ -1,0 +1,145 @@
+//! What others make of our artefacts: HdrHistogram's own readers and a browser.
+//!
+//! Needs the programs that `scripts/peers` brings; without them these tests fail rather than pass
+//! unseen.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ringpost::measure::run::Latency;
+use ringpost::measure::{Mode, Phase, Run};
+use ringpost::report::{Loaded, html};
+use serde_json::Value;
+
+fn peers() -> PathBuf {
+    match std::env::var_os("RINGPOST_PEERS") {
+        Some(dir) => PathBuf::from(dir),
+        None => panic!(
+            "RINGPOST_PEERS is not set: these tests need the readers that scripts/peers brings; run \
+             scripts/test, which prepares them"
+        ),
+    }
+}
+
+/// A program that the peers' directory holds, or else the machine.
+fn program(names: &[&str]) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::iter::once(peers().join("bin"))
+        .chain(std::env::split_paths(&path))
+        .flat_map(|dir| names.iter().map(move |name| dir.join(name)))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("none of {names:?} is here; scripts/test says what it needs"))
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name)
+}
+
+fn output(command: &mut Command) -> String {
+    let done = command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
+        panic!("{command:?}: {error}; run scripts/test, which prepares the peers")
+    });
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {}\n{errors}", done.status);
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// Counts and percentiles must be equal. Of the maximum, one reader gives the upper end of its cell and
+/// another the lower, so it is held to a cell's width.
+fn assert_same(found: &Value, latency: &Latency, what: &str, max_tolerance: f64) {
+    let field = |name: &str| found[name].as_u64().unwrap_or_else(|| panic!("{what} {name}"));
+    assert_eq!(field("count"), latency.count, "{what} count");
+    let ours =
+        [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99), ("p999", latency.p999)];
+    for (name, value) in ours {
+        assert_eq!(field(name), value, "{what} {name}");
+    }
+    let max = field("max") as f64;
+    assert!((max - latency.max as f64).abs() <= latency.max as f64 * max_tolerance, "{what} max");
+}
+
+fn assert_log(found: &Value, run: &Run) {
+    assert_same(&found[""], run.headline(), "untagged", 0.001);
+    assert_same(&found["refused"], &run.refused_ns, "refused", 0.01);
+    for (phase, result) in run.phases.iter().filter(|(_, result)| result.latency_ns.count > 0) {
+        assert_same(&found[phase.name()], &result.latency_ns, phase.name(), 0.01);
+    }
+    assert!(found["warmup"]["count"].as_u64().unwrap() > 0);
+    assert!(found[Phase::EndOfData.name()].is_object());
+    if let Some(lag) = &run.send_lag_ns {
+        assert_same(&found["service"], &run.service_ns, "service", 0.001);
+        assert_same(&found["send_lag"], lag, "send lag", 0.001);
+    }
+}
+
+#[test]
+fn the_python_reader_finds_our_counts_and_percentiles() {
+    let python = peers().join("venv/bin/python");
+    for mode in [Mode::Closed, Mode::Open] {
+        let dir = tempfile::tempdir().unwrap();
+        let (run, _) = support::write_run(dir.path(), mode);
+        let text = output(Command::new(&python).arg(script("read_hlog.py")).arg(dir.path()));
+        let found: Value = serde_json::from_str(&text).unwrap();
+        assert_log(&found["log"], &run);
+        assert_eq!(found["hgrm"]["count"].as_u64(), Some(run.headline().count));
+        assert!(found["hgrm"]["rows"].as_u64().unwrap() > 20);
+    }
+}
+
+#[test]
+fn the_javascript_reader_finds_our_counts_and_percentiles() {
+    let node = program(&["node"]);
+    for mode in [Mode::Closed, Mode::Open] {
+        let dir = tempfile::tempdir().unwrap();
+        let (run, _) = support::write_run(dir.path(), mode);
+        let modules = peers().join("node_modules");
+        let mut command = Command::new(&node);
+        let text = output(command.arg(script("read_hlog.mjs")).arg(modules).arg(dir.path()));
+        let found: Value = serde_json::from_str(&text).unwrap();
+        assert_log(&found["log"], &run);
+    }
+}
+
+/// A browser that logs to stderr what a page's console would show, and prints the page it built.
+fn browse(page: &Path, profile: &Path) -> (String, String) {
+    let mut command = Command::new(program(&["chromium", "chromium-browser", "google-chrome"]));
+    command
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
+        .args(["--enable-logging=stderr", "--log-level=0", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("file://{}", page.display()));
+    let done = command.stdin(Stdio::null()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    (text(&done.stdout), text(&done.stderr))
+}
+
+#[test]
+fn a_browser_shows_the_page_without_a_complaint() {
+    for mode in [Mode::Closed, Mode::Open] {
+        let dir = tempfile::tempdir().unwrap();
+        support::write_run(dir.path(), mode);
+        let page = dir.path().join("report.html");
+        std::fs::write(&page, html::render(&Loaded::open(dir.path()).unwrap())).unwrap();
+        let (dom, log) = browse(&page, &dir.path().join("profile"));
+        let complaints: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
+        assert!(complaints.is_empty(), "{complaints:#?}");
+        assert_eq!(dom.matches("<svg class=\"chart\"").count(), 4);
+        assert!(dom.trim_end().ends_with("</html>"));
+    }
+}
+
+/// The judge of the test above must be able to say no.
+#[test]
+fn a_browser_does_complain_about_a_page_that_loads_something() {
+    let dir = tempfile::tempdir().unwrap();
+    support::write_run(dir.path(), Mode::Closed);
+    let page = html::render(&Loaded::open(dir.path()).unwrap());
+    let planted = page.replace("<main>", "<main><script>let ran = true;</script>");
+    let path = dir.path().join("report.html");
+    std::fs::write(&path, planted).unwrap();
+    let (_, log) = browse(&path, &dir.path().join("profile"));
+    assert!(log.contains("CONSOLE"), "the page's policy forbids scripts, and the log says so");
+}

@@ -1,0 +1,229 @@
+//! A run's directory, from the files to what people read.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use ringpost::measure::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
+use ringpost::measure::run::Latency;
+use ringpost::measure::{ArtefactError, Mode, Run, RunDir, hlog};
+use ringpost::report::text::{self, Colour};
+use ringpost::report::{Loaded, html};
+
+fn ringpost(args: &[&str], dir: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));
+    command.arg("report").args(args).arg(dir).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Compares with a file of expected text. `RINGPOST_BLESS=1` writes it anew, to be read in the diff.
+fn assert_snapshot(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    if std::env::var_os("RINGPOST_BLESS").is_some() {
+        fs::write(&path, found).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "differs from {}; found:\n{found}", path.display());
+}
+
+#[test]
+fn the_text_report_of_fixed_numbers_is_the_expected_one() {
+    for (mode, name) in [(Mode::Closed, "report-closed.txt"), (Mode::Open, "report-open.txt")] {
+        let dir = tempfile::tempdir().unwrap();
+        support::write_run(dir.path(), mode);
+        let loaded = Loaded::open(dir.path()).unwrap();
+        assert_snapshot(name, &text::render(&loaded, Colour::Plain));
+    }
+}
+
+#[test]
+fn the_report_of_a_run_just_ended_equals_the_one_read_back() {
+    for mode in [Mode::Closed, Mode::Open] {
+        let dir = tempfile::tempdir().unwrap();
+        let (run, totals) = support::write_run(dir.path(), mode);
+        let live = Loaded::of(run, &totals);
+        let read = Loaded::open(dir.path()).unwrap();
+        assert_eq!(live.run, read.run);
+        assert_eq!(text::render(&live, Colour::Ansi), text::render(&read, Colour::Ansi));
+    }
+}
+
+#[test]
+fn the_intervals_of_the_log_add_up_to_the_totals() {
+    for mode in [Mode::Closed, Mode::Open] {
+        let dir = tempfile::tempdir().unwrap();
+        let (run, totals) = support::write_run(dir.path(), mode);
+        let loaded = Loaded::open(dir.path()).unwrap();
+        let headline = loaded.headline.unwrap();
+        assert_eq!(&headline, totals.tally.headline());
+        assert_eq!(Latency::from(&headline), *run.headline());
+        assert_eq!(loaded.service.is_some(), mode == Mode::Open);
+        let measured = || loaded.seconds.iter().filter(|second| !second.warmup);
+        assert_eq!(measured().map(|second| second.messages_ok).sum::<u64>(), run.messages_ok);
+        assert_eq!(measured().map(|second| second.bytes).sum::<u64>(), run.bytes);
+        let span: f64 = measured().map(|second| second.seconds).sum();
+        assert!((span - run.elapsed_s).abs() < 1e-3, "{span} {}", run.elapsed_s);
+    }
+}
+
+#[test]
+fn every_line_of_the_log_says_when_it_was_and_the_headline_never_misses() {
+    let dir = tempfile::tempdir().unwrap();
+    support::write_run(dir.path(), Mode::Open);
+    let log = fs::read(dir.path().join(RUN_HLOG)).unwrap();
+    let lines: Vec<_> = hlog::read(&log).map(Result::unwrap).collect();
+    let untagged: Vec<u64> =
+        lines.iter().filter(|line| line.tag.is_none()).map(|line| line.begun.as_secs()).collect();
+    assert_eq!(untagged, (1..=12).collect::<Vec<u64>>());
+    assert!(lines.iter().all(|line| line.lasted.as_secs_f64() > 0.9));
+    let head = String::from_utf8_lossy(&log[..400]).into_owned();
+    assert!(head.contains("#[StartTime: 1777897800.000"), "{head}");
+    assert!(head.contains("#[BaseTime: 1777897800.000"), "{head}");
+}
+
+#[test]
+fn the_percentile_file_ends_at_the_maximum_with_all_messages() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, _) = support::write_run(dir.path(), Mode::Closed);
+    let text = fs::read_to_string(dir.path().join(RUN_HGRM)).unwrap();
+    let rows: Vec<Vec<f64>> = text
+        .lines()
+        .skip(2)
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_whitespace().map(|word| word.parse().unwrap()).collect())
+        .collect();
+    let (last, others) = rows.split_last().unwrap();
+    assert!(others.iter().all(|row| row.len() == 4));
+    assert_eq!(last[1..], [1.0, run.service_ns.count as f64]);
+    assert_eq!((last[0] * 1e6).round() as u64, run.service_ns.max);
+    let median = others.iter().find(|row| row[1] >= 0.5).unwrap();
+    assert_eq!((median[0] * 1e6).round() as u64, run.service_ns.p50);
+    assert!(text.ends_with("SubBuckets     =         2048]\n"), "{text}");
+}
+
+#[test]
+fn run_json_keeps_the_names_that_scripts_rely_on() {
+    for mode in [Mode::Closed, Mode::Open] {
+        let dir = tempfile::tempdir().unwrap();
+        let (run, _) = support::write_run(dir.path(), mode);
+        let json = fs::read(dir.path().join(RUN_JSON)).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        for name in ["messages_ok", "messages_failed", "elapsed_s", "rate_msg_s", "verdict"] {
+            assert!(!value[name].is_null(), "{name}");
+        }
+        for name in ["p50", "p90", "p99", "p999", "max", "count"] {
+            assert!(value["service_ns"][name].is_u64(), "{name}");
+            assert_eq!(value["response_ns"][name].is_u64(), mode == Mode::Open, "{name}");
+            assert_eq!(value["send_lag_ns"][name].is_u64(), mode == Mode::Open, "{name}");
+        }
+        assert_eq!(value["replies"]["354"], run.replies[&354]);
+        assert_eq!(value["phases"]["rcpt"]["enhanced"]["451 4.7.1"], run.replies[&451]);
+        assert_eq!(value["started"], "2026-05-04T12:30:00Z");
+        let back: Run = serde_json::from_value(value).unwrap();
+        assert_eq!(back, run);
+    }
+}
+
+#[test]
+fn a_directory_that_holds_a_run_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    support::write_run(dir.path(), Mode::Closed);
+    let before = fs::read(dir.path().join(RUN_JSON)).unwrap();
+    let started = "2027-01-01T00:00:00Z".parse().unwrap();
+    let refused = RunDir::create(dir.path(), started, Mode::Closed);
+    assert!(matches!(refused, Err(ArtefactError::Taken(_))));
+    assert_eq!(fs::read(dir.path().join(RUN_JSON)).unwrap(), before);
+}
+
+#[test]
+fn the_page_loads_nothing_and_takes_no_markup_from_outside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut run, _) = support::write_run(dir.path(), Mode::Open);
+    run.plan.target = "smtp://\"><script>alert(1)</script>".to_owned();
+    run.plan.helo = "<img src=x onerror='x'>".to_owned();
+    run.verdict_reasons = vec!["</li><script>".to_owned()];
+    run.machine.cpu_model = "a & b <c>".to_owned();
+    fs::write(dir.path().join(RUN_JSON), serde_json::to_vec(&run).unwrap()).unwrap();
+    let page = html::render(&Loaded::open(dir.path()).unwrap());
+    for forbidden in ["<script", "<img", "http:", "https:", "@import", "url(", "<a "] {
+        let found = page.find(forbidden).map(|at| page[at..].chars().take(60).collect::<String>());
+        assert_eq!(found, None, "{forbidden}");
+    }
+    assert!(page.contains("&lt;img src=x onerror=&#39;x&#39;&gt;"));
+    assert!(page.contains("a &amp; b &lt;c&gt;"));
+    assert!(!page.contains("NaN") && !page.contains("inf\""));
+}
+
+#[test]
+fn a_run_without_a_single_answer_still_makes_a_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut run, _) = support::write_run(dir.path(), Mode::Closed);
+    for name in [RUN_HLOG, RUN_CSV, RUN_HGRM] {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    run.messages_ok = 0;
+    run.messages_failed = 0;
+    run.elapsed_s = 0.0;
+    run.rate_msg_s = 0.0;
+    run.service_ns = Latency::default();
+    run.refused_ns = Latency::default();
+    run.phases.clear();
+    fs::write(dir.path().join(RUN_JSON), serde_json::to_vec(&run).unwrap()).unwrap();
+    let loaded = Loaded::open(dir.path()).unwrap();
+    let shown = text::render(&loaded, Colour::Plain);
+    assert!(shown.lines().any(|line| line.split_whitespace().eq(["p50", "-"])), "{shown}");
+    assert!(!html::render(&loaded).contains("<svg class=\"chart\""));
+}
+
+#[test]
+fn the_commands_show_and_html_tell_a_run_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, _) = support::write_run(dir.path(), Mode::Closed);
+    let shown = ringpost(&["show"], dir.path());
+    assert!(shown.status.success(), "{}", stderr(&shown));
+    let expected = text::render(&Loaded::open(dir.path()).unwrap(), Colour::Plain);
+    assert_eq!(String::from_utf8(shown.stdout).unwrap(), expected);
+    let json = ringpost(&["show", "--json"], dir.path());
+    assert_eq!(serde_json::from_slice::<Run>(&json.stdout).unwrap(), run);
+    let written = ringpost(&["html"], dir.path());
+    assert!(written.status.success(), "{}", stderr(&written));
+    let page = fs::read_to_string(dir.path().join("report.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>"));
+    let piped = ringpost(&["html", "-o", "-"], dir.path());
+    assert_eq!(String::from_utf8(piped.stdout).unwrap(), page);
+}
+
+#[test]
+fn what_is_no_run_is_refused_with_its_reason_and_a_status_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = ringpost(&["show"], &dir.path().join("missing"));
+    assert_eq!(missing.status.code(), Some(66));
+    assert!(stderr(&missing).contains("no such directory"), "{}", stderr(&missing));
+    let empty = ringpost(&["html"], dir.path());
+    assert_eq!(empty.status.code(), Some(66));
+    assert!(stderr(&empty).contains("no run.json"), "{}", stderr(&empty));
+
+    let (run, _) = support::write_run(dir.path(), Mode::Closed);
+    let mut value = serde_json::to_value(&run).unwrap();
+    value["schema"] = 99.into();
+    let path = dir.path().join(RUN_JSON);
+    fs::write(&path, value.to_string()).unwrap();
+    let newer = ringpost(&["show"], dir.path());
+    assert_eq!(newer.status.code(), Some(65));
+    assert!(stderr(&newer).contains("version 99"), "{}", stderr(&newer));
+    fs::write(&path, "{").unwrap();
+    assert_eq!(ringpost(&["show"], dir.path()).status.code(), Some(65));
+
+    fs::write(&path, serde_json::to_vec(&run).unwrap()).unwrap();
+    fs::write(dir.path().join(RUN_HLOG), "0.000,1.000,5,notbase64!\n").unwrap();
+    let damaged = ringpost(&["show"], dir.path());
+    assert_eq!(damaged.status.code(), Some(65));
+    assert!(stderr(&damaged).contains("run.hlog: damaged"), "{}", stderr(&damaged));
+    let usage = ringpost(&["html", "-o", "x", "a"], dir.path());
+    assert_eq!(usage.status.code(), Some(64));
+}

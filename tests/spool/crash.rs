@@ -1,0 +1,260 @@
+//! What is left when a writer stops anywhere: copies taken mid-write, cut, zeroed, flipped; and a
+//! writer killed for real.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ringpost::spool::{Draft, Options, Place, Reader, Writer};
+
+use super::{octets, open_one, read_all, seal, small, store};
+
+/// Messages in the order of their seals, and where the log ended behind each.
+type Ledger = Vec<(Place, Vec<u8>, u32)>;
+
+const NAME: &str = "c000-00000001.seg";
+
+/// One segment with whole, interleaved and unfinished messages, left as a dead writer leaves it.
+fn snapshot(seed: u64) -> (tempfile::TempDir, Ledger, u32) {
+    let live = tempfile::tempdir().unwrap();
+    let (_spool, _, mut writer) = open_one(live.path(), small(64));
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut drafts: Vec<(Draft, Vec<u8>)> = Vec::new();
+    drafts.resize_with(3, Default::default);
+    let mut ledger = Ledger::new();
+    for at in 0..random.u64(20..60) {
+        let (draft, body) = random.choice(&mut drafts).unwrap();
+        let piece = octets(seed * 1_000 + at, random.usize(1..900));
+        writer.append(draft, &piece).unwrap();
+        body.extend_from_slice(&piece);
+        if random.bool() {
+            let place = seal(&mut writer, draft).unwrap();
+            ledger.push((place, std::mem::take(body), writer.position().offset));
+        }
+    }
+    assert_eq!(writer.position().segment, 1);
+    let copy = copy_of(live.path());
+    (copy, ledger, writer.position().offset)
+}
+
+fn copy_of(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+/// Whatever is read is in the ledger; everything sealed up to `sound` is read. Returns whether the
+/// reader reported damage.
+fn check(dir: &Path, ledger: &Ledger, sound: u32) -> bool {
+    let (read, survey) = read_all(dir);
+    let sealed: HashMap<_, _> = ledger.iter().map(|(place, body, _)| (*place, body)).collect();
+    for (place, body) in &read {
+        assert!(sealed.get(place) == Some(&body), "{place} was never sealed like this");
+    }
+    for (place, _, end) in ledger {
+        let there = read.iter().any(|(read, _)| read == place);
+        assert!(there || *end > sound, "{place} is lost, and all is sound up to {sound}");
+    }
+    !survey.is_sound()
+}
+
+#[test]
+fn a_copy_taken_mid_write_holds_what_was_sealed_and_no_more() {
+    for seed in 0..40 {
+        let (copy, ledger, _) = snapshot(seed);
+        let (read, survey) = read_all(copy.path());
+        let sealed: Vec<_> = ledger.iter().map(|(place, body, _)| (*place, body.clone())).collect();
+        assert!(read == sealed, "seed {seed}");
+        assert!(survey.is_sound(), "seed {seed}: {survey}");
+    }
+}
+
+#[test]
+fn a_segment_cut_anywhere_keeps_what_lies_before_the_cut() {
+    for seed in 0..200 {
+        let (copy, ledger, end) = snapshot(seed % 10);
+        let cut = fastrand::Rng::with_seed(seed).u32(0..end);
+        let file = OpenOptions::new().write(true).open(copy.path().join(NAME)).unwrap();
+        file.set_len(cut.into()).unwrap();
+        check(copy.path(), &ledger, cut);
+    }
+}
+
+#[test]
+fn a_segment_zeroed_from_anywhere_keeps_what_lies_before() {
+    for seed in 0..200 {
+        let (copy, ledger, end) = snapshot(seed % 10);
+        let cut = fastrand::Rng::with_seed(seed).u32(0..end);
+        let file = OpenOptions::new().write(true).open(copy.path().join(NAME)).unwrap();
+        file.write_all_at(&vec![0; 65_536 - cut as usize], cut.into()).unwrap();
+        check(copy.path(), &ledger, cut);
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_reported_and_hides_nothing_before_it() {
+    for seed in 0..400 {
+        let (copy, ledger, end) = snapshot(seed % 10);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (at, bit) = (random.u32(0..end), random.u32(0..8));
+        let path = copy.path().join(NAME);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at as usize] ^= 1 << bit;
+        fs::write(&path, bytes).unwrap();
+        let reported = check(copy.path(), &ledger, at);
+        assert!(reported, "seed {seed}: the flip of bit {bit} at {at} of {end} was not reported");
+    }
+}
+
+#[test]
+fn a_spool_with_a_torn_end_is_opened_and_written_on() {
+    for seed in 0..20 {
+        let (copy, ledger, _) = snapshot(seed);
+        let (spool, recovery, mut writer) = open_one(copy.path(), small(64));
+        assert_eq!(recovery.survey.messages, ledger.len() as u64);
+        let place = store(&mut writer, b"after the crash").unwrap();
+        assert!(place.segment > 1, "an old segment was written to");
+        drop(writer);
+        drop(spool);
+        let (read, survey) = read_all(copy.path());
+        assert_eq!(read.len(), ledger.len() + 1);
+        assert_eq!(read.last(), Some(&(place, b"after the crash".to_vec())));
+        assert!(survey.is_sound(), "{survey}");
+    }
+}
+
+#[test]
+fn a_damaged_segment_is_left_as_it_is_by_the_next_sink() {
+    let (copy, _, end) = snapshot(3);
+    let path = copy.path().join(NAME);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[end as usize / 2] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let (spool, recovery, writer) = open_one(copy.path(), small(64));
+    assert_eq!(recovery.survey.damage.len(), 1);
+    assert!(recovery.survey.damage[0].records_beyond > 0);
+    assert!(recovery.to_string().contains("behind it cannot be reached"), "{recovery}");
+    drop(writer);
+    drop(spool);
+    assert!(fs::read(&path).unwrap() == bytes);
+}
+
+const CHILD_DIR: &str = "RINGPOST_TEST_CHILD_DIR";
+
+fn child_options() -> Options {
+    Options { limit_bytes: 512 * 1024 * 1024, segment_bytes: 1024 * 1024, ..small(64) }
+}
+
+/// What the child acknowledges: the name and the seed of a message of two pieces, a large one between.
+fn child_message(writer: &mut Writer, seed: u64) -> Place {
+    let mut draft = Draft::default();
+    let (first, second) = child_body(seed);
+    writer.append(&mut draft, &first).unwrap();
+    if seed.is_multiple_of(3) {
+        let mut other = Draft::default();
+        writer.append(&mut other, b"never finished").unwrap();
+    }
+    writer.append(&mut draft, &second).unwrap();
+    seal(writer, &mut draft).unwrap()
+}
+
+fn child_body(seed: u64) -> (Vec<u8>, Vec<u8>) {
+    (octets(seed, 1_000), octets(seed + 1, if seed.is_multiple_of(7) { 90_000 } else { 300 }))
+}
+
+/// Not a test of its own: the other half of the next one, in another process.
+#[test]
+fn the_child_writes_until_it_is_killed() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+    let (_spool, _, mut writer) = open_one(&PathBuf::from(dir), child_options());
+    let mut out = std::io::stdout();
+    for seed in 0.. {
+        let place = child_message(&mut writer, seed);
+        // One write a line: the parent reads whole lines only.
+        out.write_all(format!("acked {place} {seed}\n").as_bytes()).unwrap();
+        out.flush().unwrap();
+    }
+}
+
+#[test]
+fn what_a_killed_process_acknowledged_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut known: Vec<(Place, u64)> = Vec::new();
+    for round in 0..8u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::the_child_writes_until_it_is_killed", "--nocapture"])
+            .env(CHILD_DIR, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut acked: Vec<String> = Vec::new();
+        let mut until = None;
+        while until.is_none_or(|until| Instant::now() < until) {
+            acked.push(lines.next().unwrap().unwrap());
+            if acked.last().unwrap().contains("acked") && until.is_none() {
+                until = Some(Instant::now() + Duration::from_millis(5 + round * 9));
+            }
+        }
+        child.kill().unwrap();
+        acked.extend(lines.map_while(Result::ok));
+        child.wait().unwrap();
+        known.extend(acked.iter().filter_map(|line| parse_ack(line)));
+        check_known(dir.path(), &known);
+    }
+    assert!(known.len() > 100, "only {} messages", known.len());
+}
+
+fn parse_ack(line: &str) -> Option<(Place, u64)> {
+    let (_, rest) = line.split_once("acked ")?;
+    let (place, seed) = rest.split_once(' ')?;
+    Some((place.parse().ok()?, seed.parse().ok()?))
+}
+
+/// Every acknowledged message is there with its octets; at most one more a round was under way.
+fn check_known(dir: &Path, known: &[(Place, u64)]) {
+    let reader = Reader::open(dir).unwrap();
+    for (place, seed) in known {
+        let message = reader.get(*place).unwrap();
+        let (mut body, second) = child_body(*seed);
+        body.extend_from_slice(&second);
+        assert!(reader.body(&message).unwrap() == body, "{place} differs");
+    }
+    let survey = reader.messages().into_survey().unwrap();
+    assert!(survey.is_sound(), "{survey}");
+    let extra = survey.messages - known.len() as u64;
+    assert!(extra <= 8, "{extra} messages that nobody acknowledged");
+}
+
+#[test]
+fn a_reader_of_a_live_spool_sees_whole_messages_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_spool, _, mut writer) = open_one(dir.path(), small(8));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers = scope.spawn(|| {
+            let mut seen = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let survey = Reader::open(dir.path()).unwrap().messages().into_survey().unwrap();
+                assert!(survey.is_sound(), "{survey}");
+                seen += survey.messages;
+            }
+            seen
+        });
+        let until = Instant::now() + Duration::from_millis(700);
+        let mut seed = 0;
+        while Instant::now() < until {
+            child_message(&mut writer, seed);
+            seed += 1;
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(readers.join().unwrap() > 0);
+    });
+}
