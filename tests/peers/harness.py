@@ -248,6 +248,12 @@ def blast(address, *options, timeout=COMMAND_S, check=True):
     return json.loads(done.stdout)
 
 
+def deliver(server, count):
+    """So many messages, where it does not matter which."""
+    shape = ["-d", "-s", "2", "-m", count, "-l", "1024", "-M", "client.example.test"]
+    run([peer("smtp-source"), *shape, "-f", "a@example.test", "-t", "b@example.test", server.address])
+
+
 def verify(spool):
     """`ringpost spool verify`, which ends with 0 only when it finds nothing wrong."""
     return run([binary("ringpost"), "spool", "verify", spool]).stdout
@@ -280,8 +286,24 @@ class Message:
 
 
 def read_spool(directory):
-    """Every message of a spool, through the reader that shares no code with the sink."""
-    return [Message(id, meta, bytes(body)) for id, meta, body in spool_reader.messages(str(directory))]
+    """Every message of a spool, through the reader that shares no code with the sink. Nothing may be
+    damaged, not even after a crash: what was half-written then is not committed, and that is no damage."""
+    report = spool_reader.Report()
+    messages = [
+        Message(id, {name: as_text(value) for name, value in meta.items()}, bytes(body))
+        for id, meta, body in spool_reader.messages(str(directory), report)
+    ]
+    assert report.damage == [], report.damage
+    return messages
+
+
+def as_text(value):
+    """Octets as text, also within lists and pairs."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(as_text, value))
+    return value
 
 
 def only_message(directory):

@@ -12,7 +12,7 @@ import socket
 import threading
 
 QUEUED = re.compile(rb"250 [0-9.]+ .*queued as (\S+)")
-FLIGHT = 16
+FLIGHT = 32
 
 
 class Ledger:
@@ -51,11 +51,24 @@ class Ledger:
         }
 
 
-def make(identity, size, rng):
+def render(size, rng):
     body = rng.randbytes(size).hex().encode()
     lines = b"\r\n".join(body[i : i + 76] for i in range(0, len(body), 76))
-    payload = b"Subject: ledger\r\n\r\n.dots\r\n" + lines + b"\r\n"
-    return b"X-Ledger: %s %s\r\n" % (identity, hashlib.sha256(payload).hexdigest().encode()) + payload
+    return b"Subject: ledger\r\n\r\n.dots\r\n" + lines + b"\r\n"
+
+
+# Rendered once, from a line to more than a receive buffer, small ones often: so that the clients keep
+# the sink busy, and not themselves.
+SIZES = (20, 500, 500, 500, 500, 500, 500, 500, 2000, 2000, 2000, 20_000)
+PAYLOADS = [render(size, random.Random(size)) for size in SIZES * 8 + (80_000,)]
+
+
+def digest(identity, payload):
+    return hashlib.sha256(identity + payload).hexdigest().encode()
+
+
+def make(identity, payload):
+    return b"X-Ledger: %s %s\r\n" % (identity, digest(identity, payload)) + payload
 
 
 def whole(message):
@@ -64,12 +77,12 @@ def whole(message):
     words = head.split(b" ")
     if len(words) != 3 or words[0] != b"X-Ledger:":
         return None
-    return words[1] if hashlib.sha256(payload).hexdigest().encode() == words[2] else None
+    return words[1] if digest(words[1], payload) == words[2] else None
 
 
 class Client(threading.Thread):
-    """One connection that keeps flights of pipelined transactions in the air until the sink goes away.
-    Even clients use BDAT, odd ones DATA; sizes run from a line to more than a receive buffer."""
+    """One connection that keeps flights of pipelined transactions in the air until the sink goes away,
+    some with BDAT in two chunks, some with DATA."""
 
     def __init__(self, port, ledger, name, seed):
         super().__init__(daemon=True)
@@ -77,7 +90,6 @@ class Client(threading.Thread):
         self.rng = random.Random(seed)
         self.count = 0
         self.failure = None
-        self.stopping = threading.Event()
 
     def run(self):
         try:
@@ -86,8 +98,8 @@ class Client(threading.Thread):
                 self.expect(replies, b"220")
                 connection.sendall(b"EHLO ledger.example.test\r\n")
                 self.expect(replies, b"250")
-                while not self.stopping.is_set():
-                    if self.rng.random() < 0.5 or self.count == 0:
+                while True:
+                    if self.rng.random() < 0.7:
                         self.chunked_flight(connection, replies)
                     else:
                         self.data_flight(connection, replies)
@@ -99,9 +111,8 @@ class Client(threading.Thread):
     def next_message(self):
         self.count += 1
         identity = b"%s-%d" % (self.label, self.count)
-        size = self.rng.choice((20, 500, 500, 500, 500, 500, 2000, 2000, 20_000, 80_000))
         self.ledger.offer(identity)
-        return identity, make(identity, size, self.rng)
+        return identity, make(identity, self.rng.choice(PAYLOADS))
 
     def chunked_flight(self, connection, replies):
         identities, wire = [], []

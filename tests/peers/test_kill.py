@@ -4,7 +4,7 @@ import os
 import random
 import time
 
-from harness import Sink, blast, read_spool, verify
+from harness import Sink, deliver, read_spool, verify
 from ledger import Client, Ledger
 
 KILLS = int(os.environ.get("RINGPOST_KILLS", "20"))
@@ -46,7 +46,7 @@ def test_acknowledged_messages_survive_kill_9(engine, tmp_path):
             check(spool, ledger, f"kill {life + 1}")
         before = len(read_spool(spool))
         with Sink(engine, spool) as sink:
-            blast(sink.address, "-n", "1000", "-c", "4", "--size", "1024")
+            deliver(sink, 1000)
             sink.stop()
         verify(spool)
         assert len(read_spool(spool)) == before + 1000

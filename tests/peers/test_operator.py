@@ -4,7 +4,7 @@ import shutil
 import socket
 
 import pytest
-from harness import Child, Sink, binary, blast, free_port, read_spool, run
+from harness import Child, Sink, binary, deliver, free_port, read_spool, run
 
 # sysexits.h
 USAGE, UNAVAILABLE, CANNOT_CREATE, TEMPORARY, CONFIG = 64, 69, 73, 75, 78
@@ -69,7 +69,7 @@ def test_the_port_of_another_sink_is_taken(engine, tmp_path):
         listen = ["--io", engine, "--listen", f"smtp://127.0.0.1:{first.port}"]
         status, line = sink_fails(*listen, "--spool", tmp_path / "two")
         assert status == UNAVAILABLE, line
-        blast(first.address, "-n", "100", "-c", "2")
+        deliver(first, 100)
         assert first.stop()["messages"] == 100
 
 
@@ -94,7 +94,7 @@ def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path):
 
 def test_a_spool_of_another_version_is_left_alone(engine, spool):
     with Sink(engine, spool) as sink:
-        blast(sink.address, "-n", "100", "-c", "2")
+        deliver(sink, 100)
         sink.stop()
     marker = spool / "SPOOL"
     marker.write_text(marker.read_text().replace(" 1", " 999", 1))
@@ -107,18 +107,18 @@ def test_a_spool_of_another_version_is_left_alone(engine, spool):
 
 def test_a_second_sink_on_the_same_spool_is_refused(engine, spool):
     with Sink(engine, spool) as first:
-        blast(first.address, "-n", "100", "-c", "2")
+        deliver(first, 100)
         status, line = sink_fails("--io", engine, "--listen", "smtp://127.0.0.1:0", "--spool", spool)
         assert status in (TEMPORARY, CANNOT_CREATE), line
         assert str(spool) in line
-        blast(first.address, "-n", "100", "-c", "2")
+        deliver(first, 100)
         assert first.stop()["messages"] == 200
     assert len(read_spool(spool)) == 200
 
 
 def test_a_spool_can_be_copied_and_read_elsewhere(engine, spool, tmp_path):
     with Sink(engine, spool) as sink:
-        blast(sink.address, "-n", "100", "-c", "2")
+        deliver(sink, 100)
         sink.stop()
     shutil.copytree(spool, tmp_path / "copy")
     assert len(read_spool(tmp_path / "copy")) == 100
