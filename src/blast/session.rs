@@ -15,7 +15,7 @@ use crate::smtp::client::{self, Client, Event, Fault, Verdict, Want};
 /// How a connection ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Messages were decided on it, or it was closed because nothing was left to do.
+    /// Messages ended on it, well or badly, or it was closed because nothing was left to do.
     Worked,
     /// It came to nothing; a later one may do better.
     Useless(Failure),
@@ -70,6 +70,7 @@ pub(super) struct Session<'c> {
     letter: Option<(&'c Letter, Identity)>,
     /// Messages set aside for this connection and not begun.
     claimed: u64,
+    /// Messages that ended here, answered or not.
     decided: u64,
     connect_ns: u64,
     /// The latest reading of the clock, and the one just before the last send.
@@ -287,6 +288,7 @@ impl<'c> Session<'c> {
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
         while let Some(open) = self.open.pop_front() {
+            self.decided += 1;
             decide(core, &mut recorder, open, Outcome::Unanswered, self.now_ns);
         }
         recorder.set_in_flight(core.in_flight.get());
