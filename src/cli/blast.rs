@@ -245,7 +245,8 @@ fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
         serde_json::to_writer(&mut out, &loaded.run)?;
         writeln!(out)?;
     } else {
-        let plain = !out.is_terminal() || std::env::var_os("NO_COLOR").is_some();
+        let plain =
+            !out.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let colour = if plain { Colour::Plain } else { Colour::Ansi };
         out.write_all(text::render(loaded, colour).as_bytes())?;
     }
