@@ -9,6 +9,8 @@
 //! - The future of `recv`, `send_all`, `send_recv` and `accept` is awaited to its end. To stop one,
 //!   call [`Handle::interrupt`] (or [`Handle::shutdown`]) and go on awaiting: under io_uring, what a
 //!   dropped receive had taken from the socket is lost. Memory stays safe either way.
+//! - Nothing waits by `tokio::task::yield_now`: io_uring operations are submitted when the core has
+//!   nothing to run, and a task that only yields keeps it from ever getting there.
 //! - [`run_core`]'s future ends last: it has ended its tasks before it returns.
 
 mod address;
@@ -24,8 +26,8 @@ mod watch;
 
 use std::cell::Cell;
 use std::io;
-use std::net::IpAddr;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::net::sockopt;
@@ -282,13 +284,12 @@ pub async fn connect_within(
 }
 
 fn bind_source(socket: &Socket, ip: IpAddr) -> io::Result<()> {
-    use std::os::fd::AsFd;
     if socket.domain()? != Domain::for_address((ip, 0).into()) {
         let text = format!("the source address {ip} is of another family than the target");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     sys::bind_address_no_port(socket.as_fd())?;
-    socket.bind(&SockAddr::from(std::net::SocketAddr::new(ip, 0)))
+    socket.bind(&SockAddr::from(SocketAddr::new(ip, 0)))
 }
 
 /// fdatasync(2) without blocking the core. `fd` must stay open until this ends.
