@@ -27,8 +27,7 @@ impl Failure {
     }
 }
 
-/// Prints the failure, if there is one, and gives the exit code. A reader of our output that went away
-/// is not a failure.
+/// Prints the failure, if there is one, and gives the exit code.
 pub fn finish(program: &str, outcome: Result<u8, Failure>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
