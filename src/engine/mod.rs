@@ -30,7 +30,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::{RecvFlags, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::limits::CONNECT_S_DEFAULT;
@@ -140,6 +140,26 @@ impl Conn {
             Link::Epoll(conn) => conn.recv(buf).await,
             Link::Uring(conn) => conn.recv(buf).await,
         }
+    }
+
+    /// Receives what is there already, in place of what `buf` held, without waiting.
+    ///
+    /// So a session can wait with a small buffer and take the rest of a flight into a large one that
+    /// it borrows for the moment: what waits stays small, and one large buffer stays in the cache.
+    ///
+    /// # Errors
+    ///
+    /// `ErrorKind::WouldBlock` when nothing is there; the others of [`Conn::recv`], except that
+    /// interrupts are left for the next one.
+    ///
+    /// # Panics
+    ///
+    /// When `buf` has no capacity.
+    pub fn recv_ready(&mut self, buf: &mut Buf) -> io::Result<usize> {
+        assert!(buf.capacity() > 0, "a receive needs room");
+        buf.clear();
+        let room = rustix::buffer::spare_capacity(buf.vec_mut());
+        Ok(rustix::net::recv(self.fd(), room, RecvFlags::DONTWAIT)?.1)
     }
 
     /// Sends all of `buf` and gives it back unchanged. Not ended by [`Handle::interrupt`]: part of
