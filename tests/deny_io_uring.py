@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Runs a program in a world where io_uring is refused, as container runtimes do it.
+"""Run a program under a seccomp filter that refuses io_uring, as container runtimes do.
 
-    deny_io_uring.py EPERM|ENOSYS PROGRAM ARGUMENTS…
+    python3 tests/deny_io_uring.py EPERM|ENOSYS -- COMMAND [ARGUMENT...]
 
-Docker and containerd answer EPERM, Podman ENOSYS: a seccomp filter on io_uring_setup, io_uring_enter
-and io_uring_register (numbers 425 to 427 on every architecture). Needs no privilege.
+Docker and containerd answer EPERM, Podman ENOSYS. The filter holds for the program and all it starts.
 """
 
 import ctypes
@@ -13,43 +12,40 @@ import os
 import struct
 import sys
 
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
-BPF_LD_W_ABS, BPF_JGE_K, BPF_RET_K = 0x20, 0x35, 0x06
-SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO = 0x7FFF0000, 0x00050000
-FIRST, AFTER = 425, 428
-SYSCALL_NUMBER_OFFSET = 0
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+LOAD_WORD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
+RET_ALLOW, RET_ERRNO = 0x7FFF0000, 0x00050000
+IO_URING_CALLS = (425, 426, 427)  # setup, enter, register: the same on every architecture
 
 
-def instruction(code, jump_true, jump_false, value):
-    return struct.pack("=HBBI", code, jump_true, jump_false, value)
+def filter_program(number):
+    """BPF: load the call's number; on one of ours return the error, else allow."""
+    code = [struct.pack("HBBI", LOAD_WORD, 0, 0, 0)]
+    for left, call in zip(range(len(IO_URING_CALLS), 0, -1), IO_URING_CALLS):
+        code.append(struct.pack("HBBI", JUMP_EQUAL, left, 0, call))
+    code.append(struct.pack("HBBI", RETURN, 0, 0, RET_ALLOW))
+    code.append(struct.pack("HBBI", RETURN, 0, 0, RET_ERRNO | number))
+    return code
 
 
-def deny(number):
-    program = b"".join(
-        (
-            instruction(BPF_LD_W_ABS, 0, 0, SYSCALL_NUMBER_OFFSET),
-            instruction(BPF_JGE_K, 0, 2, FIRST),
-            instruction(BPF_JGE_K, 1, 0, AFTER),
-            instruction(BPF_RET_K, 0, 0, SECCOMP_RET_ERRNO | number),
-            instruction(BPF_RET_K, 0, 0, SECCOMP_RET_ALLOW),
-        )
-    )
-    octets = ctypes.create_string_buffer(program, len(program))
-    header = ctypes.create_string_buffer(struct.pack("@HxxxxxxP", len(program) // 8, ctypes.addressof(octets)))
-    libc = ctypes.CDLL(None, use_errno=True)
-    prctl = libc.prctl
-    prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
-    for arguments in ((PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(header), 0, 0)):
-        if prctl(*arguments):
-            raise OSError(ctypes.get_errno(), "prctl")
-
-
-def main():
-    if len(sys.argv) < 3 or sys.argv[1] not in ("EPERM", "ENOSYS"):
+def main(arguments):
+    if len(arguments) < 3 or arguments[1] != "--" or arguments[0] not in ("EPERM", "ENOSYS"):
         sys.exit(__doc__)
-    deny(getattr(errno, sys.argv[1]))
-    os.execvp(sys.argv[2], sys.argv[2:])
+    code = filter_program(getattr(errno, arguments[0]))
+    instructions = ctypes.create_string_buffer(b"".join(code), 8 * len(code))
+    program = ctypes.create_string_buffer(
+        struct.pack("HP", len(code), ctypes.addressof(instructions))
+    )
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = ctypes.c_ulong
+    for step in (
+        (PR_SET_NO_NEW_PRIVS, words(1), words(0), words(0), words(0)),
+        (PR_SET_SECCOMP, words(SECCOMP_MODE_FILTER), program, words(0), words(0)),
+    ):
+        if libc.prctl(*step) != 0:
+            sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+    os.execvp(arguments[2], arguments[2:])
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

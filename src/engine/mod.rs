@@ -143,6 +143,9 @@ impl Conn {
     /// Sends all of `buf` and gives it back unchanged. Not ended by [`Handle::interrupt`]: part of
     /// it may be on its way. [`Handle::shutdown`] ends it.
     pub async fn send_all(&mut self, buf: Buf) -> (io::Result<()>, Buf) {
+        if buf.is_empty() {
+            return (Ok(()), buf);
+        }
         match &mut self.link {
             Link::Epoll(conn) => conn.send_all(buf).await,
             Link::Uring(conn) => conn.send_all(buf).await,
@@ -162,6 +165,10 @@ impl Conn {
         into: Buf,
     ) -> (io::Result<()>, Buf, io::Result<usize>, Buf) {
         assert!(into.capacity() > 0, "a receive needs room");
+        if out.is_empty() {
+            let (received, into) = self.recv(into).await;
+            return (Ok(()), out, received, into);
+        }
         match &mut self.link {
             Link::Epoll(conn) => conn.send_recv(out, into).await,
             Link::Uring(conn) => conn.send_recv(out, into).await,

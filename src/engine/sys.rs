@@ -1,5 +1,8 @@
 //! The system calls that no safe wrapper offers. Each function here is a safe door: it holds for
 //! every argument that its types allow.
+//!
+//! Invariant of each: a descriptor that is passed on is owned or borrowed, so it is open, and memory
+//! that the kernel reads lives on the stack of the call, with the size that is passed.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};

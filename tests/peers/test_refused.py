@@ -12,7 +12,7 @@ pytestmark = pytest.mark.parametrize("errno", ["EPERM", "ENOSYS"])
 
 
 def refused(errno):
-    return [sys.executable, str(REPO / "tests" / "deny_io_uring.py"), errno]
+    return [sys.executable, str(REPO / "tests" / "deny_io_uring.py"), errno, "--"]
 
 
 def lines_about_it(text, errno):

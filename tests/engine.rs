@@ -1,0 +1,10 @@
+//! The engine's promises, each kept by both engines.
+
+mod engine {
+    mod accept;
+    mod interrupt;
+    mod refusal;
+    mod support;
+    mod transfer;
+    mod watch;
+}
