@@ -52,7 +52,7 @@ struct Options {
     when_full: Full,
 
     /// Size of one segment file
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Spool", value_parser = value::size)]
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Spool", value_parser = value::size)]
     segment_size: u64,
 
     /// What a 250 promises. process: the message survives the death of the sink. sync: and that of
@@ -282,7 +282,11 @@ fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), Failure> {
 
 fn failure(error: sink::SinkError) -> Failure {
     let exit = match &error {
-        sink::SinkError::Spool(error) => super::exit::spool(error),
+        sink::SinkError::Spool(error) => match super::exit::spool(error) {
+            // What a reader does not find, a sink could not make.
+            Exit::NoInput => Exit::CantCreate,
+            exit => exit,
+        },
         sink::SinkError::Core { .. } => Exit::Os,
         sink::SinkError::Panicked { .. } => Exit::Software,
     };
