@@ -4,16 +4,19 @@
 //! sync what the durability asks for, send all replies of the round in one piece and read on.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::rc::Rc;
 use std::time::Duration;
 
 use super::core::{Core, Door};
+use super::doorstep::{self, Rebuff};
+use super::farewell;
 use super::ledger::Stop;
+use super::patience::Patience;
 use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::limits::{IDLE_SHRINK_MS, RECV_LARGE_BYTES, RECV_SMALL_BYTES};
 use crate::smtp::reply::Reply;
-use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Server};
+use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Relayed, Server};
 use crate::spool::{Draft, Durability, Meta, Place, SpoolError};
 
 const IDLE_SHRINK: Duration = Duration::from_millis(IDLE_SHRINK_MS);
@@ -24,35 +27,35 @@ const NOT_STORED: Reply = Reply::new(451, 3, 0, "The spool failed");
 const QUOTA_USED: Reply = Reply::new(421, 3, 2, "This sink has taken all the messages it was to");
 
 /// Serves one connection to its end and closes it.
-pub(super) async fn serve(core: &Core, mut conn: Conn, peer: &Peer, door: &Door) {
+pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) {
+    let guard = core.watch.register(conn.handle());
+    let caller = match doorstep::meet(core, &mut conn, &guard, peer).await {
+        Ok(caller) => caller,
+        Err(Rebuff::Gone) => return conn.close().await,
+        Err(Rebuff::Refused(why)) => {
+            farewell::refuse(core, &mut conn, &guard, door, why).await;
+            return conn.close().await;
+        }
+    };
+    let mut server = Server::new(door.policy.clone());
+    server.trust_xclient(core.rules.xclient.contains(&caller.peer));
     let mut session = Session {
         core,
         door,
-        peer: peer.to_string(),
-        server: Server::new(door.policy.clone()),
-        guard: core.watch.register(conn.handle()),
+        peer: caller.peer.to_string(),
+        server,
+        guard,
+        patience: Patience::new(&core.rules, core.watch.now()),
         draft: Draft::default(),
         message: Message::default(),
         kept: Vec::new(),
         round_ns: 0,
     };
-    session.run(&mut conn).await;
+    session.run(&mut conn, caller.said).await;
     session.forget_message();
     drop(session);
     conn.close().await;
-}
-
-/// Answers one connection too many.
-pub(super) async fn turn_away(core: Rc<Core>, mut conn: Conn, door: Rc<Door>, why: CloseReason) {
-    let mut out = core.pool.small();
-    let mut server = Server::new(door.policy.clone());
-    server.close_for(why, out.vec_mut());
-    let guard = core.watch.register(conn.handle());
-    guard.arm(core.timeout);
-    let (_, out) = conn.send_all(out).await;
-    core.pool.give(out);
-    drop(guard);
-    conn.close().await;
+    drop(caller.place);
 }
 
 struct Session<'c> {
@@ -61,6 +64,7 @@ struct Session<'c> {
     peer: String,
     server: Server,
     guard: Guard,
+    patience: Patience,
     draft: Draft,
     message: Message,
     /// Messages of this round, whose 250 is queued and not sent.
@@ -95,47 +99,86 @@ enum Next {
     /// The reply queue is full and input is left.
     SendFirst,
     Close,
+    /// The peer is gone.
+    Gone,
+}
+
+/// What a round did, as far as the peer's time is concerned.
+#[derive(Clone, Copy, Default)]
+struct Round {
+    replied: bool,
+    /// A message began, ended or was given up.
+    turned: bool,
 }
 
 impl Session<'_> {
-    async fn run(&mut self, conn: &mut Conn) {
+    /// `said` is what the peer sent ahead of the greeting.
+    async fn run(&mut self, conn: &mut Conn, said: Vec<u8>) {
         let mut out = self.core.pool.small();
         let mut inbox = self.core.pool.small();
         self.server.greet(out.vec_mut());
-        let mut idle = Duration::ZERO;
-        loop {
-            let wait = if is_large(&inbox) { IDLE_SHRINK } else { self.core.timeout - idle };
-            self.guard.arm(wait.min(self.core.timeout - idle));
+        let mut next = Next::Receive;
+        if !said.is_empty() {
+            (next, out) = self.round(conn, &said, out).await;
+            drop(said);
+        }
+        while next == Next::Receive {
+            self.arm(&inbox);
             let received;
             (received, out, inbox) = self.exchange(conn, out, inbox).await;
-            let next = match received {
-                Ok(0) => break,
+            next = match received {
+                Ok(0) => Next::Gone,
                 Ok(_) => {
-                    idle = Duration::ZERO;
-                    self.round_ns = unix_ns();
-                    self.look_for_room();
-                    let next;
-                    (next, out) = self.digest(conn, &inbox, out).await;
+                    (next, out) = self.round(conn, &inbox, out).await;
                     inbox = self.fit(inbox);
                     next
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    if self.guard.fired() {
-                        idle += wait;
-                    }
                     inbox = self.swap_for_small(inbox);
-                    self.interrupted(idle, out.vec_mut())
+                    self.interrupted(out.vec_mut())
                 }
-                Err(_) => break,
+                Err(_) => Next::Gone,
             };
-            if next == Next::Close {
-                self.guard.arm(self.core.timeout);
-                (_, out) = conn.send_all(out).await;
-                break;
-            }
+        }
+        if next == Next::Close {
+            farewell::part(self.core, conn, &self.guard, out, inbox).await;
+            return;
+        }
+        // The watch shuts the connection of a peer that does not read what we send.
+        if self.guard.fired() && self.patience.is_over(self.core.watch.now()) {
+            self.core.counters.borrow_mut().timeouts += 1;
         }
         self.core.pool.give(out);
         self.core.pool.give(inbox);
+    }
+
+    fn arm(&self, inbox: &Buf) {
+        let deadline = self.patience.deadline();
+        self.guard.arm_until(if is_large(inbox) {
+            deadline.min(self.core.watch.now() + IDLE_SHRINK)
+        } else {
+            deadline
+        });
+    }
+
+    /// One receive's worth of octets, digested; gives the peer the time that it has earned by them.
+    async fn round(&mut self, conn: &mut Conn, input: &[u8], out: Buf) -> (Next, Buf) {
+        self.round_ns = unix_ns();
+        self.look_for_room();
+        let was_content = self.server.mid_message();
+        let mut round = Round::default();
+        let (next, out) = self.digest(conn, input, out, &mut round).await;
+        let now = self.core.watch.now();
+        if self.server.mid_message() {
+            if round.turned || !was_content {
+                self.patience.renew(now);
+            } else {
+                self.patience.extend(input.len(), now);
+            }
+        } else if round.replied || was_content || !self.server.awaiting_more() {
+            self.patience.renew(now);
+        }
+        (next, out)
     }
 
     /// Sends what is queued, if anything, and receives.
@@ -160,9 +203,17 @@ impl Session<'_> {
     }
 
     /// Runs the protocol over one receive buffer, until all of it is taken.
-    async fn digest(&mut self, conn: &mut Conn, mut input: &[u8], mut out: Buf) -> (Next, Buf) {
+    async fn digest(
+        &mut self,
+        conn: &mut Conn,
+        mut input: &[u8],
+        mut out: Buf,
+        round: &mut Round,
+    ) -> (Next, Buf) {
         loop {
-            let next = self.drain(&mut input, out.vec_mut());
+            let before = out.len();
+            let next = self.drain(&mut input, out.vec_mut(), round);
+            round.replied |= out.len() > before;
             self.settle(out.vec_mut()).await;
             if next != Next::SendFirst {
                 let leave = self.core.stop.get() >= Stop::Drain && !self.server.mid_message();
@@ -172,11 +223,13 @@ impl Session<'_> {
                 }
                 return (next, out);
             }
+            self.patience.renew(self.core.watch.now());
+            self.guard.arm_until(self.patience.deadline());
             let sent;
             (sent, out) = conn.send_all(out).await;
             out.clear();
             if sent.is_err() {
-                return (Next::Close, out);
+                return (Next::Gone, out);
             }
         }
     }
@@ -189,8 +242,9 @@ impl Session<'_> {
         }
     }
 
-    fn drain(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Next {
+    fn drain(&mut self, input: &mut &[u8], out: &mut Vec<u8>, round: &mut Round) -> Next {
         while let Some(event) = self.server.step(input, out) {
+            round.turned |= !matches!(event, Event::Body(_));
             match event {
                 Event::Begin => self.begin(),
                 Event::Body(piece) => self.keep(piece),
@@ -204,7 +258,9 @@ impl Session<'_> {
 
     /// The name of what is spoken, as in the WITH clause of a Received field (RFC 3848).
     fn protocol(&self) -> &'static [u8] {
-        match (self.door.policy.protocol, self.server.extended()) {
+        let relayed = self.server.relayed().and_then(|relayed| relayed.extended);
+        let extended = relayed.unwrap_or_else(|| self.server.extended());
+        match (self.door.policy.protocol, extended) {
             (Protocol::Lmtp, _) => b"LMTP",
             (Protocol::Smtp, true) => b"ESMTP",
             (Protocol::Smtp, false) => b"SMTP",
@@ -261,16 +317,18 @@ impl Session<'_> {
     fn seal(&mut self, flags: Flags) -> Result<Option<Place>, Reply> {
         let Some(writer) = &self.core.writer else { return Ok(None) };
         let envelope = self.server.envelope();
+        let relayed = self.server.relayed();
+        let peer = relayed.and_then(|relayed| relayed.address.map(|ip| relayed_peer(ip, relayed)));
         let meta = Meta {
             received_ns: self.message.first_byte_ns,
             sealed_ns: self.round_ns,
             flags: flags.bits(),
-            peer: self.peer.as_bytes(),
+            peer: peer.as_ref().unwrap_or(&self.peer).as_bytes(),
             listener: self.door.url.as_bytes(),
-            helo: self.server.hello(),
+            helo: relayed.and_then(|r| r.hello.as_deref()).unwrap_or(self.server.hello()),
             protocol: self.protocol(),
             tls: b"",
-            auth: b"",
+            auth: relayed.and_then(|r| r.login.as_deref()).unwrap_or_default(),
             reverse_path: envelope.reverse_path(),
             reverse_params: envelope.reverse_params(),
         };
@@ -324,10 +382,10 @@ impl Session<'_> {
     }
 
     /// Why the receive was interrupted: the end of the sink, the end of patience, or neither.
-    fn interrupted(&mut self, idle: Duration, out: &mut Vec<u8>) -> Next {
+    fn interrupted(&mut self, out: &mut Vec<u8>) -> Next {
         let reason = if self.core.stop.get() >= Stop::Drain && !self.server.mid_message() {
             CloseReason::ShuttingDown
-        } else if idle >= self.core.timeout {
+        } else if self.patience.is_over(self.core.watch.now()) {
             self.core.counters.borrow_mut().timeouts += 1;
             CloseReason::Timeout
         } else {
@@ -363,6 +421,11 @@ impl Session<'_> {
 
 fn is_large(buf: &Buf) -> bool {
     buf.capacity() >= RECV_LARGE_BYTES
+}
+
+/// The client's address as XCLIENT gave it; port 0 where it gave none.
+fn relayed_peer(ip: IpAddr, relayed: &Relayed) -> String {
+    SocketAddr::new(ip, relayed.port.unwrap_or_default()).to_string()
 }
 
 fn refusal(error: &SpoolError) -> Reply {
