@@ -6,7 +6,6 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::time::Duration;
 
 use super::core::{Core, Door};
 use super::doorstep::{self, Rebuff};
@@ -14,12 +13,10 @@ use super::farewell;
 use super::ledger::Stop;
 use super::patience::Patience;
 use crate::engine::{Buf, Conn, Guard, Peer};
-use crate::limits::{IDLE_SHRINK_MS, RECV_LARGE_BYTES, RECV_SMALL_BYTES};
+use crate::limits::DIRECT_RECVS_MAX;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Relayed, Server};
 use crate::spool::{Draft, Durability, Meta, Place, SpoolError};
-
-const IDLE_SHRINK: Duration = Duration::from_millis(IDLE_SHRINK_MS);
 
 const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
 const NO_ROOM: Reply = Reply::new(452, 3, 1, "The spool is full");
@@ -49,6 +46,7 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) 
         draft: Draft::default(),
         message: Message::default(),
         kept: Vec::new(),
+        id: Vec::new(),
         round_ns: 0,
     };
     session.run(&mut conn, caller.said).await;
@@ -69,6 +67,8 @@ struct Session<'c> {
     message: Message,
     /// Messages of this round, whose 250 is queued and not sent.
     kept: Vec<Kept>,
+    /// The queue id of the last message as text.
+    id: Vec<u8>,
     /// Wall clock at the last receive, in Unix nanoseconds; one reading serves the whole round.
     round_ns: u64,
 }
@@ -106,6 +106,7 @@ enum Next {
 /// What a round did, as far as the peer's time is concerned.
 #[derive(Clone, Copy, Default)]
 struct Round {
+    octets: usize,
     replied: bool,
     /// A message began, ended or was given up.
     turned: bool,
@@ -119,22 +120,21 @@ impl Session<'_> {
         self.server.greet(out.vec_mut());
         let mut next = Next::Receive;
         if !said.is_empty() {
-            (next, out) = self.round(conn, &said, out).await;
+            (next, out) = self.round(conn, &said, false, out).await;
             drop(said);
         }
         while next == Next::Receive {
-            self.arm(&inbox);
+            self.guard.arm_until(self.patience.deadline());
             let received;
             (received, out, inbox) = self.exchange(conn, out, inbox).await;
             next = match received {
                 Ok(0) => Next::Gone,
-                Ok(_) => {
-                    (next, out) = self.round(conn, &inbox, out).await;
-                    inbox = self.fit(inbox);
+                Ok(count) => {
+                    let filled = count == inbox.capacity();
+                    (next, out) = self.round(conn, &inbox, filled, out).await;
                     next
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    inbox = self.swap_for_small(inbox);
                     self.interrupted(out.vec_mut())
                 }
                 Err(_) => Next::Gone,
@@ -152,32 +152,61 @@ impl Session<'_> {
         self.core.pool.give(inbox);
     }
 
-    fn arm(&self, inbox: &Buf) {
-        let deadline = self.patience.deadline();
-        self.guard.arm_until(if is_large(inbox) {
-            deadline.min(self.core.watch.now() + IDLE_SHRINK)
-        } else {
-            deadline
-        });
-    }
-
-    /// One receive's worth of octets, digested; gives the peer the time that it has earned by them.
-    async fn round(&mut self, conn: &mut Conn, input: &[u8], out: Buf) -> (Next, Buf) {
+    /// Digests what a receive gave, and what there is behind it where `read_on` says that there may
+    /// be more; then grants the peer the time that it has earned by that.
+    async fn round(
+        &mut self,
+        conn: &mut Conn,
+        input: &[u8],
+        read_on: bool,
+        out: Buf,
+    ) -> (Next, Buf) {
         self.round_ns = unix_ns();
         self.look_for_room();
         let was_content = self.server.mid_message();
         let mut round = Round::default();
-        let (next, out) = self.digest(conn, input, out, &mut round).await;
+        let (mut next, mut out) = self.digest(conn, input, out, &mut round).await;
+        if read_on && next == Next::Receive {
+            (next, out) = self.take_the_rest(conn, out, &mut round).await;
+        }
         let now = self.core.watch.now();
         if self.server.mid_message() {
             if round.turned || !was_content {
                 self.patience.renew(now);
             } else {
-                self.patience.extend(input.len(), now);
+                self.patience.extend(round.octets, now);
             }
         } else if round.replied || was_content || !self.server.awaiting_more() {
             self.patience.renew(now);
         }
+        (next, out)
+    }
+
+    /// Reads on without waiting, because the small buffer was filled. Most sessions wait most of the
+    /// time, and wait with a small buffer; the large one is borrowed from the core while octets
+    /// are there.
+    async fn take_the_rest(
+        &mut self,
+        conn: &mut Conn,
+        mut out: Buf,
+        round: &mut Round,
+    ) -> (Next, Buf) {
+        let mut large = self.core.pool.large();
+        let mut next = Next::Receive;
+        // Bounded, so that one busy client does not starve the core's others.
+        for _ in 0..DIRECT_RECVS_MAX {
+            match conn.recv_ready(&mut large) {
+                // The end of the stream shows again at the next receive, and so does an error.
+                Ok(0) | Err(_) => break,
+                Ok(count) => {
+                    (next, out) = self.digest(conn, &large, out, round).await;
+                    if next != Next::Receive || count < large.capacity() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.core.pool.give(large);
         (next, out)
     }
 
@@ -210,6 +239,7 @@ impl Session<'_> {
         mut out: Buf,
         round: &mut Round,
     ) -> (Next, Buf) {
+        round.octets += input.len();
         loop {
             let before = out.len();
             let next = self.drain(&mut input, out.vec_mut(), round);
@@ -296,7 +326,11 @@ impl Session<'_> {
         let recipients = self.server.envelope().recipient_count() as u64;
         let start = out.len();
         match self.seal(flags) {
-            Ok(Some(place)) => self.server.accept(place, out),
+            Ok(Some(place)) => {
+                self.id.clear();
+                place.write(&mut self.id);
+                self.server.accept(&self.id, out);
+            }
             Ok(None) => self.server.accept("discarded", out),
             Err(error) => {
                 self.core.quota.return_message();
@@ -395,32 +429,6 @@ impl Session<'_> {
         self.server.close_for(reason, out);
         Next::Close
     }
-
-    /// Picks the receive buffer for the next round: large as soon as one read filled a small one,
-    /// small again when there is little to read, since most sessions wait most of the time.
-    fn fit(&self, inbox: Buf) -> Buf {
-        let read = inbox.len();
-        if !is_large(&inbox) && read == inbox.capacity() {
-            self.core.pool.give(inbox);
-            return self.core.pool.large();
-        }
-        if is_large(&inbox) && read < RECV_SMALL_BYTES {
-            return self.swap_for_small(inbox);
-        }
-        inbox
-    }
-
-    fn swap_for_small(&self, inbox: Buf) -> Buf {
-        if !is_large(&inbox) {
-            return inbox;
-        }
-        self.core.pool.give(inbox);
-        self.core.pool.small()
-    }
-}
-
-fn is_large(buf: &Buf) -> bool {
-    buf.capacity() >= RECV_LARGE_BYTES
 }
 
 /// The client's address as XCLIENT gave it; port 0 where it gave none.
