@@ -63,7 +63,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_costs_little_memory_and_nobody_else_notices(engine, flood):
-    connections = 12
+    connections = 24
     with Sink(engine, None, "--cores", "1", "--max-size", "1MiB") as sink:
         deliver(sink, 50)
         # What the core takes once: its large receive buffer, and the steps of the allocator.
@@ -142,7 +142,7 @@ def test_a_peer_that_never_reads_is_ended(engine):
         deaf = socket.socket()
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(("127.0.0.1", sink.port))
-        # LHLO gets few octets, a good message one line: accepted messages reset the junk count.
+        # Accepted messages, because anything else would end the session as junk.
         message = ENVELOPE.partition(b"\r\n")[2] + b"BDAT 0 LAST\r\n"
         sent = pour(deaf, ENVELOPE.partition(b"\r\n")[0] + b"\r\n" + message * 400_000, 6)
         assert sent < 400_000 * len(message)
@@ -190,8 +190,8 @@ def test_one_address_has_a_number_of_places(engine):
             answer = everything(raw(sink.port))
             assert answer.startswith(b"421 4.7.0 ")
             first.say(b"QUIT\r\n", 221)
-            first.closed()
-            first.socket.close()
+            assert first.closed()
+            first.__exit__()
             time.sleep(0.3)
             with Conversation(sink.port) as third:
                 third.say(b"NOOP\r\n", 250)
