@@ -74,6 +74,28 @@ pub const RECV_SMALL_KEPT: usize = 4_096;
 /// Idle time after which a server may close (RFC 5321 §4.5.3.2.7 asks for at least five minutes).
 pub const SESSION_TIMEOUT_S_DEFAULT: u64 = 300;
 
+/// Octets per second of message content that a peer must keep on average (Postfix:
+/// smtpd_min_data_rate).
+pub const DATA_RATE_MIN_DEFAULT: u64 = 500;
+
+/// Time that a proxy gets for its PROXY header (Postfix: postscreen_upstream_proxy_timeout).
+pub const PROXY_HEADER_MS: u64 = 5_000;
+
+/// Octets of a PROXY header of version 2 with all its extensions. 536 must be taken (proxy-protocol
+/// §2.2); extensions that tell of a TLS client's certificate may need more. Larger: closed.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4_096;
+
+/// Time for which a connection that we end is still read, so that what the peer had under way does
+/// not turn our last reply into a reset.
+pub const LINGER_MS: u64 = 1_000;
+
+/// Octets read meanwhile; a peer that sends more than this behind our back gets its reset.
+pub const LINGER_BYTES_MAX: usize = 64 * 1024;
+
+/// Callers over the limit of one core that are parted from so gently at once: each holds one of the
+/// descriptors that are kept back from sessions. The others are closed behind their 421.
+pub const LINGERERS_MAX: usize = 16;
+
 /// Beat of a core's watch over deadlines. Deadlines are kept to this resolution, so that arming one
 /// costs a store and no timer.
 pub const WATCH_TICK_MS: u64 = 250;
@@ -220,6 +242,8 @@ pub const SEND_LAG_NOISE_NS: u64 = 1_000_000;
 pub const CPU_BUSY_MAX: f64 = 0.8;
 
 const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
+const _: () = assert!(PROXY_HEADER_BYTES_MAX <= u16::MAX as usize, "its length has 16 bits");
+const _: () = assert!((LINGERERS_MAX as u64) < DESCRIPTORS_RESERVED);
 const _: () = assert!(COMMAND_LINE_BYTES_MAX < COMMAND_NOISE_BYTES_MAX);
 const _: () =
     assert!(COMMAND_LINE_BYTES_MAX <= u16::MAX as usize, "spans of an envelope are 16 bits");

@@ -3,6 +3,7 @@
 pub mod blast;
 pub mod exit;
 mod listen;
+mod peers;
 pub mod report;
 mod signals;
 pub mod sink;

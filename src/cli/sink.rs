@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::exit::{Exit, Failure};
 use super::listen::ListenUrl;
+use super::peers::Peers;
 use super::signals::{self, Asked};
 use super::value::{self, IoArg};
 use crate::engine::{self, EngineKind};
@@ -84,21 +85,20 @@ struct Options {
 
     /// Recipients of one message; the next one gets 452
     #[arg(long, value_name = "N", default_value_t = limits::RECIPIENTS_DEFAULT, help_heading = "Protocol",
-          value_parser = at_least_one)]
+          value_parser = value::at_least_one)]
     max_recipients: usize,
 
     /// Sessions open at once; more get 421 [default: what the descriptor limit allows]
-    #[arg(long, value_name = "N", help_heading = "Protocol", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", help_heading = "Protocol", value_parser = value::at_least_one)]
     max_connections: Option<usize>,
-
-    /// Close a session that sends nothing for so long, with 421
-    #[arg(long, value_name = "DURATION", default_value = "5m", help_heading = "Protocol", value_parser = value::span)]
-    timeout: Duration,
 
     /// Messages with a CR or LF that is not part of a CRLF: refuse with 550 at their end, or keep
     /// the octets as they are and flag the record
     #[arg(long, value_name = "WHAT", default_value = "reject", help_heading = "Protocol")]
     bare_newline: Bare,
+
+    #[command(flatten)]
+    peers: Peers,
 
     /// Stop, with exit code 0, after N messages, the last of them answered
     #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
@@ -216,7 +216,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         cpus,
         listeners,
         ports,
-        timeout: options.timeout,
+        rules: options.peers.rules(),
         drain: options.drain_timeout,
         connections_max: sink::sessions_allowed(options.max_connections),
         messages_max: options.max_messages,
@@ -291,12 +291,4 @@ fn failure(error: sink::SinkError) -> Failure {
         sink::SinkError::Panicked { .. } => Exit::Software,
     };
     Failure::new(exit, error)
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(n) => Ok(n),
-        Err(error) => Err(format!("{error}")),
-    }
 }

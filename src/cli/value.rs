@@ -104,6 +104,15 @@ pub fn span(text: &str) -> Result<Duration, ValueError> {
     if span.is_zero() { Err(ValueError::Zero(text.to_owned())) } else { Ok(span) }
 }
 
+/// A count of one or more.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -220,6 +220,12 @@ impl Conn {
         Ok(sockopt::set_socket_linger(self.fd(), Some(Duration::ZERO))?)
     }
 
+    /// Ends our direction: what was sent before arrives, and then the peer sees the end of the
+    /// stream. Receiving goes on.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(self.fd(), rustix::net::Shutdown::Write)?)
+    }
+
     pub fn local_address(&self) -> io::Result<Address> {
         local_address(self.fd())
     }

@@ -40,8 +40,14 @@ pub(super) struct Counters {
     pub(super) connections: u64,
     /// Connections turned away with 421 because the limit was reached.
     pub(super) turned_away: u64,
-    /// Sessions ended for want of input.
+    /// Sessions ended because the peer took too long, to send or to read.
     pub(super) timeouts: u64,
+    /// Clients that spoke before the greeting.
+    pub(super) early_talkers: u64,
+    /// Connections from a proxy without a good PROXY header.
+    pub(super) proxy_errors: u64,
+    /// Connections beyond those that one address may have.
+    pub(super) peer_limited: u64,
     pub(super) active: usize,
     pub(super) active_peak: usize,
 }

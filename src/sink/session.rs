@@ -4,15 +4,18 @@
 //! sync what the durability asks for, send all replies of the round in one piece and read on.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::rc::Rc;
 
 use super::core::{Core, Door};
+use super::doorstep::{self, Rebuff};
+use super::farewell;
 use super::ledger::Stop;
+use super::patience::Patience;
 use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::limits::DIRECT_RECVS_MAX;
 use crate::smtp::reply::Reply;
-use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Server};
+use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Relayed, Server};
 use crate::spool::{Draft, Durability, Meta, Place, SpoolError};
 
 const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
@@ -21,36 +24,36 @@ const NOT_STORED: Reply = Reply::new(451, 3, 0, "The spool failed");
 const QUOTA_USED: Reply = Reply::new(421, 3, 2, "This sink has taken all the messages it was to");
 
 /// Serves one connection to its end and closes it.
-pub(super) async fn serve(core: &Core, mut conn: Conn, peer: &Peer, door: &Door) {
+pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) {
+    let guard = core.watch.register(conn.handle());
+    let caller = match doorstep::meet(core, &mut conn, &guard, peer).await {
+        Ok(caller) => caller,
+        Err(Rebuff::Gone) => return conn.close().await,
+        Err(Rebuff::Refused(why)) => {
+            farewell::refuse(core, &mut conn, &guard, door, why).await;
+            return conn.close().await;
+        }
+    };
+    let mut server = Server::new(door.policy.clone());
+    server.trust_xclient(core.rules.xclient.contains(&caller.peer));
     let mut session = Session {
         core,
         door,
-        peer: peer.to_string(),
-        server: Server::new(door.policy.clone()),
-        guard: core.watch.register(conn.handle()),
+        peer: caller.peer.to_string(),
+        server,
+        guard,
+        patience: Patience::new(&core.rules, core.watch.now()),
         draft: Draft::default(),
         message: Message::default(),
         kept: Vec::new(),
         id: Vec::new(),
         round_ns: 0,
     };
-    session.run(&mut conn).await;
+    session.run(&mut conn, caller.said).await;
     session.forget_message();
     drop(session);
     conn.close().await;
-}
-
-/// Answers one connection too many.
-pub(super) async fn turn_away(core: Rc<Core>, mut conn: Conn, door: Rc<Door>, why: CloseReason) {
-    let mut out = core.pool.small();
-    let mut server = Server::new(door.policy.clone());
-    server.close_for(why, out.vec_mut());
-    let guard = core.watch.register(conn.handle());
-    guard.arm(core.timeout);
-    let (_, out) = conn.send_all(out).await;
-    core.pool.give(out);
-    drop(guard);
-    conn.close().await;
+    drop(caller.place);
 }
 
 struct Session<'c> {
@@ -59,6 +62,7 @@ struct Session<'c> {
     peer: String,
     server: Server,
     guard: Guard,
+    patience: Patience,
     draft: Draft,
     message: Message,
     /// Messages of this round, whose 250 is queued and not sent.
@@ -95,47 +99,98 @@ enum Next {
     /// The reply queue is full and input is left.
     SendFirst,
     Close,
+    /// The peer is gone.
+    Gone,
+}
+
+/// What a round did, as far as the peer's time is concerned.
+#[derive(Clone, Copy, Default)]
+struct Round {
+    octets: usize,
+    replied: bool,
+    /// A message began, ended or was given up.
+    turned: bool,
 }
 
 impl Session<'_> {
-    async fn run(&mut self, conn: &mut Conn) {
+    /// `said` is what the peer sent ahead of the greeting.
+    async fn run(&mut self, conn: &mut Conn, said: Vec<u8>) {
         let mut out = self.core.pool.small();
         let mut inbox = self.core.pool.small();
         self.server.greet(out.vec_mut());
-        loop {
-            self.guard.arm(self.core.timeout);
+        let mut next = Next::Receive;
+        if !said.is_empty() {
+            (next, out) = self.round(conn, &said, false, out).await;
+            drop(said);
+        }
+        while next == Next::Receive {
+            self.guard.arm_until(self.patience.deadline());
             let received;
             (received, out, inbox) = self.exchange(conn, out, inbox).await;
-            let next = match received {
-                Ok(0) => break,
+            next = match received {
+                Ok(0) => Next::Gone,
                 Ok(count) => {
-                    self.begin_round();
-                    let mut next;
-                    (next, out) = self.digest(conn, &inbox, out).await;
-                    if count == inbox.capacity() && next == Next::Receive {
-                        (next, out) = self.take_the_rest(conn, out).await;
-                    }
+                    let filled = count == inbox.capacity();
+                    (next, out) = self.round(conn, &inbox, filled, out).await;
                     next
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     self.interrupted(out.vec_mut())
                 }
-                Err(_) => break,
+                Err(_) => Next::Gone,
             };
-            if next == Next::Close {
-                self.guard.arm(self.core.timeout);
-                (_, out) = conn.send_all(out).await;
-                break;
-            }
+        }
+        if next == Next::Close {
+            farewell::part(self.core, conn, &self.guard, out, inbox).await;
+            return;
+        }
+        // The watch shuts the connection of a peer that does not read what we send.
+        if self.guard.fired() && self.patience.is_over(self.core.watch.now()) {
+            self.core.counters.borrow_mut().timeouts += 1;
         }
         self.core.pool.give(out);
         self.core.pool.give(inbox);
     }
 
+    /// Digests what a receive gave, and what there is behind it where `read_on` says that there may
+    /// be more; then grants the peer the time that it has earned by that.
+    async fn round(
+        &mut self,
+        conn: &mut Conn,
+        input: &[u8],
+        read_on: bool,
+        out: Buf,
+    ) -> (Next, Buf) {
+        self.round_ns = unix_ns();
+        self.look_for_room();
+        let was_content = self.server.mid_message();
+        let mut round = Round::default();
+        let (mut next, mut out) = self.digest(conn, input, out, &mut round).await;
+        if read_on && next == Next::Receive {
+            (next, out) = self.take_the_rest(conn, out, &mut round).await;
+        }
+        let now = self.core.watch.now();
+        if self.server.mid_message() {
+            if round.turned || !was_content {
+                self.patience.renew(now);
+            } else {
+                self.patience.extend(round.octets, now);
+            }
+        } else if round.replied || was_content || !self.server.awaiting_more() {
+            self.patience.renew(now);
+        }
+        (next, out)
+    }
+
     /// Reads on without waiting, because the small buffer was filled. Most sessions wait most of the
     /// time, and wait with a small buffer; the large one is borrowed from the core while octets
     /// are there.
-    async fn take_the_rest(&mut self, conn: &mut Conn, mut out: Buf) -> (Next, Buf) {
+    async fn take_the_rest(
+        &mut self,
+        conn: &mut Conn,
+        mut out: Buf,
+        round: &mut Round,
+    ) -> (Next, Buf) {
         let mut large = self.core.pool.large();
         let mut next = Next::Receive;
         // Bounded, so that one busy client does not starve the core's others.
@@ -144,8 +199,8 @@ impl Session<'_> {
                 // The end of the stream shows again at the next receive, and so does an error.
                 Ok(0) | Err(_) => break,
                 Ok(count) => {
-                    (next, out) = self.digest(conn, &large, out).await;
-                    if next == Next::Close || count < large.capacity() {
+                    (next, out) = self.digest(conn, &large, out, round).await;
+                    if next != Next::Receive || count < large.capacity() {
                         break;
                     }
                 }
@@ -153,11 +208,6 @@ impl Session<'_> {
         }
         self.core.pool.give(large);
         (next, out)
-    }
-
-    fn begin_round(&mut self) {
-        self.round_ns = unix_ns();
-        self.look_for_room();
     }
 
     /// Sends what is queued, if anything, and receives.
@@ -182,9 +232,18 @@ impl Session<'_> {
     }
 
     /// Runs the protocol over one receive buffer, until all of it is taken.
-    async fn digest(&mut self, conn: &mut Conn, mut input: &[u8], mut out: Buf) -> (Next, Buf) {
+    async fn digest(
+        &mut self,
+        conn: &mut Conn,
+        mut input: &[u8],
+        mut out: Buf,
+        round: &mut Round,
+    ) -> (Next, Buf) {
+        round.octets += input.len();
         loop {
-            let next = self.drain(&mut input, out.vec_mut());
+            let before = out.len();
+            let next = self.drain(&mut input, out.vec_mut(), round);
+            round.replied |= out.len() > before;
             self.settle(out.vec_mut()).await;
             if next != Next::SendFirst {
                 let leave = self.core.stop.get() >= Stop::Drain && !self.server.mid_message();
@@ -194,11 +253,13 @@ impl Session<'_> {
                 }
                 return (next, out);
             }
+            self.patience.renew(self.core.watch.now());
+            self.guard.arm_until(self.patience.deadline());
             let sent;
             (sent, out) = conn.send_all(out).await;
             out.clear();
             if sent.is_err() {
-                return (Next::Close, out);
+                return (Next::Gone, out);
             }
         }
     }
@@ -211,8 +272,9 @@ impl Session<'_> {
         }
     }
 
-    fn drain(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Next {
+    fn drain(&mut self, input: &mut &[u8], out: &mut Vec<u8>, round: &mut Round) -> Next {
         while let Some(event) = self.server.step(input, out) {
+            round.turned |= !matches!(event, Event::Body(_));
             match event {
                 Event::Begin => self.begin(),
                 Event::Body(piece) => self.keep(piece),
@@ -226,7 +288,9 @@ impl Session<'_> {
 
     /// The name of what is spoken, as in the WITH clause of a Received field (RFC 3848).
     fn protocol(&self) -> &'static [u8] {
-        match (self.door.policy.protocol, self.server.extended()) {
+        let relayed = self.server.relayed().and_then(|relayed| relayed.extended);
+        let extended = relayed.unwrap_or_else(|| self.server.extended());
+        match (self.door.policy.protocol, extended) {
             (Protocol::Lmtp, _) => b"LMTP",
             (Protocol::Smtp, true) => b"ESMTP",
             (Protocol::Smtp, false) => b"SMTP",
@@ -287,16 +351,18 @@ impl Session<'_> {
     fn seal(&mut self, flags: Flags) -> Result<Option<Place>, Reply> {
         let Some(writer) = &self.core.writer else { return Ok(None) };
         let envelope = self.server.envelope();
+        let relayed = self.server.relayed();
+        let peer = relayed.and_then(|relayed| relayed.address.map(|ip| relayed_peer(ip, relayed)));
         let meta = Meta {
             received_ns: self.message.first_byte_ns,
             sealed_ns: self.round_ns,
             flags: flags.bits(),
-            peer: self.peer.as_bytes(),
+            peer: peer.as_ref().unwrap_or(&self.peer).as_bytes(),
             listener: self.door.url.as_bytes(),
-            helo: self.server.hello(),
+            helo: relayed.and_then(|r| r.hello.as_deref()).unwrap_or(self.server.hello()),
             protocol: self.protocol(),
             tls: b"",
-            auth: b"",
+            auth: relayed.and_then(|r| r.login.as_deref()).unwrap_or_default(),
             reverse_path: envelope.reverse_path(),
             reverse_params: envelope.reverse_params(),
         };
@@ -353,7 +419,7 @@ impl Session<'_> {
     fn interrupted(&mut self, out: &mut Vec<u8>) -> Next {
         let reason = if self.core.stop.get() >= Stop::Drain && !self.server.mid_message() {
             CloseReason::ShuttingDown
-        } else if self.guard.fired() {
+        } else if self.patience.is_over(self.core.watch.now()) {
             self.core.counters.borrow_mut().timeouts += 1;
             CloseReason::Timeout
         } else {
@@ -363,6 +429,11 @@ impl Session<'_> {
         self.server.close_for(reason, out);
         Next::Close
     }
+}
+
+/// The client's address as XCLIENT gave it; port 0 where it gave none.
+fn relayed_peer(ip: IpAddr, relayed: &Relayed) -> String {
+    SocketAddr::new(ip, relayed.port.unwrap_or_default()).to_string()
 }
 
 fn refusal(error: &SpoolError) -> Reply {

@@ -17,6 +17,7 @@ pub enum Verb {
     Rcpt,
     Rset,
     Vrfy,
+    Xclient,
     /// EXPN, ETRN, ATRN, TURN, SEND, SOML, SAML, AUTH, STARTTLS: known and not implemented.
     Unimplemented,
     Unknown,
@@ -41,8 +42,11 @@ pub fn split(line: &[u8]) -> (Verb, &[u8]) {
 #[inline]
 fn verb(word: &[u8]) -> Verb {
     let &[a, b, c, d] = word else {
-        let starttls = word.eq_ignore_ascii_case(b"STARTTLS");
-        return if starttls { Verb::Unimplemented } else { Verb::Unknown };
+        return match word.len() {
+            7 if word.eq_ignore_ascii_case(b"XCLIENT") => Verb::Xclient,
+            8 if word.eq_ignore_ascii_case(b"STARTTLS") => Verb::Unimplemented,
+            _ => Verb::Unknown,
+        };
     };
     // Clearing bit 0x20 makes letters upper case. No other octet becomes a letter by it: those that
     // differ from one in that bit alone are the lower-case letters.

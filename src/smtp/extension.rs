@@ -25,6 +25,8 @@ impl Extensions {
     /// RFC 5321 §4.1.1.8.
     pub const HELP: Self = Self(1 << 7);
     pub const ALL: Self = Self((1 << 8) - 1);
+    /// Postfix's XCLIENT. Not in `ALL`: it is a matter of trust in one peer, and never a switch.
+    pub const XCLIENT: Self = Self(1 << 31);
 
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -80,7 +82,7 @@ impl Extensions {
     }
 }
 
-const KEYWORDS: [(Extensions, &str); 8] = [
+const KEYWORDS: [(Extensions, &str); 9] = [
     (Extensions::PIPELINING, "PIPELINING"),
     (Extensions::SIZE, "SIZE"),
     (Extensions::EIGHT_BIT_MIME, "8BITMIME"),
@@ -89,6 +91,7 @@ const KEYWORDS: [(Extensions, &str); 8] = [
     (Extensions::BINARYMIME, "BINARYMIME"),
     (Extensions::ENHANCED_STATUS_CODES, "ENHANCEDSTATUSCODES"),
     (Extensions::HELP, "HELP"),
+    (Extensions::XCLIENT, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"),
 ];
 
 #[cfg(test)]

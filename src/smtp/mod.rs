@@ -15,3 +15,4 @@ pub mod path;
 pub mod reply;
 pub mod server;
 pub mod stamp;
+pub mod xtext;

@@ -42,6 +42,8 @@ pub(super) const START_DATA: Answer = answer!(354 "End data with <CR><LF>.<CR><L
 pub(super) const TIMEOUT: Answer = answer!(421 "4.4.2" "Timeout; closing");
 pub(super) const SHUTTING_DOWN: Answer = answer!(421 "4.3.2" "Shutting down; try again later");
 pub(super) const OVERLOADED: Answer = answer!(421 "4.3.2" "Too many connections; try again later");
+pub(super) const PEER_CROWD: Answer =
+    answer!(421 "4.7.0" "Too many connections from your address; try again later");
 pub(super) const TOO_MANY_ERRORS: Answer = answer!(421 "4.7.0" "Too many errors; closing");
 pub(super) const NOISE: Answer = answer!(421 "4.7.0" "No end of line in sight; closing");
 pub(super) const TOO_MANY_RECIPIENTS: Answer = answer!(452 "4.5.3" "Too many recipients");
@@ -55,6 +57,7 @@ pub(super) const BAD_OCTETS: Answer = answer!(501 "5.5.2" "Argument holds octets
 pub(super) const BAD_HELLO: Answer = answer!(501 "5.5.4" "Needs a domain or an address literal");
 pub(super) const NO_ARGUMENT_ALLOWED: Answer = answer!(501 "5.5.4" "Takes no argument");
 pub(super) const ARGUMENT_NEEDED: Answer = answer!(501 "5.5.4" "Needs an argument");
+pub(super) const BAD_ATTRIBUTE: Answer = answer!(501 "5.5.4" "Bad XCLIENT attribute");
 pub(super) const BAD_PARAMETER: Answer = answer!(501 "5.5.4" "Bad parameter");
 pub(super) const BAD_SENDER: Answer = answer!(501 "5.1.7" "Bad sender; say MAIL FROM:<address>");
 pub(super) const SENDER_TOO_LONG: Answer = answer!(501 "5.1.7" "Path too long");
@@ -65,6 +68,8 @@ pub(super) const NOT_IMPLEMENTED: Answer = answer!(502 "5.5.1" "Command not impl
 pub(super) const HELLO_FIRST: Answer = answer!(503 "5.5.1" "Say EHLO or HELO first");
 pub(super) const LHLO_FIRST: Answer = answer!(503 "5.5.1" "Say LHLO first");
 pub(super) const NESTED_MAIL: Answer = answer!(503 "5.5.1" "Sender already given");
+pub(super) const TRANSACTION_OPEN: Answer =
+    answer!(503 "5.5.1" "Not during a mail transaction; say RSET");
 pub(super) const MAIL_FIRST: Answer = answer!(503 "5.5.1" "Say MAIL first");
 pub(super) const RCPT_FIRST: Answer = answer!(503 "5.5.1" "Say RCPT first");
 pub(super) const CHUNKS_OPEN: Answer = answer!(503 "5.5.1" "Go on with BDAT, or say RSET");
@@ -75,11 +80,15 @@ pub(super) const BAD_CHUNK_SIZE: Answer = answer!(521 "5.5.4" "Bad chunk size; c
 pub(super) const TOO_LARGE: Answer = answer!(552 "5.3.4" "Message too large");
 pub(super) const BARE_NEWLINE_IN_MESSAGE: Answer =
     answer!(550 "5.6.0" "Bare CR or LF in the message; lines end in CRLF");
+pub(super) const XCLIENT_UNTRUSTED: Answer =
+    answer!(550 "5.7.0" "XCLIENT is for trusted peers only");
 pub(super) const SENDER_NEEDS_SMTPUTF8: Answer =
     answer!(550 "5.6.7" "Non-ASCII sender needs SMTPUTF8");
 pub(super) const RECIPIENT_NEEDS_SMTPUTF8: Answer =
     answer!(553 "5.6.7" "Non-ASCII recipient needs SMTPUTF8");
 pub(super) const NOT_SMTP: Answer = answer!(554 "5.5.0" "This is an SMTP server; closing");
+pub(super) const EARLY_TALKER: Answer =
+    answer!(554 "5.5.0" "The client speaks before the greeting; closing");
 pub(super) const NO_VALID_RECIPIENTS: Answer = answer!(554 "5.5.1" "No valid recipients");
 pub(super) const UNKNOWN_PARAMETER: Answer =
     answer!(555 "5.5.4" "Parameter not recognized or not offered");

@@ -9,9 +9,11 @@ mod content;
 mod line;
 mod session;
 mod transaction;
+mod xclient;
 
 use std::rc::Rc;
 
+pub use self::xclient::Relayed;
 use self::{
     answer::Answer,
     content::{Chunk, Content, Data, DataStep},
@@ -116,6 +118,10 @@ pub enum CloseReason {
     /// No room for one more session.
     Overloaded,
     TooManyErrors,
+    /// No more sessions for this address.
+    PeerCrowd,
+    /// The client did not wait for the greeting.
+    EarlyTalker,
 }
 
 /// The server's side of one session.
@@ -136,6 +142,10 @@ pub struct Server {
     errors: u32,
     /// Commands that did no work, since the last accepted message.
     junk: u32,
+    /// Whether the peer may say XCLIENT.
+    xclient_trusted: bool,
+    /// What it said.
+    relayed: Option<Box<Relayed>>,
 }
 
 /// How far the client has introduced itself.
@@ -194,6 +204,8 @@ impl Server {
             no_room: None,
             errors: 0,
             junk: 0,
+            xclient_trusted: false,
+            relayed: None,
         }
     }
 
@@ -313,7 +325,7 @@ impl Server {
         matches!(self.phase, Phase::Data(_) | Phase::Chunk(_)) || self.lines.is_open()
     }
 
-    /// Appends the 421 that ends the session, and forgets an open transaction: what `Body` gave is
+    /// Appends the reply that ends the session, and forgets an open transaction: what `Body` gave is
     /// to be forgotten by the caller too. All further input is ignored.
     pub fn close_for(&mut self, why: CloseReason, replies: &mut Vec<u8>) {
         self.say(
@@ -322,6 +334,8 @@ impl Server {
                 CloseReason::ShuttingDown => &answer::SHUTTING_DOWN,
                 CloseReason::Overloaded => &answer::OVERLOADED,
                 CloseReason::TooManyErrors => &answer::TOO_MANY_ERRORS,
+                CloseReason::PeerCrowd => &answer::PEER_CROWD,
+                CloseReason::EarlyTalker => &answer::EARLY_TALKER,
             },
             replies,
         );

@@ -26,6 +26,7 @@ impl Server {
             Verb::Quit => self.quit(argument, replies),
             Verb::Rset => self.rset(argument, replies),
             Verb::Vrfy => self.vrfy(argument, replies),
+            Verb::Xclient => self.xclient(argument, replies),
             Verb::Unimplemented => self.fail(&answer::NOT_IMPLEMENTED, replies),
             Verb::Unknown => self.unknown(line, replies),
         }
@@ -60,7 +61,7 @@ impl Server {
             Extensions::NONE.write_hello(hostname, 0, replies);
         } else {
             self.greeting = Greeting::Ehlo;
-            let extensions = self.policy.extensions.consistent();
+            let extensions = self.announced();
             extensions.write_hello(hostname, self.policy.message_bytes_max, replies);
         }
         self.reset_transaction()
