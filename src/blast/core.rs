@@ -37,7 +37,7 @@ pub(super) struct Assignment {
     pub(super) messages: u64,
     /// Since the start; no message begins later.
     pub(super) last_start: Option<Duration>,
-    pub(super) per_connection: u64,
+    pub(super) per_connection: Option<u64>,
     pub(super) corpus: Arc<Corpus>,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Core {
     /// Which of the target's addresses answered last.
     pub(super) address: Cell<usize>,
     pub(super) settings: Settings,
-    pub(super) per_connection: u64,
+    pub(super) per_connection: Option<u64>,
     pub(super) corpus: Arc<Corpus>,
     pub(super) clock: Clock,
     pub(super) recorder: RefCell<Recorder>,
@@ -89,6 +89,9 @@ pub(super) struct Core {
     pub(super) working: Cell<usize>,
     /// When a message was last decided: the end of the run as far as figures go.
     pub(super) last_ns: Cell<u64>,
+    /// The time to end politely is over, and connections are being shut from here.
+    pub(super) cut: Cell<bool>,
+    /// Messages that no session has claimed.
     left: Cell<u64>,
     last_start_ns: u64,
     stopped: Cell<bool>,
@@ -151,10 +154,17 @@ async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorde
 async fn keep_open(core: Rc<Core>) {
     let pauses_max = Duration::from_millis(RECONNECT_MS_MAX);
     let mut pause = Duration::from_millis(RECONNECT_MS_MIN);
-    while core.has_work() {
-        let end = match Session::open(&core).await {
+    loop {
+        let claimed = core.claim(core.per_connection.unwrap_or(1), core.clock.elapsed_ns());
+        if claimed == 0 {
+            return;
+        }
+        let end = match Session::open(&core, claimed).await {
             Ok(session) => session.run().await,
-            Err(why) => End::Useless(why),
+            Err(why) => {
+                core.unclaim(claimed);
+                End::Useless(why)
+            }
         };
         match end {
             End::Worked => pause = Duration::from_millis(RECONNECT_MS_MIN),
@@ -187,6 +197,7 @@ impl Core {
             in_flight: Cell::new(0),
             working: Cell::new(0),
             last_ns: Cell::new(0),
+            cut: Cell::new(false),
             left: Cell::new(assignment.messages),
             last_start_ns,
             stopped: Cell::new(false),
@@ -197,22 +208,33 @@ impl Core {
         }
     }
 
-    /// The next message of this core, unless the run is at its end.
+    /// Sets up to `wanted` messages aside for one session, so that no connection is made for messages
+    /// that another one sends; 0 when there is nothing left to do.
+    #[inline]
+    pub(super) fn claim(&self, wanted: u64, now_ns: u64) -> u64 {
+        if now_ns >= self.last_start_ns || self.stopped.get() {
+            return 0;
+        }
+        let claimed = wanted.min(self.left.get());
+        self.left.set(self.left.get() - claimed);
+        claimed
+    }
+
+    /// Gives back what was claimed and not begun.
+    pub(super) fn unclaim(&self, claimed: u64) {
+        self.left.set(self.left.get() + claimed);
+    }
+
+    /// The next message of this core, unless it is too late.
     #[inline]
     pub(super) fn take(&self, now_ns: u64) -> Option<(&Letter, Identity)> {
-        if self.left.get() == 0 || now_ns >= self.last_start_ns || self.stopped.get() {
+        if now_ns >= self.last_start_ns || self.stopped.get() {
             return None;
         }
-        self.left.set(self.left.get() - 1);
         let seq = self.seq.get() + 1;
         self.seq.set(seq);
         let identity = Identity { core: self.id, seq, due_unix_ns: self.clock.unix_ns(now_ns) };
         Some((self.corpus.pick(self.id, seq), identity))
-    }
-
-    fn has_work(&self) -> bool {
-        let now_ns = self.clock.elapsed_ns();
-        self.left.get() > 0 && now_ns < self.last_start_ns && !self.stopped.get()
     }
 
     /// A session's greeting is done.
@@ -254,6 +276,7 @@ impl Core {
         if self.stopped.get() || now_ns >= self.last_start_ns {
             let since_ns = *ending_ns.get_or_insert(now_ns);
             if now_ns - since_ns > DRAIN_S_DEFAULT * 1_000_000_000 {
+                self.cut.set(true);
                 self.watch.shutdown_all();
             }
         }

@@ -293,3 +293,137 @@ fn with_crlf(octets: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::blast::plan::Stop;
+    use crate::blast::target::Target;
+    use crate::engine::EngineKind;
+    use crate::smtp::body::{Piece, Unstuffer};
+    use crate::smtp::client::Pipelining;
+
+    fn plan(bodies: Bodies, chunking: bool) -> Plan {
+        Plan {
+            target: Target::parse("smtp+unix:/x", &[]).unwrap(),
+            connections: 1,
+            stop: Stop::Messages(1),
+            warmup: Duration::ZERO,
+            bodies,
+            recipients: 2,
+            per_connection: None,
+            pipelining: Pipelining::None,
+            chunking,
+            depth: 1,
+            from: "a@b.example".to_owned(),
+            to: "c@d.example".to_owned(),
+            helo: "e.example".to_owned(),
+            seed: 7,
+            cpus: vec![0],
+            engine: EngineKind::Epoll,
+            out: None,
+            command: Vec::new(),
+        }
+    }
+
+    fn render(bodies: Bodies, chunking: bool) -> Corpus {
+        Corpus::render(&plan(bodies, chunking), 0xabc, Timestamp::UNIX_EPOCH)
+    }
+
+    fn body_of(message: &[u8]) -> &[u8] {
+        &message[memchr::memmem::find(message, b"\r\n\r\n").unwrap() + 4..]
+    }
+
+    fn unstuffed(octets: &[u8]) -> Vec<u8> {
+        let wire = [octets, b".\r\n"].concat();
+        let (mut unstuffer, mut input, mut message) = (Unstuffer::default(), &wire[..], Vec::new());
+        while let Some(piece) = unstuffer.step(&mut input) {
+            match piece {
+                Piece::Text(octets) => message.extend_from_slice(octets),
+                Piece::End => return message,
+            }
+        }
+        panic!("no end of data");
+    }
+
+    #[test]
+    fn messages_have_the_size_asked_for_and_a_true_stamp() {
+        for size in (MESSAGE_BYTES_MIN..700).chain([1024, 4095, 70_000]) {
+            let corpus = render(Bodies::Sizes(size, size), true);
+            let letter = &corpus.letters[0];
+            assert_eq!(letter.size, size);
+            let message = letter.octets();
+            assert_eq!(message.len() as u64, size);
+            assert!(message.ends_with(b"\r\n"));
+            let stamp = Stamp::find(message).unwrap();
+            let body = body_of(message);
+            assert_eq!((stamp.size, stamp.crc), (body.len() as u64, body_crc(body)), "{size}");
+            assert!(body.split(|&b| b == b'\n').all(|line| line.len() <= LINE_BYTES + 1));
+        }
+    }
+
+    #[test]
+    fn stuffed_and_raw_forms_are_one_message_and_dots_occur() {
+        let raw = render(Bodies::Sizes(9_000, 9_000), true);
+        let stuffed = render(Bodies::Sizes(9_000, 9_000), false);
+        for (raw, stuffed) in raw.letters.iter().zip(&stuffed.letters) {
+            assert_eq!(unstuffed(stuffed.octets()), raw.octets());
+            assert_eq!(raw.size, stuffed.size);
+        }
+        assert!(stuffed.longest() > 9_000, "no line began with a dot");
+    }
+
+    #[test]
+    fn the_identity_is_patched_into_stamp_and_message_id_and_nowhere_else() {
+        let corpus = render(Bodies::Sizes(1024, 1024), true);
+        let letter = &corpus.letters[0];
+        let mut copy = letter.octets().to_vec();
+        letter.identify(&mut copy, Identity { core: 3, seq: 12_345, due_unix_ns: 99 });
+        let stamp = Stamp::find(&copy).unwrap();
+        assert_eq!((stamp.core, stamp.seq, stamp.due_unix_ns), (3, 12_345, 99));
+        let text = String::from_utf8(copy.clone()).unwrap();
+        assert!(text.contains("<0000000000000abc.0003.000000012345@e.example>\r\n"), "{text}");
+        let changed = copy.iter().zip(letter.octets()).filter(|(a, b)| a != b).count();
+        assert_eq!(changed, 1 + 5 + 2 + 1 + 5);
+    }
+
+    #[test]
+    fn sizes_spread_evenly_from_end_to_end() {
+        let corpus = render(Bodies::Sizes(1_000, 5_000), true);
+        let sizes: Vec<u64> = corpus.letters.iter().map(|letter| letter.size).collect();
+        assert_eq!((sizes[0], sizes[sizes.len() - 1]), (1_000, 5_000));
+        let mean = sizes.iter().sum::<u64>() / sizes.len() as u64;
+        assert!((2_990..=3_010).contains(&mean), "{mean}");
+        let picked: std::collections::HashSet<u64> =
+            (0..10_000).map(|seq| corpus.pick(0, seq).size).collect();
+        assert!(picked.len() > sizes.len() * 9 / 10);
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_messages() {
+        let (one, two) =
+            (render(Bodies::Sizes(512, 2048), false), render(Bodies::Sizes(512, 2048), false));
+        assert!(one.letters.iter().zip(&two.letters).all(|(a, b)| a.octets == b.octets));
+        assert!((0..99).all(|seq| one.pick(1, seq).octets == two.pick(1, seq).octets));
+    }
+
+    #[test]
+    fn a_given_message_keeps_its_octets_but_for_line_ends() {
+        let given = b"Subject: x\n\n.dot\r\nlast \xc3\xa9".to_vec();
+        let corpus = render(Bodies::Given(given), true);
+        let letter = &corpus.letters[0];
+        assert_eq!(&letter.octets()[STAMP_BYTES..], b"Subject: x\r\n\r\n.dot\r\nlast \xc3\xa9\r\n");
+        assert!(letter.eight_bit);
+        let stamp = Stamp::find(letter.octets()).unwrap();
+        assert_eq!(stamp.crc, body_crc(b".dot\r\nlast \xc3\xa9\r\n"));
+    }
+
+    #[test]
+    fn more_than_one_recipient_are_numbered() {
+        assert_eq!(recipient("c@d", 1, 0), "c@d");
+        assert_eq!(recipient("c+@d", 3, 2), "c+2@d");
+        assert_eq!(render(Bodies::Sizes(512, 512), true).recipients(), 2);
+    }
+}

@@ -209,7 +209,7 @@ fn assignment(plan: &Plan, corpus: &Arc<Corpus>, cores: usize, index: usize) -> 
         connections: share(plan.connections as u64, cores, index).min(messages) as usize,
         messages,
         last_start,
-        per_connection: plan.per_connection.unwrap_or(u64::MAX),
+        per_connection: plan.per_connection,
         corpus: Arc::clone(corpus),
     }
 }

@@ -15,7 +15,7 @@ use crate::smtp::client::{self, Client, Event, Fault, Verdict, Want};
 /// How a connection ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Messages were decided on it, or it was closed because nothing was left to do.
+    /// Messages ended on it, well or badly, or it was closed because nothing was left to do.
     Worked,
     /// It came to nothing; a later one may do better.
     Useless(Failure),
@@ -32,7 +32,7 @@ enum Lost {
     Fault(#[from] Fault),
     #[error("the server closed the connection without a word")]
     Closed,
-    #[error("no reply within {REPLY_S_MAX} s")]
+    #[error("no reply in time")]
     Timeout,
 }
 
@@ -68,8 +68,9 @@ pub(super) struct Session<'c> {
     unsent: usize,
     /// The message whose envelope is written and whose body is due.
     letter: Option<(&'c Letter, Identity)>,
-    /// Messages that this connection may still begin.
-    left: u64,
+    /// Messages set aside for this connection and not begun.
+    claimed: u64,
+    /// Messages that ended here, answered or not.
     decided: u64,
     connect_ns: u64,
     /// The latest reading of the clock, and the one just before the last send.
@@ -78,8 +79,8 @@ pub(super) struct Session<'c> {
 }
 
 impl<'c> Session<'c> {
-    /// Connects. A failure is counted here.
-    pub(super) async fn open(core: &'c Core) -> Result<Self, Failure> {
+    /// Connects, to send `claimed` messages at least. A failure is counted here.
+    pub(super) async fn open(core: &'c Core, claimed: u64) -> Result<Self, Failure> {
         // The semaphore is never closed.
         let _turn = core.connecting.acquire().await;
         let connect_ns = core.clock.elapsed_ns();
@@ -109,7 +110,7 @@ impl<'c> Session<'c> {
             open: VecDeque::with_capacity(core.settings.depth.max(2)),
             unsent: 0,
             letter: None,
-            left: core.per_connection,
+            claimed,
             decided: 0,
             connect_ns,
             now_ns,
@@ -161,12 +162,15 @@ impl<'c> Session<'c> {
     /// Begins the next message, or takes leave when there is none.
     #[inline]
     fn begin(&mut self) {
-        let taken = if self.left > 0 { self.core.take(self.now_ns) } else { None };
+        if self.claimed == 0 && self.core.per_connection.is_none() {
+            self.claimed = self.core.claim(1, self.now_ns);
+        }
+        let taken = if self.claimed > 0 { self.core.take(self.now_ns) } else { None };
         let Some((letter, identity)) = taken else {
             self.client.quit(self.out.vec_mut());
             return;
         };
-        self.left -= 1;
+        self.claimed -= 1;
         self.letter = Some((letter, identity));
         self.open.push_back(Open { began_ns: self.now_ns, bytes: letter.size });
         self.unsent += 1;
@@ -238,7 +242,7 @@ impl<'c> Session<'c> {
         match received {
             // What the server said before it went away still counts.
             Ok(count) if count > 0 => self.read()?,
-            _ if self.guard.fired() => return Err(Lost::Timeout),
+            _ if self.guard.fired() || self.core.cut.get() => return Err(Lost::Timeout),
             _ if sent.is_err() => {}
             Ok(_) => return Err(Lost::Closed),
             Err(error) => return Err(error.into()),
@@ -280,9 +284,11 @@ impl<'c> Session<'c> {
     /// Counts how it ended. What was begun and never decided is failed, and is not sent again.
     fn settle(&mut self, result: Result<(), Lost>) -> End {
         let core = self.core;
+        core.unclaim(std::mem::take(&mut self.claimed));
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
         while let Some(open) = self.open.pop_front() {
+            self.decided += 1;
             decide(core, &mut recorder, open, Outcome::Unanswered, self.now_ns);
         }
         recorder.set_in_flight(core.in_flight.get());

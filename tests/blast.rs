@@ -1,0 +1,341 @@
+//! The generator against servers in this process, on both engines: what it counts is what they saw.
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ringpost::blast::plan::{Bodies, Plan, Stop};
+use ringpost::blast::target::Target;
+use ringpost::blast::{self, Failure, Outcome};
+use ringpost::engine::{self, EngineKind, Io};
+use ringpost::measure::{ErrorKind, Phase, Verdict};
+use ringpost::smtp::client::Pipelining;
+use ringpost::smtp::extension::Extensions;
+use ringpost::smtp::reply::Reply;
+use ringpost::smtp::server::{BareNewline, Event, Policy, Protocol, Server};
+use ringpost::smtp::stamp::{Stamp, body_crc};
+
+/// How the server misbehaves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Manner {
+    Good,
+    /// Refuses each message whose number on its connection this divides.
+    RefuseEach(u64),
+    /// Closes without a word where the reply to this message of a connection is due.
+    CloseAt(u64),
+    /// Takes messages and never answers them.
+    Mute,
+    /// 554 instead of a greeting.
+    Unwilling,
+}
+
+/// What a server saw, over all its connections.
+#[derive(Debug, Default)]
+struct Seen {
+    connections: u64,
+    messages: Vec<Vec<u8>>,
+    recipients: usize,
+}
+
+struct Host {
+    address: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+}
+
+fn serve(protocol: Protocol, extensions: Extensions, manner: Manner) -> Host {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let shared = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, seen) = (stream.unwrap(), Arc::clone(&shared));
+            seen.lock().unwrap().connections += 1;
+            std::thread::spawn(move || talk(stream, protocol, extensions, manner, &seen));
+        }
+    });
+    Host { address, seen }
+}
+
+/// One connection; ends with it.
+fn talk(
+    mut stream: TcpStream,
+    protocol: Protocol,
+    extensions: Extensions,
+    manner: Manner,
+    seen: &Mutex<Seen>,
+) {
+    stream.set_nodelay(true).unwrap();
+    let policy = Policy {
+        hostname: "server.example".into(),
+        protocol,
+        message_bytes_max: u64::MAX,
+        recipients_max: 1_000,
+        bare_newline: BareNewline::Reject,
+        extensions,
+    };
+    let mut server = Server::new(Rc::new(policy));
+    let (mut replies, mut open, mut ended) = (Vec::new(), Vec::new(), 0);
+    let mut received = vec![0; 65_536];
+    server.greet(&mut replies);
+    if manner == Manner::Unwilling {
+        replies = b"554 5.7.1 not for you\r\n".to_vec();
+    }
+    loop {
+        if stream.write_all(&replies).is_err() {
+            return;
+        }
+        replies.clear();
+        let Ok(count @ 1..) = stream.read(&mut received) else { return };
+        let mut input = &received[..count];
+        while let Some(event) = server.step(&mut input, &mut replies) {
+            match event {
+                Event::Begin | Event::Discard => open.clear(),
+                Event::Body(octets) => open.extend_from_slice(octets),
+                Event::Close => {
+                    let _ = stream.write_all(&replies);
+                    return;
+                }
+                Event::End(_) => {
+                    ended += 1;
+                    match manner {
+                        Manner::CloseAt(at) if ended == at => return,
+                        Manner::Mute => {
+                            // Until the client has had enough.
+                            let _ = stream.read_to_end(&mut received);
+                            return;
+                        }
+                        Manner::RefuseEach(each) if ended % each == 0 => {
+                            server.refuse(Reply::new(452, 4, 3, "full"), &mut replies);
+                        }
+                        _ => {
+                            let mut seen = seen.lock().unwrap();
+                            seen.recipients += server.envelope().recipient_count();
+                            seen.messages.push(open.clone());
+                            server.accept("x", &mut replies);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn engines() -> Vec<EngineKind> {
+    let (best, _) = engine::choose(Io::Auto).unwrap();
+    let mut engines = vec![EngineKind::Epoll, best];
+    engines.dedup();
+    engines
+}
+
+fn plan(target: &str, engine: EngineKind) -> Plan {
+    let allowed = engine::allowed().unwrap();
+    Plan {
+        target: Target::parse(target, &[]).unwrap(),
+        connections: 4,
+        stop: Stop::Messages(200),
+        warmup: Duration::ZERO,
+        bodies: Bodies::Sizes(300, 3_000),
+        recipients: 1,
+        per_connection: None,
+        pipelining: Pipelining::None,
+        chunking: false,
+        depth: 1,
+        from: "a@client.example".to_owned(),
+        to: "b@server.example".to_owned(),
+        helo: "client.example".to_owned(),
+        seed: 1,
+        cpus: allowed.into_iter().take(2).collect(),
+        engine,
+        out: None,
+        command: Vec::new(),
+    }
+}
+
+fn go(plan: &Plan) -> Outcome {
+    plan.check().unwrap();
+    blast::run(plan, Arc::new(AtomicBool::new(false)), &mut |_, _, _| ()).unwrap()
+}
+
+/// Every message arrived whole, and no two are the same.
+fn check_arrived(messages: &[Vec<u8>], expected: u64) {
+    let mut identities = HashSet::new();
+    for message in messages {
+        let stamp = Stamp::find(message).expect("a stamp in each message");
+        let body_at = memchr::memmem::find(message, b"\r\n\r\n").unwrap() + 4;
+        let body = &message[body_at..];
+        assert_eq!((stamp.size, stamp.crc), (body.len() as u64, body_crc(body)));
+        identities.insert((stamp.run, stamp.core, stamp.seq));
+    }
+    assert_eq!(identities.len() as u64, expected);
+    assert_eq!(messages.len() as u64, expected);
+}
+
+#[test]
+fn every_mode_delivers_exactly_the_messages_it_counts() {
+    let modes = [
+        (Pipelining::None, false, 1),
+        (Pipelining::Commands, false, 1),
+        (Pipelining::Full, false, 1),
+        (Pipelining::None, true, 1),
+        (Pipelining::Full, true, 32),
+    ];
+    for engine in engines() {
+        for (protocol, scheme) in [(Protocol::Smtp, "smtp"), (Protocol::Lmtp, "lmtp")] {
+            for (pipelining, chunking, depth) in modes {
+                let host = serve(protocol, Extensions::ALL, Manner::Good);
+                let target = format!("{scheme}://{}", host.address);
+                let plan =
+                    Plan { pipelining, chunking, depth, recipients: 3, ..plan(&target, engine) };
+                let run = go(&plan).run;
+                assert_eq!((run.messages_ok, run.messages_failed), (200, 0));
+                assert_eq!((run.connections_opened, run.connections_closed), (4, 4));
+                assert_eq!((run.verdict, run.recipients), (Verdict::Ok, 600));
+                assert_eq!(run.phases[&Phase::Message].latency_ns.count, 200);
+                let seen = host.seen.lock().unwrap();
+                check_arrived(&seen.messages, 200);
+                assert_eq!(seen.recipients, 600);
+                let octets: usize = seen.messages.iter().map(Vec::len).sum();
+                assert_eq!(run.bytes, octets as u64);
+            }
+        }
+    }
+}
+
+#[test]
+fn refused_messages_are_counted_and_the_session_goes_on() {
+    for engine in engines() {
+        for (chunking, depth) in [(false, 1), (true, 8)] {
+            let host = serve(Protocol::Smtp, Extensions::ALL, Manner::RefuseEach(5));
+            let target = host.address.to_string();
+            let pipelining = Pipelining::Full;
+            let run = go(&Plan { pipelining, chunking, depth, ..plan(&target, engine) }).run;
+            assert_eq!(run.messages_ok + run.messages_failed, 200);
+            assert_eq!((run.messages_failed, run.messages_unanswered), (run.replies[&452], 0));
+            assert!((36..=40).contains(&run.messages_failed), "{}", run.messages_failed);
+            assert_eq!((run.connections_opened, run.verdict), (4, Verdict::Failures));
+            check_arrived(&host.seen.lock().unwrap().messages, run.messages_ok);
+        }
+    }
+}
+
+#[test]
+fn messages_of_a_lost_connection_are_failed_and_not_sent_again() {
+    for engine in engines() {
+        let host = serve(Protocol::Smtp, Extensions::ALL, Manner::CloseAt(10));
+        let run = go(&plan(&host.address.to_string(), engine)).run;
+        assert_eq!(run.messages_ok + run.messages_failed, 200);
+        assert!(run.messages_unanswered > 0);
+        assert_eq!(run.messages_failed, run.messages_unanswered);
+        let lost = run.errors.get(&ErrorKind::Closed).copied().unwrap_or(0)
+            + run.errors.get(&ErrorKind::Reset).copied().unwrap_or(0);
+        assert_eq!(lost, run.messages_unanswered);
+        check_arrived(&host.seen.lock().unwrap().messages, run.messages_ok);
+    }
+}
+
+#[test]
+fn connections_are_renewed_after_as_many_messages_as_asked() {
+    for engine in engines() {
+        let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
+        let target = host.address.to_string();
+        let run = go(&Plan { per_connection: Some(5), ..plan(&target, engine) }).run;
+        assert_eq!((run.messages_ok, run.connections_opened), (200, 40));
+        assert_eq!(host.seen.lock().unwrap().connections, 40);
+    }
+}
+
+#[test]
+fn time_ends_a_run_and_warm_up_is_left_out() {
+    for engine in engines() {
+        let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
+        let stop = Stop::Duration(Duration::from_millis(400));
+        let warmup = Duration::from_millis(200);
+        let plan = Plan { stop, warmup, ..plan(&host.address.to_string(), engine) };
+        let begun = Instant::now();
+        let outcome = go(&plan);
+        assert!(begun.elapsed() >= Duration::from_millis(600));
+        let run = outcome.run;
+        assert!((0.3..5.0).contains(&run.elapsed_s), "{}", run.elapsed_s);
+        assert!(run.messages_ok > 0 && run.warmup_messages > 0);
+        let seen = host.seen.lock().unwrap();
+        assert_eq!(run.messages_ok + run.warmup_messages, seen.messages.len() as u64);
+    }
+}
+
+#[test]
+fn messages_larger_than_a_piece_arrive_whole() {
+    for engine in engines() {
+        for chunking in [false, true] {
+            let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
+            let plan = Plan {
+                bodies: Bodies::Sizes(1_000_000, 3_000_000),
+                stop: Stop::Messages(12),
+                chunking,
+                ..plan(&host.address.to_string(), engine)
+            };
+            assert_eq!(go(&plan).run.messages_ok, 12);
+            check_arrived(&host.seen.lock().unwrap().messages, 12);
+        }
+    }
+}
+
+#[test]
+fn what_the_target_lacks_ends_the_run_with_a_reason() {
+    for engine in engines() {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let outcome = go(&plan(&nobody.to_string(), engine));
+        assert!(matches!(outcome.failure, Some(Failure::Unreachable { .. })));
+        assert_eq!(outcome.run.verdict, Verdict::Unreachable);
+
+        let few = serve(Protocol::Smtp, Extensions::NONE, Manner::Good).address.to_string();
+        let outcome = go(&Plan { pipelining: Pipelining::Full, ..plan(&few, engine) });
+        let failure = outcome.failure.unwrap();
+        assert!(matches!(failure, Failure::NotOffered { extension: "PIPELINING", .. }));
+        assert_eq!(go(&plan(&few, engine)).run.messages_ok, 200);
+
+        let cold = serve(Protocol::Smtp, Extensions::ALL, Manner::Unwilling).address.to_string();
+        let failure = go(&plan(&cold, engine)).failure.unwrap();
+        assert!(failure.to_string().contains("not for you"), "{failure}");
+    }
+}
+
+#[test]
+fn a_stop_in_mid_run_counts_what_was_done() {
+    for engine in engines() {
+        let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
+        let stop = Arc::new(AtomicBool::new(false));
+        let plan =
+            Plan { stop: Stop::Messages(u64::MAX), ..plan(&host.address.to_string(), engine) };
+        let setter = Arc::clone(&stop);
+        let mut beats = 0;
+        let outcome = blast::run(&plan, stop, &mut |_, _, _| {
+            beats += 1;
+            setter.store(beats >= 3, std::sync::atomic::Ordering::Relaxed);
+        })
+        .unwrap();
+        let messages = host.seen.lock().unwrap().messages.len() as u64;
+        assert_eq!((outcome.run.messages_ok, outcome.run.messages_failed), (messages, 0));
+        assert!(messages > 0 && outcome.failure.is_none());
+    }
+}
+
+#[test]
+fn a_server_that_falls_silent_does_not_hold_the_run() {
+    let silent = |engine| {
+        let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Mute);
+        let stop = Stop::Duration(Duration::from_millis(100));
+        let begun = Instant::now();
+        let run = go(&Plan { stop, ..plan(&host.address.to_string(), engine) }).run;
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert_eq!((run.messages_ok, run.messages_failed, run.messages_unanswered), (0, 4, 4));
+        assert_eq!(run.errors[&ErrorKind::Timeout], 4);
+    };
+    std::thread::scope(|scope| {
+        engines().into_iter().for_each(|engine| drop(scope.spawn(move || silent(engine))));
+    });
+}

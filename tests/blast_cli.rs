@@ -1,0 +1,147 @@
+//! `ringpost-blast` as a program: what it prints, where, and how it exits.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn blast(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringpost-blast")).args(arguments).output().unwrap()
+}
+
+/// A server that says yes to one command at a time.
+fn server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut lines = BufReader::new(stream.try_clone()?).lines();
+                stream.write_all(b"220 yes\r\n")?;
+                while let Some(line) = lines.next().transpose()? {
+                    let reply: &[u8] = match line.get(..4) {
+                        Some("DATA") => {
+                            stream.write_all(b"354 go\r\n")?;
+                            while lines.next().transpose()?.is_some_and(|line| line != ".") {}
+                            b"250 2.0.0 Ok\r\n"
+                        }
+                        Some("QUIT") => b"221 2.0.0 Bye\r\n",
+                        _ => b"250 2.0.0 Ok\r\n",
+                    };
+                    stream.write_all(reply)?;
+                }
+                Ok(())
+            });
+        }
+    });
+    address
+}
+
+fn text(octets: &[u8]) -> &str {
+    std::str::from_utf8(octets).unwrap()
+}
+
+#[test]
+fn json_goes_to_stdout_alone_and_counts_exactly() {
+    let done = blast(&[&server(), "-n", "137", "-c", "5", "--size", "200..2k", "--json"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let run: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&run["messages_ok"], &run["messages_failed"]), (&137.into(), &0.into()));
+    assert_eq!((&run["verdict"], &run["replies"]["354"]), (&"ok".into(), &137.into()));
+    for field in ["p50", "p90", "p99", "p999", "max", "count"] {
+        assert!(run["service_ns"][field].is_u64(), "{field}");
+    }
+    assert!(run["rate_msg_s"].as_f64().unwrap() > 0.0 && run["elapsed_s"].is_f64());
+    assert!(run["response_ns"].is_null());
+}
+
+#[test]
+fn text_is_the_default_and_out_takes_the_artefacts() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let done = blast(&[&server(), "-n", "20", "-c", "2", "--out", out.to_str().unwrap()]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).contains("msg/s"));
+    for name in ["run.json", "run.hlog", "run.hgrm", "run.csv", "report.html"] {
+        assert!(out.join(name).metadata().unwrap().len() > 0, "{name}");
+    }
+    let again = blast(&[&server(), "-n", "20", "--out", out.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(2), "a run must not be written over");
+}
+
+#[test]
+fn command_lines_that_cannot_be_followed_are_usage_errors() {
+    let address = server();
+    for (arguments, says) in [
+        (&["-n", "5", "-z", "5s"][..], "cannot be used with"),
+        (&["--size", "1x"], "is no size"),
+        (&["--size", "9"], "too small"),
+        (&["-z", "soon"], "is no duration"),
+        (&["-n", "0"], "0 is not in"),
+        (&["-c", "0"], "--connections 0 is out of range"),
+        (&["--depth", "4"], "--depth needs --chunking"),
+        (&["--to", "a@b\r\nRCPT TO:<c@d>"], "CR, LF or NUL"),
+        (&["--helo", "a\nb"], "CR, LF or NUL"),
+        (&["--body", "/nonexistent"], "cannot read the message"),
+        (&["--cores", "100000"], "cores"),
+    ] {
+        let done = blast(&[&[&address[..]], arguments].concat());
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&done.stderr).contains(says), "{arguments:?}: {}", text(&done.stderr));
+        assert!(done.stdout.is_empty());
+    }
+    for target in ["127.0.0.1", "http://127.0.0.1:1", "8.8.8.8:25"] {
+        assert_eq!(blast(&[target, "-n", "1"]).status.code(), Some(2), "{target}");
+    }
+    assert_eq!(blast(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_target_out_of_reach_is_told_in_one_line() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let done = blast(&[&nobody, "-n", "1", "-c", "1"]);
+    assert_eq!(done.status.code(), Some(3));
+    let last = text(&done.stderr).lines().last().unwrap();
+    assert!(last.starts_with("ringpost-blast: cannot reach smtp://127.0.0.1:"), "{last}");
+    assert!(done.stdout.is_empty());
+
+    let poor = blast(&[&server(), "-n", "1", "--pipelining", "full"]);
+    assert_eq!(poor.status.code(), Some(3));
+    assert!(text(&poor.stderr).contains("does not offer PIPELINING"));
+}
+
+#[test]
+fn a_signal_ends_the_run_with_its_report() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let child = Command::new(env!("CARGO_BIN_EXE_ringpost-blast"))
+            .args([&server(), "-z", "10m", "-c", "2", "--json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(700));
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let done = child.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(0));
+        let run: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert!(run["messages_ok"].as_u64().unwrap() > 0);
+        assert_eq!(run["messages_failed"], 0);
+    }
+}
+
+#[test]
+fn help_has_examples_and_no_option_that_does_nothing() {
+    let help = blast(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    let help = text(&help.stdout);
+    for wanted in ["Examples:", "Exit status:", "--allow-target", "--chunking", "-z, --duration"] {
+        assert!(help.contains(wanted), "{wanted}");
+    }
+    for unbuilt in ["--rate", "--tls", "--auth", "--fail-if"] {
+        assert!(!help.contains(unbuilt), "{unbuilt}");
+    }
+}
