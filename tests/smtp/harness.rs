@@ -10,6 +10,8 @@ use ringpost::smtp::{
     server::{BareNewline, Event, Flags, Policy, Protocol, Server},
 };
 
+use super::live::check_live;
+
 pub const EHLO: &str = "EHLO client.example\r\n";
 pub const MAIL: &str = "MAIL FROM:<a@b.example>\r\n";
 pub const RCPT: &str = "RCPT TO:<c@d.example>\r\n";
@@ -45,6 +47,8 @@ pub struct Outcome {
     /// `begin`, `end`, `discard`, `close`, and `body` once for any number of pieces in a row.
     pub events: Vec<&'static str>,
     pub messages: Vec<Message>,
+    /// Whether the server has nothing to say before more octets come.
+    pub awaits_more: bool,
 }
 
 impl Outcome {
@@ -158,12 +162,13 @@ impl Session {
 
     pub fn finish(mut self) -> Outcome {
         self.outcome.replies = read_replies(&self.outcome.wire);
+        self.outcome.awaits_more = !self.outcome.is_closed() && self.server.awaiting_more();
         self.outcome
     }
 }
 
 /// Reads replies back and checks their grammar: RFC 5321 §4.2, RFC 2034 §4.
-fn read_replies(wire: &[u8]) -> Vec<String> {
+pub fn read_replies(wire: &[u8]) -> Vec<String> {
     assert!(wire.is_empty() || wire.ends_with(b"\r\n"));
     assert!(wire.split_inclusive(|&b| b == b'\n').all(|line| line.len() <= 512));
     let mut reader = ReplyReader::default();
@@ -221,15 +226,18 @@ pub fn run(wire: impl AsRef<[u8]>) -> Outcome {
     run_with(&policy(), wire)
 }
 
-/// Checks rows of (input, replies). `.` behind the replies says that the session is closed.
+/// Checks rows of (input, replies), without a socket and with. `.` behind the replies says that the
+/// session is closed.
 pub fn check(policy: &Policy, lead: &str, rows: &[(&str, &str)]) {
     for (input, expected) in rows {
-        let outcome = run_with(policy, format!("{lead}{input}"));
+        let wire = format!("{lead}{input}");
+        let outcome = run_with(policy, &wire);
         let led = run_with(policy, lead).replies.len();
         let mut seen = outcome.replies[led..].join(" ");
         if outcome.is_closed() {
             seen.push_str(" .");
         }
         assert_eq!(&seen, expected, "{input:?} behind {lead:?}");
+        check_live(policy, wire.as_bytes(), &outcome);
     }
 }

@@ -350,6 +350,9 @@ impl Server {
         input: &mut &'a [u8],
         replies: &mut Vec<u8>,
     ) -> Option<Option<Event<'a>>> {
+        if self.errors >= SESSION_ERRORS_MAX {
+            return Some(self.hang_up(&answer::TOO_MANY_ERRORS, replies));
+        }
         if self.greeting == Greeting::Unheard && self.lines.starts_with(input, TLS_HELLO) {
             return Some(self.hang_up(&answer::NOT_SMTP, replies));
         }
@@ -367,7 +370,7 @@ impl Server {
         if self.greeting == Greeting::Unheard {
             self.greeting = Greeting::Awaited;
         }
-        Some(event.or_else(|| self.enforce_error_limit(replies)))
+        Some(event)
     }
 
     fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
@@ -454,15 +457,6 @@ impl Server {
         self.say(answer, replies);
         self.phase = Phase::Closing;
         self.reset_transaction()
-    }
-
-    /// Ends a session that errs too much, between two commands.
-    #[inline]
-    fn enforce_error_limit(&mut self, replies: &mut Vec<u8>) -> Option<Event<'static>> {
-        if self.errors >= SESSION_ERRORS_MAX && matches!(self.phase, Phase::Command) {
-            return self.hang_up(&answer::TOO_MANY_ERRORS, replies);
-        }
-        None
     }
 
     #[inline]

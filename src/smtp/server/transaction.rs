@@ -58,7 +58,7 @@ impl Server {
             if !params.smtputf8 {
                 return Err(&answer::SENDER_NEEDS_SMTPUTF8);
             }
-            str::from_utf8(mail.path.mailbox).map_err(|_| &answer::BAD_UTF8)?;
+            str::from_utf8(mail.path.text).map_err(|_| &answer::BAD_UTF8)?;
         }
         if params.size.is_some_and(|size| size > self.policy.message_bytes_max) {
             return Err(&answer::TOO_LARGE);
@@ -117,7 +117,7 @@ impl Server {
             if !self.envelope.smtputf8() {
                 return Err(Refusal::Fault(&answer::RECIPIENT_NEEDS_SMTPUTF8));
             }
-            str::from_utf8(rcpt.path.mailbox).map_err(|_| Refusal::Fault(&answer::BAD_UTF8))?;
+            str::from_utf8(rcpt.path.text).map_err(|_| Refusal::Fault(&answer::BAD_UTF8))?;
         }
         if self.envelope.recipient_count() >= self.policy.recipients_max
             || !self.envelope.add_recipient(rcpt.path.mailbox, rcpt.params)
