@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ringpost::engine::{self, Address, EngineKind, Io};
-use ringpost::sink::{Plan, Port, Sink, Stop, Store, Summary};
+use ringpost::sink::{Networks, Plan, Port, Rules, Sink, Stop, Store, Summary};
 use ringpost::smtp::server::Policy;
 use ringpost::spool::{Durability, Options, WhenFull};
 use tokio::sync::watch;
@@ -54,7 +54,14 @@ impl Running {
                 .collect(),
             listeners,
             store: spool.map_or(Store::Discard, store),
-            timeout: PATIENCE * 2,
+            rules: Rules {
+                timeout: PATIENCE * 2,
+                data_rate_min: 0,
+                greet_delay: Duration::ZERO,
+                connections_per_peer_max: None,
+                proxies: Networks::default(),
+                xclient: Networks::default(),
+            },
             drain: Duration::from_secs(1),
             connections_max: 1_000,
             messages_max: None,
