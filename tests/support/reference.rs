@@ -117,7 +117,6 @@ enum Mode {
     Data(Vec<u8>),
     Chunk {
         left: u64,
-        size: u64,
         last: bool,
         /// Why it is refused, and how many recipients there were.
         refused: Option<(Said, usize)>,
@@ -211,9 +210,7 @@ impl<'p> Reference<'p> {
         let too_long = *octets > COMMAND_LINE_BYTES_MAX;
         let line = line[..line.len() - 2].to_vec();
         self.mode = Mode::Line(Vec::new(), 0);
-        if too_long {
-            self.error(NOT_KNOWN);
-        } else if line.contains(&b'\r') || line.contains(&b'\n') {
+        if too_long || line.contains(&b'\r') || line.contains(&b'\n') {
             self.error(NOT_KNOWN);
         } else {
             self.command(&line);
@@ -551,7 +548,7 @@ impl<'p> Reference<'p> {
             mail.chunks = true;
         }
         let left = if fault.is_some() && self.is(Quirk::RefusedChunkIsRead) { 0 } else { size };
-        self.mode = Mode::Chunk { left, size, last, refused };
+        self.mode = Mode::Chunk { left, last, refused };
     }
 
     fn chunk_end(&mut self) {
