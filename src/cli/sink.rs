@@ -9,11 +9,12 @@ use tokio::sync::watch;
 
 use super::exit::{Exit, Failure};
 use super::listen::ListenUrl;
-use super::value;
+use super::{auth, value};
 use crate::engine::{self, EngineKind, Io};
 use crate::limits;
 use crate::report::human;
 use crate::sink::{self, Plan, Port, Sink, Stop, Store};
+use crate::smtp::auth::Mechanism;
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::{BareNewline, Policy};
 use crate::spool::{self, Durability, WhenFull};
@@ -99,6 +100,20 @@ struct Options {
     #[arg(long, value_name = "WHAT", default_value = "reject", help_heading = "Protocol")]
     bare_newline: Bare,
 
+    /// Who may log in: none (AUTH is not offered), any (everybody, with any password), or a FILE of
+    /// lines user:password
+    #[arg(long, value_name = "none|any|FILE", default_value = "none", help_heading = "Protocol")]
+    auth: String,
+
+    /// Mechanisms to offer, of SCRAM-SHA-256 (with a FILE), CRAM-MD5, PLAIN, LOGIN and XOAUTH2
+    /// [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = auth::mechanism, help_heading = "Protocol")]
+    auth_mechanisms: Vec<Mechanism>,
+
+    /// Refuse MAIL with 530 before AUTH has succeeded
+    #[arg(long, help_heading = "Protocol")]
+    auth_required: bool,
+
     /// Stop, with exit code 0, after N messages, the last of them answered
     #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
     max_messages: Option<u64>,
@@ -121,6 +136,7 @@ Examples:
   ringpost-sink                                   take mail on 127.0.0.1:1025 into ./ringpost-spool
   ringpost-sink --discard --cores 1               a blackhole on one core
   ringpost-sink --listen lmtp+unix:/tmp/lmtp      LMTP on a Unix socket
+  ringpost-sink --auth any --auth-required        no mail before a login, whatever its password
   ringpost-sink --max-messages 1000 --json        stop after 1000 messages, report in JSON
   ringpost spool ls ringpost-spool                what arrived
 
@@ -203,6 +219,12 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         Some(text) => engine::cpus(text).map_err(|why| Failure::new(Exit::Usage, why))?,
         None => engine::allowed().map_err(|why| Failure::new(Exit::Os, why))?,
     };
+    let (auth, warning) =
+        auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
+            .map_err(|why| Failure::new(Exit::Usage, why))?;
+    if let Some(warning) = warning {
+        eprintln!("ringpost-sink: {warning}");
+    }
     let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
     let listeners = engine::bind(&addresses, cpus.len())
         .map_err(|error| Failure::new(Exit::Unavailable, error))?;
@@ -223,6 +245,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
                     Bare::Keep => BareNewline::Keep,
                 },
                 extensions: Extensions::ALL,
+                auth: auth.clone(),
             },
         })
         .collect();

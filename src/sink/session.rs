@@ -102,6 +102,9 @@ impl Session<'_> {
         let mut out = self.core.pool.small();
         let mut inbox = self.core.pool.small();
         self.server.greet(out.vec_mut());
+        if !self.door.policy.mechanisms().is_empty() {
+            self.server.set_auth_seed(unguessable());
+        }
         let mut idle = Duration::ZERO;
         loop {
             let wait = if is_large(&inbox) { IDLE_SHRINK } else { self.core.timeout - idle };
@@ -204,10 +207,13 @@ impl Session<'_> {
 
     /// The name of what is spoken, as in the WITH clause of a Received field (RFC 3848).
     fn protocol(&self) -> &'static [u8] {
-        match (self.door.policy.protocol, self.server.extended()) {
-            (Protocol::Lmtp, _) => b"LMTP",
-            (Protocol::Smtp, true) => b"ESMTP",
-            (Protocol::Smtp, false) => b"SMTP",
+        let authenticated = self.server.identity().is_some();
+        match (self.door.policy.protocol, self.server.extended(), authenticated) {
+            (Protocol::Lmtp, _, false) => b"LMTP",
+            (Protocol::Lmtp, _, true) => b"LMTPA",
+            (Protocol::Smtp, _, true) => b"ESMTPA",
+            (Protocol::Smtp, true, false) => b"ESMTP",
+            (Protocol::Smtp, false, false) => b"SMTP",
         }
     }
 
@@ -270,7 +276,7 @@ impl Session<'_> {
             helo: self.server.hello(),
             protocol: self.protocol(),
             tls: b"",
-            auth: b"",
+            auth: self.server.identity().unwrap_or_default(),
             reverse_path: envelope.reverse_path(),
             reverse_params: envelope.reverse_params(),
         };
@@ -367,6 +373,16 @@ fn is_large(buf: &Buf) -> bool {
 
 fn refusal(error: &SpoolError) -> Reply {
     if error.is_full() { NO_ROOM } else { NOT_STORED }
+}
+
+/// A number from the kernel's random source. Where it has none, the clock has to do: what is guarded
+/// is a test's login.
+fn unguessable() -> u128 {
+    let mut octets = [0; 16];
+    match rustix::rand::getrandom(&mut octets, rustix::rand::GetRandomFlags::empty()) {
+        Ok(16) => u128::from_ne_bytes(octets),
+        _ => u128::from(unix_ns()),
+    }
 }
 
 fn unix_ns() -> u64 {

@@ -4,6 +4,7 @@
 //! message octets are handed on as slices of the input.
 
 mod answer;
+mod auth;
 mod bdat;
 mod content;
 mod line;
@@ -15,9 +16,14 @@ use std::{fmt::Display, io::Write, rc::Rc};
 use self::{
     answer::Answer,
     content::{Chunk, Content, Data, DataStep},
-    line::{LineReader, Taken},
+    line::{Kind, LineReader, Taken},
 };
-use super::{envelope::Envelope, extension::Extensions, reply::Reply};
+use super::{
+    auth::{AuthPolicy, Exchange, Mechanisms},
+    envelope::Envelope,
+    extension::Extensions,
+    reply::Reply,
+};
 use crate::{
     limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX},
     scan::{self, Marks},
@@ -50,6 +56,24 @@ pub struct Policy {
     pub recipients_max: usize,
     pub bare_newline: BareNewline,
     pub extensions: Extensions,
+    pub auth: AuthPolicy,
+}
+
+impl Policy {
+    /// The extensions that EHLO announces.
+    pub fn offered(&self) -> Extensions {
+        let set = self.extensions.consistent();
+        if self.auth.mechanisms().is_empty() { set.without(Extensions::AUTH) } else { set }
+    }
+
+    /// The mechanisms that EHLO announces; none where AUTH is off.
+    pub fn mechanisms(&self) -> Mechanisms {
+        if self.extensions.contains(Extensions::AUTH) {
+            self.auth.mechanisms()
+        } else {
+            Mechanisms::NONE
+        }
+    }
 }
 
 /// What the caller has to do.
@@ -130,6 +154,11 @@ pub struct Server {
     /// Empty unless a transaction is open; kept here for the sake of its memory.
     envelope: Envelope,
     lines: LineReader,
+    /// Who the client is, once AUTH has succeeded; kept until the session ends (RFC 4954 §4).
+    identity: Option<Box<[u8]>>,
+    /// Makes the nonces of AUTH, one for each attempt.
+    auth_seed: u128,
+    auth_attempts: u32,
     /// Answer to every MAIL while the caller has no room.
     no_room: Option<Reply>,
     /// Since the last accepted message.
@@ -153,6 +182,8 @@ enum Greeting {
 #[derive(Debug)]
 enum Phase {
     Command,
+    /// A challenge of AUTH was sent, and its answer is due.
+    Auth(Exchange),
     Data(Data),
     Chunk(Chunk),
     /// `End` was given; `accept` or `refuse` is due.
@@ -191,6 +222,9 @@ impl Server {
             transaction: Transaction::Idle,
             envelope: Envelope::default(),
             lines: LineReader::default(),
+            identity: None,
+            auth_seed: 0,
+            auth_attempts: 0,
             no_room: None,
             errors: 0,
             junk: 0,
@@ -217,7 +251,7 @@ impl Server {
     pub fn step<'a>(&mut self, input: &mut &'a [u8], replies: &mut Vec<u8>) -> Option<Event<'a>> {
         loop {
             let event = match &mut self.phase {
-                Phase::Command => {
+                Phase::Command | Phase::Auth(_) => {
                     if replies.len() >= REPLY_QUEUE_BYTES_MAX {
                         return None;
                     }
@@ -298,6 +332,17 @@ impl Server {
         &self.hello
     }
 
+    /// Who the client is, by AUTH; `None` before it has succeeded.
+    pub fn identity(&self) -> Option<&[u8]> {
+        self.identity.as_deref()
+    }
+
+    /// Gives what the nonces of AUTH are made from: a number that nobody can guess. To be called
+    /// before the first step where [`Policy::mechanisms`] has any.
+    pub fn set_auth_seed(&mut self, seed: u128) {
+        self.auth_seed = seed;
+    }
+
     /// Whether the client used EHLO or LHLO, that is, speaks ESMTP or LMTP.
     pub fn extended(&self) -> bool {
         self.greeting == Greeting::Ehlo
@@ -340,7 +385,9 @@ impl Server {
         if self.greeting == Greeting::Unheard && self.lines.starts_with(input, TLS_HELLO) {
             return Some(self.hang_up(&answer::NOT_SMTP, replies));
         }
-        let event = match self.lines.take(input)? {
+        let expected =
+            if matches!(self.phase, Phase::Auth(_)) { Kind::Auth } else { Kind::Command };
+        let event = match self.lines.take(input, expected)? {
             Taken::Line(line) => self.line(line, replies),
             Taken::Held => {
                 let held = self.lines.held();
@@ -348,7 +395,8 @@ impl Server {
                 self.lines.give_back(held);
                 event
             }
-            Taken::TooLong => self.fail(&answer::LINE_TOO_LONG, replies),
+            Taken::TooLong(Kind::Command) => self.fail(&answer::LINE_TOO_LONG, replies),
+            Taken::TooLong(Kind::Auth) => self.auth_line_too_long(replies),
             Taken::Noise => self.hang_up(&answer::NOISE, replies),
         };
         if self.greeting == Greeting::Unheard {
@@ -358,6 +406,9 @@ impl Server {
     }
 
     fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if matches!(self.phase, Phase::Auth(_)) {
+            return self.auth_response(line, replies);
+        }
         if scan::has_bare_newline(line) {
             return self.fail(&answer::BARE_NEWLINE_IN_COMMAND, replies);
         }
@@ -465,6 +516,9 @@ impl Server {
                 chunk.is_good() == matches!(self.transaction, Transaction::Chunks(_)),
             Phase::Verdict => self.envelope.recipient_count() > 0,
             Phase::Command => true,
+            Phase::Auth(_) => {
+                self.identity.is_none() && matches!(self.transaction, Transaction::Idle)
+            }
             Phase::Closing | Phase::Closed => matches!(self.transaction, Transaction::Idle),
         });
     }
