@@ -80,9 +80,12 @@ pub const REPLY_QUEUE_BYTES_MAX: usize = 64 * 1024;
 /// Receive buffer of a session that is waiting: small, because most sessions wait most of the time.
 pub const RECV_SMALL_BYTES: usize = 2 * 1024;
 
-/// Receive buffer of a session in full flow. One read of this size holds a whole flight of pipelined
-/// BDAT transactions.
+/// Receive buffer that a session borrows while octets are there. One read of this size holds a whole
+/// flight of pipelined BDAT transactions.
 pub const RECV_LARGE_BYTES: usize = 64 * 1024;
+
+/// Reads into a large buffer that a session may do in one turn: 256 KiB, then the others have theirs.
+pub const DIRECT_RECVS_MAX: usize = 4;
 
 /// Idle large buffers that one core keeps for reuse: 4 MiB.
 pub const RECV_LARGE_KEPT: usize = 64;
@@ -100,9 +103,6 @@ pub const WATCH_TICK_MS: u64 = 250;
 /// Beats that a session gets to react after its deadline woke it; then its socket is shut, because
 /// it hangs in a send to a peer that does not read.
 pub const WATCH_GRACE_TICKS: u32 = 4;
-
-/// Waiting sessions give their large receive buffer back after this time.
-pub const IDLE_SHRINK_MS: u64 = 1_000;
 
 /// Time that open messages get to finish after SIGTERM.
 pub const DRAIN_S_DEFAULT: u64 = 10;

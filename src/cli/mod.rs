@@ -5,6 +5,7 @@ pub mod blast;
 pub mod exit;
 mod listen;
 pub mod report;
+mod signals;
 pub mod sink;
 pub mod spool;
 pub mod toolbox;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tokio::sync::watch;
 
+use super::auth;
 use super::exit::{Exit, Failure};
 use super::listen::ListenUrl;
-use super::{auth, value};
-use crate::engine::{self, EngineKind, Io};
+use super::signals::{self, Asked};
+use super::value::{self, IoArg};
+use crate::engine::{self, EngineKind};
 use crate::limits;
 use crate::report::human;
 use crate::sink::{self, Plan, Port, Sink, Stop, Store};
@@ -72,7 +74,7 @@ struct Options {
         env = "RINGPOST_IO",
         help_heading = "Machine"
     )]
-    io: IoChoice,
+    io: IoArg,
 
     /// Name in the greeting and the answer to EHLO [default: this host's name]
     #[arg(long, value_name = "NAME", help_heading = "Protocol")]
@@ -159,23 +161,6 @@ enum Promise {
 enum Bare {
     Reject,
     Keep,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum IoChoice {
-    Auto,
-    Uring,
-    Epoll,
-}
-
-impl From<IoChoice> for Io {
-    fn from(choice: IoChoice) -> Self {
-        match choice {
-            IoChoice::Auto => Self::Auto,
-            IoChoice::Uring => Self::Uring,
-            IoChoice::Epoll => Self::Epoll,
-        }
-    }
 }
 
 /// The whole program.
@@ -310,38 +295,13 @@ fn banner(plan: &Plan, options: &Options) -> String {
     format!("engine {}, {} cores, {store}", plan.engine.name(), plan.cpus.len())
 }
 
-/// Turns SIGTERM and SIGINT into a drain, and a second one into an end at once.
-///
-/// The watcher has a thread and a small runtime of its own: cores block these signals, so that none
-/// of their system calls is interrupted.
+/// Turns the first signal into a drain and the second into an end at once.
 fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let os_error =
-        |error| Failure::new(Exit::Os, format_args!("cannot watch for signals: {error}"));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(os_error)?;
-    let (mut term, mut int) = {
-        let _in_runtime = runtime.enter();
-        let term = signal(SignalKind::terminate()).map_err(os_error)?;
-        let int = signal(SignalKind::interrupt()).map_err(os_error)?;
-        (term, int)
-    };
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            runtime.block_on(async {
-                for next in [Stop::Drain, Stop::Now] {
-                    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-                    stop.send_if_modified(|now| {
-                        let grows = *now < next;
-                        *now = (*now).max(next);
-                        grows
-                    });
-                }
-            });
-        })
-        .map_err(os_error)?;
-    Ok(())
+    signals::watch(move |asked| {
+        let next = if asked == Asked::Once { Stop::Drain } else { Stop::Now };
+        stop.send_if_modified(|now| now.grow(next));
+    })
+    .map_err(|error| Failure::new(Exit::Os, format_args!("cannot watch for signals: {error}")))
 }
 
 fn failure(error: sink::SinkError) -> Failure {

@@ -2,6 +2,28 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
+use crate::engine::Io;
+
+/// `--io`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum IoArg {
+    Auto,
+    Uring,
+    Epoll,
+}
+
+impl From<IoArg> for Io {
+    fn from(choice: IoArg) -> Self {
+        match choice {
+            IoArg::Auto => Self::Auto,
+            IoArg::Uring => Self::Uring,
+            IoArg::Epoll => Self::Epoll,
+        }
+    }
+}
+
 /// A value that cannot be read; the text says what would be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ValueError {

@@ -18,6 +18,15 @@ pub enum Stop {
     Now,
 }
 
+impl Stop {
+    /// Goes on to `next` unless it is further already; whether it moved.
+    pub fn grow(&mut self, next: Self) -> bool {
+        let grows = *self < next;
+        *self = (*self).max(next);
+        grows
+    }
+}
+
 /// Counters of one core; nobody else touches them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counters {
@@ -107,10 +116,6 @@ impl Quota {
     }
 
     fn raise(&self, to: Stop) {
-        self.stop.send_if_modified(|now| {
-            let grows = *now < to;
-            *now = (*now).max(to);
-            grows
-        });
+        self.stop.send_if_modified(|now| now.grow(to));
     }
 }

@@ -6,17 +6,14 @@
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::core::{Core, Door};
 use super::ledger::Stop;
 use crate::engine::{Buf, Conn, Guard, Peer};
-use crate::limits::{IDLE_SHRINK_MS, RECV_LARGE_BYTES, RECV_SMALL_BYTES};
+use crate::limits::DIRECT_RECVS_MAX;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Server};
 use crate::spool::{Draft, Durability, Meta, Place, SpoolError};
-
-const IDLE_SHRINK: Duration = Duration::from_millis(IDLE_SHRINK_MS);
 
 const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
 const NO_ROOM: Reply = Reply::new(452, 3, 1, "The spool is full");
@@ -34,6 +31,7 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: &Peer, door: &Door)
         draft: Draft::default(),
         message: Message::default(),
         kept: Vec::new(),
+        id: Vec::new(),
         round_ns: 0,
     };
     session.run(&mut conn).await;
@@ -65,6 +63,8 @@ struct Session<'c> {
     message: Message,
     /// Messages of this round, whose 250 is queued and not sent.
     kept: Vec<Kept>,
+    /// The queue id of the last message as text.
+    id: Vec<u8>,
     /// Wall clock at the last receive, in Unix nanoseconds; one reading serves the whole round.
     round_ns: u64,
 }
@@ -105,29 +105,23 @@ impl Session<'_> {
         if !self.door.policy.mechanisms().is_empty() {
             self.server.set_auth_seed(unguessable());
         }
-        let mut idle = Duration::ZERO;
         loop {
-            let wait = if is_large(&inbox) { IDLE_SHRINK } else { self.core.timeout - idle };
-            self.guard.arm(wait.min(self.core.timeout - idle));
+            self.guard.arm(self.core.timeout);
             let received;
             (received, out, inbox) = self.exchange(conn, out, inbox).await;
             let next = match received {
                 Ok(0) => break,
-                Ok(_) => {
-                    idle = Duration::ZERO;
-                    self.round_ns = unix_ns();
-                    self.look_for_room();
-                    let next;
+                Ok(count) => {
+                    self.begin_round();
+                    let mut next;
                     (next, out) = self.digest(conn, &inbox, out).await;
-                    inbox = self.fit(inbox);
+                    if count == inbox.capacity() && next == Next::Receive {
+                        (next, out) = self.take_the_rest(conn, out).await;
+                    }
                     next
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    if self.guard.fired() {
-                        idle += wait;
-                    }
-                    inbox = self.swap_for_small(inbox);
-                    self.interrupted(idle, out.vec_mut())
+                    self.interrupted(out.vec_mut())
                 }
                 Err(_) => break,
             };
@@ -139,6 +133,34 @@ impl Session<'_> {
         }
         self.core.pool.give(out);
         self.core.pool.give(inbox);
+    }
+
+    /// Reads on without waiting, because the small buffer was filled. Most sessions wait most of the
+    /// time, and wait with a small buffer; the large one is borrowed from the core while octets
+    /// are there.
+    async fn take_the_rest(&mut self, conn: &mut Conn, mut out: Buf) -> (Next, Buf) {
+        let mut large = self.core.pool.large();
+        let mut next = Next::Receive;
+        // Bounded, so that one busy client does not starve the core's others.
+        for _ in 0..DIRECT_RECVS_MAX {
+            match conn.recv_ready(&mut large) {
+                // The end of the stream shows again at the next receive, and so does an error.
+                Ok(0) | Err(_) => break,
+                Ok(count) => {
+                    (next, out) = self.digest(conn, &large, out).await;
+                    if next == Next::Close || count < large.capacity() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.core.pool.give(large);
+        (next, out)
+    }
+
+    fn begin_round(&mut self) {
+        self.round_ns = unix_ns();
+        self.look_for_room();
     }
 
     /// Sends what is queued, if anything, and receives.
@@ -246,7 +268,11 @@ impl Session<'_> {
         let recipients = self.server.envelope().recipient_count() as u64;
         let start = out.len();
         match self.seal(flags) {
-            Ok(Some(place)) => self.server.accept(place, out),
+            Ok(Some(place)) => {
+                self.id.clear();
+                place.write(&mut self.id);
+                self.server.accept(&self.id, out);
+            }
             Ok(None) => self.server.accept("discarded", out),
             Err(error) => {
                 self.core.quota.return_message();
@@ -330,10 +356,10 @@ impl Session<'_> {
     }
 
     /// Why the receive was interrupted: the end of the sink, the end of patience, or neither.
-    fn interrupted(&mut self, idle: Duration, out: &mut Vec<u8>) -> Next {
+    fn interrupted(&mut self, out: &mut Vec<u8>) -> Next {
         let reason = if self.core.stop.get() >= Stop::Drain && !self.server.mid_message() {
             CloseReason::ShuttingDown
-        } else if idle >= self.core.timeout {
+        } else if self.guard.fired() {
             self.core.counters.borrow_mut().timeouts += 1;
             CloseReason::Timeout
         } else {
@@ -343,32 +369,6 @@ impl Session<'_> {
         self.server.close_for(reason, out);
         Next::Close
     }
-
-    /// Picks the receive buffer for the next round: large as soon as one read filled a small one,
-    /// small again when there is little to read, since most sessions wait most of the time.
-    fn fit(&self, inbox: Buf) -> Buf {
-        let read = inbox.len();
-        if !is_large(&inbox) && read == inbox.capacity() {
-            self.core.pool.give(inbox);
-            return self.core.pool.large();
-        }
-        if is_large(&inbox) && read < RECV_SMALL_BYTES {
-            return self.swap_for_small(inbox);
-        }
-        inbox
-    }
-
-    fn swap_for_small(&self, inbox: Buf) -> Buf {
-        if !is_large(&inbox) {
-            return inbox;
-        }
-        self.core.pool.give(inbox);
-        self.core.pool.small()
-    }
-}
-
-fn is_large(buf: &Buf) -> bool {
-    buf.capacity() >= RECV_LARGE_BYTES
 }
 
 fn refusal(error: &SpoolError) -> Reply {

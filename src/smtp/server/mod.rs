@@ -11,7 +11,7 @@ mod line;
 mod session;
 mod transaction;
 
-use std::{fmt::Display, io::Write, rc::Rc};
+use std::rc::Rc;
 
 use self::{
     answer::Answer,
@@ -293,13 +293,12 @@ impl Server {
 
     /// Answers the end of data with 250: the message is ours now (RFC 5321 §6.1). `id` names it in
     /// the reply. In LMTP each recipient gets the reply.
-    pub fn accept(&mut self, id: impl Display, replies: &mut Vec<u8>) {
+    pub fn accept(&mut self, id: impl AsRef<[u8]>, replies: &mut Vec<u8>) {
         let start = replies.len();
         let lead: &[u8] =
             if self.enhanced() { b"250 2.0.0 Ok: queued as " } else { b"250 Ok: queued as " };
         replies.extend_from_slice(lead);
-        // Writing to a vector does not fail.
-        let _ = write!(replies, "{id}");
+        replies.extend_from_slice(id.as_ref());
         replies.extend_from_slice(b"\r\n");
         self.repeat_for_recipients(start, replies);
         self.errors = 0;
