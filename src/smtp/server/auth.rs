@@ -1,15 +1,56 @@
 //! AUTH: the lines around an exchange (RFC 4954 §4).
 
 use super::{
-    Event, Greeting, Phase, Protocol, Server, Transaction,
+    Event, Greeting, Phase, Policy, Protocol, Server, Transaction,
     answer::{self, Answer},
 };
-use crate::smtp::auth::{Exchange, Mechanism, Nonce, Step, read_base64, write_base64};
+use crate::smtp::{
+    auth::{Exchange, Mechanism, Mechanisms, Nonce, Step, read_base64, write_base64},
+    extension::Extensions,
+};
+
+/// The logins of one session.
+#[derive(Debug, Default)]
+pub(super) struct Logins {
+    /// Who the client is, once one has succeeded; kept until the session ends (RFC 4954 §4).
+    identity: Option<Box<[u8]>>,
+    /// Makes the nonces, one for each attempt.
+    seed: u128,
+    attempts: u32,
+}
+
+impl Policy {
+    /// The extensions that EHLO announces.
+    pub fn offered(&self) -> Extensions {
+        let set = self.extensions.consistent();
+        if self.auth.mechanisms().is_empty() { set.without(Extensions::AUTH) } else { set }
+    }
+
+    /// The mechanisms that EHLO announces; none where AUTH is off.
+    pub fn mechanisms(&self) -> Mechanisms {
+        if self.extensions.contains(Extensions::AUTH) {
+            self.auth.mechanisms()
+        } else {
+            Mechanisms::NONE
+        }
+    }
+}
 
 /// What an AUTH command begins: an exchange and its initial response, if one came along.
 type Begun = (Exchange, Option<Vec<u8>>);
 
 impl Server {
+    /// Who the client is, by AUTH; `None` before it has succeeded.
+    pub fn identity(&self) -> Option<&[u8]> {
+        self.logins.identity.as_deref()
+    }
+
+    /// Gives what the nonces of AUTH are made from: a number that nobody can guess. To be called
+    /// before the first step where [`Policy::mechanisms`] has any.
+    pub fn set_auth_seed(&mut self, seed: u128) {
+        self.logins.seed = seed;
+    }
+
     pub(super) fn auth(
         &mut self,
         argument: &[u8],
@@ -33,7 +74,7 @@ impl Server {
                 Protocol::Lmtp => &answer::LHLO_FIRST,
             });
         }
-        if self.identity.is_some() {
+        if self.identity().is_some() {
             return Err(&answer::AUTHENTICATED);
         }
         if !matches!(self.transaction, Transaction::Idle) {
@@ -56,8 +97,8 @@ impl Server {
             Some(b"=") => Some(Vec::new()),
             Some(text) => Some(read_base64(text).ok_or(&answer::BAD_BASE64)?),
         };
-        self.auth_attempts = self.auth_attempts.wrapping_add(1);
-        let nonce = Nonce::new(self.auth_seed, self.auth_attempts);
+        self.logins.attempts = self.logins.attempts.wrapping_add(1);
+        let nonce = Nonce::new(self.logins.seed, self.logins.attempts);
         Ok((Exchange::new(mechanism, &nonce, &self.policy.hostname), initial))
     }
 
@@ -100,7 +141,7 @@ impl Server {
                 None
             }
             Step::Accepted(identity) => {
-                self.identity = Some(identity.into());
+                self.logins.identity = Some(identity.into());
                 self.say(&answer::AUTH_OK, replies);
                 None
             }

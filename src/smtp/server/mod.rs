@@ -15,11 +15,12 @@ use std::rc::Rc;
 
 use self::{
     answer::Answer,
+    auth::Logins,
     content::{Chunk, Content, Data, DataStep},
     line::{Kind, LineReader, Taken},
 };
 use super::{
-    auth::{AuthPolicy, Exchange, Mechanisms},
+    auth::{AuthPolicy, Exchange},
     envelope::Envelope,
     extension::Extensions,
     reply::Reply,
@@ -57,23 +58,6 @@ pub struct Policy {
     pub bare_newline: BareNewline,
     pub extensions: Extensions,
     pub auth: AuthPolicy,
-}
-
-impl Policy {
-    /// The extensions that EHLO announces.
-    pub fn offered(&self) -> Extensions {
-        let set = self.extensions.consistent();
-        if self.auth.mechanisms().is_empty() { set.without(Extensions::AUTH) } else { set }
-    }
-
-    /// The mechanisms that EHLO announces; none where AUTH is off.
-    pub fn mechanisms(&self) -> Mechanisms {
-        if self.extensions.contains(Extensions::AUTH) {
-            self.auth.mechanisms()
-        } else {
-            Mechanisms::NONE
-        }
-    }
 }
 
 /// What the caller has to do.
@@ -154,11 +138,7 @@ pub struct Server {
     /// Empty unless a transaction is open; kept here for the sake of its memory.
     envelope: Envelope,
     lines: LineReader,
-    /// Who the client is, once AUTH has succeeded; kept until the session ends (RFC 4954 §4).
-    identity: Option<Box<[u8]>>,
-    /// Makes the nonces of AUTH, one for each attempt.
-    auth_seed: u128,
-    auth_attempts: u32,
+    logins: Logins,
     /// Answer to every MAIL while the caller has no room.
     no_room: Option<Reply>,
     /// Since the last accepted message.
@@ -222,9 +202,7 @@ impl Server {
             transaction: Transaction::Idle,
             envelope: Envelope::default(),
             lines: LineReader::default(),
-            identity: None,
-            auth_seed: 0,
-            auth_attempts: 0,
+            logins: Logins::default(),
             no_room: None,
             errors: 0,
             junk: 0,
@@ -329,17 +307,6 @@ impl Server {
     /// Argument of the last good HELO, EHLO or LHLO; empty before.
     pub fn hello(&self) -> &[u8] {
         &self.hello
-    }
-
-    /// Who the client is, by AUTH; `None` before it has succeeded.
-    pub fn identity(&self) -> Option<&[u8]> {
-        self.identity.as_deref()
-    }
-
-    /// Gives what the nonces of AUTH are made from: a number that nobody can guess. To be called
-    /// before the first step where [`Policy::mechanisms`] has any.
-    pub fn set_auth_seed(&mut self, seed: u128) {
-        self.auth_seed = seed;
     }
 
     /// Whether the client used EHLO or LHLO, that is, speaks ESMTP or LMTP.
@@ -516,7 +483,7 @@ impl Server {
             Phase::Verdict => self.envelope.recipient_count() > 0,
             Phase::Command => true,
             Phase::Auth(_) => {
-                self.identity.is_none() && matches!(self.transaction, Transaction::Idle)
+                self.identity().is_none() && matches!(self.transaction, Transaction::Idle)
             }
             Phase::Closing | Phase::Closed => matches!(self.transaction, Transaction::Idle),
         });

@@ -42,7 +42,7 @@ impl Server {
         if !matches!(self.greeting, Greeting::Helo | Greeting::Ehlo) {
             return Err(self.hello_first());
         }
-        if self.policy.auth.required && self.identity.is_none() {
+        if self.policy.auth.required && self.identity().is_none() {
             return Err(&answer::AUTH_REQUIRED);
         }
         match self.transaction {
