@@ -7,6 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringpost::{
     limits::{MESSAGE_BYTES_DEFAULT, RECIPIENTS_DEFAULT},
     smtp::{
+        auth::AuthPolicy,
         body,
         command::{write_bdat, write_mail, write_rcpt},
         extension::Extensions,
@@ -26,6 +27,7 @@ fn server() -> Server {
         recipients_max: RECIPIENTS_DEFAULT,
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
+        auth: AuthPolicy::default(),
     }));
     serve(&mut server, b"EHLO client.example\r\n", &mut Vec::new());
     server

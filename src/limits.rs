@@ -3,8 +3,30 @@
 //! Limits prove each other where they are related: the `const` asserts at the end fail the build.
 
 /// Octets of one command line, CRLF included. RFC 5321 §4.5.3.1.4 asks for at least 512 and its
-/// extensions for more (RFC 4954 §4: 12,288 for AUTH lines). Longer: 500, and resync at CRLF.
+/// extensions for more. Longer: 500, and resync at CRLF.
 pub const COMMAND_LINE_BYTES_MAX: usize = 4_096;
+
+/// Octets of an AUTH command or of an answer to a challenge, CRLF included: what RFC 4954 §4 calls
+/// sufficient. Longer: 500 5.5.6.
+pub const AUTH_LINE_BYTES_MAX: usize = 12_288;
+
+/// Octets of an AUTH command that the client writes, CRLF included (RFC 5321 §4.5.3.1.4). Beyond it
+/// the initial response waits for an empty challenge (RFC 4954 §4).
+pub const AUTH_COMMAND_BYTES_MAX: usize = 512;
+
+/// Octets of the value of MAIL's AUTH parameter: by how much RFC 4954 §3 lengthens the command. More:
+/// 501.
+pub const AUTH_PARAM_BYTES_MAX: usize = 500;
+
+/// Iterations of SCRAM that the server asks for: the least that RFC 7677 §4 allows, since the sink is
+/// to be fast and guards nothing.
+pub const SCRAM_ITERATIONS: u32 = 4_096;
+
+/// Iterations of SCRAM that the client takes upon itself: a third of a second, once for each login.
+pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
+
+/// Octets of a SCRAM client's nonce; the challenge that repeats it then fits a reply line.
+pub const SCRAM_NONCE_BYTES_MAX: usize = 256;
 
 /// Octets without a CRLF after which a peer is not speaking SMTP. Then: 421 and close.
 pub const COMMAND_NOISE_BYTES_MAX: usize = 64 * 1024;
@@ -245,6 +267,9 @@ const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
 const _: () = assert!(PROXY_HEADER_BYTES_MAX <= u16::MAX as usize, "its length has 16 bits");
 const _: () = assert!((LINGERERS_MAX as u64) < DESCRIPTORS_RESERVED);
 const _: () = assert!(COMMAND_LINE_BYTES_MAX < COMMAND_NOISE_BYTES_MAX);
+const _: () = assert!(COMMAND_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX);
+const _: () = assert!(AUTH_LINE_BYTES_MAX < COMMAND_NOISE_BYTES_MAX);
+const _: () = assert!(4 * (SCRAM_NONCE_BYTES_MAX + 64) / 3 + 6 < REPLY_LINE_BYTES_MAX);
 const _: () =
     assert!(COMMAND_LINE_BYTES_MAX <= u16::MAX as usize, "spans of an envelope are 16 bits");
 const _: () = assert!(ENVELOPE_BYTES_MAX <= u32::MAX as usize, "starts in an envelope are 32 bits");

@@ -9,6 +9,7 @@ use std::{
 use ringpost::{
     limits::MESSAGE_BYTES_DEFAULT,
     smtp::{
+        auth::AuthPolicy,
         extension::Extensions,
         server::{BareNewline, Event, Policy, Protocol, Server},
     },
@@ -76,6 +77,7 @@ fn a_message_in_steady_state_costs_no_allocation_however_it_is_cut() {
             recipients_max: 100,
             bare_newline: BareNewline::Reject,
             extensions: Extensions::ALL,
+            auth: AuthPolicy::default(),
         }));
         let mut replies = Vec::with_capacity(64 * 1024);
         serve(&mut server, b"EHLO client.example\r\n", piece, &mut replies);

@@ -13,6 +13,7 @@ use ringpost::blast::target::Target;
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::measure::{ErrorKind, Phase, Verdict};
+use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
@@ -77,6 +78,7 @@ fn talk(
         recipients_max: 1_000,
         bare_newline: BareNewline::Reject,
         extensions,
+        auth: AuthPolicy::default(),
     };
     let mut server = Server::new(Rc::new(policy));
     let (mut replies, mut open, mut ended) = (Vec::new(), Vec::new(), 0);
@@ -148,6 +150,7 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         from: "a@client.example".to_owned(),
         to: "b@server.example".to_owned(),
         helo: "client.example".to_owned(),
+        login: None,
         seed: 1,
         cpus: allowed.into_iter().take(2).collect(),
         engine,

@@ -168,7 +168,14 @@ impl<'a> Model<'a> {
 }
 
 fn settings(protocol: Protocol, pipelining: Pipelining, chunking: bool, depth: usize) -> Settings {
-    Settings { protocol, pipelining, chunking, depth, name: b"client.example"[..].into() }
+    Settings {
+        protocol,
+        pipelining,
+        chunking,
+        depth,
+        name: b"client.example"[..].into(),
+        login: None,
+    }
 }
 
 fn modes() -> Vec<Settings> {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use ringpost::limits::{RECIPIENTS_DEFAULT, SESSION_ERRORS_MAX};
+use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::body;
 use ringpost::smtp::client::{Client, Pipelining, Settings, Verdict, Want};
 use ringpost::smtp::extension::Extensions;
@@ -34,6 +35,7 @@ impl Peer {
             recipients_max: RECIPIENTS_DEFAULT,
             bare_newline: BareNewline::Reject,
             extensions: Extensions::ALL,
+            auth: AuthPolicy::default(),
         };
         let server = Server::new(Rc::new(policy));
         Self { server, open: Vec::new(), stored: Vec::new(), refuse_each, ended: 0, closed: false }
@@ -178,7 +180,7 @@ fn every_message_arrives_as_it_was_in_every_mode_however_the_octets_are_cut() {
             (Pipelining::Full, true, 32),
         ] {
             let name = b"client.example"[..].into();
-            let settings = Settings { protocol, pipelining, chunking, depth, name };
+            let settings = Settings { protocol, pipelining, chunking, depth, name, login: None };
             for seed in 0..400 {
                 converse(&settings, seed);
             }

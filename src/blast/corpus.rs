@@ -320,6 +320,7 @@ mod tests {
             from: "a@b.example".to_owned(),
             to: "c@d.example".to_owned(),
             helo: "e.example".to_owned(),
+            login: None,
             seed: 7,
             cpus: vec![0],
             engine: EngineKind::Epoll,

@@ -1,6 +1,7 @@
 //! What a run is to do, checked: nothing below sees the command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::Target;
@@ -8,6 +9,7 @@ use crate::engine::EngineKind;
 use crate::limits::{
     CONNECTIONS_MAX, DEPTH_MAX, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
 };
+use crate::smtp::auth::Login;
 use crate::smtp::client::{Pipelining, Settings};
 
 /// When a run ends by itself.
@@ -46,6 +48,8 @@ pub struct Plan {
     pub from: String,
     pub to: String,
     pub helo: String,
+    /// AUTH at the start of each connection.
+    pub login: Option<Arc<Login>>,
     pub seed: u64,
     /// One core runs on each.
     pub cpus: Vec<usize>,
@@ -119,6 +123,7 @@ impl Plan {
             chunking: self.chunking,
             depth: self.depth,
             name: self.helo.as_bytes().into(),
+            login: self.login.clone(),
         }
     }
 
@@ -180,6 +185,7 @@ mod tests {
             from: "a@b.example".to_owned(),
             to: "c@d.example".to_owned(),
             helo: "e.example".to_owned(),
+            login: None,
             seed: 0,
             cpus: vec![0, 1, 2],
             engine: EngineKind::Epoll,

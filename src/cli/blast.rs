@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, ValueEnum};
 
+use super::auth;
 use super::exit::{self, Exit, Failure};
 use super::signals::{self, Asked};
 use super::value::{self, IoArg};
@@ -21,6 +22,7 @@ use crate::measure::Verdict;
 use crate::report::progress::Progress;
 use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html};
+use crate::smtp::auth::Login;
 use crate::smtp::client::Pipelining;
 
 /// Exit status for a command line that cannot be followed; clap uses the same.
@@ -113,6 +115,11 @@ struct Args {
     /// Messages in one flight, with --chunking
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Protocol")]
     depth: usize,
+
+    /// Log in at the start of each connection. MECH is SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN or
+    /// XOAUTH2 (PASS is the token then) [default: the first of these that is offered, XOAUTH2 aside]
+    #[arg(long, value_name = "USER:PASS[:MECH]", value_parser = auth::login, help_heading = "Protocol")]
+    auth: Option<Arc<Login>>,
 
     /// Load this host although its address is public; may be given more than once
     #[arg(long, value_name = "HOST", help_heading = "Machine")]
@@ -283,11 +290,12 @@ fn plan(args: Args) -> Result<Plan, Error> {
         from: if args.from == "<>" { String::new() } else { args.from },
         to: args.to,
         helo: args.helo,
+        login: args.auth,
         seed: args.seed,
         cpus: cpus(args.cores.as_deref())?,
         engine,
         out: args.out,
-        command: std::env::args().collect(),
+        command: auth::without_secret(std::env::args()),
     };
     plan.check()?;
     Ok(plan)

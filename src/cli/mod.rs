@@ -1,5 +1,6 @@
 //! Command lines: clap types in, checked plans out. Nothing below this room sees clap.
 
+mod auth;
 pub mod blast;
 pub mod exit;
 mod listen;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tokio::sync::watch;
 
+use super::auth;
 use super::exit::{Exit, Failure};
 use super::listen::ListenUrl;
 use super::peers::Peers;
@@ -16,6 +17,7 @@ use crate::engine::{self, EngineKind};
 use crate::limits;
 use crate::report::human;
 use crate::sink::{self, Plan, Port, Sink, Stop, Store};
+use crate::smtp::auth::Mechanism;
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::{BareNewline, Policy};
 use crate::spool::{self, Durability, WhenFull};
@@ -100,6 +102,20 @@ struct Options {
     #[command(flatten)]
     peers: Peers,
 
+    /// Who may log in: none (AUTH is not offered), any (everybody, with any password), or a FILE of
+    /// lines user:password
+    #[arg(long, value_name = "none|any|FILE", default_value = "none", help_heading = "Protocol")]
+    auth: String,
+
+    /// Mechanisms to offer, of SCRAM-SHA-256 (with a FILE), CRAM-MD5, PLAIN, LOGIN and XOAUTH2
+    /// [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = auth::mechanism, help_heading = "Protocol")]
+    auth_mechanisms: Vec<Mechanism>,
+
+    /// Refuse MAIL with 530 before AUTH has succeeded
+    #[arg(long, help_heading = "Protocol")]
+    auth_required: bool,
+
     /// Stop, with exit code 0, after N messages, the last of them answered
     #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
     max_messages: Option<u64>,
@@ -122,6 +138,7 @@ Examples:
   ringpost-sink                                   take mail on 127.0.0.1:1025 into ./ringpost-spool
   ringpost-sink --discard --cores 1               a blackhole on one core
   ringpost-sink --listen lmtp+unix:/tmp/lmtp      LMTP on a Unix socket
+  ringpost-sink --auth any --auth-required        no mail before a login, whatever its password
   ringpost-sink --max-messages 1000 --json        stop after 1000 messages, report in JSON
   ringpost spool ls ringpost-spool                what arrived
 
@@ -187,6 +204,12 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         Some(text) => engine::cpus(text).map_err(|why| Failure::new(Exit::Usage, why))?,
         None => engine::allowed().map_err(|why| Failure::new(Exit::Os, why))?,
     };
+    let (auth, warning) =
+        auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
+            .map_err(|why| Failure::new(Exit::Usage, why))?;
+    if let Some(warning) = warning {
+        eprintln!("ringpost-sink: {warning}");
+    }
     let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
     let listeners = engine::bind(&addresses, cpus.len())
         .map_err(|error| Failure::new(Exit::Unavailable, error))?;
@@ -207,6 +230,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
                     Bare::Keep => BareNewline::Keep,
                 },
                 extensions: Extensions::ALL,
+                auth: auth.clone(),
             },
         })
         .collect();

@@ -118,6 +118,9 @@ impl Session<'_> {
         let mut out = self.core.pool.small();
         let mut inbox = self.core.pool.small();
         self.server.greet(out.vec_mut());
+        if !self.door.policy.mechanisms().is_empty() {
+            self.server.set_auth_seed(unguessable());
+        }
         let mut next = Next::Receive;
         if !said.is_empty() {
             (next, out) = self.round(conn, &said, false, out).await;
@@ -290,10 +293,13 @@ impl Session<'_> {
     fn protocol(&self) -> &'static [u8] {
         let relayed = self.server.relayed().and_then(|relayed| relayed.extended);
         let extended = relayed.unwrap_or_else(|| self.server.extended());
-        match (self.door.policy.protocol, extended) {
-            (Protocol::Lmtp, _) => b"LMTP",
-            (Protocol::Smtp, true) => b"ESMTP",
-            (Protocol::Smtp, false) => b"SMTP",
+        let authenticated = self.server.identity().is_some();
+        match (self.door.policy.protocol, extended, authenticated) {
+            (Protocol::Lmtp, _, false) => b"LMTP",
+            (Protocol::Lmtp, _, true) => b"LMTPA",
+            (Protocol::Smtp, _, true) => b"ESMTPA",
+            (Protocol::Smtp, true, false) => b"ESMTP",
+            (Protocol::Smtp, false, false) => b"SMTP",
         }
     }
 
@@ -362,7 +368,11 @@ impl Session<'_> {
             helo: relayed.and_then(|r| r.hello.as_deref()).unwrap_or(self.server.hello()),
             protocol: self.protocol(),
             tls: b"",
-            auth: relayed.and_then(|r| r.login.as_deref()).unwrap_or_default(),
+            // What a trusted relay says of the client's login goes before a login of the relay itself.
+            auth: relayed
+                .and_then(|r| r.login.as_deref())
+                .or(self.server.identity())
+                .unwrap_or_default(),
             reverse_path: envelope.reverse_path(),
             reverse_params: envelope.reverse_params(),
         };
@@ -438,6 +448,16 @@ fn relayed_peer(ip: IpAddr, relayed: &Relayed) -> String {
 
 fn refusal(error: &SpoolError) -> Reply {
     if error.is_full() { NO_ROOM } else { NOT_STORED }
+}
+
+/// A number from the kernel's random source. Where it has none, the clock has to do: what is guarded
+/// is a test's login.
+fn unguessable() -> u128 {
+    let mut octets = [0; 16];
+    match rustix::rand::getrandom(&mut octets, rustix::rand::GetRandomFlags::empty()) {
+        Ok(16) => u128::from_ne_bytes(octets),
+        _ => u128::from(unix_ns()),
+    }
 }
 
 fn unix_ns() -> u64 {

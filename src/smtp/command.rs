@@ -5,6 +5,8 @@ use super::path::{Direction, Path, PathFault, parse_path};
 /// Verbs that a server knows, in any case of letters (RFC 5321 §2.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
+    /// RFC 4954.
+    Auth,
     Bdat,
     Data,
     Ehlo,
@@ -18,7 +20,7 @@ pub enum Verb {
     Rset,
     Vrfy,
     Xclient,
-    /// EXPN, ETRN, ATRN, TURN, SEND, SOML, SAML, AUTH, STARTTLS: known and not implemented.
+    /// EXPN, ETRN, ATRN, TURN, SEND, SOML, SAML, STARTTLS: known and not implemented.
     Unimplemented,
     Unknown,
 }
@@ -51,6 +53,7 @@ fn verb(word: &[u8]) -> Verb {
     // Clearing bit 0x20 makes letters upper case. No other octet becomes a letter by it: those that
     // differ from one in that bit alone are the lower-case letters.
     match &(u32::from_be_bytes([a, b, c, d]) & 0xdfdf_dfdf).to_be_bytes() {
+        b"AUTH" => Verb::Auth,
         b"BDAT" => Verb::Bdat,
         b"DATA" => Verb::Data,
         b"EHLO" => Verb::Ehlo,
@@ -63,9 +66,7 @@ fn verb(word: &[u8]) -> Verb {
         b"RCPT" => Verb::Rcpt,
         b"RSET" => Verb::Rset,
         b"VRFY" => Verb::Vrfy,
-        b"ATRN" | b"AUTH" | b"ETRN" | b"EXPN" | b"SAML" | b"SEND" | b"SOML" | b"TURN" => {
-            Verb::Unimplemented
-        }
+        b"ATRN" | b"ETRN" | b"EXPN" | b"SAML" | b"SEND" | b"SOML" | b"TURN" => Verb::Unimplemented,
         _ => Verb::Unknown,
     }
 }
@@ -225,7 +226,7 @@ mod tests {
             ("nOoP  x \t ", (Verb::Noop, " x")),
             ("MAIL FROM:<>", (Verb::Mail, "FROM:<>")),
             ("StartTLS", (Verb::Unimplemented, "")),
-            ("AUTH PLAIN AA", (Verb::Unimplemented, "PLAIN AA")),
+            ("AUTH PLAIN AA", (Verb::Auth, "PLAIN AA")),
             ("", (Verb::Unknown, "")),
             (" NOOP", (Verb::Unknown, "NOOP")),
             ("NOOPX", (Verb::Unknown, "")),

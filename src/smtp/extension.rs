@@ -1,6 +1,6 @@
 //! ESMTP extensions: which of them a server offers (RFC 5321 §2.2).
 
-use super::command::write_decimal;
+use super::{auth::Mechanisms, command::write_decimal};
 
 /// A set of extensions; each can be switched off.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -24,7 +24,9 @@ impl Extensions {
     pub const ENHANCED_STATUS_CODES: Self = Self(1 << 6);
     /// RFC 5321 §4.1.1.8.
     pub const HELP: Self = Self(1 << 7);
-    pub const ALL: Self = Self((1 << 8) - 1);
+    /// RFC 4954; offered only where there are mechanisms.
+    pub const AUTH: Self = Self(1 << 8);
+    pub const ALL: Self = Self((1 << 9) - 1);
     /// Postfix's XCLIENT. Not in `ALL`: it is a matter of trust in one peer, and never a switch.
     pub const XCLIENT: Self = Self(1 << 31);
 
@@ -63,7 +65,13 @@ impl Extensions {
     }
 
     /// Appends the answer to EHLO or LHLO: `hostname`, then one line for each extension.
-    pub(super) fn write_hello(self, hostname: &str, size: u64, replies: &mut Vec<u8>) {
+    pub(super) fn write_hello(
+        self,
+        hostname: &str,
+        size: u64,
+        mechanisms: Mechanisms,
+        replies: &mut Vec<u8>,
+    ) {
         let mut keywords = self.keywords().peekable();
         let lead = |last| if last { &b"250 "[..] } else { b"250-" };
         replies.extend_from_slice(lead(keywords.peek().is_none()));
@@ -77,12 +85,18 @@ impl Extensions {
                 // RFC 1870 §4: zero says that there is no fixed maximum.
                 write_decimal(replies, if size == u64::MAX { 0 } else { size });
             }
+            if keyword == "AUTH" {
+                for mechanism in mechanisms.iter() {
+                    replies.push(b' ');
+                    replies.extend_from_slice(mechanism.name().as_bytes());
+                }
+            }
             replies.extend_from_slice(b"\r\n");
         }
     }
 }
 
-const KEYWORDS: [(Extensions, &str); 9] = [
+const KEYWORDS: [(Extensions, &str); 10] = [
     (Extensions::PIPELINING, "PIPELINING"),
     (Extensions::SIZE, "SIZE"),
     (Extensions::EIGHT_BIT_MIME, "8BITMIME"),
@@ -91,6 +105,7 @@ const KEYWORDS: [(Extensions, &str); 9] = [
     (Extensions::BINARYMIME, "BINARYMIME"),
     (Extensions::ENHANCED_STATUS_CODES, "ENHANCEDSTATUSCODES"),
     (Extensions::HELP, "HELP"),
+    (Extensions::AUTH, "AUTH"),
     (Extensions::XCLIENT, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"),
 ];
 
@@ -100,7 +115,7 @@ mod tests {
 
     fn announced(set: Extensions, size: u64) -> String {
         let mut replies = Vec::new();
-        set.write_hello("sink.example", size, &mut replies);
+        set.write_hello("sink.example", size, Mechanisms::ALL, &mut replies);
         String::from_utf8(replies).unwrap()
     }
 
@@ -109,6 +124,8 @@ mod tests {
         assert_eq!(announced(Extensions::NONE, 1), "250 sink.example\r\n");
         let two = Extensions::SIZE.with(Extensions::HELP);
         assert_eq!(announced(two, 99), "250-sink.example\r\n250-SIZE 99\r\n250 HELP\r\n");
+        let auth = "250-sink.example\r\n250 AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN XOAUTH2\r\n";
+        assert_eq!(announced(Extensions::AUTH, 1), auth);
         assert_eq!(announced(Extensions::ALL, u64::MAX).lines().nth(2), Some("250-SIZE 0"));
     }
 

@@ -1,4 +1,5 @@
 mod abuse;
+mod auth;
 mod bdat;
 mod commands;
 mod cuts;

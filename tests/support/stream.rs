@@ -2,6 +2,7 @@
 
 use fastrand::Rng;
 use ringpost::limits::RECIPIENTS_DEFAULT;
+use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::server::{BareNewline, Policy, Protocol};
 
@@ -23,6 +24,7 @@ pub fn policy() -> Policy {
         recipients_max: RECIPIENTS_DEFAULT,
         bare_newline: BareNewline::Keep,
         extensions: OFFERED,
+        auth: AuthPolicy::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! message octets are handed on as slices of the input.
 
 mod answer;
+mod auth;
 mod bdat;
 mod content;
 mod line;
@@ -16,10 +17,16 @@ use std::rc::Rc;
 pub use self::xclient::Relayed;
 use self::{
     answer::Answer,
+    auth::Logins,
     content::{Chunk, Content, Data, DataStep},
-    line::{LineReader, Taken},
+    line::{Kind, LineReader, Taken},
 };
-use super::{envelope::Envelope, extension::Extensions, reply::Reply};
+use super::{
+    auth::{AuthPolicy, Exchange},
+    envelope::Envelope,
+    extension::Extensions,
+    reply::Reply,
+};
 use crate::{
     limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX},
     scan::{self, Marks},
@@ -52,6 +59,7 @@ pub struct Policy {
     pub recipients_max: usize,
     pub bare_newline: BareNewline,
     pub extensions: Extensions,
+    pub auth: AuthPolicy,
 }
 
 /// What the caller has to do.
@@ -136,6 +144,7 @@ pub struct Server {
     /// Empty unless a transaction is open; kept here for the sake of its memory.
     envelope: Envelope,
     lines: LineReader,
+    logins: Logins,
     /// Answer to every MAIL while the caller has no room.
     no_room: Option<Reply>,
     /// Since the last accepted message.
@@ -163,6 +172,8 @@ enum Greeting {
 #[derive(Debug)]
 enum Phase {
     Command,
+    /// A challenge of AUTH was sent, and its answer is due.
+    Auth(Exchange),
     Data(Data),
     Chunk(Chunk),
     /// `End` was given; `accept` or `refuse` is due.
@@ -201,6 +212,7 @@ impl Server {
             transaction: Transaction::Idle,
             envelope: Envelope::default(),
             lines: LineReader::default(),
+            logins: Logins::default(),
             no_room: None,
             errors: 0,
             junk: 0,
@@ -229,7 +241,7 @@ impl Server {
     pub fn step<'a>(&mut self, input: &mut &'a [u8], replies: &mut Vec<u8>) -> Option<Event<'a>> {
         loop {
             let event = match &mut self.phase {
-                Phase::Command => {
+                Phase::Command | Phase::Auth(_) => {
                     if replies.len() >= REPLY_QUEUE_BYTES_MAX {
                         return None;
                     }
@@ -356,7 +368,9 @@ impl Server {
         if self.greeting == Greeting::Unheard && self.lines.starts_with(input, TLS_HELLO) {
             return Some(self.hang_up(&answer::NOT_SMTP, replies));
         }
-        let event = match self.lines.take(input)? {
+        let expected =
+            if matches!(self.phase, Phase::Auth(_)) { Kind::Auth } else { Kind::Command };
+        let event = match self.lines.take(input, expected)? {
             Taken::Line(line) => self.line(line, replies),
             Taken::Held => {
                 let held = self.lines.held();
@@ -364,7 +378,8 @@ impl Server {
                 self.lines.give_back(held);
                 event
             }
-            Taken::TooLong => self.fail(&answer::LINE_TOO_LONG, replies),
+            Taken::TooLong(Kind::Command) => self.fail(&answer::LINE_TOO_LONG, replies),
+            Taken::TooLong(Kind::Auth) => self.auth_line_too_long(replies),
             Taken::Noise => self.hang_up(&answer::NOISE, replies),
         };
         if self.greeting == Greeting::Unheard {
@@ -374,6 +389,9 @@ impl Server {
     }
 
     fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if matches!(self.phase, Phase::Auth(_)) {
+            return self.auth_response(line, replies);
+        }
         if scan::has_bare_newline(line) {
             return self.fail(&answer::BARE_NEWLINE_IN_COMMAND, replies);
         }
@@ -472,6 +490,9 @@ impl Server {
                 chunk.is_good() == matches!(self.transaction, Transaction::Chunks(_)),
             Phase::Verdict => self.envelope.recipient_count() > 0,
             Phase::Command => true,
+            Phase::Auth(_) => {
+                self.identity().is_none() && matches!(self.transaction, Transaction::Idle)
+            }
             Phase::Closing | Phase::Closed => matches!(self.transaction, Transaction::Idle),
         });
     }

@@ -4,6 +4,7 @@ use super::{Event, Greeting, Phase, Protocol, Server, answer};
 use crate::{
     limits::SESSION_JUNK_MAX,
     smtp::{
+        auth::Mechanisms,
         command::{self, Verb},
         extension::Extensions,
         path::is_host,
@@ -16,6 +17,7 @@ impl Server {
     pub(super) fn execute(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
         let (verb, argument) = command::split(line);
         match verb {
+            Verb::Auth => self.auth(argument, replies),
             Verb::Bdat => self.bdat(argument, replies),
             Verb::Data => self.data(argument, replies),
             Verb::Mail => self.mail(argument, replies),
@@ -58,11 +60,12 @@ impl Server {
         if verb == Verb::Helo {
             self.greeting = Greeting::Helo;
             // HELO never gets the answer of EHLO (RFC 5321 §3.2).
-            Extensions::NONE.write_hello(hostname, 0, replies);
+            Extensions::NONE.write_hello(hostname, 0, Mechanisms::NONE, replies);
         } else {
             self.greeting = Greeting::Ehlo;
             let extensions = self.announced();
-            extensions.write_hello(hostname, self.policy.message_bytes_max, replies);
+            let (size, mechanisms) = (self.policy.message_bytes_max, self.policy.mechanisms());
+            extensions.write_hello(hostname, size, mechanisms, replies);
         }
         self.reset_transaction()
     }
@@ -83,6 +86,9 @@ impl Server {
         replies.extend_from_slice(b" MAIL RCPT DATA");
         if self.policy.extensions.contains(Extensions::CHUNKING) {
             replies.extend_from_slice(b" BDAT");
+        }
+        if !self.policy.mechanisms().is_empty() {
+            replies.extend_from_slice(b" AUTH");
         }
         replies.extend_from_slice(b" RSET NOOP QUIT VRFY HELP\r\n");
         None

@@ -42,6 +42,9 @@ impl Server {
         if !matches!(self.greeting, Greeting::Helo | Greeting::Ehlo) {
             return Err(self.hello_first());
         }
+        if self.policy.auth.required && self.identity().is_none() {
+            return Err(&answer::AUTH_REQUIRED);
+        }
         match self.transaction {
             Transaction::Idle => {}
             Transaction::Mail { .. } => return Err(&answer::NESTED_MAIL),
@@ -182,7 +185,7 @@ impl Server {
     /// Extensions that this client may use now.
     #[inline]
     fn offered(&self) -> Extensions {
-        if self.extended() { self.policy.extensions.consistent() } else { Extensions::NONE }
+        if self.extended() { self.policy.offered() } else { Extensions::NONE }
     }
 }
 

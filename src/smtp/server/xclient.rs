@@ -34,7 +34,7 @@ impl Server {
 
     /// What EHLO and LHLO announce.
     pub(super) fn announced(&self) -> Extensions {
-        let own = self.policy.extensions.consistent();
+        let own = self.policy.offered();
         if self.xclient_trusted { own.with(Extensions::XCLIENT) } else { own }
     }
 
@@ -57,6 +57,7 @@ impl Server {
         self.count_junk();
         self.hello.clear();
         self.greeting = Greeting::Awaited;
+        self.logins.forget();
         // A proxy that gives the client's name need not greet in its stead.
         if let Some(hello) = &relayed.hello
             && self.policy.protocol == Protocol::Smtp
