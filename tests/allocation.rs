@@ -10,7 +10,7 @@ use ringpost::{
     limits::MESSAGE_BYTES_DEFAULT,
     smtp::{
         extension::Extensions,
-        server::{BareNewline, Event, Policy, Protocol, Server},
+        server::{BareNewline, Commands, Event, Policy, Protocol, Server},
     },
 };
 
@@ -76,6 +76,7 @@ fn a_message_in_steady_state_costs_no_allocation_however_it_is_cut() {
             recipients_max: 100,
             bare_newline: BareNewline::Reject,
             extensions: Extensions::ALL,
+            commands: Commands::default(),
         }));
         let mut replies = Vec::with_capacity(64 * 1024);
         serve(&mut server, b"EHLO client.example\r\n", piece, &mut replies);

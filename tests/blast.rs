@@ -16,7 +16,7 @@ use ringpost::measure::{ErrorKind, Phase, Verdict};
 use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
-use ringpost::smtp::server::{BareNewline, Event, Policy, Protocol, Server};
+use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
 use ringpost::smtp::stamp::{Stamp, body_crc};
 
 /// How the server misbehaves.
@@ -77,6 +77,7 @@ fn talk(
         recipients_max: 1_000,
         bare_newline: BareNewline::Reject,
         extensions,
+        commands: Commands::default(),
     };
     let mut server = Server::new(Rc::new(policy));
     let (mut replies, mut open, mut ended) = (Vec::new(), Vec::new(), 0);

@@ -8,7 +8,7 @@ use ringpost::smtp::client::{Client, Pipelining, Settings, Verdict, Want};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::outgoing::{Outgoing, Recipients};
 use ringpost::smtp::reply::Reply;
-use ringpost::smtp::server::{BareNewline, Event, Policy, Protocol, Server};
+use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
 
 const MESSAGES: usize = 12;
 
@@ -34,6 +34,7 @@ impl Peer {
             recipients_max: RECIPIENTS_DEFAULT,
             bare_newline: BareNewline::Reject,
             extensions: Extensions::ALL,
+            commands: Commands::default(),
         };
         let server = Server::new(Rc::new(policy));
         Self { server, open: Vec::new(), stored: Vec::new(), refuse_each, ended: 0, closed: false }

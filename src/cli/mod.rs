@@ -1,6 +1,7 @@
 //! Command lines: clap types in, checked plans out. Nothing below this room sees clap.
 
 pub mod blast;
+mod commands;
 pub mod exit;
 mod listen;
 pub mod report;

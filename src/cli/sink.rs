@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tokio::sync::watch;
 
+use super::commands::CommandOptions;
 use super::exit::{Exit, Failure};
 use super::listen::ListenUrl;
 use super::value;
@@ -14,7 +15,6 @@ use crate::engine::{self, EngineKind, Io};
 use crate::limits;
 use crate::report::human;
 use crate::sink::{self, Plan, Port, Sink, Stop, Store};
-use crate::smtp::extension::Extensions;
 use crate::smtp::server::{BareNewline, Policy};
 use crate::spool::{self, Durability, WhenFull};
 
@@ -98,6 +98,9 @@ struct Options {
     /// the octets as they are and flag the record
     #[arg(long, value_name = "WHAT", default_value = "reject", help_heading = "Protocol")]
     bare_newline: Bare,
+
+    #[command(flatten)]
+    commands: CommandOptions,
 
     /// Stop, with exit code 0, after N messages, the last of them answered
     #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
@@ -203,6 +206,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         Some(text) => engine::cpus(text).map_err(|why| Failure::new(Exit::Usage, why))?,
         None => engine::allowed().map_err(|why| Failure::new(Exit::Os, why))?,
     };
+    let commands = options.commands.check(&options.listen)?;
     let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
     let listeners = engine::bind(&addresses, cpus.len())
         .map_err(|error| Failure::new(Exit::Unavailable, error))?;
@@ -222,7 +226,8 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
                     Bare::Reject => BareNewline::Reject,
                     Bare::Keep => BareNewline::Keep,
                 },
-                extensions: Extensions::ALL,
+                extensions: options.commands.extensions(),
+                commands: commands.clone(),
             },
         })
         .collect();

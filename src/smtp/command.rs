@@ -8,6 +8,7 @@ pub enum Verb {
     Bdat,
     Data,
     Ehlo,
+    Expn,
     Helo,
     Help,
     Lhlo,
@@ -16,8 +17,11 @@ pub enum Verb {
     Quit,
     Rcpt,
     Rset,
+    Saml,
+    Send,
+    Soml,
     Vrfy,
-    /// EXPN, ETRN, ATRN, TURN, SEND, SOML, SAML, AUTH, STARTTLS: known and not implemented.
+    /// ETRN, ATRN, TURN, AUTH, STARTTLS: known and not implemented.
     Unimplemented,
     Unknown,
 }
@@ -50,6 +54,7 @@ fn verb(word: &[u8]) -> Verb {
         b"BDAT" => Verb::Bdat,
         b"DATA" => Verb::Data,
         b"EHLO" => Verb::Ehlo,
+        b"EXPN" => Verb::Expn,
         b"HELO" => Verb::Helo,
         b"HELP" => Verb::Help,
         b"LHLO" => Verb::Lhlo,
@@ -58,10 +63,11 @@ fn verb(word: &[u8]) -> Verb {
         b"QUIT" => Verb::Quit,
         b"RCPT" => Verb::Rcpt,
         b"RSET" => Verb::Rset,
+        b"SAML" => Verb::Saml,
+        b"SEND" => Verb::Send,
+        b"SOML" => Verb::Soml,
         b"VRFY" => Verb::Vrfy,
-        b"ATRN" | b"AUTH" | b"ETRN" | b"EXPN" | b"SAML" | b"SEND" | b"SOML" | b"TURN" => {
-            Verb::Unimplemented
-        }
+        b"ATRN" | b"AUTH" | b"ETRN" | b"TURN" => Verb::Unimplemented,
         _ => Verb::Unknown,
     }
 }

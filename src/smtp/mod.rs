@@ -6,6 +6,7 @@
 pub mod body;
 pub mod client;
 pub mod command;
+pub mod directory;
 pub mod envelope;
 pub mod extension;
 pub mod offered;

@@ -7,7 +7,7 @@ use ringpost::smtp::{
     envelope::Envelope,
     extension::Extensions,
     reply::{Enhanced, Reply, ReplyReader},
-    server::{BareNewline, Event, Flags, Policy, Protocol, Server},
+    server::{BareNewline, Commands, Event, Flags, Policy, Protocol, Server},
 };
 
 pub const EHLO: &str = "EHLO client.example\r\n";
@@ -22,6 +22,7 @@ pub fn policy() -> Policy {
         recipients_max: 100,
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
+        commands: Commands::default(),
     }
 }
 
@@ -31,6 +32,7 @@ pub struct Message {
     pub sender: String,
     pub sender_params: String,
     pub recipients: Vec<String>,
+    pub recipient_params: Vec<String>,
     pub body: Vec<u8>,
     pub flags: Flags,
 }
@@ -146,6 +148,7 @@ impl Session {
             sender: text(envelope.reverse_path()),
             sender_params: text(envelope.reverse_params()),
             recipients: envelope.recipients().map(|(path, _)| text(path)).collect(),
+            recipient_params: envelope.recipients().map(|(_, params)| text(params)).collect(),
             body: self.body.clone(),
             flags,
         }

@@ -1,9 +1,13 @@
 mod abuse;
 mod bdat;
+mod codes;
 mod commands;
 mod cuts;
 mod data;
+mod directory;
+mod extensions;
 mod harness;
 mod lmtp;
 mod mail;
+mod params;
 mod regressions;

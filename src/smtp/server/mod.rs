@@ -5,13 +5,17 @@
 
 mod answer;
 mod bdat;
+mod commands;
 mod content;
+mod help;
 mod line;
 mod session;
 mod transaction;
+mod verify;
 
 use std::{fmt::Display, io::Write, rc::Rc};
 
+pub use self::commands::{Commands, HoldLimits, RecipientRule};
 use self::{
     answer::Answer,
     content::{Chunk, Content, Data, DataStep},
@@ -50,6 +54,7 @@ pub struct Policy {
     pub recipients_max: usize,
     pub bare_newline: BareNewline,
     pub extensions: Extensions,
+    pub commands: Commands,
 }
 
 /// What the caller has to do.
@@ -122,6 +127,8 @@ pub enum CloseReason {
 #[derive(Debug)]
 pub struct Server {
     policy: Rc<Policy>,
+    /// What this listener has on offer, whoever the client is.
+    available: Extensions,
     greeting: Greeting,
     /// Argument of the last good HELO, EHLO or LHLO.
     hello: Vec<u8>,
@@ -184,6 +191,7 @@ enum Transaction {
 impl Server {
     pub fn new(policy: Rc<Policy>) -> Self {
         Self {
+            available: policy.available(),
             policy,
             greeting: Greeting::Unheard,
             hello: Vec::new(),
@@ -202,6 +210,7 @@ impl Server {
         replies.extend_from_slice(b"220 ");
         replies.extend_from_slice(self.policy.hostname.as_bytes());
         replies.extend_from_slice(match self.policy.protocol {
+            Protocol::Smtp if !self.policy.commands.esmtp => b" SMTP ringpost\r\n",
             Protocol::Smtp => b" ESMTP ringpost\r\n",
             Protocol::Lmtp => b" LMTP ringpost\r\n",
         });
@@ -419,7 +428,7 @@ impl Server {
 
     #[inline]
     fn enhanced(&self) -> bool {
-        self.policy.extensions.contains(Extensions::ENHANCED_STATUS_CODES)
+        self.available.contains(Extensions::ENHANCED_STATUS_CODES)
     }
 
     #[inline]
