@@ -131,12 +131,12 @@ fn without_esmtp_there_is_the_smtp_of_rfc_821() {
     session.server.greet(&mut greeting);
     assert_eq!(greeting, b"220 sink.example SMTP ringpost\r\n");
     session.feed(
-        b"EHLO x\r\nMAIL FROM:<a@b>\r\nHELO x\r\nMAIL FROM:<a@b> SIZE=1\r\nSOML FROM:<a@b>\r\n\
-          RCPT TO:<ada@b>\r\nBDAT 1 LAST\r\nxVRFY ada\r\nEXPN all\r\nHELP EHLO\r\nDATA\r\nhi\r\n.\r\n",
+        b"EHLO x\r\nMAIL FROM:<a@b>\r\nHELO x\r\nBDAT 1 LAST\r\nxMAIL FROM:<a@b> SIZE=1\r\nSOML FROM:<a@b>\r\n\
+          RCPT TO:<ada@b>\r\nVRFY ada\r\nEXPN all\r\nHELP EHLO\r\nDATA\r\nhi\r\n.\r\n",
     );
     let wire = String::from_utf8(session.into_wire()).unwrap();
     let codes: Vec<_> = wire.lines().map(|line| &line[..3]).collect();
-    let expected = "502 503 250 555 250 250 502 250 250 504 354 250";
+    let expected = "502 503 250 502 555 250 250 250 250 504 354 250";
     assert_eq!(codes.join(" "), expected, "{wire}");
     assert!(wire.lines().all(|line| !line[4..].starts_with(['2', '5'])), "{wire}");
     assert_eq!(old.protocol, Protocol::Smtp);
