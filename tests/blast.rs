@@ -148,6 +148,8 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         depth: 1,
         from: "a@client.example".to_owned(),
         to: "b@server.example".to_owned(),
+        mail_params: Vec::new(),
+        rcpt_params: Vec::new(),
         helo: "client.example".to_owned(),
         seed: 1,
         cpus: allowed.into_iter().take(2).collect(),

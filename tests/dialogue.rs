@@ -6,11 +6,12 @@ use ringpost::limits::{RECIPIENTS_DEFAULT, SESSION_ERRORS_MAX};
 use ringpost::smtp::body;
 use ringpost::smtp::client::{Client, Pipelining, Settings, Verdict, Want};
 use ringpost::smtp::extension::Extensions;
-use ringpost::smtp::outgoing::{Outgoing, Recipients};
+use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::reply::Reply;
 use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
 
 const MESSAGES: usize = 12;
+static NO_PARAMS: MailParams = MailParams::NONE;
 
 /// What the server was given: recipients and octets of each message it accepted.
 type Stored = Vec<(usize, Vec<u8>)>;
@@ -97,6 +98,7 @@ impl<'a> Sender<'a> {
             recipients: &self.recipients[self.begun - 1],
             size: self.messages[self.begun - 1].len() as u64,
             eight_bit: true,
+            params: &NO_PARAMS,
         }
     }
 
@@ -179,7 +181,8 @@ fn every_message_arrives_as_it_was_in_every_mode_however_the_octets_are_cut() {
             (Pipelining::Full, true, 32),
         ] {
             let name = b"client.example"[..].into();
-            let settings = Settings { protocol, pipelining, chunking, depth, name };
+            let settings =
+                Settings { protocol, pipelining, chunking, depth, smtputf8: false, name };
             for seed in 0..400 {
                 converse(&settings, seed);
             }

@@ -135,7 +135,8 @@ impl Directory {
             return self.find(text).into_iter().collect();
         }
         let by_local_part = self.matching(|entry| entry.local_part().eq_ignore_ascii_case(text));
-        if !by_local_part.is_empty() {
+        // Nothing is no name, although entries may have none.
+        if !by_local_part.is_empty() || text.is_empty() {
             return by_local_part;
         }
         self.matching(|entry| {

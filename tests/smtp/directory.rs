@@ -44,6 +44,7 @@ fn vrfy_answers_from_the_directory() {
         ("byron", "251 2.1.5 User not local; will forward to <byron@elsewhere.example>\r\n"),
         ("mary", "551 5.1.6 User not local; please try <mary@new.example>\r\n"),
         ("nobody", "550 5.1.1 No such user here\r\n"),
+        ("<>", "550 5.1.1 No such user here\r\n"),
         ("ada@elsewhere.example", "550 5.1.1 No such user here\r\n"),
         ("PostMaster", "250 2.1.5 <Postmaster@sink.example>\r\n"),
         (
