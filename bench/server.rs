@@ -7,6 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringpost::{
     limits::{MESSAGE_BYTES_DEFAULT, RECIPIENTS_DEFAULT},
     smtp::{
+        auth::AuthPolicy,
         body,
         command::{write_bdat, write_mail, write_rcpt},
         extension::Extensions,
@@ -27,6 +28,7 @@ fn server() -> Server {
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
         commands: Commands::default(),
+        auth: AuthPolicy::default(),
     }));
     serve(&mut server, b"EHLO client.example\r\n", &mut Vec::new());
     server

@@ -13,6 +13,7 @@ use ringpost::blast::target::Target;
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::measure::{ErrorKind, Phase, Verdict};
+use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
@@ -78,6 +79,7 @@ fn talk(
         bare_newline: BareNewline::Reject,
         extensions,
         commands: Commands::default(),
+        auth: AuthPolicy::default(),
     };
     let mut server = Server::new(Rc::new(policy));
     let (mut replies, mut open, mut ended) = (Vec::new(), Vec::new(), 0);
@@ -151,6 +153,7 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         mail_params: Vec::new(),
         rcpt_params: Vec::new(),
         helo: "client.example".to_owned(),
+        login: None,
         seed: 1,
         cpus: allowed.into_iter().take(2).collect(),
         engine,

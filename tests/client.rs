@@ -175,6 +175,7 @@ fn settings(protocol: Protocol, pipelining: Pipelining, chunking: bool, depth: u
         depth,
         smtputf8: false,
         name: b"client.example"[..].into(),
+        login: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use ringpost::limits::{RECIPIENTS_DEFAULT, SESSION_ERRORS_MAX};
+use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::body;
 use ringpost::smtp::client::{Client, Pipelining, Settings, Verdict, Want};
 use ringpost::smtp::extension::Extensions;
@@ -36,6 +37,7 @@ impl Peer {
             bare_newline: BareNewline::Reject,
             extensions: Extensions::ALL,
             commands: Commands::default(),
+            auth: AuthPolicy::default(),
         };
         let server = Server::new(Rc::new(policy));
         Self { server, open: Vec::new(), stored: Vec::new(), refuse_each, ended: 0, closed: false }
@@ -181,8 +183,15 @@ fn every_message_arrives_as_it_was_in_every_mode_however_the_octets_are_cut() {
             (Pipelining::Full, true, 32),
         ] {
             let name = b"client.example"[..].into();
-            let settings =
-                Settings { protocol, pipelining, chunking, depth, smtputf8: false, name };
+            let settings = Settings {
+                protocol,
+                pipelining,
+                chunking,
+                depth,
+                smtputf8: false,
+                name,
+                login: None,
+            };
             for seed in 0..400 {
                 converse(&settings, seed);
             }

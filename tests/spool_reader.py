@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Reads a ringpost spool, written from the format's description in src/spool/mod.rs alone.
 
+The spool should be at rest: where a sink is writing, a reader would have to look twice.
+
     spool_reader.py DIR              one line a message: id and octets
     spool_reader.py DIR --count      messages and octets
     spool_reader.py DIR --jsonl      one JSON object a message

@@ -1,13 +1,10 @@
-//! The load generator.
+//! `ringpost-blast`: loads an SMTP or LMTP server and says how long each message took.
 
 use std::process::ExitCode;
-
-use clap::Parser;
-use ringpost::cli::blast;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    blast::run(blast::Args::parse())
+    ringpost::cli::blast::main()
 }

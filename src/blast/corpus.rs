@@ -327,6 +327,7 @@ mod tests {
             mail_params: Vec::new(),
             rcpt_params: Vec::new(),
             helo: "e.example".to_owned(),
+            login: None,
             seed: 7,
             cpus: vec![0],
             engine: EngineKind::Epoll,

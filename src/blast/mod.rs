@@ -26,6 +26,7 @@ use crate::measure::{
     self, ArtefactError, Collector, CpuTime, Interval, Machine, Mode, Next, Recorder, Run, RunDir,
     Snapshot, Totals, Verdict,
 };
+use crate::smtp::auth::Mechanism;
 use crate::smtp::client::Pipelining;
 
 /// Why a run could not take place.
@@ -51,6 +52,12 @@ pub enum Failure {
     Refused { target: String, why: String },
     #[error("{target} does not offer {extension}; leave out {cure}")]
     NotOffered { target: String, extension: &'static str, cure: &'static str },
+    #[error(
+        "{target} does not offer {wanted}; leave out --auth, or name a mechanism that is offered"
+    )]
+    NoMechanism { target: String, wanted: String },
+    #[error("{target} refuses the login with {mechanism}: {why}; check --auth")]
+    Login { target: String, mechanism: &'static str, why: String },
     #[error("{target} went away: {why}; {} s without a connection", crate::limits::UNREACHED_S)]
     Gone { target: String, why: String },
 }
@@ -59,9 +66,9 @@ impl Failure {
     /// The same, of a target that has worked before.
     fn after_success(self) -> Self {
         match self {
-            Self::Unreachable { target, why } | Self::Refused { target, why } => {
-                Self::Gone { target, why }
-            }
+            Self::Unreachable { target, why }
+            | Self::Refused { target, why }
+            | Self::Login { target, why, .. } => Self::Gone { target, why },
             other => other,
         }
     }
@@ -294,7 +301,10 @@ fn describe(plan: &Plan) -> measure::Plan {
         chunking: plan.chunking,
         depth: plan.depth as u64,
         tls: "none".to_owned(),
-        auth: None,
+        auth: plan
+            .login
+            .as_ref()
+            .map(|login| login.mechanism().map_or("best offered", Mechanism::name).to_owned()),
         helo: plan.helo.clone(),
         from: plan.from.clone(),
         to: plan.to.clone(),

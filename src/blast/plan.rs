@@ -1,6 +1,7 @@
 //! What a run is to do, checked: nothing below sees the command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::Target;
@@ -8,6 +9,7 @@ use crate::engine::EngineKind;
 use crate::limits::{
     CONNECTIONS_MAX, DEPTH_MAX, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
 };
+use crate::smtp::auth::Login;
 use crate::smtp::client::{Pipelining, Settings};
 
 /// When a run ends by itself.
@@ -49,6 +51,8 @@ pub struct Plan {
     pub mail_params: Vec<String>,
     pub rcpt_params: Vec<String>,
     pub helo: String,
+    /// AUTH at the start of each connection.
+    pub login: Option<Arc<Login>>,
     pub seed: u64,
     /// One core runs on each.
     pub cpus: Vec<usize>,
@@ -131,6 +135,7 @@ impl Plan {
             depth: self.depth,
             smtputf8: self.needs_smtputf8(),
             name: self.helo.as_bytes().into(),
+            login: self.login.clone(),
         }
     }
 
@@ -199,6 +204,7 @@ mod tests {
             mail_params: Vec::new(),
             rcpt_params: Vec::new(),
             helo: "e.example".to_owned(),
+            login: None,
             seed: 0,
             cpus: vec![0, 1, 2],
             engine: EngineKind::Epoll,

@@ -10,6 +10,7 @@ use super::corpus::{Identity, Letter};
 use crate::engine::{self, Buf, Conn, Guard};
 use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
 use crate::measure::{ErrorKind, Message, Outcome, Phase, Recorder};
+use crate::smtp::auth::Mechanism;
 use crate::smtp::client::{self, Client, Event, Fault, Verdict, Want};
 
 /// How a connection ended.
@@ -72,6 +73,8 @@ pub(super) struct Session<'c> {
     claimed: u64,
     /// Messages that ended here, answered or not.
     decided: u64,
+    /// When AUTH was sent, while its exchange goes on.
+    auth_ns: Option<u64>,
     connect_ns: u64,
     /// The latest reading of the clock, and the one just before the last send.
     now_ns: u64,
@@ -100,11 +103,15 @@ impl<'c> Session<'c> {
         recorder.record_phase(Phase::Connect, now_ns - connect_ns);
         let guard = core.watch.register(conn.handle());
         let many_replies = core.settings.depth > 8;
+        let mut client = Client::new(core.settings.clone());
+        if core.settings.login.is_some() {
+            client.set_auth_seed(fastrand::u128(..));
+        }
         Ok(Self {
             core,
             conn,
             guard,
-            client: Client::new(core.settings.clone()),
+            client,
             out: core.pool.small(),
             into: if many_replies { core.pool.large() } else { core.pool.small() },
             open: VecDeque::with_capacity(core.settings.depth.max(2)),
@@ -112,6 +119,7 @@ impl<'c> Session<'c> {
             letter: None,
             claimed,
             decided: 0,
+            auth_ns: None,
             connect_ns,
             now_ns,
             sent_ns: now_ns,
@@ -262,6 +270,12 @@ impl<'c> Session<'c> {
         let mut input = &self.into[..];
         while let Some(event) = self.client.step(&mut input)? {
             count(&mut recorder, &event, took_ns);
+            if event.phase == client::Phase::Auth {
+                let began_ns = *self.auth_ns.get_or_insert(self.sent_ns);
+                if event.code != 334 {
+                    recorder.record_phase(Phase::Auth, self.now_ns - began_ns);
+                }
+            }
             if let Some(verdict) = event.verdict
                 && let Some(open) = self.open.pop_front()
             {
@@ -296,6 +310,8 @@ impl<'c> Session<'c> {
         recorder.record_phase(Phase::Session, self.now_ns - self.connect_ns);
         if let Err(lost) = &result {
             recorder.count_error(lost.kind());
+        } else if self.client.login_failed() {
+            recorder.count_error(ErrorKind::Auth);
         }
         if self.client.ready() {
             core.session_ended(self.now_ns);
@@ -312,6 +328,22 @@ impl<'c> Session<'c> {
                 _ => "--pipelining",
             };
             return End::Unfit(Failure::NotOffered { target, extension, cure });
+        }
+        if let Err(Lost::Fault(Fault::NoMechanism)) = result {
+            let named = self.core.settings.login.as_ref().and_then(|login| login.mechanism());
+            let wanted = match named {
+                Some(mechanism) => format!("AUTH {}", mechanism.name()),
+                None => "AUTH with a password".to_owned(),
+            };
+            return End::Unfit(Failure::NoMechanism { target, wanted });
+        }
+        if self.client.login_failed() {
+            let mechanism = self.client.mechanism().map_or("", Mechanism::name);
+            let why = match self.client.login_fault() {
+                Some(fault) => fault.to_string(),
+                None => String::from_utf8_lossy(self.client.refusal()).into_owned(),
+            };
+            return End::Useless(Failure::Login { target, mechanism, why });
         }
         let ready = self.client.ready();
         match result {
@@ -348,6 +380,7 @@ fn count(recorder: &mut Recorder, event: &Event, took_ns: u64) {
     let phase = match event.phase {
         client::Phase::Banner => Phase::Banner,
         client::Phase::Hello => Phase::Hello,
+        client::Phase::Auth => Phase::Auth,
         client::Phase::Mail => Phase::Mail,
         client::Phase::Rcpt => Phase::Rcpt,
         client::Phase::Data => Phase::Data,
@@ -358,7 +391,8 @@ fn count(recorder: &mut Recorder, event: &Event, took_ns: u64) {
     };
     let enhanced = event.enhanced.map(|e| (e.class, e.subject, e.detail));
     recorder.count_reply(phase, event.code, enhanced);
-    if event.phase != client::Phase::Unasked {
+    // An exchange of AUTH is timed as a whole.
+    if !matches!(event.phase, client::Phase::Unasked | client::Phase::Auth) {
         recorder.record_phase(phase, took_ns);
     }
 }

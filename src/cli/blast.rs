@@ -10,22 +10,24 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, ValueEnum};
 
-use super::value;
+use super::auth;
+use super::exit::{self, Exit, Failure};
+use super::signals::{self, Asked};
+use super::value::{self, IoArg};
 use crate::blast::plan::{Bodies, Plan, PlanError, Stop};
 use crate::blast::target::{Target, TargetError};
 use crate::blast::{self, BlastError, Seen};
-use crate::engine::{self, CoresError, Io, Refusal};
+use crate::engine::{self, CoresError, Refusal};
 use crate::measure::Verdict;
 use crate::report::progress::Progress;
 use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html};
+use crate::smtp::auth::Login;
 use crate::smtp::client::Pipelining;
 use crate::smtp::params::On;
 
 /// Exit status for a command line that cannot be followed; clap uses the same.
 const USAGE: u8 = 2;
-/// Exit status when the result could not be delivered, as sysexits has it.
-const EX_IOERR: u8 = 74;
 
 const CONNECTIONS_DEFAULT: usize = 64;
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
@@ -51,7 +53,7 @@ Exit status:
 /// report goes to stdout, progress to stderr. Without -n and -z the run takes 10 s.
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-blast", version, after_help = AFTER_HELP, styles = STYLES)]
-pub struct Args {
+struct Args {
     /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT
     #[arg(value_name = "TARGET")]
     target: String,
@@ -119,6 +121,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Protocol")]
     depth: usize,
 
+    /// Log in at the start of each connection. MECH is SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN or
+    /// XOAUTH2 (PASS is the token then) [default: the first of these that is offered, XOAUTH2 aside]
+    #[arg(long, value_name = "USER:PASS[:MECH]", value_parser = auth::login, help_heading = "Protocol")]
+    auth: Option<Arc<Login>>,
+
     /// Load this host although its address is public; may be given more than once
     #[arg(long, value_name = "HOST", help_heading = "Machine")]
     allow_target: Vec<String>,
@@ -160,13 +167,6 @@ enum PipeliningArg {
     Full,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum IoArg {
-    Auto,
-    Uring,
-    Epoll,
-}
-
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
@@ -193,23 +193,22 @@ impl Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Target(TargetError::Resolve { .. }) => Verdict::Unreachable.exit_code(),
-            Self::Report(_) | Self::Load(_) | Self::Signals(_) => EX_IOERR,
+            Self::Report(_) | Self::Load(_) | Self::Signals(_) => Exit::Io as u8,
             _ => USAGE,
         }
     }
 }
 
-/// Runs the generator; says on stderr what went wrong.
-pub fn run(args: Args) -> ExitCode {
-    let code = match execute(args) {
-        Ok(verdict) => verdict.exit_code(),
-        Err(Error::Report(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-        Err(error) => {
-            eprintln!("ringpost-blast: {error}");
-            error.exit_code()
+/// The whole program.
+pub fn main() -> ExitCode {
+    exit::run("ringpost-blast", USAGE, |args: Args| match execute(args) {
+        Ok(verdict) => Ok(verdict.exit_code().into()),
+        // Whoever reads the report has seen enough.
+        Err(Error::Report(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(ExitCode::SUCCESS)
         }
-    };
-    ExitCode::from(code)
+        Err(error) => Err(Failure::with_code(error.exit_code(), error)),
+    })
 }
 
 fn execute(args: Args) -> Result<Verdict, Error> {
@@ -260,12 +259,7 @@ fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
 
 fn plan(args: Args) -> Result<Plan, Error> {
     let target = Target::parse(&args.target, &args.allow_target)?;
-    let io = match args.io {
-        IoArg::Auto => Io::Auto,
-        IoArg::Uring => Io::Uring,
-        IoArg::Epoll => Io::Epoll,
-    };
-    let (engine, fallback) = engine::choose(io)?;
+    let (engine, fallback) = engine::choose(args.io.into())?;
     if let Some(refusal) = fallback {
         eprintln!("ringpost-blast: using epoll: {refusal}");
     }
@@ -303,11 +297,12 @@ fn plan(args: Args) -> Result<Plan, Error> {
         mail_params: params(&args.param, On::Mail),
         rcpt_params: params(&args.param, On::Rcpt),
         helo: args.helo,
+        login: args.auth,
         seed: args.seed,
         cpus: cpus(args.cores.as_deref())?,
         engine,
         out: args.out,
-        command: std::env::args().collect(),
+        command: auth::without_secret(std::env::args()),
     };
     plan.check()?;
     Ok(plan)
@@ -346,35 +341,11 @@ fn cpus(cores: Option<&str>) -> Result<Vec<usize>, CoresError> {
     }
 }
 
-/// The first SIGINT or SIGTERM ends the run politely, the second at once.
+/// The first signal ends the run politely, the second at once.
 fn watch_signals(stop: Arc<AtomicBool>) -> Result<(), Error> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .map_err(Error::Signals)?;
-    let (mut interrupt, mut terminate) = {
-        let _entered = runtime.enter();
-        (
-            signal(SignalKind::interrupt()).map_err(Error::Signals)?,
-            signal(SignalKind::terminate()).map_err(Error::Signals)?,
-        )
-    };
-    let watch = async move {
-        for ask_again in [true, false] {
-            let number = tokio::select! {
-                _ = interrupt.recv() => 2,
-                _ = terminate.recv() => 15,
-            };
-            if !ask_again {
-                std::process::exit(128 + number);
-            }
-            stop.store(true, Relaxed);
-        }
-    };
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || runtime.block_on(watch))
-        .map_err(Error::Signals)?;
-    Ok(())
+    signals::watch(move |asked| match asked {
+        Asked::Once => stop.store(true, Relaxed),
+        Asked::Twice { exit } => std::process::exit(exit.into()),
+    })
+    .map_err(Error::Signals)
 }

@@ -89,7 +89,7 @@ fn one_line(error: &clap::Error) -> String {
         .map(|line| line.trim().trim_start_matches("error: ").trim_start_matches("tip: "))
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
         .collect();
-    format!("{}; see --help", said.join("; "))
+    format!("{}; see --help", said.join("; ").replace(":; ", ": "))
 }
 
 /// The exit code for what went wrong with a spool.

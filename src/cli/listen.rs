@@ -77,6 +77,11 @@ fn tcp(protocol: Protocol, text: &str) -> Result<ListenUrl, String> {
     let address: SocketAddr = numeric.parse().map_err(|_| {
         format!("{text:?} is not ADDRESS:PORT, such as 127.0.0.1:1025 or [::1]:1025; the sink does not resolve names")
     })?;
+    if protocol == Protocol::Lmtp && address.port() == 25 {
+        return Err(
+            "LMTP must not be spoken on TCP port 25 (RFC 2033 §5); take another, such as 24".into(),
+        );
+    }
     Ok(ListenUrl { protocol, address: Address::Tcp(address) })
 }
 
@@ -98,6 +103,14 @@ mod tests {
         ] {
             assert_eq!(short.parse::<ListenUrl>().unwrap().to_string(), long);
         }
+    }
+
+    #[test]
+    fn lmtp_keeps_off_the_port_of_smtp() {
+        for bad in ["lmtp://127.0.0.1:25", "lmtp://[::1]:25", "lmtp://*:25"] {
+            assert!(bad.parse::<ListenUrl>().unwrap_err().contains("RFC 2033"), "{bad}");
+        }
+        assert!("lmtp+unix:/run/25".parse::<ListenUrl>().is_ok());
     }
 
     #[test]

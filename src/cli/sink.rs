@@ -7,14 +7,18 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tokio::sync::watch;
 
+use super::auth;
 use super::commands::CommandOptions;
 use super::exit::{Exit, Failure};
 use super::listen::ListenUrl;
-use super::value;
-use crate::engine::{self, EngineKind, Io};
+use super::peers::Peers;
+use super::signals::{self, Asked};
+use super::value::{self, IoArg};
+use crate::engine::{self, EngineKind};
 use crate::limits;
 use crate::report::human;
 use crate::sink::{self, Plan, Port, Sink, Stop, Store};
+use crate::smtp::auth::Mechanism;
 use crate::smtp::server::{BareNewline, Policy};
 use crate::spool::{self, Durability, WhenFull};
 
@@ -51,7 +55,7 @@ struct Options {
     when_full: Full,
 
     /// Size of one segment file
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Spool", value_parser = value::size)]
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Spool", value_parser = value::size)]
     segment_size: u64,
 
     /// What a 250 promises. process: the message survives the death of the sink. sync: and that of
@@ -71,7 +75,7 @@ struct Options {
         env = "RINGPOST_IO",
         help_heading = "Machine"
     )]
-    io: IoChoice,
+    io: IoArg,
 
     /// Name in the greeting and the answer to EHLO [default: this host's name]
     #[arg(long, value_name = "NAME", help_heading = "Protocol")]
@@ -83,21 +87,34 @@ struct Options {
 
     /// Recipients of one message; the next one gets 452
     #[arg(long, value_name = "N", default_value_t = limits::RECIPIENTS_DEFAULT, help_heading = "Protocol",
-          value_parser = at_least_one)]
+          value_parser = value::at_least_one)]
     max_recipients: usize,
 
     /// Sessions open at once; more get 421 [default: what the descriptor limit allows]
-    #[arg(long, value_name = "N", help_heading = "Protocol", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", help_heading = "Protocol", value_parser = value::at_least_one)]
     max_connections: Option<usize>,
-
-    /// Close a session that sends nothing for so long, with 421
-    #[arg(long, value_name = "DURATION", default_value = "5m", help_heading = "Protocol", value_parser = value::span)]
-    timeout: Duration,
 
     /// Messages with a CR or LF that is not part of a CRLF: refuse with 550 at their end, or keep
     /// the octets as they are and flag the record
     #[arg(long, value_name = "WHAT", default_value = "reject", help_heading = "Protocol")]
     bare_newline: Bare,
+
+    #[command(flatten)]
+    peers: Peers,
+
+    /// Who may log in: none (AUTH is not offered), any (everybody, with any password), or a FILE of
+    /// lines user:password
+    #[arg(long, value_name = "none|any|FILE", default_value = "none", help_heading = "Protocol")]
+    auth: String,
+
+    /// Mechanisms to offer, of SCRAM-SHA-256 (with a FILE), CRAM-MD5, PLAIN, LOGIN and XOAUTH2
+    /// [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = auth::mechanism, help_heading = "Protocol")]
+    auth_mechanisms: Vec<Mechanism>,
+
+    /// Refuse MAIL with 530 before AUTH has succeeded
+    #[arg(long, help_heading = "Protocol")]
+    auth_required: bool,
 
     #[command(flatten)]
     commands: CommandOptions,
@@ -124,6 +141,7 @@ Examples:
   ringpost-sink                                   take mail on 127.0.0.1:1025 into ./ringpost-spool
   ringpost-sink --discard --cores 1               a blackhole on one core
   ringpost-sink --listen lmtp+unix:/tmp/lmtp      LMTP on a Unix socket
+  ringpost-sink --auth any --auth-required        no mail before a login, whatever its password
   ringpost-sink --max-messages 1000 --json        stop after 1000 messages, report in JSON
   ringpost spool ls ringpost-spool                what arrived
 
@@ -146,23 +164,6 @@ enum Promise {
 enum Bare {
     Reject,
     Keep,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum IoChoice {
-    Auto,
-    Uring,
-    Epoll,
-}
-
-impl From<IoChoice> for Io {
-    fn from(choice: IoChoice) -> Self {
-        match choice {
-            IoChoice::Auto => Self::Auto,
-            IoChoice::Uring => Self::Uring,
-            IoChoice::Epoll => Self::Epoll,
-        }
-    }
 }
 
 /// The whole program.
@@ -207,6 +208,12 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         None => engine::allowed().map_err(|why| Failure::new(Exit::Os, why))?,
     };
     let commands = options.commands.check(&options.listen)?;
+    let (auth, warning) =
+        auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
+            .map_err(|why| Failure::new(Exit::Usage, why))?;
+    if let Some(warning) = warning {
+        eprintln!("ringpost-sink: {warning}");
+    }
     let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
     let listeners = engine::bind(&addresses, cpus.len())
         .map_err(|error| Failure::new(Exit::Unavailable, error))?;
@@ -228,6 +235,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
                 },
                 extensions: options.commands.extensions(),
                 commands: commands.clone(),
+                auth: auth.clone(),
             },
         })
         .collect();
@@ -237,7 +245,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         cpus,
         listeners,
         ports,
-        timeout: options.timeout,
+        rules: options.peers.rules(),
         drain: options.drain_timeout,
         connections_max: sink::sessions_allowed(options.max_connections),
         messages_max: options.max_messages,
@@ -292,53 +300,24 @@ fn banner(plan: &Plan, options: &Options) -> String {
     format!("engine {}, {} cores, {store}", plan.engine.name(), plan.cpus.len())
 }
 
-/// Turns SIGTERM and SIGINT into a drain, and a second one into an end at once.
-///
-/// The watcher has a thread and a small runtime of its own: cores block these signals, so that none
-/// of their system calls is interrupted.
+/// Turns the first signal into a drain and the second into an end at once.
 fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let os_error =
-        |error| Failure::new(Exit::Os, format_args!("cannot watch for signals: {error}"));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(os_error)?;
-    let (mut term, mut int) = {
-        let _in_runtime = runtime.enter();
-        let term = signal(SignalKind::terminate()).map_err(os_error)?;
-        let int = signal(SignalKind::interrupt()).map_err(os_error)?;
-        (term, int)
-    };
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            runtime.block_on(async {
-                for next in [Stop::Drain, Stop::Now] {
-                    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-                    stop.send_if_modified(|now| {
-                        let grows = *now < next;
-                        *now = (*now).max(next);
-                        grows
-                    });
-                }
-            });
-        })
-        .map_err(os_error)?;
-    Ok(())
+    signals::watch(move |asked| {
+        let next = if asked == Asked::Once { Stop::Drain } else { Stop::Now };
+        stop.send_if_modified(|now| now.grow(next));
+    })
+    .map_err(|error| Failure::new(Exit::Os, format_args!("cannot watch for signals: {error}")))
 }
 
 fn failure(error: sink::SinkError) -> Failure {
     let exit = match &error {
-        sink::SinkError::Spool(error) => super::exit::spool(error),
+        sink::SinkError::Spool(error) => match super::exit::spool(error) {
+            // What a reader does not find, a sink could not make.
+            Exit::NoInput => Exit::CantCreate,
+            exit => exit,
+        },
         sink::SinkError::Core { .. } => Exit::Os,
         sink::SinkError::Panicked { .. } => Exit::Software,
     };
     Failure::new(exit, error)
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(n) => Ok(n),
-        Err(error) => Err(format!("{error}")),
-    }
 }

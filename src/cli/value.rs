@@ -2,6 +2,28 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
+use crate::engine::Io;
+
+/// `--io`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum IoArg {
+    Auto,
+    Uring,
+    Epoll,
+}
+
+impl From<IoArg> for Io {
+    fn from(choice: IoArg) -> Self {
+        match choice {
+            IoArg::Auto => Self::Auto,
+            IoArg::Uring => Self::Uring,
+            IoArg::Epoll => Self::Epoll,
+        }
+    }
+}
+
 /// A value that cannot be read; the text says what would be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ValueError {
@@ -80,6 +102,15 @@ pub fn duration(text: &str) -> Result<Duration, ValueError> {
 pub fn span(text: &str) -> Result<Duration, ValueError> {
     let span = duration(text)?;
     if span.is_zero() { Err(ValueError::Zero(text.to_owned())) } else { Ok(span) }
+}
+
+/// A count of one or more.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //! - The future of `recv`, `send_all`, `send_recv` and `accept` is awaited to its end. To stop one,
 //!   call [`Handle::interrupt`] (or [`Handle::shutdown`]) and go on awaiting: under io_uring, what a
 //!   dropped receive had taken from the socket is lost. Memory stays safe either way.
+//! - Nothing waits by `tokio::task::yield_now`: io_uring operations are submitted when the core has
+//!   nothing to run, and a task that only yields keeps it from ever getting there.
 //! - [`run_core`]'s future ends last: it has ended its tasks before it returns.
 
 mod address;
@@ -24,11 +26,11 @@ mod watch;
 
 use std::cell::Cell;
 use std::io;
-use std::net::IpAddr;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::{RecvFlags, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::limits::CONNECT_S_DEFAULT;
@@ -140,6 +142,26 @@ impl Conn {
         }
     }
 
+    /// Receives what is there already, in place of what `buf` held, without waiting.
+    ///
+    /// So a session can wait with a small buffer and take the rest of a flight into a large one that
+    /// it borrows for the moment: what waits stays small, and one large buffer stays in the cache.
+    ///
+    /// # Errors
+    ///
+    /// `ErrorKind::WouldBlock` when nothing is there; the others of [`Conn::recv`], except that
+    /// interrupts are left for the next one.
+    ///
+    /// # Panics
+    ///
+    /// When `buf` has no capacity.
+    pub fn recv_ready(&mut self, buf: &mut Buf) -> io::Result<usize> {
+        assert!(buf.capacity() > 0, "a receive needs room");
+        buf.clear();
+        let room = rustix::buffer::spare_capacity(buf.vec_mut());
+        Ok(rustix::net::recv(self.fd(), room, RecvFlags::DONTWAIT)?.1)
+    }
+
     /// Sends all of `buf` and gives it back unchanged. Not ended by [`Handle::interrupt`]: part of
     /// it may be on its way. [`Handle::shutdown`] ends it.
     pub async fn send_all(&mut self, buf: Buf) -> (io::Result<()>, Buf) {
@@ -196,6 +218,12 @@ impl Conn {
     /// Makes the close a reset: nothing lingers in TIME_WAIT, and octets not yet sent are dropped.
     pub fn reset_on_close(&self) -> io::Result<()> {
         Ok(sockopt::set_socket_linger(self.fd(), Some(Duration::ZERO))?)
+    }
+
+    /// Ends our direction: what was sent before arrives, and then the peer sees the end of the
+    /// stream. Receiving goes on.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(self.fd(), rustix::net::Shutdown::Write)?)
     }
 
     pub fn local_address(&self) -> io::Result<Address> {
@@ -282,13 +310,12 @@ pub async fn connect_within(
 }
 
 fn bind_source(socket: &Socket, ip: IpAddr) -> io::Result<()> {
-    use std::os::fd::AsFd;
     if socket.domain()? != Domain::for_address((ip, 0).into()) {
         let text = format!("the source address {ip} is of another family than the target");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     sys::bind_address_no_port(socket.as_fd())?;
-    socket.bind(&SockAddr::from(std::net::SocketAddr::new(ip, 0)))
+    socket.bind(&SockAddr::from(SocketAddr::new(ip, 0)))
 }
 
 /// fdatasync(2) without blocking the core. `fd` must stay open until this ends.

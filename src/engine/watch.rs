@@ -14,6 +14,8 @@ use tokio::time::MissedTickBehavior;
 use super::Handle;
 use crate::limits::{WATCH_GRACE_TICKS, WATCH_TICK_MS};
 
+const TICK: Duration = Duration::from_millis(WATCH_TICK_MS);
+
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
@@ -46,6 +48,12 @@ impl Watch {
         Guard { watch: self.clone(), entry, key }
     }
 
+    /// Time since the watch began, in whole beats: the clock of [`Guard::arm_until`]. It costs no
+    /// system call.
+    pub fn now(&self) -> Duration {
+        TICK.saturating_mul(u32::try_from(self.beats.get()).unwrap_or(u32::MAX))
+    }
+
     /// Connections watched over.
     pub fn len(&self) -> usize {
         self.entries.borrow().len()
@@ -71,7 +79,7 @@ impl Watch {
 
     /// Beats for ever; the one task of this core that does.
     pub async fn run(self: Rc<Self>) {
-        let mut interval = tokio::time::interval(Duration::from_millis(WATCH_TICK_MS));
+        let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick of an interval is immediate.
         interval.tick().await;
@@ -117,10 +125,15 @@ pub struct Guard {
 impl Guard {
     /// Sets the deadline `after` from now, in place of the one before.
     pub fn arm(&self, after: Duration) {
-        let ticks = after.as_millis().div_ceil(u128::from(WATCH_TICK_MS));
-        let ticks = u64::try_from(ticks).unwrap_or(NEVER);
+        self.arm_until(self.watch.now().saturating_add(after));
+    }
+
+    /// Sets the deadline to a time of [`Watch::now`], in place of the one before. A session that was
+    /// interrupted for it finds that time passed.
+    pub fn arm_until(&self, deadline: Duration) {
+        let ticks = deadline.as_millis().div_ceil(u128::from(WATCH_TICK_MS));
         // One more, because part of the current beat has gone by.
-        self.set(self.watch.beats.get().saturating_add(ticks).saturating_add(1));
+        self.set(u64::try_from(ticks).unwrap_or(NEVER).saturating_add(1));
     }
 
     pub fn disarm(&self) {

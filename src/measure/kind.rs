@@ -14,6 +14,8 @@ pub enum Phase {
     Banner,
     /// EHLO, HELO or LHLO to the last line of its reply.
     Hello,
+    /// AUTH to the reply that decides it, whatever challenges lie between.
+    Auth,
     Mail,
     /// One RCPT command.
     Rcpt,
@@ -31,10 +33,11 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Connect,
         Self::Banner,
         Self::Hello,
+        Self::Auth,
         Self::Mail,
         Self::Rcpt,
         Self::Data,
@@ -53,6 +56,7 @@ impl Phase {
             Self::Connect => "connect",
             Self::Banner => "banner",
             Self::Hello => "hello",
+            Self::Auth => "auth",
             Self::Mail => "mail",
             Self::Rcpt => "rcpt",
             Self::Data => "data",
@@ -85,6 +89,8 @@ pub enum ErrorKind {
     Timeout,
     /// A reply that no grammar allows, or an answer to nothing.
     Protocol,
+    /// The server did not let us in, or could not prove itself.
+    Auth,
     /// No local port is left (EADDRNOTAVAIL); the fault of the generator's machine.
     Ports,
     /// No descriptor is left (EMFILE, ENFILE); the fault of the generator's machine.
@@ -93,13 +99,14 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Refused,
         Self::Unreachable,
         Self::Reset,
         Self::Closed,
         Self::Timeout,
         Self::Protocol,
+        Self::Auth,
         Self::Ports,
         Self::Descriptors,
         Self::Other,
@@ -114,6 +121,7 @@ impl ErrorKind {
             Self::Closed => "closed",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
+            Self::Auth => "auth",
             Self::Ports => "ports",
             Self::Descriptors => "descriptors",
             Self::Other => "other",

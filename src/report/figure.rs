@@ -16,9 +16,8 @@ pub struct Figure {
     pub svg: String,
 }
 
-/// Seconds shorter than this are left out of the curves over time: a rate over a few milliseconds at
-/// the end of a run is noise.
-const SECOND_MIN: f64 = 0.2;
+/// Seconds shorter than this show no rate: over a few milliseconds at the end of a run it is noise.
+pub(super) const SECOND_MIN: f64 = 0.2;
 
 /// Seconds up to which each can be pointed at; more would be thinner than a pixel.
 const HOVER_MAX: usize = 400;

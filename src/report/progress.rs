@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use super::figure::SECOND_MIN;
 use super::human;
 use crate::measure::{Interval, Snapshot};
 
@@ -43,9 +44,12 @@ impl<W: Write> Progress<W> {
         let tally = &interval.tally;
         let headline = tally.headline();
         let seconds = interval.seconds();
+        if seconds < SECOND_MIN {
+            return;
+        }
         self.last = Recent {
             warmup: interval.warmup,
-            messages_s: if seconds > 0.0 { tally.messages_ok as f64 / seconds } else { 0.0 },
+            messages_s: tally.messages_ok as f64 / seconds,
             p50_ns: headline.value_at_quantile(0.5),
             p99_ns: headline.value_at_quantile(0.99),
         };
@@ -124,6 +128,16 @@ mod tests {
             connections: 1,
             tally,
         }
+    }
+
+    #[test]
+    fn the_last_milliseconds_of_a_run_show_no_rate() {
+        let mut out = Vec::new();
+        let mut progress = Progress::new(&mut out, false);
+        let rest = Interval { ended_ns: 50_000_000, ..interval() };
+        progress.interval(Duration::from_secs(2), &rest, totals(2_000, 0));
+        progress.finish();
+        assert!(out.is_empty());
     }
 
     #[test]

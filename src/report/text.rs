@@ -281,6 +281,7 @@ pub fn phase_title(phase: Phase) -> &'static str {
         Phase::Connect => "connect",
         Phase::Banner => "banner",
         Phase::Hello => "EHLO",
+        Phase::Auth => "AUTH",
         Phase::Mail => "MAIL",
         Phase::Rcpt => "RCPT",
         Phase::Data => "DATA",

@@ -10,10 +10,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::barrier::Gate;
+use super::crowd::Crowd;
 use super::ledger::{Counters, Quota, Stop};
 use super::summary::{CoreSummary, SpoolSummary};
-use super::{Port, session};
+use super::{Port, Rules, farewell, session};
 use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer, Pool, Watch};
+use crate::limits::LINGERERS_MAX;
 use crate::smtp::server::{CloseReason, Policy};
 use crate::spool::{Durability, Writer};
 
@@ -26,7 +28,8 @@ pub(super) struct Setup {
     pub(super) ports: Vec<Port>,
     pub(super) writer: Option<Writer>,
     pub(super) durability: Option<Durability>,
-    pub(super) timeout: Duration,
+    pub(super) rules: Rules,
+    pub(super) crowd: Crowd,
     pub(super) drain: Duration,
     pub(super) connections_max: usize,
     pub(super) quota: Quota,
@@ -49,8 +52,11 @@ pub(super) struct Core {
     pub(super) pool: Pool,
     pub(super) watch: Rc<Watch>,
     pub(super) quota: Quota,
-    pub(super) timeout: Duration,
+    pub(super) rules: Rules,
+    pub(super) crowd: Crowd,
     pub(super) stop: Cell<Stop>,
+    /// Callers turned away who are still listened to.
+    lingerers: Cell<usize>,
     connections_max: usize,
     /// Told when a session ends.
     ended: Notify,
@@ -73,8 +79,10 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
         pool: Pool::new(),
         watch: Watch::new(),
         quota: setup.quota,
-        timeout: setup.timeout,
+        rules: setup.rules,
+        crowd: setup.crowd,
         stop: Cell::new(Stop::No),
+        lingerers: Cell::new(0),
         connections_max: setup.connections_max,
         ended: Notify::new(),
     });
@@ -113,8 +121,8 @@ async fn accept_loop(core: Rc<Core>, mut listener: Listener, door: Rc<Door>) {
         }
     }
     // Callers in the backlog were promised a listener: each gets a 421 rather than a reset.
-    while let Ok(Some((conn, _))) = listener.accept_waiting().await {
-        core.clone().turn_away(conn, door.clone(), CloseReason::ShuttingDown);
+    while let Ok(Some((conn, peer))) = listener.accept_waiting().await {
+        core.clone().turn_away(conn, &peer, door.clone(), CloseReason::ShuttingDown);
     }
 }
 
@@ -130,10 +138,10 @@ impl Core {
     fn admit(self: Rc<Self>, conn: Conn, peer: Peer, door: Rc<Door>) {
         let full = peer.crowded || self.counters.borrow().active >= self.connections_max;
         if full {
-            return self.turn_away(conn, door, CloseReason::Overloaded);
+            return self.turn_away(conn, &peer, door, CloseReason::Overloaded);
         }
         if !self.quota.take_session() {
-            return self.turn_away(conn, door, CloseReason::ShuttingDown);
+            return self.turn_away(conn, &peer, door, CloseReason::ShuttingDown);
         }
         {
             let mut counters = self.counters.borrow_mut();
@@ -142,15 +150,22 @@ impl Core {
             counters.active_peak = counters.active_peak.max(counters.active);
         }
         tokio::task::spawn_local(async move {
-            session::serve(&self, conn, &peer, &door).await;
+            session::serve(&self, conn, peer, &door).await;
             self.counters.borrow_mut().active -= 1;
             self.ended.notify_waiters();
         });
     }
 
-    fn turn_away(self: Rc<Self>, conn: Conn, door: Rc<Door>, why: CloseReason) {
+    fn turn_away(self: Rc<Self>, conn: Conn, peer: &Peer, door: Rc<Door>, why: CloseReason) {
         self.counters.borrow_mut().turned_away += 1;
-        tokio::task::spawn_local(session::turn_away(self, conn, door, why));
+        // One who has the last descriptor must be gone before the next can be accepted.
+        let linger = !peer.crowded && self.lingerers.get() < LINGERERS_MAX;
+        let count = usize::from(linger);
+        self.lingerers.set(self.lingerers.get() + count);
+        tokio::task::spawn_local(async move {
+            farewell::turn_away(&self, conn, &door, why, linger).await;
+            self.lingerers.set(self.lingerers.get() - count);
+        });
     }
 
     /// Lets the open sessions end in the way that `stop` asks for.

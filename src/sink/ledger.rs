@@ -18,6 +18,15 @@ pub enum Stop {
     Now,
 }
 
+impl Stop {
+    /// Goes on to `next` unless it is further already; whether it moved.
+    pub fn grow(&mut self, next: Self) -> bool {
+        let grows = *self < next;
+        *self = (*self).max(next);
+        grows
+    }
+}
+
 /// Counters of one core; nobody else touches them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counters {
@@ -31,8 +40,14 @@ pub(super) struct Counters {
     pub(super) connections: u64,
     /// Connections turned away with 421 because the limit was reached.
     pub(super) turned_away: u64,
-    /// Sessions ended for want of input.
+    /// Sessions ended because the peer took too long, to send or to read.
     pub(super) timeouts: u64,
+    /// Clients that spoke before the greeting.
+    pub(super) early_talkers: u64,
+    /// Connections from a proxy without a good PROXY header.
+    pub(super) proxy_errors: u64,
+    /// Connections beyond those that one address may have.
+    pub(super) peer_limited: u64,
     pub(super) active: usize,
     pub(super) active_peak: usize,
 }
@@ -107,10 +122,6 @@ impl Quota {
     }
 
     fn raise(&self, to: Stop) {
-        self.stop.send_if_modified(|now| {
-            let grows = *now < to;
-            *now = (*now).max(to);
-            grows
-        });
+        self.stop.send_if_modified(|now| now.grow(to));
     }
 }

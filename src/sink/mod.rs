@@ -6,9 +6,15 @@
 
 mod barrier;
 mod core;
+mod crowd;
+mod doorstep;
+mod farewell;
 mod ledger;
+mod patience;
+mod proxy;
 mod session;
 mod summary;
+mod trust;
 
 use std::io;
 use std::path::PathBuf;
@@ -17,8 +23,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use self::crowd::Crowd;
 pub use self::ledger::{Quota, Stop};
 pub use self::summary::{CoreSummary, SpoolSummary, Summary, durability_name};
+pub use self::trust::{NetworkError, Networks};
 use crate::engine::{self, BoundListener, EngineKind};
 use crate::measure::cpu::CpuTime;
 use crate::smtp::server::Policy;
@@ -51,6 +59,24 @@ pub struct Port {
     pub policy: Policy,
 }
 
+/// What peers may do, and how long they may take.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// For a command, whatever the pieces it comes in (RFC 5321 §4.5.3.2.7), and for a pause within
+    /// a message.
+    pub timeout: Duration,
+    /// Octets per second of message content that a peer must keep; 0 for none.
+    pub data_rate_min: u64,
+    /// Time before the greeting in which a client must keep silent; zero greets at once.
+    pub greet_delay: Duration,
+    /// Connections of one address at once, over all cores.
+    pub connections_per_peer_max: Option<usize>,
+    /// Peers that must send a PROXY header.
+    pub proxies: Networks,
+    /// Peers that may say XCLIENT.
+    pub xclient: Networks,
+}
+
 /// Everything a sink needs, checked.
 pub struct Plan {
     pub engine: EngineKind,
@@ -60,8 +86,7 @@ pub struct Plan {
     pub listeners: Vec<Vec<BoundListener>>,
     pub ports: Vec<Port>,
     pub store: Store,
-    /// Time without input after which a session is closed (RFC 5321 §4.5.3.2.7).
-    pub timeout: Duration,
+    pub rules: Rules,
     /// Time that open messages get after a stop was asked for.
     pub drain: Duration,
     /// Sessions open at once, over all cores. More get 421.
@@ -119,6 +144,7 @@ impl Sink {
         let quota = Quota::new(plan.messages_max, plan.sessions_max, stop.clone());
         let listeners = std::mem::take(&mut plan.listeners);
         let connections_max = (plan.connections_max / plan.cpus.len()).max(1);
+        let crowd = Crowd::new(plan.rules.connections_per_peer_max);
         let mut threads = Vec::new();
         for (index, (listeners, writer)) in listeners.into_iter().zip(writers).enumerate() {
             let setup = core::Setup {
@@ -129,7 +155,8 @@ impl Sink {
                 ports: plan.ports.clone(),
                 writer,
                 durability: plan.store.durability(),
-                timeout: plan.timeout,
+                rules: plan.rules.clone(),
+                crowd: crowd.clone(),
                 drain: plan.drain,
                 connections_max,
                 quota: quota.clone(),

@@ -4,19 +4,19 @@
 //! sync what the durability asks for, send all replies of the round in one piece and read on.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::rc::Rc;
-use std::time::Duration;
 
 use super::core::{Core, Door};
+use super::doorstep::{self, Rebuff};
+use super::farewell;
 use super::ledger::Stop;
+use super::patience::Patience;
 use crate::engine::{Buf, Conn, Guard, Peer};
-use crate::limits::{IDLE_SHRINK_MS, RECV_LARGE_BYTES, RECV_SMALL_BYTES};
+use crate::limits::DIRECT_RECVS_MAX;
 use crate::smtp::reply::Reply;
-use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Server};
+use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Relayed, Server};
 use crate::spool::{Draft, Durability, Meta, Place, SpoolError};
-
-const IDLE_SHRINK: Duration = Duration::from_millis(IDLE_SHRINK_MS);
 
 const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
 const NO_ROOM: Reply = Reply::new(452, 3, 1, "The spool is full");
@@ -24,35 +24,36 @@ const NOT_STORED: Reply = Reply::new(451, 3, 0, "The spool failed");
 const QUOTA_USED: Reply = Reply::new(421, 3, 2, "This sink has taken all the messages it was to");
 
 /// Serves one connection to its end and closes it.
-pub(super) async fn serve(core: &Core, mut conn: Conn, peer: &Peer, door: &Door) {
+pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) {
+    let guard = core.watch.register(conn.handle());
+    let caller = match doorstep::meet(core, &mut conn, &guard, peer).await {
+        Ok(caller) => caller,
+        Err(Rebuff::Gone) => return conn.close().await,
+        Err(Rebuff::Refused(why)) => {
+            farewell::refuse(core, &mut conn, &guard, door, why).await;
+            return conn.close().await;
+        }
+    };
+    let mut server = Server::new(door.policy.clone());
+    server.trust_xclient(core.rules.xclient.contains(&caller.peer));
     let mut session = Session {
         core,
         door,
-        peer: peer.to_string(),
-        server: Server::new(door.policy.clone()),
-        guard: core.watch.register(conn.handle()),
+        peer: caller.peer.to_string(),
+        server,
+        guard,
+        patience: Patience::new(&core.rules, core.watch.now()),
         draft: Draft::default(),
         message: Message::default(),
         kept: Vec::new(),
+        id: Vec::new(),
         round_ns: 0,
     };
-    session.run(&mut conn).await;
+    session.run(&mut conn, caller.said).await;
     session.forget_message();
     drop(session);
     conn.close().await;
-}
-
-/// Answers one connection too many.
-pub(super) async fn turn_away(core: Rc<Core>, mut conn: Conn, door: Rc<Door>, why: CloseReason) {
-    let mut out = core.pool.small();
-    let mut server = Server::new(door.policy.clone());
-    server.close_for(why, out.vec_mut());
-    let guard = core.watch.register(conn.handle());
-    guard.arm(core.timeout);
-    let (_, out) = conn.send_all(out).await;
-    core.pool.give(out);
-    drop(guard);
-    conn.close().await;
+    drop(caller.place);
 }
 
 struct Session<'c> {
@@ -61,10 +62,13 @@ struct Session<'c> {
     peer: String,
     server: Server,
     guard: Guard,
+    patience: Patience,
     draft: Draft,
     message: Message,
     /// Messages of this round, whose 250 is queued and not sent.
     kept: Vec<Kept>,
+    /// The queue id of the last message as text.
+    id: Vec<u8>,
     /// Wall clock at the last receive, in Unix nanoseconds; one reading serves the whole round.
     round_ns: u64,
 }
@@ -95,47 +99,118 @@ enum Next {
     /// The reply queue is full and input is left.
     SendFirst,
     Close,
+    /// The peer is gone.
+    Gone,
+}
+
+/// What a round did, as far as the peer's time is concerned.
+#[derive(Clone, Copy, Default)]
+struct Round {
+    octets: usize,
+    replied: bool,
+    /// A message began, ended or was given up.
+    turned: bool,
 }
 
 impl Session<'_> {
-    async fn run(&mut self, conn: &mut Conn) {
+    /// `said` is what the peer sent ahead of the greeting.
+    async fn run(&mut self, conn: &mut Conn, said: Vec<u8>) {
         let mut out = self.core.pool.small();
         let mut inbox = self.core.pool.small();
         self.server.greet(out.vec_mut());
-        let mut idle = Duration::ZERO;
-        loop {
-            let wait = if is_large(&inbox) { IDLE_SHRINK } else { self.core.timeout - idle };
-            self.guard.arm(wait.min(self.core.timeout - idle));
+        if !self.door.policy.mechanisms().is_empty() {
+            self.server.set_auth_seed(unguessable());
+        }
+        let mut next = Next::Receive;
+        if !said.is_empty() {
+            (next, out) = self.round(conn, &said, false, out).await;
+            drop(said);
+        }
+        while next == Next::Receive {
+            self.guard.arm_until(self.patience.deadline());
             let received;
             (received, out, inbox) = self.exchange(conn, out, inbox).await;
-            let next = match received {
-                Ok(0) => break,
-                Ok(_) => {
-                    idle = Duration::ZERO;
-                    self.round_ns = unix_ns();
-                    self.look_for_room();
-                    let next;
-                    (next, out) = self.digest(conn, &inbox, out).await;
-                    inbox = self.fit(inbox);
+            next = match received {
+                Ok(0) => Next::Gone,
+                Ok(count) => {
+                    let filled = count == inbox.capacity();
+                    (next, out) = self.round(conn, &inbox, filled, out).await;
                     next
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    if self.guard.fired() {
-                        idle += wait;
-                    }
-                    inbox = self.swap_for_small(inbox);
-                    self.interrupted(idle, out.vec_mut())
+                    self.interrupted(out.vec_mut())
                 }
-                Err(_) => break,
+                Err(_) => Next::Gone,
             };
-            if next == Next::Close {
-                self.guard.arm(self.core.timeout);
-                (_, out) = conn.send_all(out).await;
-                break;
-            }
+        }
+        if next == Next::Close {
+            farewell::part(self.core, conn, &self.guard, out, inbox).await;
+            return;
+        }
+        // The watch shuts the connection of a peer that does not read what we send.
+        if self.guard.fired() && self.patience.is_over(self.core.watch.now()) {
+            self.core.counters.borrow_mut().timeouts += 1;
         }
         self.core.pool.give(out);
         self.core.pool.give(inbox);
+    }
+
+    /// Digests what a receive gave, and what there is behind it where `read_on` says that there may
+    /// be more; then grants the peer the time that it has earned by that.
+    async fn round(
+        &mut self,
+        conn: &mut Conn,
+        input: &[u8],
+        read_on: bool,
+        out: Buf,
+    ) -> (Next, Buf) {
+        self.round_ns = unix_ns();
+        self.look_for_room();
+        let was_content = self.server.mid_message();
+        let mut round = Round::default();
+        let (mut next, mut out) = self.digest(conn, input, out, &mut round).await;
+        if read_on && next == Next::Receive {
+            (next, out) = self.take_the_rest(conn, out, &mut round).await;
+        }
+        let now = self.core.watch.now();
+        if self.server.mid_message() {
+            if round.turned || !was_content {
+                self.patience.renew(now);
+            } else {
+                self.patience.extend(round.octets, now);
+            }
+        } else if round.replied || was_content || !self.server.awaiting_more() {
+            self.patience.renew(now);
+        }
+        (next, out)
+    }
+
+    /// Reads on without waiting, because the small buffer was filled. Most sessions wait most of the
+    /// time, and wait with a small buffer; the large one is borrowed from the core while octets
+    /// are there.
+    async fn take_the_rest(
+        &mut self,
+        conn: &mut Conn,
+        mut out: Buf,
+        round: &mut Round,
+    ) -> (Next, Buf) {
+        let mut large = self.core.pool.large();
+        let mut next = Next::Receive;
+        // Bounded, so that one busy client does not starve the core's others.
+        for _ in 0..DIRECT_RECVS_MAX {
+            match conn.recv_ready(&mut large) {
+                // The end of the stream shows again at the next receive, and so does an error.
+                Ok(0) | Err(_) => break,
+                Ok(count) => {
+                    (next, out) = self.digest(conn, &large, out, round).await;
+                    if next != Next::Receive || count < large.capacity() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.core.pool.give(large);
+        (next, out)
     }
 
     /// Sends what is queued, if anything, and receives.
@@ -160,9 +235,18 @@ impl Session<'_> {
     }
 
     /// Runs the protocol over one receive buffer, until all of it is taken.
-    async fn digest(&mut self, conn: &mut Conn, mut input: &[u8], mut out: Buf) -> (Next, Buf) {
+    async fn digest(
+        &mut self,
+        conn: &mut Conn,
+        mut input: &[u8],
+        mut out: Buf,
+        round: &mut Round,
+    ) -> (Next, Buf) {
+        round.octets += input.len();
         loop {
-            let next = self.drain(&mut input, out.vec_mut());
+            let before = out.len();
+            let next = self.drain(&mut input, out.vec_mut(), round);
+            round.replied |= out.len() > before;
             self.settle(out.vec_mut()).await;
             if next != Next::SendFirst {
                 let leave = self.core.stop.get() >= Stop::Drain && !self.server.mid_message();
@@ -172,11 +256,13 @@ impl Session<'_> {
                 }
                 return (next, out);
             }
+            self.patience.renew(self.core.watch.now());
+            self.guard.arm_until(self.patience.deadline());
             let sent;
             (sent, out) = conn.send_all(out).await;
             out.clear();
             if sent.is_err() {
-                return (Next::Close, out);
+                return (Next::Gone, out);
             }
         }
     }
@@ -189,8 +275,9 @@ impl Session<'_> {
         }
     }
 
-    fn drain(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Next {
+    fn drain(&mut self, input: &mut &[u8], out: &mut Vec<u8>, round: &mut Round) -> Next {
         while let Some(event) = self.server.step(input, out) {
+            round.turned |= !matches!(event, Event::Body(_));
             match event {
                 Event::Begin => self.begin(),
                 Event::Body(piece) => self.keep(piece),
@@ -204,10 +291,15 @@ impl Session<'_> {
 
     /// The name of what is spoken, as in the WITH clause of a Received field (RFC 3848).
     fn protocol(&self) -> &'static [u8] {
-        match (self.door.policy.protocol, self.server.extended()) {
-            (Protocol::Lmtp, _) => b"LMTP",
-            (Protocol::Smtp, true) => b"ESMTP",
-            (Protocol::Smtp, false) => b"SMTP",
+        let relayed = self.server.relayed().and_then(|relayed| relayed.extended);
+        let extended = relayed.unwrap_or_else(|| self.server.extended());
+        let authenticated = self.server.identity().is_some();
+        match (self.door.policy.protocol, extended, authenticated) {
+            (Protocol::Lmtp, _, false) => b"LMTP",
+            (Protocol::Lmtp, _, true) => b"LMTPA",
+            (Protocol::Smtp, _, true) => b"ESMTPA",
+            (Protocol::Smtp, true, false) => b"ESMTP",
+            (Protocol::Smtp, false, false) => b"SMTP",
         }
     }
 
@@ -240,7 +332,11 @@ impl Session<'_> {
         let recipients = self.server.envelope().recipient_count() as u64;
         let start = out.len();
         match self.seal(flags) {
-            Ok(Some(place)) => self.server.accept(place, out),
+            Ok(Some(place)) => {
+                self.id.clear();
+                place.write(&mut self.id);
+                self.server.accept(&self.id, out);
+            }
             Ok(None) => self.server.accept("discarded", out),
             Err(error) => {
                 self.core.quota.return_message();
@@ -261,16 +357,22 @@ impl Session<'_> {
     fn seal(&mut self, flags: Flags) -> Result<Option<Place>, Reply> {
         let Some(writer) = &self.core.writer else { return Ok(None) };
         let envelope = self.server.envelope();
+        let relayed = self.server.relayed();
+        let peer = relayed.and_then(|relayed| relayed.address.map(|ip| relayed_peer(ip, relayed)));
         let meta = Meta {
             received_ns: self.message.first_byte_ns,
             sealed_ns: self.round_ns,
             flags: flags.bits(),
-            peer: self.peer.as_bytes(),
+            peer: peer.as_ref().unwrap_or(&self.peer).as_bytes(),
             listener: self.door.url.as_bytes(),
-            helo: self.server.hello(),
+            helo: relayed.and_then(|r| r.hello.as_deref()).unwrap_or(self.server.hello()),
             protocol: self.protocol(),
             tls: b"",
-            auth: b"",
+            // What a trusted relay says of the client's login goes before a login of the relay itself.
+            auth: relayed
+                .and_then(|r| r.login.as_deref())
+                .or(self.server.identity())
+                .unwrap_or_default(),
             reverse_path: envelope.reverse_path(),
             reverse_params: envelope.reverse_params(),
         };
@@ -324,10 +426,10 @@ impl Session<'_> {
     }
 
     /// Why the receive was interrupted: the end of the sink, the end of patience, or neither.
-    fn interrupted(&mut self, idle: Duration, out: &mut Vec<u8>) -> Next {
+    fn interrupted(&mut self, out: &mut Vec<u8>) -> Next {
         let reason = if self.core.stop.get() >= Stop::Drain && !self.server.mid_message() {
             CloseReason::ShuttingDown
-        } else if idle >= self.core.timeout {
+        } else if self.patience.is_over(self.core.watch.now()) {
             self.core.counters.borrow_mut().timeouts += 1;
             CloseReason::Timeout
         } else {
@@ -337,36 +439,25 @@ impl Session<'_> {
         self.server.close_for(reason, out);
         Next::Close
     }
-
-    /// Picks the receive buffer for the next round: large as soon as one read filled a small one,
-    /// small again when there is little to read, since most sessions wait most of the time.
-    fn fit(&self, inbox: Buf) -> Buf {
-        let read = inbox.len();
-        if !is_large(&inbox) && read == inbox.capacity() {
-            self.core.pool.give(inbox);
-            return self.core.pool.large();
-        }
-        if is_large(&inbox) && read < RECV_SMALL_BYTES {
-            return self.swap_for_small(inbox);
-        }
-        inbox
-    }
-
-    fn swap_for_small(&self, inbox: Buf) -> Buf {
-        if !is_large(&inbox) {
-            return inbox;
-        }
-        self.core.pool.give(inbox);
-        self.core.pool.small()
-    }
 }
 
-fn is_large(buf: &Buf) -> bool {
-    buf.capacity() >= RECV_LARGE_BYTES
+/// The client's address as XCLIENT gave it; port 0 where it gave none.
+fn relayed_peer(ip: IpAddr, relayed: &Relayed) -> String {
+    SocketAddr::new(ip, relayed.port.unwrap_or_default()).to_string()
 }
 
 fn refusal(error: &SpoolError) -> Reply {
     if error.is_full() { NO_ROOM } else { NOT_STORED }
+}
+
+/// A number from the kernel's random source. Where it has none, the clock has to do: what is guarded
+/// is a test's login.
+fn unguessable() -> u128 {
+    let mut octets = [0; 16];
+    match rustix::rand::getrandom(&mut octets, rustix::rand::GetRandomFlags::empty()) {
+        Ok(16) => u128::from_ne_bytes(octets),
+        _ => u128::from(unix_ns()),
+    }
 }
 
 fn unix_ns() -> u64 {

@@ -22,6 +22,12 @@ pub struct Summary {
     pub rejected: u64,
     pub turned_away: u64,
     pub timeouts: u64,
+    /// Closed because they spoke before the greeting.
+    pub early_talkers: u64,
+    /// Connections from a proxy without a good PROXY header.
+    pub proxy_errors: u64,
+    /// Connections beyond those that one address may have.
+    pub peer_limited: u64,
     pub elapsed_s: f64,
     /// CPU time of the whole process, by the kernel's accounting, per message kept.
     pub cpu_ns_per_message: f64,
@@ -43,6 +49,9 @@ pub struct CoreSummary {
     pub rejected: u64,
     pub turned_away: u64,
     pub timeouts: u64,
+    pub early_talkers: u64,
+    pub proxy_errors: u64,
+    pub peer_limited: u64,
     pub sessions_peak: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolSummary>,
@@ -83,6 +92,9 @@ impl CoreSummary {
             rejected: counters.rejected,
             turned_away: counters.turned_away,
             timeouts: counters.timeouts,
+            early_talkers: counters.early_talkers,
+            proxy_errors: counters.proxy_errors,
+            peer_limited: counters.peer_limited,
             sessions_peak: counters.active_peak,
             spool,
         }
@@ -106,6 +118,9 @@ impl Summary {
             rejected: sum(|core| core.rejected),
             turned_away: sum(|core| core.turned_away),
             timeouts: sum(|core| core.timeouts),
+            early_talkers: sum(|core| core.early_talkers),
+            proxy_errors: sum(|core| core.proxy_errors),
+            peer_limited: sum(|core| core.peer_limited),
             elapsed_s: elapsed.as_secs_f64(),
             cpu_ns_per_message: cpu.as_nanos() as f64 / messages.max(1) as f64,
             engine: plan.engine.name(),
@@ -137,6 +152,13 @@ impl fmt::Display for Summary {
             "sessions {} served, {} turned away, {} timed out",
             self.connections, self.turned_away, self.timeouts
         )?;
+        if self.early_talkers + self.proxy_errors + self.peer_limited > 0 {
+            writeln!(
+                f,
+                "refused  {} early talkers, {} bad PROXY headers, {} over the limit of their address",
+                self.early_talkers, self.proxy_errors, self.peer_limited
+            )?;
+        }
         writeln!(f, "rejected {} messages begun and not kept", self.rejected)?;
         writeln!(f, "engine   {}, durability {}", self.engine, self.durability)?;
         writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;

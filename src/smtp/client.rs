@@ -10,9 +10,12 @@
 //! `answers` reads.
 
 mod answers;
+mod auth;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use super::auth::Login;
 use super::command::{write_bdat, write_hello};
 use super::offered::Offered;
 use super::outgoing::Outgoing;
@@ -20,6 +23,7 @@ use super::reply::{Enhanced, ReplyFault, ReplyReader};
 use super::server::Protocol;
 use crate::limits::FLIGHT_REPLIES_MAX;
 use answers::Answered;
+use auth::Entry;
 
 /// How much is written before a reply is awaited.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -46,6 +50,8 @@ pub struct Settings {
     pub smtputf8: bool,
     /// Argument of EHLO, HELO and LHLO.
     pub name: Box<[u8]>,
+    /// AUTH behind the greeting; without success there is no transaction.
+    pub login: Option<Arc<Login>>,
 }
 
 /// Which command a reply answers.
@@ -53,6 +59,8 @@ pub struct Settings {
 pub enum Phase {
     Banner,
     Hello,
+    /// AUTH, and each answer to a challenge.
+    Auth,
     Mail,
     Rcpt,
     Data,
@@ -98,6 +106,9 @@ pub enum Fault {
     OutOfPlace { phase: Phase, code: u16 },
     #[error("the server does not offer {0}")]
     NotOffered(&'static str),
+    /// None of the mechanisms that would do.
+    #[error("the server offers no AUTH that would do")]
+    NoMechanism,
 }
 
 /// What the machine waits for.
@@ -131,6 +142,8 @@ struct Expected {
 enum Stage {
     /// A greeting with this verb is due.
     Hello(Verb),
+    /// AUTH, or the next line of its exchange, is due.
+    Auth,
     /// A reply decides what comes next.
     Waiting,
     /// Between transactions.
@@ -172,6 +185,7 @@ pub struct Client {
     stage: Stage,
     verb: Verb,
     offered: Offered,
+    entry: Entry,
     ready: bool,
     /// Transactions begun; the number of the latest.
     begun: u64,
@@ -200,6 +214,7 @@ impl Client {
             stage: Stage::Waiting,
             verb,
             offered: Offered::default(),
+            entry: Entry::default(),
             ready: false,
             begun: 0,
             flight: 0,
@@ -242,6 +257,10 @@ impl Client {
                 write_hello(out, verb.bytes(), &self.settings.name);
                 self.expect(Phase::Hello, 1);
                 self.stage = Stage::Waiting;
+                Want::Replies
+            }
+            Stage::Auth => {
+                self.write_auth(out);
                 Want::Replies
             }
             Stage::Waiting => Want::Replies,

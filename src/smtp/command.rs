@@ -5,6 +5,8 @@ use super::path::{Direction, Path, PathFault, parse_path};
 /// Verbs that a server knows, in any case of letters (RFC 5321 §2.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
+    /// RFC 4954.
+    Auth,
     Bdat,
     Data,
     Ehlo,
@@ -21,7 +23,8 @@ pub enum Verb {
     Send,
     Soml,
     Vrfy,
-    /// ETRN, ATRN, TURN, AUTH, STARTTLS: known and not implemented.
+    Xclient,
+    /// ETRN, ATRN, TURN, STARTTLS: known and not implemented.
     Unimplemented,
     Unknown,
 }
@@ -45,12 +48,16 @@ pub fn split(line: &[u8]) -> (Verb, &[u8]) {
 #[inline]
 fn verb(word: &[u8]) -> Verb {
     let &[a, b, c, d] = word else {
-        let starttls = word.eq_ignore_ascii_case(b"STARTTLS");
-        return if starttls { Verb::Unimplemented } else { Verb::Unknown };
+        return match word.len() {
+            7 if word.eq_ignore_ascii_case(b"XCLIENT") => Verb::Xclient,
+            8 if word.eq_ignore_ascii_case(b"STARTTLS") => Verb::Unimplemented,
+            _ => Verb::Unknown,
+        };
     };
     // Clearing bit 0x20 makes letters upper case. No other octet becomes a letter by it: those that
     // differ from one in that bit alone are the lower-case letters.
     match &(u32::from_be_bytes([a, b, c, d]) & 0xdfdf_dfdf).to_be_bytes() {
+        b"AUTH" => Verb::Auth,
         b"BDAT" => Verb::Bdat,
         b"DATA" => Verb::Data,
         b"EHLO" => Verb::Ehlo,
@@ -67,7 +74,7 @@ fn verb(word: &[u8]) -> Verb {
         b"SEND" => Verb::Send,
         b"SOML" => Verb::Soml,
         b"VRFY" => Verb::Vrfy,
-        b"ATRN" | b"AUTH" | b"ETRN" | b"TURN" => Verb::Unimplemented,
+        b"ATRN" | b"ETRN" | b"TURN" => Verb::Unimplemented,
         _ => Verb::Unknown,
     }
 }
@@ -227,7 +234,7 @@ mod tests {
             ("nOoP  x \t ", (Verb::Noop, " x")),
             ("MAIL FROM:<>", (Verb::Mail, "FROM:<>")),
             ("StartTLS", (Verb::Unimplemented, "")),
-            ("AUTH PLAIN AA", (Verb::Unimplemented, "PLAIN AA")),
+            ("AUTH PLAIN AA", (Verb::Auth, "PLAIN AA")),
             ("", (Verb::Unknown, "")),
             (" NOOP", (Verb::Unknown, "NOOP")),
             ("NOOPX", (Verb::Unknown, "")),

@@ -42,7 +42,11 @@ impl Extensions {
     pub const SEND: Self = Self(1 << 16);
     pub const SOML: Self = Self(1 << 17);
     pub const SAML: Self = Self(1 << 18);
-    pub const ALL: Self = Self((1 << 19) - 1);
+    /// RFC 4954; offered only where there are mechanisms.
+    pub const AUTH: Self = Self(1 << 19);
+    pub const ALL: Self = Self((1 << 20) - 1);
+    /// Postfix's XCLIENT. Not in `ALL`: it is a matter of trust in one peer, and never a switch.
+    pub const XCLIENT: Self = Self(1 << 31);
     /// Commands of RFC 821 that EHLO lists as if they were extensions.
     pub const RFC_821: Self = Self::HELP
         .with(Self::VRFY)
@@ -112,7 +116,7 @@ impl Extensions {
     }
 }
 
-const KEYWORDS: [(Extensions, &str); 19] = [
+const KEYWORDS: [(Extensions, &str); 21] = [
     (Extensions::PIPELINING, "PIPELINING"),
     (Extensions::SIZE, "SIZE"),
     (Extensions::EIGHT_BIT_MIME, "8BITMIME"),
@@ -132,6 +136,8 @@ const KEYWORDS: [(Extensions, &str); 19] = [
     (Extensions::SOML, "SOML"),
     (Extensions::SAML, "SAML"),
     (Extensions::HELP, "HELP"),
+    (Extensions::AUTH, "AUTH"),
+    (Extensions::XCLIENT, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"),
 ];
 
 #[cfg(test)]

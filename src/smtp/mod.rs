@@ -3,6 +3,7 @@
 //! The drain rule: call `step` until it answers `None`; only then send what was queued and read
 //! again. No clock, socket or file is known here.
 
+pub mod auth;
 pub mod body;
 pub mod client;
 pub mod command;
@@ -16,3 +17,4 @@ pub mod path;
 pub mod reply;
 pub mod server;
 pub mod stamp;
+pub mod xtext;

@@ -1,5 +1,6 @@
 //! What a server says it can do, as the client reads it (RFC 5321 §4.1.1.1).
 
+use super::auth::{Mechanism, Mechanisms};
 use super::extension::Extensions;
 
 /// The answer to EHLO or LHLO.
@@ -8,6 +9,8 @@ pub struct Offered {
     pub extensions: Extensions,
     /// RFC 1870: octets that a message may have; 0 is "no fixed limit".
     pub size: u64,
+    /// RFC 4954: those that we know.
+    pub mechanisms: Mechanisms,
 }
 
 impl Offered {
@@ -17,13 +20,18 @@ impl Offered {
         let Ok(text) = std::str::from_utf8(text) else {
             return;
         };
-        let mut words = text.split_ascii_whitespace();
+        // Servers of old put an equals sign behind AUTH.
+        let mut words = text.split(|c: char| c.is_ascii_whitespace() || c == '=');
         let Some(extension) = words.next().and_then(Extensions::from_keyword) else {
             return;
         };
         self.extensions = self.extensions.with(extension);
         if extension == Extensions::SIZE {
             self.size = words.next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        } else if extension == Extensions::AUTH {
+            for mechanism in words.filter_map(Mechanism::from_name) {
+                self.mechanisms = self.mechanisms.with(mechanism);
+            }
         }
     }
 
@@ -44,7 +52,19 @@ mod tests {
             offered.read_line(line.as_bytes());
         }
         let three = Extensions::PIPELINING.with(Extensions::SIZE).with(Extensions::EIGHT_BIT_MIME);
-        assert_eq!(offered, Offered { extensions: three, size: 1000 });
+        let expected = Offered { extensions: three, size: 1000, ..Offered::default() };
+        assert_eq!(offered, expected);
+    }
+
+    #[test]
+    fn mechanisms_are_gathered_from_both_forms_of_the_line() {
+        let mut offered = Offered::default();
+        for line in ["AUTH plain GSSAPI", "AUTH=LOGIN PLAIN"] {
+            offered.read_line(line.as_bytes());
+        }
+        let two = [Mechanism::Plain, Mechanism::Login].into_iter().collect();
+        assert!(offered.has(Extensions::AUTH));
+        assert_eq!(offered.mechanisms, two);
     }
 
     #[test]

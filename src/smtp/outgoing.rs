@@ -133,7 +133,7 @@ mod tests {
         let mut plain = Vec::new();
         mail.write_mail(&mut plain, &Offered::default());
         assert_eq!(plain, b"MAIL FROM:<a@b.example>\r\n");
-        let offered = Offered { extensions: Extensions::ALL, size: 0 };
+        let offered = Offered { extensions: Extensions::ALL, ..Offered::default() };
         let mut full = Vec::new();
         mail.write_mail(&mut full, &offered);
         assert_eq!(full, b"MAIL FROM:<a@b.example> SIZE=12 BODY=8BITMIME SMTPUTF8\r\n");

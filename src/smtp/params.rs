@@ -1,7 +1,7 @@
 //! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11). One row of [`ROWS`] is one parameter.
 
 use super::{envelope::BodyKind, extension::Extensions};
-use crate::limits::{ENVID_BYTES_MAX, ORCPT_BYTES_MAX};
+use crate::limits::{AUTH_PARAM_BYTES_MAX, ENVID_BYTES_MAX, ORCPT_BYTES_MAX};
 
 /// What the parameters of one command said.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -88,7 +88,7 @@ struct Row {
 /// Takes a value, with the extensions on offer, into the parameters.
 type Read = fn(Option<&[u8]>, Extensions, &mut Params) -> Result<(), ParamFault>;
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     Row {
         keyword: "SIZE",
         on: On::Mail,
@@ -173,6 +173,13 @@ const ROWS: [Row; 12] = [
         brought_by: Extensions::REQUIRETLS,
         repeatable: false,
         read: read_requiretls,
+    },
+    Row {
+        keyword: "AUTH",
+        on: On::Mail,
+        brought_by: Extensions::AUTH,
+        repeatable: false,
+        read: read_auth,
     },
 ];
 
@@ -404,6 +411,20 @@ fn is_xtext(mut text: &[u8]) -> bool {
     true
 }
 
+/// `<>`, or a mailbox as xtext (RFC 4954 §5): who is said to have submitted the message. Checked, and
+/// stored with the raw parameters; nothing follows from it.
+fn read_auth(
+    value: Option<&[u8]>,
+    _offered: Extensions,
+    _params: &mut Params,
+) -> Result<(), ParamFault> {
+    match value {
+        Some(b"<>") => Ok(()),
+        Some(text) if text.len() <= AUTH_PARAM_BYTES_MAX && is_xtext(text) => Ok(()),
+        _ => Err(ParamFault::Malformed),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -448,6 +469,29 @@ mod tests {
             assert_eq!(parse(text), Err(ParamFault::Malformed), "{text}");
         }
         assert!(parse("SMTPUTF8 SMTPUTF8").unwrap().smtputf8, "smtplib says it twice");
+    }
+
+    #[test]
+    fn auth_names_a_mailbox_in_xtext_or_nobody() {
+        let long = format!("AUTH={}", "x".repeat(AUTH_PARAM_BYTES_MAX));
+        for good in ["AUTH=<>", "AUTH=e+3Dmc2@example.com", "auth=a@b", &long] {
+            assert_eq!(parse(good), Ok(Params::default()), "{good}");
+        }
+        let longer = format!("{long}x");
+        for bad in [
+            "AUTH",
+            "AUTH=",
+            "AUTH=a+3dc",
+            "AUTH=a+",
+            "AUTH=a+3",
+            "AUTH=é",
+            "AUTH=<> AUTH=<>",
+            &longer,
+        ] {
+            assert_eq!(parse(bad), Err(ParamFault::Malformed), "{bad}");
+        }
+        let without = Extensions::ALL.without(Extensions::AUTH);
+        assert_eq!(parse_params(b"AUTH=<>", On::Mail, without), Err(ParamFault::Unknown));
     }
 
     #[test]

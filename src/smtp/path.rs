@@ -13,6 +13,8 @@ use crate::limits::{DOMAIN_BYTES_MAX, LOCAL_PART_BYTES_MAX, PATH_BYTES_MAX};
 pub struct Path<'a> {
     /// Empty for the null reverse-path.
     pub mailbox: &'a [u8],
+    /// The whole of it as sent, source route included, without brackets.
+    pub text: &'a [u8],
     /// Holds octets of 0x80 and more; valid UTF-8 is for the caller to ask.
     pub non_ascii: bool,
 }
@@ -43,7 +45,7 @@ pub fn parse_path(text: &[u8], direction: Direction) -> Result<(Path<'_>, &[u8])
         return Err(PathFault::Syntax);
     };
     if direction == Direction::Reverse && inner.first() == Some(&b'>') {
-        return Ok((Path { mailbox: b"", non_ascii: false }, &inner[1..]));
+        return Ok((Path { mailbox: b"", text: b"", non_ascii: false }, &inner[1..]));
     }
     let route = source_route(inner)?;
     let start = &inner[route..];
@@ -57,8 +59,9 @@ pub fn parse_path(text: &[u8], direction: Direction) -> Result<(Path<'_>, &[u8])
     if route + length + 2 > PATH_BYTES_MAX {
         return Err(PathFault::TooLong);
     }
-    let non_ascii = !inner[..route + length].is_ascii();
-    Ok((Path { mailbox: &start[..length], non_ascii }, &start[length + 1..]))
+    let text = &inner[..route + length];
+    let path = Path { mailbox: &start[..length], text, non_ascii: !text.is_ascii() };
+    Ok((path, &start[length + 1..]))
 }
 
 /// Whether `name` is a domain or an address literal and nothing else: what HELO and EHLO take

@@ -117,6 +117,19 @@ impl fmt::Display for Place {
     }
 }
 
+impl Place {
+    /// Appends what [`Display`](fmt::Display) shows. Once per message, where the formatting machinery
+    /// took 5 % of a core at 500,000 messages/s.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(digits.format(self.core).as_bytes());
+        for number in [self.segment, self.offset] {
+            out.push(b'-');
+            out.extend_from_slice(digits.format(number).as_bytes());
+        }
+    }
+}
+
 /// The text is not `<core>-<segment>-<offset>`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a message id is <core>-<segment>-<offset> in decimal, such as 0-1-64")]

@@ -17,6 +17,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::io::Errno;
 
 use crate::limits::POPULATE_STEP_BYTES;
 
@@ -42,15 +43,20 @@ impl Map {
 
     /// Makes every page present and writable, in steps, so that the thread that owns the map never
     /// faults. Kernels before 5.14 do not know how; then the owner faults as it goes.
-    pub fn populate(&self) {
+    ///
+    /// An error here is what would have been SIGBUS there: EFAULT when the file system, in spite of
+    /// the allocation, has no room for a page.
+    pub fn populate(&self) -> io::Result<()> {
         let mut at = 0;
         while at < self.len {
             let step = POPULATE_STEP_BYTES.min(self.len - at);
-            if self.raw.advise_range(Advice::PopulateWrite, at, step).is_err() {
-                return;
+            match self.raw.advise_range(Advice::PopulateWrite, at, step) {
+                Ok(()) => at += step,
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => break,
+                Err(error) => return Err(error),
             }
-            at += step;
         }
+        Ok(())
     }
 
     /// Copies `bytes` to `at`. Panics when they do not fit.
@@ -103,7 +109,7 @@ mod tests {
     #[test]
     fn what_is_stored_is_what_a_reader_of_the_file_gets() {
         let (file, mut map) = map(8192);
-        map.populate();
+        map.populate().unwrap();
         map.write_at(4090, b"over the page");
         map.store_release(8, 0x0403_0201);
         map.zero_at(4094, 1);

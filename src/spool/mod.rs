@@ -130,6 +130,7 @@
 //! a second time, and at the segment header too, before it believes it: it may have read a header half
 //! stored, or a file recycled under it.
 
+mod barrier;
 mod envelope;
 mod error;
 mod format;
@@ -147,6 +148,7 @@ mod writer;
 #[cfg(test)]
 mod golden;
 
+pub use barrier::Barrier;
 pub use envelope::{Envelope, Meta, Recipient, text};
 pub use error::{Doubt, SpoolError};
 pub use format::{BadPlace, Place, flag};
@@ -154,4 +156,4 @@ pub use open::{Durability, Options, Spool, WhenFull};
 pub use reader::{CopyError, Message, Messages, Reader};
 pub use recover::Recovery;
 pub use survey::{CoreSurvey, Damage, Survey};
-pub use writer::{Barrier, Draft, Stats, Writer};
+pub use writer::{Draft, Stats, Writer};

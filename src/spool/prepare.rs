@@ -23,11 +23,16 @@ pub(super) enum Job {
     Retire { core: usize, segment: Segment },
     /// This one will never be written again; `used` octets of it count.
     Finish { segment: Segment, used: usize },
+    /// The core is gone; what was made ready for it is not needed.
+    Leave { ready: Receiver<Ready> },
 }
+
+/// What a core gets for a want.
+pub(super) type Ready = Result<Segment, SpoolError>;
 
 /// A core's end of the line to the helper.
 pub(super) struct Supplies {
-    pub(super) ready: Receiver<Result<Segment, SpoolError>>,
+    pub(super) ready: Receiver<Ready>,
     pub(super) jobs: Sender<Job>,
     /// Segments of this core with a lower number are gone, or about to go.
     pub(super) floor: Arc<AtomicU32>,
@@ -41,7 +46,7 @@ pub(super) struct Old {
 
 /// One core as the helper sees it.
 struct Shelf {
-    ready: Sender<Result<Segment, SpoolError>>,
+    ready: Sender<Ready>,
     floor: Arc<AtomicU32>,
     next_number: u32,
     /// Full ones, oldest first.
@@ -106,8 +111,10 @@ impl Preparer {
                 Ok(Job::Want { core }) => self.supply(core),
                 Ok(Job::Retire { core, segment }) => {
                     self.shelves[core].sealed.push_back(segment.header.number);
+                    drop(segment);
                 }
                 Ok(Job::Finish { segment, used }) => self.disk_bytes -= segment.finish(used),
+                Ok(Job::Leave { ready }) => self.take_back(&ready),
                 Err(RecvTimeoutError::Timeout) => self.retry(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -133,6 +140,12 @@ impl Preparer {
         if let Err(mpsc::SendError(Ok(segment))) = shelf.ready.send(made) {
             self.disk_bytes -= segment.finish(0);
             self.shelves[core].short = false;
+        }
+    }
+
+    fn take_back(&mut self, ready: &Receiver<Ready>) {
+        for segment in ready.try_iter().flatten() {
+            self.disk_bytes -= segment.finish(0);
         }
     }
 

@@ -67,7 +67,6 @@ impl Reader {
             next_segment: 0,
             walk: None,
             fragments: HashMap::new(),
-            lowest: 0,
             survey: Survey::default(),
             ends: Vec::new(),
         }
@@ -75,23 +74,21 @@ impl Reader {
 
     /// The message whose sealing record is at `place`.
     pub fn get(&self, place: Place) -> Result<Message, SpoolError> {
-        let (header, envelope) = self.record(place)?.ok_or(SpoolError::NoMessage { place })?;
+        let (header, envelope) = match self.record(place) {
+            Ok(Some(record)) => record,
+            Ok(None) | Err(SpoolError::Damaged { what: Doubt::Recycled, .. }) => {
+                return Err(SpoolError::NoMessage { place });
+            }
+            Err(error) => return Err(error),
+        };
         if header.kind == Kind::Fragment {
             return Err(SpoolError::NoMessage { place });
         }
         let damaged = |what| SpoolError::Damaged { place, what };
         let mut chain = Chain::new(place, &header);
         while let Some(back) = chain.back {
-            let record = match self.record(back) {
-                Ok(record) => record.map(|(header, _)| Fragment::from(&header)),
-                Err(SpoolError::Damaged { .. }) => return Err(damaged(Doubt::Chain)),
-                Err(error) => return Err(error),
-            };
-            let gone = || match self.segments.iter().find(|(core, _)| *core == place.core) {
-                Some((_, lowest)) if back.segment < *lowest => Doubt::Recycled,
-                _ => Doubt::Chain,
-            };
-            chain.add(back, record.ok_or_else(|| damaged(gone()))?).map_err(damaged)?;
+            let fragment = self.fragment(back)?.map_err(damaged)?;
+            chain.add(back, fragment).map_err(damaged)?;
         }
         let parts = chain.finish().map_err(damaged)?;
         let envelope = Envelope::decode(&envelope, header.flags);
@@ -130,13 +127,15 @@ impl Reader {
         }
     }
 
-    /// The record at `place` and its envelope; `None` when there is nothing.
+    /// The record at `place` and its envelope; `None` when there is nothing, and the doubt
+    /// [`Doubt::Recycled`] when its segment is gone.
     fn record(&self, place: Place) -> Result<Option<(RecordHeader, Vec<u8>)>, SpoolError> {
+        let damaged = |what| SpoolError::Damaged { place, what };
         let path = self.path(place.core, place.segment);
         let mut walk = match Walk::open(&path, place.core, place.segment)? {
             Opened::Walk(walk) => walk,
-            Opened::End(End::Damaged(what)) => return Err(SpoolError::Damaged { place, what }),
-            Opened::End(_) => return Ok(None),
+            Opened::End(End::Damaged(what)) => return Err(damaged(what)),
+            Opened::End(_) => return Err(damaged(Doubt::Recycled)),
         };
         if place.offset < RECORD_HEADER_BYTES as u32 || !place.offset.is_multiple_of(8) {
             return Ok(None);
@@ -144,12 +143,33 @@ impl Reader {
         walk.seek(place.offset);
         match walk.step()? {
             Step::Record(_, header) => Ok(Some((header, walk.envelope().to_vec()))),
+            Step::End(End::Recycled) => Err(damaged(Doubt::Recycled)),
             // An offset inside a record looks just like a damaged header.
-            Step::End(End::Damaged(what)) if what != Doubt::RecordHeader => {
-                Err(SpoolError::Damaged { place, what })
-            }
+            Step::End(End::Damaged(what)) if what != Doubt::RecordHeader => Err(damaged(what)),
             Step::End(_) => Ok(None),
         }
+    }
+
+    /// The fragment at `place`, which a later record links to, or why it cannot be had.
+    fn fragment(&self, place: Place) -> Result<Result<Fragment, Doubt>, SpoolError> {
+        match self.record(place) {
+            Ok(Some((header, _))) if header.kind == Kind::Fragment => {
+                Ok(Ok(Fragment::from(&header)))
+            }
+            Err(SpoolError::Damaged { what: Doubt::Recycled, .. }) if self.was_there(place) => {
+                Ok(Err(Doubt::Recycled))
+            }
+            Ok(_) | Err(SpoolError::Damaged { .. }) => Ok(Err(Doubt::Chain)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a segment that is not there now has been there in its time: it was listed when we began,
+    /// or is older than all that were. Otherwise somebody took it out of the middle.
+    fn was_there(&self, place: Place) -> bool {
+        let mut segments = self.segments.iter().filter(|(core, _)| *core == place.core).peekable();
+        let older = segments.peek().is_some_and(|(_, lowest)| place.segment < *lowest);
+        older || segments.any(|(_, number)| *number == place.segment)
     }
 
     fn path(&self, core: u16, number: u32) -> PathBuf {
@@ -250,8 +270,6 @@ pub struct Messages<'a> {
     walk: Option<Current>,
     /// Of the present core, by segment and offset.
     fragments: HashMap<(u32, u32), Fragment>,
-    /// Of the present core: segments below are gone.
-    lowest: u32,
     survey: Survey,
     ends: Vec<SegmentEnd>,
 }
@@ -301,7 +319,7 @@ impl Messages<'_> {
                 Step::Record(offset, header) => {
                     current.last_seq = header.seq;
                     let place = Place { core: current.core, segment: current.number, offset };
-                    if let Some(message) = self.take_record(place, &header) {
+                    if let Some(message) = self.take_record(place, &header)? {
                         return Ok(Some(message));
                     }
                 }
@@ -318,7 +336,6 @@ impl Messages<'_> {
         };
         if self.next_segment == 0 || segments[self.next_segment - 1].0 != core {
             self.drop_fragments();
-            self.lowest = number;
         }
         self.next_segment += 1;
         let path = self.reader.path(core, number);
@@ -333,8 +350,6 @@ impl Messages<'_> {
                 if let End::Damaged(what) = end {
                     let file = file_name(core, number);
                     self.survey.damage.push(Damage { file, offset: 0, what, records_beyond: 0 });
-                } else {
-                    self.lowest = number + 1;
                 }
                 self.ends.push(SegmentEnd {
                     core,
@@ -354,9 +369,8 @@ impl Messages<'_> {
             return Ok(());
         };
         match end {
-            End::Clean => {}
+            End::Clean | End::Recycled => {}
             End::Open => self.survey.open_records += 1,
-            End::Recycled => self.lowest = number + 1,
             End::Damaged(what) => self.survey.damage.push(Damage {
                 file: file_name(core, number),
                 offset: walk.at(),
@@ -369,12 +383,16 @@ impl Messages<'_> {
         Ok(())
     }
 
-    fn take_record(&mut self, place: Place, header: &RecordHeader) -> Option<Message> {
+    fn take_record(
+        &mut self,
+        place: Place,
+        header: &RecordHeader,
+    ) -> Result<Option<Message>, SpoolError> {
         if header.kind == Kind::Fragment {
             self.fragments.insert((place.segment, place.offset), Fragment::from(header));
-            return None;
+            return Ok(None);
         }
-        let built = self.chain(place, header).and_then(|parts| {
+        let built = self.chain(place, header)?.and_then(|parts| {
             let envelope = self.walk.as_ref().map_or(&[][..], |current| current.walk.envelope());
             let envelope = Envelope::decode(envelope, header.flags).ok_or(Doubt::Envelope)?;
             Ok(Message { place, bytes: header.total_bytes, envelope, parts })
@@ -383,29 +401,35 @@ impl Messages<'_> {
             Ok(message) => {
                 let Envelope { received_ns, sealed_ns, .. } = message.envelope;
                 self.survey.count_message(place.core, message.bytes, received_ns, sealed_ns);
-                Some(message)
+                return Ok(Some(message));
             }
-            Err(Doubt::Recycled) => {
-                self.survey.recycled_messages += 1;
-                None
-            }
+            Err(Doubt::Recycled) => self.survey.recycled_messages += 1,
             Err(what) => {
                 let file = file_name(place.core, place.segment);
                 let offset = place.offset.into();
                 self.survey.damage.push(Damage { file, offset, what, records_beyond: 0 });
-                None
             }
         }
+        Ok(None)
     }
 
-    fn chain(&mut self, place: Place, header: &RecordHeader) -> Result<Vec<Part>, Doubt> {
+    fn chain(
+        &mut self,
+        place: Place,
+        header: &RecordHeader,
+    ) -> Result<Result<Vec<Part>, Doubt>, SpoolError> {
         let mut chain = Chain::new(place, header);
         while let Some(back) = chain.back {
-            let gone = if back.segment < self.lowest { Doubt::Recycled } else { Doubt::Chain };
-            let fragment = self.fragments.remove(&(back.segment, back.offset)).ok_or(gone)?;
-            chain.add(back, fragment)?;
+            let fragment = match self.fragments.remove(&(back.segment, back.offset)) {
+                Some(fragment) => Ok(fragment),
+                // The sink may have written it after we had left its segment.
+                None => self.reader.fragment(back)?,
+            };
+            if let Err(doubt) = fragment.and_then(|fragment| chain.add(back, fragment)) {
+                return Ok(Err(doubt));
+            }
         }
-        chain.finish()
+        Ok(chain.finish())
     }
 
     fn drop_fragments(&mut self) {

@@ -71,10 +71,11 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
 /// Cuts a segment behind its last record; returns the octets left. What is in doubt stays as it is,
 /// for people to look at.
 fn trim(path: &Path, end: &SegmentEnd, bytes: u64) -> u64 {
-    if matches!(end.end, End::Damaged(_) | End::Recycled) {
+    let headless = end.used < SEGMENT_HEADER_BYTES as u64;
+    if headless || matches!(end.end, End::Damaged(_) | End::Recycled) {
         return bytes;
     }
-    if end.used <= SEGMENT_HEADER_BYTES as u64 {
+    if end.used == SEGMENT_HEADER_BYTES as u64 {
         return fs::remove_file(path).map_or(bytes, |()| 0);
     }
     let cut = OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(end.used));

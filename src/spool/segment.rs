@@ -112,7 +112,13 @@ impl Segment {
             File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
         }
         let map = Map::new(&file, header.bytes as usize).map_err(failed)?;
-        map.populate();
+        map.populate().map_err(|cause| {
+            if cause.raw_os_error() == Some(Errno::FAULT.raw_os_error()) {
+                let segment_bytes = header.bytes;
+                return SpoolError::NoSpace { dir: dir.to_owned(), segment_bytes };
+            }
+            failed(cause)
+        })?;
         Ok(Self { map, file: Arc::new(file), path, header })
     }
 

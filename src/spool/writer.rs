@@ -1,15 +1,13 @@
 //! The writing end of one core: appends pieces of open messages, seals them, rolls to the next
 //! segment. Nothing here waits, allocates or calls the kernel, except when a segment is full.
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::TryRecvError;
+use std::sync::mpsc::{self, TryRecvError};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
+use super::barrier::{Barrier, Barriers};
 use super::envelope::Meta;
 use super::error::SpoolError;
 use super::format::{
@@ -72,29 +70,6 @@ pub struct Stats {
     pub roll_waits: u64,
 }
 
-/// A part of the log that a sync has to cover before its messages are durable.
-///
-/// Holds the file open, so the descriptor stays good until the barrier is dropped.
-#[derive(Clone, Debug)]
-pub struct Barrier {
-    segment: u32,
-    /// Octets of the segment written when the barrier was taken.
-    end: usize,
-    file: Arc<File>,
-}
-
-impl AsFd for Barrier {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-}
-
-impl AsRawFd for Barrier {
-    fn as_raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
-    }
-}
-
 /// The log of one core. One thread owns it.
 pub struct Writer {
     core: u16,
@@ -116,11 +91,7 @@ pub struct Writer {
     /// The helper has no segment for us and keeps trying.
     shortage: Option<SpoolError>,
     durability: Durability,
-    /// Left segments with records not yet known durable.
-    unsynced: VecDeque<Barrier>,
-    /// Octets of the present segment known durable.
-    synced_end: usize,
-    poisoned: Vec<u32>,
+    barriers: Barriers,
     stats: Stats,
     _lock: Arc<Lock>,
 }
@@ -147,9 +118,7 @@ impl Writer {
             spare: None,
             shortage: None,
             durability,
-            unsynced: VecDeque::new(),
-            synced_end: SEGMENT_HEADER_BYTES,
-            poisoned: Vec::new(),
+            barriers: Barriers::new(),
             stats: Stats::default(),
             _lock: lock,
         };
@@ -220,39 +189,26 @@ impl Writer {
     /// is [`Durability::Sync`]. The caller syncs each file and reports [`Writer::synced`] or
     /// [`Writer::poison`] before it acknowledges.
     pub fn dirty(&self) -> impl Iterator<Item = Barrier> + '_ {
-        let present = self.segment();
-        let due = self.durability == Durability::Sync
-            && self.head > self.synced_end
-            && !self.poisoned.contains(&present.header.number);
-        let present = due.then(|| Barrier {
-            segment: present.header.number,
-            end: self.head,
-            file: present.file.clone(),
-        });
-        self.unsynced.iter().cloned().chain(present)
+        let syncing = self.durability == Durability::Sync;
+        let due = syncing.then(|| self.barriers.due(self.segment(), self.head));
+        due.into_iter().flatten()
     }
 
     /// The sync of this barrier succeeded. An error says that another sync of the same segment failed:
     /// the kernel reports that only once, so a later success proves nothing.
     pub fn synced(&mut self, barrier: &Barrier) -> Result<(), SpoolError> {
-        if self.poisoned.contains(&barrier.segment) {
+        if self.barriers.is_poisoned(barrier.segment) {
             return Err(SpoolError::Poisoned { core: self.core, segment: barrier.segment });
         }
-        if barrier.segment == self.segment().header.number {
-            self.synced_end = self.synced_end.max(barrier.end);
-        } else {
-            self.unsynced.retain(|left| left.segment != barrier.segment || left.end > barrier.end);
-        }
+        let present = self.segment().header.number;
+        self.barriers.synced(barrier, present);
         Ok(())
     }
 
     /// The sync of this barrier failed: nothing more is acknowledged from its segment, for ever. New
     /// messages go to the next segment.
     pub fn poison(&mut self, barrier: &Barrier) {
-        self.unsynced.retain(|left| left.segment != barrier.segment);
-        if !self.poisoned.contains(&barrier.segment) {
-            self.poisoned.push(barrier.segment);
-        }
+        self.barriers.poison(barrier);
     }
 
     pub fn stats(&self) -> Stats {
@@ -306,12 +262,13 @@ impl Writer {
     /// Every segment that holds a piece of the message must still be there and be sound.
     fn check_whole(&self, draft: &Draft) -> Result<(), SpoolError> {
         let Some(latest) = draft.latest else { return Ok(()) };
+        // The helper moves the floor before it takes a segment. If it does so right after this look,
+        // the message goes the way of the ring's oldest, as it would have a moment later.
         if draft.first_segment < self.supplies.floor.load(Ordering::Acquire) {
             return Err(SpoolError::Outlived);
         }
-        let span = draft.first_segment..=latest.segment;
-        match self.poisoned.iter().find(|segment| span.contains(segment)) {
-            Some(&segment) => Err(SpoolError::Poisoned { core: self.core, segment }),
+        match self.barriers.poisoned_within(draft.first_segment, latest.segment) {
+            Some(segment) => Err(SpoolError::Poisoned { core: self.core, segment }),
             None => Ok(()),
         }
     }
@@ -433,19 +390,12 @@ impl Writer {
             None => self.take_next()?,
         };
         let left = self.segment.replace(next).expect("a live writer has a segment");
-        let poisoned = self.poisoned.contains(&left.header.number);
-        if self.durability == Durability::Sync && self.head > self.synced_end && !poisoned {
-            self.unsynced.push_back(Barrier {
-                segment: left.header.number,
-                end: self.head,
-                file: left.file.clone(),
-            });
+        if self.durability == Durability::Sync {
+            self.barriers.leave(&left, self.head);
         }
         self.head = SEGMENT_HEADER_BYTES;
-        self.synced_end = SEGMENT_HEADER_BYTES;
         self.stats.rolls += 1;
-        // The helper being gone shows at the next roll.
-        let _ = self.supplies.jobs.send(Job::Retire { core: self.core.into(), segment: left });
+        self.hand_over(Job::Retire { core: self.core.into(), segment: left });
         self.want();
         Ok(())
     }
@@ -473,7 +423,8 @@ impl Writer {
     }
 
     fn want(&self) {
-        let _ = self.supplies.jobs.send(Job::Want { core: self.core.into() });
+        // A helper that is gone shows at the next roll.
+        self.hand_over(Job::Want { core: self.core.into() });
     }
 
     /// Octets of payload that still fit behind the head, the open record's own taken off.
@@ -487,7 +438,7 @@ impl Writer {
     }
 
     fn is_poisoned(&self) -> bool {
-        !self.poisoned.is_empty() && self.poisoned.contains(&self.segment().header.number)
+        self.barriers.is_poisoned(self.segment().header.number)
     }
 
     fn segment(&self) -> &Segment {
@@ -498,12 +449,18 @@ impl Writer {
         self.segment.as_mut().expect("a live writer has a segment")
     }
 
-    fn finish(&self, segment: Segment, used: usize) {
-        let job = Job::Finish { segment, used };
-        if let Err(std::sync::mpsc::SendError(Job::Finish { segment, used })) =
-            self.supplies.jobs.send(job)
-        {
-            segment.finish(used);
+    /// Hands a job to the helper, or does it here when the helper is gone.
+    fn hand_over(&self, job: Job) {
+        match self.supplies.jobs.send(job) {
+            Ok(()) | Err(mpsc::SendError(Job::Want { .. } | Job::Retire { .. })) => {}
+            Err(mpsc::SendError(Job::Finish { segment, used })) => {
+                segment.finish(used);
+            }
+            Err(mpsc::SendError(Job::Leave { ready })) => {
+                for segment in ready.try_iter().flatten() {
+                    segment.finish(0);
+                }
+            }
         }
     }
 }
@@ -511,14 +468,14 @@ impl Writer {
 impl Drop for Writer {
     /// What was not sealed is gone; the segment is cut behind the last record.
     fn drop(&mut self) {
-        let used = self.head;
         if let Some(segment) = self.segment.take() {
-            self.finish(segment, used);
+            self.hand_over(Job::Finish { segment, used: self.head });
         }
-        let ready = self.supplies.ready.try_iter().flatten();
-        let unused: Vec<Segment> = self.spare.take().into_iter().chain(ready).collect();
-        for segment in unused {
-            self.finish(segment, 0);
+        if let Some(segment) = self.spare.take() {
+            self.hand_over(Job::Finish { segment, used: 0 });
         }
+        // The helper may be making a segment for us just now: only it can tell which was the last.
+        let ready = std::mem::replace(&mut self.supplies.ready, mpsc::channel().1);
+        self.hand_over(Job::Leave { ready });
     }
 }

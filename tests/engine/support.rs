@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Read;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -70,6 +71,13 @@ pub(super) async fn pair() -> (Conn, TcpStream) {
     let (conn, peer) = listener.accept().await.unwrap();
     assert_eq!(peer.to_string(), stream.local_addr().unwrap().to_string());
     (conn, stream)
+}
+
+/// Reads the peer's stream to its end and expects nothing on the way.
+pub(super) fn assert_ends(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty(), "{} octets before the end", rest.len());
 }
 
 pub(super) fn open_descriptors() -> usize {

@@ -32,6 +32,16 @@ fn errors_in_mid_message_discard_it() {
     assert_eq!(outcome.trace(), "begin discard close");
 }
 
+/// Found by comparison with the slow receiver: a last error that also gave up a message was let pass.
+#[test]
+fn the_twentieth_error_ends_the_session_though_it_ends_a_message_too() {
+    let junk = "NOOP\r\n".repeat(SESSION_JUNK_MAX as usize - 1);
+    let errors = "XYZZY\r\n".repeat(SESSION_ERRORS_MAX as usize - 1);
+    let outcome = run(format!("{EHLO}{junk}{errors}{MAIL}{RCPT}BDAT 2\r\nhiRSET\r\n"));
+    assert_eq!(outcome.replies[outcome.replies.len() - 2..], ["250/2.0.0", "421/4.7.0"]);
+    assert_eq!(outcome.trace(), "begin discard close");
+}
+
 #[test]
 fn commands_that_do_no_work_become_errors() {
     let bound = (SESSION_JUNK_MAX + SESSION_ERRORS_MAX) as usize;

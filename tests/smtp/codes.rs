@@ -116,7 +116,7 @@ fn last_reply(given: &Given, input: &str) -> String {
             session.feed(wire.as_bytes());
             last(session.finish().replies)
         }
-        Given::Connect => said(|server, replies| server.greet(replies)),
+        Given::Connect => said(Server::greet),
         Given::Silence => said(|server, replies| server.close_for(CloseReason::Timeout, replies)),
     }
 }

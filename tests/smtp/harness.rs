@@ -4,11 +4,14 @@ use std::rc::Rc;
 
 use ringpost::limits::{MESSAGE_BYTES_DEFAULT, REPLY_QUEUE_BYTES_MAX};
 use ringpost::smtp::{
+    auth::AuthPolicy,
     envelope::Envelope,
     extension::Extensions,
     reply::{Enhanced, Reply, ReplyReader},
     server::{BareNewline, Commands, Event, Flags, Policy, Protocol, Server},
 };
+
+use super::live::check_live;
 
 pub const EHLO: &str = "EHLO client.example\r\n";
 pub const MAIL: &str = "MAIL FROM:<a@b.example>\r\n";
@@ -23,6 +26,7 @@ pub fn policy() -> Policy {
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
         commands: Commands::default(),
+        auth: AuthPolicy::default(),
     }
 }
 
@@ -47,6 +51,8 @@ pub struct Outcome {
     /// `begin`, `end`, `discard`, `close`, and `body` once for any number of pieces in a row.
     pub events: Vec<&'static str>,
     pub messages: Vec<Message>,
+    /// Whether the server has nothing to say before more octets come.
+    pub awaits_more: bool,
 }
 
 impl Outcome {
@@ -161,12 +167,13 @@ impl Session {
 
     pub fn finish(mut self) -> Outcome {
         self.outcome.replies = read_replies(&self.outcome.wire);
+        self.outcome.awaits_more = !self.outcome.is_closed() && self.server.awaiting_more();
         self.outcome
     }
 }
 
 /// Reads replies back and checks their grammar: RFC 5321 §4.2, RFC 2034 §4.
-fn read_replies(wire: &[u8]) -> Vec<String> {
+pub fn read_replies(wire: &[u8]) -> Vec<String> {
     assert!(wire.is_empty() || wire.ends_with(b"\r\n"));
     assert!(wire.split_inclusive(|&b| b == b'\n').all(|line| line.len() <= 512));
     let mut reader = ReplyReader::default();
@@ -178,7 +185,7 @@ fn read_replies(wire: &[u8]) -> Vec<String> {
         let enhanced = Enhanced::parse(line.text);
         assert!(enhanced.is_none_or(|e| u16::from(e.class) == line.code / 100));
         // The answers to HELO and EHLO start with our name and have no enhanced code.
-        plain |= line.text.starts_with(b"sink.example") || line.code == 354;
+        plain |= line.text.starts_with(b"sink.example") || matches!(line.code, 334 | 354);
         if line.last {
             assert_eq!(enhanced.is_none(), plain, "{:?}", String::from_utf8_lossy(line.text));
             replies.push(match enhanced {
@@ -224,15 +231,18 @@ pub fn run(wire: impl AsRef<[u8]>) -> Outcome {
     run_with(&policy(), wire)
 }
 
-/// Checks rows of (input, replies). `.` behind the replies says that the session is closed.
+/// Checks rows of (input, replies), without a socket and with. `.` behind the replies says that the
+/// session is closed.
 pub fn check(policy: &Policy, lead: &str, rows: &[(&str, &str)]) {
     for (input, expected) in rows {
-        let outcome = run_with(policy, format!("{lead}{input}"));
+        let wire = format!("{lead}{input}");
+        let outcome = run_with(policy, &wire);
         let led = run_with(policy, lead).replies.len();
         let mut seen = outcome.replies[led..].join(" ");
         if outcome.is_closed() {
             seen.push_str(" .");
         }
         assert_eq!(&seen, expected, "{input:?} behind {lead:?}");
+        check_live(policy, wire.as_bytes(), &outcome);
     }
 }

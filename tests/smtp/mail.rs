@@ -63,6 +63,11 @@ fn sender_syntax_is_judged() {
     );
     let invalid = run(b"EHLO x\r\nMAIL FROM:<\xfc@b> SMTPUTF8\r\n");
     assert_eq!(invalid.codes(), "250 500/5.5.2");
+    // The source route is thrown away, but no excuse for octets that no one may send.
+    let invalid = run(
+        b"EHLO x\r\nMAIL FROM:<@\xfc:a@b> SMTPUTF8\r\nMAIL FROM:<> SMTPUTF8\r\nRCPT TO:<@\xfc:a@b>\r\n",
+    );
+    assert_eq!(invalid.codes(), "250 500/5.5.2 250/2.1.0 500/5.5.2");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 mod abuse;
+mod auth;
 mod bdat;
 mod codes;
 mod commands;
@@ -7,7 +8,11 @@ mod data;
 mod directory;
 mod extensions;
 mod harness;
+mod live;
 mod lmtp;
 mod mail;
+mod matrix;
 mod params;
+mod paths;
 mod regressions;
+mod sizes;

@@ -58,7 +58,7 @@ fn a_ring_goes_on_over_the_segments_of_earlier_runs() {
 #[test]
 fn a_message_that_outlives_the_ring_is_not_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
-    let (_spool, _, mut writer) = open_one(dir.path(), small(3));
+    let (spool, _, mut writer) = open_one(dir.path(), small(3));
     let mut slow = Draft::default();
     writer.append(&mut slow, b"the beginning").unwrap();
     for seed in 0..200 {
@@ -68,18 +68,22 @@ fn a_message_that_outlives_the_ring_is_not_acknowledged() {
     let error = seal(&mut writer, &mut slow).unwrap_err();
     assert!(matches!(error, SpoolError::Outlived) && error.is_full(), "{error}");
     store(&mut writer, b"and life goes on").unwrap();
+    drop(writer);
+    drop(spool);
     assert!(read_all(dir.path()).1.is_sound());
 }
 
 #[test]
 fn a_message_larger_than_the_spool_is_refused_and_the_next_is_taken() {
     let dir = tempfile::tempdir().unwrap();
-    let (_spool, _, mut writer) = open_one(dir.path(), small(2));
+    let (spool, _, mut writer) = open_one(dir.path(), small(2));
     let mut huge = Draft::default();
     writer.append(&mut huge, &vec![b'x'; 6 * SEGMENT as usize]).unwrap();
     let error = seal(&mut writer, &mut huge).unwrap_err();
     assert!(matches!(error, SpoolError::Outlived), "{error}");
     let place = store(&mut writer, b"small").unwrap();
+    drop(writer);
+    drop(spool);
     assert_eq!(read_all(dir.path()).0, [(place, b"small".to_vec())]);
 }
 

@@ -39,6 +39,9 @@ impl Client {
             if phase == Some(Phase::Hello) && line.code == 250 {
                 self.offered.read_line(line.text);
             }
+            if phase == Some(Phase::Auth) && line.code == 334 {
+                self.entry.hear(line.text);
+            }
             if line.last {
                 if line.code < 400 {
                     break (line.code, None);
@@ -101,7 +104,8 @@ impl Client {
     /// What a reply other than 421 changes.
     fn on_answer(&mut self, phase: Phase, code: u16, left: u32) -> Result<Option<Verdict>, Fault> {
         let ok = code / 100 == 2;
-        if !ok && code < 400 && phase != Phase::Data {
+        let goes_on = phase == Phase::Data || (phase == Phase::Auth && code == 334);
+        if !ok && code < 400 && !goes_on {
             return Err(Fault::OutOfPlace { phase, code });
         }
         match phase {
@@ -110,6 +114,10 @@ impl Client {
                 Ok(None)
             }
             Phase::Hello => self.on_hello(code).map(|()| None),
+            Phase::Auth => {
+                self.on_auth(code);
+                Ok(None)
+            }
             Phase::Mail => Ok(self.on_mail(code)),
             Phase::Rcpt => Ok(self.on_rcpt(code)),
             Phase::Data => self.on_data(code),
@@ -137,9 +145,7 @@ impl Client {
         if self.settings.smtputf8 && !self.offered.has(Extensions::SMTPUTF8) {
             return Err(Fault::NotOffered("SMTPUTF8"));
         }
-        self.ready = true;
-        self.stage = Stage::Idle;
-        Ok(())
+        self.begin_auth()
     }
 
     fn on_mail(&mut self, code: u16) -> Option<Verdict> {

@@ -117,6 +117,6 @@ impl Server {
             write_decimal(replies, chunk.size);
             replies.extend_from_slice(b" octets\r\n");
         }
-        self.enforce_error_limit(replies)
+        None
     }
 }

@@ -72,11 +72,12 @@ impl HoldLimits {
 }
 
 impl Policy {
-    /// Extensions that have all they stand on.
-    pub(super) fn available(&self) -> Extensions {
+    /// Extensions that have all they stand on: what EHLO announces.
+    pub fn offered(&self) -> Extensions {
         let missing = [
             // This room knows of no TLS (RFC 8689 §2).
             (true, Extensions::REQUIRETLS),
+            (self.auth.mechanisms().is_empty(), Extensions::AUTH),
             (self.commands.directory.is_none(), Extensions::VRFY.with(Extensions::EXPN)),
             (!self.commands.legacy, Extensions::SEND.with(Extensions::SOML).with(Extensions::SAML)),
             (self.recipients_max > RCPTMAX_ANNOUNCED_MAX, Extensions::LIMITS),
@@ -101,6 +102,12 @@ impl Policy {
                 out.push(b' ');
                 out.extend_from_slice(self.commands.hold.latest.text());
                 out.push(b'Z');
+            }
+            Extensions::AUTH => {
+                for mechanism in self.mechanisms().iter() {
+                    out.push(b' ');
+                    out.extend_from_slice(mechanism.name().as_bytes());
+                }
             }
             Extensions::LIMITS => {
                 out.extend_from_slice(b" RCPTMAX=");

@@ -28,7 +28,7 @@ const fn topic(command: &'static str, known: Known, lines: [&'static str; 2]) ->
     Topic { command, known, lines, params: None }
 }
 
-const TOPICS: [Topic; 16] = [
+const TOPICS: [Topic; 17] = [
     topic("HELO", Known::In(Protocol::Smtp), ["HELO <name>", "Introduces you"]),
     topic(
         "EHLO",
@@ -57,6 +57,11 @@ const TOPICS: [Topic; 16] = [
         "BDAT",
         Known::With(Extensions::CHUNKING),
         ["BDAT <octets> [LAST]", "Sends so many octets of the message, which follow at once"],
+    ),
+    topic(
+        "AUTH",
+        Known::With(Extensions::AUTH),
+        ["AUTH <mechanism> [initial response]", "Logs you in"],
     ),
     topic("RSET", Known::Everywhere, ["RSET", "Forgets the message begun"]),
     topic("NOOP", Known::Everywhere, ["NOOP [anything]", "Does nothing"]),

@@ -1,7 +1,10 @@
 //! Command lines out of input that is cut anywhere.
 
 use crate::{
-    limits::{COMMAND_LINE_BYTES_MAX, COMMAND_LINE_KEPT_BYTES, COMMAND_NOISE_BYTES_MAX},
+    limits::{
+        AUTH_LINE_BYTES_MAX, COMMAND_LINE_BYTES_MAX, COMMAND_LINE_KEPT_BYTES,
+        COMMAND_NOISE_BYTES_MAX,
+    },
     scan,
 };
 
@@ -12,10 +15,28 @@ pub(super) enum Taken<'a> {
     Line(&'a [u8]),
     /// A line, without its CRLF, that arrived in pieces: to be had from [`LineReader::held`].
     Held,
-    /// The end of a line longer than [`COMMAND_LINE_BYTES_MAX`]; nothing of it is kept.
-    TooLong,
+    /// The end of a line that is longer than its kind may be; nothing of it is kept.
+    TooLong(Kind),
     /// More than [`COMMAND_NOISE_BYTES_MAX`] without a CRLF.
     Noise,
+}
+
+/// What a line is, as far as its length goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    /// At most [`COMMAND_LINE_BYTES_MAX`].
+    Command,
+    /// An AUTH command or an answer to its challenges: at most [`AUTH_LINE_BYTES_MAX`].
+    Auth,
+}
+
+impl Kind {
+    fn bytes_max(self) -> usize {
+        match self {
+            Self::Command => COMMAND_LINE_BYTES_MAX,
+            Self::Auth => AUTH_LINE_BYTES_MAX,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,14 +51,16 @@ pub(super) struct LineReader {
 struct Overlong {
     octets: usize,
     after_cr: bool,
+    kind: Kind,
 }
 
 impl LineReader {
     /// Takes one line from `input` and moves it on. `None`: all input taken, no whole line yet.
+    /// `expected` is what the next line is, unless it begins with AUTH.
     #[inline]
-    pub(super) fn take<'a>(&mut self, input: &mut &'a [u8]) -> Option<Taken<'a>> {
+    pub(super) fn take<'a>(&mut self, input: &mut &'a [u8], expected: Kind) -> Option<Taken<'a>> {
         if self.overlong.is_some() || !self.held.is_empty() {
-            return self.resume(input);
+            return self.resume(input, expected);
         }
         match scan::find_crlf(input, false) {
             Some(end) if end <= COMMAND_LINE_BYTES_MAX => {
@@ -45,18 +68,21 @@ impl LineReader {
                 *input = rest;
                 Some(Taken::Line(&line[..end - 2]))
             }
-            Some(_) => self.resume(input),
+            Some(_) => self.resume(input, expected),
             None if input.is_empty() => None,
-            None => self.resume(input),
+            None => self.resume(input, expected),
         }
     }
 
     /// The general case: octets of this line were seen before, or it is too long.
     #[cold]
-    fn resume<'a>(&mut self, input: &mut &'a [u8]) -> Option<Taken<'a>> {
-        let (before, after_cr) = match &self.overlong {
-            Some(overlong) => (overlong.octets, overlong.after_cr),
-            None => (self.held.len(), self.held.last() == Some(&b'\r')),
+    fn resume<'a>(&mut self, input: &mut &'a [u8], expected: Kind) -> Option<Taken<'a>> {
+        let (before, after_cr, kind) = match &self.overlong {
+            Some(overlong) => (overlong.octets, overlong.after_cr, overlong.kind),
+            None => {
+                let kind = if self.begins_auth(input) { Kind::Auth } else { expected };
+                (self.held.len(), self.held.last() == Some(&b'\r'), kind)
+            }
         };
         let end = scan::find_crlf(input, after_cr);
         let (piece, rest) = input.split_at(end.unwrap_or(input.len()));
@@ -66,17 +92,24 @@ impl LineReader {
             self.forget();
             return Some(Taken::Noise);
         }
-        if octets > COMMAND_LINE_BYTES_MAX {
+        if octets > kind.bytes_max() {
             self.forget();
             let after_cr = piece.last().map_or(after_cr, |&b| b == b'\r');
-            self.overlong = end.is_none().then_some(Overlong { octets, after_cr });
-            return end.map(|_| Taken::TooLong);
+            self.overlong = end.is_none().then_some(Overlong { octets, after_cr, kind });
+            return end.map(|_| Taken::TooLong(kind));
         }
         self.held.extend_from_slice(piece);
         end.map(|_| {
             self.held.truncate(octets - 2);
             Taken::Held
         })
+    }
+
+    /// Whether the line that begins with what is held and `input` behind it is an AUTH command.
+    fn begins_auth(&self, input: &[u8]) -> bool {
+        let mut octets = self.held.iter().chain(input);
+        let mut is = |b: u8| octets.next().is_some_and(|octet| octet.eq_ignore_ascii_case(&b));
+        b"AUTH ".iter().all(|&b| is(b))
     }
 
     /// The line that [`Taken::Held`] spoke of; give it back when done.
@@ -117,11 +150,12 @@ mod tests {
         let mut reader = LineReader::default();
         let mut seen = Vec::new();
         for mut piece in wire.chunks(step) {
-            while let Some(taken) = reader.take(&mut piece) {
+            while let Some(taken) = reader.take(&mut piece, Kind::Command) {
                 let line = match taken {
                     Taken::Line(line) => line.to_vec(),
                     Taken::Held => reader.held(),
-                    Taken::TooLong => b"(too long)".to_vec(),
+                    Taken::TooLong(Kind::Command) => b"(too long)".to_vec(),
+                    Taken::TooLong(Kind::Auth) => b"(too long for AUTH)".to_vec(),
                     Taken::Noise => b"(noise)".to_vec(),
                 };
                 seen.push(String::from_utf8_lossy(&line).into_owned());
@@ -149,6 +183,16 @@ mod tests {
             let line = "x".repeat(octets - 2);
             let wire = format!("{line}\r\nNOOP\r\n");
             for step in [1, 7, 4095, 4096, 4097, 65_537, wire.len()] {
+                let expected = [expected.unwrap_or(&line), "NOOP"];
+                assert_eq!(read(wire.as_bytes(), step), expected, "{octets} octets by {step}");
+            }
+        }
+        for (octets, expected) in
+            [(AUTH_LINE_BYTES_MAX, None), (AUTH_LINE_BYTES_MAX + 1, Some("(too long for AUTH)"))]
+        {
+            let line = format!("auTH {}", "x".repeat(octets - 7));
+            let wire = format!("{line}\r\nNOOP\r\n");
+            for step in [1, 7, 4095, 4096, 4097, 12_287, 12_288, wire.len()] {
                 let expected = [expected.unwrap_or(&line), "NOOP"];
                 assert_eq!(read(wire.as_bytes(), step), expected, "{octets} octets by {step}");
             }

@@ -4,6 +4,7 @@
 //! message octets are handed on as slices of the input.
 
 mod answer;
+mod auth;
 mod bdat;
 mod commands;
 mod content;
@@ -12,16 +13,24 @@ mod line;
 mod session;
 mod transaction;
 mod verify;
+mod xclient;
 
-use std::{fmt::Display, io::Write, rc::Rc};
+use std::rc::Rc;
 
 pub use self::commands::{Commands, HoldLimits, RecipientRule};
+pub use self::xclient::Relayed;
 use self::{
     answer::Answer,
+    auth::Logins,
     content::{Chunk, Content, Data, DataStep},
-    line::{LineReader, Taken},
+    line::{Kind, LineReader, Taken},
 };
-use super::{envelope::Envelope, extension::Extensions, reply::Reply};
+use super::{
+    auth::{AuthPolicy, Exchange},
+    envelope::Envelope,
+    extension::Extensions,
+    reply::Reply,
+};
 use crate::{
     limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX},
     scan::{self, Marks},
@@ -55,6 +64,7 @@ pub struct Policy {
     pub bare_newline: BareNewline,
     pub extensions: Extensions,
     pub commands: Commands,
+    pub auth: AuthPolicy,
 }
 
 /// What the caller has to do.
@@ -121,6 +131,10 @@ pub enum CloseReason {
     /// No room for one more session.
     Overloaded,
     TooManyErrors,
+    /// No more sessions for this address.
+    PeerCrowd,
+    /// The client did not wait for the greeting.
+    EarlyTalker,
 }
 
 /// The server's side of one session.
@@ -137,12 +151,17 @@ pub struct Server {
     /// Empty unless a transaction is open; kept here for the sake of its memory.
     envelope: Envelope,
     lines: LineReader,
+    logins: Logins,
     /// Answer to every MAIL while the caller has no room.
     no_room: Option<Reply>,
     /// Since the last accepted message.
     errors: u32,
     /// Commands that did no work, since the last accepted message.
     junk: u32,
+    /// Whether the peer may say XCLIENT.
+    xclient_trusted: bool,
+    /// What it said.
+    relayed: Option<Box<Relayed>>,
 }
 
 /// How far the client has introduced itself.
@@ -160,6 +179,8 @@ enum Greeting {
 #[derive(Debug)]
 enum Phase {
     Command,
+    /// A challenge of AUTH was sent, and its answer is due.
+    Auth(Exchange),
     Data(Data),
     Chunk(Chunk),
     /// `End` was given; `accept` or `refuse` is due.
@@ -191,7 +212,7 @@ enum Transaction {
 impl Server {
     pub fn new(policy: Rc<Policy>) -> Self {
         Self {
-            available: policy.available(),
+            available: policy.offered(),
             policy,
             greeting: Greeting::Unheard,
             hello: Vec::new(),
@@ -199,9 +220,12 @@ impl Server {
             transaction: Transaction::Idle,
             envelope: Envelope::default(),
             lines: LineReader::default(),
+            logins: Logins::default(),
             no_room: None,
             errors: 0,
             junk: 0,
+            xclient_trusted: false,
+            relayed: None,
         }
     }
 
@@ -226,7 +250,7 @@ impl Server {
     pub fn step<'a>(&mut self, input: &mut &'a [u8], replies: &mut Vec<u8>) -> Option<Event<'a>> {
         loop {
             let event = match &mut self.phase {
-                Phase::Command => {
+                Phase::Command | Phase::Auth(_) => {
                     if replies.len() >= REPLY_QUEUE_BYTES_MAX {
                         return None;
                     }
@@ -268,13 +292,12 @@ impl Server {
 
     /// Answers the end of data with 250: the message is ours now (RFC 5321 §6.1). `id` names it in
     /// the reply. In LMTP each recipient gets the reply.
-    pub fn accept(&mut self, id: impl Display, replies: &mut Vec<u8>) {
+    pub fn accept(&mut self, id: impl AsRef<[u8]>, replies: &mut Vec<u8>) {
         let start = replies.len();
         let lead: &[u8] =
             if self.enhanced() { b"250 2.0.0 Ok: queued as " } else { b"250 Ok: queued as " };
         replies.extend_from_slice(lead);
-        // Writing to a vector does not fail.
-        let _ = write!(replies, "{id}");
+        replies.extend_from_slice(id.as_ref());
         replies.extend_from_slice(b"\r\n");
         self.repeat_for_recipients(start, replies);
         self.errors = 0;
@@ -323,7 +346,7 @@ impl Server {
         matches!(self.phase, Phase::Data(_) | Phase::Chunk(_)) || self.lines.is_open()
     }
 
-    /// Appends the 421 that ends the session, and forgets an open transaction: what `Body` gave is
+    /// Appends the reply that ends the session, and forgets an open transaction: what `Body` gave is
     /// to be forgotten by the caller too. All further input is ignored.
     pub fn close_for(&mut self, why: CloseReason, replies: &mut Vec<u8>) {
         self.say(
@@ -332,6 +355,8 @@ impl Server {
                 CloseReason::ShuttingDown => &answer::SHUTTING_DOWN,
                 CloseReason::Overloaded => &answer::OVERLOADED,
                 CloseReason::TooManyErrors => &answer::TOO_MANY_ERRORS,
+                CloseReason::PeerCrowd => &answer::PEER_CROWD,
+                CloseReason::EarlyTalker => &answer::EARLY_TALKER,
             },
             replies,
         );
@@ -346,10 +371,15 @@ impl Server {
         input: &mut &'a [u8],
         replies: &mut Vec<u8>,
     ) -> Option<Option<Event<'a>>> {
+        if self.errors >= SESSION_ERRORS_MAX {
+            return Some(self.hang_up(&answer::TOO_MANY_ERRORS, replies));
+        }
         if self.greeting == Greeting::Unheard && self.lines.starts_with(input, TLS_HELLO) {
             return Some(self.hang_up(&answer::NOT_SMTP, replies));
         }
-        let event = match self.lines.take(input)? {
+        let expected =
+            if matches!(self.phase, Phase::Auth(_)) { Kind::Auth } else { Kind::Command };
+        let event = match self.lines.take(input, expected)? {
             Taken::Line(line) => self.line(line, replies),
             Taken::Held => {
                 let held = self.lines.held();
@@ -357,16 +387,20 @@ impl Server {
                 self.lines.give_back(held);
                 event
             }
-            Taken::TooLong => self.fail(&answer::LINE_TOO_LONG, replies),
+            Taken::TooLong(Kind::Command) => self.fail(&answer::LINE_TOO_LONG, replies),
+            Taken::TooLong(Kind::Auth) => self.auth_line_too_long(replies),
             Taken::Noise => self.hang_up(&answer::NOISE, replies),
         };
         if self.greeting == Greeting::Unheard {
             self.greeting = Greeting::Awaited;
         }
-        Some(event.or_else(|| self.enforce_error_limit(replies)))
+        Some(event)
     }
 
     fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if matches!(self.phase, Phase::Auth(_)) {
+            return self.auth_response(line, replies);
+        }
         if scan::has_bare_newline(line) {
             return self.fail(&answer::BARE_NEWLINE_IN_COMMAND, replies);
         }
@@ -452,15 +486,6 @@ impl Server {
         self.reset_transaction()
     }
 
-    /// Ends a session that errs too much, between two commands.
-    #[inline]
-    fn enforce_error_limit(&mut self, replies: &mut Vec<u8>) -> Option<Event<'static>> {
-        if self.errors >= SESSION_ERRORS_MAX && matches!(self.phase, Phase::Command) {
-            return self.hang_up(&answer::TOO_MANY_ERRORS, replies);
-        }
-        None
-    }
-
     #[inline]
     fn check_invariants(&self) {
         debug_assert!(match &self.transaction {
@@ -474,6 +499,9 @@ impl Server {
                 chunk.is_good() == matches!(self.transaction, Transaction::Chunks(_)),
             Phase::Verdict => self.envelope.recipient_count() > 0,
             Phase::Command => true,
+            Phase::Auth(_) => {
+                self.identity().is_none() && matches!(self.transaction, Transaction::Idle)
+            }
             Phase::Closing | Phase::Closed => matches!(self.transaction, Transaction::Idle),
         });
     }

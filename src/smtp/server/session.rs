@@ -16,6 +16,7 @@ impl Server {
     pub(super) fn execute(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
         let (verb, argument) = command::split(line);
         match verb {
+            Verb::Auth => self.auth(argument, replies),
             Verb::Bdat => self.bdat(argument, replies),
             Verb::Data => self.data(argument, replies),
             Verb::Mail => self.mail(argument, replies),
@@ -30,6 +31,7 @@ impl Server {
             Verb::Send => self.legacy_mail(Extensions::SEND, argument, replies),
             Verb::Soml => self.legacy_mail(Extensions::SOML, argument, replies),
             Verb::Vrfy => self.vrfy(argument, replies),
+            Verb::Xclient => self.xclient(argument, replies),
             Verb::Unimplemented => self.fail(&answer::NOT_IMPLEMENTED, replies),
             Verb::Unknown => self.unknown(line, replies),
         }
@@ -69,7 +71,7 @@ impl Server {
         } else {
             self.greeting = Greeting::Ehlo;
             let argue = |extension, out: &mut Vec<u8>| self.policy.argue(extension, out);
-            self.available.write_hello(hostname, argue, replies);
+            self.announced().write_hello(hostname, argue, replies);
         }
         self.reset_transaction()
     }

@@ -42,6 +42,9 @@ impl Server {
         if !matches!(self.greeting, Greeting::Helo | Greeting::Ehlo) {
             return Err(self.hello_first());
         }
+        if self.policy.auth.required && self.identity().is_none() {
+            return Err(&answer::AUTH_REQUIRED);
+        }
         match self.transaction {
             Transaction::Idle => {}
             Transaction::Mail { .. } => return Err(&answer::NESTED_MAIL),
@@ -58,7 +61,7 @@ impl Server {
             if !params.smtputf8 {
                 return Err(&answer::SENDER_NEEDS_SMTPUTF8);
             }
-            str::from_utf8(mail.path.mailbox).map_err(|_| &answer::BAD_UTF8)?;
+            str::from_utf8(mail.path.text).map_err(|_| &answer::BAD_UTF8)?;
         }
         if params.size.is_some_and(|size| size > self.policy.message_bytes_max) {
             return Err(&answer::TOO_LARGE);
@@ -132,7 +135,7 @@ impl Server {
             if !self.envelope.smtputf8() {
                 return Err(Refusal::Fault(&answer::RECIPIENT_NEEDS_SMTPUTF8));
             }
-            str::from_utf8(rcpt.path.mailbox).map_err(|_| Refusal::Fault(&answer::BAD_UTF8))?;
+            str::from_utf8(rcpt.path.text).map_err(|_| Refusal::Fault(&answer::BAD_UTF8))?;
         }
         let welcome = match self.policy.commands.recipients {
             RecipientRule::Any => Welcome::Taken,

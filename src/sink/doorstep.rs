@@ -1,0 +1,127 @@
+//! What is settled before a caller is greeted: who it is, whether it may have one more connection,
+//! and whether it waits for the greeting.
+
+use std::io;
+use std::time::Duration;
+
+use super::core::Core;
+use super::crowd::Place;
+use super::ledger::Stop;
+use super::proxy::{self, Header};
+use crate::engine::{Conn, Guard, Peer};
+use crate::limits::PROXY_HEADER_MS;
+use crate::smtp::server::CloseReason;
+
+/// A caller who gets a session.
+pub(super) struct Caller {
+    /// Whom the proxy named, or else the other end of the connection.
+    pub(super) peer: Peer,
+    /// To be held while the session lasts.
+    pub(super) place: Place,
+    /// Octets that came ahead of the greeting.
+    pub(super) said: Vec<u8>,
+}
+
+/// Why there is no session.
+pub(super) enum Rebuff {
+    /// Nobody to say anything to.
+    Gone,
+    Refused(CloseReason),
+}
+
+/// Meets a connection that was accepted from `peer`.
+pub(super) async fn meet(
+    core: &Core,
+    conn: &mut Conn,
+    guard: &Guard,
+    peer: Peer,
+) -> Result<Caller, Rebuff> {
+    let mut step = Doorstep { core, conn, guard, said: Vec::new() };
+    let peer = if core.rules.proxies.contains(&peer) { step.introduced(peer).await? } else { peer };
+    let Some(place) = core.crowd.enter(peer.ip()) else {
+        core.counters.borrow_mut().peer_limited += 1;
+        return Err(Rebuff::Refused(CloseReason::PeerCrowd));
+    };
+    if !core.rules.greet_delay.is_zero() {
+        step.wait_in_silence(core.rules.greet_delay).await?;
+    }
+    Ok(Caller { peer, place, said: step.said })
+}
+
+struct Doorstep<'c> {
+    core: &'c Core,
+    conn: &'c mut Conn,
+    guard: &'c Guard,
+    /// Received and not yet used.
+    said: Vec<u8>,
+}
+
+/// What a wait ended with.
+enum Heard {
+    Octets,
+    /// The time is over.
+    Nothing,
+}
+
+impl Doorstep<'_> {
+    /// Reads the PROXY header of a trusted proxy, which must send one.
+    async fn introduced(&mut self, proxy: Peer) -> Result<Peer, Rebuff> {
+        let limit = Duration::from_millis(PROXY_HEADER_MS).min(self.core.rules.timeout);
+        self.guard.arm(limit);
+        loop {
+            match proxy::parse(&self.said) {
+                Ok(Header::Partial) => {}
+                Ok(Header::Whole { source, octets }) => {
+                    self.said.drain(..octets);
+                    let address = source.or(proxy.address);
+                    return Ok(Peer { address, ..proxy });
+                }
+                // "The receiver must abort the connection": a reply could be taken for that of a
+                // server behind us.
+                Err(proxy::BadHeader) => return Err(self.not_introduced()),
+            }
+            if let Heard::Nothing = self.hear().await? {
+                return Err(self.not_introduced());
+            }
+        }
+    }
+
+    fn not_introduced(&self) -> Rebuff {
+        self.core.counters.borrow_mut().proxy_errors += 1;
+        Rebuff::Gone
+    }
+
+    /// Keeps the greeting back for a while. A client that speaks in that time does not speak SMTP,
+    /// or does not care what we say.
+    async fn wait_in_silence(&mut self, delay: Duration) -> Result<(), Rebuff> {
+        self.guard.arm(delay);
+        if self.said.is_empty()
+            && let Heard::Nothing = self.hear().await?
+        {
+            return Ok(());
+        }
+        self.core.counters.borrow_mut().early_talkers += 1;
+        Err(Rebuff::Refused(CloseReason::EarlyTalker))
+    }
+
+    /// Waits for octets, until the deadline.
+    async fn hear(&mut self) -> Result<Heard, Rebuff> {
+        loop {
+            let (received, inbox) = self.conn.recv(self.core.pool.small()).await;
+            self.said.extend_from_slice(&inbox);
+            self.core.pool.give(inbox);
+            match received {
+                Ok(0) => return Err(Rebuff::Gone),
+                Ok(_) => return Ok(Heard::Octets),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(Rebuff::Gone);
+                }
+                Err(_) if self.core.stop.get() >= Stop::Drain => {
+                    return Err(Rebuff::Refused(CloseReason::ShuttingDown));
+                }
+                Err(_) if self.guard.fired() => return Ok(Heard::Nothing),
+                Err(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! How long a peer may take, whatever the pieces are that it sends in.
+//!
+//! A command has the whole timeout, from the end of the one before (RFC 5321 §4.5.3.2.7): octets of
+//! a line that does not end buy no time. Message content has the timeout too, and what arrives buys
+//! more, at the least data rate, but never more than the timeout: a peer may pause for the timeout
+//! once, and must keep the rate on average. (Postfix: smtpd_per_request_deadline,
+//! smtpd_min_data_rate.)
+//!
+//! Times are those of the core's watch.
+
+use std::time::Duration;
+
+use super::Rules;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    timeout: Duration,
+    /// Octets per second of message content; 0 asks for one octet within each timeout.
+    rate_min: u64,
+    deadline: Duration,
+}
+
+impl Patience {
+    /// Starts at `now` with the full timeout.
+    pub(super) fn new(rules: &Rules, now: Duration) -> Self {
+        let (timeout, rate_min) = (rules.timeout, rules.data_rate_min);
+        Self { timeout, rate_min, deadline: now + timeout }
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        now >= self.deadline
+    }
+
+    /// Something was completed: the next thing has all the time.
+    pub(super) fn renew(&mut self, now: Duration) {
+        self.deadline = now + self.timeout;
+    }
+
+    /// `octets` of a message arrived, and the message goes on.
+    pub(super) fn extend(&mut self, octets: usize, now: Duration) {
+        let most = now + self.timeout;
+        self.deadline =
+            match (octets as u64).saturating_mul(1_000_000_000).checked_div(self.rate_min) {
+                None => most,
+                Some(bought) => (self.deadline + Duration::from_nanos(bought)).min(most),
+            };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn patience(rate_min: u64) -> Patience {
+        Patience { timeout: 10 * SECOND, rate_min, deadline: 10 * SECOND }
+    }
+
+    /// The second at which a peer that sends `octets` each second is given up, if it is.
+    fn given_up(rate_min: u64, octets: usize) -> Option<u32> {
+        let mut patience = patience(rate_min);
+        (1..10_000).find(|&second| {
+            let now = second * SECOND;
+            let over = patience.is_over(now);
+            patience.extend(octets, now);
+            over
+        })
+    }
+
+    #[test]
+    fn content_must_keep_the_rate_after_one_timeout_of_grace() {
+        assert_eq!(given_up(500, 1), Some(11));
+        assert_eq!(given_up(500, 250), Some(19));
+        assert_eq!(given_up(500, 500), None);
+        assert_eq!(given_up(500, 5_000), None);
+    }
+
+    #[test]
+    fn without_a_rate_any_octet_will_do() {
+        assert_eq!(given_up(0, 1), None);
+    }
+
+    #[test]
+    fn a_burst_buys_no_more_than_the_timeout() {
+        let mut patience = patience(1);
+        patience.extend(usize::MAX, SECOND);
+        assert!(!patience.is_over(10 * SECOND));
+        assert!(patience.is_over(11 * SECOND));
+    }
+
+    #[test]
+    fn a_line_that_does_not_end_buys_nothing() {
+        let mut patience = patience(500);
+        assert!(!patience.is_over(9 * SECOND));
+        assert!(patience.is_over(10 * SECOND));
+        patience.renew(10 * SECOND);
+        assert_eq!(patience.deadline(), 20 * SECOND);
+    }
+}

@@ -1,0 +1,153 @@
+//! AUTH: the lines around an exchange (RFC 4954 §4).
+
+use super::{
+    Event, Greeting, Phase, Policy, Protocol, Server, Transaction,
+    answer::{self, Answer},
+};
+use crate::smtp::{
+    auth::{Exchange, Mechanism, Mechanisms, Nonce, Step, read_base64, write_base64},
+    extension::Extensions,
+};
+
+/// The logins of one session.
+#[derive(Debug, Default)]
+pub(super) struct Logins {
+    /// Who the client is, once one has succeeded; kept until the session ends (RFC 4954 §4).
+    identity: Option<Box<[u8]>>,
+    /// Makes the nonces, one for each attempt.
+    seed: u128,
+    attempts: u32,
+}
+
+impl Logins {
+    /// Somebody else speaks from here on; nonces still do not repeat.
+    pub(super) fn forget(&mut self) {
+        self.identity = None;
+    }
+}
+
+impl Policy {
+    /// The mechanisms that EHLO announces; none where AUTH is off.
+    pub fn mechanisms(&self) -> Mechanisms {
+        if self.offered().contains(Extensions::AUTH) {
+            self.auth.mechanisms()
+        } else {
+            Mechanisms::NONE
+        }
+    }
+}
+
+/// What an AUTH command begins: an exchange and its initial response, if one came along.
+type Begun = (Exchange, Option<Vec<u8>>);
+
+impl Server {
+    /// Who the client is, by AUTH; `None` before it has succeeded.
+    pub fn identity(&self) -> Option<&[u8]> {
+        self.logins.identity.as_deref()
+    }
+
+    /// Gives what the nonces of AUTH are made from: a number that nobody can guess. To be called
+    /// before the first step where [`Policy::mechanisms`] has any.
+    pub fn set_auth_seed(&mut self, seed: u128) {
+        self.logins.seed = seed;
+    }
+
+    pub(super) fn auth(
+        &mut self,
+        argument: &[u8],
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        match self.begin_auth(argument) {
+            Ok((exchange, initial)) => self.auth_step(exchange, initial.as_deref(), replies),
+            Err(answer) => self.fail(answer, replies),
+        }
+    }
+
+    /// State is judged before syntax, as with MAIL.
+    fn begin_auth(&mut self, argument: &[u8]) -> Result<Begun, &'static Answer> {
+        let mechanisms = self.policy.mechanisms();
+        if mechanisms.is_empty() {
+            return Err(&answer::NOT_IMPLEMENTED);
+        }
+        if self.greeting != Greeting::Ehlo {
+            return Err(match self.policy.protocol {
+                Protocol::Smtp => &answer::EHLO_FIRST,
+                Protocol::Lmtp => &answer::LHLO_FIRST,
+            });
+        }
+        if self.identity().is_some() {
+            return Err(&answer::AUTHENTICATED);
+        }
+        if !matches!(self.transaction, Transaction::Idle) {
+            return Err(&answer::AUTH_IN_TRANSACTION);
+        }
+        let mut words = argument.splitn(2, |&b| b == b' ');
+        let name = words.next().filter(|name| !name.is_empty()).ok_or(&answer::ARGUMENT_NEEDED)?;
+        let mechanism = str::from_utf8(name)
+            .ok()
+            .and_then(Mechanism::from_name)
+            .filter(|mechanism| mechanisms.contains(*mechanism))
+            .ok_or(&answer::UNKNOWN_MECHANISM)?;
+        let initial = words.next();
+        if initial.is_some() && mechanism.server_first() {
+            return Err(&answer::NO_INITIAL_RESPONSE);
+        }
+        let initial = match initial {
+            None => None,
+            // An initial response without octets.
+            Some(b"=") => Some(Vec::new()),
+            Some(text) => Some(read_base64(text).ok_or(&answer::BAD_BASE64)?),
+        };
+        self.logins.attempts = self.logins.attempts.wrapping_add(1);
+        let nonce = Nonce::new(self.logins.seed, self.logins.attempts);
+        Ok((Exchange::new(mechanism, &nonce, &self.policy.hostname), initial))
+    }
+
+    /// Takes a line that is due as the answer to a challenge.
+    pub(super) fn auth_response(
+        &mut self,
+        line: &[u8],
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        let Phase::Auth(exchange) = std::mem::replace(&mut self.phase, Phase::Command) else {
+            return None;
+        };
+        if line == b"*" {
+            return self.fail(&answer::AUTH_CANCELLED, replies);
+        }
+        match read_base64(line) {
+            Some(response) => self.auth_step(exchange, Some(&response), replies),
+            None => self.fail(&answer::BAD_BASE64, replies),
+        }
+    }
+
+    pub(super) fn auth_line_too_long(&mut self, replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        self.phase = Phase::Command;
+        self.fail(&answer::AUTH_LINE_TOO_LONG, replies)
+    }
+
+    fn auth_step(
+        &mut self,
+        mut exchange: Exchange,
+        response: Option<&[u8]>,
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        match exchange.step(response, &self.policy.auth.credentials) {
+            Step::Challenge(challenge) => {
+                // The space stands there even without a challenge behind it.
+                replies.extend_from_slice(b"334 ");
+                write_base64(replies, &challenge);
+                replies.extend_from_slice(b"\r\n");
+                self.phase = Phase::Auth(exchange);
+                None
+            }
+            Step::Accepted(identity) => {
+                self.logins.identity = Some(identity.into());
+                self.say(&answer::AUTH_OK, replies);
+                None
+            }
+            Step::Refused => self.fail(&answer::BAD_CREDENTIALS, replies),
+            Step::Malformed => self.fail(&answer::BAD_RESPONSE, replies),
+        }
+    }
+}

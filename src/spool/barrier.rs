@@ -1,0 +1,98 @@
+//! What of a log is not yet known durable, and what never will be.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+
+use super::format::SEGMENT_HEADER_BYTES;
+use super::segment::Segment;
+
+/// A part of the log that a sync has to cover before its messages are durable.
+///
+/// Holds the file open, so the descriptor stays good until the barrier is dropped.
+#[derive(Clone, Debug)]
+pub struct Barrier {
+    pub(super) segment: u32,
+    /// Octets of the segment written when the barrier was taken.
+    end: usize,
+    file: Arc<File>,
+}
+
+impl AsFd for Barrier {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl AsRawFd for Barrier {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+impl Barrier {
+    fn new(segment: &Segment, end: usize) -> Self {
+        Self { segment: segment.header.number, end, file: segment.file.clone() }
+    }
+}
+
+/// The barriers of one log under [`Durability::Sync`](super::Durability::Sync).
+pub(super) struct Barriers {
+    /// Segments that were left with records not yet known durable, oldest first.
+    left: VecDeque<Barrier>,
+    /// Octets of the present segment known durable.
+    synced_end: usize,
+    /// Segments of which a sync failed. The kernel reports that once and then says yes again, so they
+    /// stay here for ever.
+    poisoned: Vec<u32>,
+}
+
+impl Barriers {
+    pub(super) fn new() -> Self {
+        Self { left: VecDeque::new(), synced_end: SEGMENT_HEADER_BYTES, poisoned: Vec::new() }
+    }
+
+    /// Everything to be synced, with the present segment written up to `head`.
+    pub(super) fn due<'a>(
+        &'a self,
+        present: &'a Segment,
+        head: usize,
+    ) -> impl Iterator<Item = Barrier> + 'a {
+        let due = head > self.synced_end && !self.is_poisoned(present.header.number);
+        self.left.iter().cloned().chain(due.then(|| Barrier::new(present, head)))
+    }
+
+    /// The log leaves a segment that was written up to `end`.
+    pub(super) fn leave(&mut self, segment: &Segment, end: usize) {
+        if end > self.synced_end && !self.is_poisoned(segment.header.number) {
+            self.left.push_back(Barrier::new(segment, end));
+        }
+        self.synced_end = SEGMENT_HEADER_BYTES;
+    }
+
+    /// `present` is the segment being written.
+    pub(super) fn synced(&mut self, barrier: &Barrier, present: u32) {
+        if barrier.segment == present {
+            self.synced_end = self.synced_end.max(barrier.end);
+        } else {
+            self.left.retain(|left| left.segment != barrier.segment || left.end > barrier.end);
+        }
+    }
+
+    pub(super) fn poison(&mut self, barrier: &Barrier) {
+        self.left.retain(|left| left.segment != barrier.segment);
+        if !self.is_poisoned(barrier.segment) {
+            self.poisoned.push(barrier.segment);
+        }
+    }
+
+    pub(super) fn is_poisoned(&self, segment: u32) -> bool {
+        self.poisoned.contains(&segment)
+    }
+
+    /// The first poisoned segment from `first` to `last`.
+    pub(super) fn poisoned_within(&self, first: u32, last: u32) -> Option<u32> {
+        self.poisoned.iter().copied().find(|segment| (first..=last).contains(segment))
+    }
+}

@@ -1,0 +1,133 @@
+"""AUTH between ringpost and other people's clients and servers."""
+
+import json
+import smtplib
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+from harness import BODIES, Sink, binary, free_port, only_message, peer, read_spool, run
+
+FROM = "a@example.test"
+TO = "b@example.test"
+USER, PASSWORD = "tim", "tanstaaf:tanstaaf"
+MECHANISMS = ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", "XOAUTH2"]
+
+
+@pytest.fixture
+def accounts(tmp_path):
+    file = tmp_path / "accounts"
+    file.touch(mode=0o600)
+    file.write_text(f"# who may come in\n{USER}:{PASSWORD}\nother:secret\n")
+    return file
+
+
+def stored(spool):
+    meta = only_message(spool).meta
+    return meta["auth"], meta["protocol"]
+
+
+@pytest.mark.parametrize("mechanism", ["CRAM-MD5", "PLAIN", "LOGIN"])
+def test_smtplib_logs_in(engine, spool, accounts, mechanism):
+    """login() tries CRAM-MD5, PLAIN and LOGIN, in this order, of what is offered."""
+    options = ["--auth", accounts, "--auth-required", "--auth-mechanisms", mechanism]
+    with Sink(engine, spool, *options) as sink:
+        with smtplib.SMTP("127.0.0.1", sink.port, timeout=60) as client:
+            client.ehlo()
+            with pytest.raises(smtplib.SMTPSenderRefused) as refusal:
+                client.sendmail(FROM, [TO], BODIES["dots"])
+            assert refusal.value.smtp_code == 530
+            with pytest.raises(smtplib.SMTPAuthenticationError) as refusal:
+                client.login(USER, "wrong")
+            assert refusal.value.smtp_code == 535
+            assert client.login(USER, PASSWORD)[0] == 235
+            client.sendmail(FROM, [TO], BODIES["dots"])
+        sink.stop()
+    assert stored(spool) == (USER, "ESMTPA")
+
+
+def test_smtplib_logs_in_with_any_password(engine, spool):
+    with Sink(engine, spool, "--auth", "any") as sink:
+        with smtplib.SMTP("127.0.0.1", sink.port, timeout=60) as client:
+            client.login("someone", "whatever")
+            client.sendmail(FROM, [TO], BODIES["dots"])
+        sink.stop()
+    assert stored(spool) == ("someone", "ESMTPA")
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+def test_swaks_logs_in(engine, spool, accounts, mechanism):
+    def swaks(sink, password):
+        login = ["--auth", mechanism, "--auth-user", USER, "--auth-password", password]
+        envelope = ["--from", FROM, "--to", TO, "--ehlo", "client.example.test"]
+        return run([peer("swaks"), "--server", sink.address, *envelope, *login], check=False)
+
+    with Sink(engine, spool, "--auth", accounts, "--auth-required") as sink:
+        refused = swaks(sink, "wrong")
+        assert refused.returncode == 28 and "535 5.7.8" in refused.stdout, refused.stdout
+        taken = swaks(sink, PASSWORD)
+        assert taken.returncode == 0 and "235 2.7.0" in taken.stdout, taken.stdout
+        sink.stop()
+    assert stored(spool) == (USER, "ESMTPA")
+
+
+def blast(address, login, *options):
+    argv = [binary("ringpost-blast"), address, "--json", "-n", "40", "-c", "4", "--auth", login]
+    return run([*argv, *options], check=False)
+
+
+@pytest.mark.parametrize("mechanism", [None, *MECHANISMS])
+def test_blast_logs_in_to_the_sink(engine, spool, accounts, mechanism):
+    login = f"{USER}:{PASSWORD}" + (f":{mechanism}" if mechanism else "")
+    with Sink(engine, spool, "--auth", accounts, "--auth-required") as sink:
+        done = blast(sink.address, login, "--io", engine)
+        sink.stop()
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["messages_ok"] == 40
+    assert PASSWORD not in done.stdout
+    messages = read_spool(spool)
+    assert len(messages) == 40
+    assert {message.meta["auth"] for message in messages} == {USER}
+
+
+def test_blast_says_why_it_cannot_log_in(engine, accounts):
+    with Sink(engine, None, "--auth", accounts) as sink:
+        wrong = blast(sink.address, f"{USER}:wrong", "--io", engine)
+    assert wrong.returncode == 3
+    assert "refuses the login with SCRAM-SHA-256: 5.7.8" in wrong.stderr, wrong.stderr
+    with Sink(engine) as sink:
+        none = blast(sink.address, f"{USER}:{PASSWORD}", "--io", engine)
+    assert none.returncode == 3 and "does not offer AUTH" in none.stderr, none.stderr
+    with Sink(engine, None, "--auth", "any") as sink:
+        named = blast(sink.address, f"{USER}:{PASSWORD}:SCRAM-SHA-256", "--io", engine)
+    assert named.returncode == 3 and "does not offer AUTH SCRAM-SHA-256" in named.stderr, named.stderr
+
+
+class Count:
+    messages = 0
+
+    async def handle_DATA(self, server, session, envelope):
+        assert session.authenticated
+        self.messages += 1
+        return "250 2.0.0 taken"
+
+
+def authenticate(server, session, envelope, mechanism, data):
+    good = data.login == USER.encode() and data.password == PASSWORD.encode()
+    return AuthResult(success=good, handled=False)
+
+
+@pytest.mark.parametrize("mechanism", [None, "PLAIN", "LOGIN"])
+def test_blast_logs_in_to_aiosmtpd(engine, mechanism):
+    handler = Count()
+    options = {"auth_require_tls": False, "auth_required": True, "authenticator": authenticate}
+    controller = Controller(handler, hostname="127.0.0.1", port=free_port(), **options)
+    controller.start()
+    try:
+        login = f"{USER}:{PASSWORD}" + (f":{mechanism}" if mechanism else "")
+        done = blast(f"127.0.0.1:{controller.port}", login, "--io", engine)
+    finally:
+        controller.stop()
+    assert done.returncode == 0, done.stderr
+    assert handler.messages == json.loads(done.stdout)["messages_ok"] == 40

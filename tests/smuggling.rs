@@ -1,0 +1,254 @@
+//! SMTP smuggling: every sequence that some receiver took for an end of data, with a second
+//! transaction inside the message behind it.
+//!
+//! A message ends at CRLF . CRLF, or at . CRLF right behind the 354, and nowhere else (RFC 5321
+//! §4.1.1.4). What is stored and answered must be what the slow receiver of `support` says, which
+//! must be what [`Vector::ends`] says.
+
+#[path = "support/drive.rs"]
+mod drive;
+#[path = "support/reference.rs"]
+#[allow(dead_code, reason = "tests/fuzz.rs plants all the mistakes")]
+mod reference;
+#[path = "support/sink.rs"]
+#[allow(dead_code, reason = "tests/conformance.rs reads reply by reply")]
+mod sink;
+#[path = "support/stream.rs"]
+#[allow(dead_code, reason = "tests/fuzz.rs takes the random streams")]
+mod stream;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::thread;
+
+use ringpost::engine::EngineKind;
+use ringpost::smtp::server::{BareNewline, Policy};
+use ringpost::spool::Reader;
+
+use drive::{drive, words};
+use reference::{Quirk, Reference, Seen};
+use sink::{Caller, Running, engines};
+use stream::policy;
+
+const PREFIXES: [&str; 15] = [
+    "", "\r\n", "\n", "\r", "\r\r\n", "\n\r", "\r\n\r", "\r\0\n", "\r\n\0", "\r\n ", "\n\n",
+    "\u{85}", "\u{2028}", "\x0b", "\x0c",
+];
+
+const DOTS: [&str; 6] = [".", "..", ". ", ".\t", "\u{ff0e}", "\u{3002}"];
+
+const SUFFIXES: [&str; 14] = [
+    "\r\n", "\n", "\r", "\r\r\n", "\n\r", "\r\0\n", "\0\r\n", "\n\n", "\r\r", "\r\n\n", "\u{85}",
+    "\u{2028}", "\x0b", "\x0c",
+];
+
+/// Clients at once on each sink.
+const CALLERS: usize = 4;
+
+/// A would-be end of data.
+#[derive(Clone, Copy, Debug)]
+struct Vector {
+    prefix: &'static str,
+    dot: &'static str,
+    suffix: &'static str,
+    /// Right behind the 354, rather than behind some text.
+    first: bool,
+}
+
+fn vectors() -> impl Iterator<Item = Vector> {
+    [false, true].into_iter().flat_map(|first| {
+        PREFIXES.into_iter().flat_map(move |prefix| {
+            DOTS.into_iter().flat_map(move |dot| {
+                SUFFIXES.into_iter().map(move |suffix| Vector { prefix, dot, suffix, first })
+            })
+        })
+    })
+}
+
+impl Vector {
+    /// Whether this is an end of data after all.
+    fn ends(&self) -> bool {
+        let line_start = self.prefix.ends_with("\r\n") || (self.first && self.prefix.is_empty());
+        line_start && self.dot == "." && self.suffix.starts_with("\r\n")
+    }
+
+    fn text(&self) -> String {
+        let lead = if self.first { "" } else { "hi" };
+        format!("{lead}{}{}{}", self.prefix, self.dot, self.suffix)
+    }
+}
+
+/// The framing of a message.
+#[derive(Clone, Copy, Debug)]
+enum Framing {
+    Data,
+    /// One chunk, or two that meet at this octet.
+    Bdat(Option<usize>),
+}
+
+/// A session whose message holds `vector` and commands behind it.
+fn session(number: usize, vector: &Vector, framing: Framing) -> Vec<u8> {
+    let lead = format!("EHLO x\r\nMAIL FROM:<s{number}@b>\r\nRCPT TO:<c@d>\r\n");
+    let evil = format!("MAIL FROM:<evil{number}@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nevil");
+    let content = format!("{}{evil}\r\n.\r\n", vector.text()).into_bytes();
+    let mut wire = lead.into_bytes();
+    match framing {
+        Framing::Data => {
+            wire.extend_from_slice(b"DATA\r\n");
+            wire.extend_from_slice(&content);
+        }
+        Framing::Bdat(cut) => {
+            let (one, two) = content.split_at(cut.unwrap_or(0));
+            if cut.is_some() {
+                wire.extend_from_slice(format!("BDAT {}\r\n", one.len()).as_bytes());
+                wire.extend_from_slice(one);
+            }
+            wire.extend_from_slice(format!("BDAT {} LAST\r\n", two.len()).as_bytes());
+            wire.extend_from_slice(two);
+        }
+    }
+    wire.extend_from_slice(b"QUIT\r\n");
+    wire
+}
+
+fn keep() -> Policy {
+    Policy { bare_newline: BareNewline::Keep, ..policy() }
+}
+
+fn reject() -> Policy {
+    Policy { bare_newline: BareNewline::Reject, ..policy() }
+}
+
+/// What must come of a session: what the slow receiver says, held against the rule itself.
+fn expected(policy: &Policy, vector: &Vector, framing: Framing, wire: &[u8]) -> Seen {
+    let seen = Reference::new(policy, None).run(wire);
+    let (sessions, chunks) = match framing {
+        Framing::Data if vector.ends() => return seen,
+        Framing::Data => ("250 250/2.1.0 250/2.1.5 354", ""),
+        Framing::Bdat(None) => ("250 250/2.1.0 250/2.1.5", ""),
+        Framing::Bdat(Some(_)) => ("250 250/2.1.0 250/2.1.5", " 250/2.0.0"),
+    };
+    let verdict = if seen.stored.is_empty() { "550/5.6.0" } else { "250/2.0.0" };
+    let replies = format!("{sessions}{chunks} {verdict} 221/2.0.0");
+    assert_eq!(seen.replies.join(" "), replies, "{vector:?} {framing:?}");
+    let bare = vector.text().replace("\r\n", "").contains(['\r', '\n']);
+    let refused =
+        bare && policy.bare_newline == BareNewline::Reject && matches!(framing, Framing::Data);
+    assert_eq!(seen.stored.len(), usize::from(!refused), "{vector:?} {framing:?}");
+    assert!(seen.stored.iter().all(|m| m.sender.starts_with(b"s") && m.recipients.len() == 1));
+    seen
+}
+
+#[test]
+fn nothing_is_smuggled_at_any_split_point() {
+    let policies = [keep(), reject()].map(Rc::new);
+    let mut sessions = 0;
+    for (number, vector) in vectors().enumerate() {
+        let mut framings = vec![Framing::Data, Framing::Bdat(None)];
+        framings.extend((1..=vector.text().len()).map(|cut| Framing::Bdat(Some(cut))));
+        for (policy, framing) in policies.iter().flat_map(|p| framings.iter().map(move |f| (p, *f)))
+        {
+            let wire = session(number, &vector, framing);
+            let expected = expected(policy, &vector, framing, &wire);
+            let from = wire.windows(3).position(|w| w == b"TO:").unwrap();
+            for at in from..wire.len() {
+                let seen = drive(policy, &wire, [at]);
+                assert_eq!(seen, expected, "{vector:?} {framing:?} split at {at}");
+                sessions += 1;
+            }
+            let seen = drive(policy, &wire, vec![1; wire.len()]);
+            assert_eq!(seen, expected, "{vector:?} {framing:?} octet by octet");
+        }
+    }
+    assert!(sessions > 200_000, "{sessions}");
+}
+
+#[test]
+fn nothing_is_smuggled_over_sockets() {
+    thread::scope(|scope| {
+        for engine in engines() {
+            scope.spawn(move || attack(engine));
+        }
+    });
+}
+
+/// The judge is judged: a receiver that is fooled by any of these is told from one that is not.
+#[test]
+fn receivers_that_are_fooled_are_noticed() {
+    for (quirk, framing) in [
+        (Quirk::LfDotEnds, Framing::Data),
+        (Quirk::DotLfEnds, Framing::Data),
+        (Quirk::DotCrEnds, Framing::Data),
+        (Quirk::UnstuffsBehindLf, Framing::Data),
+        (Quirk::DotEndsChunk, Framing::Bdat(None)),
+    ] {
+        let policy = keep();
+        let noticed = vectors().filter(|vector| {
+            let wire = session(0, vector, framing);
+            let expected = expected(&policy, vector, framing, &wire);
+            Reference::new(&policy, Some(quirk)).run(&wire) != expected
+        });
+        assert!(noticed.count() > 0, "{quirk:?} is not noticed");
+    }
+}
+
+/// Sends every vector in several ways to one sink and looks into its spool.
+fn attack(engine: EngineKind) {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = directory.path().join("spool");
+    let policies = [keep(), reject()];
+    let sink = Running::start(engine, &policies, Some(spool.clone()));
+    let ports = sink.ports.clone();
+    let ways = [
+        (0, Framing::Data),
+        (1, Framing::Data),
+        (0, Framing::Bdat(None)),
+        (1, Framing::Bdat(Some(3))),
+    ];
+    let sessions: Vec<_> = vectors().flat_map(|v| ways.map(move |way| (v, way))).collect();
+    assert!(sessions.len() >= 8_000, "{} sessions", sessions.len());
+    let share = |caller: usize| {
+        let mut owed = BTreeMap::new();
+        let mine = sessions.iter().enumerate().filter(|(number, _)| number % CALLERS == caller);
+        for (number, (vector, (policy, framing))) in mine {
+            let wire = session(number, vector, *framing);
+            let expected = expected(&policies[*policy], vector, *framing, &wire);
+            converse(ports[*policy], number, &wire, &expected, vector);
+            owed.extend(expected.stored.into_iter().map(|m| (m.sender, m.body)));
+        }
+        owed
+    };
+    let mut owed: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS).map(|n| scope.spawn(move || share(n))).collect();
+        for caller in callers {
+            owed.extend(caller.join().unwrap());
+        }
+    });
+    assert_eq!(sink.stop().messages, owed.len() as u64, "{engine:?}");
+    let reader = Reader::open(&spool).unwrap();
+    for message in reader.messages() {
+        let message = message.unwrap();
+        let sender = &message.envelope.reverse_path;
+        let name = sender.escape_ascii();
+        let body = owed.remove(sender).unwrap_or_else(|| panic!("{name} is not owed, or twice"));
+        assert_eq!(reader.body(&message).unwrap(), body, "{engine:?}: the message of {name}");
+    }
+    assert!(owed.is_empty(), "{engine:?}: {} messages are lost", owed.len());
+}
+
+/// One session, in one write, octet by octet, or cut around the vector.
+fn converse(port: SocketAddr, number: usize, wire: &[u8], expected: &Seen, vector: &Vector) {
+    let mut caller = Caller::call(port);
+    let content = wire.windows(7).position(|w| w == b"DATA\r\nh").map_or(60, |at| at + 6);
+    match number / 4 % 3 {
+        0 => caller.send(wire, []),
+        1 => caller.send(wire, vec![1; wire.len()]),
+        _ => caller.send(wire, std::iter::once(content).chain(vec![1; vector.text().len() + 1])),
+    }
+    caller.hang_up();
+    let greeting = caller.received.iter().position(|&b| b == b'\n').expect("a greeting") + 1;
+    let replies = words(&caller.received[greeting..]);
+    assert_eq!(replies, expected.replies, "session {number}: {vector:?}");
+}

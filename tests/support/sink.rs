@@ -1,0 +1,184 @@
+//! Live sinks inside the test's process, and one scripted session over TCP.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use ringpost::engine::{self, Address, EngineKind, Io};
+use ringpost::sink::{Networks, Plan, Port, Rules, Sink, Stop, Store, Summary};
+use ringpost::smtp::server::Policy;
+use ringpost::spool::{Durability, Options, WhenFull};
+use tokio::sync::watch;
+
+/// A client that waits this long for octets that were due has found a bug.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Engines that this host allows; epoll always.
+pub fn engines() -> Vec<EngineKind> {
+    match engine::choose(Io::Uring) {
+        Ok((uring, _)) => vec![EngineKind::Epoll, uring],
+        Err(refusal) => {
+            eprintln!("epoll only: {refusal}");
+            vec![EngineKind::Epoll]
+        }
+    }
+}
+
+/// A sink of one core with one port on loopback for each policy.
+pub struct Running {
+    pub ports: Vec<SocketAddr>,
+    stop: watch::Sender<Stop>,
+    thread: JoinHandle<Summary>,
+}
+
+impl Running {
+    /// Starts a sink that keeps its messages in `spool`, or counts them.
+    pub fn start(engine: EngineKind, policies: &[Policy], spool: Option<PathBuf>) -> Self {
+        let any: Address = "127.0.0.1:0".parse().map(Address::Tcp).unwrap();
+        let listeners = engine::bind(&vec![any; policies.len()], 1).unwrap();
+        let ports = listeners[0].iter().map(|bound| inet(bound.address())).collect();
+        let plan = Plan {
+            engine,
+            cpus: vec![next_cpu()],
+            ports: policies
+                .iter()
+                .zip(&listeners[0])
+                .map(|(policy, bound)| Port {
+                    url: format!("smtp://{}", bound.address()),
+                    policy: policy.clone(),
+                })
+                .collect(),
+            listeners,
+            store: spool.map_or(Store::Discard, store),
+            rules: Rules {
+                timeout: PATIENCE * 2,
+                data_rate_min: 0,
+                greet_delay: Duration::ZERO,
+                connections_per_peer_max: None,
+                proxies: Networks::default(),
+                xclient: Networks::default(),
+            },
+            drain: Duration::from_secs(1),
+            connections_max: 1_000,
+            messages_max: None,
+            sessions_max: None,
+        };
+        let (stop, _) = watch::channel(Stop::No);
+        let (ready, is_ready) = mpsc::channel();
+        let told = stop.clone();
+        let thread = thread::spawn(move || {
+            let (sink, _) = Sink::open(plan).unwrap();
+            sink.run(told, || ready.send(()).unwrap()).unwrap()
+        });
+        is_ready.recv().expect("the sink did not start");
+        Self { ports, stop, thread }
+    }
+
+    /// Ends the sink and answers what it counted.
+    pub fn stop(self) -> Summary {
+        self.stop.send_replace(Stop::Drain);
+        self.thread.join().unwrap()
+    }
+}
+
+/// CPUs in turn.
+fn next_cpu() -> usize {
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    let cpus = engine::allowed().unwrap();
+    cpus[STARTED.fetch_add(1, Ordering::Relaxed) % cpus.len()]
+}
+
+fn store(dir: PathBuf) -> Store {
+    let options = Options {
+        segment_bytes: 4 * 1024 * 1024,
+        limit_bytes: 1024 * 1024 * 1024,
+        when_full: WhenFull::Refuse,
+        durability: Durability::Process,
+        cores: 1,
+    };
+    Store::Spool { dir, options }
+}
+
+fn inet(address: &Address) -> SocketAddr {
+    match address {
+        Address::Tcp(inet) => *inet,
+        Address::Unix(path) => panic!("{} is not TCP", path.display()),
+    }
+}
+
+/// One client that sends what it is told and keeps all that it is sent.
+pub struct Caller {
+    stream: TcpStream,
+    pub received: Vec<u8>,
+}
+
+impl Caller {
+    pub fn call(port: SocketAddr) -> Self {
+        let stream = TcpStream::connect(port).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, received: Vec::new() }
+    }
+
+    /// Sends `wire` in `pieces`, the rest in one. A peer that has hung up is not an error: what it
+    /// said before is still there to be read.
+    pub fn send(&mut self, wire: &[u8], pieces: impl IntoIterator<Item = usize>) {
+        let mut rest = wire;
+        for octets in pieces {
+            let (piece, behind) = rest.split_at(octets.min(rest.len()));
+            if piece.is_empty() || !self.send_piece(piece) {
+                break;
+            }
+            rest = behind;
+        }
+        self.send_piece(rest);
+    }
+
+    fn send_piece(&mut self, piece: &[u8]) -> bool {
+        match self.stream.write_all(piece) {
+            Ok(()) => true,
+            Err(error) if is_hang_up(&error) => false,
+            Err(error) => panic!("cannot send: {error}"),
+        }
+    }
+
+    /// Reads until `lines` lines have come in all; fewer, and the peer has closed.
+    pub fn read_lines(&mut self, lines: usize) {
+        while self.received.iter().filter(|&&b| b == b'\n').count() < lines && self.read() {}
+    }
+
+    /// Says that nothing more will be sent, and reads to the end.
+    pub fn hang_up(&mut self) {
+        // The peer may have closed first.
+        let _ = self.stream.shutdown(Shutdown::Write);
+        while self.read() {}
+    }
+
+    /// Whether there was something; `false` says that the peer has closed.
+    pub fn read(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(octets) => {
+                    self.received.extend_from_slice(&buffer[..octets]);
+                    return octets > 0;
+                }
+                Err(error) if is_hang_up(&error) => return false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let seen = String::from_utf8_lossy(&self.received);
+                    panic!("waited for more behind {seen:?}: {error}")
+                }
+            }
+        }
+    }
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
