@@ -141,7 +141,7 @@ fn help_has_examples_and_no_option_that_does_nothing() {
     for wanted in ["Examples:", "Exit status:", "--allow-target", "--chunking", "-z, --duration"] {
         assert!(help.contains(wanted), "{wanted}");
     }
-    for unbuilt in ["--rate", "--tls", "--auth", "--fail-if"] {
+    for unbuilt in ["--rate", "--tls", "--fail-if"] {
         assert!(!help.contains(unbuilt), "{unbuilt}");
     }
 }

@@ -24,7 +24,9 @@ pub fn bins(histogram: &Histogram<u64>, bins_max: usize) -> Vec<Bin> {
     if histogram.is_empty() {
         return Vec::new();
     }
-    let (min, max) = (histogram.min().max(1), histogram.max().max(1));
+    // A sample counts as the low end of its cell, everywhere alike: a cell may lie across an edge.
+    let low = |value| histogram.lowest_equivalent(value);
+    let (min, max) = (low(histogram.min()).max(1), low(histogram.max()).max(1));
     let edges = EDGES
         .iter()
         .rev()
@@ -34,7 +36,7 @@ pub fn bins(histogram: &Histogram<u64>, bins_max: usize) -> Vec<Bin> {
     let mut bins: Vec<Bin> =
         edges.windows(2).map(|pair| Bin { from_ns: pair[0], to_ns: pair[1], count: 0 }).collect();
     for cell in histogram.iter_recorded() {
-        let value = cell.value_iterated_to();
+        let value = low(cell.value_iterated_to());
         let index = bins.partition_point(|bin| bin.to_ns <= value).min(bins.len() - 1);
         bins[index].count += cell.count_at_value();
     }
@@ -85,6 +87,13 @@ mod tests {
             prop_assert!(bins.windows(2).all(|pair| pair[0].to_ns == pair[1].from_ns));
             prop_assert!(bins.first().unwrap().count > 0 && bins.last().unwrap().count > 0);
         }
+    }
+
+    #[test]
+    fn a_cell_across_an_edge_leaves_no_bar_empty() {
+        let mut histogram = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).unwrap();
+        histogram.record(1_199_369_617_408).unwrap();
+        assert!(bins(&histogram, 14).iter().all(|bin| bin.count == 1));
     }
 
     #[test]
