@@ -11,7 +11,7 @@ use ringpost::{
         body,
         command::{write_bdat, write_mail, write_rcpt},
         extension::Extensions,
-        server::{BareNewline, Event, Policy, Protocol, Server},
+        server::{BareNewline, Commands, Event, Policy, Protocol, Server},
     },
 };
 
@@ -27,6 +27,7 @@ fn server() -> Server {
         recipients_max: RECIPIENTS_DEFAULT,
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
+        commands: Commands::default(),
         auth: AuthPolicy::default(),
     }));
     serve(&mut server, b"EHLO client.example\r\n", &mut Vec::new());

@@ -48,6 +48,21 @@ pub const DOMAIN_BYTES_MAX: usize = 255;
 /// above is taken. Longer: 501.
 pub const PATH_BYTES_MAX: usize = 1_024;
 
+/// Octets of the value of ENVID (RFC 3461 §4.4). More: 501.
+pub const ENVID_BYTES_MAX: usize = 100;
+
+/// Octets of the value of ORCPT (RFC 3461 §4.2). More: 501.
+pub const ORCPT_BYTES_MAX: usize = 500;
+
+/// Longest time that a message can be asked to be held, in seconds: nine digits (RFC 4865 §3).
+pub const HOLD_S_MAX: u32 = 999_999_999;
+
+/// Largest RCPTMAX that can be announced: six digits (RFC 9422 §4). Beyond it LIMITS is not offered.
+pub const RCPTMAX_ANNOUNCED_MAX: usize = 999_999;
+
+/// Candidates that the answer to an ambiguous VRFY names.
+pub const VRFY_CANDIDATES_MAX: usize = 16;
+
 /// Recipients of one message unless `--max-recipients` says otherwise; RFC 5321 §4.5.3.1.8 asks for
 /// at least 100. The next one: 452, the earlier ones stay.
 pub const RECIPIENTS_DEFAULT: usize = 1_000;

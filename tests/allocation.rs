@@ -11,7 +11,7 @@ use ringpost::{
     smtp::{
         auth::AuthPolicy,
         extension::Extensions,
-        server::{BareNewline, Event, Policy, Protocol, Server},
+        server::{BareNewline, Commands, Event, Policy, Protocol, Server},
     },
 };
 
@@ -77,6 +77,7 @@ fn a_message_in_steady_state_costs_no_allocation_however_it_is_cut() {
             recipients_max: 100,
             bare_newline: BareNewline::Reject,
             extensions: Extensions::ALL,
+            commands: Commands::default(),
             auth: AuthPolicy::default(),
         }));
         let mut replies = Vec::with_capacity(64 * 1024);

@@ -17,7 +17,7 @@ use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
-use ringpost::smtp::server::{BareNewline, Event, Policy, Protocol, Server};
+use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
 use ringpost::smtp::stamp::{Stamp, body_crc};
 
 /// How the server misbehaves.
@@ -78,6 +78,7 @@ fn talk(
         recipients_max: 1_000,
         bare_newline: BareNewline::Reject,
         extensions,
+        commands: Commands::default(),
         auth: AuthPolicy::default(),
     };
     let mut server = Server::new(Rc::new(policy));
@@ -149,6 +150,8 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         depth: 1,
         from: "a@client.example".to_owned(),
         to: "b@server.example".to_owned(),
+        mail_params: Vec::new(),
+        rcpt_params: Vec::new(),
         helo: "client.example".to_owned(),
         login: None,
         seed: 1,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ringpost::smtp::client::{Client, Event, Fault, Phase, Pipelining, Settings, Verdict, Want};
-use ringpost::smtp::outgoing::{Outgoing, Recipients};
+use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::server::Protocol;
 
 /// Codes with which the model answers one transaction.
@@ -173,6 +173,7 @@ fn settings(protocol: Protocol, pipelining: Pipelining, chunking: bool, depth: u
         pipelining,
         chunking,
         depth,
+        smtputf8: false,
         name: b"client.example"[..].into(),
         login: None,
     }
@@ -237,8 +238,13 @@ impl Session<'_, '_> {
     fn envelope(&mut self, write: impl FnOnce(&mut Client, &mut Vec<u8>, &Outgoing<'_>)) {
         let recipients = recipients(self.model.scripts[self.begun - 1].rcpt.len());
         let size = body(self.begun).len() as u64;
-        let mail =
-            Outgoing { from: b"s@d.example", recipients: &recipients, size, eight_bit: false };
+        let mail = Outgoing {
+            from: b"s@d.example",
+            recipients: &recipients,
+            size,
+            eight_bit: false,
+            params: &MailParams::default(),
+        };
         write(&mut self.client, &mut self.out, &mail);
     }
 }
@@ -338,7 +344,13 @@ fn a_421_ends_the_session_and_refuses_the_message_it_answers() {
     feed(&mut client, &mut out, "220 hi\r\n");
     feed(&mut client, &mut out, "250-hi\r\n250 PIPELINING\r\n");
     let recipients = recipients(1);
-    let mail = Outgoing { from: b"a@b", recipients: &recipients, size: 9, eight_bit: false };
+    let mail = Outgoing {
+        from: b"a@b",
+        recipients: &recipients,
+        size: 9,
+        eight_bit: false,
+        params: &MailParams::default(),
+    };
     client.begin(&mut out, &mail);
     let events = feed(&mut client, &mut out, "250 ok\r\n421 4.3.2 too busy\r\n250 late\r\n");
     assert_eq!(verdicts(&events), vec![(1, Verdict::Refused(421))]);

@@ -7,11 +7,12 @@ use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::body;
 use ringpost::smtp::client::{Client, Pipelining, Settings, Verdict, Want};
 use ringpost::smtp::extension::Extensions;
-use ringpost::smtp::outgoing::{Outgoing, Recipients};
+use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::reply::Reply;
-use ringpost::smtp::server::{BareNewline, Event, Policy, Protocol, Server};
+use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
 
 const MESSAGES: usize = 12;
+static NO_PARAMS: MailParams = MailParams::NONE;
 
 /// What the server was given: recipients and octets of each message it accepted.
 type Stored = Vec<(usize, Vec<u8>)>;
@@ -35,6 +36,7 @@ impl Peer {
             recipients_max: RECIPIENTS_DEFAULT,
             bare_newline: BareNewline::Reject,
             extensions: Extensions::ALL,
+            commands: Commands::default(),
             auth: AuthPolicy::default(),
         };
         let server = Server::new(Rc::new(policy));
@@ -98,6 +100,7 @@ impl<'a> Sender<'a> {
             recipients: &self.recipients[self.begun - 1],
             size: self.messages[self.begun - 1].len() as u64,
             eight_bit: true,
+            params: &NO_PARAMS,
         }
     }
 
@@ -180,7 +183,15 @@ fn every_message_arrives_as_it_was_in_every_mode_however_the_octets_are_cut() {
             (Pipelining::Full, true, 32),
         ] {
             let name = b"client.example"[..].into();
-            let settings = Settings { protocol, pipelining, chunking, depth, name, login: None };
+            let settings = Settings {
+                protocol,
+                pipelining,
+                chunking,
+                depth,
+                smtputf8: false,
+                name,
+                login: None,
+            };
             for seed in 0..400 {
                 converse(&settings, seed);
             }

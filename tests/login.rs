@@ -7,7 +7,7 @@ use ringpost::limits::MESSAGE_BYTES_DEFAULT;
 use ringpost::smtp::auth::{self, Accounts, AuthPolicy, Credentials, Login, Mechanism, Mechanisms};
 use ringpost::smtp::client::{Client, Fault, Phase, Pipelining, Settings, Want};
 use ringpost::smtp::extension::Extensions;
-use ringpost::smtp::server::{BareNewline, Policy, Protocol, Server};
+use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Server};
 
 fn client(password: &str, mechanism: Option<Mechanism>) -> Client {
     let login = Login::new("tim".to_owned(), password.to_owned(), mechanism);
@@ -16,6 +16,7 @@ fn client(password: &str, mechanism: Option<Mechanism>) -> Client {
         pipelining: Pipelining::None,
         chunking: false,
         depth: 1,
+        smtputf8: false,
         name: b"client.example"[..].into(),
         login: Some(Arc::new(login)),
     });
@@ -32,6 +33,7 @@ fn server(credentials: Credentials, mechanisms: Mechanisms) -> Server {
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
         auth: AuthPolicy { credentials, mechanisms, required: true },
+        commands: Commands::default(),
     }));
     server.set_auth_seed(8);
     server

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::plan::{Bodies, Plan};
 use crate::limits::CORPUS_BYTES;
 use crate::smtp::body;
-use crate::smtp::outgoing::{Outgoing, Recipients};
+use crate::smtp::outgoing::{MailParams, Outgoing, Recipients, render_params};
 use crate::smtp::stamp::{STAMP_BYTES, Stamp, body_crc, digits, patch};
 
 /// The stamp, the empty line, and a body of an empty line.
@@ -72,6 +72,7 @@ impl Letter {
 pub struct Corpus {
     letters: Vec<Letter>,
     from: Box<[u8]>,
+    params: MailParams,
     recipients: Recipients,
     seed: u64,
 }
@@ -89,10 +90,13 @@ impl Corpus {
             }
         };
         let mut recipients = Recipients::default();
+        let rcpt_params = render_params(&plan.rcpt_params);
         for n in 0..plan.recipients {
-            recipients.push(recipient(&plan.to, plan.recipients, n).as_bytes());
+            let path = recipient(&plan.to, plan.recipients, n);
+            recipients.push_with(path.as_bytes(), &rcpt_params);
         }
-        Self { letters, from: plan.from.as_bytes().into(), recipients, seed: plan.seed }
+        let params = MailParams::new(&plan.mail_params, plan.needs_smtputf8());
+        Self { letters, from: plan.from.as_bytes().into(), params, recipients, seed: plan.seed }
     }
 
     /// The message that `seq` of `core` sends: by arithmetic, so that a run can be repeated.
@@ -108,6 +112,7 @@ impl Corpus {
         Outgoing {
             from: &self.from,
             recipients: &self.recipients,
+            params: &self.params,
             size: letter.size,
             eight_bit: letter.eight_bit,
         }
@@ -319,6 +324,8 @@ mod tests {
             depth: 1,
             from: "a@b.example".to_owned(),
             to: "c@d.example".to_owned(),
+            mail_params: Vec::new(),
+            rcpt_params: Vec::new(),
             helo: "e.example".to_owned(),
             login: None,
             seed: 7,

@@ -47,6 +47,9 @@ pub struct Plan {
     pub depth: usize,
     pub from: String,
     pub to: String,
+    /// `KEY` or `KEY=VALUE`, for MAIL and for each RCPT; sent whether the server offers them or not.
+    pub mail_params: Vec<String>,
+    pub rcpt_params: Vec<String>,
     pub helo: String,
     /// AUTH at the start of each connection.
     pub login: Option<Arc<Login>>,
@@ -71,6 +74,8 @@ pub enum PlanError {
     TooLong { what: &'static str, bytes: usize },
     #[error("--{what} is empty; leave it out for the default")]
     Empty { what: &'static str },
+    #[error("--{what} is not ASCII; write the A-label, xn--...")]
+    NotAscii { what: &'static str },
     #[error("--size {0} is too small for the message's own header; give at least {least}", least = super::corpus::MESSAGE_BYTES_MIN)]
     TooSmall(u64),
     #[error("--depth needs --chunking: DATA cannot be sent before its 354 (RFC 2920)")]
@@ -106,6 +111,12 @@ impl Plan {
         for (what, value) in [("from", &self.from), ("to", &self.to), ("helo", &self.helo)] {
             check_text(what, value)?;
         }
+        for param in self.mail_params.iter().chain(&self.rcpt_params) {
+            check_text("param", param)?;
+        }
+        if !self.helo.is_ascii() {
+            return Err(PlanError::NotAscii { what: "helo" });
+        }
         if self.depth > 1 && !self.chunking {
             return Err(PlanError::DepthWithoutChunking);
         }
@@ -122,9 +133,15 @@ impl Plan {
             pipelining: self.pipelining,
             chunking: self.chunking,
             depth: self.depth,
+            smtputf8: self.needs_smtputf8(),
             name: self.helo.as_bytes().into(),
             login: self.login.clone(),
         }
+    }
+
+    /// Whether an address is not ASCII.
+    pub fn needs_smtputf8(&self) -> bool {
+        !(self.from.is_ascii() && self.to.is_ascii())
     }
 
     /// Cores that have anything to do.
@@ -184,6 +201,8 @@ mod tests {
             depth: 1,
             from: "a@b.example".to_owned(),
             to: "c@d.example".to_owned(),
+            mail_params: Vec::new(),
+            rcpt_params: Vec::new(),
             helo: "e.example".to_owned(),
             login: None,
             seed: 0,
@@ -222,6 +241,12 @@ mod tests {
             let error = Plan { from: bad.to_owned(), ..plan() }.check().unwrap_err();
             assert!(matches!(error, PlanError::Brackets { .. }));
         }
+        for bad in ["X=1\r\nRSET", "X\n", "X\0", "X Y", ""] {
+            let params = vec!["RET=FULL".to_owned(), bad.to_owned()];
+            assert!(Plan { mail_params: params.clone(), ..plan() }.check().is_err(), "{bad:?}");
+            assert!(Plan { rcpt_params: params, ..plan() }.check().is_err(), "{bad:?}");
+        }
+        assert!(Plan { helo: "b\u{fc}cher.example".to_owned(), ..plan() }.check().is_err());
         assert!(Plan { helo: String::new(), ..plan() }.check().is_err());
         assert!(Plan { helo: "x".repeat(PATH_BYTES_MAX + 1), ..plan() }.check().is_err());
     }

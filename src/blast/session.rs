@@ -322,7 +322,11 @@ impl<'c> Session<'c> {
     fn judge(&self, result: Result<(), Lost>) -> End {
         let target = self.core.target.url.clone();
         if let Err(Lost::Fault(Fault::NotOffered(extension))) = result {
-            let cure = if extension == "CHUNKING" { "--chunking" } else { "--pipelining" };
+            let cure = match extension {
+                "CHUNKING" => "--chunking",
+                "SMTPUTF8" => "the address that is not ASCII",
+                _ => "--pipelining",
+            };
             return End::Unfit(Failure::NotOffered { target, extension, cure });
         }
         if let Err(Lost::Fault(Fault::NoMechanism)) = result {

@@ -24,6 +24,7 @@ use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html};
 use crate::smtp::auth::Login;
 use crate::smtp::client::Pipelining;
+use crate::smtp::params::On;
 
 /// Exit status for a command line that cannot be followed; clap uses the same.
 const USAGE: u8 = 2;
@@ -103,6 +104,10 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 42, help_heading = "Messages")]
     seed: u64,
 
+    /// Parameter for MAIL or for each RCPT, such as MAIL:RET=HDRS or RCPT:NOTIFY=NEVER; may be given
+    /// more than once. It is sent as it is, whether the server offers it or not
+    #[arg(long, value_name = "CMD:KEY[=VALUE]", value_parser = param, help_heading = "Protocol")]
+    param: Vec<Param>,
     /// Name in EHLO, HELO or LHLO
     #[arg(long, value_name = "NAME", default_value = "client.example", help_heading = "Protocol")]
     helo: String,
@@ -289,6 +294,8 @@ fn plan(args: Args) -> Result<Plan, Error> {
         depth: args.depth,
         from: if args.from == "<>" { String::new() } else { args.from },
         to: args.to,
+        mail_params: params(&args.param, On::Mail),
+        rcpt_params: params(&args.param, On::Rcpt),
         helo: args.helo,
         login: args.auth,
         seed: args.seed,
@@ -299,6 +306,27 @@ fn plan(args: Args) -> Result<Plan, Error> {
     };
     plan.check()?;
     Ok(plan)
+}
+
+/// A parameter that the user gives, without the command it goes with.
+#[derive(Clone, Debug)]
+struct Param {
+    on: On,
+    word: String,
+}
+
+fn param(text: &str) -> Result<Param, String> {
+    let (command, word) = text.split_once(':').unwrap_or_default();
+    let on = match command.to_ascii_uppercase().as_str() {
+        "MAIL" => On::Mail,
+        "RCPT" => On::Rcpt,
+        _ => return Err("write MAIL:KEY, MAIL:KEY=VALUE, RCPT:KEY or RCPT:KEY=VALUE".to_owned()),
+    };
+    Ok(Param { on, word: word.to_owned() })
+}
+
+fn params(all: &[Param], on: On) -> Vec<String> {
+    all.iter().filter(|param| param.on == on).map(|param| param.word.clone()).collect()
 }
 
 /// Counted from the last CPU down, so that a server pinned to the first ones is left alone.

@@ -2,6 +2,7 @@
 
 mod auth;
 pub mod blast;
+mod commands;
 pub mod exit;
 mod listen;
 mod peers;

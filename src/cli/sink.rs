@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 use tokio::sync::watch;
 
 use super::auth;
+use super::commands::CommandOptions;
 use super::exit::{Exit, Failure};
 use super::listen::ListenUrl;
 use super::peers::Peers;
@@ -18,7 +19,6 @@ use crate::limits;
 use crate::report::human;
 use crate::sink::{self, Plan, Port, Sink, Stop, Store};
 use crate::smtp::auth::Mechanism;
-use crate::smtp::extension::Extensions;
 use crate::smtp::server::{BareNewline, Policy};
 use crate::spool::{self, Durability, WhenFull};
 
@@ -116,6 +116,9 @@ struct Options {
     #[arg(long, help_heading = "Protocol")]
     auth_required: bool,
 
+    #[command(flatten)]
+    commands: CommandOptions,
+
     /// Stop, with exit code 0, after N messages, the last of them answered
     #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
     max_messages: Option<u64>,
@@ -204,6 +207,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         Some(text) => engine::cpus(text).map_err(|why| Failure::new(Exit::Usage, why))?,
         None => engine::allowed().map_err(|why| Failure::new(Exit::Os, why))?,
     };
+    let commands = options.commands.check(&options.listen)?;
     let (auth, warning) =
         auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
             .map_err(|why| Failure::new(Exit::Usage, why))?;
@@ -229,7 +233,8 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
                     Bare::Reject => BareNewline::Reject,
                     Bare::Keep => BareNewline::Keep,
                 },
-                extensions: Extensions::ALL,
+                extensions: options.commands.extensions(),
+                commands: commands.clone(),
                 auth: auth.clone(),
             },
         })

@@ -46,6 +46,8 @@ pub struct Settings {
     pub chunking: bool,
     /// Transactions in one flight; means something with `chunking` and pipelining only.
     pub depth: usize,
+    /// Whether an address is not ASCII, which only a server with SMTPUTF8 may be told (RFC 6531).
+    pub smtputf8: bool,
     /// Argument of EHLO, HELO and LHLO.
     pub name: Box<[u8]>,
     /// AUTH behind the greeting; without success there is no transaction.

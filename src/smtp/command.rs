@@ -10,6 +10,7 @@ pub enum Verb {
     Bdat,
     Data,
     Ehlo,
+    Expn,
     Helo,
     Help,
     Lhlo,
@@ -18,9 +19,12 @@ pub enum Verb {
     Quit,
     Rcpt,
     Rset,
+    Saml,
+    Send,
+    Soml,
     Vrfy,
     Xclient,
-    /// EXPN, ETRN, ATRN, TURN, SEND, SOML, SAML, STARTTLS: known and not implemented.
+    /// ETRN, ATRN, TURN, STARTTLS: known and not implemented.
     Unimplemented,
     Unknown,
 }
@@ -57,6 +61,7 @@ fn verb(word: &[u8]) -> Verb {
         b"BDAT" => Verb::Bdat,
         b"DATA" => Verb::Data,
         b"EHLO" => Verb::Ehlo,
+        b"EXPN" => Verb::Expn,
         b"HELO" => Verb::Helo,
         b"HELP" => Verb::Help,
         b"LHLO" => Verb::Lhlo,
@@ -65,8 +70,11 @@ fn verb(word: &[u8]) -> Verb {
         b"QUIT" => Verb::Quit,
         b"RCPT" => Verb::Rcpt,
         b"RSET" => Verb::Rset,
+        b"SAML" => Verb::Saml,
+        b"SEND" => Verb::Send,
+        b"SOML" => Verb::Soml,
         b"VRFY" => Verb::Vrfy,
-        b"ATRN" | b"ETRN" | b"EXPN" | b"SAML" | b"SEND" | b"SOML" | b"TURN" => Verb::Unimplemented,
+        b"ATRN" | b"ETRN" | b"TURN" => Verb::Unimplemented,
         _ => Verb::Unknown,
     }
 }

@@ -1,7 +1,5 @@
 //! ESMTP extensions: which of them a server offers (RFC 5321 §2.2).
 
-use super::{auth::Mechanisms, command::write_decimal};
-
 /// A set of extensions; each can be switched off.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Extensions(u32);
@@ -24,11 +22,38 @@ impl Extensions {
     pub const ENHANCED_STATUS_CODES: Self = Self(1 << 6);
     /// RFC 5321 §4.1.1.8.
     pub const HELP: Self = Self(1 << 7);
+    /// RFC 3461.
+    pub const DSN: Self = Self(1 << 8);
+    /// RFC 2852.
+    pub const DELIVERBY: Self = Self(1 << 9);
+    /// RFC 4865.
+    pub const FUTURERELEASE: Self = Self(1 << 10);
+    /// RFC 6710.
+    pub const MT_PRIORITY: Self = Self(1 << 11);
+    /// RFC 9422.
+    pub const LIMITS: Self = Self(1 << 12);
+    /// RFC 8689; offered under TLS only (§2).
+    pub const REQUIRETLS: Self = Self(1 << 13);
+    /// RFC 5321 §3.5.2; offered with a directory only, though VRFY is always answered.
+    pub const VRFY: Self = Self(1 << 14);
+    /// RFC 5321 §3.5.2; offered with a directory only.
+    pub const EXPN: Self = Self(1 << 15);
+    /// RFC 821 §3.4, as are the next two; offered where the listener is told to.
+    pub const SEND: Self = Self(1 << 16);
+    pub const SOML: Self = Self(1 << 17);
+    pub const SAML: Self = Self(1 << 18);
     /// RFC 4954; offered only where there are mechanisms.
-    pub const AUTH: Self = Self(1 << 8);
-    pub const ALL: Self = Self((1 << 9) - 1);
+    pub const AUTH: Self = Self(1 << 19);
+    pub const ALL: Self = Self((1 << 20) - 1);
     /// Postfix's XCLIENT. Not in `ALL`: it is a matter of trust in one peer, and never a switch.
     pub const XCLIENT: Self = Self(1 << 31);
+    /// Commands of RFC 821 that EHLO lists as if they were extensions.
+    pub const RFC_821: Self = Self::HELP
+        .with(Self::VRFY)
+        .with(Self::EXPN)
+        .with(Self::SEND)
+        .with(Self::SOML)
+        .with(Self::SAML);
 
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -64,39 +89,34 @@ impl Extensions {
         KEYWORDS.iter().filter(move |(set, _)| self.contains(*set)).map(|&(_, keyword)| keyword)
     }
 
-    /// Appends the answer to EHLO or LHLO: `hostname`, then one line for each extension.
+    /// Every keyword, in the order in which EHLO lists them.
+    pub fn all_keywords() -> impl Iterator<Item = &'static str> {
+        Self::ALL.keywords()
+    }
+
+    /// Appends the answer to EHLO or LHLO: `hostname`, then one line for each extension, to which
+    /// `argue` appends its arguments, each led by a space.
     pub(super) fn write_hello(
         self,
         hostname: &str,
-        size: u64,
-        mechanisms: Mechanisms,
+        argue: impl Fn(Self, &mut Vec<u8>),
         replies: &mut Vec<u8>,
     ) {
-        let mut keywords = self.keywords().peekable();
+        let mut rows = KEYWORDS.iter().filter(|(set, _)| self.contains(*set)).peekable();
         let lead = |last| if last { &b"250 "[..] } else { b"250-" };
-        replies.extend_from_slice(lead(keywords.peek().is_none()));
+        replies.extend_from_slice(lead(rows.peek().is_none()));
         replies.extend_from_slice(hostname.as_bytes());
         replies.extend_from_slice(b"\r\n");
-        while let Some(keyword) = keywords.next() {
-            replies.extend_from_slice(lead(keywords.peek().is_none()));
+        while let Some(&(extension, keyword)) = rows.next() {
+            replies.extend_from_slice(lead(rows.peek().is_none()));
             replies.extend_from_slice(keyword.as_bytes());
-            if keyword == "SIZE" {
-                replies.push(b' ');
-                // RFC 1870 §4: zero says that there is no fixed maximum.
-                write_decimal(replies, if size == u64::MAX { 0 } else { size });
-            }
-            if keyword == "AUTH" {
-                for mechanism in mechanisms.iter() {
-                    replies.push(b' ');
-                    replies.extend_from_slice(mechanism.name().as_bytes());
-                }
-            }
+            argue(extension, replies);
             replies.extend_from_slice(b"\r\n");
         }
     }
 }
 
-const KEYWORDS: [(Extensions, &str); 10] = [
+const KEYWORDS: [(Extensions, &str); 21] = [
     (Extensions::PIPELINING, "PIPELINING"),
     (Extensions::SIZE, "SIZE"),
     (Extensions::EIGHT_BIT_MIME, "8BITMIME"),
@@ -104,6 +124,17 @@ const KEYWORDS: [(Extensions, &str); 10] = [
     (Extensions::CHUNKING, "CHUNKING"),
     (Extensions::BINARYMIME, "BINARYMIME"),
     (Extensions::ENHANCED_STATUS_CODES, "ENHANCEDSTATUSCODES"),
+    (Extensions::DSN, "DSN"),
+    (Extensions::DELIVERBY, "DELIVERBY"),
+    (Extensions::FUTURERELEASE, "FUTURERELEASE"),
+    (Extensions::MT_PRIORITY, "MT-PRIORITY"),
+    (Extensions::LIMITS, "LIMITS"),
+    (Extensions::REQUIRETLS, "REQUIRETLS"),
+    (Extensions::VRFY, "VRFY"),
+    (Extensions::EXPN, "EXPN"),
+    (Extensions::SEND, "SEND"),
+    (Extensions::SOML, "SOML"),
+    (Extensions::SAML, "SAML"),
     (Extensions::HELP, "HELP"),
     (Extensions::AUTH, "AUTH"),
     (Extensions::XCLIENT, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"),
@@ -113,20 +144,21 @@ const KEYWORDS: [(Extensions, &str); 10] = [
 mod tests {
     use super::*;
 
-    fn announced(set: Extensions, size: u64) -> String {
-        let mut replies = Vec::new();
-        set.write_hello("sink.example", size, Mechanisms::ALL, &mut replies);
-        String::from_utf8(replies).unwrap()
-    }
-
     #[test]
-    fn only_the_last_line_has_a_space() {
-        assert_eq!(announced(Extensions::NONE, 1), "250 sink.example\r\n");
+    fn only_the_last_line_has_a_space_and_arguments_stand_behind_their_keyword() {
+        let announced = |set: Extensions| {
+            let mut replies = Vec::new();
+            let argue = |extension, out: &mut Vec<u8>| {
+                if extension == Extensions::SIZE {
+                    out.extend_from_slice(b" 99");
+                }
+            };
+            set.write_hello("sink.example", argue, &mut replies);
+            String::from_utf8(replies).unwrap()
+        };
+        assert_eq!(announced(Extensions::NONE), "250 sink.example\r\n");
         let two = Extensions::SIZE.with(Extensions::HELP);
-        assert_eq!(announced(two, 99), "250-sink.example\r\n250-SIZE 99\r\n250 HELP\r\n");
-        let auth = "250-sink.example\r\n250 AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN XOAUTH2\r\n";
-        assert_eq!(announced(Extensions::AUTH, 1), auth);
-        assert_eq!(announced(Extensions::ALL, u64::MAX).lines().nth(2), Some("250-SIZE 0"));
+        assert_eq!(announced(two), "250-sink.example\r\n250-SIZE 99\r\n250 HELP\r\n");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod body;
 pub mod client;
 pub mod command;
+pub mod directory;
 pub mod envelope;
 pub mod extension;
 pub mod offered;

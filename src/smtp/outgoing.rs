@@ -14,6 +14,46 @@ pub struct Outgoing<'a> {
     pub size: u64,
     /// Whether the message holds octets above 127: BODY=8BITMIME where that is offered.
     pub eight_bit: bool,
+    pub params: &'a MailParams,
+}
+
+/// What the user wants MAIL to say besides what the message itself calls for.
+#[derive(Clone, Debug, Default)]
+pub struct MailParams {
+    /// Each led by a space.
+    text: Vec<u8>,
+    /// Extensions whose parameters the user gave: those are not written a second time.
+    given: Extensions,
+    /// Whether an address of the envelope is not ASCII.
+    smtputf8: bool,
+}
+
+impl MailParams {
+    pub const NONE: Self = Self { text: Vec::new(), given: Extensions::NONE, smtputf8: false };
+
+    pub fn new(words: &[String], smtputf8: bool) -> Self {
+        let mut params = Self { text: render_params(words), given: Extensions::NONE, smtputf8 };
+        for word in words {
+            let keyword = word.split('=').next().unwrap_or_default().to_ascii_uppercase();
+            params.given = params.given.with(match &*keyword {
+                "SIZE" => Extensions::SIZE,
+                "BODY" => Extensions::EIGHT_BIT_MIME,
+                "SMTPUTF8" => Extensions::SMTPUTF8,
+                _ => Extensions::NONE,
+            });
+        }
+        params
+    }
+
+    #[inline]
+    fn wants(&self, extension: Extensions, offered: &Offered) -> bool {
+        offered.has(extension) && !self.given.contains(extension)
+    }
+}
+
+/// Parameters as a command carries them, each led by a space.
+pub fn render_params(words: &[String]) -> Vec<u8> {
+    words.iter().flat_map(|word| [" ", word]).collect::<String>().into_bytes()
 }
 
 /// RCPT commands, rendered once and sent for many messages.
@@ -27,7 +67,12 @@ pub struct Recipients {
 impl Recipients {
     /// Adds one forward-path, given without angle brackets.
     pub fn push(&mut self, path: &[u8]) {
-        write_rcpt(&mut self.lines, path, b"");
+        self.push_with(path, b"");
+    }
+
+    /// Adds one forward-path with its parameters, each led by a space.
+    pub fn push_with(&mut self, path: &[u8], params: &[u8]) {
+        write_rcpt(&mut self.lines, path, params);
         self.ends.push(self.lines.len());
     }
 
@@ -55,13 +100,17 @@ impl Outgoing<'_> {
         out.extend_from_slice(b"MAIL FROM:<");
         out.extend_from_slice(self.from);
         out.push(b'>');
-        if offered.has(Extensions::SIZE) {
+        if self.params.wants(Extensions::SIZE, offered) {
             out.extend_from_slice(b" SIZE=");
             write_decimal(out, self.size);
         }
-        if self.eight_bit && offered.has(Extensions::EIGHT_BIT_MIME) {
+        if self.eight_bit && self.params.wants(Extensions::EIGHT_BIT_MIME, offered) {
             out.extend_from_slice(b" BODY=8BITMIME");
         }
+        if self.params.smtputf8 && self.params.wants(Extensions::SMTPUTF8, offered) {
+            out.extend_from_slice(b" SMTPUTF8");
+        }
+        out.extend_from_slice(&self.params.text);
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -73,15 +122,26 @@ mod tests {
     #[test]
     fn parameters_go_only_to_servers_that_offer_them() {
         let recipients = Recipients::default();
-        let mail =
-            Outgoing { from: b"a@b.example", recipients: &recipients, size: 12, eight_bit: true };
+        let params = MailParams::new(&[], true);
+        let mail = Outgoing {
+            from: b"a@b.example",
+            recipients: &recipients,
+            size: 12,
+            eight_bit: true,
+            params: &params,
+        };
         let mut plain = Vec::new();
         mail.write_mail(&mut plain, &Offered::default());
         assert_eq!(plain, b"MAIL FROM:<a@b.example>\r\n");
         let offered = Offered { extensions: Extensions::ALL, ..Offered::default() };
         let mut full = Vec::new();
         mail.write_mail(&mut full, &offered);
-        assert_eq!(full, b"MAIL FROM:<a@b.example> SIZE=12 BODY=8BITMIME\r\n");
+        assert_eq!(full, b"MAIL FROM:<a@b.example> SIZE=12 BODY=8BITMIME SMTPUTF8\r\n");
+        let words = ["size=9", "BODY=7BIT", "SMTPUTF8", "RET=HDRS"].map(str::to_owned);
+        let params = MailParams::new(&words, true);
+        let mut own = Vec::new();
+        Outgoing { params: &params, ..mail }.write_mail(&mut own, &offered);
+        assert_eq!(own, b"MAIL FROM:<a@b.example> size=9 BODY=7BIT SMTPUTF8 RET=HDRS\r\n");
     }
 
     #[test]

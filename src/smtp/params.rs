@@ -1,8 +1,7 @@
 //! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11). One row of [`ROWS`] is one parameter.
 
-use crate::limits::AUTH_PARAM_BYTES_MAX;
-
 use super::{envelope::BodyKind, extension::Extensions};
+use crate::limits::{AUTH_PARAM_BYTES_MAX, ENVID_BYTES_MAX, ORCPT_BYTES_MAX};
 
 /// What the parameters of one command said.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -11,6 +10,52 @@ pub struct Params {
     pub size: Option<u64>,
     pub body: BodyKind,
     pub smtputf8: bool,
+    pub hold: Option<Hold>,
+}
+
+/// How long the client wants a message held before it is let go (RFC 4865).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hold {
+    /// Seconds.
+    For(u32),
+    Until(Moment),
+}
+
+/// A date and time in UTC, to the second: `2026-05-04T12:30:00`. Earlier ones are smaller.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Moment([u8; 19]);
+
+impl Moment {
+    pub const FIRST: Self = Self(*b"0000-01-01T00:00:00");
+    pub const LAST: Self = Self(*b"9999-12-31T23:59:59");
+
+    /// Reads `YYYY-MM-DDTHH:MM:SS[.fraction]Z` (RFC 3339, in UTC); the fraction is dropped.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (seconds, rest) = text.split_first_chunk::<19>()?;
+        let fraction = rest.strip_suffix(b"Z")?;
+        let digits = fraction.strip_prefix(b".").unwrap_or(b"0");
+        let shape = seconds.iter().zip(b"dddd-dd-ddTdd:dd:dd").all(|(have, want)| match want {
+            b'd' => have.is_ascii_digit(),
+            _ => have == want,
+        });
+        let number = |at: usize| (seconds[at] - b'0') * 10 + (seconds[at + 1] - b'0');
+        let good = shape
+            && (fraction.is_empty() || fraction.starts_with(b"."))
+            && !digits.is_empty()
+            && digits.iter().all(u8::is_ascii_digit)
+            && (1..=12).contains(&number(5))
+            && (1..=31).contains(&number(8))
+            && number(11) < 24
+            && number(14) < 60
+            // A leap second is 60.
+            && number(17) <= 60;
+        good.then_some(Self(*seconds))
+    }
+
+    /// As it is written on the wire, but for the `Z`.
+    pub fn text(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -31,7 +76,7 @@ pub enum On {
 }
 
 struct Row {
-    keyword: &'static [u8],
+    keyword: &'static str,
     on: On,
     /// Extension that brings the parameter; without it the parameter is unknown.
     brought_by: Extensions,
@@ -43,16 +88,16 @@ struct Row {
 /// Takes a value, with the extensions on offer, into the parameters.
 type Read = fn(Option<&[u8]>, Extensions, &mut Params) -> Result<(), ParamFault>;
 
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 13] = [
     Row {
-        keyword: b"SIZE",
+        keyword: "SIZE",
         on: On::Mail,
         brought_by: Extensions::SIZE,
         repeatable: false,
         read: read_size,
     },
     Row {
-        keyword: b"BODY",
+        keyword: "BODY",
         on: On::Mail,
         brought_by: Extensions::EIGHT_BIT_MIME,
         repeatable: false,
@@ -60,14 +105,77 @@ const ROWS: [Row; 4] = [
     },
     // CPython's smtplib sends this one twice.
     Row {
-        keyword: b"SMTPUTF8",
+        keyword: "SMTPUTF8",
         on: On::Mail,
         brought_by: Extensions::SMTPUTF8,
         repeatable: true,
         read: read_smtputf8,
     },
     Row {
-        keyword: b"AUTH",
+        keyword: "RET",
+        on: On::Mail,
+        brought_by: Extensions::DSN,
+        repeatable: false,
+        read: read_ret,
+    },
+    Row {
+        keyword: "ENVID",
+        on: On::Mail,
+        brought_by: Extensions::DSN,
+        repeatable: false,
+        read: read_envid,
+    },
+    Row {
+        keyword: "NOTIFY",
+        on: On::Rcpt,
+        brought_by: Extensions::DSN,
+        repeatable: false,
+        read: read_notify,
+    },
+    Row {
+        keyword: "ORCPT",
+        on: On::Rcpt,
+        brought_by: Extensions::DSN,
+        repeatable: false,
+        read: read_orcpt,
+    },
+    Row {
+        keyword: "BY",
+        on: On::Mail,
+        brought_by: Extensions::DELIVERBY,
+        repeatable: false,
+        read: read_by,
+    },
+    Row {
+        keyword: "HOLDFOR",
+        on: On::Mail,
+        brought_by: Extensions::FUTURERELEASE,
+        repeatable: false,
+        read: read_hold_for,
+    },
+    Row {
+        keyword: "HOLDUNTIL",
+        on: On::Mail,
+        brought_by: Extensions::FUTURERELEASE,
+        repeatable: false,
+        read: read_hold_until,
+    },
+    Row {
+        keyword: "MT-PRIORITY",
+        on: On::Mail,
+        brought_by: Extensions::MT_PRIORITY,
+        repeatable: false,
+        read: read_priority,
+    },
+    Row {
+        keyword: "REQUIRETLS",
+        on: On::Mail,
+        brought_by: Extensions::REQUIRETLS,
+        repeatable: false,
+        read: read_requiretls,
+    },
+    Row {
+        keyword: "AUTH",
         on: On::Mail,
         brought_by: Extensions::AUTH,
         repeatable: false,
@@ -84,7 +192,8 @@ pub fn parse_params(text: &[u8], on: On, offered: Extensions) -> Result<Params, 
     let mut seen = 0u32;
     for word in text.split(|&b| b == b' ').filter(|word| !word.is_empty()) {
         let (keyword, value) = split_word(word)?;
-        let known = |row: &Row| row.on == on && row.keyword.eq_ignore_ascii_case(keyword);
+        let known =
+            |row: &Row| row.on == on && row.keyword.as_bytes().eq_ignore_ascii_case(keyword);
         let index = ROWS.iter().position(known).ok_or(ParamFault::Unknown)?;
         let row = &ROWS[index];
         if !offered.contains(row.brought_by) {
@@ -98,6 +207,13 @@ pub fn parse_params(text: &[u8], on: On, offered: Extensions) -> Result<Params, 
         seen |= bit;
     }
     Ok(params)
+}
+
+/// Keywords of the parameters that `on` may carry, given the extensions on offer.
+pub fn param_keywords(on: On, offered: Extensions) -> impl Iterator<Item = &'static str> {
+    ROWS.iter()
+        .filter(move |row| row.on == on && offered.contains(row.brought_by))
+        .map(|row| row.keyword)
 }
 
 /// `esmtp-keyword ["=" esmtp-value]`.
@@ -158,11 +274,141 @@ fn read_smtputf8(
     _offered: Extensions,
     params: &mut Params,
 ) -> Result<(), ParamFault> {
-    if value.is_some() {
+    params.smtputf8 = true;
+    sound(value.is_none())
+}
+
+/// Takes no value (RFC 8689 §2).
+fn read_requiretls(
+    value: Option<&[u8]>,
+    _offered: Extensions,
+    _params: &mut Params,
+) -> Result<(), ParamFault> {
+    sound(value.is_none())
+}
+
+/// `FULL` or `HDRS` (RFC 3461 §4.3).
+fn read_ret(
+    value: Option<&[u8]>,
+    _offered: Extensions,
+    _params: &mut Params,
+) -> Result<(), ParamFault> {
+    let value = value.unwrap_or_default();
+    sound(value.eq_ignore_ascii_case(b"FULL") || value.eq_ignore_ascii_case(b"HDRS"))
+}
+
+/// xtext (RFC 3461 §4.4).
+fn read_envid(
+    value: Option<&[u8]>,
+    _offered: Extensions,
+    _params: &mut Params,
+) -> Result<(), ParamFault> {
+    sound(value.is_some_and(|value| value.len() <= ENVID_BYTES_MAX && is_xtext(value)))
+}
+
+/// `NEVER`, or one or more of the others (RFC 3461 §4.1).
+fn read_notify(
+    value: Option<&[u8]>,
+    _offered: Extensions,
+    _params: &mut Params,
+) -> Result<(), ParamFault> {
+    const EVENTS: [&[u8]; 3] = [b"SUCCESS", b"FAILURE", b"DELAY"];
+    let value = value.unwrap_or_default();
+    let is_event = |word: &[u8]| EVENTS.iter().any(|event| word.eq_ignore_ascii_case(event));
+    sound(value.eq_ignore_ascii_case(b"NEVER") || value.split(|&b| b == b',').all(is_event))
+}
+
+/// `addr-type ";" xtext` (RFC 3461 §4.2). The type `utf-8` may hold UTF-8 (RFC 6533 §3).
+fn read_orcpt(
+    value: Option<&[u8]>,
+    offered: Extensions,
+    _params: &mut Params,
+) -> Result<(), ParamFault> {
+    let value = value.unwrap_or_default();
+    let Some(at) = memchr::memchr(b';', value) else { return Err(ParamFault::Malformed) };
+    let (kind, address) = (&value[..at], &value[at + 1..]);
+    let utf8 = kind.eq_ignore_ascii_case(b"utf-8") && offered.contains(Extensions::SMTPUTF8);
+    let good = value.len() <= ORCPT_BYTES_MAX
+        && !kind.is_empty()
+        && kind.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(b))
+        && !address.is_empty()
+        && if utf8 { str::from_utf8(address).is_ok() } else { is_xtext(address) };
+    sound(good)
+}
+
+/// `by-time ";" by-mode ["T"]` (RFC 2852 §4): seconds, of either sign when the mode is `N`.
+fn read_by(
+    value: Option<&[u8]>,
+    _offered: Extensions,
+    _params: &mut Params,
+) -> Result<(), ParamFault> {
+    let value = value.unwrap_or_default();
+    let Some(at) = memchr::memchr(b';', value) else { return Err(ParamFault::Malformed) };
+    let (time, mode) = (&value[..at], &value[at + 1..]);
+    let (sign, digits) = match time {
+        [sign @ (b'-' | b'+'), digits @ ..] => (*sign, digits),
+        _ => (b'+', time),
+    };
+    let positive = sign == b'+' && digits.iter().any(|&b| b != b'0');
+    let mode_good = match mode {
+        [b'N' | b'n'] | [b'N' | b'n', b'T' | b't'] => true,
+        [b'R' | b'r'] | [b'R' | b'r', b'T' | b't'] => positive,
+        _ => false,
+    };
+    let time_good = (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    sound(mode_good && time_good)
+}
+
+/// Seconds, `1*9DIGIT` without a leading zero (RFC 4865 §3).
+fn read_hold_for(
+    value: Option<&[u8]>,
+    _offered: Extensions,
+    params: &mut Params,
+) -> Result<(), ParamFault> {
+    let digits = value.unwrap_or_default();
+    let shape = matches!(digits, [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit));
+    if !shape || digits.len() > 9 {
         return Err(ParamFault::Malformed);
     }
-    params.smtputf8 = true;
-    Ok(())
+    let seconds = digits.iter().fold(0, |n, b| n * 10 + u32::from(b - b'0'));
+    sound(params.hold.replace(Hold::For(seconds)).is_none())
+}
+
+/// A date and time in UTC (RFC 4865 §3). Only one of the two holds may be given (§4.2).
+fn read_hold_until(
+    value: Option<&[u8]>,
+    _offered: Extensions,
+    params: &mut Params,
+) -> Result<(), ParamFault> {
+    let moment = value.and_then(Moment::parse).ok_or(ParamFault::Malformed)?;
+    sound(params.hold.replace(Hold::Until(moment)).is_none())
+}
+
+/// -9 to 9 (RFC 6710 §3).
+fn read_priority(
+    value: Option<&[u8]>,
+    _offered: Extensions,
+    _params: &mut Params,
+) -> Result<(), ParamFault> {
+    sound(matches!(value, Some([b'0'..=b'9'] | [b'-', b'1'..=b'9'])))
+}
+
+fn sound(good: bool) -> Result<(), ParamFault> {
+    if good { Ok(()) } else { Err(ParamFault::Malformed) }
+}
+
+/// Text in which `+XX` stands for an octet and `=` cannot stand (RFC 3461 §4).
+fn is_xtext(mut text: &[u8]) -> bool {
+    let hex = |b: &u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
+    while let Some((&octet, rest)) = text.split_first() {
+        text = match (octet, rest) {
+            (b'+', [high, low, rest @ ..]) if hex(high) && hex(low) => rest,
+            (b'+' | b'=', _) => return false,
+            (33..=126, _) => rest,
+            _ => return false,
+        };
+    }
+    true
 }
 
 /// `<>`, or a mailbox as xtext (RFC 4954 §5): who is said to have submitted the message. Checked, and
@@ -179,22 +425,6 @@ fn read_auth(
     }
 }
 
-/// `*(xchar / "+" 2HEXDIGIT)`, in capitals (RFC 3461 §4).
-fn is_xtext(text: &[u8]) -> bool {
-    let mut octets = text.iter();
-    let hex = |b: Option<&u8>| matches!(b, Some(b'0'..=b'9' | b'A'..=b'F'));
-    while let Some(&octet) = octets.next() {
-        let good = match octet {
-            b'+' => hex(octets.next()) && hex(octets.next()),
-            octet => matches!(octet, b'!'..=b'~') && octet != b'=',
-        };
-        if !good {
-            return false;
-        }
-    }
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,8 +436,8 @@ mod tests {
     #[test]
     fn good_parameters_are_read_in_any_case_and_order() {
         let params = parse("smtputf8 body=8bitmime SIZE=1000").unwrap();
-        let expected = Params { size: Some(1000), body: BodyKind::EightBit, smtputf8: true };
-        assert_eq!(params, expected);
+        assert_eq!(params.size, Some(1000));
+        assert_eq!((params.body, params.smtputf8), (BodyKind::EightBit, true));
         assert_eq!(parse(""), Ok(Params::default()));
         assert_eq!(parse("BODY=BINARYMIME").unwrap().body, BodyKind::Binary);
         assert_eq!(parse("BODY=7BIT").unwrap().body, BodyKind::SevenBit);
@@ -266,7 +496,7 @@ mod tests {
 
     #[test]
     fn what_is_not_offered_is_unknown() {
-        for text in ["XFOO", "XFOO=1", "RET=FULL"] {
+        for text in ["XFOO", "XFOO=1", "NOTIFY=NEVER", "ORCPT=rfc822;a"] {
             assert_eq!(parse(text), Err(ParamFault::Unknown), "{text}");
         }
         let offered = Extensions::ALL

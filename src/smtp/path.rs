@@ -70,6 +70,11 @@ pub fn is_host(name: &[u8]) -> bool {
     name.is_ascii() && domain(name) == Ok(name.len())
 }
 
+/// Whether `text` is a mailbox, `local-part@domain`, and nothing else.
+pub fn is_mailbox(text: &[u8]) -> bool {
+    mailbox(text) == Ok(text.len())
+}
+
 /// Octets of `@a,@b:` at the start of `text`, or 0.
 fn source_route(text: &[u8]) -> Result<usize, PathFault> {
     if text.first() != Some(&b'@') {

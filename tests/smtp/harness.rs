@@ -8,7 +8,7 @@ use ringpost::smtp::{
     envelope::Envelope,
     extension::Extensions,
     reply::{Enhanced, Reply, ReplyReader},
-    server::{BareNewline, Event, Flags, Policy, Protocol, Server},
+    server::{BareNewline, Commands, Event, Flags, Policy, Protocol, Server},
 };
 
 use super::live::check_live;
@@ -25,6 +25,7 @@ pub fn policy() -> Policy {
         recipients_max: 100,
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
+        commands: Commands::default(),
         auth: AuthPolicy::default(),
     }
 }
@@ -35,6 +36,7 @@ pub struct Message {
     pub sender: String,
     pub sender_params: String,
     pub recipients: Vec<String>,
+    pub recipient_params: Vec<String>,
     pub body: Vec<u8>,
     pub flags: Flags,
 }
@@ -152,6 +154,7 @@ impl Session {
             sender: text(envelope.reverse_path()),
             sender_params: text(envelope.reverse_params()),
             recipients: envelope.recipients().map(|(path, _)| text(path)).collect(),
+            recipient_params: envelope.recipients().map(|(_, params)| text(params)).collect(),
             body: self.body.clone(),
             flags,
         }

@@ -112,7 +112,7 @@ fn recipient_syntax_is_judged() {
             ("RCPT FROM:<c@d>\r\n", "501/5.1.3"),
             ("RCPT TO:<c\x01@d>\r\n", "501/5.5.2"),
             ("RCPT TO:<\u{fc}@d>\r\n", "553/5.6.7"),
-            ("RCPT TO:<c@d> NOTIFY=NEVER\r\n", "555/5.5.4"),
+            ("RCPT TO:<c@d> XNOTIFY=NEVER\r\n", "555/5.5.4"),
             ("RCPT TO:<c@d> =\r\n", "501/5.5.4"),
         ],
     );

@@ -298,7 +298,7 @@ impl<'p> Reference<'p> {
                 self.chatter(argument, "252/2.5.2");
             }
             b"HELP" if !self.offers(Extensions::HELP) => self.error(NOT_DONE),
-            b"HELP" => self.chatter(argument, "214/2.0.0"),
+            b"HELP" => self.help(argument),
             b"NOOP" => self.chatter(argument, OK),
             b"ATRN" | b"AUTH" | b"ETRN" | b"EXPN" | b"SAML" | b"SEND" | b"SOML" | b"STARTTLS"
             | b"TURN" => self.error(NOT_DONE),
@@ -313,6 +313,26 @@ impl<'p> Reference<'p> {
         }
         self.idle();
         self.say(said);
+    }
+
+    fn help(&mut self, argument: &[u8]) {
+        let octets_good = argument.iter().all(|b| (32..127).contains(b));
+        let topic = argument.trim_ascii().to_ascii_uppercase();
+        match topic.as_slice() {
+            b"STATUS" => self.chatter(argument, "211/2.0.0"),
+            b"HELO" | b"EHLO" if self.policy.protocol == Protocol::Smtp => {
+                self.chatter(argument, "214/2.0.0");
+            }
+            b"LHLO" if self.policy.protocol == Protocol::Lmtp => {
+                self.chatter(argument, "214/2.0.0");
+            }
+            b"BDAT" if self.offers(Extensions::CHUNKING) => self.chatter(argument, "214/2.0.0"),
+            b"" | b"MAIL" | b"RCPT" | b"DATA" | b"RSET" | b"NOOP" | b"QUIT" | b"VRFY" | b"HELP" => {
+                self.chatter(argument, "214/2.0.0");
+            }
+            _ if !octets_good => self.error(BAD_OCTETS),
+            _ => self.error("504/5.5.4"),
+        }
     }
 
     fn hello(&mut self, name: &[u8], extended: bool) {

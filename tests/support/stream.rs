@@ -4,7 +4,7 @@ use fastrand::Rng;
 use ringpost::limits::RECIPIENTS_DEFAULT;
 use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::extension::Extensions;
-use ringpost::smtp::server::{BareNewline, Policy, Protocol};
+use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol};
 
 /// What the slow receiver knows; later extensions stay off.
 pub const OFFERED: Extensions = Extensions::PIPELINING
@@ -25,6 +25,7 @@ pub fn policy() -> Policy {
         bare_newline: BareNewline::Keep,
         extensions: OFFERED,
         auth: AuthPolicy::default(),
+        commands: Commands::default(),
     }
 }
 

@@ -142,6 +142,9 @@ impl Client {
         if self.settings.chunking && !self.offered.has(Extensions::CHUNKING) {
             return Err(Fault::NotOffered("CHUNKING"));
         }
+        if self.settings.smtputf8 && !self.offered.has(Extensions::SMTPUTF8) {
+            return Err(Fault::NotOffered("SMTPUTF8"));
+        }
         self.begin_auth()
     }
 

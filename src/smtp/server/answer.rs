@@ -49,6 +49,7 @@ pub(super) const TOO_MANY_ERRORS: Answer = answer!(421 "4.7.0" "Too many errors;
 pub(super) const NOISE: Answer = answer!(421 "4.7.0" "No end of line in sight; closing");
 pub(super) const TOO_MANY_RECIPIENTS: Answer = answer!(452 "4.5.3" "Too many recipients");
 
+pub(super) const MAILBOX_BUSY: Answer = answer!(450 "4.2.1" "Mailbox busy; try again later");
 pub(super) const UNKNOWN_VERB: Answer = answer!(500 "5.5.2" "Command not recognized");
 pub(super) const LINE_TOO_LONG: Answer = answer!(500 "5.5.2" "Line too long");
 pub(super) const AUTH_LINE_TOO_LONG: Answer = answer!(500 "5.5.6" "Authentication line too long");
@@ -68,6 +69,8 @@ pub(super) const ARGUMENT_NEEDED: Answer = answer!(501 "5.5.4" "Needs an argumen
 pub(super) const BAD_ATTRIBUTE: Answer = answer!(501 "5.5.4" "Bad XCLIENT attribute");
 pub(super) const BAD_PARAMETER: Answer = answer!(501 "5.5.4" "Bad parameter");
 pub(super) const BAD_SENDER: Answer = answer!(501 "5.1.7" "Bad sender; say MAIL FROM:<address>");
+pub(super) const HOLD_OUT_OF_RANGE: Answer =
+    answer!(501 "5.5.4" "Cannot hold a message that long, nor until then");
 pub(super) const SENDER_TOO_LONG: Answer = answer!(501 "5.1.7" "Path too long");
 pub(super) const BAD_RECIPIENT: Answer =
     answer!(501 "5.1.3" "Bad recipient; say RCPT TO:<address>");
@@ -87,6 +90,12 @@ pub(super) const CHUNKS_OPEN: Answer = answer!(503 "5.5.1" "Go on with BDAT, or 
 pub(super) const TRANSACTION_FAILED: Answer =
     answer!(503 "5.5.1" "Transaction failed before; say RSET");
 pub(super) const BINARY_NEEDS_BDAT: Answer = answer!(503 "5.5.1" "BINARYMIME needs BDAT");
+pub(super) const UNKNOWN_TOPIC: Answer =
+    answer!(504 "5.5.4" "No help on that; say HELP for the commands");
+pub(super) const USER_UNKNOWN: Answer = answer!(550 "5.1.1" "No such user here");
+pub(super) const NOT_A_LIST: Answer =
+    answer!(550 "5.2.4" "That is a user name, not a mailing list");
+pub(super) const USER_AMBIGUOUS: Answer = answer!(553 "5.1.4" "User ambiguous");
 pub(super) const UNKNOWN_MECHANISM: Answer =
     answer!(504 "5.5.4" "Mechanism not recognized or not offered");
 pub(super) const BAD_CHUNK_SIZE: Answer = answer!(521 "5.5.4" "Bad chunk size; closing");

@@ -27,15 +27,9 @@ impl Logins {
 }
 
 impl Policy {
-    /// The extensions that EHLO announces.
-    pub fn offered(&self) -> Extensions {
-        let set = self.extensions.consistent();
-        if self.auth.mechanisms().is_empty() { set.without(Extensions::AUTH) } else { set }
-    }
-
     /// The mechanisms that EHLO announces; none where AUTH is off.
     pub fn mechanisms(&self) -> Mechanisms {
-        if self.extensions.contains(Extensions::AUTH) {
+        if self.offered().contains(Extensions::AUTH) {
             self.auth.mechanisms()
         } else {
             Mechanisms::NONE

@@ -40,7 +40,7 @@ impl Server {
 
     /// Why a chunk of `size` octets cannot be taken now.
     fn chunk_fault(&self, size: u64) -> Option<&'static Answer> {
-        if !self.policy.extensions.contains(Extensions::CHUNKING) {
+        if !self.available.contains(Extensions::CHUNKING) {
             return Some(&answer::NOT_IMPLEMENTED);
         }
         if !self.extended() {

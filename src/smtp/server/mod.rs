@@ -6,14 +6,18 @@
 mod answer;
 mod auth;
 mod bdat;
+mod commands;
 mod content;
+mod help;
 mod line;
 mod session;
 mod transaction;
+mod verify;
 mod xclient;
 
 use std::rc::Rc;
 
+pub use self::commands::{Commands, HoldLimits, RecipientRule};
 pub use self::xclient::Relayed;
 use self::{
     answer::Answer,
@@ -59,6 +63,7 @@ pub struct Policy {
     pub recipients_max: usize,
     pub bare_newline: BareNewline,
     pub extensions: Extensions,
+    pub commands: Commands,
     pub auth: AuthPolicy,
 }
 
@@ -136,6 +141,8 @@ pub enum CloseReason {
 #[derive(Debug)]
 pub struct Server {
     policy: Rc<Policy>,
+    /// What this listener has on offer, whoever the client is.
+    available: Extensions,
     greeting: Greeting,
     /// Argument of the last good HELO, EHLO or LHLO.
     hello: Vec<u8>,
@@ -205,6 +212,7 @@ enum Transaction {
 impl Server {
     pub fn new(policy: Rc<Policy>) -> Self {
         Self {
+            available: policy.offered(),
             policy,
             greeting: Greeting::Unheard,
             hello: Vec::new(),
@@ -226,6 +234,7 @@ impl Server {
         replies.extend_from_slice(b"220 ");
         replies.extend_from_slice(self.policy.hostname.as_bytes());
         replies.extend_from_slice(match self.policy.protocol {
+            Protocol::Smtp if !self.policy.commands.esmtp => b" SMTP ringpost\r\n",
             Protocol::Smtp => b" ESMTP ringpost\r\n",
             Protocol::Lmtp => b" LMTP ringpost\r\n",
         });
@@ -453,7 +462,7 @@ impl Server {
 
     #[inline]
     fn enhanced(&self) -> bool {
-        self.policy.extensions.contains(Extensions::ENHANCED_STATUS_CODES)
+        self.available.contains(Extensions::ENHANCED_STATUS_CODES)
     }
 
     #[inline]

@@ -4,7 +4,6 @@ use super::{Event, Greeting, Phase, Protocol, Server, answer};
 use crate::{
     limits::SESSION_JUNK_MAX,
     smtp::{
-        auth::Mechanisms,
         command::{self, Verb},
         extension::Extensions,
         path::is_host,
@@ -22,11 +21,15 @@ impl Server {
             Verb::Data => self.data(argument, replies),
             Verb::Mail => self.mail(argument, replies),
             Verb::Rcpt => self.rcpt(argument, replies),
+            Verb::Expn => self.expn(argument, replies),
             Verb::Ehlo | Verb::Helo | Verb::Lhlo => self.hello_command(verb, argument, replies),
             Verb::Help => self.help(argument, replies),
             Verb::Noop => self.noop(argument, replies),
             Verb::Quit => self.quit(argument, replies),
             Verb::Rset => self.rset(argument, replies),
+            Verb::Saml => self.legacy_mail(Extensions::SAML, argument, replies),
+            Verb::Send => self.legacy_mail(Extensions::SEND, argument, replies),
+            Verb::Soml => self.legacy_mail(Extensions::SOML, argument, replies),
             Verb::Vrfy => self.vrfy(argument, replies),
             Verb::Xclient => self.xclient(argument, replies),
             Verb::Unimplemented => self.fail(&answer::NOT_IMPLEMENTED, replies),
@@ -45,6 +48,10 @@ impl Server {
         if lmtp != (verb == Verb::Lhlo) {
             return self.fail(&answer::UNKNOWN_VERB, replies);
         }
+        if verb == Verb::Ehlo && !self.policy.commands.esmtp {
+            // A server without extensions knows the verb and has nothing behind it (RFC 5321 §3.2).
+            return self.fail(&answer::NOT_IMPLEMENTED, replies);
+        }
         if has_bad_octets(name) {
             return self.fail(&answer::BAD_OCTETS, replies);
         }
@@ -60,38 +67,13 @@ impl Server {
         if verb == Verb::Helo {
             self.greeting = Greeting::Helo;
             // HELO never gets the answer of EHLO (RFC 5321 §3.2).
-            Extensions::NONE.write_hello(hostname, 0, Mechanisms::NONE, replies);
+            Extensions::NONE.write_hello(hostname, |_, _| (), replies);
         } else {
             self.greeting = Greeting::Ehlo;
-            let extensions = self.announced();
-            let (size, mechanisms) = (self.policy.message_bytes_max, self.policy.mechanisms());
-            extensions.write_hello(hostname, size, mechanisms, replies);
+            let argue = |extension, out: &mut Vec<u8>| self.policy.argue(extension, out);
+            self.announced().write_hello(hostname, argue, replies);
         }
         self.reset_transaction()
-    }
-
-    fn help(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
-        if !self.policy.extensions.contains(Extensions::HELP) {
-            return self.fail(&answer::NOT_IMPLEMENTED, replies);
-        }
-        if has_bad_octets(argument) {
-            return self.fail(&answer::BAD_OCTETS, replies);
-        }
-        self.count_junk();
-        replies.extend_from_slice(if self.enhanced() { b"214 2.0.0 " } else { b"214 " });
-        replies.extend_from_slice(match self.policy.protocol {
-            Protocol::Smtp => b"Commands: HELO EHLO",
-            Protocol::Lmtp => b"Commands: LHLO",
-        });
-        replies.extend_from_slice(b" MAIL RCPT DATA");
-        if self.policy.extensions.contains(Extensions::CHUNKING) {
-            replies.extend_from_slice(b" BDAT");
-        }
-        if !self.policy.mechanisms().is_empty() {
-            replies.extend_from_slice(b" AUTH");
-        }
-        replies.extend_from_slice(b" RSET NOOP QUIT VRFY HELP\r\n");
-        None
     }
 
     fn noop(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
@@ -121,18 +103,17 @@ impl Server {
         self.reset_transaction()
     }
 
-    /// Verifies nothing, and must not say that it did (RFC 5321 §3.5.3). The transaction is left
-    /// alone.
-    fn vrfy(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
-        if argument.is_empty() {
-            return self.fail(&answer::ARGUMENT_NEEDED, replies);
+    /// SEND, SOML and SAML (RFC 821 §3.4): nobody is logged in here, so all of them are MAIL.
+    fn legacy_mail(
+        &mut self,
+        extension: Extensions,
+        argument: &[u8],
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        if !self.available.contains(extension) {
+            return self.fail(&answer::NOT_IMPLEMENTED, replies);
         }
-        if has_bad_octets(argument) {
-            return self.fail(&answer::BAD_OCTETS, replies);
-        }
-        self.count_junk();
-        self.say(&answer::VRFY_CANNOT, replies);
-        None
+        self.mail(argument, replies)
     }
 
     #[cold]
@@ -162,7 +143,7 @@ impl Server {
 
 /// Whether an argument holds what no argument may (RFC 5321 §4.1.2): controls, or octets of 0x80 and
 /// more where no extension lets them in.
-fn has_bad_octets(argument: &[u8]) -> bool {
+pub(super) fn has_bad_octets(argument: &[u8]) -> bool {
     argument.iter().any(|b| !matches!(b, b' '..=b'~'))
 }
 

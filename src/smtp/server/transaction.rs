@@ -1,7 +1,7 @@
 //! MAIL, RCPT and DATA: the commands that build a mail transaction (RFC 5321 §3.3).
 
 use super::{
-    Event, Greeting, Phase, Protocol, Server, Transaction,
+    Event, Greeting, Phase, Protocol, RecipientRule, Server, Transaction,
     answer::{self, Answer},
     content::Data,
 };
@@ -66,6 +66,9 @@ impl Server {
         if params.size.is_some_and(|size| size > self.policy.message_bytes_max) {
             return Err(&answer::TOO_LARGE);
         }
+        if params.hold.is_some_and(|hold| !self.policy.commands.hold.allow(hold)) {
+            return Err(&answer::HOLD_OUT_OF_RANGE);
+        }
         self.envelope.set_reverse(mail.path.mailbox, mail.params);
         self.envelope.body = params.body;
         self.envelope.smtputf8 = params.smtputf8;
@@ -87,8 +90,20 @@ impl Server {
             Transaction::Failed { .. } => return self.fail(&answer::TRANSACTION_FAILED, replies),
         }
         match self.add_recipient(argument) {
-            Ok(()) => {
+            Ok(Welcome::Taken) => {
                 self.say(&answer::RCPT_OK, replies);
+                None
+            }
+            Ok(Welcome::Forwarded(to)) => {
+                let text = format!("User not local; will forward to <{to}>");
+                self.say_line(251, true, (1, 5), text.as_bytes(), replies);
+                None
+            }
+            Err(Refusal::Moved(to)) => {
+                self.count_refused();
+                self.errors += 1;
+                let text = format!("User not local; please try <{to}>");
+                self.say_line(551, true, (1, 6), text.as_bytes(), replies);
                 None
             }
             Err(Refusal::Fault(answer)) => {
@@ -107,7 +122,7 @@ impl Server {
     }
 
     #[inline]
-    fn add_recipient(&mut self, argument: &[u8]) -> Result<(), Refusal> {
+    fn add_recipient(&mut self, argument: &[u8]) -> Result<Welcome, Refusal> {
         let rcpt = parse_rcpt(argument).map_err(|fault| {
             Refusal::Fault(match fault {
                 PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_RECIPIENT),
@@ -122,12 +137,16 @@ impl Server {
             }
             str::from_utf8(rcpt.path.text).map_err(|_| Refusal::Fault(&answer::BAD_UTF8))?;
         }
+        let welcome = match self.policy.commands.recipients {
+            RecipientRule::Any => Welcome::Taken,
+            RecipientRule::Known => self.look_up(rcpt.path.mailbox)?,
+        };
         if self.envelope.recipient_count() >= self.policy.recipients_max
             || !self.envelope.add_recipient(rcpt.path.mailbox, rcpt.params)
         {
             return Err(Refusal::Full);
         }
-        Ok(())
+        Ok(welcome)
     }
 
     /// Counts a refused RCPT and answers how many there were.
@@ -184,14 +203,23 @@ impl Server {
 
     /// Extensions that this client may use now.
     #[inline]
-    fn offered(&self) -> Extensions {
-        if self.extended() { self.policy.offered() } else { Extensions::NONE }
+    pub(super) fn offered(&self) -> Extensions {
+        if self.extended() { self.available } else { Extensions::NONE }
     }
 }
 
+/// How a recipient was taken.
+pub(super) enum Welcome {
+    Taken,
+    /// 251, with the address that the mail goes to.
+    Forwarded(Box<str>),
+}
+
 /// Why a recipient was not taken.
-enum Refusal {
+pub(super) enum Refusal {
     Fault(&'static Answer),
+    /// 551, with the address to try instead.
+    Moved(Box<str>),
     /// 452: the earlier ones stay (RFC 5321 §4.5.3.1.10).
     Full,
 }

@@ -34,7 +34,7 @@ impl Server {
 
     /// What EHLO and LHLO announce.
     pub(super) fn announced(&self) -> Extensions {
-        let own = self.policy.offered();
+        let own = self.available;
         if self.xclient_trusted { own.with(Extensions::XCLIENT) } else { own }
     }
 

@@ -1,0 +1,124 @@
+//! Options of the sink that say which commands and extensions it knows.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use jiff::{Timestamp, ToSpan};
+
+use super::exit::{Exit, Failure};
+use super::listen::ListenUrl;
+use super::value;
+use crate::limits::HOLD_S_MAX;
+use crate::smtp::directory::Directory;
+use crate::smtp::extension::Extensions;
+use crate::smtp::params::Moment;
+use crate::smtp::server::{Commands, HoldLimits, Protocol, RecipientRule};
+
+#[derive(Debug, Args)]
+pub(super) struct CommandOptions {
+    /// Offer one extension less, by its EHLO keyword: what it brings is refused then. May be given
+    /// more than once
+    #[arg(long, value_name = "NAME", help_heading = "Commands", value_parser = extension)]
+    no_ext: Vec<Extensions>,
+
+    /// off: a server of RFC 821, with HELO alone and without extensions; EHLO gets 502
+    #[arg(long, value_name = "ON|OFF", default_value = "on", help_heading = "Commands")]
+    esmtp: Switch,
+
+    /// Answer VRFY and EXPN from this file. One entry a line: mailbox ADDR [NAME], busy ADDR [NAME],
+    /// alias ADDR ADDR, forward ADDR ADDR, moved ADDR ADDR, ambiguous ADDR ADDR..., list ADDR ADDR...
+    #[arg(long, value_name = "FILE", help_heading = "Commands")]
+    directory: Option<PathBuf>,
+
+    /// Whom RCPT may name. known: those of --directory and Postmaster; others get 550, busy ones
+    /// 450, moved ones 551, ambiguous ones 553
+    #[arg(long, value_name = "WHO", default_value = "any", help_heading = "Commands")]
+    recipients: Who,
+
+    /// Take SEND, SOML and SAML (RFC 821) for MAIL
+    #[arg(long, help_heading = "Commands")]
+    legacy_commands: bool,
+
+    /// Longest time that FUTURERELEASE announces, counted from now for HOLDUNTIL; nothing is
+    /// released by itself either way [default: for ever]
+    #[arg(long, value_name = "DURATION", help_heading = "Commands", value_parser = value::span)]
+    hold_max: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Who {
+    Any,
+    Known,
+}
+
+impl CommandOptions {
+    /// Checks the options against each other and reads the directory.
+    pub(super) fn check(&self, listen: &[ListenUrl]) -> Result<Commands, Failure> {
+        let usage = |why: &str| Err(Failure::new(Exit::Usage, why));
+        if self.recipients == Who::Known && self.directory.is_none() {
+            return usage("--recipients known needs --directory: nobody is known without it");
+        }
+        if self.esmtp == Switch::Off && listen.iter().any(|url| url.protocol == Protocol::Lmtp) {
+            return usage("--esmtp off leaves no LMTP, which stands on extensions (RFC 2033 §5)");
+        }
+        Ok(Commands {
+            esmtp: self.esmtp == Switch::On,
+            legacy: self.legacy_commands,
+            directory: self.read_directory()?.map(Arc::new),
+            recipients: match self.recipients {
+                Who::Any => RecipientRule::Any,
+                Who::Known => RecipientRule::Known,
+            },
+            hold: self.hold_max.map_or_else(|| Ok(HoldLimits::default()), hold_limits)?,
+        })
+    }
+
+    pub(super) fn extensions(&self) -> Extensions {
+        self.no_ext.iter().fold(Extensions::ALL, |set, &gone| set.without(gone))
+    }
+
+    fn read_directory(&self) -> Result<Option<Directory>, Failure> {
+        let Some(path) = &self.directory else { return Ok(None) };
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::new(Exit::NoInput, format_args!("cannot read the directory {shown}: {error}"))
+        })?;
+        let directory = Directory::parse(&text).map_err(|error| {
+            Failure::new(Exit::Data, format_args!("the directory {shown} is wrong at {error}"))
+        })?;
+        Ok(Some(directory))
+    }
+}
+
+/// What may be asked of a listener that starts now.
+fn hold_limits(longest: Duration) -> Result<HoldLimits, Failure> {
+    let seconds = u32::try_from(longest.as_secs()).unwrap_or(u32::MAX);
+    if !(1..=HOLD_S_MAX).contains(&seconds) {
+        let why = format!("--hold-max must be 1 s to {HOLD_S_MAX} s");
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let now = Timestamp::now();
+    let moment =
+        |at: Timestamp| Moment::parse(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().as_bytes());
+    let latest = now.checked_add(i64::from(seconds).seconds()).ok().and_then(moment);
+    Ok(HoldLimits {
+        seconds_max: seconds,
+        earliest: moment(now).unwrap_or(Moment::FIRST),
+        latest: latest.unwrap_or(Moment::LAST),
+    })
+}
+
+fn extension(keyword: &str) -> Result<Extensions, String> {
+    Extensions::from_keyword(keyword).ok_or_else(|| {
+        let known: Vec<_> = Extensions::all_keywords().collect();
+        format!("no such extension; write one of {}", known.join(", "))
+    })
+}
