@@ -148,7 +148,7 @@ impl Session<'_> {
             return;
         }
         // The watch shuts the connection of a peer that does not read what we send.
-        if self.guard.fired() && self.patience.is_over(self.core.watch.now()) {
+        if self.guard.fired() {
             self.core.counters.borrow_mut().timeouts += 1;
         }
         self.core.pool.give(out);
