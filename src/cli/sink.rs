@@ -218,7 +218,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
     let listeners = engine::bind(&addresses, cpus.len())
         .map_err(|error| Failure::new(Exit::Unavailable, error))?;
     let hostname = options.hostname.clone().unwrap_or_else(hostname);
-    let ports = options
+    let ports: Vec<_> = options
         .listen
         .iter()
         .zip(&listeners[0])
@@ -239,6 +239,11 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
             },
         })
         .collect();
+    if options.auth_required && ports.iter().any(|port| port.policy.mechanisms().is_empty()) {
+        let why = "--auth-required lets no mail in without AUTH, which --no-ext AUTH and --esmtp off \
+                   take away";
+        return Err(Failure::new(Exit::Usage, why));
+    }
     Ok(Plan {
         engine,
         store: store(options, cpus.len())?,

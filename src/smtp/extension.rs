@@ -148,10 +148,10 @@ mod tests {
     fn only_the_last_line_has_a_space_and_arguments_stand_behind_their_keyword() {
         let announced = |set: Extensions| {
             let mut replies = Vec::new();
-            let argue = |extension, out: &mut Vec<u8>| {
-                if extension == Extensions::SIZE {
-                    out.extend_from_slice(b" 99");
-                }
+            let argue = |extension, out: &mut Vec<u8>| match extension {
+                Extensions::SIZE => out.extend_from_slice(b" 99"),
+                Extensions::AUTH => out.extend_from_slice(b" CRAM-MD5 PLAIN"),
+                _ => {}
             };
             set.write_hello("sink.example", argue, &mut replies);
             String::from_utf8(replies).unwrap()
@@ -159,6 +159,8 @@ mod tests {
         assert_eq!(announced(Extensions::NONE), "250 sink.example\r\n");
         let two = Extensions::SIZE.with(Extensions::HELP);
         assert_eq!(announced(two), "250-sink.example\r\n250-SIZE 99\r\n250 HELP\r\n");
+        let auth = "250-sink.example\r\n250 AUTH CRAM-MD5 PLAIN\r\n";
+        assert_eq!(announced(Extensions::AUTH), auth);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11). One row of [`ROWS`] is one parameter.
 
-use super::{envelope::BodyKind, extension::Extensions};
+use super::{envelope::BodyKind, extension::Extensions, xtext::is_xtext};
 use crate::limits::{AUTH_PARAM_BYTES_MAX, ENVID_BYTES_MAX, ORCPT_BYTES_MAX};
 
 /// What the parameters of one command said.
@@ -395,20 +395,6 @@ fn read_priority(
 
 fn sound(good: bool) -> Result<(), ParamFault> {
     if good { Ok(()) } else { Err(ParamFault::Malformed) }
-}
-
-/// Text in which `+XX` stands for an octet and `=` cannot stand (RFC 3461 §4).
-fn is_xtext(mut text: &[u8]) -> bool {
-    let hex = |b: &u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
-    while let Some((&octet, rest)) = text.split_first() {
-        text = match (octet, rest) {
-            (b'+', [high, low, rest @ ..]) if hex(high) && hex(low) => rest,
-            (b'+' | b'=', _) => return false,
-            (33..=126, _) => rest,
-            _ => return false,
-        };
-    }
-    true
 }
 
 /// `<>`, or a mailbox as xtext (RFC 4954 §5): who is said to have submitted the message. Checked, and

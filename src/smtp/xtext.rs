@@ -5,19 +5,36 @@
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((&octet, behind)) = rest.split_first() {
+    while !rest.is_empty() {
+        let (octet, behind) = take(rest)?;
+        octets.push(octet);
         rest = behind;
-        octets.push(match octet {
-            b'+' => {
-                let (digits, behind) = rest.split_at_checked(2)?;
-                rest = behind;
-                hex(digits[0])? << 4 | hex(digits[1])?
-            }
-            b'!'..=b'~' if octet != b'=' => octet,
-            _ => return None,
-        });
     }
     Some(octets)
+}
+
+/// Whether `text` is xtext to the letter: its hexadecimal digits are capitals.
+pub fn is_xtext(text: &[u8]) -> bool {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let Some((_, behind)) = take(rest) else { return false };
+        let spelled = &rest[..rest.len() - behind.len()];
+        if spelled.len() > 1 && spelled.iter().any(u8::is_ascii_lowercase) {
+            return false;
+        }
+        rest = behind;
+    }
+    true
+}
+
+/// The octet that the front of `text` stands for, and what is behind it.
+fn take(text: &[u8]) -> Option<(u8, &[u8])> {
+    match text {
+        [b'+', high, low, behind @ ..] => Some((hex(*high)? << 4 | hex(*low)?, behind)),
+        [b'+' | b'=', ..] => None,
+        [octet @ b'!'..=b'~', behind @ ..] => Some((*octet, behind)),
+        _ => None,
+    }
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -36,9 +53,20 @@ mod tests {
     }
 
     #[test]
+    fn the_letter_of_xtext_has_capitals() {
+        for good in [&b""[..], b"a@b.example", b"abc+2Bdef+3D", b"+C3+A4"] {
+            assert!(is_xtext(good), "{}", good.escape_ascii());
+        }
+        for bad in [&b"+2b"[..], b"+aB", b"x+3dy"] {
+            assert!(!is_xtext(bad) && decode(bad).is_some(), "{}", bad.escape_ascii());
+        }
+    }
+
+    #[test]
     fn what_xtext_cannot_hold_is_refused() {
         for bad in [&b"a b"[..], b"a=b", b"+", b"+2", b"+2G", b"+-1", b"\xc3\xa4", b"\x7f", b"\0"] {
             assert_eq!(decode(bad), None, "{}", bad.escape_ascii());
+            assert!(!is_xtext(bad), "{}", bad.escape_ascii());
         }
     }
 }

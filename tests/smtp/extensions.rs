@@ -3,23 +3,27 @@
 use std::sync::Arc;
 
 use ringpost::smtp::{
+    auth::{AuthPolicy, Credentials, Mechanisms},
     directory::Directory,
     extension::Extensions,
     server::{Commands, Policy, Protocol},
 };
 
-use super::harness::{EHLO, MAIL, RCPT, check, policy, run_with};
+use super::harness::{EHLO, MAIL, RCPT, Session, check, policy, run_with};
 
 /// A listener that offers all that can be offered in plain text.
 fn full() -> Policy {
     let directory = Directory::parse("mailbox ada@b Ada\nlist all@b ada@b").unwrap();
     let directory = Some(Arc::new(directory));
-    Policy { commands: Commands { directory, legacy: true, ..Commands::default() }, ..policy() }
+    let commands = Commands { directory, legacy: true, ..Commands::default() };
+    let (credentials, mechanisms) = (Credentials::Any, Mechanisms::ALL);
+    let auth = AuthPolicy { credentials, mechanisms, required: false };
+    Policy { commands, auth, ..policy() }
 }
 
 /// For each keyword: what shows that it works, its answer, and the answer where it is not offered.
 /// The lines come behind EHLO, MAIL and RCPT as far as they need these.
-const PROOFS: [(&str, &str, &str, &str, &str); 24] = [
+const PROOFS: [(&str, &str, &str, &str, &str); 26] = [
     ("SIZE", "", "MAIL FROM:<a@b> SIZE=1\r\n", "250/2.1.0", "555/5.5.4"),
     ("8BITMIME", "", "MAIL FROM:<a@b> BODY=8BITMIME\r\n", "250/2.1.0", "555/5.5.4"),
     ("8BITMIME", "", "MAIL FROM:<a@b> BODY=7BIT\r\n", "250/2.1.0", "555/5.5.4"),
@@ -51,6 +55,8 @@ const PROOFS: [(&str, &str, &str, &str, &str); 24] = [
     ("HELP", "", "HELP\r\n", "214/2.0.0", "502/5.5.1"),
     ("HELP", "", "HELP STATUS\r\n", "211/2.0.0", "502/5.5.1"),
     ("HELP", "", "HELP mail\r\n", "214/2.0.0", "502/5.5.1"),
+    ("AUTH", "", "AUTH PLAIN AGEAYg==\r\n", "235/2.7.0", "502/5.5.1"),
+    ("AUTH", "", "MAIL FROM:<a@b> AUTH=<>\r\n", "250/2.1.0", "555/5.5.4"),
 ];
 
 /// Keywords without a command or parameter of their own.
@@ -108,13 +114,17 @@ fn parameters_need_ehlo() {
 #[test]
 fn nothing_that_stands_on_something_absent_is_listed() {
     let usual = listed(&policy());
-    for keyword in ["VRFY", "EXPN", "SEND", "SOML", "SAML", "REQUIRETLS", "STARTTLS"] {
+    for keyword in
+        ["VRFY", "EXPN", "SEND", "SOML", "SAML", "REQUIRETLS", "STARTTLS", "AUTH", "XCLIENT"]
+    {
         assert!(!usual.iter().any(|k| k == keyword), "{keyword}");
     }
     let rows = [
         ("VRFY x\r\n", "252/2.5.2"),
         ("EXPN x\r\n", "502/5.5.1"),
         ("SEND FROM:<a@b>\r\n", "502/5.5.1"),
+        ("AUTH PLAIN\r\n", "502/5.5.1"),
+        ("MAIL FROM:<a@b> AUTH=<>\r\n", "555/5.5.4"),
         ("TURN\r\n", "502/5.5.1"),
     ];
     check(&policy(), EHLO, &rows);
@@ -126,7 +136,7 @@ fn nothing_that_stands_on_something_absent_is_listed() {
 #[test]
 fn without_esmtp_there_is_the_smtp_of_rfc_821() {
     let old = Policy { commands: Commands { esmtp: false, ..full().commands }, ..full() };
-    let mut session = super::harness::Session::new(old.clone());
+    let mut session = Session::new(old.clone());
     let mut greeting = Vec::new();
     session.server.greet(&mut greeting);
     assert_eq!(greeting, b"220 sink.example SMTP ringpost\r\n");
@@ -150,7 +160,7 @@ fn help_lists_what_works_here_and_nothing_else() {
     let first = |policy: &Policy| help(policy, "").lines().next().unwrap().to_owned();
     assert_eq!(
         first(&full()),
-        "214-2.0.0 Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN SEND SOML SAML HELP"
+        "214-2.0.0 Commands: HELO EHLO MAIL RCPT DATA BDAT AUTH RSET NOOP QUIT VRFY EXPN SEND SOML SAML HELP"
     );
     assert_eq!(
         first(&Policy { protocol: Protocol::Lmtp, ..policy() }),
@@ -169,12 +179,33 @@ fn help_lists_what_works_here_and_nothing_else() {
         "",
         &[
             ("HELP EXPN\r\n", "504/5.5.4"),
+            ("HELP AUTH\r\n", "504/5.5.4"),
+            ("HELP XCLIENT\r\n", "504/5.5.4"),
             ("HELP XYZZY\r\n", "504/5.5.4"),
             ("HELP MAIL RCPT\r\n", "504/5.5.4"),
             ("HELP  \r\n", "214/2.0.0"),
             ("HELP status\r\n", "211/2.0.0"),
         ],
     );
+}
+
+#[test]
+fn a_trusted_peer_is_told_of_xclient() {
+    let mut session = Session::new(policy());
+    session.server.trust_xclient(true);
+    session.feed(b"HELP\r\nHELP xclient\r\n");
+    let wire = String::from_utf8(session.into_wire()).unwrap();
+    assert!(wire.starts_with(
+        "214-2.0.0 Commands: HELO EHLO MAIL RCPT DATA BDAT XCLIENT RSET NOOP QUIT VRFY HELP\r\n"
+    ));
+    assert!(wire.contains("214-2.0.0 XCLIENT <name>=<value>...\r\n"), "{wire}");
+}
+
+#[test]
+fn a_limit_that_there_is_not_is_announced_as_zero() {
+    let unlimited = Policy { message_bytes_max: u64::MAX, ..policy() };
+    let wire = String::from_utf8(run_with(&unlimited, EHLO).wire).unwrap();
+    assert!(wire.contains("250-SIZE 0\r\n"), "{wire}");
 }
 
 #[test]

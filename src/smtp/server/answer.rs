@@ -90,25 +90,25 @@ pub(super) const CHUNKS_OPEN: Answer = answer!(503 "5.5.1" "Go on with BDAT, or 
 pub(super) const TRANSACTION_FAILED: Answer =
     answer!(503 "5.5.1" "Transaction failed before; say RSET");
 pub(super) const BINARY_NEEDS_BDAT: Answer = answer!(503 "5.5.1" "BINARYMIME needs BDAT");
-pub(super) const UNKNOWN_TOPIC: Answer =
-    answer!(504 "5.5.4" "No help on that; say HELP for the commands");
-pub(super) const USER_UNKNOWN: Answer = answer!(550 "5.1.1" "No such user here");
-pub(super) const NOT_A_LIST: Answer =
-    answer!(550 "5.2.4" "That is a user name, not a mailing list");
-pub(super) const USER_AMBIGUOUS: Answer = answer!(553 "5.1.4" "User ambiguous");
 pub(super) const UNKNOWN_MECHANISM: Answer =
     answer!(504 "5.5.4" "Mechanism not recognized or not offered");
+pub(super) const UNKNOWN_TOPIC: Answer =
+    answer!(504 "5.5.4" "No help on that; say HELP for the commands");
 pub(super) const BAD_CHUNK_SIZE: Answer = answer!(521 "5.5.4" "Bad chunk size; closing");
 pub(super) const AUTH_REQUIRED: Answer = answer!(530 "5.7.0" "Authentication required");
 pub(super) const BAD_CREDENTIALS: Answer =
     answer!(535 "5.7.8" "Authentication credentials invalid");
 pub(super) const TOO_LARGE: Answer = answer!(552 "5.3.4" "Message too large");
+pub(super) const USER_UNKNOWN: Answer = answer!(550 "5.1.1" "No such user here");
+pub(super) const NOT_A_LIST: Answer =
+    answer!(550 "5.2.4" "That is a user name, not a mailing list");
 pub(super) const BARE_NEWLINE_IN_MESSAGE: Answer =
     answer!(550 "5.6.0" "Bare CR or LF in the message; lines end in CRLF");
 pub(super) const XCLIENT_UNTRUSTED: Answer =
     answer!(550 "5.7.0" "XCLIENT is for trusted peers only");
 pub(super) const SENDER_NEEDS_SMTPUTF8: Answer =
     answer!(550 "5.6.7" "Non-ASCII sender needs SMTPUTF8");
+pub(super) const USER_AMBIGUOUS: Answer = answer!(553 "5.1.4" "User ambiguous");
 pub(super) const RECIPIENT_NEEDS_SMTPUTF8: Answer =
     answer!(553 "5.6.7" "Non-ASCII recipient needs SMTPUTF8");
 pub(super) const NOT_SMTP: Answer = answer!(554 "5.5.0" "This is an SMTP server; closing");

@@ -28,7 +28,7 @@ const fn topic(command: &'static str, known: Known, lines: [&'static str; 2]) ->
     Topic { command, known, lines, params: None }
 }
 
-const TOPICS: [Topic; 17] = [
+const TOPICS: [Topic; 18] = [
     topic("HELO", Known::In(Protocol::Smtp), ["HELO <name>", "Introduces you"]),
     topic(
         "EHLO",
@@ -62,6 +62,11 @@ const TOPICS: [Topic; 17] = [
         "AUTH",
         Known::With(Extensions::AUTH),
         ["AUTH <mechanism> [initial response]", "Logs you in"],
+    ),
+    topic(
+        "XCLIENT",
+        Known::With(Extensions::XCLIENT),
+        ["XCLIENT <name>=<value>...", "Says for whom you speak, and begins anew"],
     ),
     topic("RSET", Known::Everywhere, ["RSET", "Forgets the message begun"]),
     topic("NOOP", Known::Everywhere, ["NOOP [anything]", "Does nothing"]),
@@ -106,10 +111,11 @@ impl Server {
     }
 
     fn topics(&self) -> impl Iterator<Item = &'static Topic> + use<'_> {
-        TOPICS.iter().filter(|topic| match topic.known {
+        let announced = self.announced();
+        TOPICS.iter().filter(move |topic| match topic.known {
             Known::Everywhere => true,
             Known::In(protocol) => protocol == self.policy.protocol,
-            Known::With(extension) => self.available.contains(extension),
+            Known::With(extension) => announced.contains(extension),
             Known::Esmtp => self.policy.protocol == Protocol::Smtp && self.policy.commands.esmtp,
         })
     }

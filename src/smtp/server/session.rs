@@ -103,7 +103,7 @@ impl Server {
         self.reset_transaction()
     }
 
-    /// SEND, SOML and SAML (RFC 821 §3.4): nobody is logged in here, so all of them are MAIL.
+    /// SEND, SOML and SAML (RFC 821 §3.4): nobody has a terminal here, so all of them are MAIL.
     fn legacy_mail(
         &mut self,
         extension: Extensions,
