@@ -108,9 +108,6 @@ pub const RECV_LARGE_KEPT: usize = 64;
 /// Idle small buffers that one core keeps for reuse: 8 MiB.
 pub const RECV_SMALL_KEPT: usize = 4_096;
 
-/// Idle time after which a server may close (RFC 5321 §4.5.3.2.7 asks for at least five minutes).
-pub const SESSION_TIMEOUT_S_DEFAULT: u64 = 300;
-
 /// Octets per second of message content that a peer must keep on average (Postfix:
 /// smtpd_min_data_rate).
 pub const DATA_RATE_MIN_DEFAULT: u64 = 500;

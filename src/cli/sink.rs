@@ -281,6 +281,15 @@ fn store(options: &Options, cores: usize) -> Result<Store, Failure> {
         cores,
     };
     spool.check().map_err(|error| Failure::new(Exit::Usage, error))?;
+    // The format can work with less, but not hold every envelope that the limits let in.
+    if spool.segment_bytes < limits::SEGMENT_BYTES_MIN {
+        let why = format_args!(
+            "--segment-size {} is too small for the largest envelope; give it at least {}MiB",
+            spool.segment_bytes,
+            limits::SEGMENT_BYTES_MIN >> 20
+        );
+        return Err(Failure::new(Exit::Usage, why));
+    }
     Ok(Store::Spool { dir: options.spool.clone(), options: spool })
 }
 

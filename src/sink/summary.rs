@@ -161,7 +161,9 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "rejected {} messages begun and not kept", self.rejected)?;
         writeln!(f, "engine   {}, durability {}", self.engine, self.durability)?;
-        writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;
+        if self.messages > 0 {
+            writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;
+        }
         for core in &self.cores {
             write!(
                 f,

@@ -27,7 +27,7 @@ def fingerprint(directory):
     }
 
 
-@pytest.mark.parametrize("option", [["--no-such-flag"], ["--io", "kqueue"], ["--listen", "gopher://x"]])
+@pytest.mark.parametrize("option", [["--no-such-flag"], ["--io", "kqueue"], ["--listen", "gopher://x"], ["--segment-size", "65536"]])
 def test_a_wrong_flag_is_a_usage_error(option, tmp_path):
     done = run([binary("ringpost-sink"), *option], check=False, cwd=tmp_path, timeout=20)
     assert done.returncode == USAGE, done.stderr
