@@ -1,0 +1,35 @@
+//! Which hosts may be loaded, and what of this one is used for it.
+
+use clap::Args;
+
+use crate::cli::value::IoArg;
+use crate::engine::{self, CoresError};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Machine")]
+pub(super) struct MachineArgs {
+    /// Load this host although its address is public; may be given more than once
+    #[arg(long, value_name = "HOST")]
+    pub(super) allow_target: Vec<String>,
+    /// Cores to use: how many, counted from the last CPU down as servers begin at the first, or a
+    /// list such as 0,2-3 [default: half of the CPUs]
+    #[arg(long, value_name = "N|LIST")]
+    cores: Option<String>,
+    /// Kernel interface; auto falls back to epoll where io_uring is forbidden
+    #[arg(long, value_enum, value_name = "ENGINE", default_value = "auto")]
+    pub(super) io: IoArg,
+}
+
+impl MachineArgs {
+    /// Counted from the last CPU down, so that a server pinned to the first ones is left alone.
+    pub(super) fn cpus(&self) -> Result<Vec<usize>, CoresError> {
+        let allowed = engine::allowed().map_err(CoresError::Mask)?;
+        let half = (allowed.len() / 2).max(1).to_string();
+        let text = self.cores.as_deref().unwrap_or(&half);
+        let chosen = engine::cpus(text)?;
+        match text.trim().parse::<usize>() {
+            Ok(count) => Ok(allowed.into_iter().rev().take(count).collect()),
+            Err(_) => Ok(chosen),
+        }
+    }
+}

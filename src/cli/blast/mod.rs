@@ -1,0 +1,220 @@
+//! `ringpost-blast`: the command line of the load generator.
+
+mod artefacts;
+mod content;
+mod load;
+mod machine;
+mod protocol;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser};
+
+use self::artefacts::ArtefactArgs;
+use self::content::{BodyError, ContentArgs};
+use self::load::LoadArgs;
+use self::machine::MachineArgs;
+use self::protocol::ProtocolArgs;
+use super::auth;
+use super::exit::{self, Exit, Failure};
+use super::signals::{self, Asked};
+use crate::blast::plan::{Plan, PlanError};
+use crate::blast::target::{Target, TargetError};
+use crate::blast::{self, BlastError, Seen};
+use crate::engine::{self, CoresError, Refusal};
+use crate::measure::Verdict;
+use crate::report::progress::Progress;
+use crate::report::text::{self, Colour};
+use crate::report::{LoadError, Loaded, html};
+use crate::smtp::params::On;
+
+/// Exit status for a command line that cannot be followed; clap uses the same.
+const USAGE: u8 = 2;
+
+const AFTER_HELP: &str = "\
+Examples:
+  ringpost-blast smtp://127.0.0.1:1025
+      10 s on 64 connections with messages of 1 KiB, one command at a time
+  ringpost-blast -c 8 -n 100000 --pipelining full 127.0.0.1:1025
+      100,000 messages, each envelope behind the dot of the message before it
+  ringpost-blast --chunking --depth 32 -z 30s --out run1 smtp+unix:/run/sink.sock
+      BDAT, 32 messages in one flight; result, histograms and a page in run1/
+  ringpost-blast --size 1KiB..256KiB --recipients 10 lmtp://[::1]:24
+
+Exit status:
+  0  the run took place, whatever the server answered
+  2  the command line cannot be followed
+  3  the target is out of reach, or cannot do what was asked";
+
+/// Load an SMTP or LMTP server and say how fast, how slow and how honest it is
+///
+/// Sessions run in a closed loop: each sends its next message when the last one is answered. The
+/// report goes to stdout, progress to stderr. Without -n and -z the run takes 10 s.
+#[derive(Debug, Parser)]
+#[command(name = "ringpost-blast", version, after_help = AFTER_HELP, styles = STYLES)]
+struct Cli {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Everything that one run is made from.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT
+    #[arg(value_name = "TARGET")]
+    target: String,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    content: ContentArgs,
+    #[command(flatten)]
+    protocol: ProtocolArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+    #[command(flatten)]
+    artefacts: ArtefactArgs,
+}
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Cores(#[from] CoresError),
+    #[error("{0}; or use --io epoll")]
+    Engine(#[from] Refusal),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    Blast(#[from] BlastError),
+    #[error("cannot write the report: {0}")]
+    Report(io::Error),
+    #[error("cannot read the run back: {0}")]
+    Load(#[from] LoadError),
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+}
+
+impl Error {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Target(TargetError::Resolve { .. }) => Verdict::Unreachable.exit_code(),
+            Self::Report(_) | Self::Load(_) | Self::Signals(_) => Exit::Io as u8,
+            _ => USAGE,
+        }
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    exit::run("ringpost-blast", USAGE, |cli: Cli| match execute(cli.run) {
+        Ok(verdict) => Ok(verdict.exit_code().into()),
+        // Whoever reads the report has seen enough.
+        Err(Error::Report(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(Failure::with_code(error.exit_code(), error)),
+    })
+}
+
+fn execute(args: RunArgs) -> Result<Verdict, Error> {
+    let json = args.artefacts.json;
+    let plan = plan(args)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    watch_signals(Arc::clone(&stop))?;
+    let mut progress = Progress::on_stderr();
+    let outcome = blast::run(&plan, stop, &mut |elapsed, seen, totals| match seen {
+        Seen::Interval(interval) => progress.interval(elapsed, interval, totals),
+        Seen::Beat => progress.refresh(elapsed, totals),
+    })?;
+    progress.finish();
+    let verdict = outcome.run.verdict;
+    let loaded = match &plan.out {
+        Some(dir) => with_page(dir)?,
+        None => Loaded::of(outcome.run, &outcome.totals),
+    };
+    if json || outcome.failure.is_none() {
+        print(&loaded, json).map_err(Error::Report)?;
+    }
+    if let Some(failure) = outcome.failure {
+        eprintln!("ringpost-blast: {failure}");
+    }
+    Ok(verdict)
+}
+
+/// The run as its artefacts tell it, among which a page is put.
+fn with_page(dir: &Path) -> Result<Loaded, Error> {
+    let loaded = Loaded::open(dir)?;
+    std::fs::write(dir.join("report.html"), html::render(&loaded)).map_err(Error::Report)?;
+    Ok(loaded)
+}
+
+fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, &loaded.run)?;
+        writeln!(out)?;
+    } else {
+        let plain =
+            !out.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let colour = if plain { Colour::Plain } else { Colour::Ansi };
+        out.write_all(text::render(loaded, colour).as_bytes())?;
+    }
+    out.flush()
+}
+
+fn plan(args: RunArgs) -> Result<Plan, Error> {
+    let RunArgs { target, load, content, protocol, machine, artefacts } = args;
+    let target = Target::parse(&target, &machine.allow_target)?;
+    let (engine, fallback) = engine::choose(machine.io.into())?;
+    if let Some(refusal) = fallback {
+        eprintln!("ringpost-blast: using epoll: {refusal}");
+    }
+    let plan = Plan {
+        target,
+        connections: load.connections,
+        stop: load.stop(),
+        warmup: load.warmup,
+        bodies: content.bodies()?,
+        recipients: content.recipients,
+        per_connection: load.per_connection,
+        pipelining: protocol.pipelining(),
+        chunking: protocol.chunking,
+        depth: protocol.depth,
+        from: content.from(),
+        to: content.to,
+        mail_params: protocol.params(On::Mail),
+        rcpt_params: protocol.params(On::Rcpt),
+        helo: protocol.helo,
+        login: protocol.auth,
+        seed: content.seed,
+        cpus: machine.cpus()?,
+        engine,
+        out: artefacts.out,
+        command: auth::without_secret(std::env::args()),
+    };
+    plan.check()?;
+    Ok(plan)
+}
+
+/// The first signal ends the run politely, the second at once.
+fn watch_signals(stop: Arc<AtomicBool>) -> Result<(), Error> {
+    signals::watch(move |asked| match asked {
+        Asked::Once => stop.store(true, Relaxed),
+        Asked::Twice { exit } => std::process::exit(exit.into()),
+    })
+    .map_err(Error::Signals)
+}

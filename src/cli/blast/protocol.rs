@@ -1,0 +1,80 @@
+//! How the sessions speak.
+
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::auth;
+use crate::smtp::auth::Login;
+use crate::smtp::client::Pipelining;
+use crate::smtp::params::On;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Protocol")]
+pub(super) struct ProtocolArgs {
+    /// Parameter for MAIL or for each RCPT, such as MAIL:RET=HDRS or RCPT:NOTIFY=NEVER; may be given
+    /// more than once. It is sent as it is, whether the server offers it or not
+    #[arg(long, value_name = "CMD:KEY[=VALUE]", value_parser = param)]
+    param: Vec<Param>,
+    /// Name in EHLO, HELO or LHLO
+    #[arg(long, value_name = "NAME", default_value = "client.example")]
+    pub(super) helo: String,
+    /// What goes out before a reply is awaited [default: none; full with --chunking]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pipelining: Option<PipeliningArg>,
+    /// Send messages with BDAT (RFC 3030) instead of DATA
+    #[arg(long)]
+    pub(super) chunking: bool,
+    /// Messages in one flight, with --chunking
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) depth: usize,
+    /// Log in at the start of each connection. MECH is SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN or
+    /// XOAUTH2 (PASS is the token then) [default: the first of these that is offered, XOAUTH2 aside]
+    #[arg(long, value_name = "USER:PASS[:MECH]", value_parser = auth::login)]
+    pub(super) auth: Option<Arc<Login>>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PipeliningArg {
+    /// One command, one reply
+    None,
+    /// MAIL, RCPT and DATA in one write
+    Commands,
+    /// Also the next MAIL, RCPT and DATA behind the final dot
+    Full,
+}
+
+/// A parameter that the user gives, without the command it goes with.
+#[derive(Clone, Debug)]
+struct Param {
+    on: On,
+    word: String,
+}
+
+impl ProtocolArgs {
+    pub(super) fn pipelining(&self) -> Pipelining {
+        match self.pipelining {
+            Some(PipeliningArg::None) => Pipelining::None,
+            Some(PipeliningArg::Commands) => Pipelining::Commands,
+            Some(PipeliningArg::Full) => Pipelining::Full,
+            None if self.chunking => Pipelining::Full,
+            None => Pipelining::None,
+        }
+    }
+
+    /// The words of `--param` for one command.
+    pub(super) fn params(&self, on: On) -> Vec<String> {
+        let of = self.param.iter().filter(|param| param.on == on);
+        of.map(|param| param.word.clone()).collect()
+    }
+}
+
+fn param(text: &str) -> Result<Param, String> {
+    let (command, word) = text.split_once(':').unwrap_or_default();
+    let on = match command.to_ascii_uppercase().as_str() {
+        "MAIL" => On::Mail,
+        "RCPT" => On::Rcpt,
+        _ => return Err("write MAIL:KEY, MAIL:KEY=VALUE, RCPT:KEY or RCPT:KEY=VALUE".to_owned()),
+    };
+    Ok(Param { on, word: word.to_owned() })
+}
