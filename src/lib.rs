@@ -12,7 +12,7 @@
 //! Arrows go down only:
 //!
 //! ```text
-//! bin -> cli -> sink | blast | report -> smtp, spool, engine, measure -> scan, limits
+//! bin -> cli -> sink | blast | report -> target -> smtp, spool, engine, measure -> scan, limits
 //! ```
 //!
 //! `smtp`, `spool` and `engine` are strangers to each other; they meet in `sink/session.rs` and
@@ -29,3 +29,4 @@ pub mod scan;
 pub mod sink;
 pub mod smtp;
 pub mod spool;
+pub mod target;

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ringpost::blast::plan::{Bodies, Plan, Stop};
-use ringpost::blast::target::Target;
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::measure::{ErrorKind, Phase, Verdict};
@@ -19,6 +18,7 @@ use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
 use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
 use ringpost::smtp::stamp::{Stamp, body_crc};
+use ringpost::target::Target;
 
 /// How the server misbehaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms it may name. `bin` may name all.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("limits", &[]),
     ("scan", &["limits"]),
     ("smtp", &["scan", "limits"]),
     ("spool", &["scan", "limits"]),
     ("engine", &["limits"]),
+    ("target", &["smtp", "engine"]),
     ("measure", &["limits"]),
     ("report", &["measure", "limits"]),
     ("sink", &["smtp", "spool", "engine", "measure", "limits"]),
-    ("blast", &["smtp", "spool", "engine", "measure", "report", "scan", "limits"]),
-    ("cli", &["sink", "blast", "report", "smtp", "spool", "engine", "measure", "limits"]),
+    ("blast", &["target", "smtp", "spool", "engine", "measure", "report", "scan", "limits"]),
+    ("cli", &["sink", "blast", "report", "target", "smtp", "spool", "engine", "measure", "limits"]),
 ];
 
 /// Files that may hold `unsafe`; each opens with the invariant that it upholds.

@@ -14,7 +14,6 @@ use tokio::time::MissedTickBehavior;
 
 use super::corpus::{Corpus, Identity, Letter};
 use super::session::{End, Session};
-use super::target::Target;
 use super::{Failure, Shared};
 use crate::engine::{self, EngineKind, Pool, Watch};
 use crate::limits::{
@@ -23,6 +22,7 @@ use crate::limits::{
 };
 use crate::measure::Recorder;
 use crate::smtp::client::Settings;
+use crate::target::Target;
 
 /// What one core is to do.
 #[derive(Debug)]

@@ -305,10 +305,10 @@ mod tests {
 
     use super::*;
     use crate::blast::plan::Stop;
-    use crate::blast::target::Target;
     use crate::engine::EngineKind;
     use crate::smtp::body::{Piece, Unstuffer};
     use crate::smtp::client::Pipelining;
+    use crate::target::Target;
 
     fn plan(bodies: Bodies, chunking: bool) -> Plan {
         Plan {

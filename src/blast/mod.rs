@@ -7,7 +7,6 @@ mod core;
 pub mod corpus;
 pub mod plan;
 mod session;
-pub mod target;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::target::Target;
 use crate::engine::EngineKind;
 use crate::limits::{
     CONNECTIONS_MAX, DEPTH_MAX, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
 };
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Pipelining, Settings};
+use crate::target::Target;
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -24,7 +24,6 @@ use super::auth;
 use super::exit::{self, Exit, Failure};
 use super::signals::{self, Asked};
 use crate::blast::plan::{Plan, PlanError};
-use crate::blast::target::{Target, TargetError};
 use crate::blast::{self, BlastError, Seen};
 use crate::engine::{self, CoresError, Refusal};
 use crate::measure::Verdict;
@@ -32,6 +31,7 @@ use crate::report::progress::Progress;
 use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html};
 use crate::smtp::params::On;
+use crate::target::{Target, TargetError};
 
 /// Exit status for a command line that cannot be followed; clap uses the same.
 const USAGE: u8 = 2;

@@ -1,4 +1,4 @@
-//! Whom to load, and whether that is safe without being asked twice.
+//! A server that mail is sent to, and whether that is safe without being asked twice.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::engine::Address;
 use crate::smtp::server::Protocol;
 
-/// A server under test.
+/// A server to send to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
     pub protocol: Protocol,
@@ -26,8 +26,8 @@ pub enum TargetError {
     #[error("cannot find {host}: {error}; check the name and the port")]
     Resolve { host: String, error: io::Error },
     #[error(
-        "{host} ({ip}) is a public address, and load on other people's servers is abuse; if it is \
-         yours, add --allow-target {host}"
+        "{host} ({ip}) is a public address, and test mail on other people's servers is abuse; if it \
+         is yours, add --allow-target {host}"
     )]
     Public { host: String, ip: IpAddr },
 }
