@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ringpost::blast::plan::{Bodies, Plan, Stop};
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
-use ringpost::measure::{ErrorKind, Phase, Verdict};
+use ringpost::measure::{Conditions, ErrorKind, Phase, Verdict};
 use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::extension::Extensions;
@@ -158,6 +158,7 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         cpus: allowed.into_iter().take(2).collect(),
         engine,
         out: None,
+        fail_if: Conditions::default(),
         command: Vec::new(),
     }
 }

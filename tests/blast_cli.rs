@@ -74,6 +74,30 @@ fn text_is_the_default_and_out_takes_the_artefacts() {
 }
 
 #[test]
+fn a_condition_that_holds_fails_the_run_and_one_that_does_not_lets_it_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let (address, out) = (server(), out.to_str().unwrap());
+    let load = ["-n", "50", "-c", "2", "--out", out];
+    let conditions = ["--fail-if", "errors>0,service.p99>60s", "--fail-if", "p50>1ns"];
+    let failed = blast(&[&[&address[..]], &load[..], &conditions].concat());
+    assert_eq!(failed.status.code(), Some(1), "{}", text(&failed.stderr));
+    let shown = text(&failed.stdout);
+    assert!(shown.contains("THRESHOLD-FAILED\n  p50>1ns: service.p50 is "), "{shown}");
+    let run: Value =
+        serde_json::from_slice(&std::fs::read(dir.path().join("run/run.json")).unwrap()).unwrap();
+    assert_eq!(run["verdict"], "threshold-failed");
+    let holds: Vec<_> = (0..3).map(|n| run["thresholds"][n]["holds"].as_bool()).collect();
+    assert_eq!(holds, [Some(false), Some(false), Some(true)]);
+
+    let passed = blast(&[&address, "-n", "50", "--fail-if", "replies.4xx>0,rate<1,rcpt.p99>60s"]);
+    assert_eq!(passed.status.code(), Some(0), "{}", text(&passed.stderr));
+    assert!(text(&passed.stdout).contains("rcpt.p99>60s: rcpt.p99 is"), "{}", text(&passed.stdout));
+    let unknown = blast(&[&address, "-n", "50", "--fail-if", "auth.p99>60s"]);
+    assert_eq!(unknown.status.code(), Some(1), "nothing was measured, so nothing passed");
+}
+
+#[test]
 fn command_lines_that_cannot_be_followed_are_usage_errors() {
     let address = server();
     for (arguments, says) in [
@@ -88,6 +112,9 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["--helo", "a\nb"], "CR, LF or NUL"),
         (&["--body", "/nonexistent"], "cannot read the message"),
         (&["--cores", "100000"], "cores"),
+        (&["--fail-if", "p98>20ms"], "'p98' is no figure; there are p50"),
+        (&["--fail-if", "p99>20"], "which is a time: write ns"),
+        (&["--fail-if", "p99>+10%"], "ringpost report compare"),
     ] {
         let done = blast(&[&[&address[..]], arguments].concat());
         assert_eq!(done.status.code(), Some(2), "{arguments:?}");
@@ -141,7 +168,7 @@ fn help_has_examples_and_no_option_that_does_nothing() {
     for wanted in ["Examples:", "Exit status:", "--allow-target", "--chunking", "-z, --duration"] {
         assert!(help.contains(wanted), "{wanted}");
     }
-    for unbuilt in ["--rate", "--tls", "--fail-if"] {
+    for unbuilt in ["--rate", "--tls"] {
         assert!(!help.contains(unbuilt), "{unbuilt}");
     }
 }

@@ -332,6 +332,7 @@ mod tests {
             cpus: vec![0],
             engine: EngineKind::Epoll,
             out: None,
+            fail_if: crate::measure::Conditions::default(),
             command: Vec::new(),
         }
     }

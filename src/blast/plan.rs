@@ -8,6 +8,7 @@ use crate::engine::EngineKind;
 use crate::limits::{
     CONNECTIONS_MAX, DEPTH_MAX, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
 };
+use crate::measure::Conditions;
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Pipelining, Settings};
 use crate::target::Target;
@@ -58,6 +59,8 @@ pub struct Plan {
     pub cpus: Vec<usize>,
     pub engine: EngineKind,
     pub out: Option<PathBuf>,
+    /// What fails the run.
+    pub fail_if: Conditions,
     /// The command line, for the report.
     pub command: Vec<String>,
 }
@@ -209,6 +212,7 @@ mod tests {
             cpus: vec![0, 1, 2],
             engine: EngineKind::Epoll,
             out: None,
+            fail_if: Conditions::default(),
             command: Vec::new(),
         }
     }

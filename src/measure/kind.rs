@@ -128,6 +128,10 @@ impl ErrorKind {
         }
     }
 
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// True where the generator's own machine ran short, so that the server is not to blame.
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::Ports | Self::Descriptors)
@@ -168,6 +172,7 @@ mod tests {
         }
         for (index, kind) in ErrorKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
+            assert_eq!(ErrorKind::from_name(kind.name()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
     }

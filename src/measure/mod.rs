@@ -20,6 +20,7 @@ pub mod recorder;
 pub mod run;
 pub mod series;
 pub mod tally;
+pub mod threshold;
 pub mod verdict;
 
 pub use artefact::{ArtefactError, RunDir};
@@ -30,4 +31,5 @@ pub use kind::{ErrorKind, Phase};
 pub use recorder::{Message, Mode, OpenLoop, Outcome, Recorder};
 pub use run::{Machine, Plan, Run};
 pub use tally::Tally;
+pub use threshold::Conditions;
 pub use verdict::Verdict;

@@ -11,6 +11,7 @@ use super::cpu::CpuTime;
 use super::kind::{ErrorKind, Phase};
 use super::recorder::Mode;
 use super::tally::Tally;
+use super::threshold::{Conditions, Judged};
 use super::verdict::{Judgement, Verdict};
 
 /// Version of `run.json`. A field may be added without a new version; one that changes its meaning or
@@ -18,7 +19,7 @@ use super::verdict::{Judgement, Verdict};
 pub const SCHEMA: u32 = 1;
 
 /// The whole result. Names and units are part of the command line contract.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Run {
     pub schema: u32,
     /// RFC 3339, UTC.
@@ -26,6 +27,9 @@ pub struct Run {
     pub verdict: Verdict,
     /// One sentence each; empty when there is nothing to say.
     pub verdict_reasons: Vec<String>,
+    /// What was to fail the run (`--fail-if`), and whether it did.
+    #[serde(default)]
+    pub thresholds: Vec<Judged>,
     pub messages_ok: u64,
     pub messages_failed: u64,
     /// Of the failed ones, those without any answer.
@@ -217,6 +221,7 @@ impl Run {
             started: started.to_string(),
             verdict: judgement.verdict,
             verdict_reasons: judgement.reasons,
+            thresholds: Vec::new(),
             messages_ok: tally.messages_ok,
             messages_failed: tally.messages_failed,
             messages_unanswered: tally.messages_unanswered,
@@ -250,7 +255,19 @@ impl Run {
         }
     }
 
-    /// Replaces the verdict where the caller knows more, such as a threshold that was not met.
+    /// Judges the run by conditions of which none may hold. One that does decides the verdict, unless
+    /// there was no server to be judged.
+    pub fn fail_if(&mut self, conditions: &Conditions) {
+        self.thresholds = conditions.judge(self);
+        let failed = self.thresholds.iter().filter(|judged| judged.fails());
+        let reasons: Vec<String> = failed.map(ToString::to_string).collect();
+        if !reasons.is_empty() && self.verdict != Verdict::Unreachable {
+            self.verdict = Verdict::ThresholdFailed;
+        }
+        self.verdict_reasons.splice(0..0, reasons);
+    }
+
+    /// Replaces the verdict where the caller knows more, such as a server that went away.
     pub fn overrule(&mut self, verdict: Verdict, reason: String) {
         self.verdict = verdict;
         self.verdict_reasons.insert(0, reason);

@@ -7,10 +7,11 @@ use super::kind::ErrorKind;
 use super::tally::Tally;
 use crate::limits::{CPU_BUSY_MAX, SEND_LAG_NOISE_NS};
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every message was accepted, and the generator kept up.
+    #[default]
     Ok,
     /// The figures stand, and some messages were not accepted or some connections failed.
     Failures,

@@ -133,7 +133,7 @@ pub fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
         let _ = write!(failed, ", {} of them unanswered", human::count(run.messages_unanswered));
     }
     let cpu = run.cpu_per_message_ns;
-    vec![
+    let mut rows = vec![
         ("accepted", format!("{}{}", human::count(run.messages_ok), share(run.messages_ok))),
         ("failed", failed),
         (
@@ -161,7 +161,12 @@ pub fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
                 plural(run.plan.cores, "core")
             ),
         ),
-    ]
+    ];
+    rows.extend(run.thresholds.iter().map(|judged| {
+        let outcome = if judged.fails() { "failed" } else { "passed" };
+        ("fail if", format!("{judged}, {outcome}"))
+    }));
+    rows
 }
 
 fn facts(out: &mut String, run: &Run) {

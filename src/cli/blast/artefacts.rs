@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::measure::Conditions;
+use crate::measure::threshold::ThresholdError;
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Report")]
 pub(super) struct ArtefactArgs {
@@ -13,4 +16,27 @@ pub(super) struct ArtefactArgs {
     /// Print the result as one JSON object instead of text
     #[arg(long)]
     pub(super) json: bool,
+    /// Fail the run (exit status 1) when this holds, such as 'p99>20ms' or 'failed>0.1%,rate<5k'; may
+    /// be given more than once. p99 is of the response time where there is one, else of the service
+    /// time; also response.p999, end_of_data.p50, send_lag.max, errors, errors.timeout, replies.4xx,
+    /// rcpt.replies.451, cpu_busy; with < <= > >= == !=
+    #[arg(long, value_name = "CONDITION", value_parser = conditions)]
+    fail_if: Vec<Conditions>,
+}
+
+impl ArtefactArgs {
+    pub(super) fn fail_if(&self) -> Conditions {
+        Conditions(self.fail_if.iter().flat_map(|list| list.0.iter().copied()).collect())
+    }
+}
+
+/// Conditions on one run.
+fn conditions(text: &str) -> Result<Conditions, String> {
+    let conditions: Conditions = text.parse().map_err(|error: ThresholdError| error.to_string())?;
+    match conditions.0.iter().find(|condition| condition.is_change()) {
+        Some(change) => Err(format!(
+            "'{change}' is a change; ringpost report compare holds two runs against it"
+        )),
+        None => Ok(conditions),
+    }
 }

@@ -48,6 +48,7 @@ Examples:
 
 Exit status:
   0  the run took place, whatever the server answered
+  1  a --fail-if condition held
   2  the command line cannot be followed
   3  the target is out of reach, or cannot do what was asked";
 
@@ -203,6 +204,7 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
         seed: content.seed,
         cpus: machine.cpus()?,
         engine,
+        fail_if: artefacts.fail_if(),
         out: artefacts.out,
         command: auth::without_secret(std::env::args()),
     };

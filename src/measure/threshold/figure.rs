@@ -1,0 +1,316 @@
+//! What of a run a condition can look at.
+
+use std::fmt;
+
+use super::bound::Unit;
+use crate::measure::kind::{ErrorKind, Phase};
+use crate::measure::run::{Latency, Run};
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Figure {
+    Time(Time, Statistic),
+    /// Messages that the server accepted.
+    Accepted,
+    /// Messages that it refused or never answered.
+    Failed,
+    /// Messages that it refused.
+    Refused,
+    /// Messages that got no answer.
+    Unanswered,
+    /// All that went wrong: refused messages, and what failed without a reply.
+    Errors,
+    /// What failed without a reply, of one kind.
+    ErrorsOf(ErrorKind),
+    /// Replies of one code or class, in one phase or in all.
+    Replies(Option<Phase>, Codes),
+    /// Accepted messages a second.
+    Rate,
+    /// The generator's CPU time over the time its cores had.
+    CpuBusy,
+}
+
+/// Which latency.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Time {
+    /// Response time in an open loop, else service time.
+    Headline,
+    Response,
+    Service,
+    SendLag,
+    Phase(Phase),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Statistic {
+    P50,
+    P75,
+    P90,
+    P95,
+    P99,
+    P999,
+    P9999,
+    Min,
+    Mean,
+    Max,
+}
+
+/// `451`, or `4xx` for all from 400 to 499.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Codes {
+    One(u16),
+    Class(u16),
+}
+
+impl Statistic {
+    pub const ALL: [Self; 10] = [
+        Self::P50,
+        Self::P75,
+        Self::P90,
+        Self::P95,
+        Self::P99,
+        Self::P999,
+        Self::P9999,
+        Self::Min,
+        Self::Mean,
+        Self::Max,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P75 => "p75",
+            Self::P90 => "p90",
+            Self::P95 => "p95",
+            Self::P99 => "p99",
+            Self::P999 => "p999",
+            Self::P9999 => "p9999",
+            Self::Min => "min",
+            Self::Mean => "mean",
+            Self::Max => "max",
+        }
+    }
+
+    /// Also takes `p99.9` and `p99.99`, as reports write them.
+    fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "p99.9" => Some(Self::P999),
+            "p99.99" => Some(Self::P9999),
+            _ => Self::ALL.into_iter().find(|statistic| statistic.name() == name),
+        }
+    }
+
+    /// In nanoseconds.
+    pub fn of(self, latency: &Latency) -> f64 {
+        let ns = match self {
+            Self::P50 => latency.p50,
+            Self::P75 => latency.p75,
+            Self::P90 => latency.p90,
+            Self::P95 => latency.p95,
+            Self::P99 => latency.p99,
+            Self::P999 => latency.p999,
+            Self::P9999 => latency.p9999,
+            Self::Min => latency.min,
+            Self::Max => latency.max,
+            Self::Mean => return latency.mean,
+        };
+        ns as f64
+    }
+}
+
+impl Time {
+    fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "response" => Some(Self::Response),
+            "service" => Some(Self::Service),
+            "send_lag" => Some(Self::SendLag),
+            _ => Phase::from_name(name).map(Self::Phase),
+        }
+    }
+
+    /// Empty for the headline, which is written without a name.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Headline => "",
+            Self::Response => "response",
+            Self::Service => "service",
+            Self::SendLag => "send_lag",
+            Self::Phase(phase) => phase.name(),
+        }
+    }
+
+    /// What the run measured, unless there is not a single sample.
+    fn of(self, run: &Run) -> Option<&Latency> {
+        let latency = match self {
+            Self::Headline => Some(run.headline()),
+            Self::Response => run.response_ns.as_ref(),
+            Self::Service => Some(&run.service_ns),
+            Self::SendLag => run.send_lag_ns.as_ref(),
+            Self::Phase(phase) => run.phases.get(&phase).map(|result| &result.latency_ns),
+        };
+        latency.filter(|latency| latency.count > 0)
+    }
+
+    /// The headline by its own name in this run.
+    fn resolved(self, run: &Run) -> Self {
+        match self {
+            Self::Headline if run.response_ns.is_some() => Self::Response,
+            Self::Headline => Self::Service,
+            other => other,
+        }
+    }
+}
+
+impl Codes {
+    fn from_text(text: &str) -> Option<Self> {
+        if let Some(class) = text.strip_suffix("xx") {
+            let class: u16 = class.parse().ok()?;
+            return (2..=5).contains(&class).then_some(Self::Class(class));
+        }
+        let code: u16 = text.parse().ok()?;
+        (200..600).contains(&code).then_some(Self::One(code))
+    }
+
+    const fn has(self, code: u16) -> bool {
+        match self {
+            Self::One(one) => one == code,
+            Self::Class(class) => code / 100 == class,
+        }
+    }
+}
+
+impl fmt::Display for Codes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(code) => write!(f, "{code}"),
+            Self::Class(class) => write!(f, "{class}xx"),
+        }
+    }
+}
+
+impl Figure {
+    const COUNTS: [(&'static str, Self); 7] = [
+        ("rate", Self::Rate),
+        ("accepted", Self::Accepted),
+        ("failed", Self::Failed),
+        ("refused", Self::Refused),
+        ("unanswered", Self::Unanswered),
+        ("errors", Self::Errors),
+        ("cpu_busy", Self::CpuBusy),
+    ];
+
+    /// All that may be written, for a message and a manual.
+    pub fn names() -> String {
+        let join =
+            |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(" ");
+        format!(
+            "{statistics}, alone or behind response. service. send_lag. or a phase ({phases}); \
+             {counts}; errors.KIND ({kinds}); replies.CODE and PHASE.replies.CODE, where CODE is \
+             like 451 or 4xx",
+            statistics = join(&mut Statistic::ALL.into_iter().map(Statistic::name)),
+            phases = join(&mut Phase::ALL.into_iter().map(Phase::name)),
+            counts = join(&mut Self::COUNTS.into_iter().map(|(name, _)| name)),
+            kinds = join(&mut ErrorKind::ALL.into_iter().map(ErrorKind::name)),
+        )
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        if let Some(statistic) = Statistic::from_name(name) {
+            return Some(Self::Time(Time::Headline, statistic));
+        }
+        if let Some((_, figure)) = Self::COUNTS.into_iter().find(|(known, _)| *known == name) {
+            return Some(figure);
+        }
+        let (head, tail) = name.split_once('.')?;
+        match head {
+            "errors" => ErrorKind::from_name(tail).map(Self::ErrorsOf),
+            "replies" => Codes::from_text(tail).map(|codes| Self::Replies(None, codes)),
+            _ => match tail.strip_prefix("replies.") {
+                Some(code) => {
+                    Some(Self::Replies(Some(Phase::from_name(head)?), Codes::from_text(code)?))
+                }
+                None => Some(Self::Time(Time::from_name(head)?, Statistic::from_name(tail)?)),
+            },
+        }
+    }
+
+    /// Which bounds it may be compared with, in words, where `unit` is none of them.
+    pub(super) fn refuses(self, unit: Unit) -> Option<&'static str> {
+        if unit == Unit::Change {
+            return None;
+        }
+        let (fits, takes) = match self {
+            Self::Time(..) => {
+                (unit.is_time(), "is a time: write ns, us, ms or s behind the number")
+            }
+            Self::Rate => {
+                (unit.is_number(), "is messages a second: write a number, such as 5000 or 5k")
+            }
+            Self::CpuBusy => (unit == Unit::Percent, "is a share: write a number and %"),
+            _ => (
+                !unit.is_time(),
+                "is a count: write a number such as 12 or 5k, or a share such as 0.1%",
+            ),
+        };
+        (!fits).then_some(takes)
+    }
+
+    /// The figure in nanoseconds, per second, as a count, or as a share of one where `unit` is per
+    /// cent. `None` where there was nothing to measure.
+    pub(super) fn measure(self, run: &Run, unit: Unit) -> Option<f64> {
+        let messages = run.messages_ok + run.messages_failed;
+        let refused = run.messages_failed - run.messages_unanswered.min(run.messages_failed);
+        let (count, whole) = match self {
+            Self::Time(time, statistic) => return time.of(run).map(|time| statistic.of(time)),
+            Self::Rate => return (run.elapsed_s > 0.0).then_some(run.rate_msg_s),
+            Self::CpuBusy => return Some(run.cpu_busy),
+            Self::Accepted => (run.messages_ok, messages),
+            Self::Failed => (run.messages_failed, messages),
+            Self::Refused => (refused, messages),
+            Self::Unanswered => (run.messages_unanswered, messages),
+            Self::Errors => (refused + run.errors.values().sum::<u64>(), messages),
+            Self::ErrorsOf(kind) => (run.errors.get(&kind).copied().unwrap_or(0), messages),
+            Self::Replies(phase, codes) => replies(run, phase, codes),
+        };
+        match unit {
+            Unit::Percent if whole == 0 => None,
+            Unit::Percent => Some(count as f64 / whole as f64),
+            _ => Some(count as f64),
+        }
+    }
+
+    /// With the headline by its own name in this run.
+    pub(super) fn resolved(self, run: &Run) -> Self {
+        match self {
+            Self::Time(time, statistic) => Self::Time(time.resolved(run), statistic),
+            other => other,
+        }
+    }
+}
+
+/// How many replies had such a code, and how many there were.
+fn replies(run: &Run, phase: Option<Phase>, codes: Codes) -> (u64, u64) {
+    let table = match phase {
+        None => Some(&run.replies),
+        Some(phase) => run.phases.get(&phase).map(|result| &result.replies),
+    };
+    let counts = || table.into_iter().flatten();
+    let having = counts().filter(|(code, _)| codes.has(**code)).map(|(_, count)| count).sum();
+    (having, counts().map(|(_, count)| count).sum())
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(Time::Headline, statistic) => f.write_str(statistic.name()),
+            Self::Time(time, statistic) => write!(f, "{}.{}", time.name(), statistic.name()),
+            Self::ErrorsOf(kind) => write!(f, "errors.{}", kind.name()),
+            Self::Replies(None, codes) => write!(f, "replies.{codes}"),
+            Self::Replies(Some(phase), codes) => write!(f, "{}.replies.{codes}", phase.name()),
+            plain => {
+                let named = Self::COUNTS.into_iter().find(|(_, figure)| figure == plain);
+                f.write_str(named.map_or("", |(name, _)| name))
+            }
+        }
+    }
+}

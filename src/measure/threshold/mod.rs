@@ -1,0 +1,418 @@
+//! Conditions on the figures of a run: `p99<20ms`, `errors<0.1%`, `rate>=5k`.
+//!
+//! ```text
+//! list      = condition *( "," condition )
+//! condition = figure ( "<" | "<=" | ">" | ">=" | "==" | "!=" ) bound
+//! figure    = [ time "." ] statistic | count | "errors." KIND | [ phase "." ] "replies." CODE | "rate"
+//! bound     = number unit | ( "+" | "-" ) number "%"
+//! ```
+//!
+//! A time without a name is the response time where there is one, which is in an open loop, and else
+//! the service time; [`Judged::figure`] says which. A bound with a sign is a change against another
+//! run, in per cent of what that one measured. One grammar serves `--fail-if`, whose conditions must
+//! not hold, and `--slo`, whose conditions must.
+
+mod bound;
+mod figure;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::bound::{Bound, Operator, Unit};
+pub use self::figure::{Codes, Figure, Statistic, Time};
+use super::run::Run;
+
+/// A comparison of one figure with a bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Condition {
+    pub figure: Figure,
+    pub operator: Operator,
+    pub bound: Bound,
+}
+
+/// Conditions in the order given; `p99<20ms,failed<0.1%`. Never empty when parsed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conditions(pub Vec<Condition>);
+
+/// A condition as a run met it; part of `run.json`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Judged {
+    /// As given: `p99>20ms`.
+    pub condition: String,
+    /// What it was held against, in full: `response.p99`.
+    pub figure: String,
+    /// In the unit of the bound; `null` where there was nothing to measure.
+    pub measured: Option<f64>,
+    /// `ms`, `%`, `k` and so on; empty for a plain number.
+    pub unit: String,
+    /// `null` where there was nothing to measure: neither side may take comfort from that.
+    pub holds: Option<bool>,
+}
+
+/// Which part of an expression cannot be read, and what can.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ThresholdError {
+    #[error(
+        "'{0}' has no comparison; write FIGURE, one of < <= > >= == != and a bound, as in p99<20ms"
+    )]
+    NoOperator(String),
+    #[error("'{0}' is no figure; there are {names}", names = Figure::names())]
+    Figure(String),
+    #[error("'{0}' is no number with a unit; write 20ms, 0.1%, 5k or 12")]
+    Number(String),
+    #[error("'{bound}' does not fit {figure}, which {takes}")]
+    Unit { figure: String, bound: String, takes: &'static str },
+}
+
+impl FromStr for Condition {
+    type Err = ThresholdError;
+
+    fn from_str(text: &str) -> Result<Self, ThresholdError> {
+        let text = text.trim();
+        let found = Operator::ALL
+            .into_iter()
+            .filter_map(|operator| Some((text.find(operator.text())?, operator)))
+            // The leftmost; of two at one place the longer, which comes first.
+            .min_by_key(|(at, _)| *at);
+        let (at, operator) = found.ok_or_else(|| ThresholdError::NoOperator(text.to_owned()))?;
+        let name = text[..at].trim();
+        let figure =
+            Figure::from_name(name).ok_or_else(|| ThresholdError::Figure(name.to_owned()))?;
+        let bound = text[at + operator.text().len()..].trim();
+        let parsed: Bound = bound.parse()?;
+        if let Some(takes) = figure.refuses(parsed.unit) {
+            let (figure, bound) = (figure.to_string(), bound.to_owned());
+            return Err(ThresholdError::Unit { figure, bound, takes });
+        }
+        Ok(Self { figure, operator, bound: parsed })
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.figure, self.operator.text(), self.bound)
+    }
+}
+
+impl FromStr for Conditions {
+    type Err = ThresholdError;
+
+    fn from_str(text: &str) -> Result<Self, ThresholdError> {
+        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, condition) in self.0.iter().enumerate() {
+            write!(f, "{}{condition}", if index > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl Condition {
+    /// Whether it speaks of times that only an open loop has.
+    pub fn needs_schedule(&self) -> bool {
+        matches!(self.figure, Figure::Time(Time::Response | Time::SendLag, _))
+    }
+
+    /// Whether it speaks of a change, which takes two runs.
+    pub fn is_change(&self) -> bool {
+        self.bound.unit == Unit::Change
+    }
+
+    /// Holds it against one run; a change cannot be told from that.
+    pub fn judge(&self, run: &Run) -> Judged {
+        let unit = self.bound.unit;
+        let measured = match unit {
+            Unit::Change => None,
+            _ => self.figure.measure(run, unit).map(|value| value / unit.scale()),
+        };
+        self.judged(run, measured)
+    }
+
+    /// Holds it against `run`, or against the change from `before` to it.
+    pub fn judge_change(&self, before: &Run, run: &Run) -> Judged {
+        if !self.is_change() {
+            return self.judge(run);
+        }
+        let of = |run| self.figure.measure(run, self.bound.unit);
+        let measured = match (of(before), of(run)) {
+            // From nothing to nothing is no change, and to something is beyond any bound.
+            (Some(0.0), Some(0.0)) => Some(0.0),
+            (Some(before), Some(after)) => Some((after - before) / before * 100.0),
+            _ => None,
+        };
+        self.judged(run, measured)
+    }
+
+    fn judged(&self, run: &Run, measured: Option<f64>) -> Judged {
+        Judged {
+            condition: self.to_string(),
+            figure: self.figure.resolved(run).to_string(),
+            measured,
+            unit: self.bound.unit.text().to_owned(),
+            holds: measured.map(|value| self.operator.holds(value, self.bound.number)),
+        }
+    }
+}
+
+impl Conditions {
+    pub fn judge(&self, run: &Run) -> Vec<Judged> {
+        self.0.iter().map(|condition| condition.judge(run)).collect()
+    }
+
+    /// Whether all hold, as a service level asks: what could not be measured does not.
+    pub fn met(&self, run: &Run) -> bool {
+        self.judge(run).iter().all(|judged| judged.holds == Some(true))
+    }
+}
+
+impl Judged {
+    /// Whether a `--fail-if` of this condition fails the run: it held, or nobody can say.
+    pub fn fails(&self) -> bool {
+        self.holds != Some(false)
+    }
+}
+
+/// One sentence: `p99>20ms: response.p99 is 23.14ms`.
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ", self.condition, self.figure)?;
+        match self.measured {
+            None => f.write_str("cannot be told, there was nothing to measure"),
+            Some(value) => write!(f, "is {}{}", four_digits(value), self.unit),
+        }
+    }
+}
+
+fn four_digits(value: f64) -> String {
+    let decimals = match value.abs() {
+        v if v == v.trunc() || v >= 1_000.0 => 0,
+        v if v >= 100.0 => 1,
+        v if v >= 10.0 => 2,
+        v if v >= 0.001 => 3,
+        _ => 6,
+    };
+    format!("{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::measure::kind::{ErrorKind, Phase};
+    use crate::measure::run::{Latency, PhaseResult};
+
+    fn times() -> impl Strategy<Value = Time> {
+        prop_oneof![
+            Just(Time::Headline),
+            Just(Time::Response),
+            Just(Time::Service),
+            Just(Time::SendLag),
+            prop::sample::select(&Phase::ALL[..]).prop_map(Time::Phase),
+        ]
+    }
+
+    fn figures() -> impl Strategy<Value = Figure> {
+        let codes =
+            || prop_oneof![(200..600u16).prop_map(Codes::One), (2..6u16).prop_map(Codes::Class)];
+        let phase = prop::option::of(prop::sample::select(&Phase::ALL[..]));
+        prop_oneof![
+            (times(), prop::sample::select(&Statistic::ALL[..]))
+                .prop_map(|(time, statistic)| Figure::Time(time, statistic)),
+            prop::sample::select(&ErrorKind::ALL[..]).prop_map(Figure::ErrorsOf),
+            (phase, codes()).prop_map(|(phase, codes)| Figure::Replies(phase, codes)),
+            Just(Figure::Rate),
+            Just(Figure::Accepted),
+            Just(Figure::Failed),
+            Just(Figure::Refused),
+            Just(Figure::Unanswered),
+            Just(Figure::Errors),
+            Just(Figure::CpuBusy),
+        ]
+    }
+
+    fn units() -> impl Strategy<Value = Unit> {
+        use Unit::{Change, Giga, Kilo, Mega, Ms, Ns, One, Percent, S, Us};
+        prop::sample::select(vec![Ns, Us, Ms, S, Percent, Change, One, Kilo, Mega, Giga])
+    }
+
+    fn conditions() -> impl Strategy<Value = Condition> {
+        let operator = prop::sample::select(&Operator::ALL[..]);
+        let number = prop_oneof![0.0..1e12f64, (0..10_000u32).prop_map(f64::from)];
+        (figures(), operator, number, any::<bool>(), units())
+            .prop_filter("a bound that fits", |(figure, .., unit)| figure.refuses(*unit).is_none())
+            .prop_map(|(figure, operator, number, fall, unit)| {
+                let number = if fall && unit == Unit::Change { -number } else { number };
+                Condition { figure, operator, bound: Bound { number, unit } }
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(list in prop::collection::vec(conditions(), 1..4)) {
+            let conditions = Conditions(list);
+            prop_assert_eq!(conditions.to_string().parse(), Ok(conditions));
+        }
+
+        #[test]
+        fn no_text_breaks_the_reader(text in "[a-z0-9.<>=!%+µ, -]{0,24}") {
+            if let Ok(conditions) = text.parse::<Conditions>() {
+                prop_assert_eq!(conditions.to_string().parse(), Ok(conditions));
+            }
+        }
+
+        #[test]
+        fn a_condition_and_its_opposite_never_agree(condition in conditions()) {
+            use Operator::{AtLeast, AtMost, Equal, Greater, Less, Unequal};
+            let operator = match condition.operator {
+                Less => AtLeast,
+                AtLeast => Less,
+                Greater => AtMost,
+                AtMost => Greater,
+                Equal => Unequal,
+                Unequal => Equal,
+            };
+            let run = run();
+            let holds = condition.judge(&run).holds;
+            let opposite = Condition { operator, ..condition }.judge(&run).holds;
+            prop_assert_eq!(holds.map(|holds| !holds), opposite);
+        }
+    }
+
+    /// A closed loop of 1,000 messages, 3 of them refused at RCPT and one never answered.
+    fn run() -> Run {
+        let latency = Latency {
+            min: 900_000,
+            mean: 2.5e6,
+            p50: 2_000_000,
+            p99: 19_000_000,
+            p999: 30_000_000,
+            max: 31_000_000,
+            count: 997,
+            ..Latency::default()
+        };
+        let rcpt = PhaseResult {
+            latency_ns: Latency { p50: 700_000, count: 1_000, ..Latency::default() },
+            replies: [(250, 997), (451, 2), (550, 1)].into(),
+            ..PhaseResult::default()
+        };
+        Run {
+            messages_ok: 996,
+            messages_failed: 4,
+            messages_unanswered: 1,
+            elapsed_s: 2.0,
+            rate_msg_s: 498.0,
+            service_ns: latency,
+            phases: [(Phase::Rcpt, rcpt)].into(),
+            replies: [(250, 2_990), (354, 997), (451, 2), (550, 1)].into(),
+            errors: [(ErrorKind::Timeout, 1)].into(),
+            cpu_busy: 0.4,
+            ..Run::default()
+        }
+    }
+
+    #[test]
+    fn figures_are_held_against_bounds_in_any_unit() {
+        let (run, open) = (run(), Run { response_ns: Some(run().service_ns), ..run() });
+        for (text, holds) in [
+            ("p99<20ms", true),
+            ("p99<=19ms", true),
+            ("p99>0.019s", false),
+            ("p99.9 == 30000us", true),
+            ("service.p50>=2000000ns", true),
+            ("mean<2.5ms", false),
+            ("rcpt.p50<1ms", true),
+            ("errors==4", true),
+            ("errors>0.39%", true),
+            ("errors.timeout==1", true),
+            ("errors.reset==0", true),
+            ("failed<0.1%", false),
+            ("refused==3", true),
+            ("unanswered!=1", false),
+            ("accepted>=99.6%", true),
+            ("rate>=0.498k", true),
+            ("replies.451<1%", true),
+            ("replies.451==2", true),
+            ("replies.4xx>=0.05%", true),
+            ("rcpt.replies.5xx==0.1%", true),
+            ("rcpt.replies.4xx<0.2%", false),
+            ("cpu_busy<50%", true),
+        ] {
+            let condition: Condition = text.parse().unwrap();
+            let judged = condition.judge(&run);
+            assert_eq!(judged.holds, Some(holds), "{judged}");
+            assert_eq!(condition.judge(&open).holds, Some(holds), "{text}");
+        }
+        let p99: Condition = "p99>18ms".parse().unwrap();
+        assert_eq!(p99.judge(&run).to_string(), "p99>18ms: service.p99 is 19ms");
+        assert_eq!(p99.judge(&open).figure, "response.p99");
+    }
+
+    #[test]
+    fn what_was_not_measured_comforts_nobody() {
+        let run = Run::default();
+        for text in ["p99>1s", "response.p99>1s", "mail.p50>1s", "failed>0.1%", "rate<5", "p99>+1%"]
+        {
+            let conditions: Conditions = text.parse().unwrap();
+            assert!(!conditions.met(&run), "{text}");
+            assert!(conditions.judge(&run)[0].fails(), "{text}");
+        }
+        let conditions: Conditions = "errors>0,failed>0".parse().unwrap();
+        assert!(conditions.judge(&run).iter().all(|judged| !judged.fails()), "nothing is a count");
+    }
+
+    #[test]
+    fn a_change_is_told_from_two_runs() {
+        let before = run();
+        let mut after = run();
+        after.service_ns.p99 = 21_000_000;
+        after.rate_msg_s = 450.0;
+        after.errors.clear();
+        for (text, holds) in [
+            ("p99>+10%", Some(true)),
+            ("p99>+11%", Some(false)),
+            ("rate<-9%", Some(true)),
+            ("rate<-10%", Some(false)),
+            ("errors.reset>+0%", Some(false)),
+            ("errors.timeout==-100%", Some(true)),
+            ("response.p99>+10%", None),
+            ("p99>20ms", Some(true)),
+        ] {
+            let condition: Condition = text.parse().unwrap();
+            assert_eq!(condition.judge_change(&before, &after).holds, holds, "{text}");
+        }
+        let appeared: Condition = "errors.timeout>+1000%".parse().unwrap();
+        assert_eq!(appeared.judge_change(&after, &before).holds, Some(true));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_what_can() {
+        for (text, says) in [
+            ("p99", "'p99' has no comparison"),
+            ("", "'' has no comparison"),
+            ("p99<20ms,", "'' has no comparison"),
+            ("p98<20ms", "'p98' is no figure; there are p50 p75"),
+            ("data.p98<20ms", "'data.p98' is no figure"),
+            ("errors.rest>1", "'errors.rest' is no figure"),
+            ("replies.700>1", "'replies.700' is no figure"),
+            ("p99=20ms", "'p99=20ms' has no comparison"),
+            ("p99<>20ms", "'>20ms' is no number"),
+            ("p99<fast", "'fast' is no number"),
+            ("p99<1e3ms", "'1e3ms' is no number"),
+            ("p99<+20ms", "'+20ms' is no number"),
+            ("p99<20", "'20' does not fit p99, which is a time: write ns"),
+            ("rate<5%", "'5%' does not fit rate"),
+            ("failed<5ms", "'5ms' does not fit failed, which is a count"),
+            ("cpu_busy<5", "'5' does not fit cpu_busy"),
+        ] {
+            let error = text.parse::<Conditions>().unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}
