@@ -104,7 +104,7 @@ class Report:
         self.damage = []  # (file, offset, what)
         self.open_records = 0
         self.orphaned_fragments = 0
-        self.recycled_messages = 0
+        self.recycled = []  # ids of messages whose start the ring has taken
 
 
 def commit_word(nonce, number, sequence):
@@ -253,7 +253,7 @@ def messages(directory, report=None):
                 meta = envelope_fields(payload[length:], flags)
             except Doubt as doubt:
                 if str(doubt) == "recycled":
-                    report.recycled_messages += 1
+                    report.recycled.append(f"{core}-{number}-{offset}")
                 else:
                     report.damage.append((name, offset, str(doubt)))
                 continue

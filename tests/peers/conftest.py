@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import disks
 import pytest
 from harness import binary, peer, run
 
@@ -37,3 +38,11 @@ def engine(request, tmp_path_factory):
 @pytest.fixture
 def spool(tmp_path):
     return tmp_path / "spool"
+
+
+@pytest.fixture(scope="session")
+def loop_devices():
+    """For tests that mount; where they cannot, each of them is skipped and says why."""
+    missing = disks.why_not()
+    if missing:
+        pytest.skip(missing)

@@ -285,16 +285,33 @@ class Message:
     body: bytes
 
 
-def read_spool(directory):
-    """Every message of a spool, through the reader that shares no code with the sink. Nothing may be
-    damaged, not even after a crash: what was half-written then is not committed, and that is no damage."""
+def examine(directory):
+    """Every message of a spool, through the reader that shares no code with the sink, and what else
+    that reader met."""
     report = spool_reader.Report()
     messages = [
         Message(id, {name: as_text(value) for name, value in meta.items()}, bytes(body))
         for id, meta, body in spool_reader.messages(str(directory), report)
     ]
+    return messages, report
+
+
+def read_spool(directory):
+    """Every message of a spool in which nothing may be damaged, not even after a crash: what was
+    half-written then is not committed, and that is no damage."""
+    messages, report = examine(directory)
     assert report.damage == [], report.damage
     return messages
+
+
+def oldest_segments(directory):
+    """{core: lowest number of a segment that has begun its life}."""
+    oldest = {}
+    for core, number, name in spool_reader.segment_files(str(directory)):
+        with open(Path(directory) / name, "rb") as file:
+            if any(file.read(64)):
+                oldest.setdefault(core, number)
+    return oldest
 
 
 def as_text(value):

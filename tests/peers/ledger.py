@@ -1,37 +1,72 @@
 """A client that writes down what it was promised.
 
 Every message carries an identity and its own SHA-256. The ledger keeps each 250 with the queue id that
-it named; after the sink was killed, the spool must hold every acknowledged message exactly once and
-whole, and of the others none twice and none in part.
+it named, in a file that is synced after each flight; after the sink was killed, or its disk lost power,
+the spool must hold every acknowledged message exactly once and whole, and of the others none twice and
+none in part.
 """
 
 import hashlib
+import os
 import random
 import re
 import socket
 import threading
 
+from harness import oldest_segments
+
 QUEUED = re.compile(rb"250 [0-9.]+ .*queued as (\S+)")
 FLIGHT = 32
+# Counts of a verdict that must be zero.
+WRONGS = ("lost", "dup", "corrupt", "misnamed")
+
+
+def nothing(_queue_id):
+    """Nothing is recycled where there is room for all."""
+    return False
 
 
 class Ledger:
-    def __init__(self):
-        self.acknowledged = {}  # identity -> queue id
-        self.sent = set()
-        self._lock = threading.Lock()
+    """What a spool must answer for. `path` is the file of promises, `identity queue-id` a line."""
 
-    def promise(self, identity, queue_id):
-        with self._lock:
-            self.acknowledged[identity] = queue_id
+    def __init__(self, path):
+        self.path = path
+        self.sent = set()
+        # Set before the power is cut: whoever reads a reply later reads it on a machine that is off.
+        self.closed = False
+        self._lock = threading.Lock()
 
     def offer(self, identity):
         with self._lock:
             self.sent.add(identity)
 
-    def verdict(self, messages):
-        """Counts of what is wrong; all zero is what we want."""
-        found, corrupt, duplicate, misnamed = {}, 0, 0, 0
+    def keep(self, promises):
+        """Appends (identity, queue id) pairs; they are on the disk when this returns."""
+        if not promises:
+            return
+        lines = b"".join(b"%s %s\n" % promise for promise in promises)
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            assert os.write(file, lines) == len(lines)
+            os.fdatasync(file)
+        finally:
+            os.close(file)
+
+    def acknowledged(self):
+        """{identity: queue id} as the file has it."""
+        if not self.path.exists():
+            return {}
+        return {
+            identity: queue_id.decode()
+            for identity, queue_id in map(bytes.split, self.path.read_bytes().splitlines())
+        }
+
+    def verdict(self, messages, recycled=nothing):
+        """Counts of what is there and of what is wrong; lost, dup, corrupt and misnamed must be zero.
+
+        `recycled` tells of a queue id whether the ring has taken that message by right.
+        """
+        found, corrupt, duplicate = {}, 0, 0
         for message in messages:
             identity = whole(message.body)
             if identity is None or identity not in self.sent:
@@ -39,16 +74,34 @@ class Ledger:
                 continue
             duplicate += identity in found
             found[identity] = message.id
-        for identity, queue_id in self.acknowledged.items():
-            misnamed += identity in found and found[identity] != queue_id
+        acknowledged = self.acknowledged()
+        missing = [queue_id for identity, queue_id in acknowledged.items() if identity not in found]
+        taken = sum(map(recycled, missing))
         return {
-            "acked": len(self.acknowledged),
+            "acked": len(acknowledged),
             "found": len(found),
-            "lost": len(self.acknowledged.keys() - found.keys()),
+            "recycled": taken,
+            "lost": len(missing) - taken,
             "dup": duplicate,
             "corrupt": corrupt,
-            "misnamed": misnamed,
+            "misnamed": sum(found.get(identity, id) != id for identity, id in acknowledged.items()),
         }
+
+
+def recycled_by_right(spool, report):
+    """Tells of a queue id whether the ring has taken the message: its segment, or the start of its chain."""
+    oldest, started_before = oldest_segments(spool), set(report.recycled)
+
+    def recycled(queue_id):
+        core, segment, _ = map(int, queue_id.split("-"))
+        return segment < oldest.get(core, 0) or queue_id in started_before
+
+    return recycled
+
+
+def told(text, verdict):
+    print(f"{text}: " + " ".join(f"{name} {count}" for name, count in verdict.items()), flush=True)
+    return verdict
 
 
 def render(size, rng):
@@ -89,6 +142,7 @@ class Client(threading.Thread):
         self.port, self.ledger, self.label = port, ledger, name
         self.rng = random.Random(seed)
         self.count = 0
+        self.promises = []
         self.failure = None
 
     def run(self):
@@ -103,10 +157,14 @@ class Client(threading.Thread):
                         self.chunked_flight(connection, replies)
                     else:
                         self.data_flight(connection, replies)
+                    self.ledger.keep(self.promises)
+                    self.promises = []
         except (OSError, EOFError):
             pass  # The sink was killed: what counts is what it had promised.
         except AssertionError as failure:
             self.failure = failure
+        finally:
+            self.ledger.keep(self.promises)
 
     def next_message(self):
         self.count += 1
@@ -155,4 +213,6 @@ class Client(threading.Thread):
     def promised(self, identity, line):
         queued = QUEUED.match(line)
         assert queued, f"no queue id in {line!r}"
-        self.ledger.promise(identity, queued[1].decode())
+        if self.ledger.closed:
+            raise EOFError
+        self.promises.append((identity, queued[1]))
