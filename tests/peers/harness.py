@@ -7,11 +7,10 @@ quotes what it said, never a hang.
 
 import json
 import os
-import shutil
+import re
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -150,6 +149,15 @@ class Sink(Child):
     def address(self):
         return f"127.0.0.1:{self.port}"
 
+    def addresses(self, count):
+        """Of all its `count` listeners, in the order of the command line."""
+        listening = re.compile(r"^listening \w+://(\S+)$", re.MULTILINE)
+        deadline = time.monotonic() + START_S
+        while len(found := listening.findall(self.stderr)) < count:
+            assert time.monotonic() < deadline, f"{len(found)} of {count} listeners: {self.stderr}"
+            time.sleep(0.01)
+        return found
+
     def stop(self):
         """SIGTERM; the report it printed. An exit status other than 0 fails."""
         self.terminate()
@@ -184,43 +192,6 @@ class SmtpSink(Child):
         counters = self.stdout.replace("\r", "\n").split()
         counts = [int(word[5:]) for word in counters if word.startswith("mesg=")]
         return max(counts, default=0)
-
-
-class PostfixDiscard:
-    """The real Postfix, discarding; needs root (see scripts/postfix-discard)."""
-
-    script = str(REPO / "scripts" / "postfix-discard")
-
-    def __init__(self):
-        self.port = free_port()
-
-    def __enter__(self):
-        # Not pytest's own folder: that one is closed to Postfix's unprivileged daemons.
-        self.directory = tempfile.mkdtemp(prefix="ringpost-postfix-")
-        os.chmod(self.directory, 0o755)
-        try:
-            run([self.script, "start", self.directory, self.port])
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        run([self.script, "stop", self.directory])
-        shutil.rmtree(self.directory)
-
-    @property
-    def address(self):
-        return f"127.0.0.1:{self.port}"
-
-    def deliveries(self, expected, timeout=60):
-        """Deliveries in its log, once they have come to `expected` or the time is over."""
-        deadline = time.monotonic() + timeout
-        while True:
-            count = int(run([self.script, "count", self.directory]).stdout)
-            if count >= expected or time.monotonic() > deadline:
-                return count
-            time.sleep(0.2)
 
 
 def run(argv, timeout=COMMAND_S, check=True, **options):

@@ -1,14 +1,12 @@
 """Numbers agree: what the generators say they sent, what the sink says it took, what the spool holds,
 and what other people's servers count."""
 
-import os
 import re
 
 import pytest
 from aiosmtpd.controller import Controller
 from crc32c import crc32c
 from harness import (
-    PostfixDiscard,
     Sink,
     SmtpSink,
     blast,
@@ -19,6 +17,7 @@ from harness import (
     spool_reader,
     verify,
 )
+from mta import Postfix, needs_root
 
 SOURCE_MESSAGES = 20_000
 LARGE_RUN = 200_000
@@ -100,10 +99,10 @@ def test_generator_and_smtp_sink_count_the_same(engine, shape):
         assert sink.messages() == 20_000
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="Postfix's master must be started by root")
+@needs_root
 @pytest.mark.parametrize("shape", [*SHAPES.values(), CHUNKED], ids=[*SHAPES, "chunked"])
 def test_generator_and_a_real_postfix_count_the_same(shape):
-    with PostfixDiscard() as postfix:
+    with Postfix() as postfix:
         sent = blast(postfix.address, "-n", "1000", "-c", "16", "--size", "1024", *shape)
         assert (sent["messages_ok"], sent["messages_failed"]) == (1000, 0)
         assert postfix.deliveries(1000) == 1000
