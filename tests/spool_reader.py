@@ -27,7 +27,8 @@ NAME = re.compile(r"c(\d{3,})-(\d{8,})\.seg\Z")
 SEGMENT = struct.Struct("<8sIIH6xQQQ12xI")
 RECORD = struct.Struct("<4sBBHIIQQIIIIIIII")
 SINGLE, FRAGMENT, SEAL = 1, 2, 3
-FLAGS = ["bare-cr", "bare-lf", "bdat", "8bit", "smtputf8", "nul", "lmtp", "tls"]
+FLAGS = ["bare-cr", "bare-lf", "bdat", "8bit", "smtputf8", "nul", "lmtp", "tls",
+         "headers-only"]
 TEXTS = {3: "peer", 4: "listener", 5: "helo", 6: "protocol", 7: "tls", 8: "auth",
          9: "reverse_path", 10: "reverse_params"}
 U64 = (1 << 64) - 1
@@ -198,6 +199,10 @@ def envelope_fields(octets, flags):
             if length != 8:
                 raise Doubt("envelope")
             meta["received_ns" if tag == 1 else "sealed_ns"] = int.from_bytes(value, "little")
+        elif tag == 13:
+            if length != 8:
+                raise Doubt("envelope")
+            meta["sent_bytes"] = int.from_bytes(value, "little")
         elif tag == 11:
             meta["recipients"].append((value, b""))
         elif tag == 12:

@@ -17,7 +17,7 @@ use super::value::{self, IoArg};
 use crate::engine::{self, EngineKind};
 use crate::limits;
 use crate::report::human;
-use crate::sink::{self, Plan, Port, Sink, Stop, Store};
+use crate::sink::{self, KeepRule, Plan, Port, Sink, Stop, Store};
 use crate::smtp::auth::Mechanism;
 use crate::smtp::server::{BareNewline, Policy};
 use crate::spool::{self, Durability, WhenFull};
@@ -53,6 +53,16 @@ struct Options {
     /// At the limit: reuse the oldest segment, or refuse mail with 452
     #[arg(long, value_name = "WHAT", default_value = "recycle", help_heading = "Spool")]
     when_full: Full,
+
+    /// How much to keep of mail to a domain (* for all others): all, headers (the header block), or
+    /// none (counted, with "queued as discarded"). Of several recipients the most generous counts
+    #[arg(
+        long,
+        value_name = "DOMAIN=all|headers|none",
+        conflicts_with = "discard",
+        help_heading = "Spool"
+    )]
+    keep: Vec<KeepRule>,
 
     /// Size of one segment file
     #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Spool", value_parser = value::size)]
@@ -247,6 +257,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
     Ok(Plan {
         engine,
         store: store(options, cpus.len())?,
+        keep: options.keep.iter().cloned().collect(),
         cpus,
         listeners,
         ports,

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::barrier::Gate;
 use super::crowd::Crowd;
+use super::keep::KeepRules;
 use super::ledger::{Counters, Quota, Stop};
 use super::summary::{CoreSummary, SpoolSummary};
 use super::{Port, Rules, farewell, session};
@@ -28,6 +29,7 @@ pub(super) struct Setup {
     pub(super) ports: Vec<Port>,
     pub(super) writer: Option<Writer>,
     pub(super) durability: Option<Durability>,
+    pub(super) keep: KeepRules,
     pub(super) rules: Rules,
     pub(super) crowd: Crowd,
     pub(super) drain: Duration,
@@ -48,6 +50,7 @@ pub(super) struct Core {
     pub(super) writer: Option<RefCell<Writer>>,
     pub(super) gate: Gate,
     pub(super) durability: Option<Durability>,
+    pub(super) keep: KeepRules,
     pub(super) counters: RefCell<Counters>,
     pub(super) pool: Pool,
     pub(super) watch: Rc<Watch>,
@@ -75,6 +78,7 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
         writer: setup.writer.map(RefCell::new),
         gate: Gate::default(),
         durability: setup.durability,
+        keep: setup.keep,
         counters: RefCell::default(),
         pool: Pool::new(),
         watch: Watch::new(),

@@ -35,6 +35,9 @@ pub(super) struct Counters {
     /// Octets of those messages, dot-unstuffed.
     pub(super) bytes: u64,
     pub(super) recipients: u64,
+    /// Messages of which the spool keeps the header block only, and none of all (`--keep`).
+    pub(super) headers_only: u64,
+    pub(super) forgotten: u64,
     /// Messages read to their end, or given up, and not kept.
     pub(super) rejected: u64,
     pub(super) connections: u64,

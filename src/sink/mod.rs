@@ -9,6 +9,7 @@ mod core;
 mod crowd;
 mod doorstep;
 mod farewell;
+mod keep;
 mod ledger;
 mod patience;
 mod proxy;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use self::crowd::Crowd;
+pub use self::keep::{BadKeepRule, Keep, KeepRule, KeepRules};
 pub use self::ledger::{Quota, Stop};
 pub use self::summary::{CoreSummary, SpoolSummary, Summary, durability_name};
 pub use self::trust::{NetworkError, Networks};
@@ -86,6 +88,8 @@ pub struct Plan {
     pub listeners: Vec<Vec<BoundListener>>,
     pub ports: Vec<Port>,
     pub store: Store,
+    /// How much of each message the spool keeps.
+    pub keep: KeepRules,
     pub rules: Rules,
     /// Time that open messages get after a stop was asked for.
     pub drain: Duration,
@@ -155,6 +159,7 @@ impl Sink {
                 ports: plan.ports.clone(),
                 writer,
                 durability: plan.store.durability(),
+                keep: plan.keep.clone(),
                 rules: plan.rules.clone(),
                 crowd: crowd.clone(),
                 drain: plan.drain,

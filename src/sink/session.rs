@@ -10,13 +10,14 @@ use std::ops::Range;
 use super::core::{Core, Door};
 use super::doorstep::{self, Rebuff};
 use super::farewell;
+use super::keep::{HeaderCut, Keep};
 use super::ledger::Stop;
 use super::patience::Patience;
 use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::limits::DIRECT_RECVS_MAX;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Relayed, Server};
-use crate::spool::{Draft, Durability, Meta, Place, SpoolError};
+use crate::spool::{Draft, Durability, Meta, Place, SpoolError, flag};
 
 const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
 const NO_ROOM: Reply = Reply::new(452, 3, 1, "The spool is full");
@@ -79,6 +80,8 @@ struct Message {
     open: bool,
     bytes: u64,
     first_byte_ns: u64,
+    keep: Keep,
+    cut: HeaderCut,
     /// Why it will be refused at its end: the spool failed on the way.
     refusal: Option<Reply>,
 }
@@ -90,6 +93,7 @@ struct Kept {
     ticket: u64,
     bytes: u64,
     recipients: u64,
+    keep: Keep,
 }
 
 /// What to do when the protocol has given all its events.
@@ -304,7 +308,17 @@ impl Session<'_> {
     }
 
     fn begin(&mut self) {
-        self.message = Message { open: true, first_byte_ns: self.round_ns, ..Message::default() };
+        let recipients = self.server.envelope().recipients().map(|(path, _)| path);
+        self.message = Message {
+            open: true,
+            first_byte_ns: self.round_ns,
+            keep: if self.core.writer.is_some() {
+                self.core.keep.keep(recipients)
+            } else {
+                Keep::Nothing
+            },
+            ..Message::default()
+        };
     }
 
     fn keep(&mut self, piece: &[u8]) {
@@ -313,7 +327,12 @@ impl Session<'_> {
         if self.message.refusal.is_some() {
             return;
         }
-        if let Err(error) = writer.borrow_mut().append(&mut self.draft, piece) {
+        let kept = match self.message.keep {
+            Keep::All => piece,
+            Keep::Headers => self.message.cut.take(piece),
+            Keep::Nothing => return,
+        };
+        if let Err(error) = writer.borrow_mut().append(&mut self.draft, kept) {
             self.message.refusal = Some(refusal(&error));
         }
     }
@@ -345,24 +364,34 @@ impl Session<'_> {
                 return;
             }
         }
+        let ticket = match self.message.keep {
+            // Nothing to sync; but its reply leaves with those before it.
+            Keep::Nothing => self.kept.last().map_or(0, |kept| kept.ticket),
+            Keep::Headers | Keep::All => self.core.gate.sealed(),
+        };
         self.kept.push(Kept {
             reply: start..out.len(),
-            ticket: self.core.gate.sealed(),
+            ticket,
             bytes: self.message.bytes,
             recipients,
+            keep: self.message.keep,
         });
         self.message.open = false;
     }
 
     fn seal(&mut self, flags: Flags) -> Result<Option<Place>, Reply> {
         let Some(writer) = &self.core.writer else { return Ok(None) };
+        if self.message.keep == Keep::Nothing {
+            return Ok(None);
+        }
         let envelope = self.server.envelope();
         let relayed = self.server.relayed();
         let peer = relayed.and_then(|relayed| relayed.address.map(|ip| relayed_peer(ip, relayed)));
+        let left_out = self.draft.len() < self.message.bytes;
         let meta = Meta {
             received_ns: self.message.first_byte_ns,
             sealed_ns: self.round_ns,
-            flags: flags.bits(),
+            flags: flags.bits() | if left_out { flag::HEADERS_ONLY } else { 0 },
             peer: peer.as_ref().unwrap_or(&self.peer).as_bytes(),
             listener: self.door.url.as_bytes(),
             helo: relayed.and_then(|r| r.hello.as_deref()).unwrap_or(self.server.hello()),
@@ -375,6 +404,7 @@ impl Session<'_> {
                 .unwrap_or_default(),
             reverse_path: envelope.reverse_path(),
             reverse_params: envelope.reverse_params(),
+            sent_bytes: left_out.then_some(self.message.bytes),
         };
         let sealed = writer.borrow_mut().seal(&mut self.draft, &meta, envelope.recipients());
         sealed.map(Some).map_err(|error| refusal(&error))
@@ -405,6 +435,8 @@ impl Session<'_> {
             counters.messages += 1;
             counters.bytes += kept.bytes;
             counters.recipients += kept.recipients;
+            counters.headers_only += u64::from(kept.keep == Keep::Headers);
+            counters.forgotten += u64::from(kept.keep == Keep::Nothing);
             self.core.quota.message_answered();
         }
     }

@@ -17,6 +17,10 @@ pub struct Summary {
     /// Octets of those messages, dot-unstuffed.
     pub bytes: u64,
     pub recipients: u64,
+    /// Messages of which the spool keeps the header block only (`--keep`).
+    pub headers_only: u64,
+    /// Messages counted and not kept at all (`--keep`, `--discard`).
+    pub forgotten: u64,
     pub connections: u64,
     /// Messages begun and not kept.
     pub rejected: u64,
@@ -45,6 +49,8 @@ pub struct CoreSummary {
     pub messages: u64,
     pub bytes: u64,
     pub recipients: u64,
+    pub headers_only: u64,
+    pub forgotten: u64,
     pub connections: u64,
     pub rejected: u64,
     pub turned_away: u64,
@@ -88,6 +94,8 @@ impl CoreSummary {
             messages: counters.messages,
             bytes: counters.bytes,
             recipients: counters.recipients,
+            headers_only: counters.headers_only,
+            forgotten: counters.forgotten,
             connections: counters.connections,
             rejected: counters.rejected,
             turned_away: counters.turned_away,
@@ -114,6 +122,8 @@ impl Summary {
             messages,
             bytes: sum(|core| core.bytes),
             recipients: sum(|core| core.recipients),
+            headers_only: sum(|core| core.headers_only),
+            forgotten: sum(|core| core.forgotten),
             connections: sum(|core| core.connections),
             rejected: sum(|core| core.rejected),
             turned_away: sum(|core| core.turned_away),
@@ -160,6 +170,13 @@ impl fmt::Display for Summary {
             )?;
         }
         writeln!(f, "rejected {} messages begun and not kept", self.rejected)?;
+        if self.headers_only > 0 || (self.forgotten > 0 && self.durability != "none") {
+            writeln!(
+                f,
+                "keep     {} messages with the header block only, {} not at all",
+                self.headers_only, self.forgotten
+            )?;
+        }
         writeln!(f, "engine   {}, durability {}", self.engine, self.durability)?;
         if self.messages > 0 {
             writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;

@@ -23,6 +23,8 @@ mod tag {
     pub const RECIPIENT: u16 = 11;
     /// Belongs to the recipient before it.
     pub const RECIPIENT_PARAMS: u16 = 12;
+    /// Only where the flag `headers-only` is set.
+    pub const SENT_BYTES: u16 = 13;
 }
 
 /// What a session knows of a message at its end, besides its recipients. Paths are without angle brackets; parameters are
@@ -49,6 +51,9 @@ pub struct Meta<'a> {
     pub auth: &'a [u8],
     pub reverse_path: &'a [u8],
     pub reverse_params: &'a [u8],
+    /// Octets of the message as it was sent, where fewer were kept; goes with
+    /// [`flag::HEADERS_ONLY`].
+    pub sent_bytes: Option<u64>,
 }
 
 impl Meta<'_> {
@@ -74,6 +79,9 @@ impl Meta<'_> {
             if !text.is_empty() {
                 put(out, tag, text)?;
             }
+        }
+        if let Some(bytes) = self.sent_bytes {
+            put(out, tag::SENT_BYTES, &bytes.to_le_bytes())?;
         }
         for (path, params) in recipients {
             put(out, tag::RECIPIENT, path)?;
@@ -118,6 +126,7 @@ pub struct Envelope {
     pub auth: Vec<u8>,
     pub reverse_path: Vec<u8>,
     pub reverse_params: Vec<u8>,
+    pub sent_bytes: Option<u64>,
     pub recipients: Vec<Recipient>,
 }
 
@@ -144,6 +153,10 @@ impl Envelope {
             }
             tag::SEALED => {
                 self.sealed_ns = u64::from_le_bytes(value.try_into().ok()?);
+                return Some(());
+            }
+            tag::SENT_BYTES => {
+                self.sent_bytes = Some(u64::from_le_bytes(value.try_into().ok()?));
                 return Some(());
             }
             tag::RECIPIENT => {
@@ -177,6 +190,7 @@ impl Envelope {
         serde_json::json!({
             "id": place,
             "bytes": bytes,
+            "sent_bytes": self.sent_bytes.unwrap_or(bytes),
             "received_ns": self.received_ns,
             "sealed_ns": self.sealed_ns,
             "flags": flag::names(self.flags).collect::<Vec<_>>(),
@@ -219,6 +233,7 @@ mod tests {
             auth: b"me",
             reverse_path: b"",
             reverse_params: b"SIZE=5",
+            sent_bytes: Some(77),
         };
         let mut bytes = Vec::new();
         meta.encode(recipients, &mut bytes).unwrap();
@@ -227,6 +242,7 @@ mod tests {
         assert_eq!(back.sealed_ns, u64::MAX);
         assert_eq!(back.auth, b"me");
         assert_eq!(back.reverse_params, b"SIZE=5");
+        assert_eq!(back.sent_bytes, Some(77));
         assert_eq!(back.recipients.len(), 3);
         assert_eq!(back.recipients[0].params, b"NOTIFY=NEVER");
         assert_eq!(back.recipients[1], Recipient::default());

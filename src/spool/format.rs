@@ -83,9 +83,11 @@ pub mod flag {
     pub const LMTP: u32 = 64;
     /// It came under TLS.
     pub const TLS: u32 = 128;
+    /// Only the header block was kept; the envelope tells how many octets were sent.
+    pub const HEADERS_ONLY: u32 = 256;
 
     /// Bit and name of each flag, in the order of the bits.
-    pub const NAMES: [(u32, &str); 8] = [
+    pub const NAMES: [(u32, &str); 9] = [
         (BARE_CR, "bare-cr"),
         (BARE_LF, "bare-lf"),
         (BDAT, "bdat"),
@@ -94,6 +96,7 @@ pub mod flag {
         (NUL, "nul"),
         (LMTP, "lmtp"),
         (TLS, "tls"),
+        (HEADERS_ONLY, "headers-only"),
     ];
 
     /// The names of the bits that are set.

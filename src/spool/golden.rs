@@ -29,10 +29,11 @@ fn meta(number: u64) -> Meta<'static> {
         auth: b"",
         reverse_path: b"from@example.org",
         reverse_params: b"BODY=8BITMIME",
+        sent_bytes: None,
     }
 }
 
-/// One message whole, two interleaved, one discarded, one empty, one without an end.
+/// One message whole, two interleaved, one discarded, one empty, one without its body, one without an end.
 fn write(dir: &Path) {
     let lock = Arc::new(lock(dir).unwrap());
     let header = SegmentHeader {
@@ -62,6 +63,9 @@ fn write(dir: &Path) {
     writer.seal(&mut second, &meta(2), two).unwrap();
     writer.seal(&mut first, &meta(3), one).unwrap();
     writer.seal(&mut first, &meta(4), []).unwrap();
+    writer.append(&mut first, b"Subject: cut\r\n\r\n").unwrap();
+    let flags = flag::BDAT | flag::HEADERS_ONLY;
+    writer.seal(&mut first, &Meta { flags, sent_bytes: Some(4_000), ..meta(5) }, one).unwrap();
     writer.append(&mut lost, b"cut off").unwrap();
     drop(inbox);
 }
@@ -95,6 +99,7 @@ fn the_reader_still_reads_the_golden_segment() {
             ("0-1-624", "Subject: second\r\n"),
             ("0-1-872", "Subject: first\r\n\r\nbody\r\n"),
             ("0-1-1088", ""),
+            ("0-1-1288", "Subject: cut\r\n\r\n"),
         ]
     );
     let second = &read[1].2;
@@ -104,6 +109,9 @@ fn the_reader_still_reads_the_golden_segment() {
     assert_eq!(second.recipients[0].params, b"NOTIFY=NEVER");
     assert_eq!(second.recipients[1].path, b"b@example.org");
     assert!(read[3].2.recipients.is_empty());
+    assert_eq!((read[3].2.sent_bytes, read[4].2.sent_bytes), (None, Some(4_000)));
+    let names: Vec<_> = flag::names(read[4].2.flags).collect();
+    assert_eq!(names, ["bdat", "headers-only"]);
     let survey = messages.survey();
     assert!(survey.is_sound(), "{survey}");
     assert_eq!(survey.orphaned_fragments, 1);

@@ -67,7 +67,7 @@
 //! ```
 //!
 //! Flags: 1 bare CR in the body, 2 bare LF, 4 BDAT, 8 octets above 0x7F, 16 SMTPUTF8, 32 NUL,
-//! 64 LMTP, 128 TLS.
+//! 64 LMTP, 128 TLS, 256 only the header block was kept (tag 13).
 //!
 //! # A message
 //!
@@ -98,6 +98,7 @@
 //! | 9, 10 | reverse path, its parameters |
 //! | 11 | path of a recipient; one for each, in order |
 //! | 12 | parameters of the recipient before it |
+//! | 13 | octets of the message as it was sent, 8 octets; only with flag 256 |
 //!
 //! # What a crash leaves
 //!

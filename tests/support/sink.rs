@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ringpost::engine::{self, Address, EngineKind, Io};
-use ringpost::sink::{Networks, Plan, Port, Rules, Sink, Stop, Store, Summary};
+use ringpost::sink::{KeepRules, Networks, Plan, Port, Rules, Sink, Stop, Store, Summary};
 use ringpost::smtp::server::Policy;
 use ringpost::spool::{Durability, Options, WhenFull};
 use tokio::sync::watch;
@@ -42,6 +42,7 @@ impl Running {
         let listeners = engine::bind(&vec![any; policies.len()], 1).unwrap();
         let ports = listeners[0].iter().map(|bound| inet(bound.address())).collect();
         let plan = Plan {
+            keep: KeepRules::default(),
             engine,
             cpus: vec![next_cpu()],
             ports: policies
