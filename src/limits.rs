@@ -260,8 +260,9 @@ pub const CONNECTIONS_MAX: usize = 1_000_000;
 /// Time between two handovers of a core's tally: one line of `run.hlog` and `run.csv`.
 pub const INTERVAL_NS: u64 = 1_000_000_000;
 
-/// Intervals that wait for a core which is held up. One tally is about 1.2 MiB; beyond this the
-/// oldest is logged without that core, whose share goes into a later one.
+/// Intervals that wait for a core which is held up. One tally is about 1.2 MiB, and 2.6 MiB
+/// where every phase was refused in every way; beyond this the oldest is logged without that core,
+/// whose share goes into a later one.
 pub const INTERVALS_OPEN_MAX: usize = 60;
 
 /// Different (phase, code, enhanced code) triples that one core counts apart in one interval; the

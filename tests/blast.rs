@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ringpost::blast::plan::{Bodies, Plan, Stop};
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
-use ringpost::measure::{Conditions, ErrorKind, Phase, Verdict};
+use ringpost::measure::{Conditions, ErrorKind, Outcome as Measured, Phase, Verdict};
 use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::extension::Extensions;
@@ -225,6 +225,10 @@ fn refused_messages_are_counted_and_the_session_goes_on() {
             assert_eq!((run.messages_failed, run.messages_unanswered), (run.replies[&452], 0));
             assert!((36..=40).contains(&run.messages_failed), "{}", run.messages_failed);
             assert_eq!((run.connections_opened, run.verdict), (4, Verdict::Failures));
+            assert_eq!(run.messages_refused_4xx, run.messages_failed);
+            let by_outcome = &run.phases[&Phase::Message].outcomes;
+            assert_eq!(by_outcome[&Measured::Refused4xx].count, run.messages_failed);
+            assert_eq!(by_outcome[&Measured::Accepted].count, run.messages_ok);
             check_arrived(&host.seen.lock().unwrap().messages, run.messages_ok);
         }
     }
@@ -341,6 +345,10 @@ fn a_server_that_falls_silent_does_not_hold_the_run() {
         assert!(begun.elapsed() < Duration::from_secs(20));
         assert_eq!((run.messages_ok, run.messages_failed, run.messages_unanswered), (0, 4, 4));
         assert_eq!(run.errors[&ErrorKind::Timeout], 4);
+        let hung = run.phases[&Phase::EndOfData].outcomes[&Measured::Unanswered];
+        assert!(hung.count == 4 && hung.p50 >= 1_000_000_000, "{hung:?}");
+        assert_eq!(run.phases[&Phase::Message].outcomes[&Measured::Unanswered].count, 4);
+        assert!(run.phases[&Phase::Mail].outcomes.is_empty());
     };
     std::thread::scope(|scope| {
         engines().into_iter().for_each(|engine| drop(scope.spawn(move || silent(engine))));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ringpost::measure::run::Latency;
-use ringpost::measure::{Mode, Phase, Run};
+use ringpost::measure::{Mode, Outcome, Phase, Run, hlog};
 use ringpost::report::{Loaded, html};
 use serde_json::Value;
 
@@ -65,7 +65,13 @@ fn assert_log(found: &Value, run: &Run) {
     assert_same(&found["refused"], &run.refused_ns, "refused", 0.01);
     for (phase, result) in run.phases.iter().filter(|(_, result)| result.latency_ns.count > 0) {
         assert_same(&found[phase.name()], &result.latency_ns, phase.name(), 0.01);
+        let apart = result.outcomes.iter().filter(|(outcome, _)| **outcome != Outcome::Accepted);
+        for (outcome, latency) in apart {
+            let tag = hlog::phase_tag(*phase, *outcome);
+            assert_same(&found[&tag], latency, &tag, 0.01);
+        }
     }
+    assert!(found["rcpt.refused_4xx"]["count"].as_u64().unwrap() > 0);
     assert!(found["warmup"]["count"].as_u64().unwrap() > 0);
     assert!(found[Phase::EndOfData.name()].is_object());
     if let Some(lag) = &run.send_lag_ns {

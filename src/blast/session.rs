@@ -95,12 +95,14 @@ impl<'c> Session<'c> {
             Ok(conn) => conn,
             Err(error) => {
                 recorder.count_error(ErrorKind::from(&error));
+                let waited_ns = now_ns - connect_ns;
+                recorder.record_phase(Phase::Connect, Outcome::Unanswered, waited_ns);
                 let target = core.target.url.clone();
                 return Err(Failure::Unreachable { target, why: error.to_string() });
             }
         };
         recorder.connection_opened();
-        recorder.record_phase(Phase::Connect, now_ns - connect_ns);
+        recorder.record_phase(Phase::Connect, Outcome::Accepted, now_ns - connect_ns);
         let guard = core.watch.register(conn.handle());
         let many_replies = core.settings.depth > 8;
         let mut client = Client::new(core.settings.clone());
@@ -273,7 +275,8 @@ impl<'c> Session<'c> {
             if event.phase == client::Phase::Auth {
                 let began_ns = *self.auth_ns.get_or_insert(self.sent_ns);
                 if event.code != 334 {
-                    recorder.record_phase(Phase::Auth, self.now_ns - began_ns);
+                    let outcome = Outcome::of_reply(event.code);
+                    recorder.record_phase(Phase::Auth, outcome, self.now_ns - began_ns);
                 }
             }
             if let Some(verdict) = event.verdict
@@ -281,7 +284,7 @@ impl<'c> Session<'c> {
             {
                 let outcome = match verdict {
                     Verdict::Accepted => Outcome::Accepted,
-                    Verdict::Refused(_) => Outcome::Refused,
+                    Verdict::Refused(code) => Outcome::of_refusal(code),
                 };
                 self.decided += 1;
                 decide(self.core, &mut recorder, open, outcome, self.now_ns);
@@ -307,9 +310,19 @@ impl<'c> Session<'c> {
         }
         recorder.set_in_flight(core.in_flight.get());
         recorder.connection_closed();
-        recorder.record_phase(Phase::Session, self.now_ns - self.connect_ns);
+        let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
+        recorder.record_phase(Phase::Session, broken, self.now_ns - self.connect_ns);
         if let Err(lost) = &result {
             recorder.count_error(lost.kind());
+            if !matches!(lost, Lost::Fault(_))
+                && let Some(awaited) = self.client.awaited()
+            {
+                let since_ns = match awaited {
+                    client::Phase::Auth => self.auth_ns.unwrap_or(self.sent_ns),
+                    _ => self.sent_ns,
+                };
+                recorder.record_phase(phase(awaited), Outcome::Unanswered, self.now_ns - since_ns);
+            }
         } else if self.client.login_failed() {
             recorder.count_error(ErrorKind::Auth);
         }
@@ -377,7 +390,18 @@ async fn connect(core: &Core) -> io::Result<Conn> {
 
 #[inline]
 fn count(recorder: &mut Recorder, event: &Event, took_ns: u64) {
-    let phase = match event.phase {
+    let phase = phase(event.phase);
+    let enhanced = event.enhanced.map(|e| (e.class, e.subject, e.detail));
+    recorder.count_reply(phase, event.code, enhanced);
+    // An exchange of AUTH is timed as a whole.
+    if !matches!(event.phase, client::Phase::Unasked | client::Phase::Auth) {
+        recorder.record_phase(phase, Outcome::of_reply(event.code), took_ns);
+    }
+}
+
+/// Under which phase the replies of a command are counted.
+fn phase(asked: client::Phase) -> Phase {
+    match asked {
         client::Phase::Banner => Phase::Banner,
         client::Phase::Hello => Phase::Hello,
         client::Phase::Auth => Phase::Auth,
@@ -388,12 +412,6 @@ fn count(recorder: &mut Recorder, event: &Event, took_ns: u64) {
         client::Phase::Rset => Phase::Rset,
         client::Phase::Quit => Phase::Quit,
         client::Phase::Unasked => Phase::Session,
-    };
-    let enhanced = event.enhanced.map(|e| (e.class, e.subject, e.detail));
-    recorder.count_reply(phase, event.code, enhanced);
-    // An exchange of AUTH is timed as a whole.
-    if !matches!(event.phase, client::Phase::Unasked | client::Phase::Auth) {
-        recorder.record_phase(phase, took_ns);
     }
 }
 
@@ -407,7 +425,7 @@ fn decide(core: &Core, recorder: &mut Recorder, open: Open, outcome: Outcome, no
         service_ns,
         open: None,
     });
-    recorder.record_phase(Phase::Message, service_ns);
+    recorder.record_phase(Phase::Message, outcome, service_ns);
     core.in_flight.set(core.in_flight.get() - 1);
     core.last_ns.set(now_ns);
 }

@@ -260,8 +260,8 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::kind::Phase;
-    use crate::measure::recorder::{Message, Outcome};
+    use crate::measure::kind::{Outcome, Phase};
+    use crate::measure::recorder::Message;
 
     const S: u64 = INTERVAL_NS;
 
@@ -374,7 +374,7 @@ mod tests {
             recorder.connection_opened();
             recorder.set_in_flight(5 + n as u32);
             recorder.record_message(&message());
-            recorder.record_phase(Phase::Mail, 9);
+            recorder.record_phase(Phase::Mail, Outcome::Accepted, 9);
             recorder.tick(S);
             recorder.record_message(&message());
             recorder.publish();

@@ -17,18 +17,33 @@ use hdrhistogram::serialization::interval_log::{
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
 use super::collect::Interval;
-use super::kind::Phase;
+use super::kind::{Outcome, Phase};
 
 /// What the untagged lines hold.
 pub const HEADLINE_OPEN: &str = "response";
 pub const HEADLINE_CLOSED: &str = "service";
 
-/// Tags beside the names of the phases.
+/// Tags beside those of [`phase_tag`].
 pub const TAG_SERVICE: &str = "service";
 pub const TAG_SEND_LAG: &str = "send_lag";
 pub const TAG_REFUSED: &str = "refused";
 /// The headline metric before the measurement began; in no total.
 pub const TAG_WARMUP: &str = "warmup";
+
+/// The tag of a phase's part: `rcpt.refused_4xx`. The whole, whatever the outcomes, has the bare name.
+pub fn phase_tag(phase: Phase, outcome: Outcome) -> String {
+    format!("{}.{}", phase.name(), outcome.name())
+}
+
+/// The way back: a phase, and a part of it unless it is the whole.
+pub fn phase_of_tag(tag: &str) -> Option<(Phase, Option<Outcome>)> {
+    match tag.split_once('.') {
+        None => Some((Phase::from_name(tag)?, None)),
+        Some((phase, outcome)) => {
+            Some((Phase::from_name(phase)?, Some(Outcome::from_name(outcome)?)))
+        }
+    }
+}
 
 pub struct HlogWriter<W> {
     out: W,
@@ -68,10 +83,17 @@ impl<W: Write> HlogWriter<W> {
             self.line(interval, &tally.service_ns, Some(TAG_SERVICE))?;
             self.line(interval, &open.send_lag_ns, Some(TAG_SEND_LAG))?;
         }
-        let phases = Phase::ALL.into_iter().map(|phase| (phase.name(), tally.phase(phase)));
-        let rest = std::iter::once((TAG_REFUSED, &tally.refused_ns)).chain(phases);
-        for (tag, histogram) in rest.filter(|(_, histogram)| !histogram.is_empty()) {
-            self.line(interval, histogram, Some(tag))?;
+        if !tally.refused_ns.is_empty() {
+            self.line(interval, &tally.refused_ns, Some(TAG_REFUSED))?;
+        }
+        for phase in Phase::ALL {
+            let split = tally.split(phase);
+            if !split.all().is_empty() {
+                self.line(interval, split.all(), Some(phase.name()))?;
+            }
+            for (outcome, part) in split.apart() {
+                self.line(interval, part, Some(&phase_tag(phase, outcome)))?;
+            }
         }
         Ok(())
     }
@@ -154,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::measure::collect::{Next, team};
-    use crate::measure::recorder::{Message, Mode, Outcome};
+    use crate::measure::recorder::{Message, Mode};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
@@ -169,7 +191,7 @@ mod tests {
                 let outcome = Outcome::Accepted;
                 let message = Message { outcome, bytes: 1, recipients: 1, service_ns, open: None };
                 recorder.record_message(&message);
-                recorder.record_phase(Phase::EndOfData, service_ns / 2);
+                recorder.record_phase(Phase::EndOfData, Outcome::Accepted, service_ns / 2);
             }
             recorder.finish(1_500_000_000);
             let Next::Interval(interval) = collector.next(Duration::ZERO) else { panic!() };
@@ -185,6 +207,20 @@ mod tests {
                 prop_assert_eq!(&line.histogram, interval.tally.phase(Phase::EndOfData));
             }
         }
+    }
+
+    #[test]
+    fn a_tag_names_a_phase_and_a_part_of_it() {
+        for phase in Phase::ALL {
+            assert_eq!(phase_of_tag(phase.name()), Some((phase, None)));
+            for outcome in Outcome::APART {
+                let tag = phase_tag(phase, outcome);
+                assert_eq!(phase_of_tag(&tag), Some((phase, Some(outcome))));
+                assert!(Tag::new(&tag).is_some());
+            }
+        }
+        assert_eq!(phase_of_tag(TAG_SEND_LAG), None);
+        assert_eq!(phase_of_tag("mail.slow"), None);
     }
 
     #[test]

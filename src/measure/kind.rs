@@ -73,6 +73,57 @@ impl Phase {
     }
 }
 
+/// How a message or one command ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A 2xx reply; of a message, to the end of its data.
+    Accepted,
+    /// A reply from 400 to 499, of a message anywhere in its transaction.
+    #[serde(rename = "refused_4xx")]
+    Refused4xx,
+    /// Any other negative reply.
+    #[serde(rename = "refused_5xx")]
+    Refused5xx,
+    /// No reply: timeout, lost connection, or the run ended first.
+    Unanswered,
+}
+
+impl Outcome {
+    /// All but `Accepted`: what is counted apart from the common case.
+    pub const APART: [Self; 3] = [Self::Refused4xx, Self::Refused5xx, Self::Unanswered];
+
+    /// What a reply that is no success (2xx) and no request to go on (3xx) says.
+    pub const fn of_refusal(code: u16) -> Self {
+        match code {
+            400..500 => Self::Refused4xx,
+            _ => Self::Refused5xx,
+        }
+    }
+
+    /// What a reply says.
+    pub const fn of_reply(code: u16) -> Self {
+        match code {
+            200..400 => Self::Accepted,
+            _ => Self::of_refusal(code),
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused4xx => "refused_4xx",
+            Self::Refused5xx => "refused_5xx",
+            Self::Unanswered => "unanswered",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        let known = [Self::Accepted].into_iter().chain(Self::APART);
+        known.into_iter().find(|outcome| outcome.name() == name)
+    }
+}
+
 /// What went wrong on the way to a reply. A negative reply is not an error: the server answered.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -175,6 +226,22 @@ mod tests {
             assert_eq!(ErrorKind::from_name(kind.name()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
+    }
+
+    #[test]
+    fn an_outcome_is_told_from_the_code_and_goes_by_its_name() {
+        for (code, outcome) in [
+            (250, Outcome::Accepted),
+            (354, Outcome::Accepted),
+            (451, Outcome::Refused4xx),
+            (550, Outcome::Refused5xx),
+            (199, Outcome::Refused5xx),
+        ] {
+            assert_eq!(Outcome::of_reply(code), outcome, "{code}");
+            assert_eq!(Outcome::from_name(outcome.name()), Some(outcome));
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
+        }
+        assert_eq!(Outcome::of_refusal(250), Outcome::Refused5xx, "a verdict is not overruled");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::board::Cell;
 use super::collect::{Handover, Spans};
-use super::kind::{ErrorKind, Phase};
+use super::kind::{ErrorKind, Outcome, Phase};
 use super::tally::Tally;
 
 /// Whether arrivals have an intended start.
@@ -15,16 +15,6 @@ pub enum Mode {
     Closed,
     /// Arrivals are scheduled; late work is never dropped.
     Open,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// A 2xx reply to the end of data.
-    Accepted,
-    /// A negative reply anywhere in the transaction.
-    Refused,
-    /// No reply: timeout, lost connection, or the run ended first.
-    Unanswered,
 }
 
 /// One finished message transaction.
@@ -102,8 +92,8 @@ impl Recorder {
         self.now.record_message(message);
     }
 
-    pub fn record_phase(&mut self, phase: Phase, ns: u64) {
-        self.now.record_phase(phase, ns);
+    pub fn record_phase(&mut self, phase: Phase, outcome: Outcome, ns: u64) {
+        self.now.record_phase(phase, outcome, ns);
     }
 
     /// Counts one reply; `enhanced` is class, subject and detail where the text held them.

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::collect::Totals;
 use super::cpu::CpuTime;
-use super::kind::{ErrorKind, Phase};
+use super::kind::{ErrorKind, Outcome, Phase};
 use super::recorder::Mode;
+use super::split::Split;
 use super::tally::Tally;
 use super::threshold::{Conditions, Judged};
 use super::verdict::{Judgement, Verdict};
@@ -32,6 +33,12 @@ pub struct Run {
     pub thresholds: Vec<Judged>,
     pub messages_ok: u64,
     pub messages_failed: u64,
+    /// Of the failed ones, those refused with 400 to 499.
+    #[serde(default)]
+    pub messages_refused_4xx: u64,
+    /// Of the failed ones, those refused in any other way.
+    #[serde(default)]
+    pub messages_refused_5xx: u64,
     /// Of the failed ones, those without any answer.
     pub messages_unanswered: u64,
     /// End of the warm-up to the end of the last core.
@@ -94,7 +101,12 @@ pub struct Latency {
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct PhaseResult {
+    /// Whatever the outcome.
     pub latency_ns: Latency,
+    /// By outcome; empty where all was accepted. Unanswered counts the time waited until the
+    /// connection broke or the run ended.
+    #[serde(default)]
+    pub outcomes: BTreeMap<Outcome, Latency>,
     pub replies: BTreeMap<u16, u64>,
     /// By code and enhanced code, as in `250 2.1.5`.
     pub enhanced: BTreeMap<String, u64>,
@@ -224,6 +236,8 @@ impl Run {
             thresholds: Vec::new(),
             messages_ok: tally.messages_ok,
             messages_failed: tally.messages_failed,
+            messages_refused_4xx: tally.messages_refused_4xx,
+            messages_refused_5xx: tally.messages_refused_5xx(),
             messages_unanswered: tally.messages_unanswered,
             elapsed_s,
             rate_msg_s: ratio(tally.messages_ok as f64, elapsed_s),
@@ -292,6 +306,7 @@ fn phases(tally: &Tally) -> BTreeMap<Phase, PhaseResult> {
     let (enhanced, _) = tally.enhanced();
     let result = |phase| PhaseResult {
         latency_ns: Latency::from(tally.phase(phase)),
+        outcomes: outcomes(tally.split(phase)),
         replies: tally.replies(phase).collect(),
         enhanced: enhanced
             .iter()
@@ -307,6 +322,14 @@ fn phases(tally: &Tally) -> BTreeMap<Phase, PhaseResult> {
         .map(|phase| (phase, result(phase)))
         .filter(|(_, result)| result.latency_ns.count > 0 || !result.replies.is_empty())
         .collect()
+}
+
+fn outcomes(split: &Split) -> BTreeMap<Outcome, Latency> {
+    if split.apart().next().is_none() {
+        return BTreeMap::new();
+    }
+    let all = [Outcome::Accepted].into_iter().chain(Outcome::APART);
+    all.filter_map(|outcome| Some((outcome, Latency::from(&split.of(outcome)?)))).collect()
 }
 
 fn all_replies(tally: &Tally) -> BTreeMap<u16, u64> {

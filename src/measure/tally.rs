@@ -2,8 +2,9 @@
 
 use hdrhistogram::Histogram;
 
-use super::kind::{ErrorKind, Phase};
-use super::recorder::{Message, Mode, Outcome};
+use super::kind::{ErrorKind, Outcome, Phase};
+use super::recorder::{Message, Mode};
+use super::split::Split;
 use crate::limits::{ENHANCED_CODES_MAX, LATENCY_NS_MAX};
 
 /// Digits of the headline histograms: any percentile is right to 0.1 %.
@@ -22,6 +23,8 @@ pub struct Tally {
     pub messages_ok: u64,
     /// Messages that it refused or never answered.
     pub messages_failed: u64,
+    /// Of the failed ones, those refused with 400 to 499, which asks for another try later.
+    pub messages_refused_4xx: u64,
     /// Of the failed ones, those that got no answer: timeout, lost connection, end of the run.
     pub messages_unanswered: u64,
     /// Octets of the accepted messages, before dot-stuffing.
@@ -39,7 +42,7 @@ pub struct Tally {
     pub refused_ns: Histogram<u64>,
     /// `None` in a closed loop, where no start is intended.
     pub open: Option<OpenTally>,
-    phases: Box<[Histogram<u64>]>,
+    phases: Box<[Split]>,
     errors: [u64; ErrorKind::COUNT],
     /// Row per phase, column per code from 200 on.
     replies: Box<[u64]>,
@@ -110,7 +113,7 @@ impl PartialEq for Enhanced {
     }
 }
 
-fn histogram(digits: u8) -> Histogram<u64> {
+pub(super) fn histogram(digits: u8) -> Histogram<u64> {
     // From 1 ns on, or the digits would begin to hold only far above the low end: with 1 us as the
     // lowest value a cell is 512 ns wide up to 1 ms, which is 5 % of a 10 us reply.
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, digits).expect("bounds are constant and valid")
@@ -133,6 +136,7 @@ impl Tally {
         Self {
             messages_ok: 0,
             messages_failed: 0,
+            messages_refused_4xx: 0,
             messages_unanswered: 0,
             bytes: 0,
             recipients: 0,
@@ -142,7 +146,7 @@ impl Tally {
             service_ns: histogram(HEADLINE_DIGITS),
             refused_ns: histogram(PHASE_DIGITS),
             open,
-            phases: (0..Phase::COUNT).map(|_| histogram(PHASE_DIGITS)).collect(),
+            phases: (0..Phase::COUNT).map(|_| Split::new()).collect(),
             errors: [0; ErrorKind::COUNT],
             replies: vec![0; Phase::COUNT * CODES].into_boxed_slice(),
             replies_odd: 0,
@@ -156,8 +160,19 @@ impl Tally {
         self.open.as_ref().map_or(&self.service_ns, |open| &open.response_ns)
     }
 
+    /// The times of a phase, whatever came of it.
     pub fn phase(&self, phase: Phase) -> &Histogram<u64> {
+        self.split(phase).all()
+    }
+
+    /// The times of a phase by what came of it.
+    pub fn split(&self, phase: Phase) -> &Split {
         &self.phases[phase as usize]
+    }
+
+    /// Of the failed messages, those refused for good.
+    pub fn messages_refused_5xx(&self) -> u64 {
+        self.messages_failed - self.messages_refused_4xx - self.messages_unanswered
     }
 
     pub fn errors(&self) -> impl Iterator<Item = (ErrorKind, u64)> {
@@ -187,7 +202,7 @@ impl Tally {
     pub fn is_empty(&self) -> bool {
         self.messages_ok + self.messages_failed + self.errors_total() == 0
             && self.connections_opened + self.connections_closed == 0
-            && self.phases.iter().all(Histogram::is_empty)
+            && self.phases.iter().all(|phase| phase.all().is_empty())
             && self.replies.iter().all(|&count| count == 0)
             && self.replies_odd == 0
     }
@@ -196,6 +211,7 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.messages_ok += other.messages_ok;
         self.messages_failed += other.messages_failed;
+        self.messages_refused_4xx += other.messages_refused_4xx;
         self.messages_unanswered += other.messages_unanswered;
         self.bytes += other.bytes;
         self.recipients += other.recipients;
@@ -213,7 +229,7 @@ impl Tally {
             _ => panic!("tallies of an open and of a closed loop do not add up"),
         }
         for (into, from) in self.phases.iter_mut().zip(&other.phases) {
-            add(into, from);
+            into.add(from);
         }
         for (into, from) in self.errors.iter_mut().zip(&other.errors) {
             *into += from;
@@ -229,6 +245,7 @@ impl Tally {
     pub fn clear(&mut self) {
         self.messages_ok = 0;
         self.messages_failed = 0;
+        self.messages_refused_4xx = 0;
         self.messages_unanswered = 0;
         self.bytes = 0;
         self.recipients = 0;
@@ -241,7 +258,7 @@ impl Tally {
             open.response_ns.reset();
             open.send_lag_ns.reset();
         }
-        self.phases.iter_mut().for_each(Histogram::reset);
+        self.phases.iter_mut().for_each(Split::clear);
         self.errors = [0; ErrorKind::COUNT];
         self.replies.fill(0);
         self.replies_odd = 0;
@@ -257,8 +274,9 @@ impl Tally {
                 self.bytes += message.bytes;
                 self.recipients += u64::from(message.recipients);
             }
-            Outcome::Refused => {
+            Outcome::Refused4xx | Outcome::Refused5xx => {
                 self.messages_failed += 1;
+                self.messages_refused_4xx += u64::from(message.outcome == Outcome::Refused4xx);
                 let taken_ns = message.open.map_or(message.service_ns, |open| open.response_ns);
                 let taken_ns = self.clamp(taken_ns);
                 self.refused_ns.saturating_record(taken_ns);
@@ -281,9 +299,9 @@ impl Tally {
         }
     }
 
-    pub(super) fn record_phase(&mut self, phase: Phase, ns: u64) {
+    pub(super) fn record_phase(&mut self, phase: Phase, outcome: Outcome, ns: u64) {
         let ns = self.clamp(ns);
-        self.phases[phase as usize].saturating_record(ns);
+        self.phases[phase as usize].record(outcome, ns);
     }
 
     pub(super) fn count_reply(
@@ -334,9 +352,9 @@ mod tests {
         };
         match what % 6 {
             0 => tally.record_message(&message(Outcome::Accepted)),
-            1 => tally.record_message(&message(Outcome::Refused)),
+            1 => tally.record_message(&message(Outcome::of_refusal(code))),
             2 => tally.record_message(&message(Outcome::Unanswered)),
-            3 => tally.record_phase(phase, ns),
+            3 => tally.record_phase(phase, Outcome::of_reply(code), ns),
             4 => tally.count_reply(phase, code, Some((2, code % 9, (ns % 40) as u16))),
             _ => tally.count_error(ErrorKind::ALL[usize::from(code) % ErrorKind::COUNT]),
         }
@@ -385,7 +403,7 @@ mod tests {
         ) {
             let mut tally = Tally::new(Mode::Closed);
             samples.iter().for_each(|&ns| {
-                tally.record_phase(Phase::EndOfData, ns);
+                tally.record_phase(Phase::EndOfData, Outcome::Accepted, ns);
                 tally.record_message(&accepted(ns));
             });
             samples.sort_unstable();
@@ -411,7 +429,7 @@ mod tests {
     fn a_quick_refusal_does_not_improve_the_headline_and_silence_does_not_either() {
         let mut tally = Tally::new(Mode::Closed);
         tally.record_message(&accepted(1_000_000));
-        tally.record_message(&Message { outcome: Outcome::Refused, ..accepted(1_000) });
+        tally.record_message(&Message { outcome: Outcome::Refused4xx, ..accepted(1_000) });
         tally.record_message(&Message { outcome: Outcome::Unanswered, ..accepted(9_000_000_000) });
         assert_eq!((tally.messages_ok, tally.messages_failed), (1, 2));
         assert_eq!(tally.messages_unanswered, 1);
@@ -423,8 +441,8 @@ mod tests {
     #[test]
     fn a_latency_beyond_the_histogram_is_clamped_and_counted() {
         let mut tally = Tally::new(Mode::Closed);
-        tally.record_phase(Phase::Mail, u64::MAX);
-        tally.record_phase(Phase::Mail, LATENCY_NS_MAX);
+        tally.record_phase(Phase::Mail, Outcome::Accepted, u64::MAX);
+        tally.record_phase(Phase::Mail, Outcome::Accepted, LATENCY_NS_MAX);
         assert_eq!(tally.saturated, 1);
         assert_eq!(tally.phase(Phase::Mail).len(), 2);
     }

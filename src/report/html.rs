@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use super::chart::{Scale, escape, spark};
 use super::load::Loaded;
 use super::text::{
-    CLOSED_LOOP_NOTE, fact_rows, metrics, percentile_rows, phase_title, plan, plural, trouble_rows,
+    CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
+    plural, trouble_rows,
 };
 use super::{figure, human};
-use crate::measure::run::Run;
+use crate::measure::run::{Latency, Run};
 use crate::measure::series::Second;
 use crate::measure::{Mode, Verdict};
 
@@ -164,24 +165,37 @@ fn phases(out: &mut String, run: &Run) {
          <th scope=\"col\" class=\"left\">replies</th></tr></thead><tbody>",
     );
     for (phase, result) in &run.phases {
-        let latency = &result.latency_ns;
-        let picture = match latency.count {
-            0 => String::new(),
-            _ => spark(scale, latency.p50, latency.p99, latency.max),
-        };
-        let _ = write!(
-            out,
-            "<tr><th scope=\"row\">{}</th><td class=\"left\">{picture}</td><td>{}</td>",
-            phase_title(*phase),
-            human::count(latency.count)
-        );
-        for ns in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
-            let text = if latency.count == 0 { "–".to_owned() } else { human::latency(ns) };
-            let _ = write!(out, "<td>{text}</td>");
+        let codes = codes(&result.replies);
+        phase_row(out, ("", phase_title(*phase)), &result.latency_ns, scale, &codes);
+        for (outcome, latency) in &result.outcomes {
+            phase_row(out, ("part", outcome_title(*outcome)), latency, scale, "");
         }
-        let _ = write!(out, "<td class=\"codes\">{}</td></tr>", codes(&result.replies));
     }
     out.push_str("</tbody></table></section>");
+}
+
+/// A row for a phase, or one of class `part` for what came of it.
+fn phase_row(
+    out: &mut String,
+    (class, title): (&str, &str),
+    latency: &Latency,
+    scale: Scale,
+    codes: &str,
+) {
+    let picture = match latency.count {
+        0 => String::new(),
+        _ => spark(scale, latency.p50, latency.p99, latency.max),
+    };
+    let _ = write!(
+        out,
+        "<tr class=\"{class}\"><th scope=\"row\">{title}</th><td class=\"left\">{picture}</td><td>{}</td>",
+        human::count(latency.count)
+    );
+    for ns in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
+        let text = if latency.count == 0 { "–".to_owned() } else { human::latency(ns) };
+        let _ = write!(out, "<td>{text}</td>");
+    }
+    let _ = write!(out, "<td class=\"codes\">{codes}</td></tr>");
 }
 
 fn codes(replies: &BTreeMap<u16, u64>) -> String {

@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use super::bins::bins;
 use super::human;
 use super::load::Loaded;
-use crate::measure::run::{Latency, PhaseResult, Plan, Run};
-use crate::measure::{Mode, Phase, Verdict};
+use crate::measure::run::{Latency, Plan, Run};
+use crate::measure::{Mode, Outcome, Phase, Verdict};
 
 /// Said instead of a figure that would be made up.
 pub const CLOSED_LOOP_NOTE: &str = "closed loop: no intended start, response time is not defined";
@@ -259,25 +259,36 @@ fn phases(out: &mut String, run: &Run, colour: Colour) {
         return;
     }
     let head = format!(
-        "  {:<12}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}  replies",
+        "  {:<13}{:>11}{:>10}{:>10}{:>10}{:>10}{:>10}  replies",
         "phase", "count", "p50", "p90", "p99", "p99.9", "max"
     );
     let _ = writeln!(out, "{}", colour.dim(&head));
     for (phase, result) in &run.phases {
-        let line = phase_row(*phase, result);
-        let _ = writeln!(out, "{}", line.trim_end());
+        let codes = codes(&result.replies);
+        phase_row(out, phase_title(*phase), &result.latency_ns, &codes);
+        for (outcome, latency) in &result.outcomes {
+            phase_row(out, &format!("  {}", outcome_title(*outcome)), latency, "");
+        }
     }
     out.push('\n');
 }
 
-fn phase_row(phase: Phase, result: &PhaseResult) -> String {
-    let latency = &result.latency_ns;
-    let mut line = format!("  {:<12}{:>12}", phase_title(phase), human::count(latency.count));
+fn phase_row(out: &mut String, title: &str, latency: &Latency, codes: &str) {
+    let mut line = format!("  {title:<13}{:>11}", human::count(latency.count));
     for ns in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
         let _ = write!(line, "{:>10}", cell(latency, ns));
     }
-    let _ = write!(line, "  {}", codes(&result.replies));
-    line
+    let _ = writeln!(out, "{}", format!("{line}  {codes}").trim_end());
+}
+
+/// How an attempt ended, in a word or two.
+pub fn outcome_title(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted => "accepted",
+        Outcome::Refused4xx => "refused 4xx",
+        Outcome::Refused5xx => "refused 5xx",
+        Outcome::Unanswered => "unanswered",
+    }
 }
 
 /// The name of a phase in the words of the protocol.
@@ -338,6 +349,15 @@ pub fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
         for (code, count) in result.enhanced.iter().filter(|(code, _)| negative(code)) {
             let count = human::count(*count);
             rows.push(("refusals", format!("{code} to {}: {count}", phase_title(*phase))));
+        }
+    }
+    for (outcome, count) in [
+        (Outcome::Refused4xx, run.messages_refused_4xx),
+        (Outcome::Refused5xx, run.messages_refused_5xx),
+        (Outcome::Unanswered, run.messages_unanswered),
+    ] {
+        if count > 0 {
+            rows.push((outcome_title(outcome), plural(count, "message")));
         }
     }
     for (kind, count) in &run.errors {

@@ -238,6 +238,11 @@ impl Client {
         self.ready
     }
 
+    /// What the next reply answers; `None` while nothing is asked.
+    pub fn awaited(&self) -> Option<Phase> {
+        self.expected.front().map(|expected| expected.phase)
+    }
+
     /// Whether the server has ended the session.
     pub fn over(&self) -> bool {
         self.stage == Stage::Closed

@@ -40,9 +40,9 @@ fn play(core: usize, mut recorder: Recorder) {
     let mut random = fastrand::Rng::with_seed(7 + core as u64);
     for _ in 0..32 {
         recorder.connection_opened();
-        recorder.record_phase(Phase::Connect, 60_000 + random.u64(0..90_000));
-        recorder.record_phase(Phase::Banner, 110_000 + random.u64(0..200_000));
-        recorder.record_phase(Phase::Hello, 80_000 + random.u64(0..100_000));
+        recorder.record_phase(Phase::Connect, Outcome::Accepted, 60_000 + random.u64(0..90_000));
+        recorder.record_phase(Phase::Banner, Outcome::Accepted, 110_000 + random.u64(0..200_000));
+        recorder.record_phase(Phase::Hello, Outcome::Accepted, 80_000 + random.u64(0..100_000));
         recorder.count_reply(Phase::Banner, 220, None);
         recorder.count_reply(Phase::Hello, 250, None);
     }
@@ -58,7 +58,7 @@ fn play(core: usize, mut recorder: Recorder) {
     for _ in 0..32 {
         recorder.connection_closed();
         recorder.count_reply(Phase::Quit, 221, Some((2, 0, 0)));
-        recorder.record_phase(Phase::Quit, 70_000 + random.u64(0..50_000));
+        recorder.record_phase(Phase::Quit, Outcome::Accepted, 70_000 + random.u64(0..50_000));
     }
     recorder.finish((SECONDS + 1) * SECOND_NS);
 }
@@ -71,7 +71,7 @@ fn message(recorder: &mut Recorder, random: &mut fastrand::Rng, second: u64) {
     let service_ns = (base * (slow + stall)) as u64;
     let refused = random.u32(0..500) == 0;
     transaction(recorder, service_ns, refused);
-    let outcome = if refused { Outcome::Refused } else { Outcome::Accepted };
+    let outcome = if refused { Outcome::Refused4xx } else { Outcome::Accepted };
     let send_lag_ns = 20_000 + random.u64(0..60_000);
     let wait_ns = (stall * 4_000_000.0) as u64;
     let open = OpenLoop { response_ns: service_ns + send_lag_ns + wait_ns, send_lag_ns };
@@ -82,17 +82,18 @@ fn message(recorder: &mut Recorder, random: &mut fastrand::Rng, second: u64) {
 /// The commands of one message; one that is refused at RCPT goes no further.
 fn transaction(recorder: &mut Recorder, service_ns: u64, refused: bool) {
     let (mail, rcpt, data) = (service_ns / 9, service_ns / 8, service_ns / 10);
-    recorder.record_phase(Phase::Mail, mail);
+    recorder.record_phase(Phase::Mail, Outcome::Accepted, mail);
     recorder.count_reply(Phase::Mail, 250, Some((2, 1, 0)));
-    recorder.record_phase(Phase::Rcpt, rcpt);
     if refused {
+        recorder.record_phase(Phase::Rcpt, Outcome::Refused4xx, rcpt);
         recorder.count_reply(Phase::Rcpt, 451, Some((4, 7, 1)));
         return;
     }
+    recorder.record_phase(Phase::Rcpt, Outcome::Accepted, rcpt);
     recorder.count_reply(Phase::Rcpt, 250, Some((2, 1, 5)));
-    recorder.record_phase(Phase::Data, data);
+    recorder.record_phase(Phase::Data, Outcome::Accepted, data);
     recorder.count_reply(Phase::Data, 354, None);
-    recorder.record_phase(Phase::EndOfData, service_ns - mail - rcpt - data);
+    recorder.record_phase(Phase::EndOfData, Outcome::Accepted, service_ns - mail - rcpt - data);
     recorder.count_reply(Phase::EndOfData, 250, Some((2, 0, 0)));
 }
 

@@ -20,6 +20,10 @@ pub enum Figure {
     Unanswered,
     /// All that went wrong: refused messages, and what failed without a reply.
     Errors,
+    /// Messages refused with 400 to 499.
+    Errors4xx,
+    /// Messages refused in any other way.
+    Errors5xx,
     /// What failed without a reply, of one kind.
     ErrorsOf(ErrorKind),
     /// Replies of one code or class, in one phase or in all.
@@ -189,13 +193,15 @@ impl fmt::Display for Codes {
 }
 
 impl Figure {
-    const COUNTS: [(&'static str, Self); 7] = [
+    const COUNTS: [(&'static str, Self); 9] = [
         ("rate", Self::Rate),
         ("accepted", Self::Accepted),
         ("failed", Self::Failed),
         ("refused", Self::Refused),
         ("unanswered", Self::Unanswered),
         ("errors", Self::Errors),
+        ("errors.4xx", Self::Errors4xx),
+        ("errors.5xx", Self::Errors5xx),
         ("cpu_busy", Self::CpuBusy),
     ];
 
@@ -259,7 +265,7 @@ impl Figure {
     /// cent. `None` where there was nothing to measure.
     pub(super) fn measure(self, run: &Run, unit: Unit) -> Option<f64> {
         let messages = run.messages_ok + run.messages_failed;
-        let refused = run.messages_failed - run.messages_unanswered.min(run.messages_failed);
+        let refused = run.messages_refused_4xx + run.messages_refused_5xx;
         let (count, whole) = match self {
             Self::Time(time, statistic) => return time.of(run).map(|time| statistic.of(time)),
             Self::Rate => return (run.elapsed_s > 0.0).then_some(run.rate_msg_s),
@@ -269,6 +275,8 @@ impl Figure {
             Self::Refused => (refused, messages),
             Self::Unanswered => (run.messages_unanswered, messages),
             Self::Errors => (refused + run.errors.values().sum::<u64>(), messages),
+            Self::Errors4xx => (run.messages_refused_4xx, messages),
+            Self::Errors5xx => (run.messages_refused_5xx, messages),
             Self::ErrorsOf(kind) => (run.errors.get(&kind).copied().unwrap_or(0), messages),
             Self::Replies(phase, codes) => replies(run, phase, codes),
         };

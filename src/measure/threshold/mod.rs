@@ -233,6 +233,8 @@ mod tests {
             Just(Figure::Refused),
             Just(Figure::Unanswered),
             Just(Figure::Errors),
+            Just(Figure::Errors4xx),
+            Just(Figure::Errors5xx),
             Just(Figure::CpuBusy),
         ]
     }
@@ -305,6 +307,8 @@ mod tests {
         Run {
             messages_ok: 996,
             messages_failed: 4,
+            messages_refused_4xx: 2,
+            messages_refused_5xx: 1,
             messages_unanswered: 1,
             elapsed_s: 2.0,
             rate_msg_s: 498.0,
@@ -331,6 +335,8 @@ mod tests {
             ("errors==4", true),
             ("errors>0.39%", true),
             ("errors.timeout==1", true),
+            ("errors.4xx==2", true),
+            ("errors.5xx>0.2%", false),
             ("errors.reset==0", true),
             ("failed<0.1%", false),
             ("refused==3", true),
