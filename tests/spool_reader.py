@@ -11,7 +11,7 @@ The spool should be at rest: where a sink is writing, a reader would have to loo
 
 As a module: messages(DIR) gives (id, meta, body) in the order of core, segment and offset.
 Python 3 and its standard library are enough; the packages google-crc32c or crc32c make it faster.
-Exit 65 when something is damaged.
+Exit 65 when something is damaged; a torn end, as a power cut leaves it, is told and is no damage.
 """
 
 import argparse
@@ -22,9 +22,9 @@ import re
 import struct
 import sys
 
-MARKER = b"ringpost-spool 1\n"
+MARKERS = (b"ringpost-spool 1\n", b"ringpost-spool 2\n")
 NAME = re.compile(r"c(\d{3,})-(\d{8,})\.seg\Z")
-SEGMENT = struct.Struct("<8sIIH6xQQQ12xI")
+SEGMENT = struct.Struct("<8sIIH6xQQQIIII")
 RECORD = struct.Struct("<4sBBHIIQQIIIIIIII")
 SINGLE, FRAGMENT, SEAL = 1, 2, 3
 FLAGS = ["bare-cr", "bare-lf", "bdat", "8bit", "smtputf8", "nul", "lmtp", "tls",
@@ -103,6 +103,8 @@ class Report:
 
     def __init__(self):
         self.damage = []  # (file, offset, what)
+        self.torn = []  # likewise
+        self.torn_ends = {}  # (core, number): up to where the segment is whole
         self.open_records = 0
         self.orphaned_fragments = 0
         self.recycled = []  # ids of messages whose start the ring has taken
@@ -116,8 +118,8 @@ def commit_word(nonce, number, sequence):
 def segment_files(directory):
     """(core, number, name) of each segment, in order."""
     with open(os.path.join(directory, "SPOOL"), "rb") as marker:
-        if marker.read() != MARKER:
-            raise NotASpool(f"{directory} is not a spool of version 1")
+        if marker.read() not in MARKERS:
+            raise NotASpool(f"{directory} is not a spool of version 1 or 2")
     matches = filter(None, map(NAME.match, os.listdir(directory)))
     return sorted((int(match[1]), int(match[2]), match[0]) for match in matches)
 
@@ -126,37 +128,73 @@ class Doubt(Exception):
     """Something that cannot be believed; the argument says what."""
 
 
+class Torn(Doubt):
+    """A doubt that a power cut is allowed to leave."""
+
+
+def segment_header(header, core, number):
+    """Size, nonce and mark; the mark is None in version 1."""
+    magic, version, its_number, its_core, size, _, nonce, mark, check, zero, crc = (
+        SEGMENT.unpack(header))
+    covered = {1: 60, 2: 48}.get(version)
+    if magic != b"RINGPOST" or covered is None or crc32c(header[:covered]) != crc:
+        raise Doubt("segment header")
+    if version == 1:
+        mark = None
+    elif zero or (mark or check) and check != commit_word(nonce, its_number, U64 - mark):
+        raise Doubt("mark")
+    if its_core == core and its_number < number:
+        raise Torn("segment name")
+    if (its_core, its_number) != (core, number):
+        raise Doubt("segment name")
+    return size, nonce, mark
+
+
+def gap(data, at, core, number, nonce):
+    """Whether a sound record header stands somewhere behind the end of the log."""
+    while (at := data.find(b"RPR\x01", at)) >= 0:
+        slot = data[at:at + 64]
+        if at % 8 == 0 and len(slot) == 64:
+            fields = RECORD.unpack(slot)
+            if crc32c(slot[:56]) == fields[14] and fields[15] == commit_word(
+                    nonce, number, fields[6]) and (fields[3], fields[4]) == (core, number):
+                return True
+        at += 1
+    return False
+
+
 def records(data, core, number, report, name):
     """(offset, header fields, payload) of each committed record of a segment's octets."""
     header = data[:64]
     if not any(header):
+        report.torn_ends[core, number] = 0
         return
-    at = 64
+    at, mark = 0, None
     try:
         if len(header) < 64:
             raise Doubt("segment header")
-        magic, version, its_number, its_core, size, _, nonce, crc = SEGMENT.unpack(header)
-        if magic != b"RINGPOST" or crc32c(header[:60]) != crc or version != 1:
-            at = 0
-            raise Doubt("segment header")
-        if (its_core, its_number) != (core, number):
-            at = 0
-            raise Doubt("segment name")
+        size, nonce, mark = segment_header(header, core, number)
+        at = 64
         last = None
         while True:
             slot = data[at:at + 64]
             if len(slot) < 64:
                 if slot and len(data) != size:
                     raise Doubt("record cut")
+                if mark is not None and at < mark:
+                    raise Doubt("short")
                 return
             fields = RECORD.unpack(slot)
             (magic, kind, zero, its_core, its_number, _, sequence, _, body, envelope, _, _, _,
              payload_crc, header_crc, commit) = fields
             if commit == 0:
-                if magic == b"RPR\x01":
-                    report.open_records += 1
-                elif any(slot):
+                if any(slot) and magic != b"RPR\x01":
                     raise Doubt("record header")
+                if mark is not None and at < mark:
+                    raise Doubt("short")
+                if gap(data, at + 8, core, number, nonce):
+                    raise Doubt("gap")
+                report.open_records += any(slot)
                 return
             if (magic != b"RPR\x01" or zero or kind not in (SINGLE, FRAGMENT, SEAL)
                     or crc32c(slot[:56]) != header_crc
@@ -178,7 +216,11 @@ def records(data, core, number, report, name):
             last = sequence
             at = following
     except Doubt as doubt:
-        report.damage.append((name, at, str(doubt)))
+        if isinstance(doubt, Torn) or at and mark is not None and at >= mark:
+            report.torn.append((name, at, str(doubt)))
+            report.torn_ends[core, number] = at
+        else:
+            report.damage.append((name, at, str(doubt)))
 
 
 def envelope_fields(octets, flags):
@@ -214,13 +256,15 @@ def envelope_fields(octets, flags):
     return meta
 
 
-def join(header, payload, fragments, lowest):
+def join(header, payload, fragments, lowest, torn_ends):
     """The body of the message that this single or seal ends."""
-    (_, kind, _, _, _, draft, _, total, length, _, _, back_segment, back_offset, *_) = header
+    (_, kind, _, core, _, draft, _, total, length, _, _, back_segment, back_offset, *_) = header
     pieces = [payload[:length]]
     missing = total - length
     while back_offset:
         piece = fragments.pop((back_segment, back_offset), None)
+        if piece is None and back_offset >= torn_ends.get((core, back_segment), 1 << 32):
+            raise Torn("chain")
         if piece is None:
             raise Doubt("recycled" if back_segment < lowest else "chain")
         its_draft, its_total, body, back_segment, back_offset = piece
@@ -254,11 +298,13 @@ def messages(directory, report=None):
                 fragments[number, offset] = (draft, total, payload, header[11], header[12])
                 continue
             try:
-                body = join(header, payload, fragments, lowest)
+                body = join(header, payload, fragments, lowest, report.torn_ends)
                 meta = envelope_fields(payload[length:], flags)
             except Doubt as doubt:
                 if str(doubt) == "recycled":
                     report.recycled.append(f"{core}-{number}-{offset}")
+                elif isinstance(doubt, Torn):
+                    report.torn.append((name, offset, str(doubt)))
                 else:
                     report.damage.append((name, offset, str(doubt)))
                 continue
@@ -306,6 +352,8 @@ def main():
         sys.exit(f"spool_reader: {error}")
     if args.count:
         print(count, "messages,", octets, "bytes")
+    for name, offset, doubt in report.torn:
+        print(f"spool_reader: {name} at {offset}: torn: {doubt}", file=sys.stderr)
     for name, offset, doubt in report.damage:
         print(f"spool_reader: {name} at {offset}: {doubt}", file=sys.stderr)
     if args.extract is not None and not found:

@@ -44,7 +44,7 @@ pub enum SpoolError {
 
     #[error(
         "{dir} was written by another version (its SPOOL file says {found:?}, this program reads \
-         \"ringpost-spool 1\"); nothing was touched: use that version, or name another directory"
+         \"ringpost-spool 2\" and 1); nothing was touched: use that version, or name another directory"
     )]
     Version { dir: PathBuf, found: String },
 
@@ -122,6 +122,12 @@ pub enum Doubt {
     Chain,
     #[error("the start of the message has been recycled")]
     Recycled,
+    #[error("the log ends before what was on the disk")]
+    Short,
+    #[error("nothing is here, and records are behind it")]
+    Gap,
+    #[error("an earlier piece of the message was torn off")]
+    Torn,
 }
 
 impl serde::Serialize for Doubt {

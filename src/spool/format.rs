@@ -8,8 +8,10 @@ use std::str::FromStr;
 pub const SEGMENT_MAGIC: [u8; 8] = *b"RINGPOST";
 /// First octets of a record, as they stand in the file.
 pub const RECORD_MAGIC: [u8; 4] = *b"RPR\x01";
-/// Version of segment and record layout, and of the marker file.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the segment layout, and of the marker file.
+pub const FORMAT_VERSION: u32 = 2;
+/// The earlier version that is still read: no mark, and zeros where it stands.
+const VERSION_WITHOUT_MARK: u32 = 1;
 /// Octets of a segment header; the first record slot follows.
 pub const SEGMENT_HEADER_BYTES: usize = 64;
 /// Octets of a record header.
@@ -18,6 +20,10 @@ pub const RECORD_HEADER_BYTES: usize = 64;
 pub const ALIGNMENT: usize = 8;
 /// Where the commit word stands inside a record header.
 pub const COMMIT_AT: usize = 60;
+/// Where the durable mark stands inside a segment header.
+pub const MARK_AT: u64 = segment_at::MARK as u64;
+/// Octets of a durable mark: 8, aligned, so that a store or a sector write takes all or none of it.
+pub const MARK_BYTES: usize = 8;
 
 const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(ALIGNMENT));
 const _: () = assert!(RECORD_HEADER_BYTES.is_multiple_of(ALIGNMENT));
@@ -31,6 +37,9 @@ mod segment_at {
     pub const BYTES: usize = 24;
     pub const CREATED: usize = 32;
     pub const NONCE: usize = 40;
+    pub const MARK: usize = 48;
+    pub const MARK_CHECK: usize = 52;
+    pub const ZERO: usize = 56;
     pub const CRC: usize = 60;
 }
 
@@ -63,6 +72,8 @@ const _: () = {
     assert!(PAYLOAD_CRC == BACK_OFFSET + 4 && HEADER_CRC == PAYLOAD_CRC + 4);
     assert!(COMMIT == HEADER_CRC + 4 && COMMIT == COMMIT_AT && COMMIT + 4 == RECORD_HEADER_BYTES);
     assert!(segment_at::CRC + 4 == SEGMENT_HEADER_BYTES && segment_at::MAGIC == 0);
+    assert!(segment_at::MARK_CHECK == segment_at::MARK + 4 && segment_at::MARK.is_multiple_of(8));
+    assert!(segment_at::ZERO == segment_at::MARK + MARK_BYTES);
 };
 
 /// What a session saw of a message's octets and of its protocol; bits of [`RecordHeader::flags`].
@@ -177,7 +188,17 @@ pub struct SegmentHeader {
     pub nonce: u64,
 }
 
+/// Up to where a segment is known to have been on the disk once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mark {
+    /// Octets from the start of the file; 0 while nothing is known.
+    Upto(u32),
+    /// The format of the segment has no mark.
+    Unknown,
+}
+
 impl SegmentHeader {
+    /// The header of a new segment: nothing of it is known to be on the disk.
     pub fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES] {
         use segment_at::*;
         let mut out = [0; SEGMENT_HEADER_BYTES];
@@ -188,27 +209,49 @@ impl SegmentHeader {
         put64(&mut out, BYTES, self.bytes);
         put64(&mut out, CREATED, self.created_ns);
         put64(&mut out, NONCE, self.nonce);
-        let crc = crc32c(&out[..CRC]);
+        let crc = crc32c(&out[..MARK]);
         put32(&mut out, CRC, crc);
         out
     }
 
-    /// `None` when magic, version or checksum say that this is not a segment of this format.
-    pub fn decode(bytes: &[u8; SEGMENT_HEADER_BYTES]) -> Option<Self> {
+    /// The octets to store at [`MARK_AT`] once everything before `end` is known to be on the disk.
+    pub fn mark(&self, end: u32) -> [u8; MARK_BYTES] {
+        let mut out = [0; MARK_BYTES];
+        put32(&mut out, 0, end);
+        put32(&mut out, 4, self.mark_check(end));
+        out
+    }
+
+    /// Other than the commit word of any record: no sequence number comes near the top.
+    fn mark_check(&self, end: u32) -> u32 {
+        commit_word(self.nonce, self.number, !u64::from(end))
+    }
+
+    /// `None` when magic, version, checksum or mark say that this is not a segment of this format.
+    pub fn decode(bytes: &[u8; SEGMENT_HEADER_BYTES]) -> Option<(Self, Mark)> {
         use segment_at::*;
+        let version = get32(bytes, VERSION);
+        let covered = if version == VERSION_WITHOUT_MARK { CRC } else { MARK };
         if bytes[..8] != SEGMENT_MAGIC
-            || get32(bytes, CRC) != crc32c(&bytes[..CRC])
-            || get32(bytes, VERSION) != FORMAT_VERSION
+            || get32(bytes, CRC) != crc32c(&bytes[..covered])
+            || !matches!(version, FORMAT_VERSION | VERSION_WITHOUT_MARK)
         {
             return None;
         }
-        Some(Self {
+        let header = Self {
             number: get32(bytes, NUMBER),
             core: u16::from_le_bytes([bytes[CORE], bytes[CORE + 1]]),
             bytes: get64(bytes, BYTES),
             created_ns: get64(bytes, CREATED),
             nonce: get64(bytes, NONCE),
-        })
+        };
+        if version == VERSION_WITHOUT_MARK {
+            return Some((header, Mark::Unknown));
+        }
+        let (end, check) = (get32(bytes, MARK), get32(bytes, MARK_CHECK));
+        let unmarked = end == 0 && check == 0;
+        let sound = get32(bytes, ZERO) == 0 && (unmarked || check == header.mark_check(end));
+        sound.then_some((header, Mark::Upto(end)))
     }
 }
 
@@ -420,7 +463,8 @@ mod tests {
 
     #[test]
     fn headers_come_back_as_they_went() {
-        assert_eq!(SegmentHeader::decode(&segment().encode()), Some(segment()));
+        let unmarked = Some((segment(), Mark::Upto(0)));
+        assert_eq!(SegmentHeader::decode(&segment().encode()), unmarked);
         let bytes = record().encode(segment().nonce);
         assert_eq!(RecordHeader::decode(&bytes, &segment()), Ok(record()));
         assert_eq!(record().stride(), 216);
@@ -434,12 +478,25 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(RecordHeader::decode(&bytes, &segment()), Err(Slot::Doubtful), "bit {bit}");
         }
-        let sound = segment().encode();
-        for bit in 0..SEGMENT_HEADER_BYTES * 8 {
-            let mut bytes = sound;
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(SegmentHeader::decode(&bytes), None, "bit {bit}");
+        let unmarked = segment().encode();
+        let mut marked = unmarked;
+        marked[MARK_AT as usize..][..MARK_BYTES].copy_from_slice(&segment().mark(4096));
+        assert_eq!(SegmentHeader::decode(&marked), Some((segment(), Mark::Upto(4096))));
+        for sound in [unmarked, marked] {
+            for bit in 0..SEGMENT_HEADER_BYTES * 8 {
+                let mut bytes = sound;
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(SegmentHeader::decode(&bytes), None, "bit {bit}");
+            }
         }
+    }
+
+    #[test]
+    fn a_mark_of_another_life_of_the_file_is_not_a_mark() {
+        let mut bytes = segment().encode();
+        let other = SegmentHeader { nonce: 1, ..segment() };
+        bytes[MARK_AT as usize..][..MARK_BYTES].copy_from_slice(&other.mark(4096));
+        assert_eq!(SegmentHeader::decode(&bytes), None);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::prepare::{Job, Supplies};
 use super::segment::Segment;
 use super::{Draft, Durability, Meta, Reader, Writer, flag};
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/spool-1")
+fn golden(spool: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(spool)
 }
 
 fn meta(number: u64) -> Meta<'static> {
@@ -76,13 +76,19 @@ fn the_writer_still_writes_the_golden_segment() {
     write(dir.path());
     let name = "c000-00000001.seg";
     let written = fs::read(dir.path().join(name)).unwrap();
-    let kept = fs::read(golden().join(name)).unwrap();
-    assert!(written == kept, "the segment differs from tests/data/spool-1/{name}");
+    let kept = fs::read(golden("spool-2").join(name)).unwrap();
+    assert!(written == kept, "the segment differs from tests/data/spool-2/{name}");
 }
 
 #[test]
-fn the_reader_still_reads_the_golden_segment() {
-    let reader = Reader::open(&golden()).unwrap();
+fn the_reader_still_reads_the_golden_segments() {
+    for spool in ["spool-1", "spool-2"] {
+        check(&golden(spool));
+    }
+}
+
+fn check(dir: &Path) {
+    let reader = Reader::open(dir).unwrap();
     let mut messages = reader.messages();
     let mut read = Vec::new();
     for message in messages.by_ref() {

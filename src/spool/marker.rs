@@ -1,8 +1,8 @@
 //! The file that makes a directory a spool, and its lock.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::FlockOperation;
@@ -11,7 +11,9 @@ use super::error::SpoolError;
 
 /// Name and content of the file that makes a directory a spool.
 const MARKER: &str = "SPOOL";
-const MARKER_TEXT: &str = "ringpost-spool 1\n";
+const MARKER_TEXT: &str = "ringpost-spool 2\n";
+/// What a spool without marks says; it is read, and becomes one of the present version when written.
+const EARLIER_TEXT: &str = "ringpost-spool 1\n";
 
 /// The exclusive lock on the marker file; goes with the last who holds it.
 pub(super) struct Lock {
@@ -31,7 +33,7 @@ pub(super) fn check_marker(dir: &Path) -> Result<(), SpoolError> {
 }
 
 fn check_marker_text(dir: &Path, text: &[u8]) -> Result<(), SpoolError> {
-    if text == MARKER_TEXT.as_bytes() {
+    if text == MARKER_TEXT.as_bytes() || text == EARLIER_TEXT.as_bytes() {
         return Ok(());
     }
     let first = text.split(|&b| b == b'\n').next().unwrap_or_default();
@@ -65,12 +67,15 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, SpoolError> {
     let mut text = Vec::new();
     let read = marker.read_to_end(&mut text);
     read.map_err(|cause| SpoolError::io("read", &path, cause))?;
-    if text.is_empty() {
-        // New, or its maker died before this line.
-        let written = marker.write_all(MARKER_TEXT.as_bytes()).and_then(|()| marker.sync_all());
-        written.map_err(|cause| SpoolError::io("write", &path, cause))?;
-    } else {
+    // An empty one is new, or its maker died before this line.
+    if !text.is_empty() {
         check_marker_text(dir, &text)?;
+    }
+    if text != MARKER_TEXT.as_bytes() {
+        // Versions differ in one octet, so an earlier text is replaced whole or not at all.
+        let written = marker.write_all_at(MARKER_TEXT.as_bytes(), 0);
+        let synced = written.and_then(|()| marker.sync_all());
+        synced.map_err(|cause| SpoolError::io("write", &path, cause))?;
     }
     Ok(Lock { _marker: marker })
 }

@@ -7,7 +7,7 @@
 //! # The directory
 //!
 //! ```text
-//! DIR/SPOOL                  "ringpost-spool 1\n"; flock(2)ed by the sink that writes here
+//! DIR/SPOOL                  "ringpost-spool 2\n"; flock(2)ed by the sink that writes here
 //! DIR/c<core>-<number>.seg   core: at least 3 decimal digits, number: at least 8, zero padded
 //! ```
 //!
@@ -22,15 +22,22 @@
 //! | at | octets | segment header |
 //! |---:|---:|---|
 //! | 0 | 8 | `RINGPOST` |
-//! | 8 | 4 | version, 1 |
+//! | 8 | 4 | version, 2 |
 //! | 12 | 4 | number, as in the file name |
 //! | 16 | 2 | core, as in the file name |
 //! | 18 | 6 | zero |
 //! | 24 | 8 | octets of the file when it was made |
 //! | 32 | 8 | when it was made, Unix nanoseconds |
 //! | 40 | 8 | nonce, random |
-//! | 48 | 12 | zero |
-//! | 60 | 4 | CRC of octets 0 to 59 |
+//! | 48 | 4 | mark: octets of this file that were on the disk once; 0 for none known |
+//! | 52 | 4 | check of the mark; 0 while the mark is 0 |
+//! | 56 | 4 | zero |
+//! | 60 | 4 | CRC of octets 0 to 47 |
+//!
+//! The mark is written after a sync of everything below it has succeeded, may lag behind, and stands
+//! where a record ends. Its check is the commit word (below) of the sequence number 2^64 - 1 - mark. In
+//! version 1 octets 48 to 59 are zero, the CRC is of octets 0 to 59, and nothing is known of the disk;
+//! all else is the same, and a `SPOOL` file that says 1 is as good.
 //!
 //! A header of 64 zeros is a segment in the making: it holds nothing. Records follow from offset 64,
 //! without gaps. A segment may be cut behind its last record.
@@ -115,12 +122,19 @@
 //! | sound header, payload CRC wrong | power cut before write-back, or damage | stops; reports the place |
 //! | anything else | likewise | stops; reports the place |
 //!
+//! The mark tells the last two apart. A doubt at or above it is a torn end, which a power cut is allowed
+//! to leave; a doubt below it is damage. So is an end below the mark, however clean it looks. An end
+//! above it with sound record headers further on is torn too: the writer leaves no gaps. Without a mark
+//! (version 1) every doubt is damage. A header that says an earlier number than the file name is a torn
+//! recycling; any other that is not zero and not sound is damage.
+//!
 //! and of the messages:
 //!
 //! | what is there | how it came | what a reader does |
 //! |---|---|---|
 //! | fragments without a seal | discarded, or open at the crash | counts them, lists nothing |
 //! | a seal whose chain reaches below the lowest segment | the ring took the start | counts it, lists nothing |
+//! | a seal whose chain breaks in what a segment's torn end took | power cut | reports it, lists nothing |
 //! | a seal whose chain breaks elsewhere | damage | reports it, lists nothing |
 //!
 //! Store order protects against the death of the process: the page cache lives on. A crash of the

@@ -67,6 +67,7 @@ impl Reader {
             next_segment: 0,
             walk: None,
             fragments: HashMap::new(),
+            torn: HashMap::new(),
             survey: Survey::default(),
             ends: Vec::new(),
         }
@@ -103,7 +104,9 @@ impl Reader {
             let path = self.path(part.place.core, part.place.segment);
             let mut walk = match Walk::open(&path, part.place.core, part.place.segment)? {
                 Opened::Walk(walk) => walk,
-                Opened::End(End::Damaged(what)) => return Err(damaged(what).into()),
+                Opened::End(End::Damaged(what) | End::Torn(what)) => {
+                    return Err(damaged(what).into());
+                }
                 Opened::End(_) => return Err(damaged(Doubt::Recycled).into()),
             };
             let at = u64::from(part.place.offset) + RECORD_HEADER_BYTES as u64;
@@ -134,7 +137,7 @@ impl Reader {
         let path = self.path(place.core, place.segment);
         let mut walk = match Walk::open(&path, place.core, place.segment)? {
             Opened::Walk(walk) => walk,
-            Opened::End(End::Damaged(what)) => return Err(damaged(what)),
+            Opened::End(End::Damaged(what) | End::Torn(what)) => return Err(damaged(what)),
             Opened::End(_) => return Err(damaged(Doubt::Recycled)),
         };
         if place.offset < RECORD_HEADER_BYTES as u32 || !place.offset.is_multiple_of(8) {
@@ -145,7 +148,9 @@ impl Reader {
             Step::Record(_, header) => Ok(Some((header, walk.envelope().to_vec()))),
             Step::End(End::Recycled) => Err(damaged(Doubt::Recycled)),
             // An offset inside a record looks just like a damaged header.
-            Step::End(End::Damaged(what)) if what != Doubt::RecordHeader => Err(damaged(what)),
+            Step::End(End::Damaged(what) | End::Torn(what)) if what != Doubt::RecordHeader => {
+                Err(damaged(what))
+            }
             Step::End(_) => Ok(None),
         }
     }
@@ -270,6 +275,8 @@ pub struct Messages<'a> {
     walk: Option<Current>,
     /// Of the present core, by segment and offset.
     fragments: HashMap<(u32, u32), Fragment>,
+    /// Segments of the present core with a torn end, and up to where they are whole.
+    torn: HashMap<u32, u64>,
     survey: Survey,
     ends: Vec<SegmentEnd>,
 }
@@ -323,7 +330,11 @@ impl Messages<'_> {
                         return Ok(Some(message));
                     }
                 }
-                Step::End(end) => self.end_segment(end)?,
+                Step::End(end) => {
+                    if let Some(end) = current.walk.confirm(end)? {
+                        self.end_segment(end)?;
+                    }
+                }
             }
         }
     }
@@ -347,9 +358,19 @@ impl Messages<'_> {
                 self.walk = Some(Current { core, number, walk, last_seq: 0 });
             }
             Opened::End(end) => {
-                if let End::Damaged(what) = end {
-                    let file = file_name(core, number);
-                    self.survey.damage.push(Damage { file, offset: 0, what, records_beyond: 0 });
+                let at_start = |what| Damage {
+                    file: file_name(core, number),
+                    offset: 0,
+                    what,
+                    records_beyond: 0,
+                };
+                match end {
+                    End::Damaged(what) => self.survey.damage.push(at_start(what)),
+                    End::Torn(what) => self.survey.torn.push(at_start(what)),
+                    End::Clean | End::Open | End::Recycled => {}
+                }
+                if matches!(end, End::Torn(_) | End::Clean) {
+                    self.torn.insert(number, 0);
                 }
                 self.ends.push(SegmentEnd {
                     core,
@@ -368,15 +389,19 @@ impl Messages<'_> {
         let Some(Current { core, number, mut walk, last_seq }) = self.walk.take() else {
             return Ok(());
         };
+        let mut damage = |what| {
+            let file = file_name(core, number);
+            let records_beyond = walk.count_beyond()?;
+            Ok::<_, SpoolError>(Damage { file, offset: walk.at(), what, records_beyond })
+        };
         match end {
             End::Clean | End::Recycled => {}
             End::Open => self.survey.open_records += 1,
-            End::Damaged(what) => self.survey.damage.push(Damage {
-                file: file_name(core, number),
-                offset: walk.at(),
-                what,
-                records_beyond: walk.count_beyond()?,
-            }),
+            End::Torn(what) => {
+                self.survey.torn.push(damage(what)?);
+                self.torn.insert(number, walk.at());
+            }
+            End::Damaged(what) => self.survey.damage.push(damage(what)?),
         }
         let created_ns = walk.header().created_ns;
         self.ends.push(SegmentEnd { core, number, created_ns, used: walk.at(), last_seq, end });
@@ -407,7 +432,13 @@ impl Messages<'_> {
             Err(what) => {
                 let file = file_name(place.core, place.segment);
                 let offset = place.offset.into();
-                self.survey.damage.push(Damage { file, offset, what, records_beyond: 0 });
+                let damage = Damage { file, offset, what, records_beyond: 0 };
+                let list = if what == Doubt::Torn {
+                    &mut self.survey.torn
+                } else {
+                    &mut self.survey.damage
+                };
+                list.push(damage);
             }
         }
         Ok(None)
@@ -425,6 +456,10 @@ impl Messages<'_> {
                 // The sink may have written it after we had left its segment.
                 None => self.reader.fragment(back)?,
             };
+            let torn = self.torn.get(&back.segment).is_some_and(|at| u64::from(back.offset) >= *at);
+            if torn && fragment.err() == Some(Doubt::Chain) {
+                return Ok(Err(Doubt::Torn));
+            }
             if let Err(doubt) = fragment.and_then(|fragment| chain.add(back, fragment)) {
                 return Ok(Err(doubt));
             }
@@ -435,5 +470,6 @@ impl Messages<'_> {
     fn drop_fragments(&mut self) {
         self.survey.orphaned_fragments += self.fragments.len() as u64;
         self.fragments.clear();
+        self.torn.clear();
     }
 }

@@ -12,7 +12,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::error::SpoolError;
-use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::format::{MARK_AT, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::map::Map;
 use super::open::Durability;
 
@@ -122,8 +122,8 @@ impl Segment {
         Ok(Self { map, file: Arc::new(file), path, header })
     }
 
-    /// Ends the life of a segment that nobody writes any more: unmapped first, then cut to what is
-    /// used, or removed when that is nothing. Returns the octets that the disk got back.
+    /// Ends the life of a segment that nobody writes any more: unmapped first, then synced, marked and
+    /// cut to what is used, or removed when that is nothing. Returns the octets that the disk got back.
     ///
     /// A failed cut is no loss: readers stop at the empty slot behind the last record.
     pub(super) fn finish(self, used: usize) -> u64 {
@@ -132,8 +132,18 @@ impl Segment {
         if used <= SEGMENT_HEADER_BYTES {
             return fs::remove_file(path).map_or(0, |()| header.bytes);
         }
+        if file.sync_data().is_ok() {
+            // Without its mark a segment is as sound as before; less is known of it, that is all.
+            let _ = mark(&file, &header, used as u32);
+        }
         file.set_len(used as u64).map_or(0, |()| header.bytes - used as u64)
     }
+}
+
+/// Notes in a segment that everything before `end` is on the disk: a sync that began when all of it
+/// was stored has succeeded. The mark itself may come to the disk later.
+pub(super) fn mark(file: &File, header: &SegmentHeader, end: u32) -> io::Result<()> {
+    file.write_all_at(&header.mark(end), MARK_AT)
 }
 
 /// Reserves the blocks of the whole file, so that a store through the map never meets a full disk.

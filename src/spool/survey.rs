@@ -26,6 +26,10 @@ pub struct Survey {
     /// Messages whose start has been recycled.
     pub recycled_messages: u64,
     pub cores: Vec<CoreSurvey>,
+    /// What a power cut took of the newest records: places that cannot be believed, above what is
+    /// known to have been on the disk.
+    pub torn: Vec<Damage>,
+    /// Places that cannot be believed, although they were on the disk once.
     pub damage: Vec<Damage>,
 }
 
@@ -82,7 +86,7 @@ impl Survey {
         entry.bytes += bytes;
     }
 
-    /// Nothing was found that should not be there.
+    /// Nothing was found that should not be there. A torn end may be there.
     pub fn is_sound(&self) -> bool {
         self.damage.is_empty()
     }
@@ -102,8 +106,11 @@ impl fmt::Display for Survey {
         if self.recycled_messages > 0 {
             write!(f, "; {} partly recycled", counted(self.recycled_messages, "message"))?;
         }
+        for torn in &self.torn {
+            write!(f, "; torn end, as a power cut leaves it: {torn}")?;
+        }
         for damage in &self.damage {
-            write!(f, "; {damage}")?;
+            write!(f, "; damage: {damage}")?;
         }
         Ok(())
     }

@@ -10,7 +10,8 @@ use crc_fast::{CrcAlgorithm, Digest};
 
 use super::error::{Doubt, SpoolError};
 use super::format::{
-    RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, Slot,
+    ALIGNMENT, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
+    SegmentHeader, Slot,
 };
 use crate::limits::SPOOL_READ_BYTES;
 
@@ -23,7 +24,9 @@ pub(super) enum End {
     Open,
     /// The file got a new life while we read.
     Recycled,
-    /// What comes next cannot be believed.
+    /// What comes next cannot be believed, and need not be on the disk yet: what a power cut leaves.
+    Torn(Doubt),
+    /// What comes next cannot be believed, although it was on the disk once.
     Damaged(Doubt),
 }
 
@@ -37,6 +40,7 @@ pub(super) enum Step {
 pub(super) struct Walk {
     file: Window,
     header: SegmentHeader,
+    mark: Mark,
     at: u64,
     /// Octets of the file when it was opened.
     len: u64,
@@ -56,7 +60,7 @@ impl Walk {
     /// Opens the segment that `path`'s name says is number `number` of `core`.
     pub(super) fn open(path: &Path, core: u16, number: u32) -> Result<Opened, SpoolError> {
         let first = Self::try_open(path, core, number)?;
-        let Opened::End(End::Damaged(_)) = first else { return Ok(first) };
+        let Opened::End(End::Damaged(_) | End::Torn(_)) = first else { return Ok(first) };
         // The file may have been recycled between the opening and the look at its header: then the
         // name is gone by now, or leads to a sound one.
         Self::try_open(path, core, number)
@@ -79,15 +83,20 @@ impl Walk {
             return Ok(Opened::End(End::Clean));
         }
         let header = bytes.try_into().ok().and_then(SegmentHeader::decode);
-        let Some(header) = header else {
+        let Some((header, mark)) = header else {
             return Ok(Opened::End(End::Damaged(Doubt::SegmentHeader)));
         };
+        if header.core == core && header.number < number {
+            // The name of a recycled file came to the disk, its new header did not.
+            return Ok(Opened::End(End::Torn(Doubt::SegmentName)));
+        }
         if (header.core, header.number) != (core, number) {
             return Ok(Opened::End(End::Damaged(Doubt::SegmentName)));
         }
         let at = SEGMENT_HEADER_BYTES as u64;
         let len = len.min(header.bytes);
-        Ok(Opened::Walk(Self { file, header, at, len, last_seq: None, envelope: Vec::new() }))
+        let envelope = Vec::new();
+        Ok(Opened::Walk(Self { file, header, mark, at, len, last_seq: None, envelope }))
     }
 
     pub(super) fn header(&self) -> &SegmentHeader {
@@ -113,7 +122,7 @@ impl Walk {
     /// The next record, its payload read and checked.
     pub(super) fn step(&mut self) -> Result<Step, SpoolError> {
         let first = self.look()?;
-        let Step::End(End::Damaged(_)) = first else { return Ok(first) };
+        let Step::End(End::Damaged(_) | End::Torn(_)) = first else { return Ok(first) };
         // We may have read a header while it was being stored, or another life's octets: look again.
         self.file.forget();
         if !self.same_life()? {
@@ -124,34 +133,65 @@ impl Walk {
 
     /// Whether the file still holds the segment that was opened.
     pub(super) fn same_life(&mut self) -> Result<bool, SpoolError> {
-        let now = self.file.get(0, SEGMENT_HEADER_BYTES)?;
-        let same = now == self.header.encode();
+        let now = self.file.get(0, SEGMENT_HEADER_BYTES)?.try_into().ok();
+        let same = now.and_then(SegmentHeader::decode).is_some_and(|(now, _)| now == self.header);
         self.file.forget();
         Ok(same)
     }
 
+    /// Looks behind an end that a walk from the front came to: whether it is one. `None` when a
+    /// record has come there since.
+    pub(super) fn confirm(&mut self, end: End) -> Result<Option<End>, SpoolError> {
+        if !matches!(end, End::Clean | End::Open) {
+            return Ok(Some(end));
+        }
+        if matches!(self.mark, Mark::Upto(mark) if self.at < mark.into()) {
+            return Ok(Some(End::Damaged(Doubt::Short)));
+        }
+        if self.count_beyond()? == 0 {
+            return Ok(Some(end));
+        }
+        // The writer goes on while we look; but it never leaves a gap.
+        self.file.forget();
+        if !self.same_life()? {
+            return Ok(Some(End::Recycled));
+        }
+        let slot = self.file.get(self.at, RECORD_HEADER_BYTES)?.try_into();
+        let gap = slot.is_ok_and(|slot| RecordHeader::decode(slot, &self.header).is_err());
+        Ok(gap.then(|| self.verdict()(Doubt::Gap)))
+    }
+
+    /// What a doubt about the next record is.
+    fn verdict(&self) -> fn(Doubt) -> End {
+        match self.mark {
+            Mark::Upto(mark) if self.at >= mark.into() => End::Torn,
+            Mark::Upto(_) | Mark::Unknown => End::Damaged,
+        }
+    }
+
     fn look(&mut self) -> Result<Step, SpoolError> {
-        let damaged = |doubt| Ok(Step::End(End::Damaged(doubt)));
+        let verdict = self.verdict();
+        let doubtful = |doubt| Ok(Step::End(verdict(doubt)));
         let slot = self.file.get(self.at, RECORD_HEADER_BYTES)?;
         let Ok(bytes) = slot.try_into() else {
             // The rest of a file in full length is never written; a file that was cut ends exactly.
             let whole = self.len == self.header.bytes || slot.is_empty();
-            return if whole { Ok(Step::End(End::Clean)) } else { damaged(Doubt::Bounds) };
+            return if whole { Ok(Step::End(End::Clean)) } else { doubtful(Doubt::Bounds) };
         };
         let header = match RecordHeader::decode(bytes, &self.header) {
             Ok(header) => header,
             Err(Slot::Empty) => return Ok(Step::End(End::Clean)),
             Err(Slot::Open) => return Ok(Step::End(End::Open)),
-            Err(Slot::Doubtful) => return damaged(Doubt::RecordHeader),
+            Err(Slot::Doubtful) => return doubtful(Doubt::RecordHeader),
         };
         if self.at + header.stride() > self.len {
-            return damaged(Doubt::Bounds);
+            return doubtful(Doubt::Bounds);
         }
         if self.last_seq.is_some_and(|last| last + 1 != header.seq) {
-            return damaged(Doubt::Sequence);
+            return doubtful(Doubt::Sequence);
         }
         if let Some(doubt) = self.check_payload(&header)? {
-            return damaged(doubt);
+            return doubtful(doubt);
         }
         let offset = self.at as u32;
         self.at += header.stride();
@@ -188,16 +228,29 @@ impl Walk {
     /// Records with sound headers behind the place where the walk stopped: what the damage hides.
     pub(super) fn count_beyond(&mut self) -> Result<u64, SpoolError> {
         let mut count = 0;
-        let mut at = self.at + RECORD_HEADER_BYTES as u64;
+        let mut at = self.at + ALIGNMENT as u64;
         while at + RECORD_HEADER_BYTES as u64 <= self.len {
-            let slot = self.file.get(at, RECORD_HEADER_BYTES)?;
-            let Ok(bytes) = <&[u8; RECORD_HEADER_BYTES]>::try_from(slot) else { break };
-            at += 8;
-            if bytes[..4] == RECORD_MAGIC
-                && let Ok(header) = RecordHeader::decode(bytes, &self.header)
-            {
-                count += 1;
-                at += header.stride() - 8;
+            let rest = self.file.rest(at, RECORD_HEADER_BYTES)?;
+            // Windows begin at multiples of 8, as records do, so none hides across two of them.
+            if rest.is_empty() {
+                break;
+            }
+            let Some(found) = memchr::memmem::find(rest, &RECORD_MAGIC) else {
+                at += (rest.len() as u64).next_multiple_of(ALIGNMENT as u64);
+                continue;
+            };
+            at += found as u64;
+            if !at.is_multiple_of(ALIGNMENT as u64) {
+                at = at.next_multiple_of(ALIGNMENT as u64);
+                continue;
+            }
+            let slot = self.file.get(at, RECORD_HEADER_BYTES)?.try_into();
+            match slot.map(|slot| RecordHeader::decode(slot, &self.header)) {
+                Ok(Ok(header)) => {
+                    count += 1;
+                    at += header.stride();
+                }
+                _ => at += ALIGNMENT as u64,
             }
         }
         Ok(count)
@@ -247,6 +300,12 @@ impl Window {
         let from = (at - self.start) as usize;
         let to = (from + len).min(self.bytes.len());
         Ok(&self.bytes[from..to])
+    }
+
+    /// As [`Window::get`], and whatever else of the file is in memory behind it.
+    fn rest(&mut self, at: u64, len: usize) -> Result<&[u8], SpoolError> {
+        self.get(at, len)?;
+        Ok(&self.bytes[(at - self.start) as usize..])
     }
 
     fn fill(&mut self, at: u64) -> Result<(), SpoolError> {

@@ -22,7 +22,7 @@ fn a_new_spool_is_ours_alone() {
     assert_eq!(mode(&path), 0o700);
     assert_eq!(mode(&path.join("SPOOL")), 0o600);
     assert_eq!(mode(&path.join("c000-00000001.seg")), 0o600);
-    assert_eq!(fs::read(path.join("SPOOL")).unwrap(), b"ringpost-spool 1\n");
+    assert_eq!(fs::read(path.join("SPOOL")).unwrap(), b"ringpost-spool 2\n");
     drop(writer);
     drop(spool);
     let left: Vec<_> = fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -63,14 +63,14 @@ fn a_foreign_directory_is_refused_and_not_touched() {
 #[test]
 fn another_version_is_refused_and_not_touched() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("SPOOL"), "ringpost-spool 2\nmore\n").unwrap();
+    fs::write(dir.path().join("SPOOL"), "ringpost-spool 3\nmore\n").unwrap();
     for error in [refusal(dir.path(), small(4)), Reader::open(dir.path()).map(|_| ()).unwrap_err()]
     {
         assert!(matches!(error, SpoolError::Version { .. }), "{error}");
-        assert!(error.to_string().contains("says \"ringpost-spool 2\", this program reads"));
+        assert!(error.to_string().contains("says \"ringpost-spool 3\", this program reads"));
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    assert_eq!(fs::read(dir.path().join("SPOOL")).unwrap(), b"ringpost-spool 2\nmore\n");
+    assert_eq!(fs::read(dir.path().join("SPOOL")).unwrap(), b"ringpost-spool 3\nmore\n");
 }
 
 #[test]
