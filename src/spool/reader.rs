@@ -67,7 +67,7 @@ impl Reader {
             next_segment: 0,
             walk: None,
             fragments: HashMap::new(),
-            torn: HashMap::new(),
+            stops: HashMap::new(),
             survey: Survey::default(),
             ends: Vec::new(),
         }
@@ -275,10 +275,18 @@ pub struct Messages<'a> {
     walk: Option<Current>,
     /// Of the present core, by segment and offset.
     fragments: HashMap<(u32, u32), Fragment>,
-    /// Segments of the present core with a torn end, and up to where they are whole.
-    torn: HashMap<u32, u64>,
+    /// Segments of the present core that stopped where a power cut may have taken the rest.
+    stops: HashMap<u32, Stop>,
     survey: Survey,
     ends: Vec<SegmentEnd>,
+}
+
+/// Where the walk through a segment ended above the mark. A lost record can look like an end that
+/// nothing was ever written behind; then it is not torn.
+#[derive(Clone, Copy)]
+struct Stop {
+    at: u64,
+    torn: bool,
 }
 
 struct Current {
@@ -370,7 +378,8 @@ impl Messages<'_> {
                     End::Clean | End::Open | End::Recycled => {}
                 }
                 if matches!(end, End::Torn(_) | End::Clean) {
-                    self.torn.insert(number, 0);
+                    let torn = matches!(end, End::Torn(_));
+                    self.stops.insert(number, Stop { at: 0, torn });
                 }
                 self.ends.push(SegmentEnd {
                     core,
@@ -397,11 +406,12 @@ impl Messages<'_> {
         match end {
             End::Clean | End::Recycled => {}
             End::Open => self.survey.open_records += 1,
-            End::Torn(what) => {
-                self.survey.torn.push(damage(what)?);
-                self.torn.insert(number, walk.at());
-            }
+            End::Torn(what) => self.survey.torn.push(damage(what)?),
             End::Damaged(what) => self.survey.damage.push(damage(what)?),
+        }
+        if walk.is_above_mark() {
+            let torn = matches!(end, End::Torn(_));
+            self.stops.insert(number, Stop { at: walk.at(), torn });
         }
         let created_ns = walk.header().created_ns;
         self.ends.push(SegmentEnd { core, number, created_ns, used: walk.at(), last_seq, end });
@@ -451,13 +461,15 @@ impl Messages<'_> {
     ) -> Result<Result<Vec<Part>, Doubt>, SpoolError> {
         let mut chain = Chain::new(place, header);
         while let Some(back) = chain.back {
+            let stop = self.stops.get(&back.segment).filter(|stop| stop.at <= back.offset.into());
             let fragment = match self.fragments.remove(&(back.segment, back.offset)) {
                 Some(fragment) => Ok(fragment),
+                // What stands behind a torn place is not believed, nor left there by the next sink.
+                None if stop.is_some_and(|stop| stop.torn) => Err(Doubt::Torn),
                 // The sink may have written it after we had left its segment.
                 None => self.reader.fragment(back)?,
             };
-            let torn = self.torn.get(&back.segment).is_some_and(|at| u64::from(back.offset) >= *at);
-            if torn && fragment.err() == Some(Doubt::Chain) {
+            if stop.is_some() && fragment.err() == Some(Doubt::Chain) {
                 return Ok(Err(Doubt::Torn));
             }
             if let Err(doubt) = fragment.and_then(|fragment| chain.add(back, fragment)) {
@@ -470,6 +482,6 @@ impl Messages<'_> {
     fn drop_fragments(&mut self) {
         self.survey.orphaned_fragments += self.fragments.len() as u64;
         self.fragments.clear();
-        self.torn.clear();
+        self.stops.clear();
     }
 }

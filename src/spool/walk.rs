@@ -163,10 +163,12 @@ impl Walk {
 
     /// What a doubt about the next record is.
     fn verdict(&self) -> fn(Doubt) -> End {
-        match self.mark {
-            Mark::Upto(mark) if self.at >= mark.into() => End::Torn,
-            Mark::Upto(_) | Mark::Unknown => End::Damaged,
-        }
+        if self.is_above_mark() { End::Torn } else { End::Damaged }
+    }
+
+    /// Whether what comes next need not be on the disk yet.
+    pub(super) fn is_above_mark(&self) -> bool {
+        matches!(self.mark, Mark::Upto(mark) if self.at >= mark.into())
     }
 
     fn look(&mut self) -> Result<Step, SpoolError> {

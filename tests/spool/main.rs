@@ -3,10 +3,12 @@
 
 mod cli;
 mod crash;
+mod disk;
 mod model;
 mod open;
 mod ring;
 mod sync;
+mod tape;
 
 use std::path::Path;
 
