@@ -141,6 +141,7 @@ pub fn run(
     if let Some(failure) = &failure {
         run.overrule(Verdict::Unreachable, failure.to_string());
     }
+    run.id = format!("{run_id:016x}");
     run.fail_if(&plan.fail_if);
     if let Some(dir) = dir {
         dir.finish(&run, &totals)?;

@@ -26,14 +26,14 @@ enum Command {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    exit::run("ringpost", Exit::Usage as u8, |cli: Cli| cli.run().map(ExitCode::from))
+    exit::run("ringpost", Exit::Usage as u8, Cli::run)
 }
 
 impl Cli {
     /// Does what was asked; gives the exit code.
-    fn run(self) -> Result<Exit, Failure> {
+    fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
-            Command::Spool(command) => command.run(),
+            Command::Spool(command) => command.run().map(ExitCode::from),
             Command::Report(args) => args.run(),
         }
     }

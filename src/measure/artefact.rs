@@ -73,6 +73,14 @@ impl RunDir {
             .map_err(at(&self.dir.join(RUN_CSV)))
     }
 
+    /// Takes the files that grow away again, where they come to nothing.
+    pub fn abandon(self) {
+        // A file that cannot be removed is refused next time as somebody's run, with its name.
+        for name in [RUN_HLOG, RUN_CSV] {
+            drop(fs::remove_file(self.dir.join(name)));
+        }
+    }
+
     /// Writes what is known at the end.
     pub fn finish(self, run: &Run, totals: &Totals) -> Result<(), ArtefactError> {
         let path = self.dir.join(RUN_HGRM);

@@ -29,6 +29,7 @@ pub const TAG_SEND_LAG: &str = "send_lag";
 pub const TAG_REFUSED: &str = "refused";
 /// The headline metric before the measurement began; in no total.
 pub const TAG_WARMUP: &str = "warmup";
+pub const TAG_WARMUP_LAG: &str = "warmup.send_lag";
 
 /// The tag of a phase's part: `rcpt.refused_4xx`. The whole, whatever the outcomes, has the bare name.
 pub fn phase_tag(phase: Phase, outcome: Outcome) -> String {
@@ -76,7 +77,11 @@ impl<W: Write> HlogWriter<W> {
     pub fn write(&mut self, interval: &Interval) -> io::Result<()> {
         let tally = &interval.tally;
         if interval.warmup {
-            return self.line(interval, tally.headline(), Some(TAG_WARMUP));
+            self.line(interval, tally.headline(), Some(TAG_WARMUP))?;
+            if let Some(open) = &tally.open {
+                self.line(interval, &open.send_lag_ns, Some(TAG_WARMUP_LAG))?;
+            }
+            return Ok(());
         }
         self.line(interval, tally.headline(), None)?;
         if let Some(open) = &tally.open {

@@ -23,6 +23,9 @@ pub const SCHEMA: u32 = 1;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Run {
     pub schema: u32,
+    /// 16 hex digits, drawn at random: the `run` in the header of each message. Empty for a sum.
+    #[serde(default)]
+    pub id: String,
     /// RFC 3339, UTC.
     pub started: String,
     pub verdict: Verdict,
@@ -81,6 +84,17 @@ pub struct Run {
     pub plan: Plan,
     pub machine: Machine,
     pub versions: Versions,
+    /// The runs that this one is the sum of, as they were; empty for a run that was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<Shard>,
+}
+
+/// One of the runs that a sum was made from.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Shard {
+    /// The directory it was read from, as it was given.
+    pub name: String,
+    pub run: Run,
 }
 
 /// A histogram in short; all values but the count in nanoseconds. Zeros when the count is zero.
@@ -230,6 +244,7 @@ impl Run {
         let judgement = Judgement::of(totals, cpu_busy);
         Self {
             schema: SCHEMA,
+            id: String::new(),
             started: started.to_string(),
             verdict: judgement.verdict,
             verdict_reasons: judgement.reasons,
@@ -266,6 +281,7 @@ impl Run {
             plan,
             machine,
             versions: Versions::of_this_build(),
+            shards: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::chart::{Scale, escape, spark};
 use super::load::Loaded;
+use super::shards::outliers;
 use super::text::{
     CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
     plural, trouble_rows,
@@ -37,6 +38,7 @@ pub fn render(loaded: &Loaded) -> String {
     percentiles(&mut out, run);
     phases(&mut out, run);
     troubles(&mut out, run);
+    shards(&mut out, run);
     out += "<div class=\"pair\">";
     facts(&mut out, "Result", &fact_rows(run));
     facts(&mut out, "Machine and version", &machine_rows(run));
@@ -103,7 +105,7 @@ fn tiles(out: &mut String, run: &Run) {
     let headline = run.headline();
     let (metric, _) = metrics(run)[0];
     let bytes_s = if run.elapsed_s > 0.0 { run.bytes as f64 / run.elapsed_s } else { 0.0 };
-    let latency = |ns| if headline.count == 0 { "–".to_owned() } else { human::latency(ns) };
+    let latency = |ns| cell(headline, ns);
     let tiles = [
         ("accepted".to_owned(), human::rate(run.rate_msg_s), "msg/s"),
         ("content".to_owned(), human::bytes(bytes_s) + "/s", ""),
@@ -133,8 +135,7 @@ fn percentiles(out: &mut String, run: &Run) {
         let _ = write!(out, "<tr><th scope=\"row\">{name}</th>");
         let cells = percentile_rows(latency).map(|(_, ns)| ns);
         for ns in cells.into_iter().chain([latency.mean.round() as u64]) {
-            let text = if latency.count == 0 { "–".to_owned() } else { human::latency(ns) };
-            let _ = write!(out, "<td>{text}</td>");
+            let _ = write!(out, "<td>{}</td>", cell(latency, ns));
         }
         let _ = write!(out, "<td>{}</td></tr>", human::count(latency.count));
     }
@@ -192,8 +193,7 @@ fn phase_row(
         human::count(latency.count)
     );
     for ns in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
-        let text = if latency.count == 0 { "–".to_owned() } else { human::latency(ns) };
-        let _ = write!(out, "<td>{text}</td>");
+        let _ = write!(out, "<td>{}</td>", cell(latency, ns));
     }
     let _ = write!(out, "<td class=\"codes\">{codes}</td></tr>");
 }
@@ -216,6 +216,47 @@ fn troubles(out: &mut String, run: &Run) {
     if !rows.is_empty() {
         facts(out, "What went wrong", &rows);
     }
+}
+
+/// The runs that a sum was made from.
+fn shards(out: &mut String, run: &Run) {
+    if run.shards.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<section class=\"wide\"><h2>Shards</h2><table><thead><tr><th scope=\"col\">run</th>\
+         <th scope=\"col\">msg/s</th><th scope=\"col\">p50</th><th scope=\"col\">p99</th>\
+         <th scope=\"col\">max</th><th scope=\"col\">failed</th><th scope=\"col\">CPU</th>\
+         <th scope=\"col\" class=\"left\">verdict</th>\
+         <th scope=\"col\" class=\"left\">unlike the others in</th></tr></thead><tbody>",
+    );
+    for (shard, odd) in run.shards.iter().zip(outliers(&run.shards)) {
+        let (result, latency) = (&shard.run, shard.run.headline());
+        let _ = write!(
+            out,
+            "<tr><th scope=\"row\">{}</th><td>{}</td>",
+            escape(&shard.name),
+            human::rate(result.rate_msg_s)
+        );
+        for ns in [latency.p50, latency.p99, latency.max] {
+            let _ = write!(out, "<td>{}</td>", cell(latency, ns));
+        }
+        let _ = write!(
+            out,
+            "<td>{}</td><td>{}</td><td class=\"codes\"><span class=\"code {}\">{}</span></td>\
+             <td class=\"left\">{}</td></tr>",
+            human::count(result.messages_failed),
+            human::percent(result.cpu_busy),
+            tone(result.verdict),
+            verdict(result.verdict),
+            odd.join(", ")
+        );
+    }
+    out.push_str("</tbody></table></section>");
+}
+
+fn cell(latency: &Latency, ns: u64) -> String {
+    if latency.count == 0 { "–".to_owned() } else { human::latency(ns) }
 }
 
 fn facts(out: &mut String, title: &str, rows: &[(&'static str, String)]) {

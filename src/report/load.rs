@@ -88,7 +88,7 @@ impl Loaded {
     }
 }
 
-fn read_run(dir: &Path) -> Result<Run, LoadError> {
+pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
     if !dir.is_dir() {
         return Err(LoadError::NoDirectory(dir.to_owned()));
     }

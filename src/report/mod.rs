@@ -7,7 +7,9 @@ pub mod figure;
 pub mod html;
 pub mod human;
 pub mod load;
+pub mod merge;
 pub mod progress;
+pub mod shards;
 pub mod text;
 
 pub use load::{LoadError, Loaded};

@@ -8,7 +8,8 @@ use hdrhistogram::Histogram;
 use super::bins::bins;
 use super::human;
 use super::load::Loaded;
-use crate::measure::run::{Latency, Plan, Run};
+use super::shards::outliers;
+use crate::measure::run::{Latency, Plan, Run, Shard};
 use crate::measure::{Mode, Outcome, Phase, Verdict};
 
 /// Said instead of a figure that would be made up.
@@ -59,6 +60,7 @@ pub fn render(loaded: &Loaded, colour: Colour) -> String {
     percentiles(&mut out, run, loaded.headline.as_ref(), colour);
     phases(&mut out, run, colour);
     troubles(&mut out, run);
+    shards(&mut out, run, colour);
     out
 }
 
@@ -327,6 +329,39 @@ fn troubles(out: &mut String, run: &Run) {
     if out.len() > before {
         out.push('\n');
     }
+}
+
+/// The runs that a sum was made from, and what is odd about one.
+fn shards(out: &mut String, run: &Run, colour: Colour) {
+    if run.shards.is_empty() {
+        return;
+    }
+    let name = |shard: &Shard| shard.name.chars().count();
+    let width = run.shards.iter().map(name).max().unwrap_or(0).max(5);
+    let head = format!(
+        "  {:<width$}{:>10}{:>10}{:>10}{:>10}{:>10}{:>8}  verdict",
+        "shard", "msg/s", "p50", "p99", "max", "failed", "CPU"
+    );
+    let _ = writeln!(out, "{}", colour.dim(&head));
+    for (shard, odd) in run.shards.iter().zip(outliers(&run.shards)) {
+        let latency = shard.run.headline();
+        let mut line = format!("  {:<width$}{:>10}", shard.name, human::rate(shard.run.rate_msg_s));
+        for ns in [latency.p50, latency.p99, latency.max] {
+            let _ = write!(line, "{:>10}", cell(latency, ns));
+        }
+        let _ = write!(
+            line,
+            "{:>10}{:>8}  {}",
+            human::count(shard.run.messages_failed),
+            human::percent(shard.run.cpu_busy),
+            shard.run.verdict.name(),
+        );
+        if !odd.is_empty() {
+            let _ = write!(line, "  {}", colour.bold(&format!("odd one out: {}", odd.join(", "))));
+        }
+        let _ = writeln!(out, "{line}");
+    }
+    out.push('\n');
 }
 
 /// Pairs of a name and a value, only where there is something to say.

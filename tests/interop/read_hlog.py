@@ -12,7 +12,7 @@ from hdrh.log import HistogramLogReader
 
 LOWEST = 1
 HIGHEST = 3_600_000_000_000
-DIGITS = {None: 3, "service": 3, "send_lag": 3, "warmup": 3}
+DIGITS = {None: 3, "service": 3, "send_lag": 3, "warmup": 3, "warmup.send_lag": 3}
 
 
 def read_log(path):

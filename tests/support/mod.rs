@@ -18,12 +18,17 @@ const STALL_SECOND: u64 = 7;
 
 /// Writes a run of twelve seconds into `dir` and returns what was written.
 pub fn write_run(dir: &Path, mode: Mode) -> (Run, Totals) {
-    let started = "2026-05-04T12:30:00Z".parse().unwrap();
+    write_run_at(dir, mode, "2026-05-04T12:30:00Z", 7)
+}
+
+/// The same with other numbers, begun at another time.
+pub fn write_run_at(dir: &Path, mode: Mode, started: &str, seed: u64) -> (Run, Totals) {
+    let started = started.parse().unwrap();
     let warmup = Duration::from_secs(1);
     let (recorders, mut collector) = team(CORES, mode, warmup);
     let mut out = RunDir::create(dir, started, mode).unwrap();
     for (core, recorder) in recorders.into_iter().enumerate() {
-        play(core, recorder);
+        play(seed + core as u64, recorder);
     }
     while let Next::Interval(interval) = collector.next(Duration::ZERO) {
         out.interval(&interval).unwrap();
@@ -32,12 +37,13 @@ pub fn write_run(dir: &Path, mode: Mode) -> (Run, Totals) {
     let cpu = CpuTime { user: Duration::from_millis(1_420), system: Duration::from_millis(6_930) };
     let mut run = Run::new(started, plan(mode), machine(), &totals, cpu);
     run.versions = Versions { ringpost: "0.1.0".to_owned() };
+    run.id = format!("{seed:016x}");
     out.finish(&run, &totals).unwrap();
     (run, totals)
 }
 
-fn play(core: usize, mut recorder: Recorder) {
-    let mut random = fastrand::Rng::with_seed(7 + core as u64);
+fn play(seed: u64, mut recorder: Recorder) {
+    let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..32 {
         recorder.connection_opened();
         recorder.record_phase(Phase::Connect, Outcome::Accepted, 60_000 + random.u64(0..90_000));

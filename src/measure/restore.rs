@@ -1,0 +1,112 @@
+//! Tallies made again from the artefacts of runs, so that runs add up as cores do.
+
+use hdrhistogram::Histogram;
+
+use super::enhanced::EnhancedKey;
+use super::hlog::{
+    TAG_REFUSED, TAG_SEND_LAG, TAG_SERVICE, TAG_WARMUP, TAG_WARMUP_LAG, phase_of_tag,
+};
+use super::kind::Phase;
+use super::run::Run;
+use super::series::Second;
+use super::tally::Tally;
+use crate::measure::kind::ErrorKind;
+
+/// Why a line of a log cannot be part of a tally.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unfit {
+    #[error("nothing is logged under the tag '{0}' by this version")]
+    Tag(String),
+    #[error("its histogram keeps {found} digits, and {wanted} are kept here")]
+    Digits { found: u8, wanted: u8 },
+    #[error("its histogram holds values that no run records")]
+    Range,
+}
+
+impl Tally {
+    /// Adds one line of a `run.hlog`. Lines of the warm-up are the headline of an interval of its own.
+    pub fn restore_line(
+        &mut self,
+        tag: Option<&str>,
+        samples: &Histogram<u64>,
+    ) -> Result<(), Unfit> {
+        let unknown = || Unfit::Tag(tag.unwrap_or_default().to_owned());
+        let into = match tag {
+            None | Some(TAG_WARMUP) => match &mut self.open {
+                Some(open) => &mut open.response_ns,
+                None => &mut self.service_ns,
+            },
+            Some(TAG_SERVICE) => &mut self.service_ns,
+            Some(TAG_SEND_LAG | TAG_WARMUP_LAG) => {
+                &mut self.open.as_mut().ok_or_else(unknown)?.send_lag_ns
+            }
+            Some(TAG_REFUSED) => &mut self.refused_ns,
+            Some(tag) => {
+                let (phase, part) = phase_of_tag(tag).ok_or_else(unknown)?;
+                let split = self.split_mut(phase);
+                fits(split.all(), samples)?;
+                match part {
+                    None => split.add_all(samples),
+                    Some(outcome) => split.add_apart(outcome, samples),
+                }
+                return Ok(());
+            }
+        };
+        fits(into, samples)?;
+        into.add(samples).map_err(|_| Unfit::Range)
+    }
+
+    /// Adds what a run counted. Its times come from its log.
+    pub fn restore_counts(&mut self, run: &Run) {
+        self.messages_ok += run.messages_ok;
+        self.messages_failed += run.messages_failed;
+        self.messages_refused_4xx += run.messages_refused_4xx;
+        self.messages_unanswered += run.messages_unanswered;
+        self.bytes += run.bytes;
+        self.recipients += run.recipients;
+        self.connections_opened += run.connections_opened;
+        self.connections_closed += run.connections_closed;
+        self.saturated += run.saturated;
+        for (&kind, &count) in &run.errors {
+            self.count_errors(kind, count);
+        }
+        self.count_replies_odd(run.replies_odd);
+        self.count_enhanced_rest(run.enhanced_rest);
+        for (&phase, result) in &run.phases {
+            for (&code, &count) in &result.replies {
+                self.count_replies(phase, code, count);
+            }
+            for (text, &count) in &result.enhanced {
+                if let Some(key) = enhanced(phase, text) {
+                    self.count_enhanced(key, count);
+                }
+            }
+        }
+    }
+
+    /// Adds what a row of a `run.csv` counted. It tells no kinds of errors, so all are put under one;
+    /// good for making such a row again and for nothing else.
+    pub fn restore_second(&mut self, row: &Second) {
+        self.messages_ok += row.messages_ok;
+        self.messages_failed += row.messages_failed;
+        self.bytes += row.bytes;
+        self.count_errors(ErrorKind::Other, row.errors);
+    }
+}
+
+fn fits(into: &Histogram<u64>, samples: &Histogram<u64>) -> Result<(), Unfit> {
+    let (found, wanted) = (samples.sigfig(), into.sigfig());
+    if found != wanted {
+        return Err(Unfit::Digits { found, wanted });
+    }
+    if samples.max() > into.high() { Err(Unfit::Range) } else { Ok(()) }
+}
+
+/// `451 4.7.1`, as `run.json` writes it.
+fn enhanced(phase: Phase, text: &str) -> Option<EnhancedKey> {
+    let (code, enhanced) = text.split_once(' ')?;
+    let mut parts = enhanced.splitn(3, '.');
+    let enhanced =
+        (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some(EnhancedKey { phase, code: code.parse().ok()?, enhanced })
+}

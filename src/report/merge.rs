@@ -1,0 +1,262 @@
+//! Many runs added up to one: shards of one load, each measured by a process of its own.
+//!
+//! The result has the files of a run and can be merged again. It is made from the runs it stands on
+//! (its *leaves*, which it carries in `run.json`), in an order that does not depend on how they were
+//! given, and seconds are aligned on whole seconds of the wall clock, each to the nearest. So merging
+//! is exact, and merging what was merged comes to the same as merging all at once, to the octet.
+
+mod cells;
+mod check;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use self::cells::{Cell, Files, Source};
+pub use self::check::{Difference, differences};
+use super::load::{self, LoadError};
+use crate::measure::hlog::HlogError;
+use crate::measure::restore::Unfit;
+use crate::measure::run::{Plan, Shard, Versions};
+use crate::measure::series::SeriesError;
+use crate::measure::{
+    ArtefactError, Conditions, CpuTime, Machine, Mode, Run, RunDir, Tally, Totals, Verdict,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    #[error("{}: {name} is missing, and a merge needs it", .dir.display())]
+    Missing { dir: PathBuf, name: &'static str },
+    #[error("{}: run.hlog: {error}", .dir.display())]
+    Log { dir: PathBuf, error: HlogError },
+    #[error("{}: run.csv: {error}", .dir.display())]
+    Series { dir: PathBuf, error: SeriesError },
+    #[error("{}: run.hlog: {error}", .dir.display())]
+    Unfit { dir: PathBuf, error: Unfit },
+    #[error("{}: run.hlog and run.csv do not tell of the same seconds", .0.display())]
+    Torn(PathBuf),
+    #[error("{0} and {1} are the same run; leave one out")]
+    Twice(String, String),
+    #[error(
+        "{open} ran in an open loop and {closed} in a closed one; their times are not the same thing"
+    )]
+    Modes { open: String, closed: String },
+    #[error("{first} and {other} had different plans: {what}; --mixed merges them all the same")]
+    Plans { first: String, other: String, what: String },
+    #[error(
+        "{late} began after {early} had ended, so their rates do not add up; --mixed merges them all the same"
+    )]
+    Apart { early: String, late: String },
+}
+
+impl MergeError {
+    /// Whether the runs do not belong together, as opposed to a file that cannot be read or written.
+    pub fn is_mismatch(&self) -> bool {
+        matches!(
+            self,
+            Self::Twice(..) | Self::Modes { .. } | Self::Plans { .. } | Self::Apart { .. }
+        )
+    }
+}
+
+/// Adds up the runs in `dirs` and writes the sum into `out`. `mixed` lets pass what differs in plan,
+/// and what did not run at the same time.
+///
+/// # Errors
+/// When the runs do not belong together, or a file is missing, damaged or cannot be written. Then
+/// `out` holds no file of a run, as before.
+pub fn merge(dirs: &[PathBuf], out: &Path, mixed: bool) -> Result<Run, MergeError> {
+    let runs = dirs.iter().map(|dir| load::read_run(dir)).collect::<Result<Vec<_>, _>>()?;
+    let leaves = leaves(dirs, &runs);
+    check::check(&leaves, mixed)?;
+    let files = dirs
+        .iter()
+        .zip(&runs)
+        .map(|(dir, run)| Files::read(dir, run))
+        .collect::<Result<Vec<_>, _>>()?;
+    let started = whole_second(leaves.iter().map(|leaf| started(&leaf.run)).min());
+    let mode = leaves[0].run.mode();
+    let mut into = RunDir::create(out, started, mode)?;
+    let mut total = match seconds(&files, &mut into, started, mode) {
+        Ok(total) => total,
+        Err(error) => {
+            into.abandon();
+            return Err(error);
+        }
+    };
+    leaves.iter().for_each(|leaf| total.restore_counts(&leaf.run));
+    let totals = totals(total, &leaves);
+    let run = sum(started, leaves, &totals);
+    into.finish(&run, &totals)?;
+    Ok(run)
+}
+
+/// Writes the sums of all seconds, and gives that of the measured ones.
+fn seconds(
+    files: &[Files],
+    into: &mut RunDir,
+    started: Timestamp,
+    mode: Mode,
+) -> Result<Tally, MergeError> {
+    let mut sources: Vec<Source<'_>> = files.iter().map(Files::source).collect();
+    let mut total = Tally::new(mode);
+    let mut cell = Cell::new(mode);
+    while let Some(at) = sources.iter().filter_map(Source::due).min() {
+        cell.begin(at);
+        for source in sources.iter_mut().filter(|source| source.due() == Some(at)) {
+            source.take(&mut cell, &mut total)?;
+        }
+        into.interval(cell.close(started))?;
+    }
+    Ok(total)
+}
+
+/// The runs that were measured, in an order of their own.
+fn leaves(dirs: &[PathBuf], runs: &[Run]) -> Vec<Shard> {
+    let mut leaves = Vec::new();
+    for (dir, run) in dirs.iter().zip(runs) {
+        if run.shards.is_empty() {
+            leaves.push(Shard { name: dir.display().to_string(), run: run.clone() });
+        } else {
+            leaves.extend(run.shards.iter().cloned());
+        }
+    }
+    leaves.sort_by(|a, b| {
+        let key = |leaf: &Shard| (started(&leaf.run), leaf.run.id.clone(), leaf.name.clone());
+        key(a).cmp(&key(b))
+    });
+    leaves
+}
+
+/// When a run started, in nanoseconds since 1970. `read_run` has seen that it is a time.
+fn started(run: &Run) -> i64 {
+    let at: Timestamp = run.started.parse().unwrap_or_default();
+    at.as_nanosecond() as i64
+}
+
+fn whole_second(ns: Option<i64>) -> Timestamp {
+    let second = ns.unwrap_or_default().div_euclid(cells::SECOND_NS);
+    Timestamp::from_second(second).unwrap_or_default()
+}
+
+/// The measured time of a run, from and to in nanoseconds since 1970.
+fn measured(run: &Run) -> (i64, i64) {
+    let ns = |seconds: f64| (seconds * 1e9).round() as i64;
+    let from = started(run) + ns(run.plan.warmup_s);
+    (from, from + ns(run.elapsed_s))
+}
+
+fn totals(tally: Tally, leaves: &[Shard]) -> Totals {
+    let spans = || leaves.iter().map(|leaf| measured(&leaf.run));
+    let from = spans().map(|(from, _)| from).min().unwrap_or_default();
+    let to = spans().map(|(_, to)| to).max().unwrap_or_default();
+    Totals {
+        tally,
+        elapsed: Duration::from_nanos((to - from) as u64),
+        in_flight_peak: leaves.iter().map(|leaf| leaf.run.in_flight_peak).sum(),
+        cores_lost: leaves.iter().map(|leaf| leaf.run.cores_lost).sum(),
+        warmup_messages: leaves.iter().map(|leaf| leaf.run.warmup_messages).sum(),
+    }
+}
+
+/// The result, judged anew.
+fn sum(started: Timestamp, leaves: Vec<Shard>, totals: &Totals) -> Run {
+    let mut run = Run::new(started, plan(&leaves), machine(&leaves), totals, cpu(&leaves));
+    run.versions = Versions { ringpost: distinct(&leaves, |run| &run.versions.ringpost) };
+    let of = |verdict| {
+        let names: Vec<&str> = leaves
+            .iter()
+            .filter(|leaf| leaf.run.verdict == verdict)
+            .map(|leaf| leaf.name.as_str())
+            .collect();
+        names.join(", ")
+    };
+    let (unreachable, limited) = (of(Verdict::Unreachable), of(Verdict::GeneratorLimited));
+    if !unreachable.is_empty() && run.verdict != Verdict::Unreachable {
+        let verdict = if run.verdict == Verdict::Ok { Verdict::Failures } else { run.verdict };
+        run.overrule(verdict, format!("out of reach for {unreachable}"));
+    }
+    if !limited.is_empty() {
+        run.overrule(
+            Verdict::GeneratorLimited,
+            format!("the generator was the limit in {limited}"),
+        );
+    }
+    run.fail_if(&conditions(&leaves));
+    run.shards = leaves;
+    run
+}
+
+/// What all did together. Where plans differ, the rest is the first run's.
+fn plan(leaves: &[Shard]) -> Plan {
+    let plans = || leaves.iter().map(|leaf| &leaf.run.plan);
+    let names = leaves.iter().map(|leaf| leaf.name.clone());
+    let command = ["ringpost", "report", "merge"].map(str::to_owned).into_iter().chain(names);
+    Plan {
+        command: command.collect(),
+        connections: plans().map(|plan| plan.connections).sum(),
+        cores: plans().map(|plan| plan.cores).sum(),
+        messages: plans().map(|plan| plan.messages).sum(),
+        rate_msg_s: plans().map(|plan| plan.rate_msg_s).sum(),
+        ..leaves[0].run.plan.clone()
+    }
+}
+
+/// `cpus` are those of the largest machine: how many machines there were, no run tells.
+fn machine(leaves: &[Shard]) -> Machine {
+    Machine {
+        cpus: leaves.iter().map(|leaf| leaf.run.machine.cpus).max().unwrap_or_default(),
+        cpu_model: distinct(leaves, |run| &run.machine.cpu_model),
+        kernel: distinct(leaves, |run| &run.machine.kernel),
+        engine: distinct(leaves, |run| &run.machine.engine),
+    }
+}
+
+fn distinct(leaves: &[Shard], of: impl Fn(&Run) -> &String) -> String {
+    let mut values: Vec<&str> = leaves.iter().map(|leaf| of(&leaf.run).as_str()).collect();
+    values.sort_unstable();
+    values.dedup();
+    values.join(", ")
+}
+
+fn cpu(leaves: &[Shard]) -> CpuTime {
+    let mut sum = CpuTime::default();
+    for Shard { run, .. } in leaves {
+        let messages = (run.messages_ok + run.messages_failed).max(1) as f64;
+        let spent = |each: f64| Duration::from_nanos((each * messages).round() as u64);
+        sum.user += spent(run.cpu_per_message_ns.user);
+        sum.system += spent(run.cpu_per_message_ns.system);
+    }
+    sum
+}
+
+/// What was to fail the single runs, held against their sum.
+fn conditions(leaves: &[Shard]) -> Conditions {
+    let mut conditions = Conditions::default();
+    for judged in leaves.iter().flat_map(|leaf| &leaf.run.thresholds) {
+        if let Ok(condition) = judged.condition.parse()
+            && !conditions.0.contains(&condition)
+        {
+            conditions.0.push(condition);
+        }
+    }
+    conditions
+}
+
+/// A file that a merge cannot do without.
+fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, MergeError> {
+    let path = dir.join(name);
+    match fs::read(&path) {
+        Ok(octets) => Ok(octets),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(MergeError::Missing { dir: dir.to_owned(), name })
+        }
+        Err(error) => Err(LoadError::Io { path, error }.into()),
+    }
+}

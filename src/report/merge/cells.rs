@@ -1,0 +1,153 @@
+//! Seconds of many runs, brought together on the seconds of the wall clock.
+
+use std::collections::VecDeque;
+use std::iter::Peekable;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::{MergeError, read, started};
+use crate::measure::artefact::{RUN_CSV, RUN_HLOG};
+use crate::measure::hlog::{self, HlogError, HlogLine, TAG_WARMUP};
+use crate::measure::series::{self, Second};
+use crate::measure::{Interval, Mode, Run, Tally};
+
+pub(super) const SECOND_NS: i64 = 1_000_000_000;
+
+/// By how much a time in a file may be rounded, and more than a tick is ever early.
+const ROUNDED_NS: i64 = 500_000;
+
+/// A second since 1970, of which warm-up and measurement are kept apart.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct At {
+    second: i64,
+    measured: bool,
+}
+
+/// The sum of all runs over one second.
+pub(super) struct Cell {
+    at: At,
+    lasted_ns: u64,
+    interval: Interval,
+}
+
+impl Cell {
+    pub(super) fn new(mode: Mode) -> Self {
+        let interval = Interval {
+            warmup: false,
+            begun_ns: 0,
+            ended_ns: 0,
+            in_flight_peak: 0,
+            connections: 0,
+            tally: Box::new(Tally::new(mode)),
+        };
+        Self { at: At { second: 0, measured: false }, lasted_ns: 0, interval }
+    }
+
+    pub(super) fn begin(&mut self, at: At) {
+        self.at = at;
+        self.lasted_ns = 0;
+        self.interval.warmup = !at.measured;
+        self.interval.in_flight_peak = 0;
+        self.interval.connections = 0;
+        self.interval.tally.clear();
+    }
+
+    /// The second as part of a run that started at `started`. It lasted as long as the longest of
+    /// its parts, of which each run has at most one.
+    pub(super) fn close(&mut self, started: Timestamp) -> &Interval {
+        let begun_s = self.at.second - started.as_second();
+        self.interval.begun_ns = (begun_s * SECOND_NS) as u64;
+        self.interval.ended_ns = self.interval.begun_ns + self.lasted_ns;
+        &self.interval
+    }
+}
+
+/// The files of a run that its seconds are in.
+pub(super) struct Files {
+    dir: PathBuf,
+    log: Vec<u8>,
+    rows: VecDeque<(At, Second)>,
+}
+
+impl Files {
+    pub(super) fn read(dir: &Path, run: &Run) -> Result<Self, MergeError> {
+        let csv = read(dir, RUN_CSV)?;
+        let rows = series::read(&String::from_utf8_lossy(&csv))
+            .map_err(|error| MergeError::Series { dir: dir.to_owned(), error })?;
+        let mut last = At { second: i64::MIN, measured: false };
+        let mut placed = VecDeque::with_capacity(rows.len());
+        for row in rows {
+            // A core that was held up may hand over out of turn; time does not go back for that.
+            last = last.max(place(run, &row));
+            placed.push_back((last, row));
+        }
+        Ok(Self { dir: dir.to_owned(), log: read(dir, RUN_HLOG)?, rows: placed })
+    }
+
+    pub(super) fn source(&self) -> Source<'_> {
+        let lines: Box<dyn Iterator<Item = _>> = Box::new(hlog::read(&self.log));
+        Source { dir: &self.dir, lines: lines.peekable(), rows: self.rows.clone() }
+    }
+}
+
+/// One run's log and rows, an interval at a time: decoded, a log is a hundred times its size.
+pub(super) struct Source<'f> {
+    dir: &'f Path,
+    lines: Peekable<Box<dyn Iterator<Item = Result<HlogLine, HlogError>> + 'f>>,
+    rows: VecDeque<(At, Second)>,
+}
+
+impl Source<'_> {
+    /// Where its next interval belongs.
+    pub(super) fn due(&self) -> Option<At> {
+        self.rows.front().map(|(at, _)| *at)
+    }
+
+    /// Adds its next interval to the second and, unless it is warm-up, to the total.
+    pub(super) fn take(&mut self, cell: &mut Cell, total: &mut Tally) -> Result<(), MergeError> {
+        let torn = || MergeError::Torn(self.dir.to_owned());
+        let damaged = |error| MergeError::Log { dir: self.dir.to_owned(), error };
+        let unfit = |error| MergeError::Unfit { dir: self.dir.to_owned(), error };
+        let (at, row) = self.rows.pop_front().ok_or_else(torn)?;
+        let head = self.lines.next().ok_or_else(torn)?.map_err(damaged)?;
+        if !begins_interval(&head) || head.tag.is_none() != at.measured {
+            return Err(torn());
+        }
+        cell.interval.tally.restore_second(&row);
+        cell.interval.in_flight_peak += row.in_flight_peak;
+        cell.interval.connections += row.connections;
+        cell.lasted_ns = cell.lasted_ns.max((row.seconds * 1e9).round() as u64);
+        let mut next = Some(head);
+        while let Some(line) = next {
+            let tag = line.tag.as_deref();
+            cell.interval.tally.restore_line(tag, &line.histogram).map_err(unfit)?;
+            if at.measured {
+                total.restore_line(tag, &line.histogram).map_err(unfit)?;
+            }
+            let goes_on = |line: &Result<HlogLine, _>| !line.as_ref().is_ok_and(begins_interval);
+            next = self.lines.next_if(goes_on).transpose().map_err(damaged)?;
+        }
+        if self.rows.is_empty() && self.lines.peek().is_some() { Err(torn()) } else { Ok(()) }
+    }
+}
+
+/// Each interval is logged headline first, and that is logged even when it is empty.
+fn begins_interval(line: &HlogLine) -> bool {
+    matches!(line.tag.as_deref(), None | Some(TAG_WARMUP))
+}
+
+/// The whole second that is nearest to where the interval was to begin. That time counts, not the
+/// tick that was late, so that a run has one interval in each second, whatever its ticks did.
+fn place(run: &Run, row: &Second) -> At {
+    let begun_ns = (row.start_s * 1e9).round() as i64;
+    let due_ns = if run.shards.is_empty() {
+        let warmup_ns = (run.plan.warmup_s * 1e9).round() as i64;
+        let from_ns = if row.warmup { 0 } else { warmup_ns };
+        from_ns + (begun_ns - from_ns + ROUNDED_NS).div_euclid(SECOND_NS) * SECOND_NS
+    } else {
+        begun_ns
+    };
+    let second = (started(run) + due_ns + SECOND_NS / 2).div_euclid(SECOND_NS);
+    At { second, measured: !row.warmup }
+}

@@ -1,0 +1,83 @@
+//! The runs behind a merged one, side by side: a sum hides the shard that was not like the others.
+
+use crate::measure::run::{Run, Shard};
+
+/// Shards below which no one can be told from the rest.
+const SHARDS_MIN: usize = 3;
+
+/// Robust standard deviations away from the median beyond which a shard stands out.
+const DEVIATIONS: f64 = 3.5;
+
+/// The median of absolute deviations, scaled to the standard deviation of a normal distribution.
+const MAD_TO_SIGMA: f64 = 1.4826;
+
+/// Share of the median within which a shard is like the others, however alike those are.
+const LIKE: f64 = 0.2;
+
+type Figure = fn(&Run) -> f64;
+
+/// What of each shard is held against the others.
+const FIGURES: [(&str, Figure); 5] = [
+    ("rate", |run| run.rate_msg_s),
+    ("p50", |run| run.headline().p50 as f64),
+    ("p99", |run| run.headline().p99 as f64),
+    ("failed", |run| run.messages_failed as f64),
+    ("CPU", |run| run.cpu_busy),
+];
+
+/// For each shard, in order, the figures in which it is unlike the others.
+pub fn outliers(shards: &[Shard]) -> Vec<Vec<&'static str>> {
+    let mut found = vec![Vec::new(); shards.len()];
+    if shards.len() < SHARDS_MIN {
+        return found;
+    }
+    for (name, figure) in FIGURES {
+        let values: Vec<f64> = shards.iter().map(|shard| figure(&shard.run)).collect();
+        let middle = median(values.clone());
+        let spread = MAD_TO_SIGMA * median(values.iter().map(|v| (v - middle).abs()).collect());
+        let bound = (DEVIATIONS * spread).max(LIKE * middle);
+        for (index, value) in values.iter().enumerate() {
+            if (value - middle).abs() > bound {
+                found[index].push(name);
+            }
+        }
+    }
+    found
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) {
+        (values[middle - 1] + values[middle]) / 2.0
+    } else {
+        values[middle]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::run::Latency;
+
+    fn shard(rate_msg_s: f64, p99: u64, messages_failed: u64) -> Shard {
+        let service_ns = Latency { p50: 1_000_000, p99, count: 9, ..Latency::default() };
+        let run = Run { rate_msg_s, service_ns, messages_failed, cpu_busy: 0.5, ..Run::default() };
+        Shard { name: String::new(), run }
+    }
+
+    #[test]
+    fn the_one_that_is_unlike_the_others_is_told_by_what() {
+        let mut shards: Vec<Shard> =
+            [100.0, 101.0, 99.5, 100.2].map(|rate| shard(rate, 2_000_000, 0)).into();
+        assert!(outliers(&shards).iter().all(Vec::is_empty), "alike within a fifth");
+        shards.push(shard(60.0, 9_000_000, 1));
+        assert_eq!(outliers(&shards)[4], ["rate", "p99", "failed"]);
+        assert!(outliers(&shards)[..4].iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn of_two_nobody_knows_which_is_odd() {
+        assert_eq!(outliers(&[shard(1.0, 1, 0), shard(9.0, 9, 9)]), [[""; 0]; 2]);
+    }
+}
