@@ -5,9 +5,9 @@
 
 #[path = "support/drive.rs"]
 mod drive;
-#[path = "support/reference.rs"]
+#[path = "support/reference/mod.rs"]
 mod reference;
-#[path = "support/stream.rs"]
+#[path = "support/stream/mod.rs"]
 mod stream;
 
 use std::rc::Rc;
@@ -27,6 +27,8 @@ const CANARY_RUNS: u64 = 20_000;
 
 struct Run {
     policy: Rc<Policy>,
+    /// Whether the client may say XCLIENT.
+    trusted: bool,
     wire: Vec<u8>,
     pieces: Vec<usize>,
 }
@@ -35,16 +37,17 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         let policy = random_policy(&mut random);
+        let trusted = random.u8(..3) == 0;
         let (wire, pieces) = random_session(&mut random, &policy);
-        Self { policy: Rc::new(policy), wire, pieces }
+        Self { policy: Rc::new(policy), trusted, wire, pieces }
     }
 
     fn fast(&self) -> Seen {
-        drive(&self.policy, &self.wire, self.pieces.iter().copied())
+        drive(&self.policy, self.trusted, &self.wire, self.pieces.iter().copied())
     }
 
     fn slow(&self, quirk: Option<Quirk>) -> Seen {
-        Reference::new(&self.policy, quirk).run(&self.wire)
+        Reference::new(&self.policy, self.trusted, quirk).run(&self.wire)
     }
 }
 

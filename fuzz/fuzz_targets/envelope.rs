@@ -4,10 +4,10 @@
 
 #[path = "../../tests/support/drive.rs"]
 mod drive;
-#[path = "../../tests/support/reference.rs"]
+#[path = "../../tests/support/reference/mod.rs"]
 #[allow(dead_code)]
 mod reference;
-#[path = "../../tests/support/stream.rs"]
+#[path = "../../tests/support/stream/mod.rs"]
 #[allow(dead_code)]
 mod stream;
 
@@ -23,7 +23,7 @@ fuzz_target!(|input: &[u8]| {
         wire.extend_from_slice(b"\r\n");
     }
     wire.extend_from_slice(b"DATA\r\n.\r\n");
-    let policy = Rc::new(stream::policy());
-    let fast = drive::drive(&policy, &wire, []);
-    assert_eq!(fast, reference::Reference::new(&policy, None).run(&wire));
+    let policy = Rc::new(stream::rich_policy());
+    let fast = drive::drive(&policy, false, &wire, []);
+    assert_eq!(fast, reference::Reference::new(&policy, false, None).run(&wire));
 });

@@ -4,28 +4,39 @@
 
 #[path = "../../tests/support/drive.rs"]
 mod drive;
-#[path = "../../tests/support/reference.rs"]
+#[path = "../../tests/support/reference/mod.rs"]
 #[allow(dead_code)]
 mod reference;
-#[path = "../../tests/support/stream.rs"]
+#[path = "../../tests/support/stream/mod.rs"]
 #[allow(dead_code)]
 mod stream;
 
 use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
-use ringpost::smtp::server::{BareNewline, Policy, Protocol};
+use ringpost::smtp::auth::Credentials;
+use ringpost::smtp::server::{BareNewline, Policy, Protocol, RecipientRule};
 
 fuzz_target!(|input: &[u8]| {
     let [switches, piece, wire @ ..] = input else { return };
+    let is_on = |bit: u8| switches & bit != 0;
+    let mut base = if is_on(16) { stream::rich_policy() } else { stream::policy() };
+    if is_on(16) && is_on(32) {
+        base.commands.recipients = RecipientRule::Known;
+    }
+    if is_on(16) && is_on(64) {
+        base.auth.credentials = Credentials::Any;
+        base.auth.required = true;
+    }
     let policy = Rc::new(Policy {
-        protocol: if switches & 1 == 0 { Protocol::Smtp } else { Protocol::Lmtp },
-        bare_newline: if switches & 2 == 0 { BareNewline::Keep } else { BareNewline::Reject },
-        message_bytes_max: if switches & 4 == 0 { u64::MAX } else { 20 },
-        recipients_max: if switches & 8 == 0 { 100 } else { 2 },
-        ..stream::policy()
+        protocol: if is_on(1) { Protocol::Lmtp } else { Protocol::Smtp },
+        bare_newline: if is_on(2) { BareNewline::Reject } else { BareNewline::Keep },
+        message_bytes_max: if is_on(4) { 20 } else { u64::MAX },
+        recipients_max: if is_on(8) { 2 } else { 100 },
+        ..base
     });
+    let trusted = is_on(128);
     let pieces = wire.chunks(usize::from(*piece).max(1)).map(<[u8]>::len);
-    let fast = drive::drive(&policy, wire, pieces);
-    assert_eq!(fast, reference::Reference::new(&policy, None).run(wire));
+    let fast = drive::drive(&policy, trusted, wire, pieces);
+    assert_eq!(fast, reference::Reference::new(&policy, trusted, None).run(wire));
 });

@@ -12,7 +12,7 @@ mod farewell;
 mod keep;
 mod ledger;
 mod patience;
-mod proxy;
+pub mod proxy;
 mod session;
 mod summary;
 mod trust;

@@ -18,7 +18,7 @@ const FIXED_BYTES: usize = 16;
 
 /// What the start of a connection is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Header {
+pub enum Header {
     /// The beginning of a header; more octets are needed.
     Partial,
     /// A whole header of `octets` octets. `source` is `None` where the proxy speaks for itself
@@ -30,13 +30,13 @@ pub(super) enum Header {
 /// No header, or one that breaks the specification: the connection must be closed (§2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("no PROXY header, or a broken one")]
-pub(super) struct BadHeader;
+pub struct BadHeader;
 
 /// Reads the header at the start of `input`, which is all that the connection gave so far.
 ///
 /// # Errors
 /// [`BadHeader`] as soon as no further octet could make it one.
-pub(super) fn parse(input: &[u8]) -> Result<Header, BadHeader> {
+pub fn parse(input: &[u8]) -> Result<Header, BadHeader> {
     if starts_alike(input, SIGNATURE) {
         return parse_binary(input);
     }

@@ -5,16 +5,25 @@ use std::rc::Rc;
 use ringpost::smtp::reply::{Enhanced, ReplyReader};
 use ringpost::smtp::server::{Event, Policy, Server};
 
-use super::reference::{Seen, Stored};
+use super::reference::world::{AUTH_SEED, HOSTNAME};
+use super::reference::{Client, Seen, Stored};
 
-/// What is seen of a session in which the client sends `wire` in `pieces`, the rest in one.
-pub fn drive(policy: &Rc<Policy>, wire: &[u8], pieces: impl IntoIterator<Item = usize>) -> Seen {
+/// What is seen of a session in which the client sends `wire` in `pieces`, the rest in one. `trusted`
+/// is whether it may say XCLIENT.
+pub fn drive(
+    policy: &Rc<Policy>,
+    trusted: bool,
+    wire: &[u8],
+    pieces: impl IntoIterator<Item = usize>,
+) -> Seen {
     let mut session = Session {
         server: Server::new(policy.clone()),
         seen: Seen::default(),
         body: Vec::new(),
         replies: Vec::new(),
     };
+    session.server.trust_xclient(trusted);
+    session.server.set_auth_seed(AUTH_SEED);
     let mut rest = wire;
     for octets in pieces {
         let (piece, behind) = rest.split_at(octets.min(rest.len()));
@@ -55,29 +64,74 @@ impl Session {
 
     fn end(&mut self, flags: u32, replies: &mut Vec<u8>) {
         let envelope = self.server.envelope();
+        let recipients = envelope.recipients();
+        let client = self.server.relayed().cloned().unwrap_or_default();
         self.seen.stored.push(Stored {
             sender: envelope.reverse_path().to_vec(),
             sender_params: envelope.reverse_params().to_vec(),
-            recipients: envelope.recipients().map(|(path, _)| path.to_vec()).collect(),
+            recipients: recipients.map(|(path, said)| (path.to_vec(), said.to_vec())).collect(),
             body: std::mem::take(&mut self.body),
             flags,
+            hello: self.server.hello().to_vec(),
+            identity: self.server.identity().map(<[u8]>::to_vec),
+            client: Client {
+                address: client.address,
+                port: client.port,
+                extended: client.extended,
+                hello: client.hello,
+                login: client.login,
+            },
         });
         self.server.accept("0-1-40", replies);
     }
 }
 
-/// One word for each reply: `250/2.1.0`, or `354` where there is no enhanced code.
+/// A word for each reply, as [`Seen`] has them.
 pub fn words(wire: &[u8]) -> Vec<String> {
     let mut input = wire;
     let mut reader = ReplyReader::default();
     let mut words = Vec::new();
+    let mut lines = Vec::new();
     while let Some(line) = reader.step(&mut input).unwrap() {
+        lines.push(String::from_utf8(line.text.to_vec()).unwrap());
         if line.last {
-            words.push(match Enhanced::parse(line.text) {
-                Some(enhanced) => format!("{}/{enhanced}", line.code),
-                None => line.code.to_string(),
-            });
+            words.push(word(line.code, &lines));
+            lines.clear();
         }
     }
     words
+}
+
+fn word(code: u16, lines: &[String]) -> String {
+    if code == 250 && lines[0] == HOSTNAME {
+        let mut announced = lines[1..].to_vec();
+        announced.sort();
+        return format!("250 {}", announced.join("|")).trim_end().to_owned();
+    }
+    if code == 334 {
+        return format!("334 {}", lines[0]);
+    }
+    let enhanced = Enhanced::parse(lines[0].as_bytes());
+    for line in lines {
+        assert_eq!(Enhanced::parse(line.as_bytes()), enhanced, "one code for all of {lines:?}");
+    }
+    let mut word = code.to_string();
+    if let Some(enhanced) = enhanced {
+        word += &format!("/{enhanced}");
+    }
+    if lines.len() > 1 {
+        word += &format!("*{}", lines.len());
+    }
+    for address in lines.iter().flat_map(|line| addresses(line)) {
+        word += &format!(" <{address}>");
+    }
+    word
+}
+
+/// What stands between angle brackets and has an at-sign.
+fn addresses(text: &str) -> impl Iterator<Item = &str> {
+    let open = text.split('<').skip(1);
+    open.filter_map(|rest| rest.split_once('>'))
+        .map(|(inner, _)| inner)
+        .filter(|inner| inner.contains('@'))
 }

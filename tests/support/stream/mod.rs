@@ -1,67 +1,42 @@
 //! Random client streams that know the grammar, and where they are cut.
 
+mod login;
+mod policy;
+mod tables;
+
 use fastrand::Rng;
-use ringpost::limits::RECIPIENTS_DEFAULT;
-use ringpost::smtp::auth::AuthPolicy;
-use ringpost::smtp::extension::Extensions;
-use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol};
+use ringpost::smtp::server::{Policy, Protocol};
 
-/// What the slow receiver knows; later extensions stay off.
-pub const OFFERED: Extensions = Extensions::PIPELINING
-    .with(Extensions::SIZE)
-    .with(Extensions::EIGHT_BIT_MIME)
-    .with(Extensions::SMTPUTF8)
-    .with(Extensions::CHUNKING)
-    .with(Extensions::BINARYMIME)
-    .with(Extensions::ENHANCED_STATUS_CODES)
-    .with(Extensions::HELP);
-
-pub fn policy() -> Policy {
-    Policy {
-        hostname: "sink.example".into(),
-        protocol: Protocol::Smtp,
-        message_bytes_max: u64::MAX,
-        recipients_max: RECIPIENTS_DEFAULT,
-        bare_newline: BareNewline::Keep,
-        extensions: OFFERED,
-        auth: AuthPolicy::default(),
-        commands: Commands::default(),
-    }
-}
-
-pub fn random_policy(random: &mut Rng) -> Policy {
-    let mut extensions = OFFERED;
-    for extension in [
-        Extensions::SIZE,
-        Extensions::EIGHT_BIT_MIME,
-        Extensions::SMTPUTF8,
-        Extensions::CHUNKING,
-        Extensions::BINARYMIME,
-        Extensions::HELP,
-    ] {
-        if random.u8(..12) == 0 {
-            extensions = extensions.without(extension);
-        }
-    }
-    Policy {
-        protocol: if random.u8(..4) == 0 { Protocol::Lmtp } else { Protocol::Smtp },
-        message_bytes_max: *random.choice(&[0, 1, 8, 40, 40, 200, u64::MAX]).unwrap(),
-        recipients_max: random.usize(1..4),
-        bare_newline: if random.bool() { BareNewline::Keep } else { BareNewline::Reject },
-        extensions,
-        ..policy()
-    }
-}
+#[allow(unused_imports, reason = "each test takes what it needs")]
+pub use policy::{policy, random_policy, rich_policy};
+use tables::{
+    ATTRIBUTES, KNOWN_PATHS, MAIL_PARAMS, PARAMS, PATHS, PEOPLE, RCPT_PARAMS, TEXT, VERBS, WORDS,
+};
 
 /// What a client sends, and the sizes of the pieces it arrives in.
 pub fn random_session(random: &mut Rng, policy: &Policy) -> (Vec<u8>, Vec<usize>) {
     let mut wire = Vec::new();
     if random.u8(..10) > 0 {
-        let lmtp = policy.protocol == Protocol::Lmtp;
-        wire.extend_from_slice(if lmtp { b"LHLO x\r\n" } else { b"EHLO x\r\n" });
+        wire.extend_from_slice(match policy.protocol {
+            Protocol::Lmtp => b"LHLO x\r\n",
+            Protocol::Smtp if policy.commands.esmtp || random.u8(..4) == 0 => b"EHLO x\r\n",
+            Protocol::Smtp => b"HELO x\r\n",
+        });
     }
+    // A listener that asks for a login mostly gets one.
+    let mut attempts = 0;
+    let login = if policy.auth.required { 3 } else { 1 };
+    if !policy.mechanisms().is_empty() && random.u8(..4) < login {
+        attempts += 1;
+        login::exchange(random, attempts, &mut wire);
+    }
+    let later = policy.commands.directory.is_some() || !policy.mechanisms().is_empty();
     for _ in 0..random.usize(1..10) {
-        fragment(random, &mut wire);
+        if later && random.u8(..3) == 0 {
+            later_fragment(random, &mut attempts, &mut wire);
+        } else {
+            fragment(random, &mut wire);
+        }
     }
     if random.u8(..4) == 0 {
         for _ in 0..random.usize(1..4) {
@@ -73,141 +48,56 @@ pub fn random_session(random: &mut Rng, policy: &Policy) -> (Vec<u8>, Vec<usize>
     (wire, pieces)
 }
 
-const VERBS: [&str; 24] = [
-    "EHLO", "EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "RSET", "NOOP", "QUIT",
-    "VRFY", "HELP", "EXPN", "STARTTLS", "AUTH", "GET", "POST", "", " ", "NOOPX", "noop", "rSeT",
-];
-
-const WORDS: [&[u8]; 48] = [
-    b" ",
-    b"  ",
-    b"\t",
-    b"x",
-    b"x.y",
-    b"a@b",
-    b"<",
-    b">",
-    b"<>",
-    b"<a@b>",
-    b"FROM:",
-    b"TO:",
-    b":",
-    b"@",
-    b".",
-    b",",
-    b"-",
-    b"\"",
-    b"\\",
-    b"[",
-    b"]",
-    b"[1.2.3.4]",
-    b"[IPv6:::1]",
-    b"[x:y]",
-    b"postmaster",
-    b"LAST",
-    b"0",
-    b"1",
-    b"7",
-    b"40",
-    b"41",
-    b"99999999999999999999",
-    b"SIZE=",
-    b"BODY=",
-    b"8BITMIME",
-    b"BINARYMIME",
-    b"7BIT",
-    b"SMTPUTF8",
-    b"=",
-    b"X=1",
-    b"\xc3\xbc",
-    b"\xfc",
-    b"\0",
-    b"\x01",
-    b"\x7f",
-    b"\r",
-    b"\n",
-    b"\r\n",
-];
-
-const PATHS: [&[u8]; 28] = [
-    b"<a@b>",
-    b"<a@b>",
-    b"<a@b>",
-    b"<c@d.example>",
-    b"<>",
-    b"<Postmaster>",
-    b" <a@b>",
-    b"<@x:a@b>",
-    b"<@x,@y:a@b>",
-    b"<@\xc3\xbc:a@b>",
-    b"<@\xfc:a@b>",
-    b"<\"a b\"@c>",
-    b"<\"a\\\"\"@c>",
-    b"<a@[1.2.3.4]>",
-    b"<a@[IPv6:::1]>",
-    b"<a@[x:y]>",
-    b"<a@[x:[]>",
-    b"<\xc3\xbc@b>",
-    b"<\xfc@b>",
-    b"<a@\xc3\xbc>",
-    b"<a..b@c>",
-    b"<a@b",
-    b"a@b",
-    b"<a@b->",
-    b"<a@b>x",
-    b"<a\x01@b>",
-    b"<a@b>\xfc",
-    b"",
-];
-
-const PARAMS: [&[u8]; 24] = [
-    b" SIZE=1",
-    b" SIZE=40",
-    b" SIZE=41",
-    b" SIZE=0",
-    b" size=00000000000000000001",
-    b" SIZE=000000000000000000001",
-    b" SIZE=18446744073709551616",
-    b" SIZE",
-    b" SIZE=",
-    b" SIZE=x",
-    b" BODY=7BIT",
-    b" BODY=8bitmime",
-    b" BODY=BINARYMIME",
-    b" BODY=9BIT",
-    b" BODY",
-    b" SMTPUTF8",
-    b" SMTPUTF8",
-    b" SMTPUTF8=1",
-    b"  ",
-    b" X=1",
-    b" -=1",
-    b" X=a=b",
-    b" X=\xfc",
-    b" \x01",
-];
-
-/// What messages and their would-be ends are made of.
-const TEXT: [&[u8]; 18] = [
-    b"\r\n",
-    b"\r\n",
-    b"\r",
-    b"\n",
-    b".",
-    b".",
-    b"..",
-    b"\r\n.\r\n",
-    b"\n.\n",
-    b"\n.\r\n",
-    b"\r\n.\n",
-    b"\r\n.\r",
-    b"\r.\r",
-    b"hello",
-    b"MAIL FROM:<evil@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
-    b"QUIT\r\n",
-    b"\0",
-    b"\xc3\xbc",
-];
+/// What the first version did not know.
+fn later_fragment(random: &mut Rng, attempts: &mut u32, wire: &mut Vec<u8>) {
+    match random.u8(..20) {
+        0..5 => {
+            *attempts += 1;
+            login::exchange(random, *attempts, wire);
+        }
+        5..9 => {
+            wire.extend_from_slice(random.choice(&[&b"VRFY"[..], b"EXPN", b"HELP"]).unwrap());
+            pick(random, &PEOPLE, wire);
+            wire.extend_from_slice(b"\r\n");
+        }
+        9..11 => {
+            wire.extend_from_slice(b"XCLIENT");
+            for _ in 0..random.usize(..4) {
+                pick(random, &ATTRIBUTES, wire);
+            }
+            wire.extend_from_slice(b"\r\n");
+            if random.bool() {
+                wire.extend_from_slice(b"EHLO y\r\nMAIL FROM:<a@b>\r\nRCPT TO:<postmaster>\r\n");
+                wire.extend_from_slice(b"DATA\r\n.\r\n");
+            }
+        }
+        11..13 => {
+            wire.extend_from_slice(random.choice(&[&b"SEND"[..], b"SOML", b"SAML"]).unwrap());
+            wire.extend_from_slice(b" FROM:");
+            path_and_params(random, &MAIL_PARAMS, wire);
+        }
+        13 if random.u8(..20) == 0 => login::long_line(random, wire),
+        13..17 => {
+            wire.extend_from_slice(b"MAIL FROM:<a@b>");
+            for _ in 0..random.usize(1..3) {
+                let param = random.choice(&MAIL_PARAMS).unwrap();
+                wire.extend(param.repeat(if random.u8(..6) == 0 { 2 } else { 1 }));
+            }
+            wire.extend_from_slice(b"\r\nRCPT TO:<c@d>\r\nDATA\r\nhi\r\n.\r\nRSET\r\n");
+        }
+        _ => {
+            wire.extend_from_slice(b"RSET\r\nMAIL FROM:<a@b>\r\nRCPT TO:");
+            pick(random, &KNOWN_PATHS, wire);
+            if random.bool() {
+                pick(random, &RCPT_PARAMS, wire);
+            }
+            if random.u8(..4) == 0 {
+                pick(random, &RCPT_PARAMS, wire);
+            }
+            wire.extend_from_slice(b"\r\n");
+        }
+    }
+}
 
 fn pick(random: &mut Rng, from: &[&[u8]], wire: &mut Vec<u8>) {
     wire.extend_from_slice(from[random.usize(..from.len())]);
@@ -273,15 +163,15 @@ fn envelope(random: &mut Rng, wire: &mut Vec<u8>) {
 
 fn mail(random: &mut Rng, wire: &mut Vec<u8>) {
     wire.extend_from_slice(b"MAIL FROM:");
-    path_and_params(random, wire);
+    path_and_params(random, &PARAMS, wire);
 }
 
 fn rcpt(random: &mut Rng, wire: &mut Vec<u8>) {
     wire.extend_from_slice(b"RCPT TO:");
-    path_and_params(random, wire);
+    path_and_params(random, &PARAMS, wire);
 }
 
-fn path_and_params(random: &mut Rng, wire: &mut Vec<u8>) {
+fn path_and_params(random: &mut Rng, params: &[&[u8]], wire: &mut Vec<u8>) {
     if random.u8(..3) > 0 {
         pick(random, &PATHS, wire);
     } else {
@@ -292,7 +182,7 @@ fn path_and_params(random: &mut Rng, wire: &mut Vec<u8>) {
         wire.push(b'>');
     }
     for _ in 0..random.usize(..4) {
-        pick(random, &PARAMS, wire);
+        pick(random, params, wire);
     }
     wire.extend_from_slice(b"\r\n");
 }

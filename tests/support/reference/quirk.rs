@@ -1,0 +1,101 @@
+//! Mistakes on purpose.
+
+/// A mistake on purpose: what compares the two receivers must notice each.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Quirk {
+    /// LF . CRLF ends a message.
+    LfDotEnds,
+    /// CRLF . LF ends a message.
+    DotLfEnds,
+    /// CRLF . CR CRLF ends a message.
+    DotCrEnds,
+    /// A dot behind a bare LF is taken away.
+    UnstuffsBehindLf,
+    /// RSET leaves the recipients.
+    ResetKeepsRecipients,
+    /// A refused chunk is not consumed.
+    RefusedChunkIsRead,
+    /// A chunk ends the message when it ends in CRLF . CRLF.
+    DotEndsChunk,
+    /// A message over the limit by one octet is taken.
+    LimitOffByOne,
+    /// A refused chunk leaves the transaction as it was.
+    ForgetsFailure,
+    /// VRFY ends the transaction.
+    VrfyResets,
+    /// Enhanced codes are given where they are switched off.
+    AlwaysEnhanced,
+    /// EHLO is answered where there are no extensions.
+    EhloAlways,
+    /// SEND, SOML and SAML are MAIL where they are switched off.
+    LegacyAlways,
+    /// EXPN is answered where it is switched off.
+    ExpnAlwaysOn,
+    /// RET may be given twice.
+    RetTwice,
+    /// HOLDFOR and HOLDUNTIL may be given together.
+    HoldsTwice,
+    /// NEVER may stand among other events.
+    NeverWithOthers,
+    /// BY=0;R is taken.
+    ReturnsAtOnce,
+    /// MT-PRIORITY=-0 is taken.
+    MinusZero,
+    /// An alias is taken whatever it leads to.
+    AliasIsEnough,
+    /// Mail to a busy mailbox is taken.
+    BusyIsTaken,
+    /// AUTH is let pass inside a transaction.
+    AuthInTransaction,
+    /// MAIL is let pass before the login that it needs.
+    LoginIsOptional,
+    /// `*` is answered as wrong credentials are.
+    CancelIsRefusal,
+    /// The second exchange gets the challenge of the first.
+    NoncesRepeat,
+    /// Any proof of the right form will do for SCRAM.
+    AnyProof,
+    /// Who is on the list may act as somebody else.
+    ActsAsAnybody,
+    /// Anybody may say XCLIENT.
+    XclientFromAnybody,
+    /// A login outlives XCLIENT.
+    XclientKeepsLogin,
+    /// EHLO is not needed again behind XCLIENT.
+    XclientKeepsGreeting,
+}
+
+impl Quirk {
+    pub const ALL: [Self; 30] = [
+        Self::LfDotEnds,
+        Self::DotLfEnds,
+        Self::DotCrEnds,
+        Self::UnstuffsBehindLf,
+        Self::ResetKeepsRecipients,
+        Self::RefusedChunkIsRead,
+        Self::DotEndsChunk,
+        Self::LimitOffByOne,
+        Self::ForgetsFailure,
+        Self::VrfyResets,
+        Self::AlwaysEnhanced,
+        Self::EhloAlways,
+        Self::LegacyAlways,
+        Self::ExpnAlwaysOn,
+        Self::RetTwice,
+        Self::HoldsTwice,
+        Self::NeverWithOthers,
+        Self::ReturnsAtOnce,
+        Self::MinusZero,
+        Self::AliasIsEnough,
+        Self::BusyIsTaken,
+        Self::AuthInTransaction,
+        Self::LoginIsOptional,
+        Self::CancelIsRefusal,
+        Self::NoncesRepeat,
+        Self::AnyProof,
+        Self::ActsAsAnybody,
+        Self::XclientFromAnybody,
+        Self::XclientKeepsLogin,
+        Self::XclientKeepsGreeting,
+    ];
+}

@@ -1,0 +1,29 @@
+//! Who is known where the two receivers are compared: the same texts for both, each read by its own
+//! code.
+
+pub const HOSTNAME: &str = "sink.example";
+
+/// Makes the nonces of AUTH.
+pub const AUTH_SEED: u128 = 11;
+
+/// Makes the salts of SCRAM.
+pub const SALT_SECRET: u128 = 7;
+
+/// Lines of `user:password`.
+pub const ACCOUNTS: &str = "anna:secret\nb c:d: e\nm\u{fc}ller:\u{43f}\u{430}\u{440}\n";
+
+pub const PEOPLE: &str = "\
+mailbox ada@x.example Ada Lovelace
+busy charles@x.example Charles Babbage
+alias countess@x.example ada@x.example
+alias analyst@x.example countess@x.example
+forward byron@x.example byron@y.example
+moved mary@x.example mary@y.example
+alias shelley@x.example mary@x.example
+ambiguous king@x.example ada@x.example byron@x.example
+list engines@x.example ada@x.example charles@x.example who@y.example
+alias machines@x.example engines@x.example
+list engines@y.example ada@x.example
+mailbox ada@y.example Ada Yonge
+mailbox plain@y.example
+";
