@@ -202,6 +202,9 @@ pub const SEGMENTS_PER_CORE_MIN: u64 = 2;
 /// Step in which the helper thread populates a fresh map, so that it never holds the map's lock long.
 pub const POPULATE_STEP_BYTES: usize = 4 * 1024 * 1024;
 
+/// Step in which the helper thread has a segment written, and waits for it: some milliseconds of a disk.
+pub const WRITE_STEP_BYTES: usize = 4 * 1024 * 1024;
+
 /// Octets of one record's encoded envelope: every recipient at full length with parameters.
 pub const ENVELOPE_BYTES_MAX: usize = 2 * 1024 * 1024;
 

@@ -104,7 +104,7 @@ class Report:
     def __init__(self):
         self.damage = []  # (file, offset, what)
         self.torn = []  # likewise
-        self.torn_ends = {}  # (core, number): up to where the segment is whole
+        self.ends = {}  # (core, number): where a segment ends that is not damaged
         self.open_records = 0
         self.orphaned_fragments = 0
         self.recycled = []  # ids of messages whose start the ring has taken
@@ -167,7 +167,7 @@ def records(data, core, number, report, name):
     """(offset, header fields, payload) of each committed record of a segment's octets."""
     header = data[:64]
     if not any(header):
-        report.torn_ends[core, number] = 0
+        report.ends[core, number] = 0
         return
     at, mark = 0, None
     try:
@@ -183,6 +183,8 @@ def records(data, core, number, report, name):
                     raise Doubt("record cut")
                 if mark is not None and at < mark:
                     raise Doubt("short")
+                if mark is not None:
+                    report.ends[core, number] = at
                 return
             fields = RECORD.unpack(slot)
             (magic, kind, zero, its_core, its_number, _, sequence, _, body, envelope, _, _, _,
@@ -195,6 +197,8 @@ def records(data, core, number, report, name):
                 if gap(data, at + 8, core, number, nonce):
                     raise Doubt("gap")
                 report.open_records += any(slot)
+                if mark is not None:
+                    report.ends[core, number] = at
                 return
             if (magic != b"RPR\x01" or zero or kind not in (SINGLE, FRAGMENT, SEAL)
                     or crc32c(slot[:56]) != header_crc
@@ -218,7 +222,7 @@ def records(data, core, number, report, name):
     except Doubt as doubt:
         if isinstance(doubt, Torn) or at and mark is not None and at >= mark:
             report.torn.append((name, at, str(doubt)))
-            report.torn_ends[core, number] = at
+            report.ends[core, number] = at
         else:
             report.damage.append((name, at, str(doubt)))
 
@@ -256,14 +260,14 @@ def envelope_fields(octets, flags):
     return meta
 
 
-def join(header, payload, fragments, lowest, torn_ends):
+def join(header, payload, fragments, lowest, ends):
     """The body of the message that this single or seal ends."""
     (_, kind, _, core, _, draft, _, total, length, _, _, back_segment, back_offset, *_) = header
     pieces = [payload[:length]]
     missing = total - length
     while back_offset:
         piece = fragments.pop((back_segment, back_offset), None)
-        if piece is None and back_offset >= torn_ends.get((core, back_segment), 1 << 32):
+        if piece is None and back_offset >= ends.get((core, back_segment), 1 << 32):
             raise Torn("chain")
         if piece is None:
             raise Doubt("recycled" if back_segment < lowest else "chain")
@@ -298,7 +302,7 @@ def messages(directory, report=None):
                 fragments[number, offset] = (draft, total, payload, header[11], header[12])
                 continue
             try:
-                body = join(header, payload, fragments, lowest, report.torn_ends)
+                body = join(header, payload, fragments, lowest, report.ends)
                 meta = envelope_fields(payload[length:], flags)
             except Doubt as doubt:
                 if str(doubt) == "recycled":

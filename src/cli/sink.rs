@@ -156,7 +156,8 @@ Examples:
   ringpost spool ls ringpost-spool                what arrived
 
 Exit codes: 0 ended as asked, 64 usage, 65 the spool is damaged or of another version,
-69 io_uring or an address is not available, 71 system error, 73 the spool cannot be made.";
+69 io_uring or an address is not available, 71 system error, 73 the spool cannot be made,
+74 the disk failed: a segment of the spool could not be synced, or could not be read.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Full {
@@ -209,7 +210,8 @@ fn serve(options: &Options) -> Result<ExitCode, Failure> {
     } else {
         print!("{summary}");
     }
-    Ok(ExitCode::SUCCESS)
+    // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
+    Ok(if summary.poisoned_segments() > 0 { Exit::Io.into() } else { ExitCode::SUCCESS })
 }
 
 fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {

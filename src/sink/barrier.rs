@@ -20,8 +20,9 @@ pub(super) struct Gate {
     sealed: Cell<u64>,
     /// Messages whose seal lies before the start of a finished sync, well or badly ended.
     synced: Cell<u64>,
-    /// Tickets covered by the last sync that failed: those after the first and up to the second.
-    failed: Cell<(u64, u64)>,
+    /// Tickets covered by each sync that failed: those after the first and up to the second. There are
+    /// few, because each poisons a segment.
+    failed: RefCell<Vec<(u64, u64)>>,
     running: Cell<bool>,
     turn: Notify,
 }
@@ -48,8 +49,8 @@ impl Gate {
         writer: &RefCell<Writer>,
     ) -> Result<(), Unsynced> {
         loop {
-            let (after, up_to) = self.failed.get();
-            if after < ticket && ticket <= up_to {
+            let covers = |&(after, up_to): &(u64, u64)| after < ticket && ticket <= up_to;
+            if self.failed.borrow().iter().any(covers) {
                 return Err(Unsynced);
             }
             if self.synced.get() >= ticket {
@@ -65,6 +66,8 @@ impl Gate {
 
     async fn lead(&self, writer: &RefCell<Writer>) {
         self.running.set(true);
+        // Sessions whose octets are here already ride along. This does not wait for any other.
+        tokio::task::yield_now().await;
         let covers = self.sealed.get();
         let barriers: Vec<Barrier> = writer.borrow().dirty().collect();
         let mut ok = true;
@@ -72,7 +75,7 @@ impl Gate {
             ok &= sync(barrier, writer).await;
         }
         if !ok {
-            self.failed.set((self.synced.get(), covers));
+            self.failed.borrow_mut().push((self.synced.get(), covers));
         }
         self.synced.set(covers);
         self.running.set(false);
@@ -84,19 +87,18 @@ impl Gate {
 async fn sync(barrier: &Barrier, writer: &RefCell<Writer>) -> bool {
     let outcome = engine::sync_data(barrier.as_raw_fd()).await;
     let mut writer = writer.borrow_mut();
-    let why = match outcome {
-        Ok(()) => match writer.synced(barrier) {
-            Ok(()) => return true,
-            Err(poisoned) => poisoned.to_string(),
-        },
+    match outcome {
+        Ok(()) => writer.synced(barrier).is_ok(),
         Err(error) => {
             writer.poison(barrier);
-            error.to_string()
+            eprintln!(
+                "ringpost-sink: segment {} of core {} could not be synced ({error}); its messages \
+                 that wait for their 250 get 451, and mail is refused until a sync of the next segment \
+                 succeeds; check the disk",
+                barrier.segment(),
+                writer.core(),
+            );
+            false
         }
-    };
-    eprintln!(
-        "ringpost-sink: the spool could not be synced ({why}); the messages of this batch are \
-         refused with 451 and their segment takes no more"
-    );
-    false
+    }
 }

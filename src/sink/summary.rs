@@ -140,6 +140,13 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// Segments that could not be made durable.
+    pub fn poisoned_segments(&self) -> u64 {
+        self.cores.iter().filter_map(|core| core.spool.as_ref()).map(|s| s.stats.poisoned).sum()
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.elapsed_s.max(f64::MIN_POSITIVE);
@@ -180,6 +187,10 @@ impl fmt::Display for Summary {
         writeln!(f, "engine   {}, durability {}", self.engine, self.durability)?;
         if self.messages > 0 {
             writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;
+        }
+        let poisoned = self.poisoned_segments();
+        if poisoned > 0 {
+            writeln!(f, "disk     FAILED: {poisoned} segments could not be synced, see stderr")?;
         }
         for core in &self.cores {
             write!(

@@ -13,10 +13,12 @@ use super::segment::Segment;
 /// Holds the file open, so the descriptor stays good until the barrier is dropped.
 #[derive(Clone, Debug)]
 pub struct Barrier {
-    pub(super) segment: u32,
-    /// Octets of the segment written when the barrier was taken.
-    end: usize,
-    file: Arc<File>,
+    segment: u32,
+    /// Octets of the segment known durable when the barrier was taken.
+    pub(super) start: usize,
+    /// Octets of the segment written by then.
+    pub(super) end: usize,
+    pub(super) file: Arc<File>,
 }
 
 impl AsFd for Barrier {
@@ -32,8 +34,13 @@ impl AsRawFd for Barrier {
 }
 
 impl Barrier {
-    fn new(segment: &Segment, end: usize) -> Self {
-        Self { segment: segment.header.number, end, file: segment.file.clone() }
+    /// Number of the segment.
+    pub fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    fn new(segment: &Segment, start: usize, end: usize) -> Self {
+        Self { segment: segment.header.number, start, end, file: segment.file.clone() }
     }
 }
 
@@ -60,13 +67,13 @@ impl Barriers {
         head: usize,
     ) -> impl Iterator<Item = Barrier> + 'a {
         let due = head > self.synced_end && !self.is_poisoned(present.header.number);
-        self.left.iter().cloned().chain(due.then(|| Barrier::new(present, head)))
+        self.left.iter().cloned().chain(due.then(|| Barrier::new(present, self.synced_end, head)))
     }
 
     /// The log leaves a segment that was written up to `end`.
     pub(super) fn leave(&mut self, segment: &Segment, end: usize) {
         if end > self.synced_end && !self.is_poisoned(segment.header.number) {
-            self.left.push_back(Barrier::new(segment, end));
+            self.left.push_back(Barrier::new(segment, self.synced_end, end));
         }
         self.synced_end = SEGMENT_HEADER_BYTES;
     }
@@ -80,11 +87,19 @@ impl Barriers {
         }
     }
 
-    pub(super) fn poison(&mut self, barrier: &Barrier) {
+    /// Whether that is news.
+    pub(super) fn poison(&mut self, barrier: &Barrier) -> bool {
         self.left.retain(|left| left.segment != barrier.segment);
-        if !self.is_poisoned(barrier.segment) {
+        let news = !self.is_poisoned(barrier.segment);
+        if news {
             self.poisoned.push(barrier.segment);
         }
+        news
+    }
+
+    /// Octets of the present segment known durable.
+    pub(super) fn synced_end(&self) -> usize {
+        self.synced_end
     }
 
     pub(super) fn is_poisoned(&self, segment: u32) -> bool {

@@ -21,6 +21,15 @@ use rustix::io::Errno;
 
 use crate::limits::POPULATE_STEP_BYTES;
 
+/// What a page is made present for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Touch {
+    /// Present and clean: the first store to it takes a short fault.
+    Read,
+    /// Writable, and with that dirty.
+    Write,
+}
+
 /// A shared, writable map of a whole segment file.
 pub struct Map {
     raw: MmapRaw,
@@ -41,16 +50,21 @@ impl Map {
         self.len
     }
 
-    /// Makes every page present and writable, in steps, so that the thread that owns the map never
-    /// faults. Kernels before 5.14 do not know how; then the owner faults as it goes.
+    /// Makes every page present, in steps, so that the thread that owns the map does not fault, or
+    /// finds what it faults for in memory. Kernels before 5.14 do not know how; then the owner faults
+    /// as it goes.
     ///
     /// An error here is what would have been SIGBUS there: EFAULT when the file system, in spite of
     /// the allocation, has no room for a page.
-    pub fn populate(&self) -> io::Result<()> {
+    pub fn populate(&self, touch: Touch) -> io::Result<()> {
+        let advice = match touch {
+            Touch::Read => Advice::PopulateRead,
+            Touch::Write => Advice::PopulateWrite,
+        };
         let mut at = 0;
         while at < self.len {
             let step = POPULATE_STEP_BYTES.min(self.len - at);
-            match self.raw.advise_range(Advice::PopulateWrite, at, step) {
+            match self.raw.advise_range(advice, at, step) {
                 Ok(()) => at += step,
                 Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => break,
                 Err(error) => return Err(error),
@@ -109,7 +123,7 @@ mod tests {
     #[test]
     fn what_is_stored_is_what_a_reader_of_the_file_gets() {
         let (file, mut map) = map(8192);
-        map.populate().unwrap();
+        map.populate(Touch::Write).unwrap();
         map.write_at(4090, b"over the page");
         map.store_release(8, 0x0403_0201);
         map.zero_at(4094, 1);

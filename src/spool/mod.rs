@@ -134,7 +134,7 @@
 //! |---|---|---|
 //! | fragments without a seal | discarded, or open at the crash | counts them, lists nothing |
 //! | a seal whose chain reaches below the lowest segment | the ring took the start | counts it, lists nothing |
-//! | a seal whose chain breaks in what a segment's torn end took | power cut | reports it, lists nothing |
+//! | a seal whose chain breaks behind the end of a segment that is not damaged | power cut, or a disk that failed | reports it as torn, lists nothing |
 //! | a seal whose chain breaks elsewhere | damage | reports it, lists nothing |
 //!
 //! Store order protects against the death of the process: the page cache lives on. A crash of the
@@ -157,6 +157,7 @@ mod reader;
 mod recover;
 mod segment;
 mod survey;
+mod sys;
 mod walk;
 mod writer;
 

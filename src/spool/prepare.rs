@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
+use super::barrier::Barrier;
 use super::error::SpoolError;
 use super::format::SegmentHeader;
 use super::open::{Options, WhenFull};
@@ -19,8 +21,12 @@ use crate::limits::SPOOL_RETRY_MS;
 pub(super) enum Job {
     /// Make one more segment ready.
     Want { core: usize },
-    /// This one is full.
-    Retire { core: usize, segment: Segment },
+    /// This one is full, or, if it is not sound, has been poisoned.
+    Retire { core: usize, segment: Segment, sound: bool },
+    /// Nothing from the start to the end of this barrier was acknowledged or ever will be.
+    Void { core: usize, barrier: Barrier },
+    /// Have the disk take a write to this one and a sync before it is used, and to all that follow.
+    Probe { core: usize, segment: Segment, suspicion: u32 },
     /// This one will never be written again; `used` octets of it count.
     Finish { segment: Segment, used: usize },
     /// The core is gone; what was made ready for it is not needed.
@@ -50,11 +56,20 @@ struct Shelf {
     floor: Arc<AtomicU32>,
     next_number: u32,
     /// Full ones, oldest first.
-    sealed: VecDeque<u32>,
+    sealed: VecDeque<Sealed>,
     /// Files of this core, of this run: the one being written, the ready one, the sealed ones.
     held: u64,
     /// It has been told that there is no room, and gets a segment as soon as there is.
     short: bool,
+    /// The writer's, when it last had a segment probed.
+    suspicion: u32,
+}
+
+/// A segment that is not written any more.
+struct Sealed {
+    number: u32,
+    /// The disk has not failed it.
+    sound: bool,
 }
 
 pub(super) struct Preparer {
@@ -89,6 +104,7 @@ impl Preparer {
                     sealed: VecDeque::new(),
                     held: 0,
                     short: false,
+                    suspicion: 0,
                 };
                 (shelf, Supplies { ready: taken, jobs: jobs.clone(), floor })
             })
@@ -109,9 +125,16 @@ impl Preparer {
             };
             match job {
                 Ok(Job::Want { core }) => self.supply(core),
-                Ok(Job::Retire { core, segment }) => {
-                    self.shelves[core].sealed.push_back(segment.header.number);
+                Ok(Job::Retire { core, segment, sound }) => {
+                    let number = segment.header.number;
+                    self.shelves[core].sealed.push_back(Sealed { number, sound });
                     drop(segment);
+                }
+                Ok(Job::Void { core, barrier }) => self.void(core, &barrier),
+                Ok(Job::Probe { core, segment, suspicion }) => {
+                    self.shelves[core].suspicion = suspicion;
+                    let probed = self.probe(core, segment);
+                    self.hand_out(core, probed);
                 }
                 Ok(Job::Finish { segment, used }) => self.disk_bytes -= segment.finish(used),
                 Ok(Job::Leave { ready }) => self.take_back(&ready),
@@ -131,7 +154,36 @@ impl Preparer {
     }
 
     fn supply(&mut self, core: usize) {
-        let made = self.prepare(core);
+        let mut made = self.prepare(core);
+        if self.shelves[core].suspicion > 0 {
+            made = made.and_then(|segment| self.probe(core, segment));
+        }
+        self.hand_out(core, made);
+    }
+
+    fn probe(&mut self, core: usize, mut segment: Segment) -> Ready {
+        match segment.probe(self.shelves[core].suspicion) {
+            Ok(()) => Ok(segment),
+            Err(error) => {
+                self.disk_bytes -= segment.finish(0);
+                self.shelves[core].held -= 1;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes what the disk has failed out of a segment, if it is still the one it was.
+    fn void(&mut self, core: usize, barrier: &Barrier) {
+        let mut sealed = self.shelves[core].sealed.iter_mut();
+        if let Some(sealed) = sealed.find(|sealed| sealed.number == barrier.segment()) {
+            sealed.sound = false;
+            // The disk may refuse this too; then all that readers see was refused with 451 or better.
+            let zeros = vec![0; barrier.end - barrier.start];
+            let _ = barrier.file.write_all_at(&zeros, barrier.start as u64);
+        }
+    }
+
+    fn hand_out(&mut self, core: usize, made: Ready) {
         let shelf = &mut self.shelves[core];
         let told_before = std::mem::replace(&mut shelf.short, made.is_err());
         if made.is_err() && told_before {
@@ -175,11 +227,13 @@ impl Preparer {
                 return self.create(core);
             }
         }
-        let number = self.shelves[core].sealed.pop_front().ok_or(shortage)?;
+        let Sealed { number, sound } = self.shelves[core].sealed.pop_front().ok_or(shortage)?;
         // A message that began there and is still open must not be acknowledged from here on.
         self.shelves[core].floor.store(number + 1, Ordering::Release);
         let oldest = self.dir.join(file_name(core as u16, number));
-        if !oldest.exists() {
+        // What the disk has failed gets no new life.
+        let gone = !sound && fs::remove_file(&oldest).is_ok();
+        if gone || !oldest.exists() {
             self.lose(core);
             return self.create(core);
         }
@@ -225,9 +279,9 @@ impl Preparer {
     fn forget_missing(&mut self) {
         for core in 0..self.shelves.len() {
             let sealed = std::mem::take(&mut self.shelves[core].sealed);
-            for number in sealed {
-                if self.dir.join(file_name(core as u16, number)).exists() {
-                    self.shelves[core].sealed.push_back(number);
+            for segment in sealed {
+                if self.dir.join(file_name(core as u16, segment.number)).exists() {
+                    self.shelves[core].sealed.push_back(segment);
                 } else {
                     self.lose(core);
                 }

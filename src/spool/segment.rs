@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +13,11 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::error::SpoolError;
-use super::format::{MARK_AT, SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::map::Map;
+use super::format::{MARK_AT, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::map::{Map, Touch};
 use super::open::Durability;
+use super::sys;
+use crate::limits::WRITE_STEP_BYTES;
 
 /// `c<core>-<number>.seg`; zero padded, so that a listing is in order.
 pub(super) fn file_name(core: u16, number: u32) -> String {
@@ -46,6 +49,8 @@ pub(super) struct Segment {
     pub(super) file: Arc<File>,
     pub(super) path: PathBuf,
     pub(super) header: SegmentHeader,
+    /// The writer's suspicion when the disk last took a write to this file and a sync.
+    pub(super) probed: u32,
 }
 
 impl Segment {
@@ -63,7 +68,7 @@ impl Segment {
             .mode(0o600)
             .open(&path)
             .map_err(|cause| SpoolError::io("create the segment", &path, cause))?;
-        let made = allocate(&file, header.bytes)
+        let made = allocate(&file, header.bytes, durability)
             .map_err(|cause| match cause.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     SpoolError::NoSpace { dir: dir.to_owned(), segment_bytes: header.bytes }
@@ -92,7 +97,7 @@ impl Segment {
         let file = OpenOptions::new().read(true).write(true).open(old).map_err(failed)?;
         file.write_all_at(&[0; SEGMENT_HEADER_BYTES], 0).map_err(failed)?;
         fs::rename(old, &path).map_err(failed)?;
-        file.write_all_at(&[0; SEGMENT_HEADER_BYTES], SEGMENT_HEADER_BYTES as u64)
+        file.write_all_at(&[0; RECORD_HEADER_BYTES], SEGMENT_HEADER_BYTES as u64)
             .map_err(failed)?;
         Self::begin(dir, path, file, header, durability)
     }
@@ -112,14 +117,30 @@ impl Segment {
             File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
         }
         let map = Map::new(&file, header.bytes as usize).map_err(failed)?;
-        map.populate().map_err(|cause| {
+        let touch = match durability {
+            Durability::Process => Touch::Write,
+            // A sync writes every dirty page of the file, and takes the right to write to it away: pages
+            // made writable ahead would cost the first sync a whole segment, and then gain nothing.
+            Durability::Sync => Touch::Read,
+        };
+        map.populate(touch).map_err(|cause| {
             if cause.raw_os_error() == Some(Errno::FAULT.raw_os_error()) {
                 let segment_bytes = header.bytes;
                 return SpoolError::NoSpace { dir: dir.to_owned(), segment_bytes };
             }
             failed(cause)
         })?;
-        Ok(Self { map, file: Arc::new(file), path, header })
+        Ok(Self { map, file: Arc::new(file), path, header, probed: 0 })
+    }
+
+    /// Whether the disk takes a write to this segment and a sync: not known after it has refused one.
+    pub(super) fn probe(&mut self, suspicion: u32) -> Result<(), SpoolError> {
+        let first_slot = [0; RECORD_HEADER_BYTES];
+        let written = self.file.write_all_at(&first_slot, SEGMENT_HEADER_BYTES as u64);
+        let synced = written.and_then(|()| self.file.sync_all());
+        synced.map_err(|cause| SpoolError::io("sync a new segment", &self.path, cause))?;
+        self.probed = suspicion;
+        Ok(())
     }
 
     /// Ends the life of a segment that nobody writes any more: unmapped first, then synced, marked and
@@ -127,7 +148,7 @@ impl Segment {
     ///
     /// A failed cut is no loss: readers stop at the empty slot behind the last record.
     pub(super) fn finish(self, used: usize) -> u64 {
-        let Self { map, file, path, header } = self;
+        let Self { map, file, path, header, .. } = self;
         drop(map);
         if used <= SEGMENT_HEADER_BYTES {
             return fs::remove_file(path).map_or(0, |()| header.bytes);
@@ -147,21 +168,26 @@ pub(super) fn mark(file: &File, header: &SegmentHeader, end: u32) -> io::Result<
 }
 
 /// Reserves the blocks of the whole file, so that a store through the map never meets a full disk.
-fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+///
+/// A block that was reserved and never written costs the sync that first covers it an entry in the file
+/// system's journal, which is most of what such a sync takes: for [`Durability::Sync`] all are written.
+fn allocate(file: &File, bytes: u64, durability: Durability) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
-        Ok(()) => Ok(()),
-        Err(Errno::OPNOTSUPP) => write_zeros(file, bytes),
+        Ok(()) if durability == Durability::Process => Ok(()),
+        Ok(()) | Err(Errno::OPNOTSUPP) => write_zeros(file, bytes),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// The slow way for file systems that cannot allocate ahead.
+/// Writes the whole file and waits for each step to be on its way before the next, so that the syncs of
+/// running cores find no long queue at the disk.
 fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; 1024 * 1024];
+    let zeros = vec![0; WRITE_STEP_BYTES];
     let mut at = 0;
     while at < bytes {
         let step = (bytes - at).min(zeros.len() as u64);
         file.write_all_at(&zeros[..step as usize], at)?;
+        sys::write_back(file.as_fd(), at, step)?;
         at += step;
     }
     Ok(())

@@ -68,6 +68,8 @@ pub struct Stats {
     pub rolls: u64,
     /// Times a full segment had no successor ready and the core waited.
     pub roll_waits: u64,
+    /// Segments that could not be made durable, and took no more messages.
+    pub poisoned: u64,
 }
 
 /// The log of one core. One thread owns it.
@@ -90,6 +92,9 @@ pub struct Writer {
     spare: Option<Segment>,
     /// The helper has no segment for us and keeps trying.
     shortage: Option<SpoolError>,
+    /// Times a segment was poisoned. A segment is written to only if the disk has taken a write to it
+    /// and a sync since the last time.
+    suspicion: u32,
     durability: Durability,
     barriers: Barriers,
     stats: Stats,
@@ -117,6 +122,7 @@ impl Writer {
             supplies,
             spare: None,
             shortage: None,
+            suspicion: 0,
             durability,
             barriers: Barriers::new(),
             stats: Stats::default(),
@@ -172,7 +178,8 @@ impl Writer {
 
     /// Whether a message may begin. Cheap.
     pub fn room(&mut self) -> Result<(), SpoolError> {
-        if self.space() >= RECV_LARGE_BYTES || self.spare.is_some() {
+        let here = self.space() >= RECV_LARGE_BYTES && !self.is_poisoned();
+        if here || self.spare.is_some() {
             return Ok(());
         }
         match self.poll_supplies() {
@@ -197,18 +204,37 @@ impl Writer {
     /// The sync of this barrier succeeded. An error says that another sync of the same segment failed:
     /// the kernel reports that only once, so a later success proves nothing.
     pub fn synced(&mut self, barrier: &Barrier) -> Result<(), SpoolError> {
-        if self.barriers.is_poisoned(barrier.segment) {
-            return Err(SpoolError::Poisoned { core: self.core, segment: barrier.segment });
+        if self.barriers.is_poisoned(barrier.segment()) {
+            return Err(SpoolError::Poisoned { core: self.core, segment: barrier.segment() });
         }
         let present = self.segment().header.number;
         self.barriers.synced(barrier, present);
         Ok(())
     }
 
-    /// The sync of this barrier failed: nothing more is acknowledged from its segment, for ever. New
-    /// messages go to the next segment.
+    /// The sync of this barrier failed: nothing more is acknowledged from its segment, for ever, and what
+    /// was not acknowledged is taken out of it. New messages go to the next segment, once the disk has
+    /// taken a write to that one and a sync.
     pub fn poison(&mut self, barrier: &Barrier) {
-        self.barriers.poison(barrier);
+        if !self.barriers.poison(barrier) {
+            return;
+        }
+        self.stats.poisoned += 1;
+        self.suspicion += 1;
+        let present = self.segment().header.number;
+        if barrier.segment() == present {
+            self.open = None;
+            let (from, to) = (self.barriers.synced_end(), self.head + RECORD_HEADER_BYTES);
+            let to = to.min(self.segment().map.len());
+            self.segment_mut().map.zero_at(from, to - from);
+            self.head = from;
+        } else {
+            self.hand_over(Job::Void { core: self.core.into(), barrier: barrier.clone() });
+        }
+        self.shortage = Some(self.poisoned(barrier.segment()));
+        if let Some(segment) = self.spare.take() {
+            self.have_probed(segment);
+        }
     }
 
     pub fn stats(&self) -> Stats {
@@ -267,14 +293,25 @@ impl Writer {
         if draft.first_segment < self.supplies.floor.load(Ordering::Acquire) {
             return Err(SpoolError::Outlived);
         }
-        match self.barriers.poisoned_within(draft.first_segment, latest.segment) {
-            Some(segment) => Err(SpoolError::Poisoned { core: self.core, segment }),
+        self.check_sound(draft.first_segment, latest.segment)
+    }
+
+    fn check_sound(&self, first: u32, last: u32) -> Result<(), SpoolError> {
+        match self.barriers.poisoned_within(first, last) {
+            Some(segment) => Err(self.poisoned(segment)),
             None => Ok(()),
         }
     }
 
+    fn poisoned(&self, segment: u32) -> SpoolError {
+        SpoolError::Poisoned { core: self.core, segment }
+    }
+
     /// Makes the head a record of `draft` with room for at least one octet; returns the room.
     fn claim(&mut self, draft: &mut Draft, wanted: usize) -> Result<usize, SpoolError> {
+        if let Some(latest) = draft.latest {
+            self.check_sound(draft.first_segment, latest.segment)?;
+        }
         self.yield_head(draft);
         let space = self.space();
         let too_small = wanted > space && space < SEGMENT_REST_BYTES.min(self.capacity() / 4);
@@ -395,7 +432,8 @@ impl Writer {
         }
         self.head = SEGMENT_HEADER_BYTES;
         self.stats.rolls += 1;
-        self.hand_over(Job::Retire { core: self.core.into(), segment: left });
+        let sound = !self.barriers.is_poisoned(left.header.number);
+        self.hand_over(Job::Retire { core: self.core.into(), segment: left, sound });
         self.want();
         Ok(())
     }
@@ -410,16 +448,32 @@ impl Writer {
             Err(TryRecvError::Empty) => {
                 self.stats.roll_waits += 1;
                 let outcome = self.supplies.ready.recv().unwrap_or(Err(SpoolError::Closed));
-                self.shortage = outcome.as_ref().err().cloned();
-                outcome
+                self.judge(outcome)
             }
         }
     }
 
     fn poll_supplies(&mut self) -> Result<Result<Segment, SpoolError>, TryRecvError> {
         let outcome = self.supplies.ready.try_recv()?;
+        Ok(self.judge(outcome))
+    }
+
+    /// Takes what the helper sent, or sends it back to be probed.
+    fn judge(&mut self, supplied: Result<Segment, SpoolError>) -> Result<Segment, SpoolError> {
+        let outcome = match supplied {
+            Ok(segment) if segment.probed < self.suspicion => {
+                self.have_probed(segment);
+                Err(self.poisoned(self.segment().header.number))
+            }
+            supplied => supplied,
+        };
         self.shortage = outcome.as_ref().err().cloned();
-        Ok(outcome)
+        outcome
+    }
+
+    fn have_probed(&self, segment: Segment) {
+        let (core, suspicion) = (self.core.into(), self.suspicion);
+        self.hand_over(Job::Probe { core, segment, suspicion });
     }
 
     fn want(&self) {
@@ -452,7 +506,11 @@ impl Writer {
     /// Hands a job to the helper, or does it here when the helper is gone.
     fn hand_over(&self, job: Job) {
         match self.supplies.jobs.send(job) {
-            Ok(()) | Err(mpsc::SendError(Job::Want { .. } | Job::Retire { .. })) => {}
+            Ok(())
+            | Err(mpsc::SendError(Job::Want { .. } | Job::Retire { .. } | Job::Void { .. })) => {}
+            Err(mpsc::SendError(Job::Probe { segment, .. })) => {
+                segment.finish(0);
+            }
             Err(mpsc::SendError(Job::Finish { segment, used })) => {
                 segment.finish(used);
             }

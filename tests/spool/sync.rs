@@ -1,6 +1,8 @@
 //! Durability `sync`: what a barrier covers, and that a failed one is final for its segment.
 
-use ringpost::spool::{Barrier, Draft, Durability, Options, SpoolError, Writer};
+use std::time::{Duration, Instant};
+
+use ringpost::spool::{Barrier, Draft, Durability, Options, Place, SpoolError, Writer};
 
 use super::{octets, open_one, read_all, seal, small, store};
 
@@ -81,10 +83,55 @@ fn after_a_failed_sync_nothing_more_is_acknowledged_from_its_segment() {
     assert!(matches!(error, SpoolError::Poisoned { .. }), "{error}");
     assert!(!error.is_full());
 
-    let after = store(&mut writer, b"sealed after").unwrap();
+    let after = store_when_there_is_room(&mut writer, b"sealed after");
     assert!(after.segment > before.segment);
+    assert_eq!(writer.stats().poisoned, 1);
     let barriers = dirty(&writer);
     assert_eq!(barriers.len(), 1);
     writer.synced(&barriers[0]).unwrap();
-    assert_eq!(read_all(dir.path()).0.len(), 2);
+    let (read, survey) = read_all(dir.path());
+    assert_eq!(read, [(after, b"sealed after".to_vec())], "what was refused is not shown");
+    assert!(survey.is_sound() && survey.torn.is_empty(), "{survey}");
+}
+
+/// A new segment is used only when the disk has taken a write to it and a sync.
+fn store_when_there_is_room(writer: &mut Writer, body: &[u8]) -> Place {
+    let until = Instant::now() + Duration::from_secs(10);
+    while let Err(error) = writer.room() {
+        assert!(matches!(error, SpoolError::Poisoned { .. }), "{error}");
+        assert!(Instant::now() < until, "the writer never took mail again");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    store(writer, body).unwrap()
+}
+
+#[test]
+fn what_was_acknowledged_before_the_disk_failed_stays_and_what_was_not_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, mut writer) = open_one(dir.path(), synced());
+    let kept = store(&mut writer, b"acknowledged").unwrap();
+    let barriers = dirty(&writer);
+    sync(&barriers[0]);
+    writer.synced(&barriers[0]).unwrap();
+    store(&mut writer, b"refused").unwrap();
+    // The segment is left before its sync fails.
+    // A piece of this one too, and its end is not.
+    let mut across = Draft::default();
+    writer.append(&mut across, &octets(1, 20_000)).unwrap();
+    let mut later = kept;
+    while later.segment == kept.segment {
+        later = store(&mut writer, &octets(2, 20_000)).unwrap();
+    }
+    seal(&mut writer, &mut across).unwrap();
+    let barriers = dirty(&writer);
+    assert_eq!(barriers.len(), 2);
+    writer.poison(&barriers[0]);
+    sync(&barriers[1]);
+    writer.synced(&barriers[1]).unwrap();
+    drop(writer);
+    drop(spool);
+    let (read, survey) = read_all(dir.path());
+    assert_eq!(read.into_iter().map(|(place, _)| place).collect::<Vec<_>>(), [kept, later]);
+    assert!(survey.is_sound(), "{survey}");
+    assert_eq!(survey.torn.len(), 1, "a message of a batch that was refused");
 }
