@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::exit::{Exit, Failure};
-use crate::measure::Verdict;
+use crate::measure::threshold::Judged;
+use crate::measure::{Conditions, Verdict};
+use crate::report::compare::{self, Comparison};
 use crate::report::merge::{MergeError, merge};
 use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html};
@@ -53,6 +55,22 @@ enum Command {
         /// Print the result as one JSON object instead of text
         #[arg(long)]
         json: bool,
+    },
+    /// Say what changed from one run to another, and whether that is more than noise
+    Compare {
+        /// The run to compare with
+        #[arg(value_name = "BEFORE")]
+        before: PathBuf,
+        /// The run to judge
+        #[arg(value_name = "AFTER")]
+        after: PathBuf,
+        /// Fail (exit status 1) when this holds, such as 'p99>+10%' (more than a tenth above BEFORE),
+        /// 'rate<-5%' or 'failed>0' (of AFTER alone); may be given more than once
+        #[arg(long, value_name = "CONDITION")]
+        fail_if: Vec<Conditions>,
+        /// Also write the comparison as one self-contained page
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Write the report as one self-contained page
     Html {
@@ -116,6 +134,9 @@ impl ReportArgs {
             Command::Merge { runs, output, mixed, json } => {
                 merge_runs(runs, output, *mixed, *json).map(|verdict| verdict.exit_code().into())
             }
+            Command::Compare { before, after, fail_if, html } => {
+                compare_runs([before, after], fail_if, html.as_deref()).map(ExitCode::from)
+            }
             Command::Html { runs, output } => {
                 write_html(runs, output.as_deref()).map(|()| ExitCode::SUCCESS)
             }
@@ -131,10 +152,36 @@ impl ReportArgs {
     }
 }
 
+/// Whether stdout takes colours, and the user.
+fn colour() -> Colour {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if refused || !io::stdout().is_terminal() { Colour::Plain } else { Colour::Ansi }
+}
+
+fn compare_runs(
+    dirs: [&PathBuf; 2],
+    fail_if: &[Conditions],
+    page: Option<&Path>,
+) -> Result<u8, ReportError> {
+    let [before, after] = dirs.map(|dir| Loaded::open(dir));
+    let (before, after) = (before?, after?);
+    let conditions = Conditions(fail_if.iter().flat_map(|list| list.0.iter().copied()).collect());
+    let comparison = Comparison::of(&before, &after, &conditions);
+    let names = dirs.map(|dir| dir.display().to_string());
+    let names = [names[0].as_str(), names[1].as_str()];
+    if let Some(path) = page {
+        fs::write(path, compare::html(&comparison, names, [&before, &after]))
+            .map_err(|error| ReportError::Create { path: path.to_owned(), error })?;
+    }
+    let text = compare::text(&comparison, names, [&before, &after], colour());
+    io::stdout().write_all(text.as_bytes()).map_err(ReportError::Stdout)?;
+    let failed = comparison.thresholds.iter().any(Judged::fails);
+    Ok(if failed { Verdict::ThresholdFailed.exit_code() } else { 0 })
+}
+
 fn show(runs: &[PathBuf], json: bool) -> Result<(), ReportError> {
     let mut out = io::stdout().lock();
-    let plain = !out.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-    let colour = if plain { Colour::Plain } else { Colour::Ansi };
+    let colour = colour();
     for (index, dir) in runs.iter().enumerate() {
         let loaded = Loaded::open(dir)?;
         let text = if json {

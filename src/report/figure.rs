@@ -152,11 +152,32 @@ fn percentile_curve(
     headline: &Histogram<u64>,
     service: Option<&Histogram<u64>>,
 ) -> Figure {
+    let name = format!("{metric} time");
+    let mut curves = vec![(name.as_str(), "s1", headline)];
+    curves.extend(service.map(|service| ("service time", "s2", service)));
+    curves_by_nine(&curves)
+}
+
+/// The headlines of two runs over each other; `None` where one has none, or where they are not the
+/// same thing.
+pub fn overlaid(runs: [&Loaded; 2]) -> Option<Figure> {
+    let [a, b] = runs.map(|run| run.headline.as_ref().filter(|headline| !headline.is_empty()));
+    let same = runs[0].run.mode() == runs[1].run.mode();
+    same.then_some(())?;
+    let (metric, _) = metrics(&runs[0].run)[0];
+    let names = ["A", "B"].map(|name| format!("{name}, {metric} time"));
+    Some(curves_by_nine(&[(&names[0], "s1", a?), (&names[1], "s2", b?)]))
+}
+
+/// Curves with their names and classes; the first is drawn last, over the others.
+fn curves_by_nine(curves: &[(&str, &str, &Histogram<u64>)]) -> Figure {
+    let histograms = || curves.iter().map(|(_, _, histogram)| *histogram);
     // Beyond one in as many as there are samples there is nothing to tell apart.
-    let nines = (headline.len() as f64).log10().clamp(1.0, 7.0);
+    let most = histograms().map(Histogram::len).max().unwrap_or(1);
+    let nines = (most as f64).log10().clamp(1.0, 7.0);
     let x = Scale::Linear { from: 0.0, to: nines };
-    let low = service.map_or(u64::MAX, Histogram::min).min(headline.min());
-    let high = service.map_or(0, Histogram::max).max(headline.max());
+    let low = histograms().map(Histogram::min).min().unwrap_or(1);
+    let high = histograms().map(Histogram::max).max().unwrap_or(1);
     let y = Scale::log_around(low as f64, high as f64);
     let mut chart = Chart::new("Latency by percentile, one step of the axis for each nine", x, y);
     chart.y_axis(latency);
@@ -165,7 +186,8 @@ fn percentile_curve(
         (0..=nines.floor() as usize).map(|nine| (nine as f64, names[nine].to_owned())).collect();
     ticks.insert(1, (0.5f64.recip().log10(), "50 %".to_owned()));
     chart.x_axis_at("share of messages that took no longer", &ticks);
-    let curve = |histogram: &Histogram<u64>| {
+    let points = |histogram: &Histogram<u64>| {
+        let nines = nines.min((histogram.len() as f64).log10().max(1.0));
         let last = (nines * f64::from(POINTS_PER_NINE)).ceil() as u32;
         let points: Vec<(f64, f64)> = (0..=last)
             .map(|n| (f64::from(n) / f64::from(POINTS_PER_NINE)).min(nines))
@@ -174,13 +196,10 @@ fn percentile_curve(
             .collect();
         points.into_iter()
     };
-    let mut keys = String::new();
-    if let Some(service) = service {
-        chart.curve("s2", curve(service));
-        keys = legend("s2", "service time");
+    for (_, class, histogram) in curves.iter().rev() {
+        chart.curve(class, points(histogram));
     }
-    chart.curve("s1", curve(headline));
-    keys = legend("s1", &format!("{metric} time")) + &keys;
+    let keys = curves.iter().map(|(name, class, _)| legend(class, name)).collect();
     Figure { title: "Percentile curve", legend: keys, svg: chart.finish() }
 }
 

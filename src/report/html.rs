@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::chart::{Scale, escape, spark};
+use super::figure::Figure;
 use super::load::Loaded;
 use super::shards::outliers;
 use super::text::{
@@ -28,11 +29,7 @@ pub fn render(loaded: &Loaded) -> String {
     tiles(&mut out, run);
     out += "<div class=\"pair\">";
     for figure in figure::all(loaded) {
-        let _ = write!(
-            out,
-            "<section><h2>{}</h2><ul class=\"legend\">{}</ul>{}</section>",
-            figure.title, figure.legend, figure.svg
-        );
+        section(&mut out, &figure);
     }
     out += "</div>";
     percentiles(&mut out, run);
@@ -45,17 +42,21 @@ pub fn render(loaded: &Loaded) -> String {
     out += "</div>";
     asked(&mut out, run);
     seconds(&mut out, &loaded.seconds);
-    let _ = writeln!(
-        out,
-        "<footer>Written by ringpost {} from run.json, run.hlog and run.csv. Percentiles come from \
-         HDR histograms of every message, not from samples.</footer></main></body></html>",
-        env!("CARGO_PKG_VERSION")
-    );
+    end(&mut out);
     out
 }
 
-fn head(out: &mut String, run: &Run) {
-    let target = escape(&run.plan.target);
+/// A chart in its card.
+pub(super) fn section(out: &mut String, figure: &Figure) {
+    let _ = write!(
+        out,
+        "<section><h2>{}</h2><ul class=\"legend\">{}</ul>{}</section>",
+        figure.title, figure.legend, figure.svg
+    );
+}
+
+/// Everything before the content of a page.
+pub(super) fn begin(out: &mut String, title: &str) {
     // The policy makes the promise checkable: the page can load nothing, from nowhere.
     let _ = write!(
         out,
@@ -64,10 +65,28 @@ fn head(out: &mut String, run: &Run) {
          style-src 'unsafe-inline'; img-src data:\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">\
-         <title>{target} · {} msg/s · ringpost</title><style>{STYLE}</style></head><body><main>\
-         <header><div><h1>{target}</h1><p class=\"soft\">{}<br>{}</p></div>\
+         <title>{}</title><style>{STYLE}</style></head><body><main>",
+        escape(title)
+    );
+}
+
+pub(super) fn end(out: &mut String) {
+    let _ = writeln!(
+        out,
+        "<footer>Written by ringpost {} from run.json, run.hlog and run.csv. Percentiles come from \
+         HDR histograms of every message, not from samples.</footer></main></body></html>",
+        env!("CARGO_PKG_VERSION")
+    );
+}
+
+fn head(out: &mut String, run: &Run) {
+    let rate = human::rate(run.rate_msg_s);
+    begin(out, &format!("{} · {rate} msg/s · ringpost", run.plan.target));
+    let _ = write!(
+        out,
+        "<header><div><h1>{}</h1><p class=\"soft\">{}<br>{}</p></div>\
          <div class=\"verdict {}\">{}</div></header>",
-        human::rate(run.rate_msg_s),
+        escape(&run.plan.target),
         escape(&plan(&run.plan, &run.machine.engine)),
         escape(&run.started.replace('T', " ").replace('Z', " UTC")),
         tone(run.verdict),

@@ -3,6 +3,7 @@
 
 pub mod bins;
 pub mod chart;
+pub mod compare;
 pub mod figure;
 pub mod html;
 pub mod human;

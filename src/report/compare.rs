@@ -1,0 +1,293 @@
+//! Two runs held against each other: what changed, and whether that is more than noise.
+//!
+//! Noise is judged by the seconds of both runs: a change of the mean over the seconds that is smaller
+//! than twice its standard error could be chance. That tells of the spread within the two runs alone.
+//! What differs from one run to the next (a neighbour on the machine, a cache, a clock) it cannot see,
+//! and every comparison says so.
+
+mod page;
+mod plot;
+mod words;
+
+pub use self::page::render as html;
+pub use self::words::render as text;
+use super::load::Loaded;
+use super::merge::{Difference, differences};
+use super::text::phase_title;
+use crate::measure::run::{Latency, Run};
+use crate::measure::series::Second;
+use crate::measure::threshold::{Conditions, Judged};
+use crate::measure::{Mode, Phase};
+
+/// Seconds of each run below which nothing is said about noise.
+const SECONDS_MIN: usize = 10;
+
+/// Standard errors that a change may be due to chance.
+const ERRORS_OF_CHANCE: f64 = 2.0;
+
+/// Said under every comparison, a line each.
+pub const NOISE_NOTES: [&str; 3] = [
+    "≈ a change that the spread between the seconds of the two runs can explain",
+    "? no telling: too few seconds, or a figure that is not kept by the second",
+    "Seconds of one run are no repeats of it: repeat each side before you believe a small change.",
+];
+
+/// What a comparison found.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    pub rows: Vec<Row>,
+    /// Fields of the plan that differ, and with them what is compared.
+    pub differences: Vec<Difference>,
+    /// What to bear in mind, one sentence each.
+    pub notes: Vec<String>,
+    pub thresholds: Vec<Judged>,
+}
+
+/// One figure of both runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub name: String,
+    pub kind: Kind,
+    /// `None` where a run has no such figure.
+    pub before: Option<f64>,
+    pub after: Option<f64>,
+    pub noise: Noise,
+}
+
+/// What a figure is, hence how it is written and which way is up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Per second; more is better.
+    Rate,
+    /// Nanoseconds; less is better.
+    Time,
+    /// Of one; less is better.
+    Share,
+}
+
+/// Whether a change is more than chance.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Noise {
+    Within,
+    Beyond,
+    /// Too few seconds, or a figure that is not told by the second.
+    Unknown,
+}
+
+/// Which way a change goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trend {
+    Better,
+    Worse,
+    /// None, or none that can be told.
+    Level,
+}
+
+impl Row {
+    /// Relative to the first run; `None` where that had nothing to change from.
+    pub fn change(&self) -> Option<f64> {
+        match (self.before?, self.after?) {
+            (0.0, 0.0) => Some(0.0),
+            (0.0, _) => None,
+            (before, after) => Some((after - before) / before),
+        }
+    }
+
+    pub fn trend(&self) -> Trend {
+        let (Some(before), Some(after)) = (self.before, self.after) else { return Trend::Level };
+        if self.noise == Noise::Within || before == after {
+            return Trend::Level;
+        }
+        let rose = after > before;
+        if rose == (self.kind == Kind::Rate) { Trend::Better } else { Trend::Worse }
+    }
+}
+
+impl Comparison {
+    /// Compares `after` with `before`; `conditions` may speak of changes.
+    pub fn of(before: &Loaded, after: &Loaded, conditions: &Conditions) -> Self {
+        let (a, b) = (&before.run, &after.run);
+        let same_mode = a.mode() == b.mode();
+        let mut notes = Vec::new();
+        if !same_mode {
+            notes.push(
+                "one run is an open loop and the other a closed one: only their service times are \
+                 the same thing, and a closed loop hides the waiting that it causes"
+                    .to_owned(),
+            );
+        }
+        let judge = |condition: &crate::measure::threshold::Condition| condition.judge_change(a, b);
+        Self {
+            rows: rows(before, after, same_mode),
+            differences: differences(&a.plan, &b.plan)
+                .into_iter()
+                .filter(|difference| difference.field != "command")
+                .chain(surroundings(a, b))
+                .collect(),
+            notes,
+            thresholds: conditions.0.iter().map(judge).collect(),
+        }
+    }
+}
+
+/// What differs that nobody asked for.
+fn surroundings(a: &Run, b: &Run) -> Vec<Difference> {
+    let pairs = [
+        ("CPU", &a.machine.cpu_model, &b.machine.cpu_model),
+        ("kernel", &a.machine.kernel, &b.machine.kernel),
+        ("engine", &a.machine.engine, &b.machine.engine),
+        ("ringpost", &a.versions.ringpost, &b.versions.ringpost),
+    ];
+    pairs
+        .into_iter()
+        .filter(|(_, before, after)| before != after)
+        .map(|(field, before, after)| Difference {
+            field: field.to_owned(),
+            before: before.clone(),
+            after: after.clone(),
+        })
+        .collect()
+}
+
+fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<Row> {
+    let (a, b) = (&before.run, &after.run);
+    let noise = |of: fn(&Second) -> f64| noise(&before.seconds, &after.seconds, of);
+    let mut rows = vec![Row {
+        name: "accepted per second".to_owned(),
+        kind: Kind::Rate,
+        before: Some(a.rate_msg_s),
+        after: Some(b.rate_msg_s),
+        noise: noise(|second| second.messages_ok as f64 / second.seconds),
+    }];
+    let headline =
+        if same_mode { (*a.headline(), *b.headline()) } else { (a.service_ns, b.service_ns) };
+    let open = same_mode && a.mode() == Mode::Open;
+    let name = if open { "response time" } else { "service time" };
+    // The rows by the second are of the headline, which is another thing in the other mode.
+    let timed = |of: fn(&Second) -> f64| if same_mode { noise(of) } else { Noise::Unknown };
+    rows.extend([
+        time(name, "p50", headline, |l| l.p50, timed(|second| second.p50_ns as f64)),
+        time(name, "p90", headline, |l| l.p90, timed(|second| second.p90_ns as f64)),
+        time(name, "p99", headline, |l| l.p99, timed(|second| second.p99_ns as f64)),
+        time(name, "p99.9", headline, |l| l.p999, timed(|second| second.p999_ns as f64)),
+        time(name, "max", headline, |l| l.max, Noise::Unknown),
+    ]);
+    if open {
+        let both = (a.service_ns, b.service_ns);
+        rows.push(time("service time", "p50", both, |l| l.p50, Noise::Unknown));
+        rows.push(time("service time", "p99", both, |l| l.p99, Noise::Unknown));
+    }
+    let failed = |run: &Run| {
+        let messages = run.messages_ok + run.messages_failed;
+        (messages > 0).then(|| run.messages_failed as f64 / messages as f64)
+    };
+    rows.push(share("not accepted", failed(a), failed(b)));
+    let cpu = |run: &Run| run.cpu_per_message_ns.user + run.cpu_per_message_ns.system;
+    rows.push(Row {
+        name: "generator CPU per message".to_owned(),
+        kind: Kind::Time,
+        before: Some(cpu(a)),
+        after: Some(cpu(b)),
+        noise: Noise::Unknown,
+    });
+    for phase in Phase::ALL {
+        let of = |run: &Run| run.phases.get(&phase).map(|result| result.latency_ns);
+        if let (Some(a), Some(b)) = (of(a), of(b)) {
+            let name = phase_title(phase);
+            rows.push(time(name, "p50", (a, b), |l| l.p50, Noise::Unknown));
+            rows.push(time(name, "p99", (a, b), |l| l.p99, Noise::Unknown));
+        }
+    }
+    rows
+}
+
+fn time(
+    name: &str,
+    statistic: &str,
+    (a, b): (Latency, Latency),
+    of: fn(&Latency) -> u64,
+    noise: Noise,
+) -> Row {
+    let value = |latency: &Latency| (latency.count > 0).then(|| of(latency) as f64);
+    Row {
+        name: format!("{name} {statistic}"),
+        kind: Kind::Time,
+        before: value(&a),
+        after: value(&b),
+        noise,
+    }
+}
+
+fn share(name: &str, before: Option<f64>, after: Option<f64>) -> Row {
+    Row { name: name.to_owned(), kind: Kind::Share, before, after, noise: Noise::Unknown }
+}
+
+/// Compares the means over the whole measured seconds of both runs.
+fn noise(before: &[Second], after: &[Second], of: fn(&Second) -> f64) -> Noise {
+    let values = |seconds: &[Second]| -> Vec<f64> {
+        let whole = seconds.iter().filter(|second| !second.warmup && second.seconds > 0.9);
+        whole.map(of).collect()
+    };
+    let (a, b) = (values(before), values(after));
+    if a.len().min(b.len()) < SECONDS_MIN {
+        return Noise::Unknown;
+    }
+    let ((mean_a, error_a), (mean_b, error_b)) = (mean(&a), mean(&b));
+    if (mean_b - mean_a).abs() <= ERRORS_OF_CHANCE * (error_a + error_b).sqrt() {
+        Noise::Within
+    } else {
+        Noise::Beyond
+    }
+}
+
+/// The mean, and the square of its standard error.
+fn mean(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    (mean, variance / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(rates: impl Iterator<Item = u64>) -> Vec<Second> {
+        rates.map(|messages_ok| Second { messages_ok, seconds: 1.0, ..Second::default() }).collect()
+    }
+
+    fn verdict(before: &[Second], after: &[Second]) -> Noise {
+        noise(before, after, |second| second.messages_ok as f64)
+    }
+
+    #[test]
+    fn a_change_within_the_spread_of_the_seconds_is_noise() {
+        let wild = seconds((0..20).map(|n| 900 + (n % 5) * 50));
+        let wild_too = seconds((0..20).map(|n| 910 + (n % 5) * 50));
+        assert_eq!(verdict(&wild, &wild_too), Noise::Within);
+        let calm = seconds((0..20).map(|n| 1_000 + n % 2));
+        let slower = seconds((0..20).map(|n| 990 + n % 2));
+        assert_eq!(verdict(&calm, &slower), Noise::Beyond);
+        assert_eq!(verdict(&calm, &slower[..9]), Noise::Unknown);
+        let mut warm = calm.clone();
+        warm[..15].iter_mut().for_each(|second| second.warmup = true);
+        assert_eq!(verdict(&calm, &warm), Noise::Unknown, "warm-up is no evidence");
+    }
+
+    #[test]
+    fn up_is_better_for_rates_and_worse_for_times() {
+        let row = |kind, before, after, noise| Row {
+            name: String::new(),
+            kind,
+            before: Some(before),
+            after: Some(after),
+            noise,
+        };
+        assert_eq!(row(Kind::Rate, 1.0, 2.0, Noise::Beyond).trend(), Trend::Better);
+        assert_eq!(row(Kind::Time, 1.0, 2.0, Noise::Unknown).trend(), Trend::Worse);
+        assert_eq!(row(Kind::Share, 2.0, 1.0, Noise::Unknown).trend(), Trend::Better);
+        assert_eq!(row(Kind::Time, 1.0, 2.0, Noise::Within).trend(), Trend::Level);
+        assert_eq!(row(Kind::Time, 2.0, 3.0, Noise::Beyond).change(), Some(0.5));
+        assert_eq!(row(Kind::Share, 0.0, 3.0, Noise::Beyond).change(), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! A comparison for a terminal.
+
+use std::fmt::Write as _;
+
+use super::{Comparison, Kind, NOISE_NOTES, Noise, Row, Trend, plot};
+use crate::report::text::Colour;
+use crate::report::{Loaded, human};
+
+/// The whole comparison; `names` say which run is which.
+pub fn render(
+    comparison: &Comparison,
+    names: [&str; 2],
+    runs: [&Loaded; 2],
+    colour: Colour,
+) -> String {
+    let mut out = String::new();
+    for (sign, (name, loaded)) in ["A", "B"].iter().zip(names.iter().zip(runs)) {
+        let run = &loaded.run;
+        let _ =
+            writeln!(out, "{sign}  {}  {}  {}", colour.bold(name), run.started, run.verdict.name());
+    }
+    out.push('\n');
+    for note in &comparison.notes {
+        let _ = writeln!(out, "  {note}\n");
+    }
+    table(&mut out, &comparison.rows, colour);
+    out.push('\n');
+    for note in NOISE_NOTES {
+        let _ = writeln!(out, "  {note}");
+    }
+    out.push('\n');
+    if let [Some(a), Some(b)] = runs.map(|run| run.headline.as_ref())
+        && !a.is_empty()
+        && !b.is_empty()
+        && runs[0].run.mode() == runs[1].run.mode()
+    {
+        for line in plot::lines(a, b) {
+            let _ = writeln!(out, "  {}", line.trim_end());
+        }
+        out.push('\n');
+    }
+    for difference in &comparison.differences {
+        let (before, after) = (&difference.before, &difference.after);
+        let _ = writeln!(out, "  differs: {:<16} {before}  →  {after}", difference.field);
+    }
+    if comparison.differences.is_empty() {
+        out.push_str("  same plan, machine and version\n");
+    }
+    for judged in &comparison.thresholds {
+        let outcome = if judged.fails() { "failed" } else { "passed" };
+        let _ = writeln!(out, "  fail if  {judged}, {outcome}");
+    }
+    out
+}
+
+fn table(out: &mut String, rows: &[Row], colour: Colour) {
+    let head = format!("  {:<28}{:>12}{:>12}{:>12}", "", "A", "B", "change");
+    let _ = writeln!(out, "{}", colour.dim(&head));
+    for row in rows {
+        let cell =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| value_text(row.kind, v));
+        let line = format!(
+            "  {:<28}{:>12}{:>12}{:>12} {}",
+            row.name,
+            cell(row.before),
+            cell(row.after),
+            change_text(row),
+            noise_sign(row.noise),
+        );
+        let line = match row.trend() {
+            Trend::Better => colour.good(line.trim_end()),
+            Trend::Worse => colour.bad(line.trim_end()),
+            Trend::Level => line.trim_end().to_owned(),
+        };
+        let _ = writeln!(out, "{line}");
+    }
+}
+
+pub(super) fn value_text(kind: Kind, value: f64) -> String {
+    match kind {
+        Kind::Rate => human::rate(value),
+        Kind::Time => human::latency(value.round() as u64),
+        Kind::Share => human::percent(value),
+    }
+}
+
+/// `+12.3 %`; shares change by points, since a part of nothing is no measure.
+pub(super) fn change_text(row: &Row) -> String {
+    match (row.kind, row.before, row.after) {
+        (Kind::Share, Some(before), Some(after)) => {
+            format!("{:+.2} pp", (after - before) * 100.0)
+        }
+        _ => row.change().map_or_else(|| "-".to_owned(), |c| format!("{:+.1} %", c * 100.0)),
+    }
+}
+
+pub(super) fn noise_sign(noise: Noise) -> &'static str {
+    match noise {
+        Noise::Within => "≈",
+        Noise::Beyond => "",
+        Noise::Unknown => "?",
+    }
+}

@@ -1,0 +1,106 @@
+//! Two runs held against each other, from their directories.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use ringpost::measure::artefact::RUN_JSON;
+use ringpost::measure::{Mode, Run};
+use support::{write_run, write_run_at};
+
+fn compare(before: &Path, after: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));
+    command.args(["report", "compare"]).args([before, after]).args(more).output().unwrap()
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
+
+fn row<'a>(shown: &'a str, name: &str) -> &'a str {
+    let found = shown.lines().find(|line| line.trim_start().starts_with(name));
+    found.unwrap_or_else(|| panic!("no row {name} in:\n{shown}"))
+}
+
+/// Makes a run slower by hand, in its figures and by the second.
+fn slow_down(dir: &Path) {
+    let path = dir.join(RUN_JSON);
+    let mut run: Run = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    run.rate_msg_s *= 0.8;
+    run.service_ns.p99 *= 2;
+    run.plan.connections = 32;
+    run.machine.kernel = "6.99".to_owned();
+    fs::write(&path, serde_json::to_vec(&run).unwrap()).unwrap();
+    let path = dir.join("run.csv");
+    let csv = fs::read_to_string(&path).unwrap();
+    let rows = csv.lines().map(|line| {
+        let mut fields: Vec<String> = line.split(',').map(str::to_owned).collect();
+        if let Ok(messages) = fields[3].parse::<u64>() {
+            fields[3] = (messages * 8 / 10).to_string();
+        }
+        fields.join(",") + "\n"
+    });
+    let rows: String = rows.collect();
+    fs::write(&path, rows).unwrap();
+}
+
+#[test]
+fn equal_loads_differ_by_noise_alone_and_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    write_run(&a, Mode::Closed);
+    write_run_at(&b, Mode::Closed, "2026-05-04T13:00:00Z", 99);
+    let done = compare(&a, &b, &["--fail-if", "p50>+10%,rate<-10%"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let shown = text(&done.stdout);
+    for name in ["accepted per second", "service time p50", "service time p99"] {
+        assert!(row(&shown, name).ends_with('≈'), "{shown}");
+    }
+    assert!(shown.contains("same plan, machine and version"));
+    assert!(shown.contains("repeat each side before"));
+    assert!(shown.contains("rate<-10%: rate is ") && shown.contains("%, passed"), "{shown}");
+    assert!(shown.lines().any(|line| line.contains('*') && line.contains('│')), "{shown}");
+}
+
+#[test]
+fn a_slower_run_is_told_with_what_else_differs_and_fails_its_conditions() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    write_run(&a, Mode::Closed);
+    write_run_at(&b, Mode::Closed, "2026-05-04T13:00:00Z", 99);
+    slow_down(&b);
+    let page = dir.path().join("compared.html");
+    let more = ["--fail-if", "p99>+10%", "--fail-if", "rate<-5%", "--html", page.to_str().unwrap()];
+    let done = compare(&a, &b, &more);
+    assert_eq!(done.status.code(), Some(1), "{}", text(&done.stderr));
+    let shown = text(&done.stdout);
+    let rate = row(&shown, "accepted per second");
+    assert!(rate.contains("-20.") && rate.ends_with('%'), "beyond noise: {rate}");
+    assert!(row(&shown, "differs: connections").ends_with("64  →  32"));
+    assert!(row(&shown, "differs: kernel").ends_with("6.99"));
+    assert!(shown.contains("fail if  p99>+10%: service.p99 is ") && shown.contains("%, failed"));
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("worse -20."));
+    for forbidden in ["<script", "http:", "https:", "url(", "NaN"] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+}
+
+#[test]
+fn an_open_and_a_closed_loop_share_their_service_time_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    write_run(&a, Mode::Closed);
+    write_run(&b, Mode::Open);
+    let done = compare(&a, &b, &[]);
+    let shown = text(&done.stdout);
+    assert!(shown.contains("only their service times are the same thing"), "{shown}");
+    assert!(row(&shown, "service time p99").contains("+0.0 %"));
+    assert!(!shown.contains('│'), "curves of two things are not drawn over each other");
+    let unknown = compare(&a, &b, &["--fail-if", "response.p99>+1%"]);
+    assert_eq!(unknown.status.code(), Some(1), "what one side lacks cannot pass");
+    assert_eq!(compare(&a, &dir.path().join("none"), &[]).status.code(), Some(66));
+    assert_eq!(compare(&a, &b, &["--fail-if", "p99>+1ms"]).status.code(), Some(64));
+}
