@@ -187,6 +187,9 @@ pub const SEGMENT_STEP_BYTES: u64 = 64 * 1024;
 /// instead of being split: at most this much is wasted, and a message of one piece stays one record.
 pub const SEGMENT_REST_BYTES: usize = RECV_LARGE_BYTES;
 
+/// Octets of the spool's file of deliveries below which it is not written anew: 20,000 recipients.
+pub const DELIVERED_TIDY_BYTES: u64 = 1024 * 1024;
+
 /// Pause of the helper thread before it tries again to find room for a segment.
 pub const SPOOL_RETRY_MS: u64 = 500;
 
@@ -214,6 +217,28 @@ pub const ENVELOPE_KEPT_BYTES: usize = 16 * 1024;
 
 /// Octets of command-line memory that a session keeps between cut lines.
 pub const COMMAND_LINE_KEPT_BYTES: usize = 512;
+
+/// Recipients of one transaction of the relay: as many as every server must take (RFC 5321
+/// §4.5.3.1.8).
+pub const RELAY_RECIPIENTS_MAX: usize = 100;
+
+/// Deliveries of the relay at once, those of ATRN included. More: ETRN waits its turn (250), ATRN gets
+/// 450.
+pub const RELAY_RUNS_MAX: usize = 8;
+
+/// Nodes that wait for their turn. More: 458.
+pub const RELAY_LINE_MAX: usize = 64;
+
+/// Time that ETRN waits for the messages to be counted; then it is answered 250 without a number.
+pub const RELAY_COUNT_MS: u64 = 2_000;
+
+/// Pieces of a message, of [`SPOOL_READ_BYTES`] at most, that are read ahead of the sending.
+pub const RELAY_PIECES_AHEAD: usize = 2;
+
+/// Questions of the cores, and notes of deliveries, that wait to be looked at; who has one more waits
+/// with it.
+pub const RELAY_ASKS_MAX: usize = 64;
+pub const RELAY_NOTES_MAX: usize = 64;
 
 /// Longest latency that a histogram holds, in nanoseconds: one hour. Longer ones are clamped and
 /// counted.

@@ -9,6 +9,7 @@
 //! ```text
 //! DIR/SPOOL                  "ringpost-spool 2\n"; flock(2)ed by the sink that writes here
 //! DIR/c<core>-<number>.seg   core: at least 3 decimal digits, number: at least 8, zero padded
+//! DIR/delivered              what was handed on to other servers; may be missing
 //! ```
 //!
 //! Mode 0700, files 0600. Segment numbers of a core only grow; a recycled segment file gets a new
@@ -107,6 +108,34 @@
 //! | 12 | parameters of the recipient before it |
 //! | 13 | octets of the message as it was sent, 8 octets; only with flag 256 |
 //!
+//! # Deliveries
+//!
+//! The file `delivered` says what became of recipients whose mail a sink handed on (ETRN, ATRN). It is
+//! a row of records of 48 octets, appended to; a record tells of one recipient.
+//!
+//! | at | octets | delivery |
+//! |---:|---:|---|
+//! | 0 | 4 | `RPD` and the octet 1 |
+//! | 4 | 1 | 1 delivered, 2 refused for good |
+//! | 5 | 1 | zero |
+//! | 6 | 2 | core |
+//! | 8 | 4 | segment |
+//! | 12 | 4 | offset: with the two before, the name of the message |
+//! | 16 | 4 | number of the recipient, from 0 on, in the order of the envelope |
+//! | 20 | 2 | reply code that decided it |
+//! | 22 | 2 | zero |
+//! | 24 | 8 | time of the end of data of the message, as in its envelope |
+//! | 32 | 8 | when it was decided, Unix nanoseconds |
+//! | 40 | 4 | zero |
+//! | 44 | 4 | CRC of octets 0 to 43 |
+//!
+//! It belongs to a message only where name and time are the message's. A record with a wrong CRC, and
+//! fewer than 48 octets at the end, are passed over. Recipients without a record wait. The record is
+//! written when the next server has answered, so that a crash between the two means that a message
+//! is sent twice; under [`Durability::Sync`] it is on the disk before the next message is sent. Records
+//! of segments that are gone are dropped now and then: the file is written anew as `delivered.new`,
+//! which takes its name.
+//!
 //! # What a crash leaves
 //!
 //! The writer stores, in this order: the marker `RPR` 1 at the head of the log, where 64 zeros were;
@@ -146,6 +175,7 @@
 //! stored, or a file recycled under it.
 
 mod barrier;
+mod delivered;
 mod envelope;
 mod error;
 mod format;
@@ -165,6 +195,7 @@ mod writer;
 mod golden;
 
 pub use barrier::Barrier;
+pub use delivered::{Deliveries, Delivery, DeliveryLog, Fate};
 pub use envelope::{Envelope, Meta, Recipient, text};
 pub use error::{Doubt, SpoolError};
 pub use format::{BadPlace, Place, flag};

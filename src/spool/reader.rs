@@ -38,6 +38,14 @@ struct Part {
     bytes: u32,
 }
 
+#[cfg(test)]
+impl Message {
+    /// A message without a body, for tests of what goes by the envelope.
+    pub(super) fn of_envelope(place: Place, envelope: Envelope) -> Self {
+        Self { place, bytes: 0, envelope, parts: Vec::new() }
+    }
+}
+
 /// Why a body could not be copied out.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
@@ -182,7 +190,7 @@ impl Reader {
     }
 }
 
-fn list_segments(dir: &Path) -> Result<Vec<(u16, u32)>, SpoolError> {
+pub(super) fn list_segments(dir: &Path) -> Result<Vec<(u16, u32)>, SpoolError> {
     let failed = |cause| SpoolError::io("list the spool", dir, cause);
     let mut segments = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {
