@@ -45,7 +45,7 @@ fn serve(server: &mut Server, mut input: &[u8], replies: &mut Vec<u8>) -> usize 
                 server.accept("0-1-4096", replies);
                 messages += 1;
             }
-            Event::Begin | Event::Discard | Event::Close => {}
+            Event::Begin | Event::Discard | Event::Request | Event::Close => {}
         }
     }
     messages

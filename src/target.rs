@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use crate::engine::Address;
+use crate::engine::{self, Address, Conn};
 use crate::smtp::server::Protocol;
 
 /// A server to send to.
@@ -58,6 +58,23 @@ impl Target {
         }
         let url = if text.contains("://") { text.to_owned() } else { format!("smtp://{text}") };
         Ok(Self { protocol, url, addresses })
+    }
+}
+
+impl Target {
+    /// Tries the addresses in turn.
+    ///
+    /// # Errors
+    /// That of the last address.
+    pub async fn connect(&self) -> io::Result<Conn> {
+        let mut failed = io::ErrorKind::AddrNotAvailable.into();
+        for address in &self.addresses {
+            match engine::connect(address, None).await {
+                Ok(conn) => return Ok(conn),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     }
 }
 

@@ -99,6 +99,7 @@ fn talk(
             match event {
                 Event::Begin | Event::Discard => open.clear(),
                 Event::Body(octets) => open.extend_from_slice(octets),
+                Event::Request => panic!("there is no relay here"),
                 Event::Close => {
                     let _ = stream.write_all(&replies);
                     return;

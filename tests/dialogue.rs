@@ -50,6 +50,7 @@ impl Peer {
                 Event::Body(octets) => self.open.extend_from_slice(octets),
                 Event::End(_) => self.end(replies),
                 Event::Discard => self.open.clear(),
+                Event::Request => panic!("there is no relay here"),
                 Event::Close => self.closed = true,
             }
         }

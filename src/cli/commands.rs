@@ -77,6 +77,8 @@ impl CommandOptions {
                 Who::Any => RecipientRule::Any,
                 Who::Known => RecipientRule::Known,
             },
+            etrn: false,
+            atrn: false,
             hold: self.hold_max.map_or_else(|| Ok(HoldLimits::default()), hold_limits)?,
         })
     }

@@ -6,6 +6,7 @@ mod commands;
 pub mod exit;
 mod listen;
 mod peers;
+mod relay;
 pub mod report;
 mod signals;
 pub mod sink;

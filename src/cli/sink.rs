@@ -12,6 +12,7 @@ use super::commands::CommandOptions;
 use super::exit::{Exit, Failure};
 use super::listen::ListenUrl;
 use super::peers::Peers;
+use super::relay::RelayOptions;
 use super::signals::{self, Asked};
 use super::value::{self, IoArg};
 use crate::engine::{self, EngineKind};
@@ -24,7 +25,7 @@ use crate::spool::{self, Durability, WhenFull};
 
 /// An SMTP and LMTP sink: takes every message into a memory-mapped spool, or counts and discards it.
 ///
-/// It never relays, never resolves a name and listens on loopback unless told otherwise.
+/// It relays nothing, resolves no name and listens on loopback unless told otherwise.
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-sink", version, after_help = EXAMPLES)]
 struct Options {
@@ -129,6 +130,9 @@ struct Options {
     #[command(flatten)]
     commands: CommandOptions,
 
+    #[command(flatten)]
+    relay: RelayOptions,
+
     /// Stop, with exit code 0, after N messages, the last of them answered
     #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
     max_messages: Option<u64>,
@@ -152,6 +156,7 @@ Examples:
   ringpost-sink --discard --cores 1               a blackhole on one core
   ringpost-sink --listen lmtp+unix:/tmp/lmtp      LMTP on a Unix socket
   ringpost-sink --auth any --auth-required        no mail before a login, whatever its password
+  ringpost-sink --etrn example.org=127.0.0.1:2525 hand its mail on when ETRN asks for it
   ringpost-sink --max-messages 1000 --json        stop after 1000 messages, report in JSON
   ringpost spool ls ringpost-spool                what arrived
 
@@ -219,7 +224,8 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         Some(text) => engine::cpus(text).map_err(|why| Failure::new(Exit::Usage, why))?,
         None => engine::allowed().map_err(|why| Failure::new(Exit::Os, why))?,
     };
-    let commands = options.commands.check(&options.listen)?;
+    let mut commands = options.commands.check(&options.listen)?;
+    options.relay.switch_on(&mut commands);
     let (auth, warning) =
         auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
             .map_err(|why| Failure::new(Exit::Usage, why))?;
@@ -256,6 +262,9 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
                    take away";
         return Err(Failure::new(Exit::Usage, why));
     }
+    let policies = || ports.iter().map(|port| &port.policy);
+    let relay =
+        options.relay.check(&hostname, options.peers.rules().timeout, options.discard, policies)?;
     Ok(Plan {
         engine,
         store: store(options, cpus.len())?,
@@ -264,6 +273,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         listeners,
         ports,
         rules: options.peers.rules(),
+        relay,
         drain: options.drain_timeout,
         connections_max: sink::sessions_allowed(options.max_connections),
         messages_max: options.max_messages,

@@ -17,6 +17,7 @@ use super::summary::{CoreSummary, SpoolSummary};
 use super::{Port, Rules, farewell, session};
 use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer, Pool, Watch};
 use crate::limits::LINGERERS_MAX;
+use crate::relay::Relay;
 use crate::smtp::server::{CloseReason, Policy};
 use crate::spool::{Durability, Writer};
 
@@ -32,6 +33,7 @@ pub(super) struct Setup {
     pub(super) keep: KeepRules,
     pub(super) rules: Rules,
     pub(super) crowd: Crowd,
+    pub(super) relay: Option<Relay>,
     pub(super) drain: Duration,
     pub(super) connections_max: usize,
     pub(super) quota: Quota,
@@ -57,6 +59,8 @@ pub(super) struct Core {
     pub(super) quota: Quota,
     pub(super) rules: Rules,
     pub(super) crowd: Crowd,
+    /// `None`: nothing is handed on.
+    pub(super) relay: Option<Relay>,
     pub(super) stop: Cell<Stop>,
     /// Callers turned away who are still listened to.
     lingerers: Cell<usize>,
@@ -85,6 +89,7 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
         quota: setup.quota,
         rules: setup.rules,
         crowd: setup.crowd,
+        relay: setup.relay,
         stop: Cell::new(Stop::No),
         lingerers: Cell::new(0),
         connections_max: setup.connections_max,
@@ -176,6 +181,9 @@ impl Core {
     async fn wind_up(&self, mut stop: watch::Receiver<Stop>, drain: Duration) {
         self.until(wait_for(&mut stop, Stop::Drain)).await;
         self.stop.set(self.stop.get().max(*stop.borrow()).max(Stop::Drain));
+        if let Some(relay) = &self.relay {
+            relay.leave();
+        }
         self.watch.interrupt_all();
         let out_of_time = async {
             tokio::select! {

@@ -16,6 +16,7 @@ pub mod proxy;
 mod session;
 mod summary;
 mod trust;
+mod waiting;
 
 use std::io;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ pub use self::summary::{CoreSummary, SpoolSummary, Summary, durability_name};
 pub use self::trust::{NetworkError, Networks};
 use crate::engine::{self, BoundListener, EngineKind};
 use crate::measure::cpu::CpuTime;
+use crate::relay::{self, Relay};
 use crate::smtp::server::Policy;
 use crate::spool::{self, Durability, Recovery, Spool, SpoolError, Writer};
 
@@ -91,6 +93,8 @@ pub struct Plan {
     /// How much of each message the spool keeps.
     pub keep: KeepRules,
     pub rules: Rules,
+    /// What ETRN and ATRN begin; needs a spool.
+    pub relay: Option<relay::Plan>,
     /// Time that open messages get after a stop was asked for.
     pub drain: Duration,
     /// Sessions open at once, over all cores. More get 421.
@@ -149,6 +153,7 @@ impl Sink {
         let listeners = std::mem::take(&mut plan.listeners);
         let connections_max = (plan.connections_max / plan.cpus.len()).max(1);
         let crowd = Crowd::new(plan.rules.connections_per_peer_max);
+        let (relay, office) = open_relay(&mut plan)?.unzip();
         let mut threads = Vec::new();
         for (index, (listeners, writer)) in listeners.into_iter().zip(writers).enumerate() {
             let setup = core::Setup {
@@ -162,6 +167,7 @@ impl Sink {
                 keep: plan.keep.clone(),
                 rules: plan.rules.clone(),
                 crowd: crowd.clone(),
+                relay: relay.clone(),
                 drain: plan.drain,
                 connections_max,
                 quota: quota.clone(),
@@ -182,11 +188,24 @@ impl Sink {
             })?);
         }
         on_ready();
-        let cores = join(threads, plan.engine)?;
+        // Those of the cores keep the office open.
+        drop(relay);
+        let cores = join(threads, plan.engine);
+        let relayed = office.map(relay::Office::join);
+        let cores = cores?;
         drop(spool);
         let cpu = CpuTime::of_process().unwrap_or_default().since(cpu).total();
-        Ok(Summary::new(&plan, cores, started.elapsed(), cpu))
+        Ok(Summary::new(&plan, cores, relayed, started.elapsed(), cpu))
     }
+}
+
+/// Starts the relay, if there is one, on the spool that is open.
+fn open_relay(plan: &mut Plan) -> Result<Option<(Relay, relay::Office)>, SpoolError> {
+    let (Some(wanted), Store::Spool { dir, options }) = (plan.relay.take(), &plan.store) else {
+        return Ok(None);
+    };
+    let source = relay::Source { dir: dir.clone(), durability: options.durability };
+    Relay::open(wanted, source, plan.engine, plan.drain).map(Some)
 }
 
 fn join(

@@ -13,6 +13,7 @@ use super::farewell;
 use super::keep::{HeaderCut, Keep};
 use super::ledger::Stop;
 use super::patience::Patience;
+use super::waiting::{self, Turn};
 use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::limits::DIRECT_RECVS_MAX;
 use crate::smtp::reply::Reply;
@@ -48,6 +49,7 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) 
         message: Message::default(),
         kept: Vec::new(),
         id: Vec::new(),
+        turn: None,
         round_ns: 0,
     };
     session.run(&mut conn, caller.said).await;
@@ -70,6 +72,8 @@ struct Session<'c> {
     kept: Vec<Kept>,
     /// The queue id of the last message as text.
     id: Vec<u8>,
+    /// Set when the roles turn round.
+    turn: Option<Turn>,
     /// Wall clock at the last receive, in Unix nanoseconds; one reading serves the whole round.
     round_ns: u64,
 }
@@ -102,6 +106,10 @@ enum Next {
     Receive,
     /// The reply queue is full and input is left.
     SendFirst,
+    /// The client asks for mail that waits.
+    Answer,
+    /// The roles turn round behind the replies that are queued.
+    Turn,
     Close,
     /// The peer is gone.
     Gone,
@@ -150,6 +158,10 @@ impl Session<'_> {
         if next == Next::Close {
             farewell::part(self.core, conn, &self.guard, out, inbox).await;
             return;
+        }
+        if let Some(turn) = self.turn.take() {
+            self.core.pool.give(inbox);
+            return waiting::turn(self.core, conn, &self.guard, out, turn).await;
         }
         // The watch shuts the connection of a peer that does not read what we send.
         if self.guard.fired() {
@@ -252,13 +264,21 @@ impl Session<'_> {
             let next = self.drain(&mut input, out.vec_mut(), round);
             round.replied |= out.len() > before;
             self.settle(out.vec_mut()).await;
-            if next != Next::SendFirst {
-                let leave = self.core.stop.get() >= Stop::Drain && !self.server.mid_message();
-                if next == Next::Receive && leave {
+            let leave = self.core.stop.get() >= Stop::Drain && !self.server.mid_message();
+            match next {
+                Next::SendFirst => {}
+                Next::Answer => {
+                    round.replied = true;
+                    if self.answer(input, out.vec_mut()).await {
+                        return (Next::Turn, out);
+                    }
+                    continue;
+                }
+                Next::Receive if leave => {
                     self.server.close_for(CloseReason::ShuttingDown, out.vec_mut());
                     return (Next::Close, out);
                 }
-                return (next, out);
+                _ => return (next, out),
             }
             self.patience.renew(self.core.watch.now());
             self.guard.arm_until(self.patience.deadline());
@@ -269,6 +289,15 @@ impl Session<'_> {
                 return (Next::Gone, out);
             }
         }
+    }
+
+    /// Answers ETRN or ATRN; `input` is what came behind it. Whether the roles turn round.
+    async fn answer(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
+        // The relay takes the time that it needs; none of that is the client's.
+        self.guard.disarm();
+        let errand = waiting::answer(self.core, &mut self.server, out).await;
+        self.turn = errand.map(|errand| Turn { errand, said: input.to_vec() });
+        self.turn.is_some()
     }
 
     /// Lets MAIL be refused while the spool has no room, so that no client sends in vain.
@@ -287,6 +316,7 @@ impl Session<'_> {
                 Event::Body(piece) => self.keep(piece),
                 Event::End(flags) => self.finish(flags, out),
                 Event::Discard => self.forget_message(),
+                Event::Request => return Next::Answer,
                 Event::Close => return Next::Close,
             }
         }

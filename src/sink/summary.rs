@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Plan;
 use super::ledger::Counters;
+use crate::relay::Totals;
 use crate::spool::{Durability, Stats};
 
 /// The whole run. The JSON names are part of the command line's contract.
@@ -38,6 +39,9 @@ pub struct Summary {
     pub engine: &'static str,
     /// `process`, `sync`, or `none` when messages are discarded.
     pub durability: &'static str,
+    /// What was handed on to other servers, where anything may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Totals>,
     pub cores: Vec<CoreSummary>,
 }
 
@@ -113,6 +117,7 @@ impl Summary {
     pub(super) fn new(
         plan: &Plan,
         cores: Vec<CoreSummary>,
+        relay: Option<Totals>,
         elapsed: Duration,
         cpu: Duration,
     ) -> Self {
@@ -135,6 +140,7 @@ impl Summary {
             cpu_ns_per_message: cpu.as_nanos() as f64 / messages.max(1) as f64,
             engine: plan.engine.name(),
             durability: durability_name(plan.store.durability()),
+            relay,
             cores,
         }
     }
@@ -182,6 +188,13 @@ impl fmt::Display for Summary {
                 f,
                 "keep     {} messages with the header block only, {} not at all",
                 self.headers_only, self.forgotten
+            )?;
+        }
+        if let Some(relay) = &self.relay {
+            writeln!(
+                f,
+                "relayed  {} messages in {} deliveries: {} recipients delivered, {} refused, {} left",
+                relay.messages, relay.runs, relay.delivered, relay.refused, relay.left
             )?;
         }
         writeln!(f, "engine   {}, durability {}", self.engine, self.durability)?;

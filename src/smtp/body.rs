@@ -53,6 +53,19 @@ enum State {
     DotCr,
 }
 
+impl State {
+    /// Where the octet behind `text` stands, whose dots are content.
+    fn behind(self, text: &[u8]) -> Self {
+        match text {
+            [] => self,
+            [.., b'\r', b'\n'] => Self::LineStart,
+            [b'\n'] if self == Self::Cr => Self::LineStart,
+            [.., b'\r'] => Self::Cr,
+            _ => Self::Text,
+        }
+    }
+}
+
 impl Unstuffer {
     /// Takes the next piece from `input` and moves it on. `None`: all input is taken.
     #[inline]
@@ -91,12 +104,7 @@ impl Unstuffer {
         let end = dotted_line(input, after_cr).unwrap_or(input.len());
         let (text, rest) = input.split_at(end);
         *input = rest;
-        self.state = match text {
-            [.., b'\r', b'\n'] => State::LineStart,
-            [b'\n'] if after_cr => State::LineStart,
-            [.., b'\r'] => State::Cr,
-            _ => State::Text,
-        };
+        self.state = self.state.behind(text);
         text
     }
 }
@@ -115,27 +123,51 @@ fn dotted_line(octets: &[u8], after_cr: bool) -> Option<usize> {
     }
 }
 
+/// Puts the dots in that the other end takes out, for content that comes in pieces.
+#[derive(Debug, Default)]
+pub struct Stuffer {
+    /// `LineStart`, `Text` or `Cr`.
+    state: State,
+}
+
+impl Stuffer {
+    /// Appends `piece` with a dot before each dot that starts a line.
+    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        if self.state == State::LineStart && piece.first() == Some(&b'.') {
+            out.push(b'.');
+        }
+        let mut rest = piece;
+        let mut after_cr = self.state == State::Cr;
+        while let Some(dot) = dotted_line(rest, after_cr) {
+            out.extend_from_slice(&rest[..dot]);
+            out.extend_from_slice(b"..");
+            rest = &rest[dot + 1..];
+            after_cr = false;
+        }
+        out.extend_from_slice(rest);
+        self.state = self.state.behind(piece);
+    }
+
+    /// Ends the last line, where it is not: DATA cannot carry the content otherwise (RFC 5321
+    /// §4.1.1.4). The end of data is not written.
+    pub fn finish(self, out: &mut Vec<u8>) {
+        if self.state != State::LineStart {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
 /// Appends `body` with a dot before each dot that starts a line. The end of data is not written.
 pub fn stuff(body: &[u8], out: &mut Vec<u8>) {
-    let mut rest = body;
-    if rest.first() == Some(&b'.') {
-        out.push(b'.');
-    }
-    while let Some(dot) = dotted_line(rest, false) {
-        out.extend_from_slice(&rest[..dot]);
-        out.extend_from_slice(b"..");
-        rest = &rest[dot + 1..];
-    }
-    out.extend_from_slice(rest);
+    Stuffer::default().push(body, out);
 }
 
 /// Appends all that a client sends after the 354: `body` stuffed, and the end of data. A body that
 /// does not end in CRLF gets one, as DATA cannot carry it otherwise (RFC 5321 §4.1.1.4).
 pub fn write_data(body: &[u8], out: &mut Vec<u8>) {
-    stuff(body, out);
-    if !body.is_empty() && !body.ends_with(b"\r\n") {
-        out.extend_from_slice(b"\r\n");
-    }
+    let mut stuffer = Stuffer::default();
+    stuffer.push(body, out);
+    stuffer.finish(out);
     out.extend_from_slice(b".\r\n");
 }
 

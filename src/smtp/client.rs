@@ -253,6 +253,15 @@ impl Client {
         &self.refusal
     }
 
+    /// Changes how the transactions to come are written. Between transactions only: when
+    /// [`Want::Transaction`] asks for the next, and all before it are answered.
+    pub fn adapt(&mut self, pipelining: Pipelining, chunking: bool) {
+        debug_assert_eq!(self.stage, Stage::Idle);
+        debug_assert!(self.expected.iter().all(|expected| expected.phase == Phase::Rset));
+        self.settings.pipelining = pipelining;
+        self.settings.chunking = chunking;
+    }
+
     /// What is to be written next. Writes by itself what needs no one else: greeting, RSET, the
     /// lone dot.
     pub fn want(&mut self, out: &mut Vec<u8>) -> Want {

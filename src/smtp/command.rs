@@ -7,9 +7,13 @@ use super::path::{Direction, Path, PathFault, parse_path};
 pub enum Verb {
     /// RFC 4954.
     Auth,
+    /// RFC 2645.
+    Atrn,
     Bdat,
     Data,
     Ehlo,
+    /// RFC 1985.
+    Etrn,
     Expn,
     Helo,
     Help,
@@ -24,7 +28,7 @@ pub enum Verb {
     Soml,
     Vrfy,
     Xclient,
-    /// ETRN, ATRN, TURN, STARTTLS: known and not implemented.
+    /// TURN, STARTTLS: known and not implemented.
     Unimplemented,
     Unknown,
 }
@@ -57,10 +61,12 @@ fn verb(word: &[u8]) -> Verb {
     // Clearing bit 0x20 makes letters upper case. No other octet becomes a letter by it: those that
     // differ from one in that bit alone are the lower-case letters.
     match &(u32::from_be_bytes([a, b, c, d]) & 0xdfdf_dfdf).to_be_bytes() {
+        b"ATRN" => Verb::Atrn,
         b"AUTH" => Verb::Auth,
         b"BDAT" => Verb::Bdat,
         b"DATA" => Verb::Data,
         b"EHLO" => Verb::Ehlo,
+        b"ETRN" => Verb::Etrn,
         b"EXPN" => Verb::Expn,
         b"HELO" => Verb::Helo,
         b"HELP" => Verb::Help,
@@ -74,7 +80,7 @@ fn verb(word: &[u8]) -> Verb {
         b"SEND" => Verb::Send,
         b"SOML" => Verb::Soml,
         b"VRFY" => Verb::Vrfy,
-        b"ATRN" | b"ETRN" | b"TURN" => Verb::Unimplemented,
+        b"TURN" => Verb::Unimplemented,
         _ => Verb::Unknown,
     }
 }

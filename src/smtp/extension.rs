@@ -44,7 +44,11 @@ impl Extensions {
     pub const SAML: Self = Self(1 << 18);
     /// RFC 4954; offered only where there are mechanisms.
     pub const AUTH: Self = Self(1 << 19);
-    pub const ALL: Self = Self((1 << 20) - 1);
+    /// RFC 1985; offered where there are routes for it.
+    pub const ETRN: Self = Self(1 << 20);
+    /// RFC 2645; offered where somebody may say it, and stands on AUTH (§5.1.1).
+    pub const ATRN: Self = Self(1 << 21);
+    pub const ALL: Self = Self((1 << 22) - 1);
     /// Postfix's XCLIENT. Not in `ALL`: it is a matter of trust in one peer, and never a switch.
     pub const XCLIENT: Self = Self(1 << 31);
     /// Commands of RFC 821 that EHLO lists as if they were extensions.
@@ -75,6 +79,9 @@ impl Extensions {
         }
         if !set.contains(Self::CHUNKING) {
             set = set.without(Self::BINARYMIME);
+        }
+        if !set.contains(Self::AUTH) {
+            set = set.without(Self::ATRN);
         }
         set
     }
@@ -116,7 +123,7 @@ impl Extensions {
     }
 }
 
-const KEYWORDS: [(Extensions, &str); 21] = [
+const KEYWORDS: [(Extensions, &str); 23] = [
     (Extensions::PIPELINING, "PIPELINING"),
     (Extensions::SIZE, "SIZE"),
     (Extensions::EIGHT_BIT_MIME, "8BITMIME"),
@@ -137,6 +144,8 @@ const KEYWORDS: [(Extensions, &str); 21] = [
     (Extensions::SAML, "SAML"),
     (Extensions::HELP, "HELP"),
     (Extensions::AUTH, "AUTH"),
+    (Extensions::ETRN, "ETRN"),
+    (Extensions::ATRN, "ATRN"),
     (Extensions::XCLIENT, "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"),
 ];
 

@@ -70,6 +70,17 @@ pub fn is_host(name: &[u8]) -> bool {
     name.is_ascii() && domain(name) == Ok(name.len())
 }
 
+/// Whether `name` is a domain in ASCII and nothing else.
+pub fn is_domain(name: &[u8]) -> bool {
+    name.len() <= DOMAIN_BYTES_MAX && name.is_ascii() && domain_name(name) == Ok(name.len())
+}
+
+/// The domain or address literal of a mailbox; empty where there is none, as in `Postmaster`. No `@`
+/// can stand in it (RFC 5321 §4.1.2), so the last one leads it.
+pub fn domain_of(mailbox: &[u8]) -> &[u8] {
+    memchr::memrchr(b'@', mailbox).map_or(b"", |at| &mailbox[at + 1..])
+}
+
 /// Whether `text` is a mailbox, `local-part@domain`, and nothing else.
 pub fn is_mailbox(text: &[u8]) -> bool {
     mailbox(text) == Ok(text.len())

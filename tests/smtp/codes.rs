@@ -2,11 +2,12 @@
 
 use ringpost::smtp::{
     reply::Reply,
-    server::{CloseReason, Policy, Server},
+    server::{AtrnAnswer, CloseReason, EtrnAnswer, Policy, Server},
 };
 
 use super::directory::known;
 use super::harness::{EHLO, MAIL, RCPT, Session, Verdict, policy, run_with};
+use super::waiting::waiting;
 
 /// What stands between an input and its reply.
 enum Given {
@@ -19,6 +20,9 @@ enum Given {
     /// The store fails at the end of the message, or has no room at MAIL.
     StoreFails,
     NoRoom,
+    /// Mail waits, or does not: ETRN and ATRN are answered so.
+    Etrn(EtrnAnswer),
+    Atrn(AtrnAnswer),
     /// No input: the greeting.
     Connect,
     /// No input: the client is silent for too long.
@@ -26,7 +30,7 @@ enum Given {
 }
 
 /// (code, its enhanced code, given, input); the reply is the last one.
-const ROWS: [(&str, &str, Given, &str); 41] = [
+const ROWS: [(&str, &str, Given, &str); 55] = [
     ("211", "2.0.0", Given::Usual, "HELP STATUS\r\n"),
     ("214", "2.0.0", Given::Usual, "HELP\r\n"),
     ("214", "2.0.0", Given::Usual, "HELP DATA\r\n"),
@@ -40,6 +44,11 @@ const ROWS: [(&str, &str, Given, &str); 41] = [
     ("250", "2.1.5", Given::Directory, "EXPN engines@example.org\r\n"),
     ("251", "2.1.5", Given::Directory, "EMRCPT TO:<byron@example.org>\r\n"),
     ("251", "2.1.5", Given::Directory, "VRFY byron\r\n"),
+    ("250", "2.0.0", Given::Etrn(EtrnAnswer::Queued), "EETRN d.example\r\n"),
+    ("250", "2.0.0", Given::Atrn(AtrnAnswer::Turn), "EAUTH PLAIN AGEAYg==\r\nATRN\r\n"),
+    ("251", "2.0.0", Given::Etrn(EtrnAnswer::Nothing), "EETRN d.example\r\n"),
+    ("252", "2.0.0", Given::Etrn(EtrnAnswer::Pending), "EETRN d.example\r\n"),
+    ("253", "2.0.0", Given::Etrn(EtrnAnswer::Counted(2)), "EETRN d.example\r\n"),
     ("252", "2.5.2", Given::Usual, "VRFY anybody\r\n"),
     ("354", "", Given::Usual, "EMRDATA\r\n"),
     ("421", "4.4.2", Given::Silence, ""),
@@ -50,6 +59,15 @@ const ROWS: [(&str, &str, Given, &str); 41] = [
         "X\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\n",
     ),
     ("450", "4.2.1", Given::Directory, "EMRCPT TO:<charles@example.org>\r\n"),
+    ("450", "4.7.1", Given::Atrn(AtrnAnswer::Refused), "EAUTH PLAIN AGEAYg==\r\nATRN\r\n"),
+    ("451", "4.3.0", Given::Atrn(AtrnAnswer::Unable), "EAUTH PLAIN AGEAYg==\r\nATRN\r\n"),
+    ("453", "4.2.0", Given::Atrn(AtrnAnswer::Nothing), "EAUTH PLAIN AGEAYg==\r\nATRN\r\n"),
+    ("458", "4.3.2", Given::Etrn(EtrnAnswer::Unable), "EETRN d.example\r\n"),
+    ("459", "4.7.1", Given::Etrn(EtrnAnswer::NotAllowed("so")), "EETRN d.example\r\n"),
+    ("500", "5.5.2", Given::Etrn(EtrnAnswer::Unable), "EETRN\r\n"),
+    ("501", "5.5.4", Given::Etrn(EtrnAnswer::Unable), "EETRN d\r\n"),
+    ("502", "5.5.1", Given::Usual, "EATRN\r\n"),
+    ("530", "5.7.0", Given::Atrn(AtrnAnswer::Nothing), "EATRN\r\n"),
     ("451", "4.3.0", Given::StoreFails, "EMRDATA\r\n.\r\n"),
     ("452", "4.5.3", Given::OneRecipient, "EMRR"),
     ("452", "4.3.1", Given::NoRoom, "EM"),
@@ -75,10 +93,11 @@ const ROWS: [(&str, &str, Given, &str); 41] = [
     ("555", "5.5.4", Given::Usual, "EMAIL FROM:<a@b> XFOO=1\r\n"),
 ];
 
-/// Every code of RFC 821 and RFC 5321 that a server of mail gives.
-const CODES: [&str; 22] = [
-    "211", "214", "220", "221", "250", "251", "252", "354", "421", "450", "451", "452", "500",
-    "501", "502", "503", "504", "550", "551", "552", "553", "554",
+/// Every code of RFC 821 and RFC 5321 that a server of mail gives, and those of RFC 1985 and RFC 2645.
+const CODES: [&str; 27] = [
+    "211", "214", "220", "221", "250", "251", "252", "253", "354", "421", "450", "451", "452",
+    "453", "458", "459", "500", "501", "502", "503", "504", "530", "550", "551", "552", "553",
+    "554",
 ];
 
 /// `E`, `M` and `R` in front stand for a good EHLO, MAIL and RCPT.
@@ -116,9 +135,17 @@ fn last_reply(given: &Given, input: &str) -> String {
             session.feed(wire.as_bytes());
             last(session.finish().replies)
         }
+        Given::Etrn(etrn) => asked(*etrn, AtrnAnswer::Unable, &wire),
+        Given::Atrn(atrn) => asked(EtrnAnswer::Unable, *atrn, &wire),
         Given::Connect => said(Server::greet),
         Given::Silence => said(|server, replies| server.close_for(CloseReason::Timeout, replies)),
     }
+}
+
+fn asked(etrn: EtrnAnswer, atrn: AtrnAnswer, wire: &str) -> String {
+    let mut session = Session::new(waiting()).with_answers(etrn, atrn);
+    session.feed(wire.as_bytes());
+    last(session.finish().replies)
 }
 
 fn last(replies: Vec<String>) -> String {

@@ -15,7 +15,8 @@ use super::harness::{EHLO, MAIL, RCPT, Session, check, policy, run_with};
 fn full() -> Policy {
     let directory = Directory::parse("mailbox ada@b Ada\nlist all@b ada@b").unwrap();
     let directory = Some(Arc::new(directory));
-    let commands = Commands { directory, legacy: true, ..Commands::default() };
+    let (legacy, etrn, atrn) = (true, true, true);
+    let commands = Commands { directory, legacy, etrn, atrn, ..Commands::default() };
     let (credentials, mechanisms) = (Credentials::Any, Mechanisms::ALL);
     let auth = AuthPolicy { credentials, mechanisms, required: false };
     Policy { commands, auth, ..policy() }
@@ -23,7 +24,7 @@ fn full() -> Policy {
 
 /// For each keyword: what shows that it works, its answer, and the answer where it is not offered.
 /// The lines come behind EHLO, MAIL and RCPT as far as they need these.
-const PROOFS: [(&str, &str, &str, &str, &str); 26] = [
+const PROOFS: [(&str, &str, &str, &str, &str); 28] = [
     ("SIZE", "", "MAIL FROM:<a@b> SIZE=1\r\n", "250/2.1.0", "555/5.5.4"),
     ("8BITMIME", "", "MAIL FROM:<a@b> BODY=8BITMIME\r\n", "250/2.1.0", "555/5.5.4"),
     ("8BITMIME", "", "MAIL FROM:<a@b> BODY=7BIT\r\n", "250/2.1.0", "555/5.5.4"),
@@ -57,6 +58,8 @@ const PROOFS: [(&str, &str, &str, &str, &str); 26] = [
     ("HELP", "", "HELP mail\r\n", "214/2.0.0", "502/5.5.1"),
     ("AUTH", "", "AUTH PLAIN AGEAYg==\r\n", "235/2.7.0", "502/5.5.1"),
     ("AUTH", "", "MAIL FROM:<a@b> AUTH=<>\r\n", "250/2.1.0", "555/5.5.4"),
+    ("ETRN", "", "ETRN d.example\r\n", "458/4.3.2", "502/5.5.1"),
+    ("ATRN", "", "ATRN d.example\r\n", "530/5.7.0", "502/5.5.1"),
 ];
 
 /// Keywords without a command or parameter of their own.
@@ -115,7 +118,7 @@ fn parameters_need_ehlo() {
 fn nothing_that_stands_on_something_absent_is_listed() {
     let usual = listed(&policy());
     for keyword in
-        ["VRFY", "EXPN", "SEND", "SOML", "SAML", "REQUIRETLS", "STARTTLS", "AUTH", "XCLIENT"]
+        ["VRFY", "EXPN", "SEND", "SOML", "SAML", "REQUIRETLS", "AUTH", "XCLIENT", "ETRN", "ATRN"]
     {
         assert!(!usual.iter().any(|k| k == keyword), "{keyword}");
     }
@@ -160,7 +163,7 @@ fn help_lists_what_works_here_and_nothing_else() {
     let first = |policy: &Policy| help(policy, "").lines().next().unwrap().to_owned();
     assert_eq!(
         first(&full()),
-        "214-2.0.0 Commands: HELO EHLO MAIL RCPT DATA BDAT AUTH RSET NOOP QUIT VRFY EXPN SEND SOML SAML HELP"
+        "214-2.0.0 Commands: HELO EHLO MAIL RCPT DATA BDAT AUTH RSET NOOP QUIT VRFY EXPN ETRN ATRN SEND SOML SAML HELP"
     );
     assert_eq!(
         first(&Policy { protocol: Protocol::Lmtp, ..policy() }),
@@ -181,6 +184,7 @@ fn help_lists_what_works_here_and_nothing_else() {
             ("HELP EXPN\r\n", "504/5.5.4"),
             ("HELP AUTH\r\n", "504/5.5.4"),
             ("HELP XCLIENT\r\n", "504/5.5.4"),
+            ("HELP ETRN\r\n", "504/5.5.4"),
             ("HELP XYZZY\r\n", "504/5.5.4"),
             ("HELP MAIL RCPT\r\n", "504/5.5.4"),
             ("HELP  \r\n", "214/2.0.0"),

@@ -8,7 +8,10 @@ use ringpost::smtp::{
     envelope::Envelope,
     extension::Extensions,
     reply::{Enhanced, Reply, ReplyReader},
-    server::{BareNewline, Commands, Event, Flags, Policy, Protocol, Server},
+    server::{
+        AtrnAnswer, BareNewline, Commands, EtrnAnswer, Event, Flags, Policy, Protocol, Request,
+        Server,
+    },
 };
 
 use super::live::check_live;
@@ -79,6 +82,7 @@ pub enum Verdict {
 pub struct Session {
     pub server: Server,
     verdict: Verdict,
+    answers: (EtrnAnswer, AtrnAnswer),
     outcome: Outcome,
     body: Vec<u8>,
 }
@@ -89,7 +93,18 @@ impl Session {
         let mut greeting = Vec::new();
         server.greet(&mut greeting);
         assert!(greeting.starts_with(b"220 sink.example ") && greeting.ends_with(b"\r\n"));
-        Self { server, verdict: Verdict::Accept, outcome: Outcome::default(), body: Vec::new() }
+        Self {
+            server,
+            verdict: Verdict::Accept,
+            answers: (EtrnAnswer::Unable, AtrnAnswer::Unable),
+            outcome: Outcome::default(),
+            body: Vec::new(),
+        }
+    }
+
+    pub fn with_answers(mut self, etrn: EtrnAnswer, atrn: AtrnAnswer) -> Self {
+        self.answers = (etrn, atrn);
+        self
     }
 
     pub fn with_verdict(mut self, verdict: Verdict) -> Self {
@@ -140,10 +155,22 @@ impl Session {
                 }
                 "discard"
             }
+            Event::Request => {
+                self.answer(replies);
+                "request"
+            }
             Event::Close => "close",
         };
         if name != "body" || self.outcome.events.last() != Some(&"body") {
             self.outcome.events.push(name);
+        }
+    }
+
+    /// What a sink answers that has no relay, or what the test wants to hear.
+    fn answer(&mut self, replies: &mut Vec<u8>) {
+        match self.server.request().expect("a request") {
+            Request::Start(_) => self.server.answer_etrn(self.answers.0, replies),
+            Request::Turn(_) => self.server.answer_atrn(self.answers.1, replies),
         }
     }
 

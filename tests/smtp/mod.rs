@@ -16,3 +16,4 @@ mod params;
 mod paths;
 mod regressions;
 mod sizes;
+mod waiting;

@@ -52,6 +52,7 @@ impl Session {
                     Event::Body(piece) => self.body.extend_from_slice(piece),
                     Event::End(flags) => self.end(flags.bits(), &mut replies),
                     Event::Discard => self.body.clear(),
+                    Event::Request => panic!("there is no relay here"),
                     Event::Close => self.seen.closed = true,
                 }
             }

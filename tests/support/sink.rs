@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ringpost::engine::{self, Address, EngineKind, Io};
+use ringpost::relay;
 use ringpost::sink::{KeepRules, Networks, Plan, Port, Rules, Sink, Stop, Store, Summary};
 use ringpost::smtp::server::Policy;
 use ringpost::spool::{Durability, Options, WhenFull};
@@ -38,6 +39,16 @@ pub struct Running {
 impl Running {
     /// Starts a sink that keeps its messages in `spool`, or counts them.
     pub fn start(engine: EngineKind, policies: &[Policy], spool: Option<PathBuf>) -> Self {
+        Self::start_with(engine, policies, spool, None)
+    }
+
+    /// As `start`, and hands mail on as `relay` says.
+    pub fn start_with(
+        engine: EngineKind,
+        policies: &[Policy],
+        spool: Option<PathBuf>,
+        relay: Option<relay::Plan>,
+    ) -> Self {
         let any: Address = "127.0.0.1:0".parse().map(Address::Tcp).unwrap();
         let listeners = engine::bind(&vec![any; policies.len()], 1).unwrap();
         let ports = listeners[0].iter().map(|bound| inet(bound.address())).collect();
@@ -63,6 +74,7 @@ impl Running {
                 proxies: Networks::default(),
                 xclient: Networks::default(),
             },
+            relay,
             drain: Duration::from_secs(1),
             connections_max: 1_000,
             messages_max: None,

@@ -36,6 +36,7 @@ pub(super) const AUTH_OK: Answer = answer!(235 "2.7.0" "Authentication succeeded
 pub(super) const OK: Answer = answer!(250 "2.0.0" "Ok");
 pub(super) const MAIL_OK: Answer = answer!(250 "2.1.0" "Ok");
 pub(super) const RCPT_OK: Answer = answer!(250 "2.1.5" "Ok");
+pub(super) const TURNING: Answer = answer!(250 "2.0.0" "OK, now reversing the connection");
 pub(super) const VRFY_CANNOT: Answer =
     answer!(252 "2.5.2" "Cannot verify the address; will take mail for it");
 pub(super) const START_DATA: Answer = answer!(354 "End data with <CR><LF>.<CR><LF>");
@@ -50,11 +51,15 @@ pub(super) const NOISE: Answer = answer!(421 "4.7.0" "No end of line in sight; c
 pub(super) const TOO_MANY_RECIPIENTS: Answer = answer!(452 "4.5.3" "Too many recipients");
 
 pub(super) const MAILBOX_BUSY: Answer = answer!(450 "4.2.1" "Mailbox busy; try again later");
+pub(super) const ATRN_REFUSED: Answer = answer!(450 "4.7.1" "ATRN request refused");
+pub(super) const ATRN_UNABLE: Answer = answer!(451 "4.3.0" "Unable to process ATRN request now");
+pub(super) const NO_MAIL: Answer = answer!(453 "4.2.0" "You have no mail");
 pub(super) const UNKNOWN_VERB: Answer = answer!(500 "5.5.2" "Command not recognized");
 pub(super) const LINE_TOO_LONG: Answer = answer!(500 "5.5.2" "Line too long");
 pub(super) const AUTH_LINE_TOO_LONG: Answer = answer!(500 "5.5.6" "Authentication line too long");
 pub(super) const BARE_NEWLINE_IN_COMMAND: Answer =
     answer!(500 "5.5.2" "Bare CR or LF in a command; lines end in CRLF");
+pub(super) const NODE_NEEDED: Answer = answer!(500 "5.5.2" "Needs a node: ETRN example.org");
 pub(super) const BAD_UTF8: Answer = answer!(500 "5.5.2" "Not valid UTF-8");
 pub(super) const BAD_OCTETS: Answer = answer!(501 "5.5.2" "Argument holds octets that it may not");
 pub(super) const BAD_BASE64: Answer = answer!(501 "5.5.2" "Not valid base64");
@@ -67,6 +72,10 @@ pub(super) const BAD_HELLO: Answer = answer!(501 "5.5.4" "Needs a domain or an a
 pub(super) const NO_ARGUMENT_ALLOWED: Answer = answer!(501 "5.5.4" "Takes no argument");
 pub(super) const ARGUMENT_NEEDED: Answer = answer!(501 "5.5.4" "Needs an argument");
 pub(super) const BAD_ATTRIBUTE: Answer = answer!(501 "5.5.4" "Bad XCLIENT attribute");
+pub(super) const BAD_NODE: Answer =
+    answer!(501 "5.5.4" "Needs a full domain, alone or behind @, or a queue behind #");
+pub(super) const BAD_DOMAINS: Answer =
+    answer!(501 "5.5.4" "Needs full domains with commas between, or nothing");
 pub(super) const BAD_PARAMETER: Answer = answer!(501 "5.5.4" "Bad parameter");
 pub(super) const BAD_SENDER: Answer = answer!(501 "5.1.7" "Bad sender; say MAIL FROM:<address>");
 pub(super) const HOLD_OUT_OF_RANGE: Answer =

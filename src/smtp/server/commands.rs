@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Policy;
+use super::{Policy, Protocol};
 use crate::limits::{HOLD_S_MAX, RCPTMAX_ANNOUNCED_MAX};
 use crate::smtp::{
     command::write_decimal,
@@ -22,6 +22,10 @@ pub struct Commands {
     pub directory: Option<Arc<Directory>>,
     pub recipients: RecipientRule,
     pub hold: HoldLimits,
+    /// Whether there is a route for ETRN to begin deliveries on.
+    pub etrn: bool,
+    /// Whether anybody may say ATRN.
+    pub atrn: bool,
 }
 
 impl Default for Commands {
@@ -32,6 +36,8 @@ impl Default for Commands {
             directory: None,
             recipients: RecipientRule::Any,
             hold: HoldLimits::default(),
+            etrn: false,
+            atrn: false,
         }
     }
 }
@@ -74,6 +80,8 @@ impl HoldLimits {
 impl Policy {
     /// Extensions that have all they stand on: what EHLO announces.
     pub fn offered(&self) -> Extensions {
+        // LMTP keeps no mail for others (RFC 2033 §1).
+        let keeps_mail = self.protocol == Protocol::Smtp;
         let missing = [
             // This room knows of no TLS (RFC 8689 §2).
             (true, Extensions::REQUIRETLS),
@@ -81,6 +89,8 @@ impl Policy {
             (self.commands.directory.is_none(), Extensions::VRFY.with(Extensions::EXPN)),
             (!self.commands.legacy, Extensions::SEND.with(Extensions::SOML).with(Extensions::SAML)),
             (self.recipients_max > RCPTMAX_ANNOUNCED_MAX, Extensions::LIMITS),
+            (!(self.commands.etrn && keeps_mail), Extensions::ETRN),
+            (!(self.commands.atrn && keeps_mail), Extensions::ATRN),
             (!self.commands.esmtp, Extensions::ALL.without(Extensions::RFC_821)),
         ];
         let missing = missing.iter().filter(|(is_missing, _)| *is_missing);

@@ -28,7 +28,7 @@ const fn topic(command: &'static str, known: Known, lines: [&'static str; 2]) ->
     Topic { command, known, lines, params: None }
 }
 
-const TOPICS: [Topic; 18] = [
+const TOPICS: [Topic; 20] = [
     topic("HELO", Known::In(Protocol::Smtp), ["HELO <name>", "Introduces you"]),
     topic(
         "EHLO",
@@ -73,6 +73,19 @@ const TOPICS: [Topic; 18] = [
     topic("QUIT", Known::Everywhere, ["QUIT", "Ends the session"]),
     topic("VRFY", Known::Everywhere, ["VRFY <name or address>", "Asks whether a user is known"]),
     topic("EXPN", Known::With(Extensions::EXPN), ["EXPN <list>", "Asks who is on a mailing list"]),
+    topic(
+        "ETRN",
+        Known::With(Extensions::ETRN),
+        [
+            "ETRN [@ or #]<node>",
+            "Begins the delivery of the mail that waits for a domain or in a queue",
+        ],
+    ),
+    topic(
+        "ATRN",
+        Known::With(Extensions::ATRN),
+        ["ATRN [<domain>,...]", "Turns the roles round and sends you the mail that waits for you"],
+    ),
     topic("SEND", Known::With(Extensions::SEND), ["SEND FROM:<address>", LEGACY]),
     topic("SOML", Known::With(Extensions::SOML), ["SOML FROM:<address>", LEGACY]),
     topic("SAML", Known::With(Extensions::SAML), ["SAML FROM:<address>", LEGACY]),

@@ -13,11 +13,13 @@ mod line;
 mod session;
 mod transaction;
 mod verify;
+mod waiting;
 mod xclient;
 
 use std::rc::Rc;
 
 pub use self::commands::{Commands, HoldLimits, RecipientRule};
+pub use self::waiting::{AtrnAnswer, EtrnAnswer, Request};
 pub use self::xclient::Relayed;
 use self::{
     answer::Answer,
@@ -77,6 +79,10 @@ pub enum Event<'a> {
     /// The message is complete. It waits for [`Server::accept`] or [`Server::refuse`], which must be
     /// called before the next [`Server::step`].
     End(Flags),
+    /// The client asks for mail that waits: [`Server::request`] says for which. It waits for
+    /// [`Server::answer_etrn`] or [`Server::answer_atrn`], one of which must be called before the next
+    /// [`Server::step`].
+    Request,
     /// What `Body` gave since `Begin` is to be forgotten.
     Discard,
     /// Send the replies, then close. No event follows.
@@ -185,6 +191,10 @@ enum Phase {
     Chunk(Chunk),
     /// `End` was given; `accept` or `refuse` is due.
     Verdict,
+    /// `Request` was given; its answer is due.
+    Request(Request),
+    /// The roles are turned round: no more is taken.
+    Turned,
     /// `Close` is the next event.
     Closing,
     Closed,
@@ -243,8 +253,8 @@ impl Server {
     /// Takes from `input`, moves it on, appends replies, and answers what the caller has to do.
     ///
     /// Call until it answers `None`; only then send the replies and read again. `None` means that
-    /// all input is taken, except when `replies` holds [`REPLY_QUEUE_BYTES_MAX`] octets or more: then
-    /// send them and call again with the rest. The events do not depend on how the input is cut,
+    /// all input is taken, except when the server has [turned](Server::turned), or when `replies` holds
+    /// [`REPLY_QUEUE_BYTES_MAX`] octets or more: then send them and call again with the rest. The events do not depend on how the input is cut,
     /// except that `Body` pieces are cut where it is.
     #[inline]
     pub fn step<'a>(&mut self, input: &mut &'a [u8], replies: &mut Vec<u8>) -> Option<Event<'a>> {
@@ -270,10 +280,11 @@ impl Server {
                         self.end_chunk(replies)
                     }
                 }
-                Phase::Verdict => {
-                    debug_assert!(false, "a verdict is due before the next step");
+                Phase::Verdict | Phase::Request(_) => {
+                    debug_assert!(false, "a verdict or an answer is due before the next step");
                     return None;
                 }
+                Phase::Turned => return None,
                 Phase::Closing => {
                     self.phase = Phase::Closed;
                     Some(Event::Close)
@@ -502,7 +513,8 @@ impl Server {
             Phase::Auth(_) => {
                 self.identity().is_none() && matches!(self.transaction, Transaction::Idle)
             }
-            Phase::Closing | Phase::Closed => matches!(self.transaction, Transaction::Idle),
+            Phase::Request(_) | Phase::Turned | Phase::Closing | Phase::Closed =>
+                matches!(self.transaction, Transaction::Idle),
         });
     }
 }

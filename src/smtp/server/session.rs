@@ -16,11 +16,13 @@ impl Server {
     pub(super) fn execute(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
         let (verb, argument) = command::split(line);
         match verb {
+            Verb::Atrn => self.atrn(argument, replies),
             Verb::Auth => self.auth(argument, replies),
             Verb::Bdat => self.bdat(argument, replies),
             Verb::Data => self.data(argument, replies),
             Verb::Mail => self.mail(argument, replies),
             Verb::Rcpt => self.rcpt(argument, replies),
+            Verb::Etrn => self.etrn(argument, replies),
             Verb::Expn => self.expn(argument, replies),
             Verb::Ehlo | Verb::Helo | Verb::Lhlo => self.hello_command(verb, argument, replies),
             Verb::Help => self.help(argument, replies),

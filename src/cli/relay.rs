@@ -1,0 +1,110 @@
+//! Options of the sink that let it hand mail on: ETRN and ATRN.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::exit::{Exit, Failure};
+use crate::relay::{Grant, Grants, Plan, Route, Routes};
+use crate::smtp::extension::Extensions;
+use crate::smtp::node::Node;
+use crate::smtp::server::{Commands, Policy};
+use crate::target::{Target, TargetError};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Relay")]
+pub(super) struct RelayOptions {
+    /// Take ETRN (RFC 1985) for a node, and send its mail from the spool to this server, written as
+    /// the generator's targets are. NODE is a domain, @DOMAIN for its subdomains too, or #QUEUE for all
+    /// that waits. May be given more than once
+    #[arg(long, value_name = "NODE=TARGET")]
+    etrn: Vec<Pair>,
+
+    /// Take ATRN (RFC 2645) from this user, once AUTH has succeeded, and send the mail of these domains
+    /// down the same connection; @DOMAIN stands for its subdomains too. May be given more than once
+    #[arg(long, value_name = "USER=DOMAIN[,DOMAIN]")]
+    atrn: Vec<Grant>,
+
+    /// A host or address that --etrn may name although it is neither loopback nor private nor for
+    /// documentation. May be given more than once
+    #[arg(long, value_name = "HOST")]
+    allow_target: Vec<String>,
+}
+
+/// A node and where its mail goes.
+#[derive(Clone, Debug)]
+struct Pair {
+    node: Node,
+    target: String,
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (node, target) = text
+            .split_once('=')
+            .ok_or("write NODE=TARGET, such as example.org=smtp://127.0.0.1:2525")?;
+        let node = Node::parse(node.as_bytes()).ok_or_else(|| {
+            format!("{node:?} is no node; write a full domain, @DOMAIN or #QUEUE")
+        })?;
+        Ok(Self { node, target: target.to_owned() })
+    }
+}
+
+impl RelayOptions {
+    /// Checks the options and looks the targets up. `None` where nothing is to be handed on.
+    pub(super) fn check<'p, P: Iterator<Item = &'p Policy>>(
+        &self,
+        hostname: &str,
+        timeout: Duration,
+        discard: bool,
+        policies: impl Fn() -> P,
+    ) -> Result<Option<Plan>, Failure> {
+        if self.etrn.is_empty() && self.atrn.is_empty() {
+            return Ok(None);
+        }
+        let usage = |why: &str| Err(Failure::new(Exit::Usage, why));
+        if discard {
+            return usage("--etrn and --atrn need a spool: --discard leaves nothing to hand on");
+        }
+        let nowhere = |extension| !policies().any(|policy| policy.offered().contains(extension));
+        if !self.etrn.is_empty() && nowhere(Extensions::ETRN) {
+            return usage(
+                "--etrn needs a listener that speaks SMTP, without --no-ext ETRN or --esmtp off",
+            );
+        }
+        if !self.atrn.is_empty() && nowhere(Extensions::ATRN) {
+            return usage(
+                "--atrn needs --auth any or --auth FILE and a listener that speaks SMTP, without \
+                 --no-ext ATRN or --esmtp off: ATRN comes behind AUTH (RFC 2645 §5.2.1)",
+            );
+        }
+        let grants = Grants::new(self.atrn.clone());
+        Ok(Some(Plan { routes: self.routes()?, grants, hostname: hostname.into(), timeout }))
+    }
+
+    /// Says in `commands` what is on.
+    pub(super) fn switch_on(&self, commands: &mut Commands) {
+        commands.etrn = !self.etrn.is_empty();
+        commands.atrn = !self.atrn.is_empty();
+    }
+
+    fn routes(&self) -> Result<Routes, Failure> {
+        let mut routes = Vec::new();
+        for Pair { node, target } in &self.etrn {
+            let target = Target::parse(target, &self.allow_target).map_err(|error| {
+                let exit = match error {
+                    TargetError::Resolve { .. } => Exit::Unavailable,
+                    TargetError::Syntax(_) | TargetError::Public { .. } => Exit::Usage,
+                };
+                Failure::new(exit, format_args!("--etrn {node}: {error}"))
+            })?;
+            routes.push(Route { node: node.clone(), target });
+        }
+        Routes::new(routes).map_err(|node| {
+            Failure::new(Exit::Usage, format_args!("--etrn {node} is given twice; leave one out"))
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! One message in one transaction: what is sent, and what each reply means for its recipients.
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use jiff::tz::TimeZone;
+
+use super::reading::Letter;
+use super::unix_ns;
+use crate::smtp::client::Phase;
+use crate::smtp::offered::Offered;
+use crate::smtp::onward::{Lack, Manner, Onward, rcpt_params};
+use crate::smtp::outgoing::{Outgoing, Recipients};
+use crate::smtp::server::Protocol;
+use crate::smtp::trace::Received;
+use crate::spool::{Delivery, Envelope, Fate, Place, flag};
+
+#[derive(Debug)]
+pub(super) struct Parcel {
+    letter: Letter,
+    manner: Manner,
+    recipients: Recipients,
+    /// The trace field that goes in front of the body.
+    trace: Vec<u8>,
+    /// For each recipient the reply that decided it.
+    codes: Vec<Option<u16>>,
+    /// Replies to RCPT.
+    heard: usize,
+    lmtp: bool,
+}
+
+impl Parcel {
+    /// # Errors
+    /// [`Lack`] when the message must not go to this server.
+    pub(super) fn pack(
+        letter: Letter,
+        hostname: &str,
+        protocol: Protocol,
+        offered: &Offered,
+    ) -> Result<Self, Lack> {
+        let trace = trace(&letter, hostname);
+        let manner = onward(&letter, trace.len()).prepare(offered)?;
+        let mut recipients = Recipients::default();
+        for number in &letter.recipients {
+            let to = &letter.envelope.recipients[*number as usize];
+            recipients.push_with(&to.path, &rcpt_params(&to.params, offered));
+        }
+        let codes = vec![None; letter.recipients.len()];
+        let lmtp = protocol == Protocol::Lmtp;
+        Ok(Self { letter, manner, recipients, trace, codes, heard: 0, lmtp })
+    }
+
+    pub(super) fn outgoing(&self) -> Outgoing<'_> {
+        let Envelope { reverse_path, flags, .. } = &self.letter.envelope;
+        Outgoing {
+            from: reverse_path,
+            recipients: &self.recipients,
+            size: self.trace.len() as u64 + self.letter.bytes,
+            eight_bit: flags & flag::EIGHT_BIT != 0,
+            params: &self.manner.params,
+        }
+    }
+
+    pub(super) fn chunking(&self) -> bool {
+        self.manner.chunking
+    }
+
+    pub(super) fn trace(&self) -> &[u8] {
+        &self.trace
+    }
+
+    /// Octets of the body.
+    pub(super) fn bytes(&self) -> u64 {
+        self.letter.bytes
+    }
+
+    /// The next octets of the body; `None` when no more can be had.
+    pub(super) async fn piece(&mut self) -> Option<Vec<u8>> {
+        self.letter.pieces.recv().await
+    }
+
+    /// Takes a reply to a command of this transaction.
+    pub(super) fn hear(&mut self, phase: Phase, code: u16) {
+        let failed = code >= 400;
+        match phase {
+            Phase::Mail | Phase::Data if failed => self.decide_rest(code),
+            Phase::Rcpt => {
+                let open = self.codes.get_mut(self.heard).filter(|known| known.is_none() && failed);
+                if let Some(known) = open {
+                    *known = Some(code);
+                }
+                self.heard += 1;
+            }
+            // RFC 2033 §4.2: one for each recipient that was accepted.
+            Phase::EndOfData if self.lmtp && code != 421 => {
+                if let Some(known) = self.codes.iter_mut().find(|known| known.is_none()) {
+                    *known = Some(code);
+                }
+            }
+            Phase::EndOfData => self.decide_rest(code),
+            _ => {}
+        }
+    }
+
+    fn decide_rest(&mut self, code: u16) {
+        for known in self.codes.iter_mut().filter(|known| known.is_none()) {
+            *known = Some(code);
+        }
+    }
+
+    /// What became of the recipients that do not wait on, once the transaction is over.
+    pub(super) fn settled(&self) -> Vec<Delivery> {
+        let decided = self.letter.recipients.iter().zip(&self.codes);
+        let settled = decided.filter_map(|(recipient, code)| {
+            let code = (*code)?;
+            Some(Delivery {
+                place: self.letter.place,
+                sealed_ns: self.letter.envelope.sealed_ns,
+                recipient: *recipient,
+                fate: fate(code)?,
+                code,
+                at_ns: unix_ns(),
+            })
+        });
+        settled.collect()
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.letter.place
+    }
+}
+
+/// What a reply means for good; `None` when the message waits on. 503, 530 and 538 speak of the
+/// session and not of the message.
+fn fate(code: u16) -> Option<Fate> {
+    match code {
+        200..300 => Some(Fate::Delivered),
+        503 | 530 | 538 => None,
+        500..600 => Some(Fate::Refused),
+        _ => None,
+    }
+}
+
+fn onward(letter: &Letter, trace_bytes: usize) -> Onward<'_> {
+    let Envelope { reverse_params, flags, sealed_ns, .. } = &letter.envelope;
+    Onward {
+        params: reverse_params,
+        size: letter.bytes + trace_bytes as u64,
+        eight_bit: flags & flag::EIGHT_BIT != 0,
+        lines: flags & (flag::BARE_CR | flag::BARE_LF | flag::NUL) == 0,
+        smtputf8: flags & flag::SMTPUTF8 != 0,
+        age_s: unix_ns().saturating_sub(*sealed_ns) / 1_000_000_000,
+    }
+}
+
+fn trace(letter: &Letter, hostname: &str) -> Vec<u8> {
+    let Envelope { helo, peer, protocol, recipients, sealed_ns, .. } = &letter.envelope;
+    let alone = match letter.recipients.as_slice() {
+        [number] => Some(recipients[*number as usize].path.as_slice()),
+        _ => None,
+    };
+    let mut out = Vec::new();
+    let received = Received {
+        hello: helo,
+        peer,
+        by: hostname,
+        protocol: &String::from_utf8_lossy(protocol),
+        id: &letter.place.to_string(),
+        recipient: alone,
+        date: &date(*sealed_ns),
+    };
+    received.write(&mut out);
+    out
+}
+
+/// In UTC, as in RFC 5322 §3.3.
+fn date(unix_ns: u64) -> String {
+    let at = Timestamp::from_nanosecond(unix_ns.into()).unwrap_or(Timestamp::UNIX_EPOCH);
+    rfc2822::to_string(&at.to_zoned(TimeZone::UTC)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::smtp::extension::Extensions;
+    use crate::spool::Recipient;
+
+    fn parcel(protocol: Protocol, paths: &[&str], numbers: &[u32]) -> Parcel {
+        let recipient =
+            |path: &&str| Recipient { path: path.as_bytes().to_vec(), params: Vec::new() };
+        let envelope = Envelope {
+            sealed_ns: 1_700_000_000_000_000_000,
+            helo: b"client.example".to_vec(),
+            peer: b"192.0.2.1:9".to_vec(),
+            protocol: b"ESMTP".to_vec(),
+            reverse_path: b"me@a.example".to_vec(),
+            recipients: paths.iter().map(recipient).collect(),
+            ..Envelope::default()
+        };
+        let (_, pieces) = mpsc::channel(1);
+        let place = Place { core: 0, segment: 1, offset: 64 };
+        let letter = Letter { place, envelope, recipients: numbers.to_vec(), bytes: 5, pieces };
+        let offered = Offered { extensions: Extensions::ALL, ..Offered::default() };
+        Parcel::pack(letter, "sink.example", protocol, &offered).unwrap()
+    }
+
+    fn fates(parcel: &Parcel) -> Vec<(u32, Fate, u16)> {
+        parcel.settled().iter().map(|d| (d.recipient, d.fate, d.code)).collect()
+    }
+
+    #[test]
+    fn each_recipient_has_the_reply_that_decided_it() {
+        let mut parcel = parcel(Protocol::Smtp, &["a@x", "b@x", "c@x", "d@x"], &[0, 1, 3]);
+        for (phase, code) in [
+            (Phase::Mail, 250),
+            (Phase::Rcpt, 250),
+            (Phase::Rcpt, 550),
+            (Phase::Rcpt, 450),
+            (Phase::Data, 354),
+            (Phase::EndOfData, 250),
+        ] {
+            parcel.hear(phase, code);
+        }
+        let expected = [(0, Fate::Delivered, 250), (1, Fate::Refused, 550)];
+        assert_eq!(fates(&parcel), expected);
+    }
+
+    #[test]
+    fn lmtp_decides_each_accepted_recipient_by_a_reply_of_its_own() {
+        let mut parcel = parcel(Protocol::Lmtp, &["a@x", "b@x", "c@x"], &[0, 1, 2]);
+        for (phase, code) in [
+            (Phase::Mail, 250),
+            (Phase::Rcpt, 250),
+            (Phase::Rcpt, 550),
+            (Phase::Rcpt, 250),
+            (Phase::Data, 354),
+            (Phase::EndOfData, 451),
+            (Phase::EndOfData, 250),
+        ] {
+            parcel.hear(phase, code);
+        }
+        assert_eq!(fates(&parcel), [(1, Fate::Refused, 550), (2, Fate::Delivered, 250)]);
+    }
+
+    #[test]
+    fn a_refusal_of_the_whole_speaks_for_all_and_what_speaks_of_the_session_for_none() {
+        for (replies, settled) in [
+            (&[(Phase::Mail, 552)][..], 2),
+            (&[(Phase::Mail, 530), (Phase::Rcpt, 503), (Phase::Rcpt, 503)], 0),
+            (&[(Phase::Mail, 451)], 0),
+            (&[(Phase::Mail, 250), (Phase::Rcpt, 250), (Phase::Rcpt, 250), (Phase::Data, 554)], 2),
+            (&[(Phase::Mail, 250), (Phase::Rcpt, 421)], 0),
+            (&[(Phase::Mail, 250)], 0),
+        ] {
+            let mut parcel = parcel(Protocol::Smtp, &["a@x", "b@x"], &[0, 1]);
+            for (phase, code) in replies {
+                parcel.hear(*phase, *code);
+            }
+            assert_eq!(parcel.settled().len(), settled, "{replies:?}");
+        }
+    }
+
+    #[test]
+    fn the_trace_counts_as_part_of_the_message_and_names_a_lone_recipient() {
+        let one = parcel(Protocol::Smtp, &["a@x", "b@x"], &[1]);
+        let trace = String::from_utf8(one.trace().to_vec()).unwrap();
+        assert!(trace.contains("\tfor <b@x>;\r\n\tTue, 14 Nov 2023 22:13:20 +0000\r\n"), "{trace}");
+        assert_eq!(one.outgoing().size, trace.len() as u64 + 5);
+        let two = parcel(Protocol::Smtp, &["a@x", "b@x"], &[0, 1]);
+        assert!(!String::from_utf8_lossy(two.trace()).contains("for <"));
+    }
+}

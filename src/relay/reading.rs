@@ -1,0 +1,118 @@
+//! The blocking half of a delivery: the spool is read on a thread of its own, which runs ahead of the
+//! sending half by a bounded number of octets.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use tokio::sync::mpsc;
+
+use super::route::Selection;
+use crate::limits::{RELAY_PIECES_AHEAD, RELAY_RECIPIENTS_MAX};
+use crate::spool::{CopyError, Deliveries, Envelope, Message, Place, Reader, SpoolError, flag};
+
+/// One message on its way, for so many recipients as one transaction takes.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) place: Place,
+    pub(super) envelope: Envelope,
+    /// Numbers of the recipients; never empty.
+    pub(super) recipients: Vec<u32>,
+    /// Octets of the body.
+    pub(super) bytes: u64,
+    /// The body. One that ends early cannot be read any more.
+    pub(super) pieces: mpsc::Receiver<Vec<u8>>,
+}
+
+/// What there is for a delivery.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) messages: u64,
+    pub(super) recipients: u64,
+}
+
+/// What one delivery is to take from the spool: messages that are there whole and ended by `until_ns`,
+/// so that a spool which grows meanwhile does not make it endless.
+#[derive(Clone, Debug)]
+pub(super) struct Extract {
+    pub(super) selection: Selection,
+    pub(super) until_ns: u64,
+}
+
+impl Extract {
+    pub(super) fn count(&self, dir: &Path) -> Result<Waiting, SpoolError> {
+        let mut waiting = Waiting::default();
+        self.each(dir, |_, _, recipients| {
+            waiting.messages += 1;
+            waiting.recipients += recipients.len() as u64;
+            Ok(true)
+        })?;
+        Ok(waiting)
+    }
+
+    /// Reads the messages that wait to `letters`, until there are no more or nobody takes them.
+    pub(super) fn read_out(
+        &self,
+        dir: &Path,
+        letters: &mpsc::Sender<Letter>,
+    ) -> Result<(), SpoolError> {
+        self.each(dir, |reader, message, recipients| {
+            for recipients in recipients.chunks(RELAY_RECIPIENTS_MAX) {
+                let (sender, pieces) = mpsc::channel(RELAY_PIECES_AHEAD);
+                let letter = Letter {
+                    place: message.place,
+                    envelope: message.envelope.clone(),
+                    recipients: recipients.to_vec(),
+                    bytes: message.bytes,
+                    pieces,
+                };
+                if letters.blocking_send(letter).is_err() {
+                    return Ok(false);
+                }
+                match reader.copy_body(message, &mut Pieces(sender)) {
+                    // The sending half has no use for the rest of this one.
+                    Ok(()) | Err(CopyError::Out(_)) => {}
+                    Err(CopyError::Spool(SpoolError::Damaged { .. })) => {}
+                    Err(CopyError::Spool(error)) => return Err(error),
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    /// Gives each message that waits, with its recipients that do, to `take`, as long as that wants
+    /// more.
+    fn each(
+        &self,
+        dir: &Path,
+        mut take: impl FnMut(&Reader, &Message, &[u32]) -> Result<bool, SpoolError>,
+    ) -> Result<(), SpoolError> {
+        let reader = Reader::open(dir)?;
+        let known = Deliveries::read(dir)?;
+        for message in reader.messages() {
+            let message = message?;
+            let whole = message.envelope.flags & flag::HEADERS_ONLY == 0;
+            if !whole || message.envelope.sealed_ns > self.until_ns {
+                continue;
+            }
+            let recipients = self.selection.waiting(&message, &known);
+            if !recipients.is_empty() && !take(&reader, &message, &recipients)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hands octets over as they are read.
+struct Pieces(mpsc::Sender<Vec<u8>>);
+
+impl Write for Pieces {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(octets.to_vec());
+        sent.map(|()| octets.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! ETRN and ATRN: what the relay answers, and the end of a session whose roles turn round.
+
+use super::core::Core;
+use super::ledger::Stop;
+use crate::engine::{Buf, Conn, Guard};
+use crate::relay::Errand;
+use crate::smtp::server::{AtrnAnswer, EtrnAnswer, Request, Server};
+
+/// A session that goes on with the roles turned round.
+pub(super) struct Turn {
+    pub(super) errand: Errand,
+    /// What the other end has said behind its ATRN.
+    pub(super) said: Vec<u8>,
+}
+
+/// Answers the request that `server` has met. An errand: the roles turn round behind the reply.
+pub(super) async fn answer(core: &Core, server: &mut Server, out: &mut Vec<u8>) -> Option<Errand> {
+    match server.request()?.clone() {
+        Request::Start(node) => {
+            let answer = match &core.relay {
+                Some(relay) => relay.etrn(node).await,
+                None => EtrnAnswer::Unable,
+            };
+            server.answer_etrn(answer, out);
+            None
+        }
+        Request::Turn(domains) => {
+            let errand = match (&core.relay, server.identity()) {
+                (Some(relay), Some(user)) => relay.atrn(user, &domains).await,
+                _ => Err(AtrnAnswer::Unable),
+            };
+            server.answer_atrn(errand.as_ref().err().copied().unwrap_or(AtrnAnswer::Turn), out);
+            errand.ok()
+        }
+    }
+}
+
+/// Sends the replies that are queued, and is the client from there on. The close is the next thing to
+/// do.
+pub(super) async fn turn(core: &Core, conn: &mut Conn, guard: &Guard, out: Buf, turn: Turn) {
+    guard.arm(core.rules.timeout);
+    let (sent, out) = conn.send_all(out).await;
+    core.pool.give(out);
+    if sent.is_ok() {
+        let leave = || core.stop.get() >= Stop::Drain;
+        turn.errand.run(conn, guard, &core.pool, &turn.said, &leave).await;
+    }
+}

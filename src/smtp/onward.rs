@@ -1,0 +1,212 @@
+//! A stored message on its way to the next server: what goes with it, given what that server offers.
+
+use super::envelope::BodyKind;
+use super::extension::Extensions;
+use super::offered::Offered;
+use super::outgoing::MailParams;
+use super::params::{On, parse_params};
+
+/// What decides how a message may travel on.
+#[derive(Clone, Copy, Debug)]
+pub struct Onward<'a> {
+    /// Parameters of MAIL as they came.
+    pub params: &'a [u8],
+    /// Octets that will be sent.
+    pub size: u64,
+    /// Whether an octet above 127 is among them.
+    pub eight_bit: bool,
+    /// Whether all is lines: no CR, LF or NUL that has no business in text (RFC 5321 §2.3.8).
+    pub lines: bool,
+    /// Whether MAIL carried SMTPUTF8.
+    pub smtputf8: bool,
+    /// Seconds since the message came.
+    pub age_s: u64,
+}
+
+/// How it travels.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    pub params: MailParams,
+    /// BDAT, which carries every octet as it is; DATA otherwise.
+    pub chunking: bool,
+}
+
+/// Why a message cannot go to a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Lack {
+    #[error("the server does not offer {0}, which the message needs")]
+    Extension(&'static str),
+    #[error("the message has {size} octets and the server takes {most}")]
+    Size { size: u64, most: u64 },
+    #[error("the time of its BY parameter is over")]
+    Late,
+    #[error("it asks for REQUIRETLS, and the connection is in plain text")]
+    Tls,
+    #[error("its parameters cannot be read")]
+    Params,
+}
+
+impl Onward<'_> {
+    /// # Errors
+    /// [`Lack`] says why the message must not go to this server.
+    pub fn prepare(&self, offered: &Offered) -> Result<Manner, Lack> {
+        let known =
+            parse_params(self.params, On::Mail, Extensions::ALL).map_err(|_| Lack::Params)?;
+        let need = |extension: Extensions, name| {
+            if offered.has(extension) { Ok(()) } else { Err(Lack::Extension(name)) }
+        };
+        let binary = known.body == BodyKind::Binary || !self.lines;
+        if binary {
+            need(Extensions::CHUNKING, "CHUNKING")?;
+            need(Extensions::BINARYMIME, "BINARYMIME")?;
+        } else if self.eight_bit {
+            // Nothing is turned into 7 bits here (RFC 6152 §3).
+            need(Extensions::EIGHT_BIT_MIME, "8BITMIME")?;
+        }
+        if self.smtputf8 {
+            need(Extensions::SMTPUTF8, "SMTPUTF8")?;
+        }
+        if offered.size > 0 && self.size > offered.size {
+            return Err(Lack::Size { size: self.size, most: offered.size });
+        }
+        let mut words = Vec::new();
+        if binary {
+            words.push("BODY=BINARYMIME".to_owned());
+        }
+        for word in self.params.split(|&b| b == b' ').filter(|word| !word.is_empty()) {
+            words.extend(self.pass(&String::from_utf8_lossy(word), offered)?);
+        }
+        let params = MailParams::new(&words, self.smtputf8);
+        Ok(Manner { params, chunking: offered.has(Extensions::CHUNKING) })
+    }
+
+    /// A parameter of MAIL as it goes on; `None` for one that ends here. SIZE, BODY and SMTPUTF8 are
+    /// written anew; a login (RFC 4954 §5) and a hold (RFC 4865) are not the next server's.
+    fn pass(&self, word: &str, offered: &Offered) -> Result<Option<String>, Lack> {
+        let keyword = word.split('=').next().unwrap_or_default().to_ascii_uppercase();
+        let passed = match &*keyword {
+            "RET" | "ENVID" => offered.has(Extensions::DSN),
+            "MT-PRIORITY" => offered.has(Extensions::MT_PRIORITY),
+            "BY" => return self.deliver_by(word, offered),
+            "REQUIRETLS" => return Err(Lack::Tls),
+            _ => false,
+        };
+        Ok(passed.then(|| word.to_owned()))
+    }
+
+    /// `BY=seconds;mode`, less the time that went by (RFC 2852 §4). Mode R wants the message returned
+    /// rather than sent late or to a server that does not know of it; nothing is returned here.
+    fn deliver_by(&self, word: &str, offered: &Offered) -> Result<Option<String>, Lack> {
+        let value = word.split_once('=').map_or("", |(_, value)| value);
+        let (seconds, mode) = value.split_once(';').ok_or(Lack::Params)?;
+        let seconds: i64 = seconds.parse().map_err(|_| Lack::Params)?;
+        let left = seconds.saturating_sub_unsigned(self.age_s);
+        let strict = mode.starts_with(['R', 'r']);
+        if strict && left <= 0 {
+            return Err(Lack::Late);
+        }
+        match offered.has(Extensions::DELIVERBY) {
+            true => Ok(Some(format!("BY={};{mode}", left.max(-BY_SECONDS_MAX)))),
+            false if strict => Err(Lack::Extension("DELIVERBY")),
+            false => Ok(None),
+        }
+    }
+}
+
+/// Nine digits (RFC 2852 §4).
+const BY_SECONDS_MAX: i64 = 999_999_999;
+
+/// The parameters of RCPT that go on, each led by a space.
+pub fn rcpt_params(params: &[u8], offered: &Offered) -> Vec<u8> {
+    if !offered.has(Extensions::DSN) {
+        return Vec::new();
+    }
+    let words = params.split(|&b| b == b' ').filter(|word| !word.is_empty());
+    words.flat_map(|word| [b" ", word].concat()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Onward<'static> =
+        Onward { params: b"", size: 10, eight_bit: false, lines: true, smtputf8: false, age_s: 0 };
+
+    fn offered(extensions: Extensions) -> Offered {
+        Offered { extensions, ..Offered::default() }
+    }
+
+    fn mail_line(onward: &Onward<'_>, offered: &Offered) -> Result<String, Lack> {
+        let manner = onward.prepare(offered)?;
+        let recipients = super::super::outgoing::Recipients::default();
+        let mail = super::super::outgoing::Outgoing {
+            from: b"a@b",
+            recipients: &recipients,
+            size: onward.size,
+            eight_bit: onward.eight_bit,
+            params: &manner.params,
+        };
+        let mut out = Vec::new();
+        mail.write_mail(&mut out, offered);
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn parameters_go_on_where_they_are_understood() {
+        let all = offered(Extensions::ALL);
+        let params = b"SIZE=9 BODY=8BITMIME RET=HDRS ENVID=x AUTH=<> HOLDFOR=5 MT-PRIORITY=3";
+        let onward = Onward { params, eight_bit: true, ..PLAIN };
+        let expected = "MAIL FROM:<a@b> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=x MT-PRIORITY=3\r\n";
+        assert_eq!(mail_line(&onward, &all).unwrap(), expected);
+        let little = offered(Extensions::EIGHT_BIT_MIME);
+        assert_eq!(mail_line(&onward, &little).unwrap(), "MAIL FROM:<a@b> BODY=8BITMIME\r\n");
+        assert_eq!(
+            rcpt_params(b"NOTIFY=NEVER ORCPT=rfc822;x", &all),
+            b" NOTIFY=NEVER ORCPT=rfc822;x"
+        );
+        assert_eq!(rcpt_params(b"NOTIFY=NEVER", &little), b"");
+    }
+
+    #[test]
+    fn a_message_goes_to_no_server_that_would_harm_it() {
+        let without = |gone| offered(Extensions::ALL.without(gone));
+        for (onward, lacking, name) in [
+            (Onward { eight_bit: true, ..PLAIN }, Extensions::EIGHT_BIT_MIME, "8BITMIME"),
+            (Onward { smtputf8: true, ..PLAIN }, Extensions::SMTPUTF8, "SMTPUTF8"),
+            (Onward { lines: false, ..PLAIN }, Extensions::BINARYMIME, "BINARYMIME"),
+            (Onward { params: b"BODY=BINARYMIME", ..PLAIN }, Extensions::CHUNKING, "CHUNKING"),
+            (Onward { params: b"BY=9;R", ..PLAIN }, Extensions::DELIVERBY, "DELIVERBY"),
+        ] {
+            assert_eq!(mail_line(&onward, &without(lacking)), Err(Lack::Extension(name)), "{name}");
+            assert!(mail_line(&onward, &without(Extensions::NONE)).is_ok(), "{name}");
+        }
+        let small = Offered { size: 9, ..offered(Extensions::ALL) };
+        assert_eq!(mail_line(&PLAIN, &small), Err(Lack::Size { size: 10, most: 9 }));
+        let tls = Onward { params: b"REQUIRETLS", ..PLAIN };
+        assert_eq!(mail_line(&tls, &offered(Extensions::ALL)), Err(Lack::Tls));
+    }
+
+    #[test]
+    fn binary_octets_are_declared_and_sent_in_chunks() {
+        let all = offered(Extensions::ALL);
+        for onward in
+            [Onward { lines: false, ..PLAIN }, Onward { params: b"BODY=BINARYMIME", ..PLAIN }]
+        {
+            assert!(mail_line(&onward, &all).unwrap().ends_with(" SIZE=10 BODY=BINARYMIME\r\n"));
+            assert!(onward.prepare(&all).unwrap().chunking);
+        }
+        assert!(!PLAIN.prepare(&offered(Extensions::NONE)).unwrap().chunking);
+    }
+
+    #[test]
+    fn the_time_to_deliver_by_runs_on() {
+        let all = offered(Extensions::ALL);
+        let by = |params, age_s| mail_line(&Onward { params, age_s, ..PLAIN }, &all);
+        assert!(by(b"BY=100;RT", 30).unwrap().ends_with(" BY=70;RT\r\n"));
+        assert!(by(b"BY=10;N", 30).unwrap().ends_with(" BY=-20;N\r\n"));
+        assert_eq!(by(b"BY=10;R", 10), Err(Lack::Late));
+        let none = offered(Extensions::NONE);
+        let late = Onward { params: b"BY=10;N", ..PLAIN };
+        assert_eq!(mail_line(&late, &none).unwrap(), "MAIL FROM:<a@b>\r\n");
+    }
+}

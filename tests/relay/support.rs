@@ -1,0 +1,148 @@
+//! A sink with mail in its spool, and looks at what became of it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use ringpost::engine::EngineKind;
+use ringpost::limits::MESSAGE_BYTES_DEFAULT;
+use ringpost::relay::{Grants, Plan, Route, Routes};
+use ringpost::smtp::auth::{AuthPolicy, Credentials, Mechanisms};
+use ringpost::smtp::extension::Extensions;
+use ringpost::smtp::node::Node;
+use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol};
+use ringpost::spool::{Deliveries, Reader};
+use ringpost::target::Target;
+
+use crate::sink::{Caller, Running};
+
+pub struct Post {
+    pub sink: Running,
+    pub dir: tempfile::TempDir,
+}
+
+fn policy() -> Policy {
+    Policy {
+        hostname: "sink.example".into(),
+        protocol: Protocol::Smtp,
+        message_bytes_max: MESSAGE_BYTES_DEFAULT,
+        recipients_max: 1_000,
+        bare_newline: BareNewline::Keep,
+        extensions: Extensions::ALL,
+        commands: Commands { etrn: true, atrn: true, ..Commands::default() },
+        auth: AuthPolicy {
+            credentials: Credentials::Any,
+            mechanisms: Mechanisms::ALL,
+            required: false,
+        },
+    }
+}
+
+impl Post {
+    /// A sink that sends the mail of each node to the target beside it, and `ada`'s and `tim`'s by
+    /// ATRN.
+    pub fn start(engine: EngineKind, routes: &[(&str, String)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let route = |(node, target): &(&str, String)| Route {
+            node: Node::parse(node.as_bytes()).unwrap(),
+            target: Target::parse(target, &[]).unwrap(),
+        };
+        let grants =
+            ["ada=a.example,@b.example", "tim=c.example"].map(|text| text.parse().unwrap());
+        let plan = Plan {
+            routes: Routes::new(routes.iter().map(route).collect()).unwrap(),
+            grants: Grants::new(grants.to_vec()),
+            hostname: "sink.example".into(),
+            timeout: Duration::from_secs(10),
+        };
+        let spool = Some(dir.path().to_owned());
+        let sink = Running::start_with(engine, &[policy()], spool, Some(plan));
+        Self { sink, dir }
+    }
+
+    pub fn port(&self) -> SocketAddr {
+        self.sink.ports[0]
+    }
+
+    /// Brings a message in with DATA.
+    pub fn bring(&self, params: &str, to: &[&str], body: &[u8]) {
+        let rcpts: String = to.iter().map(|to| format!("RCPT TO:{to}\r\n")).collect();
+        let mut wire =
+            format!("EHLO client.example\r\nMAIL FROM:<me@z.example>{params}\r\n{rcpts}DATA\r\n")
+                .into_bytes();
+        ringpost::smtp::body::write_data(body, &mut wire);
+        self.converse(&wire, "queued as");
+    }
+
+    /// As `bring`, with BDAT.
+    pub fn bring_chunk(&self, params: &str, to: &str, body: &[u8]) {
+        let size = body.len();
+        let head = format!(
+            "EHLO client.example\r\nMAIL FROM:<me@z.example>{params}\r\nRCPT TO:{to}\r\n\
+             BDAT {size} LAST\r\n"
+        );
+        self.converse(&[head.as_bytes(), body].concat(), "queued as");
+    }
+
+    /// Says EHLO and `command`; the reply to it.
+    pub fn ask(&self, command: &str) -> String {
+        let said = self.converse(format!("EHLO client.example\r\n{command}\r\n").as_bytes(), "");
+        said.lines().rev().nth(1).unwrap().to_owned()
+    }
+
+    fn converse(&self, wire: &[u8], word: &str) -> String {
+        let mut caller = Caller::call(self.port());
+        caller.send(wire, []);
+        caller.send(b"QUIT\r\n", []);
+        caller.hang_up();
+        let said = String::from_utf8(caller.received).unwrap();
+        assert!(said.contains(word), "{said}");
+        said
+    }
+
+    /// For each recipient that is settled, in the order of the spool: path, fate and code.
+    pub fn settled(&self) -> Vec<(String, &'static str, u16)> {
+        settled(self.dir.path())
+    }
+
+    /// As `settled`, once there are `count`.
+    pub fn settled_once(&self, count: usize) -> Vec<(String, &'static str, u16)> {
+        for _ in 0..2_000 {
+            let settled = self.settled();
+            if settled.len() >= count {
+                return settled;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{count} recipients were not settled: {:?}", self.settled());
+    }
+}
+
+fn settled(dir: &Path) -> Vec<(String, &'static str, u16)> {
+    let reader = Reader::open(dir).unwrap();
+    let known = Deliveries::read(dir).unwrap();
+    let mut settled = Vec::new();
+    for message in reader.messages() {
+        let message = message.unwrap();
+        for delivery in known.of(&message) {
+            let to = &message.envelope.recipients[delivery.recipient as usize];
+            let path = String::from_utf8(to.path.clone()).unwrap();
+            settled.push((path, delivery.fate.name(), delivery.code));
+        }
+    }
+    settled
+}
+
+/// A body without the trace field in front of it, which must be there.
+pub fn without_trace(body: &[u8]) -> &[u8] {
+    assert!(body.starts_with(b"Received: from client.example ([127.0.0.1])\r\n\tby sink.example"));
+    let mut at = 0;
+    for line in body.split_inclusive(|&b| b == b'\n') {
+        if at > 0 && !line.starts_with(b"\t") {
+            break;
+        }
+        at += line.len();
+    }
+    &body[at..]
+}
