@@ -2,6 +2,7 @@
 
 mod engine {
     mod accept;
+    mod alarm;
     mod interrupt;
     mod refusal;
     mod support;

@@ -11,6 +11,10 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use socket2::SockAddr;
 use tokio::io::unix::AsyncFd;
 use tokio::task::LocalSet;
@@ -236,6 +240,33 @@ fn accept_now(fd: &OwnedFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (accepted, caller) = acceptfrom_with(fd, flags)?;
     Ok((accepted, caller.and_then(|address| SocketAddr::try_from(address).ok())))
+}
+
+/// A timer descriptor among the others that epoll watches.
+#[derive(Debug)]
+pub(super) struct Alarm(AsyncFd<OwnedFd>);
+
+impl Alarm {
+    pub(super) fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        Ok(Self(sys::register(timerfd_create(TimerfdClockId::Monotonic, flags)?)?))
+    }
+
+    /// `at` is a time of CLOCK_MONOTONIC.
+    pub(super) async fn until(&mut self, at: Duration) -> io::Result<()> {
+        let at = Timespec { tv_sec: at.as_secs() as i64, tv_nsec: at.subsec_nanos().into() };
+        let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let once = Itimerspec { it_interval: never, it_value: at };
+        timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::ABSTIME, &once)?;
+        loop {
+            let mut guard = self.0.readable().await?;
+            match rustix::io::read(guard.get_inner(), &mut [0; 8]) {
+                // Setting it anew made an earlier expiry forgotten, which may still be reported.
+                Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
+                other => return Ok(other.map(drop)?),
+            }
+        }
+    }
 }
 
 pub(super) async fn sync_data(fd: RawFd) -> io::Result<()> {

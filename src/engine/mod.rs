@@ -15,6 +15,7 @@
 
 mod address;
 mod affinity;
+mod alarm;
 mod buffer;
 mod descriptors;
 mod epoll;
@@ -37,6 +38,7 @@ use crate::limits::CONNECT_S_DEFAULT;
 
 pub use address::{Address, Peer};
 pub use affinity::{CoresError, allowed, cpus, pin};
+pub use alarm::Alarm;
 pub use buffer::{Buf, Pool};
 pub use descriptors::raise_descriptor_limit;
 pub use listen::{BindError, BoundListener, Listener, bind};

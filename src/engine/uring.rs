@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fd, FsyncFlags};
+use io_uring::types::{CancelBuilder, Fd, FsyncFlags, TimeoutFlags, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use rustix::net::Shutdown;
 use socket2::{SockAddr, SockAddrStorage};
@@ -382,6 +382,28 @@ impl Acceptor {
         });
         self.caller = Some(caller);
         accepted
+    }
+}
+
+/// Absolute timeouts of the ring (IORING_OP_TIMEOUT on CLOCK_MONOTONIC).
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    /// Where the kernel reads the time; with the kernel while the alarm is set.
+    time: Option<Box<Timespec>>,
+}
+
+impl Alarm {
+    pub(super) async fn until(&mut self, at: Duration) -> io::Result<()> {
+        let mut time = self.time.take().unwrap_or_default();
+        *time = Timespec::new().sec(at.as_secs()).nsec(at.subsec_nanos());
+        let entry = opcode::Timeout::new(&raw const *time).flags(TimeoutFlags::ABS).build();
+        let (result, time) = launch(None, time, entry).await;
+        self.time = Some(time);
+        match result {
+            // How a timeout says that it has come.
+            Err(error) if error.raw_os_error() == Some(libc::ETIME) => Ok(()),
+            other => other.map(drop),
+        }
     }
 }
 
