@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ringpost::blast::plan::{Bodies, Plan, Stop};
+use ringpost::blast::plan::{Bodies, Load, Plan, Stop};
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::measure::{Conditions, ErrorKind, Outcome as Measured, Phase, Verdict};
@@ -141,8 +141,12 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
     Plan {
         target: Target::parse(target, &[]).unwrap(),
         connections: 4,
+        load: Load::Closed,
         stop: Stop::Messages(200),
         warmup: Duration::ZERO,
+        cooldown: Duration::ZERO,
+        drain: Duration::from_secs(10),
+        think: None,
         bodies: Bodies::Sizes(300, 3_000),
         recipients: 1,
         per_connection: None,
@@ -255,7 +259,7 @@ fn connections_are_renewed_after_as_many_messages_as_asked() {
     for engine in engines() {
         let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
         let target = host.address.to_string();
-        let run = go(&Plan { per_connection: Some(5), ..plan(&target, engine) }).run;
+        let run = go(&Plan { per_connection: Some((5, 5)), ..plan(&target, engine) }).run;
         assert_eq!((run.messages_ok, run.connections_opened), (200, 40));
         assert_eq!(host.seen.lock().unwrap().connections, 40);
     }

@@ -13,11 +13,13 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::corpus::{Corpus, Identity, Letter};
+use super::plan::Plan;
 use super::session::{End, Session};
+use super::work::{Drive, Slot, Work};
 use super::{Failure, Shared};
 use crate::engine::{self, EngineKind, Pool, Watch};
 use crate::limits::{
-    CONNECTS_AT_ONCE, DRAIN_S_DEFAULT, PROGRESS_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN,
+    CONNECTS_AT_ONCE, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN,
     UNREACHED_S, UNREACHED_TRIES,
 };
 use crate::measure::Recorder;
@@ -33,11 +35,7 @@ pub(super) struct Assignment {
     pub(super) target: Target,
     pub(super) settings: Settings,
     pub(super) connections: usize,
-    /// To be attempted; `u64::MAX` where time ends the run.
-    pub(super) messages: u64,
-    /// Since the start; no message begins later.
-    pub(super) last_start: Option<Duration>,
-    pub(super) per_connection: Option<u64>,
+    pub(super) plan: Arc<Plan>,
     pub(super) corpus: Arc<Corpus>,
 }
 
@@ -63,6 +61,10 @@ impl Clock {
         self.start.elapsed().as_nanos() as u64
     }
 
+    pub(super) fn instant(self, elapsed_ns: u64) -> Instant {
+        self.start + Duration::from_nanos(elapsed_ns)
+    }
+
     #[inline]
     fn unix_ns(self, elapsed_ns: u64) -> u64 {
         self.start_unix_ns + elapsed_ns
@@ -76,7 +78,7 @@ pub(super) struct Core {
     /// Which of the target's addresses answered last.
     pub(super) address: Cell<usize>,
     pub(super) settings: Settings,
-    pub(super) per_connection: Option<u64>,
+    pub(super) work: Work,
     pub(super) corpus: Arc<Corpus>,
     pub(super) clock: Clock,
     pub(super) recorder: RefCell<Recorder>,
@@ -91,10 +93,7 @@ pub(super) struct Core {
     pub(super) last_ns: Cell<u64>,
     /// The time to end politely is over, and connections are being shut from here.
     pub(super) cut: Cell<bool>,
-    /// Messages that no session has claimed.
-    left: Cell<u64>,
-    last_start_ns: u64,
-    stopped: Cell<bool>,
+    drain_ns: u64,
     seq: Cell<u64>,
     failures: Cell<u32>,
     /// When a session last worked.
@@ -130,39 +129,58 @@ async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorde
     let connections = assignment.connections;
     let core = Rc::new(Core::new(assignment, shared, recorder, clock));
     let watch = tokio::task::spawn_local(Rc::clone(&core.watch).run());
+    let pacer = tokio::task::spawn_local(pace(Rc::clone(&core)));
     let mut sessions = JoinSet::new();
     for _ in 0..connections {
         sessions.spawn_local(keep_open(Rc::clone(&core)));
     }
     let mut beat = tokio::time::interval(Duration::from_millis(PROGRESS_MS));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ending_ns = None;
+    let mut ending = Ending::default();
     loop {
         tokio::select! {
             ended = sessions.join_next() => if ended.is_none() { break },
-            _ = beat.tick() => core.beat(&mut ending_ns),
+            _ = beat.tick() => core.beat(&mut ending),
         }
     }
+    core.finish(&mut ending);
     watch.abort();
+    pacer.abort();
+    // The pacer lets go of the core when it is dropped.
+    drop(pacer.await);
     if let Some(core) = Rc::into_inner(core) {
-        let end_ns = core.last_ns.get();
+        let end_ns = core.end_ns();
         core.recorder.into_inner().finish(end_ns);
     }
+}
+
+async fn pace(core: Rc<Core>) {
+    if core.work.drive == Drive::Closed {
+        return;
+    }
+    if let Err(error) = core.work.pace().await {
+        core.shared.give_up(Failure::Clock { why: error.to_string() });
+    }
+}
+
+/// How far the end of the run has come.
+#[derive(Debug, Default)]
+struct Ending {
+    since_ns: Option<u64>,
+    /// Whether it was noted how far the target is behind.
+    noted: bool,
 }
 
 /// Opens a session again whenever it has ended, as long as there are messages to send.
 async fn keep_open(core: Rc<Core>) {
     let pauses_max = Duration::from_millis(RECONNECT_MS_MAX);
     let mut pause = Duration::from_millis(RECONNECT_MS_MIN);
-    loop {
-        let claimed = core.claim(core.per_connection.unwrap_or(1), core.clock.elapsed_ns());
-        if claimed == 0 {
-            return;
-        }
-        let end = match Session::open(&core, claimed).await {
+    let slot = Rc::new(Slot::default());
+    while let Some(task) = core.work.next_session(&slot).await {
+        let end = match Session::open(&core, &slot, task).await {
             Ok(session) => session.run().await,
             Err(why) => {
-                core.unclaim(claimed);
+                core.work.give_back(task);
                 End::Useless(why)
             }
         };
@@ -181,13 +199,14 @@ async fn keep_open(core: Rc<Core>) {
 
 impl Core {
     fn new(assignment: Assignment, shared: Arc<Shared>, recorder: Recorder, clock: Clock) -> Self {
-        let last_start_ns = assignment.last_start.map_or(u64::MAX, |at| at.as_nanos() as u64);
+        let plan = &assignment.plan;
         Self {
             id: assignment.id,
             target: assignment.target,
             address: Cell::new(0),
             settings: assignment.settings,
-            per_connection: assignment.per_connection,
+            work: Work::new(plan, usize::from(assignment.id), clock),
+            drain_ns: plan.drain.as_nanos() as u64,
             corpus: assignment.corpus,
             clock,
             recorder: RefCell::new(recorder),
@@ -198,9 +217,6 @@ impl Core {
             working: Cell::new(0),
             last_ns: Cell::new(0),
             cut: Cell::new(false),
-            left: Cell::new(assignment.messages),
-            last_start_ns,
-            stopped: Cell::new(false),
             seq: Cell::new(0),
             failures: Cell::new(0),
             worked_ns: Cell::new(0),
@@ -208,33 +224,13 @@ impl Core {
         }
     }
 
-    /// Sets up to `wanted` messages aside for one session, so that no connection is made for messages
-    /// that another one sends; 0 when there is nothing left to do.
+    /// The next message of this core.
     #[inline]
-    pub(super) fn claim(&self, wanted: u64, now_ns: u64) -> u64 {
-        if now_ns >= self.last_start_ns || self.stopped.get() {
-            return 0;
-        }
-        let claimed = wanted.min(self.left.get());
-        self.left.set(self.left.get() - claimed);
-        claimed
-    }
-
-    /// Gives back what was claimed and not begun.
-    pub(super) fn unclaim(&self, claimed: u64) {
-        self.left.set(self.left.get() + claimed);
-    }
-
-    /// The next message of this core, unless it is too late.
-    #[inline]
-    pub(super) fn take(&self, now_ns: u64) -> Option<(&Letter, Identity)> {
-        if now_ns >= self.last_start_ns || self.stopped.get() {
-            return None;
-        }
+    pub(super) fn letter(&self, due_ns: u64) -> (&Letter, Identity) {
         let seq = self.seq.get() + 1;
         self.seq.set(seq);
-        let identity = Identity { core: self.id, seq, due_unix_ns: self.clock.unix_ns(now_ns) };
-        Some((self.corpus.pick(self.id, seq), identity))
+        let identity = Identity { core: self.id, seq, due_unix_ns: self.clock.unix_ns(due_ns) };
+        (self.corpus.pick(self.id, seq), identity)
     }
 
     /// A session's greeting is done.
@@ -263,22 +259,60 @@ impl Core {
     }
 
     fn notice_stop(&self) {
-        self.stopped.set(self.stopped.get() || self.shared.stop.load(Relaxed));
+        if self.shared.stop.load(Relaxed) {
+            self.work.stop(self.clock.elapsed_ns());
+        }
     }
 
     /// A few times a second: shows the totals, and ends what does not end by itself.
-    fn beat(&self, ending_ns: &mut Option<u64>) {
+    fn beat(&self, ending: &mut Ending) {
         let now_ns = self.clock.elapsed_ns();
-        let mut recorder = self.recorder.borrow_mut();
-        recorder.tick(now_ns);
-        recorder.publish();
+        self.recorder.borrow_mut().tick(now_ns);
+        self.recorder.borrow().publish();
         self.notice_stop();
-        if self.stopped.get() || now_ns >= self.last_start_ns {
-            let since_ns = *ending_ns.get_or_insert(now_ns);
-            if now_ns - since_ns > DRAIN_S_DEFAULT * 1_000_000_000 {
+        self.note_behind(ending, now_ns);
+        if self.work.stopped_ns().is_some() || now_ns >= self.work.last_start_ns() {
+            let over_ns = now_ns - *ending.since_ns.get_or_insert(now_ns);
+            if over_ns > self.drain_ns {
+                self.work.stop(now_ns);
+            }
+            if over_ns > self.drain_ns + LAST_ANSWERS_NS {
                 self.cut.set(true);
                 self.watch.shutdown_all();
             }
+        }
+    }
+
+    fn note_behind(&self, ending: &mut Ending, now_ns: u64) {
+        let at_ns = self.work.behind_at_ns().min(self.work.stopped_ns().unwrap_or(u64::MAX));
+        if ending.noted || now_ns < at_ns {
+            return;
+        }
+        ending.noted = true;
+        let waiting = self.work.waiting(at_ns);
+        if let Some(&oldest_ns) = waiting.iter().min() {
+            let mut recorder = self.recorder.borrow_mut();
+            recorder.note_behind(waiting.len() as u64, at_ns - oldest_ns);
+        }
+    }
+
+    /// Counts what was due and is not done.
+    fn finish(&self, ending: &mut Ending) {
+        let now_ns = self.clock.elapsed_ns();
+        self.recorder.borrow_mut().tick(now_ns);
+        self.note_behind(ending, now_ns);
+        for due_ns in self.work.waiting(now_ns) {
+            self.recorder.borrow_mut().record_not_begun(due_ns, now_ns);
+        }
+    }
+
+    /// The end of the run as far as figures go.
+    fn end_ns(&self) -> u64 {
+        let last_ns = self.last_ns.get();
+        let time_ns = self.work.stopped_ns().unwrap_or(u64::MAX).min(self.work.last_start_ns());
+        match time_ns {
+            u64::MAX => last_ns,
+            time_ns => last_ns.max(time_ns.min(self.clock.elapsed_ns())),
         }
     }
 }

@@ -304,7 +304,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::blast::plan::Stop;
+    use crate::blast::plan::{Load, Stop};
     use crate::engine::EngineKind;
     use crate::smtp::body::{Piece, Unstuffer};
     use crate::smtp::client::Pipelining;
@@ -314,8 +314,12 @@ mod tests {
         Plan {
             target: Target::parse("smtp+unix:/x", &[]).unwrap(),
             connections: 1,
+            load: Load::Closed,
             stop: Stop::Messages(1),
             warmup: Duration::ZERO,
+            cooldown: Duration::ZERO,
+            drain: Duration::ZERO,
+            think: None,
             bodies,
             recipients: 2,
             per_connection: None,

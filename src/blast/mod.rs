@@ -6,7 +6,9 @@
 mod core;
 pub mod corpus;
 pub mod plan;
+pub mod schedule;
 mod session;
+mod work;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -19,7 +21,7 @@ use jiff::Timestamp;
 
 use self::core::{Assignment, Clock};
 use self::corpus::Corpus;
-use self::plan::{Bodies, Plan, Stop, share};
+use self::plan::{Bodies, Load, Plan, Stop, share};
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{
     self, ArtefactError, Collector, CpuTime, Interval, Machine, Mode, Next, Recorder, Run, RunDir,
@@ -57,6 +59,8 @@ pub enum Failure {
     NoMechanism { target: String, wanted: String },
     #[error("{target} refuses the login with {mechanism}: {why}; check --auth")]
     Login { target: String, mechanism: &'static str, why: String },
+    #[error("this machine's timers do not work: {why}")]
+    Clock { why: String },
     #[error("{target} went away: {why}; {} s without a connection", crate::limits::UNREACHED_S)]
     Gone { target: String, why: String },
 }
@@ -121,15 +125,20 @@ pub fn run(
 ) -> Result<Outcome, BlastError> {
     raise_descriptor_limit(plan.connections as u64)?;
     let started = Timestamp::now();
+    let mode = match plan.load {
+        Load::Closed => Mode::Closed,
+        Load::Messages(_) | Load::Sessions(_) => Mode::Open,
+    };
     let mut dir = match &plan.out {
-        Some(path) => Some(RunDir::create(path, started, Mode::Closed)?),
+        Some(path) => Some(RunDir::create(path, started, mode)?),
         None => None,
     };
     let run_id = fastrand::u64(..);
     let corpus = Arc::new(Corpus::render(plan, run_id, started));
     let shared =
         Arc::new(Shared { stop, reached: AtomicBool::new(false), failure: Mutex::default() });
-    let (recorders, mut collector) = measure::team(plan.cores(), Mode::Closed, plan.warmup);
+    let (recorders, mut collector) =
+        measure::team(plan.cores(), mode, plan.warmup, plan.measured());
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
     let begun = team.start();
     let cpu = follow(&mut collector, begun, plan.warmup, dir.as_mut(), see)?;
@@ -167,9 +176,10 @@ impl Team {
         let (ready, readiness) = channel();
         let mut team = Self { threads: Vec::new(), gates: Vec::new() };
         let cores = recorders.len();
+        let plan = Arc::new(plan.clone());
         for (index, recorder) in recorders.into_iter().enumerate() {
             let (gate, opening) = channel();
-            let assignment = assignment(plan, corpus, cores, index);
+            let assignment = assignment(&plan, corpus, cores, index);
             let (ready, shared) = (ready.clone(), Arc::clone(shared));
             let thread = std::thread::Builder::new()
                 .name(format!("blast-{index}"))
@@ -202,10 +212,10 @@ impl Team {
     }
 }
 
-fn assignment(plan: &Plan, corpus: &Arc<Corpus>, cores: usize, index: usize) -> Assignment {
-    let (messages, last_start) = match plan.stop {
-        Stop::Messages(messages) => (share(messages, cores, index), None),
-        Stop::Duration(duration) => (u64::MAX, Some(plan.warmup + duration)),
+fn assignment(plan: &Arc<Plan>, corpus: &Arc<Corpus>, cores: usize, index: usize) -> Assignment {
+    let messages = match plan.stop {
+        Stop::Messages(messages) => share(messages, cores, index),
+        Stop::Duration(_) => u64::MAX,
     };
     Assignment {
         id: index as u16,
@@ -215,9 +225,7 @@ fn assignment(plan: &Plan, corpus: &Arc<Corpus>, cores: usize, index: usize) -> 
         settings: plan.settings(),
         // A connection without a message would only add a greeting.
         connections: share(plan.connections as u64, cores, index).min(messages) as usize,
-        messages,
-        last_start,
-        per_connection: plan.per_connection,
+        plan: Arc::clone(plan),
         corpus: Arc::clone(corpus),
     }
 }
@@ -271,6 +279,7 @@ fn raise_descriptor_limit(connections: u64) -> Result<(), BlastError> {
 
 /// The plan as the result carries it.
 fn describe(plan: &Plan) -> measure::Plan {
+    let schedule = plan.schedule();
     let (messages, duration) = match plan.stop {
         Stop::Messages(messages) => (Some(messages), None),
         Stop::Duration(duration) => (None, Some(duration.as_secs_f64())),
@@ -293,11 +302,19 @@ fn describe(plan: &Plan) -> measure::Plan {
         messages,
         duration_s: duration,
         warmup_s: plan.warmup.as_secs_f64(),
-        rate_msg_s: None,
-        arrivals: None,
+        cooldown_s: plan.cooldown.as_secs_f64(),
+        rate_msg_s: plan.mean_rate(),
+        rate: schedule.map(|schedule| schedule.profile.to_string()),
+        arrivals: schedule.map(|schedule| schedule.spacing.name().to_owned()),
+        arrivals_of: match plan.load {
+            Load::Closed => None,
+            Load::Messages(_) => Some("messages".to_owned()),
+            Load::Sessions(_) => Some("sessions".to_owned()),
+        },
         size,
         recipients: plan.recipients as u64,
-        per_connection: plan.per_connection,
+        per_connection: plan.per_connection.map(|(least, most)| least.midpoint(most)),
+        think: plan.think.map(|think| think.to_string()),
         pipelining: pipelining.to_owned(),
         chunking: plan.chunking,
         depth: plan.depth as u64,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::schedule::{Schedule, Think};
 use crate::engine::EngineKind;
 use crate::limits::{
     CONNECTIONS_MAX, DEPTH_MAX, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
@@ -22,6 +23,20 @@ pub enum Stop {
     Duration(Duration),
 }
 
+/// What makes sessions send.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Load {
+    /// Each session sends its next message when the last one is answered: a server that slows down
+    /// slows its load down with it.
+    Closed,
+    /// Messages are due by the schedule, whatever the server does, and any free session takes the
+    /// next.
+    Messages(Schedule),
+    /// Sessions are due by the schedule; each sends its messages one after the other. So mail comes
+    /// from the world: servers call independently, and then each speaks in turn (partly open).
+    Sessions(Schedule),
+}
+
 /// Where message octets come from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Bodies {
@@ -36,12 +51,20 @@ pub struct Plan {
     pub target: Target,
     /// Open at once, over all cores.
     pub connections: usize,
+    pub load: Load,
     pub stop: Stop,
+    /// Before and after what is measured, under the same load; kept out of the figures.
     pub warmup: Duration,
+    pub cooldown: Duration,
+    /// For what is due or under way when the run ends. What is unfinished then is counted as such.
+    pub drain: Duration,
+    /// Between the messages of a session.
+    pub think: Option<Think>,
     pub bodies: Bodies,
     pub recipients: usize,
-    /// Messages after which a connection is closed and a new one opened.
-    pub per_connection: Option<u64>,
+    /// Messages after which a connection is closed and a new one opened: drawn evenly between the
+    /// two, both included.
+    pub per_connection: Option<(u64, u64)>,
     pub pipelining: Pipelining,
     pub chunking: bool,
     /// Transactions in one flight.
@@ -85,6 +108,13 @@ pub enum PlanError {
     DepthWithoutChunking,
     #[error("--depth needs pipelining; leave out --pipelining none")]
     DepthWithoutPipelining,
+    #[error(
+        "--think is a pause within a session, and with --rate no message waits for another one of \
+         its session; use --session-rate, or leave out --rate"
+    )]
+    ThinkWithRate,
+    #[error("--cooldown needs an end by time: -z, or a rate with a length, and no -n")]
+    CooldownWithoutEnd,
 }
 
 impl Plan {
@@ -93,7 +123,7 @@ impl Plan {
         let counts = [
             ("connections", self.connections as u64, CONNECTIONS_MAX as u64),
             ("recipients", self.recipients as u64, FLIGHT_REPLIES_MAX as u64),
-            ("per-connection", self.per_connection.unwrap_or(1), u64::MAX),
+            ("per-connection", self.per_connection.map_or(1, |(least, _)| least), u64::MAX),
             ("depth", self.depth as u64, DEPTH_MAX as u64),
         ];
         for (what, value, most) in counts {
@@ -126,7 +156,58 @@ impl Plan {
         if self.depth > 1 && self.pipelining == Pipelining::None {
             return Err(PlanError::DepthWithoutPipelining);
         }
+        if self.think.is_some() && matches!(self.load, Load::Messages(_)) {
+            return Err(PlanError::ThinkWithRate);
+        }
+        if !self.cooldown.is_zero() && self.measured().is_none() {
+            return Err(PlanError::CooldownWithoutEnd);
+        }
         Ok(())
+    }
+
+    /// Length of the measured time; `None` where messages end the run.
+    pub fn measured(&self) -> Option<Duration> {
+        match self.stop {
+            Stop::Messages(_) => None,
+            Stop::Duration(duration) => Some(duration),
+        }
+    }
+
+    /// When the load ends, since the start; `None` where messages end it.
+    pub fn last_start(&self) -> Option<Duration> {
+        self.measured().map(|measured| self.warmup + measured + self.cooldown)
+    }
+
+    pub fn schedule(&self) -> Option<&Schedule> {
+        match &self.load {
+            Load::Closed => None,
+            Load::Messages(schedule) | Load::Sessions(schedule) => Some(schedule),
+        }
+    }
+
+    /// When the work that is measured is due to the last: the time to see how far the target is
+    /// behind. `None` in a closed loop.
+    pub fn arrivals_end(&self) -> Option<Duration> {
+        let led = self.led(self.schedule()?);
+        match self.stop {
+            Stop::Duration(duration) => Some(self.warmup + duration),
+            Stop::Messages(messages) => {
+                Duration::try_from_secs_f64(led.profile.time_of(messages as f64)).ok()
+            }
+        }
+    }
+
+    /// The schedule as it runs, with its first rate in the warm-up.
+    pub fn led(&self, schedule: &Schedule) -> Schedule {
+        Schedule { profile: schedule.profile.after(self.warmup), spacing: schedule.spacing }
+    }
+
+    /// Mean over the measured time, or where messages end the run over their time.
+    pub fn mean_rate(&self) -> Option<f64> {
+        let led = self.led(self.schedule()?).profile;
+        let warmup_s = self.warmup.as_secs_f64();
+        let end_s = self.arrivals_end()?.as_secs_f64();
+        Some((led.count_at(end_s) - led.count_at(warmup_s)) / (end_s - warmup_s))
     }
 
     /// How each session speaks.
@@ -182,6 +263,7 @@ pub fn share(total: u64, cores: usize, index: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::schedule::{Leg, Profile, Spacing};
     use super::*;
     use crate::engine::Address;
     use crate::smtp::server::Protocol;
@@ -194,8 +276,12 @@ mod tests {
                 addresses: vec![Address::Unix("/x".into())],
             },
             connections: 8,
+            load: Load::Closed,
             stop: Stop::Messages(100),
             warmup: Duration::ZERO,
+            cooldown: Duration::ZERO,
+            drain: Duration::from_secs(10),
+            think: None,
             bodies: Bodies::Sizes(1024, 1024),
             recipients: 1,
             per_connection: None,
@@ -253,6 +339,36 @@ mod tests {
         assert!(Plan { helo: "b\u{fc}cher.example".to_owned(), ..plan() }.check().is_err());
         assert!(Plan { helo: String::new(), ..plan() }.check().is_err());
         assert!(Plan { helo: "x".repeat(PATH_BYTES_MAX + 1), ..plan() }.check().is_err());
+    }
+
+    #[test]
+    fn a_pause_needs_a_session_and_a_cool_down_an_end() {
+        let profile = Profile::constant(100.0).unwrap();
+        let schedule = Schedule { profile, spacing: Spacing::Constant };
+        let pause = Duration::from_millis(5);
+        let think = Some(Think::Even { least: pause, most: pause });
+        let open = Plan { think, load: Load::Messages(schedule.clone()), ..plan() };
+        assert_eq!(open.check(), Err(PlanError::ThinkWithRate));
+        assert_eq!(Plan { load: Load::Sessions(schedule), ..open }.check(), Ok(()));
+        assert_eq!(Plan { think, ..plan() }.check(), Ok(()));
+        let endless = Plan { cooldown: pause, ..plan() };
+        assert_eq!(endless.check(), Err(PlanError::CooldownWithoutEnd));
+        assert_eq!(Plan { stop: Stop::Duration(pause), ..endless }.check(), Ok(()));
+    }
+
+    #[test]
+    fn the_schedule_is_led_by_the_warm_up_and_its_mean_is_that_of_the_measured_time() {
+        let second = Duration::from_secs(1);
+        let ramp = Profile::of(vec![Leg { from: 100.0, to: 300.0, length: 4 * second }]).unwrap();
+        let load = Load::Messages(Schedule { profile: ramp, spacing: Spacing::Constant });
+        let (stop, warmup, cooldown) = (Stop::Duration(4 * second), 2 * second, second);
+        let timed = Plan { load: load.clone(), stop, warmup, cooldown, ..plan() };
+        assert_eq!(timed.mean_rate(), Some(200.0));
+        assert_eq!(timed.arrivals_end(), Some(6 * second));
+        assert_eq!(timed.last_start(), Some(7 * second));
+        let counted = Plan { load, stop: Stop::Messages(1_100), ..plan() };
+        assert_eq!((counted.arrivals_end(), counted.mean_rate()), (Some(5 * second), Some(220.0)));
+        assert_eq!((plan().arrivals_end(), plan().mean_rate()), (None, None));
     }
 
     #[test]

@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::Failure;
 use super::core::Core;
 use super::corpus::{Identity, Letter};
-use crate::engine::{self, Buf, Conn, Guard};
-use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
-use crate::measure::{ErrorKind, Message, Outcome, Phase, Recorder};
+use super::work::{Arrival, Drive, Slot, Task};
+use crate::engine::{self, Alarm, Buf, Conn, Guard};
+use crate::limits::{IDLE_PROBE_NS, REPLY_S_MAX, SEND_PIECE_BYTES};
+use crate::measure::{ErrorKind, Message, OpenLoop, Outcome, Phase, Recorder};
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::{self, Client, Event, Fault, Verdict, Want};
 
@@ -53,7 +55,27 @@ impl Lost {
 struct Open {
     /// When its first octet was handed to the kernel.
     began_ns: u64,
+    /// `None` in a closed loop.
+    arrival: Option<Arrival>,
     bytes: u64,
+}
+
+impl Open {
+    fn start_ns(&self) -> u64 {
+        self.arrival.map_or(self.began_ns, |arrival| arrival.due_ns)
+    }
+}
+
+/// What a session does where a message may follow.
+enum Next {
+    /// Send one.
+    Message(Option<Arrival>),
+    /// Wait until one is due.
+    Rest,
+    /// Pause, and send one then.
+    Pause(Duration),
+    /// Take leave.
+    Leave,
 }
 
 pub(super) struct Session<'c> {
@@ -69,8 +91,14 @@ pub(super) struct Session<'c> {
     unsent: usize,
     /// The message whose envelope is written and whose body is due.
     letter: Option<(&'c Letter, Identity)>,
-    /// Messages set aside for this connection and not begun.
-    claimed: u64,
+    /// Messages that may still begin on this connection.
+    allowance: u64,
+    /// Work that this session has and did not begin yet.
+    dealt: Option<Arrival>,
+    slot: Rc<Slot>,
+    /// A pause is due before the next message.
+    pausing: bool,
+    alarm: Option<Alarm>,
     /// Messages that ended here, answered or not.
     decided: u64,
     /// When AUTH was sent, while its exchange goes on.
@@ -82,8 +110,8 @@ pub(super) struct Session<'c> {
 }
 
 impl<'c> Session<'c> {
-    /// Connects, to send `claimed` messages at least. A failure is counted here.
-    pub(super) async fn open(core: &'c Core, claimed: u64) -> Result<Self, Failure> {
+    /// Connects. A failure is counted here.
+    pub(super) async fn open(core: &'c Core, slot: &Rc<Slot>, task: Task) -> Result<Self, Failure> {
         // The semaphore is never closed.
         let _turn = core.connecting.acquire().await;
         let connect_ns = core.clock.elapsed_ns();
@@ -119,7 +147,11 @@ impl<'c> Session<'c> {
             open: VecDeque::with_capacity(core.settings.depth.max(2)),
             unsent: 0,
             letter: None,
-            claimed,
+            allowance: task.allowance,
+            dealt: task.first,
+            slot: Rc::clone(slot),
+            pausing: false,
+            alarm: None,
             decided: 0,
             auth_ns: None,
             connect_ns,
@@ -154,7 +186,11 @@ impl<'c> Session<'c> {
             match self.client.want(self.out.vec_mut()) {
                 Want::Replies => return Ok(false),
                 Want::Close => return Ok(true),
-                Want::Transaction => self.begin(),
+                Want::Transaction => {
+                    if self.proceed().await? {
+                        return Ok(false);
+                    }
+                }
                 Want::Envelope => {
                     if let Some((letter, _)) = self.letter {
                         let outgoing = self.core.corpus.outgoing(letter);
@@ -169,24 +205,104 @@ impl<'c> Session<'c> {
         }
     }
 
-    /// Begins the next message, or takes leave when there is none.
-    #[inline]
-    fn begin(&mut self) {
-        if self.claimed == 0 && self.core.per_connection.is_none() {
-            self.claimed = self.core.claim(1, self.now_ns);
+    /// Begins the next message, waits for it, or takes leave when there is none. Answers whether
+    /// replies must be read first.
+    async fn proceed(&mut self) -> Result<bool, Lost> {
+        match self.next() {
+            Next::Message(arrival) => self.begin(arrival),
+            Next::Leave => self.client.quit(self.out.vec_mut()),
+            Next::Rest | Next::Pause(_) if self.client.awaited().is_some() => return Ok(true),
+            Next::Rest => self.rest().await?,
+            Next::Pause(pause) => self.pause(pause).await?,
         }
-        let taken = if self.claimed > 0 { self.core.take(self.now_ns) } else { None };
-        let Some((letter, identity)) = taken else {
-            self.client.quit(self.out.vec_mut());
-            return;
-        };
-        self.claimed -= 1;
+        Ok(false)
+    }
+
+    #[inline]
+    fn next(&mut self) -> Next {
+        let work = &self.core.work;
+        if let Some(arrival) = self.dealt.take() {
+            return Next::Message(Some(arrival));
+        }
+        if self.allowance == 0 && work.claims_one_by_one() {
+            self.allowance = work.claim(1, self.now_ns);
+        }
+        if self.allowance == 0 {
+            return Next::Leave;
+        }
+        if work.drive == Drive::Messages {
+            return match work.take_due(self.now_ns) {
+                Some(arrival) => Next::Message(Some(arrival)),
+                None if work.over(self.now_ns) => Next::Leave,
+                None => Next::Rest,
+            };
+        }
+        if !work.may_begin(self.now_ns) {
+            return Next::Leave;
+        }
+        if self.pausing
+            && let Some(pause) = work.pause()
+        {
+            return Next::Pause(pause);
+        }
+        let now_ns = self.now_ns;
+        let due = Arrival { due_ns: now_ns, free_ns: now_ns };
+        Next::Message((work.drive == Drive::Sessions).then_some(due))
+    }
+
+    #[inline]
+    fn begin(&mut self, arrival: Option<Arrival>) {
+        self.allowance -= 1;
+        self.pausing = true;
+        let due_ns = arrival.map_or(self.now_ns, |arrival| arrival.due_ns);
+        let (letter, identity) = self.core.letter(due_ns);
         self.letter = Some((letter, identity));
-        self.open.push_back(Open { began_ns: self.now_ns, bytes: letter.size });
+        self.open.push_back(Open { began_ns: self.now_ns, arrival, bytes: letter.size });
         self.unsent += 1;
         self.core.in_flight.set(self.core.in_flight.get() + 1);
         let outgoing = self.core.corpus.outgoing(letter);
         self.client.begin(self.out.vec_mut(), &outgoing);
+    }
+
+    /// Waits for work.
+    async fn rest(&mut self) -> Result<(), Lost> {
+        let since_ns = self.now_ns;
+        self.guard.disarm();
+        self.dealt = self.core.work.wait(&self.slot).await;
+        self.listen(since_ns)
+    }
+
+    /// Pauses between two messages; the next one is due at the end of the pause.
+    async fn pause(&mut self, pause: Duration) -> Result<(), Lost> {
+        let since_ns = self.now_ns;
+        let until_ns = since_ns.saturating_add(pause.as_nanos() as u64);
+        self.guard.disarm();
+        let alarm = match &mut self.alarm {
+            Some(alarm) => alarm,
+            none => none.insert(Alarm::new()?),
+        };
+        self.core.work.sleep_until(alarm, until_ns).await?;
+        self.pausing = false;
+        self.listen(since_ns)?;
+        if self.core.work.drive == Drive::Sessions && self.core.work.may_begin(self.now_ns) {
+            self.dealt = Some(Arrival { due_ns: until_ns, free_ns: until_ns });
+        }
+        Ok(())
+    }
+
+    /// After time without work: takes in what the server said meanwhile. One that has closed the
+    /// connection gets no message on it.
+    fn listen(&mut self, since_ns: u64) -> Result<(), Lost> {
+        self.now_ns = self.core.clock.elapsed_ns();
+        if self.now_ns - since_ns < IDLE_PROBE_NS {
+            return Ok(());
+        }
+        match self.conn.recv_ready(&mut self.into) {
+            Ok(0) => Err(Lost::Closed),
+            Ok(_) => self.read(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Copies the message behind what is written; large ones leave in pieces.
@@ -271,7 +387,12 @@ impl<'c> Session<'c> {
         let took_ns = self.now_ns - self.sent_ns;
         let mut input = &self.into[..];
         while let Some(event) = self.client.step(&mut input)? {
-            count(&mut recorder, &event, took_ns);
+            // Transactions count from 1 on, and those decided have left `open`.
+            let behind = event.transaction.checked_sub(self.decided + 1);
+            let of = behind.and_then(|behind| self.open.get(behind as usize));
+            if of.is_none_or(|open| recorder.heeds(open.start_ns())) {
+                count(&mut recorder, &event, took_ns);
+            }
             if event.phase == client::Phase::Auth {
                 let began_ns = *self.auth_ns.get_or_insert(self.sent_ns);
                 if event.code != 334 {
@@ -301,7 +422,8 @@ impl<'c> Session<'c> {
     /// Counts how it ended. What was begun and never decided is failed, and is not sent again.
     fn settle(&mut self, result: Result<(), Lost>) -> End {
         let core = self.core;
-        core.unclaim(std::mem::take(&mut self.claimed));
+        let allowance = std::mem::take(&mut self.allowance);
+        core.work.give_back(Task { allowance, first: self.dealt.take() });
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
         while let Some(open) = self.open.pop_front() {
@@ -418,14 +540,22 @@ fn phase(asked: client::Phase) -> Phase {
 #[inline]
 fn decide(core: &Core, recorder: &mut Recorder, open: Open, outcome: Outcome, now_ns: u64) {
     let service_ns = now_ns - open.began_ns;
+    let start_ns = open.start_ns();
     recorder.record_message(&Message {
         outcome,
         bytes: open.bytes,
         recipients: core.corpus.recipients(),
+        start_ns,
         service_ns,
-        open: None,
+        open: open.arrival.map(|Arrival { due_ns, free_ns }| OpenLoop {
+            response_ns: now_ns - due_ns,
+            send_lag_ns: open.began_ns - due_ns,
+            own_lag_ns: open.began_ns - due_ns.max(free_ns),
+        }),
     });
-    recorder.record_phase(Phase::Message, outcome, service_ns);
+    if recorder.heeds(start_ns) {
+        recorder.record_phase(Phase::Message, outcome, service_ns);
+    }
     core.in_flight.set(core.in_flight.get() - 1);
     core.last_ns.set(now_ns);
 }

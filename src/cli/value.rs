@@ -31,6 +31,8 @@ pub enum ValueError {
     Size(String),
     #[error("'{0}' is no size range; write SIZE or MIN..MAX with MIN <= MAX, such as 1KiB..64KiB")]
     Range(String),
+    #[error("'{0}' is no count; write N or MIN..MAX with 1 <= MIN <= MAX, such as 5 or 1..20")]
+    Count(String),
     #[error("'{0}' is no duration; write a number and a unit, such as 500ms, 10s, 2m30s, 1h")]
     Duration(String),
     #[error("'{0}' is no time at all; write a duration above zero, such as 10s")]
@@ -66,6 +68,15 @@ pub fn size_range(text: &str) -> Result<(u64, u64), ValueError> {
     match (size(least), size(most)) {
         (Ok(least), Ok(most)) if least <= most => Ok((least, most)),
         _ => Err(ValueError::Range(text.to_owned())),
+    }
+}
+
+/// `N` or `MIN..MAX`, from 1 on.
+pub fn count_range(text: &str) -> Result<(u64, u64), ValueError> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    match (least.parse(), most.parse()) {
+        (Ok(least @ 1..), Ok(most)) if least <= most => Ok((least, most)),
+        _ => Err(ValueError::Count(text.to_owned())),
     }
 }
 

@@ -14,6 +14,8 @@ use crate::limits::{INTERVAL_NS, INTERVALS_OPEN_MAX};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spans {
     warmup_ns: u64,
+    /// The end of the measured time; `u64::MAX` where messages and not time end it.
+    end_ns: u64,
 }
 
 impl Spans {
@@ -21,8 +23,28 @@ impl Spans {
         self.warmup_ns.div_ceil(INTERVAL_NS) as u32
     }
 
-    fn is_warmup(self, index: u32) -> bool {
+    pub(super) fn is_warmup(self, index: u32) -> bool {
         index < self.warmup_intervals()
+    }
+
+    /// Whether a message that is due, or in a closed loop begun, at `start_ns` is measured.
+    pub(super) fn measures(self, start_ns: u64) -> bool {
+        (self.warmup_ns..self.end_ns).contains(&start_ns)
+    }
+
+    /// Counts a message that is not measured and ended outside of the warm-up.
+    pub(super) fn pass_over(self, tally: &mut Tally, start_ns: u64) {
+        if start_ns < self.warmup_ns {
+            tally.messages_early += 1;
+        } else {
+            tally.messages_late += 1;
+        }
+    }
+
+    /// The end of what the figures cover, as of `elapsed_ns`: the measured time, and longer where
+    /// messages that were due in it end after it.
+    pub(super) fn measured_until(self, elapsed_ns: u64, last_ns: u64) -> u64 {
+        elapsed_ns.min(self.end_ns.max(last_ns)).saturating_sub(self.warmup_ns)
     }
 
     /// The interval that `elapsed_ns` falls into.
@@ -54,6 +76,8 @@ pub(super) struct Handover {
     pub(super) next: Option<u32>,
     pub(super) begun_ns: u64,
     pub(super) ended_ns: u64,
+    /// How much of the measured time has passed.
+    pub(super) measured_ns: u64,
     pub(super) in_flight_peak: u32,
     pub(super) tally: Box<Tally>,
 }
@@ -84,7 +108,7 @@ impl Interval {
 #[derive(Debug)]
 pub struct Totals {
     pub tally: Tally,
-    /// End of the warm-up to the end of the last core.
+    /// End of the warm-up to the end of the measured time, or to the last message that was due in it.
     pub elapsed: Duration,
     /// Highest `in_flight_peak` of any interval.
     pub in_flight_peak: u64,
@@ -92,6 +116,8 @@ pub struct Totals {
     pub cores_lost: u32,
     /// Messages of the warm-up. Of all other figures only the connections count it in.
     pub warmup_messages: u64,
+    /// Messages of the cool-down.
+    pub cooldown_messages: u64,
 }
 
 /// What [`Collector::next`] has to say.
@@ -126,9 +152,16 @@ pub struct Collector {
     hung_up: bool,
 }
 
-/// Makes the recorders of a run, one per core, and their collector.
-pub fn team(cores: usize, mode: Mode, warmup: Duration) -> (Vec<Recorder>, Collector) {
-    let spans = Spans { warmup_ns: warmup.as_nanos() as u64 };
+/// Makes the recorders of a run, one per core, and their collector. Measured is what starts after the
+/// warm-up and within `length`, if that is given.
+pub fn team(
+    cores: usize,
+    mode: Mode,
+    warmup: Duration,
+    length: Option<Duration>,
+) -> (Vec<Recorder>, Collector) {
+    let end_ns = length.map_or(u64::MAX, |length| (warmup + length).as_nanos() as u64);
+    let spans = Spans { warmup_ns: warmup.as_nanos() as u64, end_ns };
     let (board, cells) = Board::new(cores);
     let (filled_to, filled) = channel();
     let mut recorders = Vec::with_capacity(cores);
@@ -146,6 +179,7 @@ pub fn team(cores: usize, mode: Mode, warmup: Duration) -> (Vec<Recorder>, Colle
         in_flight_peak: 0,
         cores_lost: 0,
         warmup_messages: 0,
+        cooldown_messages: 0,
     };
     let collector = Collector {
         mode,
@@ -199,6 +233,8 @@ impl Collector {
         core.writing = handover.next;
         let mut tally = handover.tally;
         let warmup = self.spans.is_warmup(handover.interval);
+        self.totals.warmup_messages += tally.messages_early;
+        self.totals.cooldown_messages += tally.messages_late;
         if warmup {
             self.totals.warmup_messages += tally.messages_ok + tally.messages_failed;
             // Connections live across the cut, so their counts do too.
@@ -206,8 +242,7 @@ impl Collector {
             self.totals.tally.connections_closed += tally.connections_closed;
         } else {
             self.totals.tally.add(&tally);
-            let measured_ns = handover.ended_ns.saturating_sub(self.spans.warmup_ns);
-            let measured = Duration::from_nanos(measured_ns);
+            let measured = Duration::from_nanos(handover.measured_ns);
             self.totals.elapsed = self.totals.elapsed.max(measured);
         }
         let index = handover.interval.max(self.oldest);
@@ -261,7 +296,7 @@ impl Collector {
 mod tests {
     use super::*;
     use crate::measure::kind::{Outcome, Phase};
-    use crate::measure::recorder::Message;
+    use crate::measure::recorder::{Message, OpenLoop};
 
     const S: u64 = INTERVAL_NS;
 
@@ -270,6 +305,7 @@ mod tests {
             outcome: Outcome::Accepted,
             bytes: 100,
             recipients: 1,
+            start_ns: 0,
             service_ns: 1_000,
             open: None,
         }
@@ -286,7 +322,7 @@ mod tests {
 
     #[test]
     fn an_interval_is_given_when_the_last_core_has_left_it() {
-        let (mut recorders, mut collector) = team(2, Mode::Closed, Duration::ZERO);
+        let (mut recorders, mut collector) = team(2, Mode::Closed, Duration::ZERO, None);
         let (mut b, mut a) = (recorders.pop().unwrap(), recorders.pop().unwrap());
         a.record_message(&message());
         b.record_message(&message());
@@ -308,12 +344,16 @@ mod tests {
 
     #[test]
     fn warm_up_is_given_but_in_no_total() {
-        let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::from_nanos(S + S / 2));
+        let (mut recorders, mut collector) =
+            team(1, Mode::Closed, Duration::from_nanos(S + S / 2), None);
         let mut recorder = recorders.pop().unwrap();
         for (at, messages) in [(0, 1), (S, 2), (S + S / 2, 4), (2 * S + S / 2, 8)] {
             recorder.tick(at);
-            (0..messages).for_each(|_| recorder.record_message(&message()));
+            let due = Message { start_ns: at, ..message() };
+            (0..messages).for_each(|_| recorder.record_message(&due));
         }
+        // Due before the cut, ended behind it.
+        recorder.record_message(&message());
         recorder.finish(3 * S);
         let mut seen = Vec::new();
         while let Next::Interval(one) = collector.next(Duration::ZERO) {
@@ -322,13 +362,44 @@ mod tests {
         let (half, later) = (S + S / 2, 2 * S + S / 2);
         assert_eq!(seen, [(true, 0, 1), (true, S, 2), (false, half, 4), (false, later, 8)]);
         let totals = collector.into_totals();
-        assert_eq!((totals.tally.messages_ok, totals.warmup_messages), (12, 3));
+        assert_eq!((totals.tally.messages_ok, totals.warmup_messages), (12, 4));
         assert_eq!(totals.elapsed, Duration::from_nanos(3 * S - half));
     }
 
     #[test]
+    fn what_is_due_behind_the_measured_time_is_in_no_total_and_late_answers_are() {
+        let length = Some(Duration::from_nanos(2 * S));
+        let (mut recorders, mut collector) = team(1, Mode::Open, Duration::from_nanos(S), length);
+        let mut recorder = recorders.pop().unwrap();
+        let message = |start_ns, response_ns| Message {
+            start_ns,
+            open: Some(OpenLoop { response_ns, send_lag_ns: 5, own_lag_ns: 1 }),
+            ..message()
+        };
+        for start_ns in [0, S - 1, S, 3 * S - 1, 3 * S] {
+            recorder.tick(start_ns + 10);
+            recorder.record_message(&message(start_ns, 10));
+        }
+        recorder.tick(5 * S);
+        recorder.record_message(&message(2 * S, 3 * S));
+        recorder.note_behind(2, 7);
+        recorder.record_not_begun(S / 2, 6 * S);
+        recorder.record_not_begun(2 * S, 6 * S);
+        recorder.record_not_begun(3 * S, 6 * S);
+        recorder.finish(6 * S);
+        while !matches!(collector.next(Duration::ZERO), Next::Finished) {}
+        let totals = collector.into_totals();
+        assert_eq!((totals.warmup_messages, totals.cooldown_messages), (2, 1));
+        assert_eq!((totals.tally.messages_ok, totals.elapsed), (3, Duration::from_nanos(4 * S)));
+        let open = totals.tally.open.unwrap();
+        assert_eq!((open.not_begun, open.behind, open.behind_ns), (1, 2, 7));
+        assert_eq!((open.response_ns.len(), open.send_lag_ns.len()), (4, 3));
+        assert!(open.response_ns.max() >= 4 * S && open.own_lag_ns.max() == 1);
+    }
+
+    #[test]
     fn a_core_that_is_held_up_for_seconds_closes_one_long_interval() {
-        let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::ZERO);
+        let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::ZERO, None);
         let mut recorder = recorders.pop().unwrap();
         recorder.record_message(&message());
         recorder.tick(3 * S + 1);
@@ -339,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_core_that_never_ticks_neither_stops_the_log_nor_loses_its_share() {
-        let (mut recorders, mut collector) = team(2, Mode::Closed, Duration::ZERO);
+        let (mut recorders, mut collector) = team(2, Mode::Closed, Duration::ZERO, None);
         let (mut stuck, mut lively) = (recorders.pop().unwrap(), recorders.pop().unwrap());
         stuck.record_message(&message());
         let seconds = INTERVALS_OPEN_MAX as u64 + 3;
@@ -359,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_core_that_dies_is_counted_as_lost() {
-        let (mut recorders, mut collector) = team(2, Mode::Closed, Duration::ZERO);
+        let (mut recorders, mut collector) = team(2, Mode::Closed, Duration::ZERO, None);
         drop(recorders.pop());
         recorders.pop().unwrap().finish(S / 2);
         while !matches!(collector.next(Duration::ZERO), Next::Finished) {}
@@ -368,7 +439,7 @@ mod tests {
 
     #[test]
     fn the_board_shows_all_cores_across_handovers() {
-        let (mut recorders, collector) = team(2, Mode::Closed, Duration::ZERO);
+        let (mut recorders, collector) = team(2, Mode::Closed, Duration::ZERO, None);
         let board = collector.board();
         for (n, recorder) in recorders.iter_mut().enumerate() {
             recorder.connection_opened();
@@ -388,7 +459,7 @@ mod tests {
 
     #[test]
     fn recorders_move_to_the_threads_of_their_cores() {
-        let (recorders, mut collector) = team(3, Mode::Closed, Duration::ZERO);
+        let (recorders, mut collector) = team(3, Mode::Closed, Duration::ZERO, None);
         std::thread::scope(|scope| {
             for mut recorder in recorders {
                 scope.spawn(move || {

@@ -26,6 +26,7 @@ pub const HEADLINE_CLOSED: &str = "service";
 /// Tags beside those of [`phase_tag`].
 pub const TAG_SERVICE: &str = "service";
 pub const TAG_SEND_LAG: &str = "send_lag";
+pub const TAG_OWN_LAG: &str = "own_lag";
 pub const TAG_REFUSED: &str = "refused";
 /// The headline metric before the measurement began; in no total.
 pub const TAG_WARMUP: &str = "warmup";
@@ -87,6 +88,7 @@ impl<W: Write> HlogWriter<W> {
         if let Some(open) = &tally.open {
             self.line(interval, &tally.service_ns, Some(TAG_SERVICE))?;
             self.line(interval, &open.send_lag_ns, Some(TAG_SEND_LAG))?;
+            self.line(interval, &open.own_lag_ns, Some(TAG_OWN_LAG))?;
         }
         if !tally.refused_ns.is_empty() {
             self.line(interval, &tally.refused_ns, Some(TAG_REFUSED))?;
@@ -190,11 +192,13 @@ mod tests {
         fn what_is_logged_is_read_back_cell_by_cell(
             samples in prop::collection::vec(0..10_000_000_000u64, 0..100),
         ) {
-            let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::ZERO);
+            let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::ZERO, None);
             let mut recorder = recorders.pop().unwrap();
             for &service_ns in &samples {
                 let outcome = Outcome::Accepted;
-                let message = Message { outcome, bytes: 1, recipients: 1, service_ns, open: None };
+                let start_ns = 0;
+                let message =
+                    Message { outcome, bytes: 1, recipients: 1, start_ns, service_ns, open: None };
                 recorder.record_message(&message);
                 recorder.record_phase(Phase::EndOfData, Outcome::Accepted, service_ns / 2);
             }

@@ -24,6 +24,9 @@ pub struct Message {
     /// Octets of the message before dot-stuffing.
     pub bytes: u64,
     pub recipients: u32,
+    /// When it was due, in a closed loop when its first octet was sent; since the start of the run.
+    /// Decides whether it belongs to the figures.
+    pub start_ns: u64,
     /// First octet of the transaction sent to the last octet of its final reply.
     pub service_ns: u64,
     /// `Some` in an open loop, `None` in a closed one.
@@ -37,6 +40,8 @@ pub struct OpenLoop {
     pub response_ns: u64,
     /// Intended start to the first octet handed to the kernel.
     pub send_lag_ns: u64,
+    /// Of the send lag, what passed while a session was free for it: the generator's own share.
+    pub own_lag_ns: u64,
 }
 
 /// Records what one core sees and hands it to the [`Collector`](super::Collector) once a second.
@@ -55,6 +60,8 @@ pub struct Recorder {
     due_ns: u64,
     in_flight: u32,
     in_flight_peak: u32,
+    /// When the last message of the figures ended.
+    last_ns: u64,
     filled: Sender<Handover>,
     blank: Receiver<Box<Tally>>,
 }
@@ -79,6 +86,7 @@ impl Recorder {
             due_ns: spans.end_ns(0),
             in_flight: 0,
             in_flight_peak: 0,
+            last_ns: 0,
             filled,
             blank,
         }
@@ -88,8 +96,35 @@ impl Recorder {
         self.mode
     }
 
+    /// Whether what started at `start_ns` belongs to what is written now. What was due in the warm-up
+    /// and ends in the measured time does not, and neither does the work of the cool-down.
+    #[inline]
+    pub fn heeds(&self, start_ns: u64) -> bool {
+        self.spans.is_warmup(self.interval) || self.spans.measures(start_ns)
+    }
+
     pub fn record_message(&mut self, message: &Message) {
+        if !self.heeds(message.start_ns) {
+            self.spans.pass_over(&mut self.now, message.start_ns);
+            return;
+        }
+        let took_ns = message.open.map_or(message.service_ns, |open| open.response_ns);
+        self.last_ns = self.last_ns.max(message.start_ns + took_ns);
         self.now.record_message(message);
+    }
+
+    /// Counts a message that was due at `due_ns` and that no session has begun by `elapsed_ns`, when
+    /// the run is over.
+    pub fn record_not_begun(&mut self, due_ns: u64, elapsed_ns: u64) {
+        if self.spans.measures(due_ns) {
+            self.now.record_not_begun(elapsed_ns - due_ns);
+        }
+    }
+
+    /// Says at the end of the measured time how many messages were due and not begun then, and for
+    /// how long the oldest of them had been.
+    pub fn note_behind(&mut self, messages: u64, oldest_ns: u64) {
+        self.now.note_behind(messages, oldest_ns);
     }
 
     pub fn record_phase(&mut self, phase: Phase, outcome: Outcome, ns: u64) {
@@ -159,6 +194,7 @@ impl Recorder {
             next,
             begun_ns: self.begun_ns,
             ended_ns: elapsed_ns,
+            measured_ns: self.spans.measured_until(elapsed_ns, self.last_ns),
             in_flight_peak: self.in_flight_peak,
             tally: std::mem::replace(&mut self.now, blank),
         };

@@ -42,9 +42,13 @@ pub struct Run {
     /// Of the failed ones, those refused in any other way.
     #[serde(default)]
     pub messages_refused_5xx: u64,
-    /// Of the failed ones, those without any answer.
+    /// Of the failed ones, those that were begun and not answered.
     pub messages_unanswered: u64,
-    /// End of the warm-up to the end of the last core.
+    /// Due and never begun, because no session was free until the end; neither ok nor failed. They
+    /// are in `response_ns` with the time they waited. Zero in a closed loop.
+    #[serde(default)]
+    pub messages_not_begun: u64,
+    /// End of the warm-up to the end of the measured time, or to the last message that was due in it.
     pub elapsed_s: f64,
     /// Accepted messages a second.
     pub rate_msg_s: f64,
@@ -58,6 +62,15 @@ pub struct Run {
     pub service_ns: Latency,
     /// Intended start to the first octet sent; `null` in a closed loop.
     pub send_lag_ns: Option<Latency>,
+    /// Of the send lag, what passed while a session was free: the generator's own lateness.
+    #[serde(default)]
+    pub own_lag_ns: Option<Latency>,
+    /// How late the oldest message was that was due and not begun when the measured time ended, and
+    /// how many there were. Zero in a closed loop.
+    #[serde(default)]
+    pub behind_ns: u64,
+    #[serde(default)]
+    pub behind_messages: u64,
     /// Time of the refused messages: response time where defined, else service time.
     pub refused_ns: Latency,
     pub phases: BTreeMap<Phase, PhaseResult>,
@@ -74,7 +87,10 @@ pub struct Run {
     pub in_flight_peak: u64,
     /// Latencies beyond what a histogram holds, recorded as its maximum.
     pub saturated: u64,
+    /// Due, or in a closed loop begun, in the warm-up; in no other figure. The cool-down's likewise.
     pub warmup_messages: u64,
+    #[serde(default)]
+    pub cooldown_messages: u64,
     /// Generator cores that died; what they recorded in their last second is missing.
     pub cores_lost: u32,
     /// The generator's CPU time over the accepted and failed messages.
@@ -145,15 +161,26 @@ pub struct Plan {
     pub messages: Option<u64>,
     pub duration_s: Option<f64>,
     pub warmup_s: f64,
-    /// `None` in a closed loop.
+    #[serde(default)]
+    pub cooldown_s: f64,
+    /// Mean over the measured time, of messages or of sessions; `None` in a closed loop.
     pub rate_msg_s: Option<f64>,
+    /// As given, with its ramps and steps.
+    #[serde(default)]
+    pub rate: Option<String>,
+    /// What `rate` is a rate of: `messages` or `sessions`.
+    #[serde(default)]
+    pub arrivals_of: Option<String>,
     /// `constant` or `poisson`; `None` in a closed loop.
     pub arrivals: Option<String>,
     /// As given: `1024` or `512..4096`, in octets.
     pub size: String,
     pub recipients: u64,
-    /// `None` for as many as the connection takes.
+    /// `None` for as many as the connection takes; the mean where a range was given.
     pub per_connection: Option<u64>,
+    /// Pause between the messages of a session, as given.
+    #[serde(default)]
+    pub think: Option<String>,
     /// `none`, `commands` or `full`.
     pub pipelining: String,
     pub chunking: bool,
@@ -238,6 +265,7 @@ impl Run {
         cpu: CpuTime,
     ) -> Self {
         let tally = &totals.tally;
+        let open = tally.open.as_ref();
         let elapsed_s = totals.elapsed.as_secs_f64();
         let messages = (tally.messages_ok + tally.messages_failed).max(1) as f64;
         let cpu_busy = ratio(cpu.total().as_secs_f64(), elapsed_s * plan.cores as f64);
@@ -254,13 +282,17 @@ impl Run {
             messages_refused_4xx: tally.messages_refused_4xx,
             messages_refused_5xx: tally.messages_refused_5xx(),
             messages_unanswered: tally.messages_unanswered,
+            messages_not_begun: open.map_or(0, |open| open.not_begun),
             elapsed_s,
             rate_msg_s: ratio(tally.messages_ok as f64, elapsed_s),
             bytes: tally.bytes,
             recipients: tally.recipients,
-            response_ns: tally.open.as_ref().map(|open| Latency::from(&open.response_ns)),
+            response_ns: open.map(|open| Latency::from(&open.response_ns)),
             service_ns: Latency::from(&tally.service_ns),
-            send_lag_ns: tally.open.as_ref().map(|open| Latency::from(&open.send_lag_ns)),
+            send_lag_ns: open.map(|open| Latency::from(&open.send_lag_ns)),
+            own_lag_ns: open.map(|open| Latency::from(&open.own_lag_ns)),
+            behind_ns: open.map_or(0, |open| open.behind_ns),
+            behind_messages: open.map_or(0, |open| open.behind),
             refused_ns: Latency::from(&tally.refused_ns),
             phases: phases(tally),
             replies: all_replies(tally),
@@ -272,6 +304,7 @@ impl Run {
             in_flight_peak: totals.in_flight_peak,
             saturated: tally.saturated,
             warmup_messages: totals.warmup_messages,
+            cooldown_messages: totals.cooldown_messages,
             cores_lost: totals.cores_lost,
             cpu_per_message_ns: CpuPerMessage {
                 user: cpu.user.as_nanos() as f64 / messages,

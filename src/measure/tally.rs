@@ -28,6 +28,9 @@ pub struct Tally {
     pub messages_refused_4xx: u64,
     /// Of the failed ones, those that got no answer: timeout, lost connection, end of the run.
     pub messages_unanswered: u64,
+    /// Messages due in the warm-up that ended after it, and those of the cool-down; in no figure.
+    pub messages_early: u64,
+    pub messages_late: u64,
     /// Octets of the accepted messages, before dot-stuffing.
     pub bytes: u64,
     /// Recipients of the accepted messages.
@@ -55,10 +58,51 @@ pub struct Tally {
 /// What only an open loop can know, because only there has each message an intended start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenTally {
-    /// Intended start to the last reply.
+    /// Intended start to the last reply. Messages that were never begun are in it with the time
+    /// waited until the end, as unanswered ones are in the service time.
     pub response_ns: Histogram<u64>,
-    /// Intended start to the first octet handed to the kernel: the generator's own lateness.
+    /// Intended start to the first octet handed to the kernel.
     pub send_lag_ns: Histogram<u64>,
+    /// Of the send lag, what passed while a session was free: the generator's own lateness. The rest
+    /// was a wait for a session, because the target had not answered.
+    pub own_lag_ns: Histogram<u64>,
+    /// Messages that were due and that no session has begun, because none was free until the end.
+    pub not_begun: u64,
+    /// Messages due and not begun when the measured time ended, and how late the oldest of them was
+    /// then, on the core where it was latest.
+    pub behind: u64,
+    pub behind_ns: u64,
+}
+
+impl OpenTally {
+    fn new() -> Self {
+        Self {
+            response_ns: histogram(HEADLINE_DIGITS),
+            send_lag_ns: histogram(HEADLINE_DIGITS),
+            own_lag_ns: histogram(PHASE_DIGITS),
+            not_begun: 0,
+            behind: 0,
+            behind_ns: 0,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        add(&mut self.response_ns, &other.response_ns);
+        add(&mut self.send_lag_ns, &other.send_lag_ns);
+        add(&mut self.own_lag_ns, &other.own_lag_ns);
+        self.not_begun += other.not_begun;
+        self.behind += other.behind;
+        self.behind_ns = self.behind_ns.max(other.behind_ns);
+    }
+
+    fn clear(&mut self) {
+        self.response_ns.reset();
+        self.send_lag_ns.reset();
+        self.own_lag_ns.reset();
+        self.not_begun = 0;
+        self.behind = 0;
+        self.behind_ns = 0;
+    }
 }
 
 pub(super) fn histogram(digits: u8) -> Histogram<u64> {
@@ -76,16 +120,15 @@ impl Tally {
     pub fn new(mode: Mode) -> Self {
         let open = match mode {
             Mode::Closed => None,
-            Mode::Open => Some(OpenTally {
-                response_ns: histogram(HEADLINE_DIGITS),
-                send_lag_ns: histogram(HEADLINE_DIGITS),
-            }),
+            Mode::Open => Some(OpenTally::new()),
         };
         Self {
             messages_ok: 0,
             messages_failed: 0,
             messages_refused_4xx: 0,
             messages_unanswered: 0,
+            messages_early: 0,
+            messages_late: 0,
             bytes: 0,
             recipients: 0,
             connections_opened: 0,
@@ -165,6 +208,8 @@ impl Tally {
         self.messages_failed += other.messages_failed;
         self.messages_refused_4xx += other.messages_refused_4xx;
         self.messages_unanswered += other.messages_unanswered;
+        self.messages_early += other.messages_early;
+        self.messages_late += other.messages_late;
         self.bytes += other.bytes;
         self.recipients += other.recipients;
         self.connections_opened += other.connections_opened;
@@ -173,10 +218,7 @@ impl Tally {
         add(&mut self.service_ns, &other.service_ns);
         add(&mut self.refused_ns, &other.refused_ns);
         match (&mut self.open, &other.open) {
-            (Some(into), Some(from)) => {
-                add(&mut into.response_ns, &from.response_ns);
-                add(&mut into.send_lag_ns, &from.send_lag_ns);
-            }
+            (Some(into), Some(from)) => into.add(from),
             (None, None) => {}
             _ => panic!("tallies of an open and of a closed loop do not add up"),
         }
@@ -199,6 +241,8 @@ impl Tally {
         self.messages_failed = 0;
         self.messages_refused_4xx = 0;
         self.messages_unanswered = 0;
+        self.messages_early = 0;
+        self.messages_late = 0;
         self.bytes = 0;
         self.recipients = 0;
         self.connections_opened = 0;
@@ -207,8 +251,7 @@ impl Tally {
         self.service_ns.reset();
         self.refused_ns.reset();
         if let Some(open) = &mut self.open {
-            open.response_ns.reset();
-            open.send_lag_ns.reset();
+            open.clear();
         }
         self.phases.iter_mut().for_each(Split::clear);
         self.errors = [0; ErrorKind::COUNT];
@@ -246,7 +289,24 @@ impl Tally {
             if let Some(open) = &mut self.open {
                 open.response_ns.saturating_record(response_ns);
                 open.send_lag_ns.saturating_record(send_lag_ns);
+                open.own_lag_ns.saturating_record(times.own_lag_ns.min(send_lag_ns));
             }
+        }
+    }
+
+    /// `waited_ns` is a lower bound of the response time.
+    pub(super) fn record_not_begun(&mut self, waited_ns: u64) {
+        let waited_ns = self.clamp(waited_ns);
+        if let Some(open) = &mut self.open {
+            open.not_begun += 1;
+            open.response_ns.saturating_record(waited_ns);
+        }
+    }
+
+    pub(super) fn note_behind(&mut self, messages: u64, oldest_ns: u64) {
+        if let Some(open) = &mut self.open {
+            open.behind += messages;
+            open.behind_ns = open.behind_ns.max(oldest_ns);
         }
     }
 
@@ -318,15 +378,22 @@ mod tests {
             outcome,
             bytes: ns % 5_000,
             recipients: u32::from(code % 7),
+            start_ns: 0,
             service_ns: ns,
-            open: Some(OpenLoop { response_ns: ns.saturating_add(lag), send_lag_ns: lag }),
+            open: Some(OpenLoop {
+                response_ns: ns.saturating_add(lag),
+                send_lag_ns: lag,
+                own_lag_ns: lag / 2,
+            }),
         };
-        match what % 6 {
+        match what % 8 {
             0 => tally.record_message(&message(Outcome::Accepted)),
             1 => tally.record_message(&message(Outcome::of_refusal(code))),
             2 => tally.record_message(&message(Outcome::Unanswered)),
             3 => tally.record_phase(phase, Outcome::of_reply(code), ns),
             4 => tally.count_reply(phase, code, Some((2, code % 9, (ns % 40) as u16))),
+            5 => tally.record_not_begun(ns),
+            6 => tally.note_behind(lag, ns),
             _ => tally.count_error(ErrorKind::ALL[usize::from(code) % ErrorKind::COUNT]),
         }
     }
@@ -393,7 +460,14 @@ mod tests {
     }
 
     fn accepted(service_ns: u64) -> Message {
-        Message { outcome: Outcome::Accepted, bytes: 1_024, recipients: 1, service_ns, open: None }
+        Message {
+            outcome: Outcome::Accepted,
+            bytes: 1_024,
+            recipients: 1,
+            start_ns: 0,
+            service_ns,
+            open: None,
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::collect::Totals;
 use super::kind::ErrorKind;
 use super::tally::Tally;
-use crate::limits::{CPU_BUSY_MAX, SEND_LAG_NOISE_NS};
+use crate::limits::{BEHIND_NOISE_NS, CPU_BUSY_MAX, SEND_LAG_NOISE_NS};
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -19,6 +19,9 @@ pub enum Verdict {
     ThresholdFailed,
     /// No connection was ever made.
     Unreachable,
+    /// The target did not keep the rate: work was due and every session waited for an answer. The
+    /// figures stand, and they are those of an overloaded server.
+    TargetLimited,
     /// The generator's machine was the limit, so that latencies say more about it than about the
     /// server.
     GeneratorLimited,
@@ -31,6 +34,7 @@ impl Verdict {
             Self::Failures => "failures",
             Self::ThresholdFailed => "threshold-failed",
             Self::Unreachable => "unreachable",
+            Self::TargetLimited => "target-limited",
             Self::GeneratorLimited => "generator-limited",
         }
     }
@@ -39,7 +43,7 @@ impl Verdict {
     /// them; a threshold does.
     pub const fn exit_code(self) -> u8 {
         match self {
-            Self::Ok | Self::Failures => 0,
+            Self::Ok | Self::Failures | Self::TargetLimited => 0,
             Self::ThresholdFailed => 1,
             Self::Unreachable => 3,
             Self::GeneratorLimited => 4,
@@ -67,15 +71,21 @@ impl Judgement {
             reasons.push(format!("no connection could be made: {}", kinds.join(", ")));
             return Self { verdict: Verdict::Unreachable, reasons };
         }
+        let mut verdict = Verdict::Ok;
         limits_of_ours(tally, cpu_busy, &mut reasons);
-        let limited = !reasons.is_empty();
+        raise(&mut verdict, Verdict::GeneratorLimited, &reasons);
+        limits_of_the_target(totals, &mut reasons);
+        raise(&mut verdict, Verdict::TargetLimited, &reasons);
         failures(totals, &mut reasons);
-        let verdict = match (limited, reasons.is_empty()) {
-            (true, _) => Verdict::GeneratorLimited,
-            (false, false) => Verdict::Failures,
-            (false, true) => Verdict::Ok,
-        };
+        raise(&mut verdict, Verdict::Failures, &reasons);
         Self { verdict, reasons }
+    }
+}
+
+/// The first reason decides.
+fn raise(verdict: &mut Verdict, to: Verdict, reasons: &[String]) {
+    if *verdict == Verdict::Ok && !reasons.is_empty() {
+        *verdict = to;
     }
 }
 
@@ -90,17 +100,40 @@ fn limits_of_ours(tally: &Tally, cpu_busy: f64, reasons: &mut Vec<String>) {
         reasons.push(format!("the generator ran out of {what} {count} times"));
     }
     let Some(open) = &tally.open else { return };
-    let lag_ns = open.send_lag_ns.value_at_quantile(0.99);
+    let lag_ns = open.own_lag_ns.value_at_quantile(0.99);
     let response_ns = open.response_ns.value_at_quantile(0.5);
     if lag_ns > SEND_LAG_NOISE_NS && lag_ns > response_ns / 10 {
         reasons.push(format!(
-            "the generator was late: p99 of the send lag is {:.1} ms, more than a tenth of the \
-             median response time",
+            "the generator was late: one message in a hundred left {:.1} ms or more after it was \
+             due although a session was free, which is more than a tenth of the median response \
+             time; give it more --cores, or cores that nothing else uses",
             lag_ns as f64 / 1e6
         ));
     }
     if cpu_busy > CPU_BUSY_MAX {
-        reasons.push(format!("the generator's cores were {:.0} % busy", cpu_busy * 100.0));
+        reasons.push(format!(
+            "the generator's cores were {:.0} % busy; give it more --cores, or ask for less",
+            cpu_busy * 100.0
+        ));
+    }
+}
+
+/// A backlog that has grown until the end is one that the target does not work off. A stall that it
+/// recovers from shows in the response times and is no limit.
+fn limits_of_the_target(totals: &Totals, reasons: &mut Vec<String>) {
+    let Some(open) = &totals.tally.open else { return };
+    let elapsed_ns = totals.elapsed.as_nanos() as u64;
+    if open.behind_ns > BEHIND_NOISE_NS.max(elapsed_ns / 100) {
+        reasons.push(format!(
+            "the target did not keep the rate: at the end {} messages were due while every session \
+             waited for an answer, the oldest for {:.1} s; ask for less, or give more --connections \
+             if it can do more at once",
+            open.behind,
+            open.behind_ns as f64 / 1e9
+        ));
+    }
+    if open.not_begun > 0 {
+        reasons.push(format!("{} messages that were due were never begun", open.not_begun));
     }
 }
 
@@ -140,6 +173,7 @@ mod tests {
             in_flight_peak: 1,
             cores_lost: 0,
             warmup_messages: 0,
+            cooldown_messages: 0,
         }
     }
 
@@ -185,7 +219,7 @@ mod tests {
         late.tally.messages_failed = 1;
         let open = late.tally.open.as_mut().unwrap();
         open.response_ns.record_n(20_000_000, 100).unwrap();
-        open.send_lag_ns.record_n(5_000_000, 100).unwrap();
+        open.own_lag_ns.record_n(5_000_000, 100).unwrap();
         assert_eq!(verdict(&late, 0.1), Verdict::GeneratorLimited);
         assert!(Judgement::of(&late, 0.1).reasons[0].contains("late"));
         assert_eq!(verdict(&totals(Mode::Open), 0.9), Verdict::GeneratorLimited);
@@ -195,11 +229,28 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_for_the_targets_answers_is_not_the_generators_lateness() {
+        let mut stalled = totals(Mode::Open);
+        let open = stalled.tally.open.as_mut().unwrap();
+        open.response_ns.record_n(20_000_000, 100).unwrap();
+        open.send_lag_ns.record_n(15_000_000, 100).unwrap();
+        open.own_lag_ns.record_n(10_000, 100).unwrap();
+        assert_eq!(verdict(&stalled, 0.1), Verdict::Ok);
+        stalled.tally.messages_failed = 1;
+        stalled.tally.open.as_mut().unwrap().behind_ns = 500_000_000;
+        assert_eq!(verdict(&stalled, 0.1), Verdict::TargetLimited);
+        assert_eq!(verdict(&stalled, 0.9), Verdict::GeneratorLimited);
+        let open = stalled.tally.open.as_mut().unwrap();
+        (open.behind_ns, open.not_begun) = (0, 1);
+        assert_eq!(verdict(&stalled, 0.1), Verdict::TargetLimited);
+    }
+
+    #[test]
     fn lateness_that_any_timer_has_is_no_verdict() {
         let mut quick = totals(Mode::Open);
         let open = quick.tally.open.as_mut().unwrap();
         open.response_ns.record_n(100_000, 100).unwrap();
-        open.send_lag_ns.record_n(900_000, 100).unwrap();
+        open.own_lag_ns.record_n(900_000, 100).unwrap();
         assert_eq!(verdict(&quick, 0.1), Verdict::Ok);
     }
 }

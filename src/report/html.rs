@@ -104,7 +104,7 @@ fn head(out: &mut String, run: &Run) {
 fn tone(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Ok => "good",
-        Verdict::Failures => "warn",
+        Verdict::Failures | Verdict::TargetLimited => "warn",
         Verdict::ThresholdFailed | Verdict::Unreachable | Verdict::GeneratorLimited => "bad",
     }
 }
@@ -116,6 +116,7 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Failures => "! Failures",
         Verdict::ThresholdFailed => "✗ Threshold failed",
         Verdict::Unreachable => "✗ Unreachable",
+        Verdict::TargetLimited => "! Target-limited",
         Verdict::GeneratorLimited => "✗ Generator-limited",
     }
 }

@@ -54,7 +54,7 @@ impl Colour {
     fn verdict(self, verdict: Verdict) -> String {
         let code = match verdict {
             Verdict::Ok => "1;32",
-            Verdict::Failures => "1;33",
+            Verdict::Failures | Verdict::TargetLimited => "1;33",
             Verdict::ThresholdFailed | Verdict::Unreachable | Verdict::GeneratorLimited => "1;31",
         };
         self.paint(code, &verdict.name().to_uppercase())
@@ -94,13 +94,7 @@ fn head(out: &mut String, run: &Run, colour: Colour) {
 
 /// What was asked for, in one line.
 pub fn plan(plan: &Plan, engine: &str) -> String {
-    let mut words = vec![match (plan.rate_msg_s, &plan.arrivals) {
-        (Some(rate), Some(arrivals)) => {
-            format!("open loop at {} msg/s ({arrivals})", human::rate(rate))
-        }
-        (Some(rate), None) => format!("open loop at {} msg/s", human::rate(rate)),
-        (None, _) => "closed loop".to_owned(),
-    }];
+    let mut words = vec![load(plan)];
     words.push(plural(plan.connections, "connection"));
     words.push(plural(plan.cores, "core"));
     words.push(engine.to_owned());
@@ -121,10 +115,27 @@ pub fn plan(plan: &Plan, engine: &str) -> String {
     if let Some(mechanism) = &plan.auth {
         words.push(format!("AUTH {mechanism}"));
     }
+    if let Some(think) = &plan.think {
+        words.push(format!("pauses of {think}"));
+    }
     if plan.warmup_s > 0.0 {
         words.push(format!("warm-up {}", human::seconds(plan.warmup_s)));
     }
+    if plan.cooldown_s > 0.0 {
+        words.push(format!("cool-down {}", human::seconds(plan.cooldown_s)));
+    }
     words.join(" · ")
+}
+
+/// `open loop at 3,000 msg/s (poisson)`; ramps and steps are named behind their mean.
+fn load(plan: &Plan) -> String {
+    let Some(rate) = plan.rate_msg_s else { return "closed loop".to_owned() };
+    let sessions = plan.arrivals_of.as_deref() == Some("sessions");
+    let unit = if sessions { "sessions/s" } else { "msg/s" };
+    let shape = plan.rate.iter().filter(|shape| shape.contains([':', '/']));
+    let notes: Vec<&str> = shape.chain(&plan.arrivals).map(String::as_str).collect();
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+    format!("open loop at {} {unit}{notes}", human::rate(rate))
 }
 
 /// `1 core`, `2 cores`.
@@ -143,6 +154,9 @@ pub fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
     let mut failed = format!("{}{}", human::count(run.messages_failed), share(run.messages_failed));
     if run.messages_unanswered > 0 {
         let _ = write!(failed, ", {} of them unanswered", human::count(run.messages_unanswered));
+    }
+    if run.messages_not_begun > 0 {
+        let _ = write!(failed, "; {} never begun", human::count(run.messages_not_begun));
     }
     let cpu = run.cpu_per_message_ns;
     let mut rows = vec![

@@ -25,7 +25,7 @@ pub fn write_run(dir: &Path, mode: Mode) -> (Run, Totals) {
 pub fn write_run_at(dir: &Path, mode: Mode, started: &str, seed: u64) -> (Run, Totals) {
     let started = started.parse().unwrap();
     let warmup = Duration::from_secs(1);
-    let (recorders, mut collector) = team(CORES, mode, warmup);
+    let (recorders, mut collector) = team(CORES, mode, warmup, None);
     let mut out = RunDir::create(dir, started, mode).unwrap();
     for (core, recorder) in recorders.into_iter().enumerate() {
         play(seed + core as u64, recorder);
@@ -80,9 +80,15 @@ fn message(recorder: &mut Recorder, random: &mut fastrand::Rng, second: u64) {
     let outcome = if refused { Outcome::Refused4xx } else { Outcome::Accepted };
     let send_lag_ns = 20_000 + random.u64(0..60_000);
     let wait_ns = (stall * 4_000_000.0) as u64;
-    let open = OpenLoop { response_ns: service_ns + send_lag_ns + wait_ns, send_lag_ns };
+    let open = OpenLoop {
+        response_ns: service_ns + send_lag_ns + wait_ns,
+        send_lag_ns,
+        own_lag_ns: send_lag_ns,
+    };
     let open = (recorder.mode() == Mode::Open).then_some(open);
-    recorder.record_message(&Message { outcome, bytes: 1_024, recipients: 1, service_ns, open });
+    let start_ns = second * SECOND_NS;
+    let bytes = 1_024;
+    recorder.record_message(&Message { outcome, bytes, recipients: 1, start_ns, service_ns, open });
 }
 
 /// The commands of one message; one that is refused at RCPT goes no further.
@@ -114,11 +120,15 @@ fn plan(mode: Mode) -> Plan {
         messages: None,
         duration_s: Some(12.0),
         warmup_s: 1.0,
+        cooldown_s: 0.0,
         rate_msg_s: open.then_some(3_000.0),
+        rate: open.then(|| "3000".to_owned()),
+        arrivals_of: open.then(|| "messages".to_owned()),
         arrivals: open.then(|| "poisson".to_owned()),
         size: "1024".to_owned(),
         recipients: 1,
         per_connection: None,
+        think: None,
         pipelining: "commands".to_owned(),
         chunking: false,
         depth: 1,

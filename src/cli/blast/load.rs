@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::blast::plan::Stop;
+use crate::blast::plan::{Load, Stop};
+use crate::blast::schedule::{Leg, Profile, ProfileError, Schedule, Spacing, Think};
 use crate::cli::value;
 
 const CONNECTIONS_DEFAULT: usize = 64;
@@ -13,29 +14,192 @@ const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(super) struct LoadArgs {
-    /// Connections open at once
+    /// Connections open at once, at most
     #[arg(short, long, value_name = "N", default_value_t = CONNECTIONS_DEFAULT)]
     pub(super) connections: usize,
     /// End after N messages
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration",
           value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
-    /// Begin no message later than this [default: 10s]
+    /// Begin no message later than this [default: the length of the rate, else 10s]
     #[arg(short = 'z', long, value_name = "DURATION", value_parser = value::duration)]
     duration: Option<Duration>,
+    /// Messages a second, due by the clock whatever the server does (open loop): N, a ramp such as
+    /// 1k..20k/60s, steps such as 1k,2k,5k:30s, or stretches of both with commas between them
+    #[arg(short = 'q', long, value_name = "RATE", value_parser = rate)]
+    rate: Option<Profile>,
+    /// Sessions a second, likewise; each sends --per-connection messages, one after the other
+    #[arg(long, value_name = "RATE", value_parser = rate, conflicts_with = "rate")]
+    session_rate: Option<Profile>,
+    /// How what is due is spread over time
+    #[arg(long, value_enum, value_name = "SPREAD", default_value = "constant")]
+    arrivals: ArrivalsArg,
+    /// Pause between two messages of a session: DURATION, MIN..MAX or exp:MEAN
+    #[arg(long, value_name = "DURATION", value_parser = think)]
+    pub(super) think: Option<Think>,
+    /// Messages after which a connection is closed and a new one opened: N or MIN..MAX [default: no
+    /// limit; 1 with --session-rate]
+    #[arg(long, value_name = "N", value_parser = value::count_range)]
+    pub(super) per_connection: Option<(u64, u64)>,
     /// Time at the start that is not counted; -n counts its messages too
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "0s")]
     pub(super) warmup: Duration,
-    /// Messages after which a connection is closed and a new one opened [default: no limit]
-    #[arg(long, value_name = "N")]
-    pub(super) per_connection: Option<u64>,
+    /// Time at the end that is loaded like the rest and not counted
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "0s")]
+    pub(super) cooldown: Duration,
+    /// Time after the end for what was due and is not done
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "10s")]
+    pub(super) drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ArrivalsArg {
+    /// As evenly as it goes
+    Constant,
+    /// Independent of one another, as the messages of many senders are
+    Poisson,
 }
 
 impl LoadArgs {
     pub(super) fn stop(&self) -> Stop {
         match self.messages {
             Some(messages) => Stop::Messages(messages),
-            None => Stop::Duration(self.duration.unwrap_or(DURATION_DEFAULT)),
+            None => Stop::Duration(self.duration.or(self.length()).unwrap_or(DURATION_DEFAULT)),
+        }
+    }
+
+    pub(super) fn load(&self) -> Load {
+        let spacing = match self.arrivals {
+            ArrivalsArg::Constant => Spacing::Constant,
+            ArrivalsArg::Poisson => Spacing::Poisson,
+        };
+        let schedule = |profile: &Profile| Schedule { profile: profile.clone(), spacing };
+        match (&self.rate, &self.session_rate) {
+            (Some(rate), _) => Load::Messages(schedule(rate)),
+            (None, Some(rate)) => Load::Sessions(schedule(rate)),
+            (None, None) => Load::Closed,
+        }
+    }
+
+    fn length(&self) -> Option<Duration> {
+        self.rate.as_ref().or(self.session_rate.as_ref())?.length()
+    }
+}
+
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+enum RateError {
+    #[error(
+        "'{0}' is no rate; write a number a second such as 500 or 20k, a ramp such as 1k..20k/60s, \
+         or steps such as 1k,2k,5k:30s"
+    )]
+    Syntax(String),
+    #[error(
+        "'{0}' has a step without a length; write one behind it or behind the last, as in 1k,2k:30s"
+    )]
+    NoLength(String),
+    #[error("{0}")]
+    Profile(#[from] ProfileError),
+}
+
+/// `N`, or stretches with commas: `N:LENGTH` and `FROM..TO/LENGTH`. Steps that name no length take
+/// the next one that is named.
+fn rate(text: &str) -> Result<Profile, RateError> {
+    let syntax = || RateError::Syntax(text.to_owned());
+    if let Some(rate) = number(text) {
+        return Ok(Profile::constant(rate)?);
+    }
+    let mut legs = Vec::new();
+    let mut length = None;
+    for part in text.rsplit(',') {
+        let (rates, named) = match part.rsplit_once(['/', ':']) {
+            Some((rates, length)) => (rates, Some(value::span(length).map_err(|_| syntax())?)),
+            None => (part, None),
+        };
+        let (from, to) = rates.split_once("..").unwrap_or((rates, rates));
+        let (from, to) = number(from).zip(number(to)).ok_or_else(syntax)?;
+        length = named.or(length);
+        let length = length.ok_or_else(|| RateError::NoLength(text.to_owned()))?;
+        legs.push(Leg { from, to, length });
+    }
+    legs.reverse();
+    Ok(Profile::of(legs)?)
+}
+
+/// `500`, `0.5`, `20k`, `1.5M`.
+fn number(text: &str) -> Option<f64> {
+    let (digits, unit) = match text.as_bytes().last()? {
+        b'k' | b'K' => (&text[..text.len() - 1], 1e3),
+        b'm' | b'M' => (&text[..text.len() - 1], 1e6),
+        _ => (text, 1.0),
+    };
+    let plain = digits.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+    plain.then(|| digits.parse::<f64>().ok().map(|number| number * unit))?
+}
+
+fn think(text: &str) -> Result<Think, value::ValueError> {
+    if let Some(mean) = text.strip_prefix("exp:") {
+        return Ok(Think::Exponential(value::span(mean)?));
+    }
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let (least, most) = (value::duration(least)?, value::span(most)?);
+    match least <= most {
+        true => Ok(Think::Even { least, most }),
+        false => Err(value::ValueError::Duration(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(text: &str) -> Profile {
+        rate(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn rates_are_read_as_the_help_says() {
+        let seconds = Duration::from_secs;
+        assert_eq!(profile("20k"), Profile::constant(20_000.0).unwrap());
+        assert_eq!(profile("0.5"), Profile::constant(0.5).unwrap());
+        let ramp = Leg { from: 1e3, to: 2e4, length: seconds(60) };
+        assert_eq!(profile("1k..20k/60s"), Profile::of(vec![ramp]).unwrap());
+        let step = |rate| Leg::steady(rate, seconds(30));
+        let steps = Profile::of(vec![step(1e3), step(2e3), step(5e3)]).unwrap();
+        assert_eq!(profile("1k,2k,5k:30s"), steps);
+        let mixed = vec![Leg::steady(1e3, seconds(5)), ramp, Leg::steady(2e4, seconds(90))];
+        assert_eq!(profile("1k:5s,1k..20k/60s,20k:1m30s"), Profile::of(mixed).unwrap());
+        for text in ["1000", "1k..20k/60s", "20:1.5s,0..7/2s"] {
+            assert_eq!(profile(&profile(text).to_string()), profile(text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_rate_is_refused_with_the_way_out() {
+        for (text, says) in [
+            ("fast", "is no rate"),
+            ("-5", "is no rate"),
+            ("1k..2k", "without a length"),
+            ("1k,2k", "without a length"),
+            ("1k:0s", "is no rate"),
+            ("inf", "is no rate"),
+            ("0", "no load"),
+            ("9999M", "must be from 0"),
+            ("1k,,2k:3s", "is no rate"),
+            ("", "is no rate"),
+        ] {
+            let error = rate(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn pauses_are_read_as_the_help_says() {
+        let ms = Duration::from_millis;
+        assert_eq!(think("20ms"), Ok(Think::Even { least: ms(20), most: ms(20) }));
+        assert_eq!(think("0s..1s"), Ok(Think::Even { least: ms(0), most: ms(1_000) }));
+        assert_eq!(think("exp:50ms"), Ok(Think::Exponential(ms(50))));
+        for bad in ["", "soon", "2s..1s", "exp:0s", "exp:", "0s"] {
+            assert!(think(bad).is_err(), "{bad}");
         }
     }
 }

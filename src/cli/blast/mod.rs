@@ -187,8 +187,12 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
     let plan = Plan {
         target,
         connections: load.connections,
+        load: load.load(),
         stop: load.stop(),
         warmup: load.warmup,
+        cooldown: load.cooldown,
+        drain: load.drain,
+        think: load.think,
         bodies: content.bodies()?,
         recipients: content.recipients,
         per_connection: load.per_connection,

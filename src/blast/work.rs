@@ -1,0 +1,373 @@
+//! What a core still has to send: which session takes the next message, and when.
+//!
+//! In a closed loop sessions claim messages one after the other. In an open one work arrives by the
+//! schedule, and any free session takes what has been due longest; work that waits is not stored,
+//! since the next arrival and the clock say all about it. Sessions without work queue up, and one
+//! pacer for each core wakes as many of them as there is work.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::core::Clock;
+use super::plan::{Load, Plan, Stop, share};
+use super::schedule::{Arrivals, End, Think};
+use crate::engine::Alarm;
+use crate::limits::{ALARM_LEAD_NS, SPIN_NS_MAX, SPIN_RATE_MAX};
+
+/// What makes a session send its next message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Drive {
+    /// The answer to the one before.
+    Closed,
+    /// The schedule, whichever session is free.
+    Messages,
+    /// The schedule opens the session; its messages then follow each other as in a closed loop.
+    Sessions,
+}
+
+/// Something that is due. Times are nanoseconds since the start of the run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Arrival {
+    pub(super) due_ns: u64,
+    /// Since when a session was free for it: what passed before was a wait for the target.
+    pub(super) free_ns: u64,
+}
+
+/// What a session is opened for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task {
+    /// Messages that it may send.
+    pub(super) allowance: u64,
+    /// The work that it is opened for, where it is not opened ahead of any.
+    pub(super) first: Option<Arrival>,
+}
+
+/// Where a session waits for work.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    dealt: Cell<Dealt>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Dealt {
+    #[default]
+    Nothing,
+    Work(Arrival),
+    /// There will be none.
+    Over,
+}
+
+impl Slot {
+    fn deal(&self, dealt: Dealt) {
+        self.dealt.set(dealt);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+pub(super) struct Work {
+    pub(super) drive: Drive,
+    clock: Clock,
+    /// Messages that no session has claimed; `u64::MAX` where time ends the run.
+    left: Cell<u64>,
+    arrivals: RefCell<Option<Arrivals>>,
+    /// When work is due that a session took and could not begin; few, and rarely any.
+    returned: RefCell<Vec<u64>>,
+    /// Nothing is due, or in a closed loop begun, at this time or later.
+    last_start_ns: u64,
+    /// When work that still waits says that the target is behind.
+    behind_at_ns: u64,
+    stopped_ns: Cell<Option<u64>>,
+    /// The session that has waited longest is in front.
+    idle: RefCell<VecDeque<Rc<Slot>>>,
+    idle_since_ns: Cell<u64>,
+    /// How long before the time it is wanted an alarm is set.
+    lead_ns: u64,
+    per_connection: Option<(u64, u64)>,
+    think: Option<Think>,
+    random: RefCell<fastrand::Rng>,
+    /// For the pacer: there is someone to wake, or something to deal.
+    changed: Notify,
+    /// For all who pause.
+    stopping: Notify,
+}
+
+impl Work {
+    /// The share of core `core` of `plan`.
+    pub(super) fn new(plan: &Plan, core: usize, clock: Clock) -> Self {
+        let cores = plan.cores();
+        let left = match plan.stop {
+            Stop::Messages(messages) => share(messages, cores, core),
+            Stop::Duration(_) => u64::MAX,
+        };
+        let last_start_ns = plan.last_start().map_or(u64::MAX, nanoseconds);
+        let (drive, schedule) = match &plan.load {
+            Load::Closed => (Drive::Closed, None),
+            Load::Messages(schedule) => (Drive::Messages, Some(schedule)),
+            Load::Sessions(schedule) => (Drive::Sessions, Some(schedule)),
+        };
+        let end = match (drive, plan.stop) {
+            (Drive::Messages, Stop::Messages(messages)) => End::Count(messages),
+            _ => End::At(last_start_ns),
+        };
+        let arrivals = schedule
+            .map(|schedule| Arrivals::of_core(plan.led(schedule), end, plan.seed, cores, core));
+        let quiet = schedule
+            .is_some_and(|schedule| schedule.profile.peak() / cores as f64 <= SPIN_RATE_MAX);
+        Self {
+            drive,
+            clock,
+            left: Cell::new(left),
+            arrivals: RefCell::new(arrivals),
+            returned: RefCell::default(),
+            last_start_ns,
+            behind_at_ns: plan.arrivals_end().map_or(u64::MAX, nanoseconds),
+            stopped_ns: Cell::new(None),
+            idle: RefCell::new(VecDeque::with_capacity(plan.connections)),
+            idle_since_ns: Cell::new(0),
+            lead_ns: if quiet { ALARM_LEAD_NS } else { 0 },
+            per_connection: plan.per_connection,
+            think: plan.think,
+            random: RefCell::new(fastrand::Rng::with_seed(plan.seed ^ ((core as u64) << 48))),
+            changed: Notify::new(),
+            stopping: Notify::new(),
+        }
+    }
+
+    /// Waits until a session is wanted; `None` when no more will be.
+    pub(super) async fn next_session(&self, slot: &Rc<Slot>) -> Option<Task> {
+        let first = match (self.drive, self.per_connection) {
+            (Drive::Closed, _) => None,
+            // Open ahead, as nothing says that a connection ends.
+            (Drive::Messages, None) if self.over(self.clock.elapsed_ns()) => return None,
+            (Drive::Messages, None) => return Some(Task { allowance: u64::MAX, first: None }),
+            // Else a connection belongs to the work that it is opened for.
+            _ => Some(self.wait(slot).await?),
+        };
+        let drawn = self
+            .per_connection
+            .map_or(1, |(least, most)| self.random.borrow_mut().u64(least..=most));
+        let allowance = match self.drive {
+            Drive::Messages => drawn,
+            Drive::Closed | Drive::Sessions => self.claim(drawn, self.clock.elapsed_ns()),
+        };
+        let task = Task { allowance, first };
+        if allowance == 0 {
+            self.give_back(task);
+            return None;
+        }
+        Some(task)
+    }
+
+    /// Takes back what a session did not begin.
+    pub(super) fn give_back(&self, task: Task) {
+        if self.drive != Drive::Messages {
+            self.left.set(self.left.get() + task.allowance);
+        }
+        if let Some(arrival) = task.first {
+            self.returned.borrow_mut().push(arrival.due_ns);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Sets up to `wanted` messages aside for one session, so that no connection is made for messages
+    /// that another one sends; 0 when there is nothing left to do.
+    #[inline]
+    pub(super) fn claim(&self, wanted: u64, now_ns: u64) -> u64 {
+        if !self.may_begin(now_ns) {
+            return 0;
+        }
+        let claimed = wanted.min(self.left.get());
+        self.left.set(self.left.get() - claimed);
+        claimed
+    }
+
+    /// Whether messages that follow their session's last one may still begin.
+    #[inline]
+    pub(super) fn may_begin(&self, now_ns: u64) -> bool {
+        now_ns < self.last_start_ns && self.stopped_ns.get().is_none()
+    }
+
+    /// Whether a session that is through with its claim may claim another message.
+    pub(super) fn claims_one_by_one(&self) -> bool {
+        self.drive == Drive::Closed && self.per_connection.is_none()
+    }
+
+    /// A pause between two messages of a session, if there is to be one.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        self.think.map(|think| think.draw(&mut self.random.borrow_mut()))
+    }
+
+    /// The work that has been due longest; to be called by a session that is free.
+    #[inline]
+    pub(super) fn take_due(&self, now_ns: u64) -> Option<Arrival> {
+        if self.stopped_ns.get().is_some() {
+            return None;
+        }
+        let free_ns = match self.idle.borrow().is_empty() {
+            true => now_ns,
+            false => self.idle_since_ns.get(),
+        };
+        if let Some(due_ns) = self.returned.borrow_mut().pop() {
+            return Some(Arrival { due_ns, free_ns: now_ns });
+        }
+        let mut arrivals = self.arrivals.borrow_mut();
+        let arrivals = arrivals.as_mut()?;
+        let due_ns = arrivals.peek().filter(|&due_ns| due_ns <= now_ns)?;
+        arrivals.advance();
+        Some(Arrival { due_ns, free_ns })
+    }
+
+    /// Whether no work will come any more.
+    pub(super) fn over(&self, now_ns: u64) -> bool {
+        if self.stopped_ns.get().is_some() || self.claimed_out() {
+            return true;
+        }
+        match &*self.arrivals.borrow() {
+            None => now_ns >= self.last_start_ns,
+            Some(arrivals) => arrivals.peek().is_none() && self.returned.borrow().is_empty(),
+        }
+    }
+
+    /// Whether as many messages were claimed as were asked for.
+    fn claimed_out(&self) -> bool {
+        self.drive != Drive::Messages && self.left.get() == 0
+    }
+
+    /// Waits for work in the queue of the sessions that are free; `None` when no more will come.
+    pub(super) async fn wait(&self, slot: &Rc<Slot>) -> Option<Arrival> {
+        let now_ns = self.clock.elapsed_ns();
+        if let Some(arrival) = self.take_due(now_ns) {
+            return Some(arrival);
+        }
+        if self.over(now_ns) {
+            return None;
+        }
+        self.queue(slot, now_ns);
+        poll_fn(|context| match slot.dealt.get() {
+            Dealt::Work(arrival) => Poll::Ready(Some(arrival)),
+            Dealt::Over => Poll::Ready(None),
+            Dealt::Nothing => {
+                slot.waker.replace(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    fn queue(&self, slot: &Rc<Slot>, now_ns: u64) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            self.idle_since_ns.set(now_ns);
+            self.changed.notify_one();
+        }
+        slot.dealt.set(Dealt::Nothing);
+        idle.push_back(Rc::clone(slot));
+    }
+
+    /// Pauses until `until_ns`, or until the work is stopped.
+    pub(super) async fn sleep_until(&self, alarm: &mut Alarm, until_ns: u64) -> io::Result<()> {
+        // Nobody need wait for what may not be begun.
+        let until_ns = until_ns.min(self.last_start_ns);
+        tokio::select! {
+            slept = alarm.until(self.clock.instant(until_ns)) => slept,
+            () = self.stopping.notified() => Ok(()),
+        }
+    }
+
+    /// Begins nothing any more.
+    pub(super) fn stop(&self, now_ns: u64) {
+        if self.stopped_ns.get().is_none() {
+            self.stopped_ns.set(Some(now_ns));
+            self.stopping.notify_waiters();
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn stopped_ns(&self) -> Option<u64> {
+        self.stopped_ns.get()
+    }
+
+    /// When all work that is due by time is due.
+    pub(super) fn last_start_ns(&self) -> u64 {
+        self.last_start_ns
+    }
+
+    pub(super) fn behind_at_ns(&self) -> u64 {
+        self.behind_at_ns
+    }
+
+    /// When the work is due that was due before `until_ns` and that no session has begun.
+    pub(super) fn waiting(&self, until_ns: u64) -> Vec<u64> {
+        if self.claimed_out() {
+            return Vec::new();
+        }
+        let until_ns = until_ns.min(self.stopped_ns.get().unwrap_or(u64::MAX));
+        let mut waiting = self.returned.borrow().clone();
+        waiting.retain(|&due_ns| due_ns < until_ns);
+        if let Some(arrivals) = &*self.arrivals.borrow() {
+            waiting.extend(arrivals.due_before(until_ns));
+        }
+        waiting
+    }
+
+    /// Wakes free sessions when work is due, to the end of the work.
+    pub(super) async fn pace(&self) -> io::Result<()> {
+        let mut alarm = Alarm::new()?;
+        loop {
+            let now_ns = self.clock.elapsed_ns();
+            self.deal(now_ns);
+            let Some(due_ns) = self.wanted_at() else {
+                self.changed.notified().await;
+                continue;
+            };
+            let alarm_ns = due_ns.saturating_sub(self.lead_ns.max(SPIN_NS_MAX));
+            if alarm_ns > now_ns {
+                let at = if self.lead_ns > 0 { alarm_ns } else { due_ns };
+                tokio::select! {
+                    biased;
+                    () = self.changed.notified() => continue,
+                    woken = alarm.until(self.clock.instant(at)) => woken?,
+                }
+            }
+            while self.clock.elapsed_ns() < due_ns {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Gives the work that is due to the sessions that wait.
+    fn deal(&self, now_ns: u64) {
+        while !self.idle.borrow().is_empty() {
+            let dealt = match self.take_due(now_ns) {
+                Some(arrival) => Dealt::Work(arrival),
+                None if self.over(now_ns) => Dealt::Over,
+                None => return,
+            };
+            if let Some(slot) = self.idle.borrow_mut().pop_front() {
+                slot.deal(dealt);
+            }
+        }
+    }
+
+    /// When the next work is due, if a session waits for it.
+    fn wanted_at(&self) -> Option<u64> {
+        if self.idle.borrow().is_empty() {
+            return None;
+        }
+        self.arrivals.borrow().as_ref()?.peek()
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    time.as_nanos() as u64
+}

@@ -1,0 +1,371 @@
+//! Load by the schedule, against servers of this file's own: what was due was sent, what it took
+//! counts from when it was due, and what became of the rest is said.
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ringpost::blast::plan::{Bodies, Load, Plan, Stop};
+use ringpost::blast::schedule::{Leg, Profile, Schedule, Spacing, Think};
+use ringpost::blast::{self, Outcome};
+use ringpost::engine::{self, EngineKind, Io};
+use ringpost::measure::{Conditions, ErrorKind as Trouble, Verdict};
+use ringpost::smtp::client::Pipelining;
+use ringpost::smtp::stamp::Stamp;
+use ringpost::target::Target;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// How a server treats its clients.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    Good,
+    /// Answers nothing in the last part of each period.
+    Stalls {
+        period: Duration,
+        stall: Duration,
+    },
+    /// Takes so long for each message.
+    Slow(Duration),
+    /// Never answers a message.
+    Mute,
+    /// 421 and close after so long without a command.
+    Impatient(Duration),
+}
+
+struct Host {
+    target: String,
+    /// Due times of what arrived, and how many messages each connection brought.
+    dues: Arc<Mutex<Vec<u64>>>,
+    sessions: Arc<Mutex<Vec<u64>>>,
+}
+
+fn serve(manner: Manner) -> Host {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let (dues, sessions) = (Arc::default(), Arc::<Mutex<Vec<u64>>>::default());
+    let (theirs, counts) = (Arc::clone(&dues), Arc::clone(&sessions));
+    let begun = Instant::now();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, dues, counts) =
+                (stream.unwrap(), Arc::clone(&theirs), Arc::clone(&counts));
+            std::thread::spawn(move || {
+                let mut messages = 0;
+                // Clients that go away are expected.
+                let _ = talk(&stream, manner, begun, &dues, &mut messages);
+                counts.lock().unwrap().push(messages);
+            });
+        }
+    });
+    Host { target, dues, sessions }
+}
+
+fn talk(
+    mut stream: &TcpStream,
+    manner: Manner,
+    begun: Instant,
+    dues: &Mutex<Vec<u64>>,
+    messages: &mut u64,
+) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    if let Manner::Impatient(limit) = manner {
+        stream.set_read_timeout(Some(limit))?;
+    }
+    let mut input = BufReader::new(stream);
+    let mut line = Vec::new();
+    stream.write_all(b"220 yes\r\n")?;
+    loop {
+        line.clear();
+        match input.read_until(b'\n', &mut line) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return stream.write_all(b"421 4.4.2 idle\r\n");
+            }
+            Err(error) => return Err(error),
+        }
+        hold(manner, begun);
+        match line.get(..4) {
+            Some(b"DATA") => {
+                stream.write_all(b"354 go\r\n")?;
+                let mut message = Vec::new();
+                while !message.ends_with(b"\r\n.\r\n") {
+                    input.read_until(b'\n', &mut message)?;
+                }
+                if let Manner::Mute = manner {
+                    std::thread::sleep(Duration::from_secs(60));
+                }
+                if let Manner::Slow(time) = manner {
+                    std::thread::sleep(time);
+                }
+                hold(manner, begun);
+                *messages += 1;
+                dues.lock().unwrap().push(Stamp::find(&message).unwrap().due_unix_ns);
+                stream.write_all(b"250 2.0.0 Ok\r\n")?;
+            }
+            Some(b"EHLO") => stream.write_all(b"250-yes\r\n250 PIPELINING\r\n")?,
+            Some(b"QUIT") => return stream.write_all(b"221 2.0.0 Bye\r\n"),
+            _ => stream.write_all(b"250 2.0.0 Ok\r\n")?,
+        }
+    }
+}
+
+fn hold(manner: Manner, begun: Instant) {
+    if let Manner::Stalls { period, stall } = manner {
+        let into = Duration::from_nanos((begun.elapsed().as_nanos() % period.as_nanos()) as u64);
+        if into >= period - stall {
+            std::thread::sleep(period - into);
+        }
+    }
+}
+
+fn engines() -> Vec<EngineKind> {
+    let (best, _) = engine::choose(Io::Auto).unwrap();
+    let mut engines = vec![EngineKind::Epoll, best];
+    engines.dedup();
+    engines
+}
+
+fn constant(rate: f64) -> Schedule {
+    Schedule { profile: Profile::constant(rate).unwrap(), spacing: Spacing::Constant }
+}
+
+fn plan(host: &Host, engine: EngineKind) -> Plan {
+    Plan {
+        target: Target::parse(&host.target, &[]).unwrap(),
+        connections: 8,
+        load: Load::Messages(constant(500.0)),
+        stop: Stop::Duration(400 * MS),
+        warmup: Duration::ZERO,
+        cooldown: Duration::ZERO,
+        drain: Duration::from_secs(10),
+        think: None,
+        bodies: Bodies::Sizes(400, 400),
+        recipients: 1,
+        per_connection: None,
+        pipelining: Pipelining::None,
+        chunking: false,
+        depth: 1,
+        from: "a@client.example".to_owned(),
+        to: "b@server.example".to_owned(),
+        mail_params: Vec::new(),
+        rcpt_params: Vec::new(),
+        helo: "client.example".to_owned(),
+        login: None,
+        seed: 1,
+        cpus: engine::allowed().unwrap().into_iter().take(2).collect(),
+        engine,
+        out: None,
+        fail_if: Conditions::default(),
+        command: Vec::new(),
+    }
+}
+
+fn go(plan: &Plan) -> Outcome {
+    plan.check().unwrap();
+    blast::run(plan, Arc::new(AtomicBool::new(false)), &mut |_, _, _| ()).unwrap()
+}
+
+/// Gaps between the due times that the stamps of all messages name, in order.
+fn gaps(host: &Host) -> Vec<u64> {
+    let mut dues = host.dues.lock().unwrap().clone();
+    dues.sort_unstable();
+    dues.windows(2).map(|two| two[1] - two[0]).collect()
+}
+
+#[test]
+fn what_is_due_is_sent_and_each_stamp_names_the_time_of_the_schedule() {
+    for engine in engines() {
+        for (pipelining, per_connection) in
+            [(Pipelining::None, None), (Pipelining::Full, None), (Pipelining::None, Some((1, 3)))]
+        {
+            let host = serve(Manner::Good);
+            let run = go(&Plan { pipelining, per_connection, ..plan(&host, engine) }).run;
+            assert_eq!((run.messages_ok, run.messages_failed), (200, 0));
+            assert_eq!((run.messages_not_begun, run.plan.rate_msg_s), (0, Some(500.0)));
+            assert_eq!(gaps(&host), vec![2_000_000; 199], "due every two milliseconds");
+            let (response, service) = (run.response_ns.unwrap(), run.service_ns);
+            let lag = run.send_lag_ns.unwrap();
+            assert_eq!((response.count, service.count, lag.count), (200, 200, 200));
+            assert!(response.max >= service.max.max(lag.max) && response.mean > service.mean);
+            assert!(run.own_lag_ns.unwrap().mean <= lag.mean * 1.02);
+            if per_connection.is_some() {
+                let sessions = host.sessions.lock().unwrap();
+                assert!(sessions.iter().all(|count| (1..=3).contains(count)), "{sessions:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ramps_and_counts_send_exactly_their_integral() {
+    for engine in engines() {
+        let host = serve(Manner::Good);
+        let leg = Leg { from: 100.0, to: 900.0, length: 400 * MS };
+        let profile = Profile::of(vec![leg]).unwrap();
+        let ramp = Schedule { profile, spacing: Spacing::Constant };
+        let run = go(&Plan { load: Load::Messages(ramp), ..plan(&host, engine) }).run;
+        assert_eq!((run.messages_ok, run.plan.rate_msg_s), (200, Some(500.0)));
+        let gaps = gaps(&host);
+        assert!(gaps.windows(2).all(|two| two[1] <= two[0]), "closer and closer: {gaps:?}");
+
+        let host = serve(Manner::Good);
+        let schedule = Schedule { spacing: Spacing::Poisson, ..constant(1_000.0) };
+        let stop = Stop::Messages(150);
+        let run = go(&Plan { load: Load::Messages(schedule), stop, ..plan(&host, engine) }).run;
+        assert_eq!((run.messages_ok, run.response_ns.unwrap().count), (150, 150));
+    }
+}
+
+/// A closed loop keeps eight messages in the stall; the schedule keeps all that are due in it.
+#[test]
+fn a_stall_shows_in_the_response_time_and_hides_in_service_time_and_closed_loop() {
+    let (engine, _) = engine::choose(Io::Auto).unwrap();
+    let manner = Manner::Stalls { period: 4_000 * MS, stall: 1_000 * MS };
+    let open = || {
+        let host = serve(manner);
+        let stop = Stop::Duration(8_000 * MS);
+        go(&Plan { load: Load::Messages(constant(1_000.0)), stop, ..plan(&host, engine) }).run
+    };
+    let closed = || {
+        let host = serve(manner);
+        let stop = Stop::Duration(4_000 * MS);
+        go(&Plan { load: Load::Closed, stop, ..plan(&host, engine) }).run
+    };
+    let open = open();
+    assert_eq!(open.messages_ok, 8_000);
+    // Due at u into a stall of 1 s means 1 s - u to wait; a hundredth of all messages is due in the
+    // first 40 ms of the stalls.
+    let (p99, wanted) = (open.response_ns.unwrap().p99 as f64 / 1e9, 1.0 - 0.01 * 4.0);
+    assert!((p99 / wanted - 1.0).abs() < 0.05, "response p99 {p99} s, computed {wanted} s");
+    assert!((open.service_ns.p99 as f64) < 0.3e9, "service p99 {} ns", open.service_ns.p99);
+    let closed = closed();
+    assert!(closed.messages_ok > 1_000 && closed.response_ns.is_none());
+    assert!((closed.service_ns.p99 as f64) < 0.3e9, "closed p99 {} ns", closed.service_ns.p99);
+}
+
+#[test]
+fn a_server_that_is_too_slow_is_the_limit_and_unfinished_work_is_counted() {
+    for engine in engines() {
+        let host = serve(Manner::Slow(20 * MS));
+        // Eight sessions do 400 a second at best.
+        let load = Load::Messages(constant(1_000.0));
+        let (stop, drain) = (Stop::Duration(500 * MS), 100 * MS);
+        let run = go(&Plan { load, stop, drain, ..plan(&host, engine) }).run;
+        assert_eq!(run.messages_ok + run.messages_failed + run.messages_not_begun, 500);
+        assert!(run.messages_not_begun > 200 && run.messages_failed == 0, "{run:?}");
+        assert_eq!(run.response_ns.unwrap().count, 500, "with the time waited so far");
+        assert!(run.response_ns.unwrap().p90 > 300_000_000);
+        assert_eq!(run.verdict, Verdict::TargetLimited, "{:?}", run.verdict_reasons);
+        assert!(run.behind_messages > 200 && run.behind_ns > 200_000_000);
+        let reasons = run.verdict_reasons.join("; ");
+        assert!(reasons.contains("--connections") && reasons.contains("never begun"), "{reasons}");
+    }
+}
+
+#[test]
+fn a_server_that_never_answers_leaves_all_that_was_due_accounted_for() {
+    for engine in engines() {
+        let host = serve(Manner::Mute);
+        let run = go(&Plan { drain: Duration::ZERO, ..plan(&host, engine) }).run;
+        assert_eq!((run.messages_ok, run.messages_unanswered, run.messages_failed), (0, 8, 8));
+        assert_eq!((run.messages_not_begun, run.response_ns.unwrap().count), (192, 200));
+        assert_eq!(run.errors[&Trouble::Timeout], 8);
+    }
+}
+
+#[test]
+fn warm_up_and_cool_down_are_sorted_by_due_time_even_when_all_is_late() {
+    for engine in engines() {
+        let host = serve(Manner::Slow(10 * MS));
+        let load = Load::Messages(constant(1_000.0));
+        let (warmup, cooldown) = (150 * MS, 100 * MS);
+        let stop = Stop::Duration(200 * MS);
+        let run = go(&Plan { load, warmup, cooldown, stop, ..plan(&host, engine) }).run;
+        assert_eq!((run.warmup_messages, run.messages_ok, run.cooldown_messages), (150, 200, 100));
+        assert_eq!(host.dues.lock().unwrap().len(), 450);
+        assert_eq!(run.response_ns.unwrap().count, 200);
+    }
+}
+
+#[test]
+fn sessions_arrive_and_each_sends_its_messages_with_pauses_between() {
+    for engine in engines() {
+        let host = serve(Manner::Good);
+        let load = Load::Sessions(constant(100.0));
+        let think = Some(Think::Even { least: 20 * MS, most: 30 * MS });
+        let plan = Plan {
+            load,
+            think,
+            per_connection: Some((3, 3)),
+            stop: Stop::Messages(60),
+            ..plan(&host, engine)
+        };
+        let run = go(&plan).run;
+        assert_eq!((run.messages_ok, run.connections_opened), (60, 20));
+        assert_eq!(*host.sessions.lock().unwrap(), vec![3; 20]);
+        assert_eq!(run.plan.arrivals_of.as_deref(), Some("sessions"));
+        // Two pauses in each session.
+        let session = run.phases[&ringpost::measure::Phase::Session].latency_ns;
+        assert!(session.min >= 40_000_000, "{session:?}");
+        assert_eq!((run.response_ns.unwrap().count, run.messages_not_begun), (60, 0));
+    }
+}
+
+fn within(value: u64, range: Range<u64>) {
+    assert!(range.contains(&value), "{value} not in {range:?}");
+}
+
+#[test]
+fn pauses_slow_a_closed_loop_down() {
+    for engine in engines() {
+        let host = serve(Manner::Good);
+        let think = Some(Think::Even { least: 50 * MS, most: 50 * MS });
+        let stop = Stop::Duration(500 * MS);
+        let run = go(&Plan { load: Load::Closed, think, stop, ..plan(&host, engine) }).run;
+        within(run.messages_ok, 20..81);
+        assert!(run.response_ns.is_none());
+    }
+}
+
+#[test]
+fn a_connection_that_the_server_closed_while_idle_costs_no_message() {
+    for engine in engines() {
+        let host = serve(Manner::Impatient(150 * MS));
+        let load = Load::Messages(constant(4.0));
+        let stop = Stop::Duration(1_500 * MS);
+        let run = go(&Plan { load, stop, connections: 2, ..plan(&host, engine) }).run;
+        assert_eq!((run.messages_ok, run.messages_failed), (6, 0), "{run:?}");
+        assert!(run.replies[&421] >= 2 && run.connections_opened >= 4, "{:?}", run.replies);
+    }
+}
+
+#[test]
+fn a_stop_ends_pauses_and_waits_at_once() {
+    for engine in engines() {
+        for load in [Load::Messages(constant(0.01)), Load::Sessions(constant(1_000.0))] {
+            let host = serve(Manner::Good);
+            let pause = Duration::from_secs(3_600);
+            let think =
+                Some(Think::Exponential(pause)).filter(|_| matches!(load, Load::Sessions(_)));
+            let per_connection = think.map(|_| (10, 10));
+            let stop = Stop::Duration(pause);
+            let plan = Plan { load, stop, think, per_connection, ..plan(&host, engine) };
+            let (flag, setter) =
+                (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+            let shared = Arc::clone(&flag);
+            let begun = Instant::now();
+            let outcome = blast::run(&plan, flag, &mut |elapsed, _, _| {
+                setter.store(true, Relaxed);
+                shared.store(elapsed > 300 * MS, Relaxed);
+            });
+            let run = outcome.unwrap().run;
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+            assert!(run.messages_ok >= 1 && run.messages_failed == 0, "{run:?}");
+        }
+    }
+}
