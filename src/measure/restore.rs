@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::enhanced::EnhancedKey;
 use super::hlog::{
-    TAG_REFUSED, TAG_SEND_LAG, TAG_SERVICE, TAG_WARMUP, TAG_WARMUP_LAG, phase_of_tag,
+    TAG_OWN_LAG, TAG_REFUSED, TAG_SEND_LAG, TAG_SERVICE, TAG_WARMUP, TAG_WARMUP_LAG, phase_of_tag,
 };
 use super::kind::Phase;
 use super::run::Run;
@@ -37,6 +37,7 @@ impl Tally {
                 None => &mut self.service_ns,
             },
             Some(TAG_SERVICE) => &mut self.service_ns,
+            Some(TAG_OWN_LAG) => &mut self.open.as_mut().ok_or_else(unknown)?.own_lag_ns,
             Some(TAG_SEND_LAG | TAG_WARMUP_LAG) => {
                 &mut self.open.as_mut().ok_or_else(unknown)?.send_lag_ns
             }
@@ -67,6 +68,10 @@ impl Tally {
         self.connections_opened += run.connections_opened;
         self.connections_closed += run.connections_closed;
         self.saturated += run.saturated;
+        if let Some(open) = &mut self.open {
+            open.not_begun += run.messages_not_begun;
+        }
+        self.note_behind(run.behind_messages, run.behind_ns);
         for (&kind, &count) in &run.errors {
             self.count_errors(kind, count);
         }

@@ -162,6 +162,7 @@ fn totals(tally: Tally, leaves: &[Shard]) -> Totals {
         in_flight_peak: leaves.iter().map(|leaf| leaf.run.in_flight_peak).sum(),
         cores_lost: leaves.iter().map(|leaf| leaf.run.cores_lost).sum(),
         warmup_messages: leaves.iter().map(|leaf| leaf.run.warmup_messages).sum(),
+        cooldown_messages: leaves.iter().map(|leaf| leaf.run.cooldown_messages).sum(),
     }
 }
 
@@ -204,6 +205,8 @@ fn plan(leaves: &[Shard]) -> Plan {
         cores: plans().map(|plan| plan.cores).sum(),
         messages: plans().map(|plan| plan.messages).sum(),
         rate_msg_s: plans().map(|plan| plan.rate_msg_s).sum(),
+        // The shapes of several rates are not the shape of their sum.
+        rate: leaves[0].run.plan.rate.clone().filter(|_| leaves.len() == 1),
         ..leaves[0].run.plan.clone()
     }
 }
