@@ -196,6 +196,13 @@ pub const SPOOL_RETRY_MS: u64 = 500;
 /// Octets that a reader of the spool takes from a file at once.
 pub const SPOOL_READ_BYTES: usize = 256 * 1024;
 
+/// Octets that it takes after a jump, when it may want a single record.
+pub const SPOOL_PEEK_BYTES: usize = 4 * 1024;
+
+/// Messages that a reader which goes backwards holds at once: it walks forward over so many, and gives
+/// them from the last to the first.
+pub const SPOOL_BACKWARD_MESSAGES: usize = 256;
+
 /// Octets of disk that the spool may use unless `--spool-limit` says otherwise.
 pub const SPOOL_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
 

@@ -166,7 +166,7 @@ impl Cat {
 
 impl Sums {
     fn stat(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
-        let survey = Reader::open(&self.dir)?.messages().into_survey()?;
+        let survey = Reader::open(&self.dir)?.survey(1, &|_| {})?;
         if self.json {
             put(out, format_args!("{}", json!(survey)))?;
         } else {
@@ -176,7 +176,7 @@ impl Sums {
     }
 
     fn verify(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
-        let survey = Reader::open(&self.dir)?.messages().into_survey()?;
+        let survey = Reader::open(&self.dir)?.survey(1, &|_| {})?;
         let sound = survey.is_sound();
         if self.json {
             let mut object = json!(survey);

@@ -174,13 +174,17 @@
 //! a second time, and at the segment header too, before it believes it: it may have read a header half
 //! stored, or a file recycled under it.
 
+mod audit;
 mod barrier;
+mod chain;
 mod delivered;
 mod envelope;
 mod error;
 mod format;
+mod listing;
 mod map;
 mod marker;
+mod messages;
 mod open;
 mod prepare;
 mod reader;
@@ -199,8 +203,10 @@ pub use delivered::{Deliveries, Delivery, DeliveryLog, Fate};
 pub use envelope::{Envelope, Meta, Recipient, text};
 pub use error::{Doubt, SpoolError};
 pub use format::{BadPlace, Place, flag};
+pub use listing::Listing;
+pub use messages::Messages;
 pub use open::{Durability, Options, Spool, WhenFull};
-pub use reader::{CopyError, Message, Messages, Reader};
+pub use reader::{CopyError, Message, Reader};
 pub use recover::Recovery;
 pub use survey::{CoreSurvey, Damage, Survey};
 pub use writer::{Draft, Stats, Writer};

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use super::error::SpoolError;
 use super::format::SEGMENT_HEADER_BYTES;
+use super::messages::SegmentEnd;
 use super::prepare::Old;
-use super::reader::{Reader, SegmentEnd};
+use super::reader::Reader;
 use super::segment::file_name;
 use super::survey::Survey;
 use super::walk::End;

@@ -66,6 +66,29 @@ impl Survey {
         &mut self.cores[at]
     }
 
+    /// Adds the sums of another part of the spool.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.segments += other.segments;
+        self.file_bytes += other.file_bytes;
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.smallest_bytes = lower(self.smallest_bytes, other.smallest_bytes);
+        self.largest_bytes = self.largest_bytes.max(other.largest_bytes);
+        self.first_received_ns = lower(self.first_received_ns, other.first_received_ns);
+        self.last_sealed_ns = self.last_sealed_ns.max(other.last_sealed_ns);
+        self.orphaned_fragments += other.orphaned_fragments;
+        self.open_records += other.open_records;
+        self.recycled_messages += other.recycled_messages;
+        for core in &other.cores {
+            let entry = self.core(core.core);
+            entry.segments += core.segments;
+            entry.messages += core.messages;
+            entry.bytes += core.bytes;
+        }
+        self.torn.extend_from_slice(&other.torn);
+        self.damage.extend_from_slice(&other.damage);
+    }
+
     pub(super) fn count_message(
         &mut self,
         core: u16,
@@ -75,12 +98,10 @@ impl Survey {
     ) {
         self.messages += 1;
         self.bytes += bytes;
-        self.smallest_bytes = Some(self.smallest_bytes.map_or(bytes, |least| least.min(bytes)));
-        self.largest_bytes = Some(self.largest_bytes.map_or(bytes, |most| most.max(bytes)));
-        let first = self.first_received_ns.map_or(received_ns, |first| first.min(received_ns));
-        self.first_received_ns = Some(first);
-        let last = self.last_sealed_ns.map_or(sealed_ns, |last| last.max(sealed_ns));
-        self.last_sealed_ns = Some(last);
+        self.smallest_bytes = lower(self.smallest_bytes, Some(bytes));
+        self.largest_bytes = self.largest_bytes.max(Some(bytes));
+        self.first_received_ns = lower(self.first_received_ns, Some(received_ns));
+        self.last_sealed_ns = self.last_sealed_ns.max(Some(sealed_ns));
         let entry = self.core(core);
         entry.messages += 1;
         entry.bytes += bytes;
@@ -124,6 +145,14 @@ impl fmt::Display for Damage {
             write!(f, ", and {records} behind it cannot be reached")?;
         }
         Ok(())
+    }
+}
+
+/// The lower of two; nothing is above everything.
+fn lower(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -13,7 +13,7 @@ use super::format::{
     ALIGNMENT, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
     SegmentHeader, Slot,
 };
-use crate::limits::SPOOL_READ_BYTES;
+use crate::limits::{SPOOL_PEEK_BYTES, SPOOL_READ_BYTES};
 
 /// How the records of a segment end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -132,11 +132,10 @@ impl Walk {
     }
 
     /// Whether the file still holds the segment that was opened.
-    pub(super) fn same_life(&mut self) -> Result<bool, SpoolError> {
-        let now = self.file.get(0, SEGMENT_HEADER_BYTES)?.try_into().ok();
-        let same = now.and_then(SegmentHeader::decode).is_some_and(|(now, _)| now == self.header);
-        self.file.forget();
-        Ok(same)
+    pub(super) fn same_life(&self) -> Result<bool, SpoolError> {
+        let mut now = [0; SEGMENT_HEADER_BYTES];
+        self.file.read(0, &mut now)?;
+        Ok(SegmentHeader::decode(&now).is_some_and(|(now, _)| now == self.header))
     }
 
     /// Looks behind an end that a walk from the front came to: whether it is one. `None` when a
@@ -233,7 +232,7 @@ impl Walk {
         let mut at = self.at + ALIGNMENT as u64;
         while at + RECORD_HEADER_BYTES as u64 <= self.len {
             let rest = self.file.rest(at, RECORD_HEADER_BYTES)?;
-            // Windows begin at multiples of 8, as records do, so none hides across two of them.
+            // Windows begin and end at multiples of 8, as records do, so none hides across two of them.
             if rest.is_empty() {
                 break;
             }
@@ -258,32 +257,39 @@ impl Walk {
         Ok(count)
     }
 
-    /// Gives the octets `at..at + len` to `take`, in chunks.
+    /// Gives the octets `at..at + len` to `take`, in chunks, and says how many there were. What the
+    /// latest step has read stays at hand.
     pub(super) fn copy<E: From<SpoolError>>(
         &mut self,
         mut at: u64,
         len: u64,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<u64, E> {
+        if let Some(held) = self.file.held(at, len) {
+            take(held)?;
+            return Ok(len);
+        }
         let end = at + len;
+        let mut chunk = vec![0; len.min(SPOOL_READ_BYTES as u64) as usize];
         while at < end {
-            let chunk = self.file.get(at, (end - at).min(SPOOL_READ_BYTES as u64) as usize)?;
-            if chunk.is_empty() {
+            let wanted = (end - at).min(chunk.len() as u64) as usize;
+            let count = self.file.read(at, &mut chunk[..wanted])?;
+            if count == 0 {
                 break;
             }
-            take(chunk)?;
-            at += chunk.len() as u64;
+            take(&chunk[..count])?;
+            at += count as u64;
         }
         Ok(len - (end - at))
     }
 }
 
-/// A file read in large pieces.
+/// A file read in pieces: a small one after a jump, larger and larger ones on the way from there.
 struct Window {
     file: File,
     path: PathBuf,
     bytes: Vec<u8>,
-    /// Where `bytes` stand in the file.
+    /// Where `bytes` stand in the file: at a multiple of [`ALIGNMENT`].
     start: u64,
 }
 
@@ -297,36 +303,50 @@ impl Window {
     fn get(&mut self, at: u64, len: usize) -> Result<&[u8], SpoolError> {
         let have = self.start..self.start + self.bytes.len() as u64;
         if at < have.start || at + len as u64 > have.end {
-            self.fill(at)?;
+            let goes_on = have.contains(&at) || at == have.end;
+            let reach = if goes_on { 2 * self.bytes.len() } else { 0 };
+            self.fill(at, reach.min(SPOOL_READ_BYTES).max(len.max(SPOOL_PEEK_BYTES)))?;
         }
         let from = (at - self.start) as usize;
         let to = (from + len).min(self.bytes.len());
-        Ok(&self.bytes[from..to])
+        Ok(self.bytes.get(from..to).unwrap_or_default())
     }
 
     /// As [`Window::get`], and whatever else of the file is in memory behind it.
     fn rest(&mut self, at: u64, len: usize) -> Result<&[u8], SpoolError> {
         self.get(at, len)?;
-        Ok(&self.bytes[(at - self.start) as usize..])
+        Ok(self.bytes.get((at - self.start) as usize..).unwrap_or_default())
     }
 
-    fn fill(&mut self, at: u64) -> Result<(), SpoolError> {
-        self.bytes.resize(SPOOL_READ_BYTES, 0);
-        self.start = at;
+    /// The octets `at..at + len`, if all of them are in memory.
+    fn held(&self, at: u64, len: u64) -> Option<&[u8]> {
+        let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
+        self.bytes.get(from..from.checked_add(usize::try_from(len).ok()?)?)
+    }
+
+    /// Takes `len` octets of the file from `at` on, and a little more for the alignment.
+    fn fill(&mut self, at: u64, len: usize) -> Result<(), SpoolError> {
+        let start = at - at % ALIGNMENT as u64;
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.resize(len.next_multiple_of(ALIGNMENT) + ALIGNMENT, 0);
+        let filled = self.read(start, &mut bytes)?;
+        bytes.truncate(filled);
+        (self.bytes, self.start) = (bytes, start);
+        Ok(())
+    }
+
+    /// Fills `into` from the octets at `at`; gives fewer where the file ends.
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<usize, SpoolError> {
         let mut filled = 0;
-        while filled < self.bytes.len() {
-            match self.file.read_at(&mut self.bytes[filled..], at + filled as u64) {
+        while filled < into.len() {
+            match self.file.read_at(&mut into[filled..], at + filled as u64) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => {
-                    self.bytes.clear();
-                    return Err(SpoolError::io("read the segment", &self.path, cause));
-                }
+                Err(cause) => return Err(SpoolError::io("read the segment", &self.path, cause)),
             }
         }
-        self.bytes.truncate(filled);
-        Ok(())
+        Ok(filled)
     }
 
     fn forget(&mut self) {

@@ -11,10 +11,11 @@ mod sync;
 mod tape;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ringpost::spool::{
-    Draft, Durability, Envelope, Meta, Options, Place, Reader, Recovery, Spool, SpoolError, Survey,
-    WhenFull, Writer,
+    Draft, Durability, Envelope, Listing, Message, Meta, Options, Place, Reader, Recovery, Spool,
+    SpoolError, Survey, WhenFull, Writer,
 };
 
 const SEGMENT: u64 = 64 * 1024;
@@ -60,15 +61,58 @@ fn read_all(dir: &Path) -> (Vec<(Place, Vec<u8>)>, Survey) {
     let reader = Reader::open(dir).unwrap();
     let mut messages = reader.messages();
     let mut all = Vec::new();
-    for message in messages.by_ref() {
+    while let Some(message) = messages.next() {
         let message = message.unwrap();
         assert_eq!(reader.get(message.place).unwrap(), message);
         let body = reader.body(&message).unwrap();
         assert_eq!(body.len() as u64, message.bytes);
         check_envelope(&message.envelope);
+        let mut at_hand = Vec::new();
+        messages.copy_body(&message, u64::MAX, &mut at_hand).unwrap();
+        assert!(at_hand == body);
         all.push((message.place, body));
     }
+    check_other_ways(&reader, &all, messages.survey());
     (all, messages.survey().clone())
+}
+
+/// What one thread finds from front to back, several find in pieces, and from back to front.
+fn check_other_ways(reader: &Reader, all: &[(Place, Vec<u8>)], survey: &Survey) {
+    let sorted = |survey: &Survey| {
+        let mut survey = survey.clone();
+        survey.damage.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
+        survey
+    };
+    let walked = AtomicU64::new(0);
+    let count = |bytes| {
+        walked.fetch_add(bytes, Ordering::Relaxed);
+    };
+    assert_eq!(sorted(&reader.survey(3, &count).unwrap()), sorted(survey));
+    assert_eq!(walked.into_inner(), survey.file_bytes);
+    // All were sealed at the same time, so that the order is that of the cores.
+    let mut forwards = Vec::new();
+    let mut listing = reader.oldest_first();
+    while let Some(message) = listing.next() {
+        forwards.push(with_body(message.unwrap(), &mut listing));
+    }
+    assert!(forwards == all);
+    assert_eq!(sorted(&listing.survey()), sorted(survey));
+    let mut backwards = Vec::new();
+    let mut listing = reader.newest_first();
+    while let Some(message) = listing.next() {
+        backwards.push(with_body(message.unwrap(), &mut listing));
+    }
+    backwards.reverse();
+    assert!(backwards == all);
+    assert_eq!(listing.survey().damage.len(), survey.damage.len());
+}
+
+fn with_body(message: Message, listing: &mut Listing<'_>) -> (Place, Vec<u8>) {
+    let (mut start, mut body) = (Vec::new(), Vec::new());
+    listing.copy_body(&message, message.bytes / 2, &mut start).unwrap();
+    listing.copy_body(&message, u64::MAX, &mut body).unwrap();
+    assert_eq!(start, body[..body.len() / 2]);
+    (message.place, body)
 }
 
 fn check_envelope(envelope: &Envelope) {

@@ -1,0 +1,76 @@
+//! How a message's pieces hang together: from the seal back through its fragments.
+
+use super::error::Doubt;
+use super::format::{Place, RecordHeader};
+
+/// The body octets of one record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Part {
+    pub(super) place: Place,
+    pub(super) bytes: u32,
+}
+
+/// A fragment that no seal has claimed yet.
+#[derive(Clone, Copy)]
+pub(super) struct Fragment {
+    draft: u32,
+    total_bytes: u64,
+    body_bytes: u32,
+    back: Option<Place>,
+}
+
+impl From<&RecordHeader> for Fragment {
+    fn from(header: &RecordHeader) -> Self {
+        Self {
+            draft: header.draft,
+            total_bytes: header.total_bytes,
+            body_bytes: header.body_bytes,
+            back: header.back(),
+        }
+    }
+}
+
+/// The pieces of a message, followed from its seal backwards.
+pub(super) struct Chain {
+    draft: u32,
+    /// Body octets that the pieces still to come must hold.
+    missing: u64,
+    pub(super) back: Option<Place>,
+    /// Last to first.
+    parts: Vec<Part>,
+}
+
+impl Chain {
+    pub(super) fn new(place: Place, seal: &RecordHeader) -> Self {
+        Self {
+            draft: seal.draft,
+            missing: seal.total_bytes.saturating_sub(seal.body_bytes.into()),
+            back: seal.back(),
+            parts: vec![Part { place, bytes: seal.body_bytes }],
+        }
+    }
+
+    pub(super) fn add(&mut self, place: Place, fragment: Fragment) -> Result<(), Doubt> {
+        // Every fragment holds something, so the missing octets fall and a loop cannot be.
+        let fits = fragment.draft == self.draft
+            && fragment.total_bytes == self.missing
+            && fragment.body_bytes > 0
+            && u64::from(fragment.body_bytes) <= self.missing;
+        if !fits {
+            return Err(Doubt::Chain);
+        }
+        self.missing -= u64::from(fragment.body_bytes);
+        self.back = fragment.back;
+        self.parts.push(Part { place, bytes: fragment.body_bytes });
+        Ok(())
+    }
+
+    /// The pieces, first to last.
+    pub(super) fn finish(mut self) -> Result<Vec<Part>, Doubt> {
+        if self.missing != 0 {
+            return Err(Doubt::Chain);
+        }
+        self.parts.reverse();
+        Ok(self.parts)
+    }
+}

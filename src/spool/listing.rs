@@ -1,0 +1,228 @@
+//! The messages of all cores in the order of their times, forwards or backwards.
+
+use std::io::Write;
+
+use super::chain::Fragment;
+use super::error::SpoolError;
+use super::format::Kind;
+use super::messages::{self, Assembler, Current, Messages};
+use super::reader::{CopyError, Message, Reader};
+use super::survey::Survey;
+use crate::limits::SPOOL_BACKWARD_MESSAGES;
+
+/// Every whole message of a spool by the time at which it was sealed; see [`Reader::oldest_first`] and
+/// [`Reader::newest_first`].
+///
+/// Each core's log is in that order already; this takes from the one whose turn it is.
+pub struct Listing<'a> {
+    cores: Vec<Source<'a>>,
+    /// The core that gave the latest message.
+    latest: Option<usize>,
+    newest_first: bool,
+}
+
+/// One core's messages, and the one that waits for its turn.
+struct Source<'a> {
+    log: Log<'a>,
+    head: Option<Message>,
+    ended: bool,
+}
+
+enum Log<'a> {
+    Forwards(Messages<'a>),
+    Backwards(Backwards<'a>),
+}
+
+impl Iterator for Listing<'_> {
+    type Item = Result<Message, SpoolError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        for source in &mut self.cores {
+            if let Err(error) = source.fetch() {
+                return Some(Err(error));
+            }
+        }
+        let waiting = self.cores.iter().enumerate().filter_map(|(core, source)| {
+            source.head.as_ref().map(|head| (head.envelope.sealed_ns, core))
+        });
+        let (_, core) = if self.newest_first { waiting.max() } else { waiting.min() }?;
+        self.latest = Some(core);
+        self.cores[core].head.take().map(Ok)
+    }
+}
+
+impl<'a> Listing<'a> {
+    pub(super) fn oldest_first(
+        reader: &'a Reader,
+        cores: impl Iterator<Item = &'a [(u16, u32)]>,
+    ) -> Self {
+        let forwards = |segments| Source::new(Log::Forwards(Messages::new(reader, segments)));
+        Self { cores: cores.map(forwards).collect(), latest: None, newest_first: false }
+    }
+
+    pub(super) fn newest_first(
+        reader: &'a Reader,
+        cores: impl Iterator<Item = &'a [(u16, u32)]>,
+    ) -> Self {
+        let backwards = |segments| Source::new(Log::Backwards(Backwards::new(reader, segments)));
+        Self { cores: cores.map(backwards).collect(), latest: None, newest_first: true }
+    }
+
+    /// Writes at most `max_bytes` of the octets of the message that `next` gave last, exactly as the
+    /// client sent them, dots unstuffed. Cheaper than [`Reader::copy_body`]: they are at hand.
+    pub fn copy_body(
+        &mut self,
+        message: &Message,
+        max_bytes: u64,
+        out: &mut dyn Write,
+    ) -> Result<(), CopyError> {
+        let Some(source) = self.latest.and_then(|core| self.cores.get_mut(core)) else {
+            return Ok(());
+        };
+        match &mut source.log {
+            Log::Forwards(log) => log.copy_body(message, max_bytes, out),
+            Log::Backwards(log) => log.copy_body(message, max_bytes, out),
+        }
+    }
+
+    /// What was found so far; all there is once the iterator has ended.
+    pub fn survey(&self) -> Survey {
+        let mut sums = Survey::default();
+        for source in &self.cores {
+            sums.add(match &source.log {
+                Log::Forwards(log) => log.survey(),
+                Log::Backwards(log) => &log.log.survey,
+            });
+        }
+        sums
+    }
+
+    /// Octets of segment files that lie behind us; of those that [`Reader::file_bytes`] counts.
+    pub fn bytes_walked(&self) -> u64 {
+        let walked = |source: &Source<'_>| match &source.log {
+            Log::Forwards(log) => log.bytes_walked(),
+            Log::Backwards(log) => log.log.survey.file_bytes,
+        };
+        self.cores.iter().map(walked).sum()
+    }
+}
+
+impl<'a> Source<'a> {
+    fn new(log: Log<'a>) -> Self {
+        Self { log, head: None, ended: false }
+    }
+
+    /// Sees to it that the next message waits, if there is one. Not before it is wanted: until then
+    /// the octets of the one before it are at hand.
+    fn fetch(&mut self) -> Result<(), SpoolError> {
+        if self.head.is_none() && !self.ended {
+            self.head = match &mut self.log {
+                Log::Forwards(log) => log.next(),
+                Log::Backwards(log) => log.next(),
+            }
+            .transpose()?;
+            self.ended = self.head.is_none();
+        }
+        Ok(())
+    }
+}
+
+/// One core's messages from the last to the first.
+///
+/// Records link forwards only. So a segment is walked once for the places of its messages, and then
+/// from behind in stretches, each of which is walked forwards again.
+struct Backwards<'a> {
+    reader: &'a Reader,
+    log: Assembler<'a>,
+    /// Not yet opened.
+    segments: &'a [(u16, u32)],
+    current: Option<Current>,
+    /// Offsets of singles and seals of the present segment that were not yet walked again.
+    offsets: Vec<u32>,
+    /// The present stretch, first to last.
+    stretch: Vec<Message>,
+}
+
+impl Iterator for Backwards<'_> {
+    type Item = Result<Message, SpoolError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(message) = self.stretch.pop() {
+                return Some(Ok(message));
+            }
+            let moved = if self.offsets.is_empty() {
+                let ((core, number), before) = self.segments.split_last()?;
+                self.segments = before;
+                self.open(*core, *number)
+            } else {
+                self.walk_stretch()
+            };
+            if let Err(error) = moved {
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+impl<'a> Backwards<'a> {
+    fn new(reader: &'a Reader, segments: &'a [(u16, u32)]) -> Self {
+        Self {
+            reader,
+            log: Assembler::new(reader),
+            segments,
+            current: None,
+            offsets: Vec::new(),
+            stretch: Vec::new(),
+        }
+    }
+
+    fn open(&mut self, core: u16, number: u32) -> Result<(), SpoolError> {
+        self.log.drop_fragments();
+        let Ok(mut current) = self.log.open(core, number)? else { return Ok(()) };
+        let end = loop {
+            match current.step()? {
+                Ok((place, header)) if header.kind == Kind::Fragment => {
+                    self.log.add_fragment(place, Fragment::from(&header));
+                }
+                Ok((place, _)) => self.offsets.push(place.offset),
+                Err(end) => break end,
+            }
+        };
+        self.log.close(&mut current, end)?;
+        self.current = Some(current);
+        Ok(())
+    }
+
+    fn walk_stretch(&mut self) -> Result<(), SpoolError> {
+        let start = self.offsets.len().saturating_sub(SPOOL_BACKWARD_MESSAGES);
+        let stretch = self.offsets.split_off(start);
+        let (Some(current), Some(first), Some(last)) =
+            (&mut self.current, stretch.first(), stretch.last())
+        else {
+            return Ok(());
+        };
+        current.walk.seek(*first);
+        // The walk ends early where the file was recycled meanwhile: the rest is gone.
+        while let Ok((place, header)) = current.step()? {
+            if header.kind != Kind::Fragment {
+                let envelope = current.walk.envelope();
+                self.stretch.extend(self.log.assemble(place, &header, envelope)?);
+            }
+            if place.offset >= *last {
+                return Ok(());
+            }
+        }
+        self.offsets.clear();
+        Ok(())
+    }
+
+    fn copy_body(
+        &mut self,
+        message: &Message,
+        max_bytes: u64,
+        out: &mut dyn Write,
+    ) -> Result<(), CopyError> {
+        messages::copy_body(self.reader, self.current.as_mut(), message, max_bytes, out)
+    }
+}

@@ -1,0 +1,341 @@
+//! Every whole message, front to back, put together from the records of each core's log.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+
+use super::chain::{Chain, Fragment, Part};
+use super::envelope::Envelope;
+use super::error::{Doubt, SpoolError};
+use super::format::{Kind, Place, RecordHeader};
+use super::reader::{CopyError, Message, Reader};
+use super::segment::file_name;
+use super::survey::{Damage, Survey};
+use super::walk::{End, Opened, Step, Walk};
+
+/// How one segment ended, for the recovery.
+pub(super) struct SegmentEnd {
+    pub(super) core: u16,
+    pub(super) number: u32,
+    pub(super) created_ns: u64,
+    /// Octets up to which all is sound; 0 without a readable header.
+    pub(super) used: u64,
+    pub(super) last_seq: u64,
+    pub(super) end: End,
+}
+
+/// Where the walk through a segment ended above the mark, so that a power cut may have taken the rest.
+/// A lost record can look like an end that nothing was ever written behind; then it is not torn.
+#[derive(Clone, Copy)]
+pub(super) struct Stop {
+    pub(super) at: u64,
+    pub(super) torn: bool,
+}
+
+/// Makes messages of the records of one core, and counts.
+pub(super) struct Assembler<'a> {
+    reader: &'a Reader,
+    /// Not claimed yet, by segment and offset.
+    fragments: HashMap<(u32, u32), Fragment>,
+    /// Segments in which a piece was missed, by core and number, and where they stop.
+    stops: HashMap<(u16, u32), Option<Stop>>,
+    pub(super) survey: Survey,
+}
+
+impl<'a> Assembler<'a> {
+    pub(super) fn new(reader: &'a Reader) -> Self {
+        Self { reader, fragments: HashMap::new(), stops: HashMap::new(), survey: Survey::default() }
+    }
+
+    pub(super) fn add_fragment(&mut self, place: Place, fragment: Fragment) {
+        self.fragments.insert((place.segment, place.offset), fragment);
+    }
+
+    /// The message that this single or seal ends; `None` when it is not whole, which is counted.
+    pub(super) fn assemble(
+        &mut self,
+        place: Place,
+        header: &RecordHeader,
+        envelope: &[u8],
+    ) -> Result<Option<Message>, SpoolError> {
+        let built = self.parts(place, header)?.and_then(|parts| {
+            let envelope = Envelope::decode(envelope, header.flags).ok_or(Doubt::Envelope)?;
+            Ok(Message { place, bytes: header.total_bytes, envelope, parts })
+        });
+        let times = built.as_ref().map(|m| (m.envelope.received_ns, m.envelope.sealed_ns));
+        self.count(place, header.total_bytes, times.map_err(|doubt| *doubt));
+        Ok(built.ok())
+    }
+
+    /// Counts a message by its first and last time, or why it is none.
+    pub(super) fn count(&mut self, place: Place, bytes: u64, times: Result<(u64, u64), Doubt>) {
+        match times {
+            Ok((received, sealed)) => {
+                self.survey.count_message(place.core, bytes, received, sealed);
+            }
+            Err(Doubt::Recycled) => self.survey.recycled_messages += 1,
+            Err(what) => {
+                let file = file_name(place.core, place.segment);
+                let offset = place.offset.into();
+                self.note(Damage { file, offset, what, records_beyond: 0 }, what == Doubt::Torn);
+            }
+        }
+    }
+
+    fn note(&mut self, damage: Damage, torn: bool) {
+        if torn {
+            self.survey.torn.push(damage);
+        } else {
+            self.survey.damage.push(damage);
+        }
+    }
+
+    /// Where the body's pieces are, first to last.
+    pub(super) fn parts(
+        &mut self,
+        place: Place,
+        header: &RecordHeader,
+    ) -> Result<Result<Vec<Part>, Doubt>, SpoolError> {
+        let mut chain = Chain::new(place, header);
+        while let Some(back) = chain.back {
+            let fragment = match self.fragments.remove(&(back.segment, back.offset)) {
+                Some(fragment) => Ok(fragment),
+                None => self.missed(back)?,
+            };
+            if let Err(doubt) = fragment.and_then(|fragment| chain.add(back, fragment)) {
+                return Ok(Err(doubt));
+            }
+        }
+        Ok(chain.finish())
+    }
+
+    /// A piece that the walk did not meet.
+    fn missed(&mut self, piece: Place) -> Result<Result<Fragment, Doubt>, SpoolError> {
+        let segment = (piece.core, piece.segment);
+        let stop = match self.stops.get(&segment) {
+            Some(known) => *known,
+            None => *self.stops.entry(segment).insert_entry(self.reader.stop(segment)?).get(),
+        };
+        let stop = stop.filter(|stop| stop.at <= piece.offset.into());
+        // What stands behind a torn place is not believed, nor left there by the next sink.
+        if stop.is_some_and(|stop| stop.torn) {
+            return Ok(Err(Doubt::Torn));
+        }
+        // The sink may have written it after we had left its segment.
+        let fragment = self.reader.fragment(piece)?;
+        let lost = stop.is_some() && fragment.as_ref().err() == Some(&Doubt::Chain);
+        Ok(if lost { Err(Doubt::Torn) } else { fragment })
+    }
+
+    /// The end of a core's log: fragments that no seal has claimed never had an end.
+    pub(super) fn drop_fragments(&mut self) {
+        self.survey.orphaned_fragments += self.fragments.len() as u64;
+        self.fragments.clear();
+    }
+
+    /// Opens a segment and counts it; `None`, and how it ended, when there is nothing to walk.
+    pub(super) fn open(
+        &mut self,
+        core: u16,
+        number: u32,
+    ) -> Result<Result<Current, End>, SpoolError> {
+        let path = self.reader.path(core, number);
+        match Walk::open(&path, core, number)? {
+            Opened::Walk(walk) => {
+                self.survey.segments += 1;
+                self.survey.core(core).segments += 1;
+                self.survey.file_bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                Ok(Ok(Current { core, number, walk, last_seq: 0 }))
+            }
+            Opened::End(end) => {
+                if let End::Damaged(what) | End::Torn(what) = end {
+                    let file = file_name(core, number);
+                    let damage = Damage { file, offset: 0, what, records_beyond: 0 };
+                    self.note(damage, matches!(end, End::Torn(_)));
+                }
+                Ok(Err(end))
+            }
+        }
+    }
+
+    /// Notes how a segment's records ended.
+    pub(super) fn close(&mut self, current: &mut Current, end: End) -> Result<(), SpoolError> {
+        match end {
+            End::Clean | End::Recycled => {}
+            End::Open => self.survey.open_records += 1,
+            End::Damaged(what) | End::Torn(what) => {
+                let damage = Damage {
+                    file: file_name(current.core, current.number),
+                    offset: current.walk.at(),
+                    what,
+                    records_beyond: current.walk.count_beyond()?,
+                };
+                self.note(damage, matches!(end, End::Torn(_)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The segment that is being walked.
+pub(super) struct Current {
+    pub(super) core: u16,
+    pub(super) number: u32,
+    pub(super) walk: Walk,
+    pub(super) last_seq: u64,
+}
+
+impl Current {
+    /// The next record and where it is, or how the records end.
+    pub(super) fn step(&mut self) -> Result<Result<(Place, RecordHeader), End>, SpoolError> {
+        loop {
+            match self.walk.step()? {
+                Step::Record(offset, header) => {
+                    self.last_seq = header.seq;
+                    let place = Place { core: self.core, segment: self.number, offset };
+                    return Ok(Ok((place, header)));
+                }
+                Step::End(end) => {
+                    if let Some(end) = self.walk.confirm(end)? {
+                        return Ok(Err(end));
+                    }
+                }
+            }
+        }
+    }
+
+    fn holds(&self, place: Place) -> bool {
+        (self.core, self.number) == (place.core, place.segment)
+    }
+}
+
+/// Copies at most `max_bytes` of a message, from the segment that is open where it is there.
+pub(super) fn copy_body(
+    reader: &Reader,
+    current: Option<&mut Current>,
+    message: &Message,
+    max_bytes: u64,
+    out: &mut dyn Write,
+) -> Result<(), CopyError> {
+    let mut current = current;
+    let mut left = max_bytes;
+    for part in &message.parts {
+        let bytes = left.min(part.bytes.into());
+        left -= bytes;
+        match &mut current {
+            _ if bytes == 0 => {}
+            Some(open) if open.holds(part.place) => {
+                reader.copy_part(&mut open.walk, message.place, part.place, bytes, out)?;
+            }
+            _ => {
+                let mut walk = reader.walk(part.place)?;
+                reader.copy_part(&mut walk, message.place, part.place, bytes, out)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every whole message of a spool, in the order of core, segment and offset. What else there is, the
+/// survey counts.
+pub struct Messages<'a> {
+    log: Assembler<'a>,
+    segments: &'a [(u16, u32)],
+    next_segment: usize,
+    current: Option<Current>,
+    ends: Vec<SegmentEnd>,
+}
+
+impl Iterator for Messages<'_> {
+    type Item = Result<Message, SpoolError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance().transpose()
+    }
+}
+
+impl<'a> Messages<'a> {
+    pub(super) fn new(reader: &'a Reader, segments: &'a [(u16, u32)]) -> Self {
+        let log = Assembler::new(reader);
+        Self { log, segments, next_segment: 0, current: None, ends: Vec::new() }
+    }
+
+    /// What was found so far; all there is once the iterator has ended.
+    pub fn survey(&self) -> &Survey {
+        &self.log.survey
+    }
+
+    /// Writes at most `max_bytes` of a message's octets, exactly as the client sent them, dots
+    /// unstuffed. Cheap for the message that `next` gave last: its octets are at hand.
+    pub fn copy_body(
+        &mut self,
+        message: &Message,
+        max_bytes: u64,
+        out: &mut dyn Write,
+    ) -> Result<(), CopyError> {
+        copy_body(self.log.reader, self.current.as_mut(), message, max_bytes, out)
+    }
+
+    /// Octets of segment files that lie behind us.
+    pub(super) fn bytes_walked(&self) -> u64 {
+        let ended: u64 = self.ends.iter().map(|end| end.used).sum();
+        ended + self.current.as_ref().map_or(0, |current| current.walk.at())
+    }
+
+    /// Runs to the end and tells of each segment as well.
+    pub(super) fn into_ends(mut self) -> Result<(Survey, Vec<SegmentEnd>), SpoolError> {
+        while self.advance()?.is_some() {}
+        Ok((self.log.survey, self.ends))
+    }
+
+    fn advance(&mut self) -> Result<Option<Message>, SpoolError> {
+        loop {
+            let Some(current) = &mut self.current else {
+                if !self.open_next()? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            match current.step()? {
+                Ok((place, header)) if header.kind == Kind::Fragment => {
+                    self.log.add_fragment(place, Fragment::from(&header));
+                }
+                Ok((place, header)) => {
+                    let envelope = current.walk.envelope();
+                    if let Some(message) = self.log.assemble(place, &header, envelope)? {
+                        return Ok(Some(message));
+                    }
+                }
+                Err(end) => self.end_segment(end)?,
+            }
+        }
+    }
+
+    fn open_next(&mut self) -> Result<bool, SpoolError> {
+        let Some(&(core, number)) = self.segments.get(self.next_segment) else {
+            self.log.drop_fragments();
+            return Ok(false);
+        };
+        if self.next_segment == 0 || self.segments[self.next_segment - 1].0 != core {
+            self.log.drop_fragments();
+        }
+        self.next_segment += 1;
+        match self.log.open(core, number)? {
+            Ok(current) => self.current = Some(current),
+            Err(end) => {
+                let nothing = SegmentEnd { core, number, created_ns: 0, used: 0, last_seq: 0, end };
+                self.ends.push(nothing);
+            }
+        }
+        Ok(true)
+    }
+
+    fn end_segment(&mut self, end: End) -> Result<(), SpoolError> {
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        self.log.close(&mut current, end)?;
+        let Current { core, number, walk, last_seq } = current;
+        let created_ns = walk.header().created_ns;
+        self.ends.push(SegmentEnd { core, number, created_ns, used: walk.at(), last_seq, end });
+        Ok(())
+    }
+}
