@@ -12,17 +12,20 @@
 //! Arrows go down only:
 //!
 //! ```text
-//! bin -> cli -> sink | blast | report -> relay -> target -> smtp, spool, engine, measure -> scan, limits
+//! bin -> cli -> sink | blast | report | mailbox -> relay -> target
+//!     -> smtp, spool, engine, measure -> scan, limits
 //! ```
 //!
 //! `smtp`, `spool` and `engine` are strangers to each other; they meet in `sink/session.rs`,
-//! `blast/session.rs` and `relay` (`courier.rs`, `office.rs`) alone. `smtp` and `scan` never name a
-//! socket, a file, a clock or a runtime. `tests/tidy.rs` reads the source and holds these rules.
+//! `blast/session.rs` and `relay` (`courier.rs`, `office.rs`) alone; `mailbox` reads what the spool
+//! keeps with what `smtp` knows of a message. `smtp` and `scan` never name a socket, a file, a clock
+//! or a runtime. `tests/tidy.rs` reads the source and holds these rules.
 
 pub mod blast;
 pub mod cli;
 pub mod engine;
 pub mod limits;
+pub mod mailbox;
 pub mod measure;
 pub mod relay;
 pub mod report;

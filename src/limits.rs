@@ -199,6 +199,26 @@ pub const SPOOL_READ_BYTES: usize = 256 * 1024;
 /// Octets that it takes after a jump, when it may want a single record.
 pub const SPOOL_PEEK_BYTES: usize = 4 * 1024;
 
+/// Octets of a message in which its subject and stamp are looked for when messages are listed. Header
+/// blocks above it are rare, and what is asked for stands near the top.
+pub const HEADER_SEARCH_BYTES: u64 = 64 * 1024;
+
+/// Octets of segment files below which a command that reads them all shows no progress: it is over
+/// before anybody would look.
+pub const PROGRESS_SHOWN_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Octets that an export gathers before it writes.
+pub const EXPORT_WRITE_BYTES: usize = 256 * 1024;
+
+/// Largest message that the histogram of `spool stat` tells from larger ones.
+pub const SIZE_HISTOGRAM_BYTES_MAX: u64 = 1 << 40;
+
+/// Stretches of time that `spool stat` counts apart; they double when there are more.
+pub const TIMELINE_SLOTS_MAX: usize = 4_096;
+
+/// Domains that `spool stat` counts apart; those that come later are counted together.
+pub const DOMAINS_COUNTED_MAX: usize = 100_000;
+
 /// Messages that a reader which goes backwards holds at once: it walks forward over so many, and gives
 /// them from the last to the first.
 pub const SPOOL_BACKWARD_MESSAGES: usize = 256;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms it may name. `bin` may name all.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("limits", &[]),
     ("scan", &["limits"]),
     ("smtp", &["scan", "limits"]),
@@ -15,13 +15,14 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("measure", &["limits"]),
     ("report", &["measure", "limits"]),
     ("relay", &["target", "smtp", "spool", "engine", "limits"]),
-    ("sink", &["relay", "smtp", "spool", "engine", "measure", "limits"]),
+    ("sink", &["relay", "smtp", "spool", "engine", "measure", "scan", "limits"]),
     ("blast", &["target", "smtp", "spool", "engine", "measure", "report", "scan", "limits"]),
+    ("mailbox", &["smtp", "spool", "scan", "limits"]),
     (
         "cli",
         &[
-            "sink", "blast", "report", "relay", "target", "smtp", "spool", "engine", "measure",
-            "limits",
+            "sink", "blast", "report", "mailbox", "relay", "target", "smtp", "spool", "engine",
+            "measure", "limits",
         ],
     ),
 ];

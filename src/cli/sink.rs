@@ -235,7 +235,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
     let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
     let listeners = engine::bind(&addresses, cpus.len())
         .map_err(|error| Failure::new(Exit::Unavailable, error))?;
-    let hostname = options.hostname.clone().unwrap_or_else(hostname);
+    let hostname = options.hostname.clone().unwrap_or_else(value::hostname);
     let ports: Vec<_> = options
         .listen
         .iter()
@@ -279,11 +279,6 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         messages_max: options.max_messages,
         sessions_max: options.max_sessions,
     })
-}
-
-/// This host's name, as the kernel knows it; nothing is resolved.
-fn hostname() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn store(options: &Options, cores: usize) -> Result<Store, Failure> {

@@ -20,7 +20,7 @@ struct Cli {
 enum Command {
     /// Read the messages of a sink, also while it runs.
     #[command(subcommand)]
-    Spool(spool::Command),
+    Spool(Box<spool::Command>),
     Report(ReportArgs),
 }
 

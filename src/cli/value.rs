@@ -124,6 +124,11 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// This host's name, as the kernel knows it; nothing is resolved.
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,10 +4,12 @@
 //! vector code; `naive` holds a slow twin of everything here, which the tests believe.
 
 mod census;
+mod header;
 #[cfg(test)]
 mod naive;
 
 pub use census::{Census, Marks};
+pub use header::HeaderCut;
 
 use std::sync::LazyLock;
 

@@ -35,7 +35,7 @@ pub struct Message {
 #[cfg(test)]
 impl Message {
     /// A message without a body, for tests of what goes by the envelope.
-    pub(super) fn of_envelope(place: Place, envelope: Envelope) -> Self {
+    pub(crate) fn of_envelope(place: Place, envelope: Envelope) -> Self {
         Self { place, bytes: 0, envelope, parts: Vec::new() }
     }
 }

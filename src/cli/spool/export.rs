@@ -1,0 +1,172 @@
+//! `ringpost spool export`.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::pick::Pick;
+use super::progress::Progress;
+use super::{DIR_DEFAULT, tell_of};
+use crate::cli::exit::{self, Exit, Failure};
+use crate::limits::PROGRESS_SHOWN_BYTES;
+use crate::mailbox::{Export, ExportError, Exported, Format, Newline};
+use crate::spool::Reader;
+
+/// Write messages as files of other programs, oldest first.
+///
+/// Maildir, mbox and eml get Return-Path and Received in front of each message, as final delivery adds
+/// them (RFC 5321 section 4.4); the message itself is not changed. A file is complete or not there;
+/// nothing that exists is overwritten. The sink may write on meanwhile.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The --spool directory of the sink
+    #[arg(default_value = DIR_DEFAULT)]
+    dir: PathBuf,
+
+    /// maildir: a new Maildir, all messages new. mbox: one file, mboxrd quoting. eml: one file a
+    /// message. jsonl: one JSON object a line, with envelope, flags and the message as text or, where
+    /// it is not UTF-8, in base64. smtp-sink: as Postfix's smtp-sink -d would have dumped it
+    #[arg(long, value_name = "FORMAT")]
+    format: FormatArg,
+
+    /// What to write: a directory (maildir, eml), a file or - for stdout (mbox, jsonl), or a pattern of
+    /// strftime (smtp-sink), such as dump/%Y%m%d/%H%M.
+    #[arg(short = 'o', long, value_name = "PATH")]
+    output: PathBuf,
+
+    /// Line ends in maildir, mbox and eml. lf: each CRLF becomes LF, as mail programs on Unix store
+    /// mail. crlf: as sent [default: lf for maildir and mbox, crlf for eml]
+    #[arg(long, value_name = "lf|crlf")]
+    newline: Option<NewlineArg>,
+
+    /// With smtp-sink: messages whose pattern comes out alike share a file, as with smtp-sink -D
+    #[arg(long)]
+    shared: bool,
+
+    /// Name of this host in Received fields and in Maildir names [default: this host's name]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+
+    /// Stop after this many messages
+    #[arg(short = 'n', long, value_name = "N")]
+    limit: Option<usize>,
+
+    #[command(flatten)]
+    pick: Pick,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum FormatArg {
+    Maildir,
+    Mbox,
+    Eml,
+    Jsonl,
+    SmtpSink,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum NewlineArg {
+    Lf,
+    Crlf,
+}
+
+impl ExportArgs {
+    pub(super) fn run(&self) -> Result<Exit, Failure> {
+        let export = self.check()?;
+        let reader = Reader::open(&self.dir).map_err(spool_failed)?;
+        let mut listing = reader.oldest_first();
+        let progress = Progress::over(reader.file_bytes());
+        let mut shown = 0;
+        let done = export.run(
+            &mut listing,
+            &self.pick.selection(),
+            self.limit.unwrap_or(usize::MAX),
+            &mut |listing| {
+                let walked = listing.bytes_walked();
+                if walked >= shown + PROGRESS_SHOWN_BYTES / 64 {
+                    shown = walked;
+                    progress.set(walked);
+                }
+            },
+        );
+        progress.finish();
+        match done {
+            Ok(done) => {
+                eprintln!("ringpost: {}", summary(&done, &export.target));
+                Ok(tell_of(&listing.survey()))
+            }
+            // `| head` has seen enough.
+            Err(ExportError::Io { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => {
+                Ok(Exit::Ok)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn check(&self) -> Result<Export, Failure> {
+        let refused = |why: &str| Err(Failure::new(Exit::Usage, why));
+        let one_file = matches!(self.format, FormatArg::Mbox | FormatArg::Jsonl);
+        if self.output == Path::new("-") && !one_file {
+            return refused("-o - is for mbox and jsonl; the other formats make several files");
+        }
+        if self.shared && self.format != FormatArg::SmtpSink {
+            return refused("--shared is for --format smtp-sink");
+        }
+        let delivers = matches!(self.format, FormatArg::Maildir | FormatArg::Mbox | FormatArg::Eml);
+        if self.newline.is_some() && !delivers {
+            return refused(
+                "--newline is for maildir, mbox and eml; jsonl keeps the octets as sent",
+            );
+        }
+        let newline = match (self.newline, self.format) {
+            (Some(NewlineArg::Crlf), _) | (None, FormatArg::Eml) => Newline::Crlf,
+            _ => Newline::Lf,
+        };
+        Ok(Export {
+            format: match self.format {
+                FormatArg::Maildir => Format::Maildir,
+                FormatArg::Mbox => Format::Mbox,
+                FormatArg::Eml => Format::Eml,
+                FormatArg::Jsonl => Format::Jsonl,
+                FormatArg::SmtpSink => Format::SmtpSink { shared: self.shared },
+            },
+            target: self.output.clone(),
+            newline,
+            hostname: self.hostname.clone().unwrap_or_else(crate::cli::value::hostname),
+        })
+    }
+}
+
+fn summary(done: &Exported, target: &Path) -> String {
+    let vanished = match done.vanished {
+        0 => String::new(),
+        count => format!("; {count} more went with the ring before they could be read"),
+    };
+    format!(
+        "exported {} messages, {} bytes, to {}{vanished}",
+        done.messages,
+        done.bytes,
+        target.display()
+    )
+}
+
+fn spool_failed(error: crate::spool::SpoolError) -> Failure {
+    Failure::new(exit::spool(&error), error)
+}
+
+fn failed(error: ExportError) -> Failure {
+    let exit = match &error {
+        ExportError::Exists { .. } => Exit::CantCreate,
+        ExportError::Template { .. } => Exit::Usage,
+        ExportError::Spool(error) => exit::spool(error),
+        ExportError::Io { cause, .. } => match cause.kind() {
+            ErrorKind::NotFound
+            | ErrorKind::PermissionDenied
+            | ErrorKind::NotADirectory
+            | ErrorKind::ReadOnlyFilesystem => Exit::CantCreate,
+            _ => Exit::Io,
+        },
+    };
+    Failure::new(exit, error)
+}

@@ -1,0 +1,85 @@
+//! `ringpost spool ls`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::pick::Pick;
+use super::{DIR_DEFAULT, printable, put, tell_of, time, without_controls};
+use crate::cli::exit::Exit;
+use crate::mailbox::{as_json, subject_of};
+use crate::spool::{CopyError, Envelope, Message, Reader, flag};
+
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// The --spool directory of the sink
+    #[arg(default_value = DIR_DEFAULT)]
+    dir: PathBuf,
+    /// Stop after this many messages
+    #[arg(short = 'n', long, value_name = "N")]
+    limit: Option<usize>,
+    /// Newest first
+    #[arg(long)]
+    reverse: bool,
+    /// One JSON object a line, with the whole envelope
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    pick: Pick,
+}
+
+impl Ls {
+    pub(super) fn run(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
+        let reader = Reader::open(&self.dir)?;
+        let selection = self.pick.selection();
+        let mut listing = if self.reverse { reader.newest_first() } else { reader.oldest_first() };
+        if !self.json {
+            let names = ["ID", "RECEIVED", "BYTES", "FROM", "TO", "FLAGS", "SUBJECT"];
+            put(out, format_args!("{}", row(names)))?;
+        }
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        while left > 0
+            && let Some(message) = listing.next()
+        {
+            let message = message?;
+            if !selection.takes(&mut listing, &message)? {
+                continue;
+            }
+            left -= 1;
+            let subject = subject_of(&mut listing, &message)?;
+            if self.json {
+                put(out, format_args!("{}", as_json(&message, subject.as_deref())))?;
+            } else {
+                put(out, format_args!("{}", as_row(&message, &subject.unwrap_or_default())))?;
+            }
+        }
+        out.flush().map_err(CopyError::Out)?;
+        Ok(tell_of(&listing.survey()))
+    }
+}
+
+fn row([id, time, bytes, from, to, flags, subject]: [&str; 7]) -> String {
+    let line =
+        format!("{id:<18} {time:<24} {bytes:>10}  {from:<30} {to:<36} {flags:<12} {subject}");
+    line.trim_end().to_owned()
+}
+
+fn as_row(message: &Message, subject: &str) -> String {
+    let Envelope { received_ns, flags, reverse_path, recipients, .. } = &message.envelope;
+    let first = recipients.first().map_or_else(String::new, |to| printable(&to.path));
+    let to = match recipients.len() {
+        0 | 1 => first,
+        count => format!("{first} +{}", count - 1),
+    };
+    let names: Vec<_> = flag::names(*flags).collect();
+    row([
+        &message.place.to_string(),
+        &time(*received_ns),
+        &message.envelope.sent_bytes.unwrap_or(message.bytes).to_string(),
+        &format!("<{}>", printable(reverse_path)),
+        &to,
+        &names.join(","),
+        &without_controls(subject),
+    ])
+}

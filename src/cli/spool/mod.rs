@@ -1,0 +1,171 @@
+//! `ringpost spool`: ls, cat, stat, verify, export.
+
+mod export;
+mod ls;
+mod pick;
+mod progress;
+mod stat;
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde_json::json;
+
+use self::progress::Progress;
+use super::exit::{self, Exit, Failure};
+use crate::mailbox::as_json;
+use crate::spool::{CopyError, Place, Reader, SpoolError, Survey, text};
+
+/// Where the sink stores unless it is told otherwise.
+const DIR_DEFAULT: &str = "./ringpost-spool";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List messages, oldest first
+    Ls(ls::Ls),
+    /// Write the octets of a message to stdout, exactly as they came, dots unstuffed
+    Cat(Cat),
+    /// Count messages: sizes, rate over time, domains, flags
+    Stat(stat::Stat),
+    /// Read everything and check every checksum; exit 0 when sound, 65 when not
+    Verify(Verify),
+    /// Write messages as Maildir, mbox, eml, JSON lines or dumps of smtp-sink
+    Export(export::ExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct Cat {
+    /// The directory, if it is not ./ringpost-spool, and the id of the message, from `ls` or from the
+    /// sink's reply
+    #[arg(num_args = 1..=2, required = true, value_names = ["DIR", "ID"])]
+    dir_and_id: Vec<PathBuf>,
+    /// Only the header block and the empty line behind it
+    #[arg(long, conflicts_with = "envelope")]
+    headers: bool,
+    /// Show the envelope as JSON instead
+    #[arg(long)]
+    envelope: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The --spool directory of the sink
+    #[arg(default_value = DIR_DEFAULT)]
+    dir: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// Segments read at once [default: one for each CPU this process may use]
+    #[arg(long, value_name = "N", value_parser = super::value::at_least_one)]
+    threads: Option<usize>,
+}
+
+impl Command {
+    /// Does what was asked; gives the exit code.
+    pub fn run(self) -> Result<Exit, Failure> {
+        if let Self::Export(export) = self {
+            return export.run();
+        }
+        let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+        let outcome = match self {
+            Self::Ls(ls) => ls.run(&mut out),
+            Self::Cat(cat) => cat.run(&mut out),
+            Self::Stat(stat) => stat.run(&mut out),
+            Self::Verify(verify) => verify.run(&mut out),
+            Self::Export(_) => unreachable!("it writes no text to stdout"),
+        };
+        match outcome.and_then(|code| out.flush().map(|()| code).map_err(CopyError::Out)) {
+            Ok(code) => Ok(code),
+            // `| head` has seen enough.
+            Err(CopyError::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+            Err(CopyError::Out(error)) => Err(Failure::new(Exit::Io, format!("stdout: {error}"))),
+            Err(CopyError::Spool(error)) => Err(Failure::new(exit::spool(&error), error)),
+        }
+    }
+}
+
+fn put(out: &mut impl Write, line: std::fmt::Arguments<'_>) -> Result<(), CopyError> {
+    writeln!(out, "{line}").map_err(CopyError::Out)
+}
+
+/// Text for a terminal: what a client sent may hold control octets.
+fn printable(bytes: &[u8]) -> String {
+    without_controls(&text(bytes))
+}
+
+fn without_controls(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn time(unix_ns: u64) -> String {
+    Timestamp::from_nanosecond(unix_ns.into())
+        .map_or_else(|_| "-".to_owned(), |at| format!("{at:.3}"))
+}
+
+/// Tells on stderr what could not be read; the exit code says whether it is damage.
+fn tell_of(survey: &Survey) -> Exit {
+    for torn in &survey.torn {
+        eprintln!("ringpost: torn end, as a power cut leaves it: {torn}");
+    }
+    for damage in &survey.damage {
+        eprintln!("ringpost: damage: {damage}");
+    }
+    if survey.is_sound() { Exit::Ok } else { Exit::Data }
+}
+
+impl Cat {
+    fn run(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
+        let (dir, id) = match self.dir_and_id.as_slice() {
+            [dir, id] => (dir.as_path(), id),
+            [id] => (Path::new(DIR_DEFAULT), id),
+            _ => unreachable!("clap takes one or two"),
+        };
+        let place: Place = id.to_string_lossy().parse().map_err(SpoolError::BadPlace)?;
+        let reader = Reader::open(dir)?;
+        let message = reader.get(place)?;
+        if self.envelope {
+            let body = reader.body(&message)?;
+            let subject = crate::mailbox::subject(&body);
+            put(out, format_args!("{:#}", as_json(&message, subject.as_deref())))?;
+        } else if self.headers {
+            let body = reader.body(&message)?;
+            out.write_all(crate::mailbox::header_block(&body)).map_err(CopyError::Out)?;
+        } else {
+            reader.copy_body(&message, out)?;
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+impl Verify {
+    fn run(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
+        let reader = Reader::open(&self.dir)?;
+        let threads = self.threads.unwrap_or_else(cpus);
+        let progress = Progress::over(reader.file_bytes());
+        let started = std::time::Instant::now();
+        let survey = reader.survey(threads, &|bytes| progress.add(bytes))?;
+        progress.finish();
+        let elapsed_s = started.elapsed().as_secs_f64();
+        let sound = survey.is_sound();
+        if self.json {
+            let mut object = json!(survey);
+            object["sound"] = sound.into();
+            object["threads"] = threads.into();
+            object["elapsed_s"] = elapsed_s.into();
+            object["bytes_per_s"] = (survey.file_bytes as f64 / elapsed_s.max(1e-9)).into();
+            put(out, format_args!("{object}"))?;
+        } else {
+            put(out, format_args!("verified {survey}"))?;
+        }
+        Ok(if sound { Exit::Ok } else { Exit::Data })
+    }
+}
+
+/// CPUs that this process may use.
+fn cpus() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,154 @@
+//! Options that pick messages; the same for ls, stat and export.
+
+use std::ops::RangeInclusive;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use crate::cli::value::{self, ValueError};
+use crate::mailbox::{AddressPattern, Selection};
+use crate::spool::flag;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which messages (each option narrows; of one repeated, any counts)")]
+pub(super) struct Pick {
+    /// Sender: user@example.org, example.org, .example.org for all below it, or <> for none
+    #[arg(long, value_name = "ADDR|DOMAIN")]
+    from: Vec<AddressPattern>,
+
+    /// A recipient, written alike
+    #[arg(long, value_name = "ADDR|DOMAIN")]
+    to: Vec<AddressPattern>,
+
+    /// Received at this time or later: RFC 3339, a date, or so long ago, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<u64>,
+
+    /// Received before this time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<u64>,
+
+    /// Octets as sent: SIZE, MIN..MAX, MIN.. or ..MAX
+    #[arg(long, value_name = "SIZE|RANGE", value_parser = sizes)]
+    size: Option<RangeInclusive<u64>>,
+
+    /// Part of the subject, decoded; letter case does not count
+    #[arg(long, value_name = "TEXT")]
+    subject: Option<String>,
+
+    /// Run of the generator that made it: 16 hexadecimal digits, from its report
+    #[arg(long, value_name = "ID", value_parser = run_id)]
+    run: Option<u64>,
+
+    /// Flags that must all be set
+    #[arg(long, value_name = "FLAG", value_delimiter = ',', value_parser = flags())]
+    flag: Vec<String>,
+
+    /// Flags that must not be set
+    #[arg(long, value_name = "FLAG", value_delimiter = ',', value_parser = flags())]
+    no_flag: Vec<String>,
+}
+
+impl Pick {
+    pub(super) fn selection(&self) -> Selection {
+        Selection {
+            from: self.from.clone(),
+            to: self.to.clone(),
+            since_ns: self.since,
+            until_ns: self.until,
+            bytes: self.size.clone(),
+            flags: bits(&self.flag),
+            flags_not: bits(&self.no_flag),
+            subject: self.subject.as_ref().map(|text| text.to_lowercase()),
+            run: self.run,
+        }
+    }
+}
+
+fn flags() -> PossibleValuesParser {
+    PossibleValuesParser::new(flag::NAMES.map(|(_, name)| name))
+}
+
+fn bits(names: &[String]) -> u32 {
+    let named = |(_, name): &&(u32, &str)| names.iter().any(|wanted| wanted == name);
+    flag::NAMES.iter().filter(named).map(|(bit, _)| bit).sum()
+}
+
+/// A point in time, Unix nanoseconds.
+fn moment(text: &str) -> Result<u64, String> {
+    let bad = || {
+        format!(
+            "'{text}' is no time; write 2026-11-25T14:00:00Z, 2026-11-25, or so long ago, such as 10m"
+        )
+    };
+    if let Ok(ago) = value::duration(text) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        return Ok(now.saturating_sub(ago).as_nanos() as u64);
+    }
+    let local = |at: DateTime| at.to_zoned(TimeZone::system()).map(|at| at.timestamp());
+    let at = text
+        .parse::<Timestamp>()
+        .or_else(|_| text.parse::<DateTime>().and_then(local))
+        .map_err(|_| bad())?;
+    u64::try_from(at.as_nanosecond()).map_err(|_| bad())
+}
+
+/// A range of sizes, open where it has no end.
+fn sizes(text: &str) -> Result<RangeInclusive<u64>, ValueError> {
+    let range = match text.split_once("..") {
+        Some((least, "")) => value::size(least)?..=u64::MAX,
+        Some(("", most)) => 0..=value::size(most)?,
+        _ => {
+            let (least, most) = value::size_range(text)?;
+            least..=most
+        }
+    };
+    Ok(range)
+}
+
+fn run_id(text: &str) -> Result<u64, String> {
+    let whole = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let run = u64::from_str_radix(text, 16).ok().filter(|_| whole);
+    run.ok_or_else(|| format!("'{text}' is no run; it has 16 hexadecimal digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_absolute_or_so_long_ago() {
+        assert_eq!(moment("2023-11-14T22:13:20Z"), Ok(1_700_000_000_000_000_000));
+        assert_eq!(moment("2023-11-14T14:13:20.5-08:00"), Ok(1_700_000_000_500_000_000));
+        assert!(moment("2023-11-14").is_ok() && moment("2023-11-14T22:13").is_ok());
+        let (hour, day) = (moment("1h").unwrap(), moment("24h").unwrap());
+        let apart_s = hour.abs_diff(day) / 1_000_000_000;
+        assert!((82_799..=82_801).contains(&apart_s), "{apart_s}");
+        for bad in ["", "yesterday", "2023-13-01", "1900-01-01T00:00:00Z"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ranges_may_be_open() {
+        assert_eq!(sizes("1k.."), Ok(1024..=u64::MAX));
+        assert_eq!(sizes("..2k"), Ok(0..=2048));
+        assert_eq!(sizes("1..3"), Ok(1..=3));
+        assert_eq!(sizes("7"), Ok(7..=7));
+        for bad in ["..", "x..", "3..1", ""] {
+            assert!(sizes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_run_has_sixteen_digits() {
+        assert_eq!(run_id("00000000000000ff"), Ok(255));
+        for bad in ["ff", "+000000000000001", "0123456789abcdefg", ""] {
+            assert!(run_id(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `ringpost spool stat`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use hdrhistogram::Histogram;
+use serde_json::json;
+
+use super::pick::Pick;
+use super::progress::Progress;
+use super::{DIR_DEFAULT, put, tell_of, time, without_controls};
+use crate::cli::exit::Exit;
+use crate::limits::PROGRESS_SHOWN_BYTES;
+use crate::mailbox::{Share, Slot, Statistics};
+use crate::report::{bins, human};
+use crate::spool::{CopyError, Reader, Survey};
+
+/// Columns of the rate over time.
+const RATE_SLOTS: usize = 60;
+/// Bars of the size histogram.
+const SIZE_BARS: usize = 16;
+const BAR_COLUMNS: u64 = 40;
+
+#[derive(Debug, Args)]
+pub struct Stat {
+    /// The --spool directory of the sink
+    #[arg(default_value = DIR_DEFAULT)]
+    dir: PathBuf,
+    /// Domains shown of senders and of recipients
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    top: usize,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    pick: Pick,
+}
+
+impl Stat {
+    pub(super) fn run(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
+        let reader = Reader::open(&self.dir)?;
+        let selection = self.pick.selection();
+        let progress = Progress::over(reader.file_bytes());
+        let mut statistics = Statistics::default();
+        let mut listing = reader.oldest_first();
+        let mut shown = 0;
+        while let Some(message) = listing.next() {
+            let message = message?;
+            if selection.takes(&mut listing, &message)? {
+                statistics.add(&message);
+            }
+            let walked = listing.bytes_walked();
+            if walked >= shown + PROGRESS_SHOWN_BYTES / 64 {
+                shown = walked;
+                progress.set(walked);
+            }
+        }
+        progress.finish();
+        let survey = listing.survey();
+        if self.json {
+            let mut object = json!(survey);
+            if let serde_json::Value::Object(of_messages) = statistics.to_json(RATE_SLOTS, self.top)
+            {
+                for (name, value) in of_messages {
+                    object[name] = value;
+                }
+            }
+            put(out, format_args!("{object}"))?;
+        } else {
+            self.put_text(out, &statistics, &survey)?;
+        }
+        out.flush().map_err(CopyError::Out)?;
+        tell_of(&survey);
+        Ok(Exit::Ok)
+    }
+
+    fn put_text(
+        &self,
+        out: &mut impl Write,
+        statistics: &Statistics,
+        survey: &Survey,
+    ) -> Result<(), CopyError> {
+        put(out, format_args!("messages   {}", statistics.messages()))?;
+        put(out, format_args!("bytes      {}", statistics.bytes()))?;
+        if let (Some(first), Some(last)) = (survey.first_received_ns, survey.last_sealed_ns) {
+            put(out, format_args!("received   {} to {}", time(first), time(last)))?;
+        }
+        put(out, format_args!("segments   {} of {} bytes", survey.segments, survey.file_bytes))?;
+        put(out, format_args!("unfinished {} fragments", survey.orphaned_fragments))?;
+        put(out, format_args!("open       {} records", survey.open_records))?;
+        put(out, format_args!("recycled   {} messages in part", survey.recycled_messages))?;
+        for core in &survey.cores {
+            let (number, messages, bytes) = (core.core, core.messages, core.bytes);
+            put(out, format_args!("core {number:<5} {messages} messages, {bytes} bytes"))?;
+        }
+        for (name, count) in statistics.flags() {
+            put(out, format_args!("flag       {count:>10}  {name}"))?;
+        }
+        put_rate(out, &statistics.rate(RATE_SLOTS))?;
+        put_sizes(out, statistics.sizes())?;
+        put_domains(out, "senders", &statistics.senders(self.top))?;
+        put_domains(out, "recipients", &statistics.recipients(self.top))
+    }
+}
+
+/// One line: a column for each slot, as high as its share of the fullest.
+fn put_rate(out: &mut impl Write, slots: &[Slot]) -> Result<(), CopyError> {
+    const COLUMNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let Some(fullest) = slots.iter().max_by_key(|slot| slot.messages) else { return Ok(()) };
+    let most = fullest.messages;
+    let column = |slot: &Slot| match slot.messages {
+        0 => ' ',
+        count => COLUMNS[(count * 8).div_ceil(most.max(1)) as usize - 1],
+    };
+    let line: String = slots.iter().map(column).collect();
+    let rate = human::rate(most as f64 / fullest.seconds as f64);
+    let seconds = fullest.seconds;
+    put(out, format_args!("\nrate       {line}  {seconds} s a column, at most {rate} messages/s"))
+}
+
+fn put_sizes(out: &mut impl Write, sizes: &Histogram<u64>) -> Result<(), CopyError> {
+    if sizes.is_empty() {
+        return Ok(());
+    }
+    let quantile = |q| human::bytes(sizes.value_at_quantile(q) as f64);
+    let (mean, max) = (human::bytes(sizes.mean()), human::bytes(sizes.max() as f64));
+    put(
+        out,
+        format_args!(
+            "\nsizes      mean {mean}, p50 {}, p90 {}, p99 {}, max {max}",
+            quantile(0.5),
+            quantile(0.9),
+            quantile(0.99)
+        ),
+    )?;
+    let bars = bins::bins(sizes, SIZE_BARS);
+    let most = bars.iter().map(|bar| bar.count).max().unwrap_or(1);
+    for bar in bars {
+        let columns = (bar.count * BAR_COLUMNS).div_ceil(most) as usize;
+        let from = human::bytes(bar.from_ns as f64);
+        put(out, format_args!("{from:>10} {:>10}  {}", bar.count, "█".repeat(columns)))?;
+    }
+    Ok(())
+}
+
+fn put_domains(out: &mut impl Write, what: &str, shares: &[Share]) -> Result<(), CopyError> {
+    if shares.is_empty() {
+        return Ok(());
+    }
+    put(out, format_args!("\n{what}"))?;
+    for share in shares {
+        put(out, format_args!("{:>21}  {}", share.count, without_controls(&share.name)))?;
+    }
+    Ok(())
+}

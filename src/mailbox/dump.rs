@@ -1,0 +1,125 @@
+//! The dumps of Postfix's smtp-sink: what its `-d` and `-D` would have written of the same mail.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::export::ExportError;
+use super::files::{GrowingFile, NewFile, make_dirs};
+use super::trace::Tracer;
+use crate::spool::{Envelope, Message};
+
+/// Files named by a strftime pattern of the message's time.
+pub(super) struct Dumps {
+    template: String,
+    /// How many were written. smtp-sink draws a random number for each; this one is unique.
+    number: u32,
+    /// As `-D`: one file for all messages whose names come out alike, by that name.
+    shared: Option<HashMap<PathBuf, GrowingFile>>,
+}
+
+impl Dumps {
+    pub(super) fn create(
+        template: &Path,
+        shared: bool,
+        tracer: &Tracer,
+    ) -> Result<Self, ExportError> {
+        let template = template.to_string_lossy().into_owned();
+        if tracer.format(0, &template).is_none() {
+            return Err(ExportError::Template { template });
+        }
+        Ok(Self { template, number: 0, shared: shared.then(HashMap::new) })
+    }
+
+    pub(super) fn add(
+        &mut self,
+        message: &Message,
+        body: &[u8],
+        tracer: &Tracer,
+    ) -> Result<(), ExportError> {
+        self.number += 1;
+        let time = tracer.format(message.envelope.received_ns, &self.template);
+        let mut name = time.unwrap_or_default();
+        let mut octets = Vec::with_capacity(body.len() + 512);
+        write(&message.envelope, self.number, body, tracer, &mut octets);
+        if let Some(files) = &mut self.shared {
+            let name = PathBuf::from(name);
+            if !files.contains_key(&name) {
+                make_parent(&name)?;
+                files.insert(name.clone(), GrowingFile::create(&name)?);
+            }
+            return files[&name].append(&octets);
+        }
+        name.push_str(&format!("{:08x}", self.number));
+        let name = Path::new(&name);
+        make_parent(name)?;
+        let mut file = NewFile::create(name)?;
+        file.write(&octets)?;
+        file.finish()
+    }
+
+    pub(super) fn finish(self) -> Result<(), ExportError> {
+        self.shared.into_iter().flatten().try_for_each(|(_, file)| file.finish())
+    }
+}
+
+fn make_parent(name: &Path) -> Result<(), ExportError> {
+    name.parent().map_or(Ok(()), make_dirs)
+}
+
+/// The envelope as header fields, a Received field of smtp-sink's form, the message without any CR,
+/// and an empty line.
+fn write(envelope: &Envelope, number: u32, body: &[u8], tracer: &Tracer, out: &mut Vec<u8>) {
+    let peer = client_address(&envelope.peer);
+    let protocol = protocol(&envelope.protocol);
+    let helo = printable(&envelope.helo);
+    let mut line = |text: String| out.extend_from_slice(text.as_bytes());
+    line(format!("X-Client-Addr: {peer}\nX-Client-Proto: {protocol}\n"));
+    if !helo.is_empty() {
+        line(format!("X-Helo-Args: {helo}\n"));
+    }
+    let from = arguments(&envelope.reverse_path, &envelope.reverse_params);
+    line(format!("X-Mail-Args: {from}\n"));
+    for to in &envelope.recipients {
+        line(format!("X-Rcpt-Args: {}\n", arguments(&to.path, &to.params)));
+    }
+    let name = if helo.is_empty() { format!("[{peer}]") } else { helo };
+    let host = &tracer.hostname;
+    // As Postfix writes dates: the day filled up with a space, the zone by number and by name.
+    let date = tracer.format(envelope.received_ns, "%a, %e %b %Y %H:%M:%S %z (%Z)");
+    let date = date.unwrap_or_default();
+    line(format!("Received: from {name} ([{peer}])\n"));
+    line(format!("\tby {host} (smtp-sink) with {protocol} id {number:08x};\n\t{date}\n"));
+    out.extend(body.iter().filter(|&&b| b != b'\r'));
+    out.push(b'\n');
+}
+
+/// The address without its port; IPv6 has a prefix.
+fn client_address(peer: &[u8]) -> String {
+    let peer = printable(peer);
+    match peer.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.is_ipv6() => format!("ipv6:{}", address.ip()),
+        Ok(address) => address.ip().to_string(),
+        Err(_) => "local".into(),
+    }
+}
+
+/// smtp-sink knows no AUTH and no TLS by name.
+fn protocol(word: &[u8]) -> &'static str {
+    match word {
+        word if word.starts_with(b"LMTP") => "LMTP",
+        word if word.starts_with(b"ESMTP") => "ESMTP",
+        _ => "SMTP",
+    }
+}
+
+/// What stood behind `MAIL FROM:` or `RCPT TO:`.
+fn arguments(path: &[u8], params: &[u8]) -> String {
+    let space = if params.is_empty() { "" } else { " " };
+    format!("<{}>{space}{}", printable(path), printable(params))
+}
+
+/// Printable ASCII; a question mark for all else.
+fn printable(text: &[u8]) -> String {
+    let shown = |&b: &u8| if b.is_ascii_graphic() || b == b' ' { char::from(b) } else { '?' };
+    text.iter().map(shown).collect()
+}

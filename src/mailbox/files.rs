@@ -1,0 +1,130 @@
+//! Files that are complete or absent, and that replace nothing.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use tempfile::{NamedTempFile, TempPath};
+
+use super::export::ExportError;
+use crate::limits::EXPORT_WRITE_BYTES;
+
+/// Makes a directory, and those above it; it must not exist yet.
+pub(super) fn fresh_dir(dir: &Path) -> Result<(), ExportError> {
+    if let Some(parent) = dir.parent() {
+        make_dirs(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(exists(dir)),
+        Err(cause) => Err(ExportError::io("create", dir, cause)),
+    }
+}
+
+pub(super) fn make_dirs(dir: &Path) -> Result<(), ExportError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|cause| ExportError::io("create", dir, cause))
+}
+
+fn exists(path: &Path) -> ExportError {
+    ExportError::Exists { path: path.to_owned() }
+}
+
+/// Writes `octets` under the name `temporary` and gives the file its name when it is complete. Both
+/// names are ours alone, in a directory of ours. The file's time is that of the message.
+pub(super) fn write_and_rename(
+    temporary: &Path,
+    name: &Path,
+    octets: &[u8],
+    received_ns: u64,
+) -> Result<(), ExportError> {
+    let write = || -> io::Result<()> {
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
+        file.write_all(octets)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_nanos(received_ns))?;
+        fs::rename(temporary, name)
+    };
+    write().map_err(|cause| {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(temporary);
+        ExportError::io("write", name, cause)
+    })
+}
+
+/// A file under construction, next to where it will be; gone when it is dropped before
+/// [`NewFile::finish`].
+pub(super) struct NewFile {
+    file: BufWriter<NamedTempFile>,
+    target: PathBuf,
+}
+
+impl NewFile {
+    /// `target` must not exist.
+    pub(super) fn create(target: &Path) -> Result<Self, ExportError> {
+        let file = temporary(target)?;
+        let file = BufWriter::with_capacity(EXPORT_WRITE_BYTES, file);
+        Ok(Self { file, target: target.to_owned() })
+    }
+
+    pub(super) fn write(&mut self, octets: &[u8]) -> Result<(), ExportError> {
+        let written = self.file.write_all(octets);
+        written.map_err(|cause| ExportError::io("write", &self.target, cause))
+    }
+
+    /// Gives the complete file its name, if nobody took it meanwhile.
+    pub(super) fn finish(self) -> Result<(), ExportError> {
+        let Self { file, target } = self;
+        let file = file
+            .into_inner()
+            .map_err(|error| ExportError::io("write", &target, error.into_error()))?;
+        let placed = file.persist_noclobber(&target).map(|_| ());
+        placed.map_err(|error| not_placed(&target, error.error))
+    }
+}
+
+/// A file that grows now and then and is closed in between: there may be many.
+pub(super) struct GrowingFile {
+    path: TempPath,
+    target: PathBuf,
+}
+
+impl GrowingFile {
+    /// `target` must not exist.
+    pub(super) fn create(target: &Path) -> Result<Self, ExportError> {
+        Ok(Self { path: temporary(target)?.into_temp_path(), target: target.to_owned() })
+    }
+
+    pub(super) fn append(&self, octets: &[u8]) -> Result<(), ExportError> {
+        let file = OpenOptions::new().append(true).open(&self.path);
+        let written = file.and_then(|mut file| file.write_all(octets));
+        written.map_err(|cause| ExportError::io("write", &self.target, cause))
+    }
+
+    /// Gives the complete file its name, if nobody took it meanwhile.
+    pub(super) fn finish(self) -> Result<(), ExportError> {
+        let Self { path, target } = self;
+        path.persist_noclobber(&target).map_err(|error| not_placed(&target, error.error))
+    }
+}
+
+/// An empty file next to where `target` will be, which must not exist.
+fn temporary(target: &Path) -> Result<NamedTempFile, ExportError> {
+    if fs::symlink_metadata(target).is_ok() {
+        return Err(exists(target));
+    }
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let file = tempfile::Builder::new()
+        .prefix(".ringpost-export-")
+        .tempfile_in(parent.unwrap_or(Path::new(".")));
+    file.map_err(|cause| ExportError::io("create", target, cause))
+}
+
+fn not_placed(target: &Path, cause: io::Error) -> ExportError {
+    match cause.kind() {
+        ErrorKind::AlreadyExists => exists(target),
+        _ => ExportError::io("write", target, cause),
+    }
+}

@@ -1,0 +1,69 @@
+//! What the header block of a message says, as far as listing and picking need it.
+
+use std::sync::LazyLock;
+
+use mail_parser::{HeaderName, MessageParser};
+
+use crate::limits::HEADER_SEARCH_BYTES;
+use crate::scan::HeaderCut;
+use crate::smtp::stamp::Stamp;
+use crate::spool::{CopyError, Listing, Message};
+
+/// Knows the one field that is shown; whole messages are for mail readers.
+static SUBJECTS: LazyLock<MessageParser> =
+    LazyLock::new(|| MessageParser::new().header_text(HeaderName::Subject).default_header_ignore());
+
+/// The start of the message that `listing` gave last, long enough for any sane header block.
+pub(super) fn start(listing: &mut Listing<'_>, message: &Message) -> Result<Vec<u8>, CopyError> {
+    let mut start = Vec::new();
+    listing.copy_body(message, HEADER_SEARCH_BYTES, &mut start)?;
+    Ok(start)
+}
+
+/// The Subject of the message that `listing` gave last; see [`subject`].
+pub fn subject_of(
+    listing: &mut Listing<'_>,
+    message: &Message,
+) -> Result<Option<String>, CopyError> {
+    Ok(subject(&start(listing, message)?))
+}
+
+/// The text of the Subject field, encoded words decoded (RFC 2047). `message` may be cut behind the
+/// header block.
+pub fn subject(message: &[u8]) -> Option<String> {
+    SUBJECTS.parse_headers(message)?.subject().map(str::to_owned)
+}
+
+/// The header block of a message and the empty line behind it; all of a message without one.
+pub fn header_block(message: &[u8]) -> &[u8] {
+    HeaderCut::default().take(message)
+}
+
+/// The run whose generator stamped the message.
+pub(super) fn run(message: &[u8]) -> Option<u64> {
+    Stamp::find(message).map(|stamp| stamp.run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_decoded_unfolded_and_found_in_the_header_only() {
+        for (message, found) in [
+            (&b"Subject: plain\r\n\r\n"[..], Some("plain")),
+            (b"From: x@y\r\nsubject: =?iso-8859-1?q?Z=FCrich?=\r\n\r\n", Some("Z\u{fc}rich")),
+            (b"Subject: =?utf-8?b?5p2x?=\r\n =?utf-8?b?5Lqs?=\r\n\r\n", Some("\u{6771}\u{4eac}")),
+            (b"Subject: =?iso-2022-jp?b?GyRCRWw1fhsoQg==?=\r\n", Some("\u{6771}\u{4eac}")),
+            (b"Subject: folded\r\n line\r\n\r\n", Some("folded line")),
+            (b"Subject: a field ends with its line", None),
+            (b"Subject: \r\n\r\n", None),
+            (b"X: y\r\n\r\nSubject: in the body\r\n", None),
+            (b"\r\nSubject: in the body\r\n", None),
+            (b"", None),
+        ] {
+            let text = message.escape_ascii();
+            assert_eq!(subject(message).as_deref().filter(|s| !s.is_empty()), found, "{text}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Maildir: one file a message, written under `tmp`, renamed into `new`, without flags. And eml: the
+//! same without the three folders.
+
+use std::path::{Path, PathBuf};
+
+use super::export::ExportError;
+use super::files::{fresh_dir, write_and_rename};
+use crate::spool::Message;
+
+/// A Maildir in the making.
+pub(super) struct Maildir {
+    dir: PathBuf,
+    /// Last part of each file's name: this host, with `/` and `:` written as the convention wants.
+    host: String,
+}
+
+impl Maildir {
+    pub(super) fn create(dir: &Path, hostname: &str) -> Result<Self, ExportError> {
+        fresh_dir(dir)?;
+        for folder in ["tmp", "new", "cur"] {
+            fresh_dir(&dir.join(folder))?;
+        }
+        let host = hostname.replace('/', "\\057").replace(':', "\\072");
+        Ok(Self { dir: dir.to_owned(), host })
+    }
+
+    /// The name has the time of arrival in front, so that names sort by it, and the message's id in the
+    /// middle, which makes it unique.
+    pub(super) fn add(&mut self, message: &Message, octets: &[u8]) -> Result<(), ExportError> {
+        let received_ns = message.envelope.received_ns;
+        let (seconds, micros) = (received_ns / 1_000_000_000, received_ns / 1_000 % 1_000_000);
+        let name = format!("{seconds}.M{micros:06}R{}.{}", message.place, self.host);
+        let (tmp, new) = (self.dir.join("tmp").join(&name), self.dir.join("new").join(&name));
+        write_and_rename(&tmp, &new, octets, received_ns)
+    }
+}
+
+/// A directory of files named `ID.eml`.
+pub(super) struct EmlDir {
+    dir: PathBuf,
+}
+
+impl EmlDir {
+    pub(super) fn create(dir: &Path) -> Result<Self, ExportError> {
+        fresh_dir(dir)?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    pub(super) fn add(&mut self, message: &Message, octets: &[u8]) -> Result<(), ExportError> {
+        let name = self.dir.join(format!("{}.eml", message.place));
+        let temporary = self.dir.join(format!(".{}.part", message.place));
+        write_and_rename(&temporary, &name, octets, message.envelope.received_ns)
+    }
+}

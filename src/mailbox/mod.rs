@@ -1,0 +1,27 @@
+//! Stored messages as people pick them, look at them and take them away.
+//!
+//! The delivery end of the mail system (RFC 5321 §2.3.10): what lies in the spool becomes files that
+//! other programs read. `spool` knows records and nothing of their content, `smtp` knows the content's
+//! stamp and no file; here they meet, on the reading side only.
+//!
+//! - [`Selection`]: which messages, by envelope, time, size, subject, run and flags.
+//! - `trace`: what final delivery adds to a message, and dates.
+//! - [`Export`]: Maildir, mbox, eml, JSON lines, and the dumps of Postfix's smtp-sink.
+//! - [`Statistics`]: what there is, in numbers.
+
+mod dump;
+mod export;
+mod files;
+mod header;
+mod jsonl;
+mod maildir;
+mod mbox;
+mod select;
+mod statistics;
+mod trace;
+
+pub use export::{Export, ExportError, Exported, Format, Newline};
+pub use header::{header_block, subject, subject_of};
+pub use jsonl::as_json;
+pub use select::{AddressPattern, BadPattern, Selection};
+pub use statistics::{Share, Slot, Statistics};

@@ -1,0 +1,193 @@
+//! Which messages: a question to each, answered by its envelope, and by its header block where need be.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use super::header;
+use crate::spool::{CopyError, Envelope, Listing, Message};
+
+/// What a message must be to be taken. The default takes all.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// The reverse path must be one of these; any, when there are none.
+    pub from: Vec<AddressPattern>,
+    /// One of the recipients must be one of these.
+    pub to: Vec<AddressPattern>,
+    /// Received at this time or later, Unix nanoseconds.
+    pub since_ns: Option<u64>,
+    /// Received before this time.
+    pub until_ns: Option<u64>,
+    /// Octets of the message as it was sent.
+    pub bytes: Option<RangeInclusive<u64>>,
+    /// Must be set, and must not be set: bits of [`crate::spool::flag`].
+    pub flags: u32,
+    pub flags_not: u32,
+    /// Part of the decoded Subject, in lower case; letter case does not count.
+    pub subject: Option<String>,
+    /// The `run=` of the generator's stamp.
+    pub run: Option<u64>,
+}
+
+impl Selection {
+    /// Whether the message that `listing` gave last is taken. Its octets are looked at only where
+    /// subject or run are asked for.
+    pub fn takes(&self, listing: &mut Listing<'_>, message: &Message) -> Result<bool, CopyError> {
+        if !self.takes_envelope(&message.envelope, message.bytes) {
+            return Ok(false);
+        }
+        if self.subject.is_none() && self.run.is_none() {
+            return Ok(true);
+        }
+        let start = header::start(listing, message)?;
+        Ok(self.run.is_none_or(|run| header::run(&start) == Some(run))
+            && self.subject.as_ref().is_none_or(|part| {
+                header::subject(&start).is_some_and(|all| all.to_lowercase().contains(part))
+            }))
+    }
+
+    fn takes_envelope(&self, envelope: &Envelope, stored_bytes: u64) -> bool {
+        let matches = |patterns: &[AddressPattern], path: &[u8]| {
+            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(path))
+        };
+        self.since_ns.is_none_or(|since| envelope.received_ns >= since)
+            && self.until_ns.is_none_or(|until| envelope.received_ns < until)
+            && self
+                .bytes
+                .as_ref()
+                .is_none_or(|range| range.contains(&envelope.sent_bytes.unwrap_or(stored_bytes)))
+            && envelope.flags & self.flags == self.flags
+            && envelope.flags & self.flags_not == 0
+            && matches(&self.from, &envelope.reverse_path)
+            && (self.to.is_empty()
+                || envelope.recipients.iter().any(|to| matches(&self.to, &to.path)))
+    }
+}
+
+/// An address, or all addresses of a domain. Letter case does not count, in local parts neither.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AddressPattern {
+    /// `<>`: the null reverse path.
+    Null,
+    /// `user@example.org`, or a local part alone such as `<postmaster>`.
+    Whole(String),
+    /// `example.org` or `@example.org`.
+    Domain(String),
+    /// `.example.org`: every domain below it.
+    Below(String),
+}
+
+/// A pattern that cannot be read.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "'{0}' is no address; write user@example.org, example.org, .example.org for all below it, \
+     or <> for the null sender"
+)]
+pub struct BadPattern(String);
+
+impl FromStr for AddressPattern {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        if text == "<>" {
+            return Ok(Self::Null);
+        }
+        if let Some(path) = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+            return Ok(Self::Whole(path.to_owned()));
+        }
+        let domain = text.strip_prefix('@').unwrap_or(text);
+        match domain {
+            "" | "." => Err(BadPattern(text.to_owned())),
+            _ if domain.contains('@') => Ok(Self::Whole(text.to_owned())),
+            _ if domain.starts_with('.') => Ok(Self::Below(domain.to_owned())),
+            _ => Ok(Self::Domain(domain.to_owned())),
+        }
+    }
+}
+
+impl AddressPattern {
+    /// Whether a path without angle brackets is meant.
+    fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Null => path.is_empty(),
+            Self::Whole(address) => path.eq_ignore_ascii_case(address.as_bytes()),
+            Self::Domain(domain) => {
+                domain_of(path).is_some_and(|own| own.eq_ignore_ascii_case(domain.as_bytes()))
+            }
+            Self::Below(suffix) => domain_of(path).is_some_and(|own| {
+                let cut = own.len().checked_sub(suffix.len());
+                cut.is_some_and(|cut| own[cut..].eq_ignore_ascii_case(suffix.as_bytes()))
+            }),
+        }
+    }
+}
+
+/// What stands behind the last `@`; a quoted local part may hold others.
+pub(super) fn domain_of(path: &[u8]) -> Option<&[u8]> {
+    memchr::memrchr(b'@', path).map(|at| &path[at + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, path: &str) -> bool {
+        pattern.parse::<AddressPattern>().unwrap().matches(path.as_bytes())
+    }
+
+    #[test]
+    fn patterns_mean_addresses_domains_and_what_is_below() {
+        for (pattern, path) in [
+            ("a@x.test", "A@X.TEST"),
+            ("x.test", "a@X.test"),
+            ("@x.test", "\"q@y.test\"@x.test"),
+            (".x.test", "a@sub.x.test"),
+            ("<>", ""),
+            ("<postmaster>", "Postmaster"),
+            ("<a@x.test>", "a@x.test"),
+        ] {
+            assert!(matches(pattern, path), "{pattern} {path}");
+        }
+        for (pattern, path) in [
+            ("a@x.test", "b@x.test"),
+            ("x.test", "a@sub.x.test"),
+            ("x.test", "x.test"),
+            (".x.test", "a@x.test"),
+            (".x.test", "a@notx.test"),
+            ("<>", "a@x.test"),
+            ("y.test", "\"q@y.test\"@x.test"),
+        ] {
+            assert!(!matches(pattern, path), "{pattern} {path}");
+        }
+        for bad in ["", "@", ".", "@."] {
+            assert!(bad.parse::<AddressPattern>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_condition_can_refuse_alone() {
+        let envelope = Envelope {
+            received_ns: 100,
+            flags: 5,
+            reverse_path: b"a@x.test".to_vec(),
+            sent_bytes: Some(1_000),
+            ..Envelope::default()
+        };
+        let takes = |change: fn(&mut Selection)| {
+            let mut selection = Selection::default();
+            change(&mut selection);
+            selection.takes_envelope(&envelope, 10)
+        };
+        assert!(takes(|_| {}));
+        assert!(takes(|s| (s.since_ns, s.until_ns) = (Some(100), Some(101))));
+        assert!(!takes(|s| s.since_ns = Some(101)));
+        assert!(!takes(|s| s.until_ns = Some(100)));
+        assert!(takes(|s| s.bytes = Some(1_000..=1_000)));
+        assert!(!takes(|s| s.bytes = Some(0..=999)));
+        assert!(takes(|s| (s.flags, s.flags_not) = (5, 2)));
+        assert!(!takes(|s| s.flags = 3));
+        assert!(!takes(|s| s.flags_not = 4));
+        assert!(!takes(|s| s.from = vec![AddressPattern::Null]));
+        // Without a recipient, none of them is the one.
+        assert!(!takes(|s| s.to = vec!["x.test".parse().unwrap()]));
+    }
+}

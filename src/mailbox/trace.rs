@@ -1,0 +1,182 @@
+//! The lines that final delivery puts in front of a message (RFC 5321 §4.4), and dates.
+
+use std::net::SocketAddr;
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+
+use crate::spool::{Envelope, Message, flag};
+
+/// Who delivers, and in which time zone dates are told.
+#[derive(Clone, Debug)]
+pub(super) struct Tracer {
+    /// Name of this host, for the BY clause.
+    pub(super) hostname: String,
+    pub(super) zone: TimeZone,
+}
+
+impl Tracer {
+    /// `Return-Path:` and `Received:`, their lines ended by CRLF.
+    pub(super) fn write(&self, message: &Message, out: &mut Vec<u8>) {
+        let envelope = &message.envelope;
+        out.extend_from_slice(b"Return-Path: <");
+        out.extend_from_slice(&envelope.reverse_path);
+        out.extend_from_slice(b">\r\nReceived: from ");
+        write_from(envelope, out);
+        out.extend_from_slice(b"\r\n\tby ");
+        out.extend_from_slice(self.hostname.as_bytes());
+        out.extend_from_slice(b" (ringpost)");
+        let protocol = protocol(envelope);
+        if !protocol.is_empty() {
+            out.extend_from_slice(b" with ");
+            out.extend_from_slice(&protocol);
+        }
+        out.extend_from_slice(format!(" id {}", message.place).as_bytes());
+        // With several recipients the clause would tell some of them of others (RFC 5321 §7.2).
+        if let [only] = envelope.recipients.as_slice() {
+            out.extend_from_slice(b"\r\n\tfor <");
+            out.extend_from_slice(&only.path);
+            out.push(b'>');
+        }
+        let date = format_time(envelope.received_ns, &self.zone, "%a, %d %b %Y %H:%M:%S %z");
+        out.extend_from_slice(format!(";\r\n\t{date}\r\n").as_bytes());
+    }
+
+    /// A time in the zone of this host, as strftime would write it; `None` for what is no pattern.
+    pub(super) fn format(&self, unix_ns: u64, pattern: &str) -> Option<String> {
+        jiff::fmt::strtime::format(pattern, &zoned(unix_ns, &self.zone)).ok()
+    }
+}
+
+/// A time as a fixed pattern of strftime writes it.
+pub(super) fn format_time(unix_ns: u64, zone: &TimeZone, pattern: &str) -> String {
+    zoned(unix_ns, zone).strftime(pattern).to_string()
+}
+
+fn zoned(unix_ns: u64, zone: &TimeZone) -> Zoned {
+    let at = Timestamp::from_nanosecond(unix_ns.into()).unwrap_or(Timestamp::MAX);
+    at.to_zoned(zone.clone())
+}
+
+/// The FROM clause: the name of HELO and the address of the connection. A name that could not stand
+/// there gives way to the address; over a unix socket there is none.
+fn write_from(envelope: &Envelope, out: &mut Vec<u8>) {
+    let literal = address_literal(&envelope.peer);
+    let helo = envelope.helo.as_slice();
+    match (is_domain_or_literal(helo), literal) {
+        (true, Some(literal)) => {
+            out.extend_from_slice(helo);
+            out.extend_from_slice(format!(" ({literal})").as_bytes());
+        }
+        (true, None) => out.extend_from_slice(helo),
+        (false, Some(literal)) => {
+            out.extend_from_slice(format!("{literal} ({literal})").as_bytes());
+        }
+        (false, None) => out.extend_from_slice(b"localhost"),
+    }
+}
+
+/// `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3) of an address with a port.
+fn address_literal(peer: &[u8]) -> Option<String> {
+    let address: SocketAddr = std::str::from_utf8(peer).ok()?.parse().ok()?;
+    Some(match address {
+        SocketAddr::V4(v4) => format!("[{}]", v4.ip()),
+        SocketAddr::V6(v6) => format!("[IPv6:{}]", v6.ip()),
+    })
+}
+
+/// Octets that a domain (with U-labels) or an address literal is made of, and no others.
+fn is_domain_or_literal(name: &[u8]) -> bool {
+    let inner = name.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(name);
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || !b.is_ascii() || b"-._:".contains(b);
+    !inner.is_empty() && inner.iter().all(plain)
+}
+
+/// The WITH clause: RFC 3848, and RFC 6531 §4.3 for mail that was sent with SMTPUTF8.
+fn protocol(envelope: &Envelope) -> Vec<u8> {
+    if envelope.flags & flag::SMTPUTF8 == 0 {
+        return envelope.protocol.clone();
+    }
+    let suffix = |lead: &[u8]| envelope.protocol.strip_prefix(lead).map(<[u8]>::to_vec);
+    match (suffix(b"ESMTP"), suffix(b"LMTP")) {
+        (Some(rest), _) => [b"UTF8SMTP".to_vec(), rest].concat(),
+        (_, Some(rest)) => [b"UTF8LMTP".to_vec(), rest].concat(),
+        _ => envelope.protocol.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::{Place, Recipient};
+
+    fn envelope() -> Envelope {
+        Envelope {
+            received_ns: 1_700_000_000_123_456_789,
+            peer: b"192.0.2.7:40000".to_vec(),
+            helo: b"client.example".to_vec(),
+            protocol: b"ESMTPA".to_vec(),
+            ..Envelope::default()
+        }
+    }
+
+    fn from(envelope: &Envelope) -> String {
+        let mut out = Vec::new();
+        write_from(envelope, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_from_clause_has_name_and_address_literal() {
+        assert_eq!(from(&envelope()), "client.example ([192.0.2.7])");
+        let v6 = Envelope { peer: b"[2001:db8::1]:25".to_vec(), ..envelope() };
+        assert_eq!(from(&v6), "client.example ([IPv6:2001:db8::1])");
+        let unix = Envelope { peer: b"unix".to_vec(), ..envelope() };
+        assert_eq!(from(&unix), "client.example");
+        let literal = Envelope { helo: b"[192.0.2.7]".to_vec(), ..envelope() };
+        assert_eq!(from(&literal), "[192.0.2.7] ([192.0.2.7])");
+        for odd in [&b""[..], b"two words", b"a(b", b"x\r\nInjected: y", b"[]"] {
+            let odd = Envelope { helo: odd.to_vec(), ..envelope() };
+            assert_eq!(from(&odd), "[192.0.2.7] ([192.0.2.7])");
+        }
+    }
+
+    #[test]
+    fn the_with_clause_knows_smtputf8() {
+        assert_eq!(protocol(&envelope()), b"ESMTPA");
+        for (plain, utf8) in [
+            (&b"ESMTP"[..], &b"UTF8SMTP"[..]),
+            (b"ESMTPSA", b"UTF8SMTPSA"),
+            (b"LMTPA", b"UTF8LMTPA"),
+            (b"SMTP", b"SMTP"),
+        ] {
+            let mail = Envelope { protocol: plain.to_vec(), flags: flag::SMTPUTF8, ..envelope() };
+            assert_eq!(protocol(&mail), utf8);
+        }
+    }
+
+    #[test]
+    fn dates_have_the_offset_of_the_zone() {
+        let zone = TimeZone::fixed(jiff::tz::offset(-8));
+        let tracer = Tracer { hostname: "mx.example".into(), zone };
+        let to = Recipient { path: b"b@x.test".to_vec(), params: Vec::new() };
+        let envelope = Envelope { reverse_path: b"a@x.test".to_vec(), ..envelope() };
+        let delivered = |recipients| {
+            let place = Place { core: 1, segment: 2, offset: 64 };
+            let envelope = Envelope { recipients, ..envelope.clone() };
+            let mut out = Vec::new();
+            tracer.write(&Message::of_envelope(place, envelope), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            delivered(vec![to.clone()]),
+            "Return-Path: <a@x.test>\r\n\
+             Received: from client.example ([192.0.2.7])\r\n\
+             \tby mx.example (ringpost) with ESMTPA id 1-2-64\r\n\
+             \tfor <b@x.test>;\r\n\
+             \tTue, 14 Nov 2023 14:13:20 -0800\r\n"
+        );
+        assert!(!delivered(vec![to.clone(), to.clone()]).contains("for <"));
+        assert_eq!(tracer.format(0, "%"), None);
+    }
+}
