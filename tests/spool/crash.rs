@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ringpost::spool::{Draft, Options, Place, Reader, Survey, Writer};
 
-use super::{octets, open_one, read_all, seal, small, store};
+use super::{number_from, octets, open_one, read_all, seal, small, store};
 
 /// Messages in the order of their seals, and where the log ended behind each.
 type Ledger = Vec<(Place, Vec<u8>, u32)>;
@@ -133,7 +133,8 @@ fn closed(seed: u64) -> (tempfile::TempDir, Ledger, u32) {
 
 #[test]
 fn every_flipped_bit_is_reported_and_hides_nothing_before_it() {
-    let surveys = spoilt(closed, 40, |bytes, end, random| {
+    let flips = number_from("RINGPOST_FLIPS", 4_000);
+    let surveys = spoilt(closed, flips.div_ceil(10), |bytes, end, random| {
         let at = random.u32(0..end);
         bytes[at as usize] ^= 1 << random.u32(0..8);
         at

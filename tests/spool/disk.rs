@@ -14,7 +14,7 @@ use std::thread;
 use ringpost::spool::{Message, Place, Reader, Survey};
 
 use super::tape::{Sealed, Tape, file};
-use super::{open_one, small, store};
+use super::{number_from, open_one, small, store};
 
 const SECTOR: usize = 512;
 const PAGE: usize = 4_096;
@@ -222,10 +222,6 @@ fn crash(tape: &Tape, seed: u64, scratch: &Path) {
 fn scratch() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { memory } else { std::env::temp_dir() }
-}
-
-fn number_from(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
 #[test]

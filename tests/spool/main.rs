@@ -130,3 +130,8 @@ fn octets(seed: u64, len: usize) -> Vec<u8> {
     random.fill(&mut body);
     body
 }
+
+/// A number that the caller may set: how often, or which seed.
+fn number_from(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}
