@@ -6,6 +6,7 @@
 //! the batch grows with the load and a lone message waits for one sync only.
 
 use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 
 use tokio::sync::Notify;
@@ -20,7 +21,7 @@ pub(super) struct Gate {
     sealed: Cell<u64>,
     /// Messages whose seal lies before the start of a finished sync, well or badly ended.
     synced: Cell<u64>,
-    /// Tickets covered by each sync that failed: those after the first and up to the second. There are
+    /// Tickets that each sync took with it that failed: those after the first and up to the second. There are
     /// few, because each poisons a segment.
     failed: RefCell<Vec<(u64, u64)>>,
     running: Cell<bool>,
@@ -38,22 +39,23 @@ impl Gate {
         self.sealed.get()
     }
 
-    /// Returns once every message up to `ticket` is synced.
+    /// Returns once every message up to the last of `tickets` is synced.
     ///
     /// # Errors
-    /// [`Unsynced`] when the sync that covered the ticket failed. It stays failed: the kernel
+    /// [`Unsynced`] when a sync that was to cover one of the tickets failed. It stays failed: the kernel
     /// reports a write-back error once and then forgets it, so trying again would lie.
     pub(super) async fn reached(
         &self,
-        ticket: u64,
+        tickets: RangeInclusive<u64>,
         writer: &RefCell<Writer>,
     ) -> Result<(), Unsynced> {
+        let (first, last) = tickets.into_inner();
         loop {
-            let covers = |&(after, up_to): &(u64, u64)| after < ticket && ticket <= up_to;
-            if self.failed.borrow().iter().any(covers) {
+            let takes = |&(after, up_to): &(u64, u64)| after < last && first <= up_to;
+            if self.failed.borrow().iter().any(takes) {
                 return Err(Unsynced);
             }
-            if self.synced.get() >= ticket {
+            if self.synced.get() >= last {
                 return Ok(());
             }
             if self.running.get() {
@@ -64,32 +66,32 @@ impl Gate {
         }
     }
 
+    /// A sync has failed just now. The writer has taken out all that was not synced, and with it what
+    /// was sealed while the sync ran: that would find nothing to sync, and be taken for durable.
+    fn fail(&self) -> u64 {
+        let sealed = self.sealed.get();
+        self.failed.borrow_mut().push((self.synced.get(), sealed));
+        sealed
+    }
+
     async fn lead(&self, writer: &RefCell<Writer>) {
         self.running.set(true);
         // Sessions whose octets are here already ride along. This does not wait for any other.
         tokio::task::yield_now().await;
         let covers = self.sealed.get();
         let barriers: Vec<Barrier> = writer.borrow().dirty().collect();
-        let mut ok = true;
-        for barrier in &barriers {
-            ok &= sync(barrier, writer).await;
-        }
-        if !ok {
-            self.failed.borrow_mut().push((self.synced.get(), covers));
-        }
+        let covers = if sync(&barriers, writer).await { covers } else { self.fail() };
         self.synced.set(covers);
         self.running.set(false);
         self.turn.notify_waiters();
     }
 }
 
-/// Syncs one segment; `false` when what it holds may not be on the disk.
-async fn sync(barrier: &Barrier, writer: &RefCell<Writer>) -> bool {
-    let outcome = engine::sync_data(barrier.as_raw_fd()).await;
-    let mut writer = writer.borrow_mut();
-    match outcome {
-        Ok(()) => writer.synced(barrier).is_ok(),
-        Err(error) => {
+/// Syncs the segments; `false` when what they hold may not be on the disk.
+async fn sync(barriers: &[Barrier], writer: &RefCell<Writer>) -> bool {
+    for barrier in barriers {
+        if let Err(error) = engine::sync_data(barrier.as_raw_fd()).await {
+            let mut writer = writer.borrow_mut();
             writer.poison(barrier);
             eprintln!(
                 "ringpost-sink: segment {} of core {} could not be synced ({error}); its messages \
@@ -98,7 +100,10 @@ async fn sync(barrier: &Barrier, writer: &RefCell<Writer>) -> bool {
                 barrier.segment(),
                 writer.core(),
             );
-            false
+            return false;
         }
     }
+    // Not before the last: until then what the first ones cover may have to be refused with the rest.
+    let mut writer = writer.borrow_mut();
+    barriers.iter().all(|barrier| writer.synced(barrier).is_ok())
 }

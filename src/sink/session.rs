@@ -455,8 +455,11 @@ impl Session<'_> {
     /// Makes the queued 250s of this round true, or takes them back; after it they may be sent.
     async fn settle(&mut self, out: &mut Vec<u8>) {
         let Some(last) = self.kept.last() else { return };
+        // 0 is nothing to sync.
+        let first = self.kept.iter().map(|kept| kept.ticket).find(|ticket| *ticket > 0);
+        let tickets = first.unwrap_or(0)..=last.ticket;
         if let (Some(Durability::Sync), Some(writer)) = (self.core.durability, &self.core.writer)
-            && self.core.gate.reached(last.ticket, writer).await.is_err()
+            && self.core.gate.reached(tickets, writer).await.is_err()
         {
             self.take_back(out);
             return;

@@ -87,19 +87,16 @@ impl Barriers {
         }
     }
 
-    /// Whether that is news.
-    pub(super) fn poison(&mut self, barrier: &Barrier) -> bool {
-        self.left.retain(|left| left.segment != barrier.segment);
-        let news = !self.is_poisoned(barrier.segment);
-        if news {
-            self.poisoned.push(barrier.segment);
+    pub(super) fn poison(&mut self, segment: u32) {
+        self.left.retain(|left| left.segment != segment);
+        if !self.is_poisoned(segment) {
+            self.poisoned.push(segment);
         }
-        news
     }
 
-    /// Octets of the present segment known durable.
-    pub(super) fn synced_end(&self) -> usize {
-        self.synced_end
+    /// How many segments are.
+    pub(super) fn poisoned(&self) -> u64 {
+        self.poisoned.len() as u64
     }
 
     pub(super) fn is_poisoned(&self, segment: u32) -> bool {

@@ -212,29 +212,37 @@ impl Writer {
         Ok(())
     }
 
-    /// The sync of this barrier failed: nothing more is acknowledged from its segment, for ever, and what
-    /// was not acknowledged is taken out of it. New messages go to the next segment, once the disk has
-    /// taken a write to that one and a sync.
+    /// The sync of this barrier failed: nothing more is acknowledged from its segment, for ever. All
+    /// that is not known durable is taken out of the log, what was sealed since and in later segments
+    /// too: it may have begun here, and none of it may be acknowledged. New messages go to the next
+    /// segment, once the disk has taken a write to that one and a sync.
     pub fn poison(&mut self, barrier: &Barrier) {
-        if !self.barriers.poison(barrier) {
+        if self.barriers.is_poisoned(barrier.segment()) {
             return;
         }
-        self.stats.poisoned += 1;
+        let due: Vec<_> = self.barriers.due(self.segment(), self.head).collect();
+        self.barriers.poison(barrier.segment());
         self.suspicion += 1;
-        let present = self.segment().header.number;
-        if barrier.segment() == present {
-            self.open = None;
-            let (from, to) = (self.barriers.synced_end(), self.head + RECORD_HEADER_BYTES);
-            let to = to.min(self.segment().map.len());
-            self.segment_mut().map.zero_at(from, to - from);
-            self.head = from;
-        } else {
-            self.hand_over(Job::Void { core: self.core.into(), barrier: barrier.clone() });
+        for barrier in due {
+            self.take_out(barrier);
         }
+        self.stats.poisoned = self.barriers.poisoned();
         self.shortage = Some(self.poisoned(barrier.segment()));
         if let Some(segment) = self.spare.take() {
             self.have_probed(segment);
         }
+    }
+
+    fn take_out(&mut self, barrier: Barrier) {
+        self.barriers.poison(barrier.segment());
+        if barrier.segment() != self.segment().header.number {
+            return self.hand_over(Job::Void { core: self.core.into(), barrier });
+        }
+        self.open = None;
+        let (from, to) = (barrier.start, self.head + RECORD_HEADER_BYTES);
+        let to = to.min(self.segment().map.len());
+        self.segment_mut().map.zero_at(from, to - from);
+        self.head = from;
     }
 
     pub fn stats(&self) -> Stats {

@@ -82,6 +82,10 @@ def tmpfs(directory, size):
     return Mount(directory, f"size={size}", "tmpfs", kind="tmpfs")
 
 
+def remount(mounted, options):
+    call(["mount", "-o", f"remount,{options}", str(mounted.path)])
+
+
 def write_back_some(paths, rng):
     """Has the kernel write back the start of each file and single pages behind it, and no others: what
     a cut then leaves is in no order."""

@@ -6,14 +6,13 @@ two seconds after there is room again mail is taken; and the ledger holds.
 
 import os
 import random
-import socket
-import threading
 import time
 
 import pytest
 from disks import Filler, LoopDisk, tmpfs
 from harness import Child, Sink, binary, examine, read_spool
-from ledger import WRONGS, Ledger, make, render, told
+from ledger import WRONGS, Ledger, told
+from sender import WAIT_S, start_senders, stop_senders, wait_until
 
 # For each file system and engine.
 CYCLES = int(os.environ.get("RINGPOST_DISK_FULL_CYCLES", "4"))
@@ -26,76 +25,12 @@ SEGMENT_BYTES = 4 << 20
 LEFT = [0, 4096, SEGMENT_BYTES // 2, SEGMENT_BYTES - 4096, SEGMENT_BYTES, SEGMENT_BYTES + 65536]
 REFUSE = ["--when-full", "refuse", "--spool-limit", "4GiB"]
 RING = ["--when-full", "recycle", "--spool-limit", "4GiB"]
-SENDERS = 4
-REPLY_S, BACK_S, WAIT_S = 1.0, 2.0, 20.0
-PAYLOADS = [render(size, random.Random(size)) for size in (500, 60_000, 200_000)]
+REPLY_S, BACK_S = 1.0, 2.0
 
 DISKS = {
     "ext4": lambda directory: LoopDisk(directory, DISK_BYTES),
     "tmpfs": lambda directory: tmpfs(directory, DISK_BYTES),
 }
-
-
-class Sender(threading.Thread):
-    """Sends one message after the other, whatever the replies, until it is told to stop. Refusals are
-    (when, seconds that the reply took, the reply); acceptances are times."""
-
-    def __init__(self, port, ledger, name, seed):
-        super().__init__(daemon=True)
-        self.port, self.ledger, self.label = port, ledger, name
-        self.rng = random.Random(seed)
-        self.refusals, self.accepted, self.promises = [], [], []
-        self.stopped = threading.Event()
-        self.failure = None
-
-    def run(self):
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S) as connection:
-                replies = connection.makefile("rb")
-                assert replies.readline().startswith(b"220")
-                self.say(connection, replies, b"HELO ledger.example.test\r\n")
-                count = 0
-                while not self.stopped.is_set():
-                    count += 1
-                    self.send(connection, replies, b"%s-%d" % (self.label, count))
-        except (OSError, AssertionError) as failure:
-            self.failure = failure
-        finally:
-            self.ledger.keep(self.promises)
-
-    def say(self, connection, replies, octets):
-        started = time.monotonic()
-        connection.sendall(octets)
-        line = replies.readline()
-        assert line.endswith(b"\r\n"), f"the sink hung up after {octets[:40]!r}"
-        if line[:1] in b"45":
-            self.refusals.append((time.monotonic(), time.monotonic() - started, line.decode().strip()))
-        return line
-
-    def send(self, connection, replies, identity):
-        message = make(identity, self.rng.choice(PAYLOADS))
-        self.ledger.offer(identity)
-        for command in (b"MAIL FROM:<a@example.test>\r\n", b"RCPT TO:<b@example.test>\r\n", b"DATA\r\n"):
-            if self.say(connection, replies, command)[:1] in b"45":
-                time.sleep(0.02)
-                return
-        line = self.say(connection, replies, message.replace(b"\r\n.", b"\r\n..") + b".\r\n")
-        if line.startswith(b"250"):
-            self.accepted.append(time.monotonic())
-            self.promises.append((identity, line.split()[-1]))
-
-    def first_refusal(self, since):
-        return next((at for at, _, _ in list(self.refusals) if at >= since), None)
-
-    def first_accepted(self, since):
-        return next((at for at in list(self.accepted) if at >= since), None)
-
-
-def wait_until(what, condition):
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} within {WAIT_S} s: never"
-        time.sleep(0.01)
 
 
 def fill_and_free(sink, senders, filler, left):
@@ -109,23 +44,6 @@ def fill_and_free(sink, senders, filler, left):
     freed = time.monotonic()
     wait_until("mail taken again", lambda: all(sender.first_accepted(freed) for sender in senders))
     return max(sender.first_accepted(freed) for sender in senders) - freed
-
-
-def start_senders(sink, ledger, name):
-    senders = [Sender(sink.port, ledger, b"%s-%d" % (name, i), SEED + i) for i in range(SENDERS)]
-    for sender in senders:
-        sender.start()
-    wait_until("load", lambda: all(sender.accepted for sender in senders))
-    return senders
-
-
-def stop_senders(senders):
-    for sender in senders:
-        sender.stopped.set()
-    for sender in senders:
-        sender.join(WAIT_S)
-        assert sender.failure is None, sender.failure
-    return [refusal for sender in senders for refusal in sender.refusals]
 
 
 def check(spool, ledger, text):
@@ -147,7 +65,7 @@ def test_a_full_disk_refuses_mail_until_there_is_room(engine, loop_devices, tmp_
         with DISKS[kind](directory) as disk:
             spool, filler = disk.path / "spool", Filler(disk.path)
             with open_sink(engine, spool, *REFUSE, "--durability", rng.choice(("sync", "process"))) as sink:
-                senders = start_senders(sink, ledger, b"%d" % first)
+                senders = start_senders(sink, ledger, b"%d" % first, SEED)
                 for cycle in range(first, min(first + CYCLES_PER_DISK, CYCLES)):
                     left = LEFT[cycle % len(LEFT)]
                     back = fill_and_free(sink, senders, filler, left)
@@ -165,7 +83,7 @@ def test_a_ring_goes_on_over_its_own_segments(engine, loop_devices, tmp_path):
     with LoopDisk(tmp_path, DISK_BYTES // 2) as disk:
         spool = disk.path / "spool"
         with open_sink(engine, spool, *RING) as sink:
-            senders = start_senders(sink, ledger, b"ring")
+            senders = start_senders(sink, ledger, b"ring", SEED)
             wait_until("three segments", lambda: len(list(spool.glob("*.seg"))) > 3)
             filled = time.monotonic()
             Filler(disk.path).fill()
@@ -186,7 +104,7 @@ def test_a_sink_that_finds_no_room_says_so_and_takes_nothing_away(engine, loop_d
     with DISKS[kind](tmp_path) as disk:
         spool, filler = disk.path / "spool", Filler(disk.path)
         with open_sink(engine, spool, *REFUSE) as sink:
-            senders = start_senders(sink, ledger, b"before")
+            senders = start_senders(sink, ledger, b"before", SEED)
             sink.kill()
         for sender in senders:
             sender.join(WAIT_S)
@@ -200,6 +118,6 @@ def test_a_sink_that_finds_no_room_says_so_and_takes_nothing_away(engine, loop_d
         check(spool, ledger, f"{kind}, refused at the start")
         filler.free()
         with open_sink(engine, spool, *REFUSE) as sink:
-            stop_senders(start_senders(sink, ledger, b"after"))
+            stop_senders(start_senders(sink, ledger, b"after", SEED))
             sink.stop()
         check(spool, ledger, f"{kind}, after it")
