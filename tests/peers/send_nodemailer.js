@@ -1,10 +1,12 @@
 // Sends raw messages through nodemailer's pool.
 // Arguments: port, connections, repeats, files…; file i goes to b<i>@example.test, each repeat once.
+// NODEMAILER_AUTH may hold nodemailer's `auth` option and its `authMethod`, in JSON.
 // Prints how many were accepted.
 "use strict";
 const fs = require("fs");
 const nodemailer = require("nodemailer");
 
+const login = JSON.parse(process.env.NODEMAILER_AUTH || "{}");
 const [port, connections, repeats, ...files] = process.argv.slice(2);
 const transport = nodemailer.createTransport({
   host: "127.0.0.1",
@@ -13,6 +15,7 @@ const transport = nodemailer.createTransport({
   maxConnections: Number(connections),
   maxMessages: Infinity,
   ignoreTLS: true,
+  ...login,
 });
 
 async function main() {

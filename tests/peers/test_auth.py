@@ -1,12 +1,16 @@
 """AUTH between ringpost and other people's clients and servers."""
 
+import asyncio
 import json
+import os
 import smtplib
+from pathlib import Path
 
+import aiosmtplib
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
-from harness import BODIES, Sink, binary, free_port, only_message, peer, read_spool, run
+from harness import BODIES, PEERS, Sink, binary, free_port, only_message, peer, read_spool, run
 
 FROM = "a@example.test"
 TO = "b@example.test"
@@ -67,6 +71,52 @@ def test_swaks_logs_in(engine, spool, accounts, mechanism):
         assert refused.returncode == 28 and "535 5.7.8" in refused.stdout, refused.stdout
         taken = swaks(sink, PASSWORD)
         assert taken.returncode == 0 and "235 2.7.0" in taken.stdout, taken.stdout
+        sink.stop()
+    assert stored(spool) == (USER, "ESMTPA")
+
+
+@pytest.mark.parametrize("mechanism", ["CRAM-MD5", "PLAIN", "LOGIN"])
+def test_aiosmtplib_logs_in(engine, spool, accounts, mechanism):
+    async def send(port):
+        async with aiosmtplib.SMTP(hostname="127.0.0.1", port=port, timeout=60, start_tls=False) as client:
+            with pytest.raises(aiosmtplib.SMTPAuthenticationError) as refusal:
+                await client.login(USER, "wrong")
+            assert refusal.value.code == 535
+            await client.login(USER, PASSWORD)
+            await client.sendmail(FROM, [TO], BODIES["dots"])
+
+    with Sink(engine, spool, "--auth", accounts, "--auth-required", "--auth-mechanisms", mechanism) as sink:
+        asyncio.run(send(sink.port))
+        sink.stop()
+    assert stored(spool) == (USER, "ESMTPA")
+
+
+NODEMAILER = {
+    "PLAIN": {"auth": {"user": USER, "pass": PASSWORD}, "authMethod": "PLAIN"},
+    "LOGIN": {"auth": {"user": USER, "pass": PASSWORD}, "authMethod": "LOGIN"},
+    "CRAM-MD5": {"auth": {"user": USER, "pass": PASSWORD}, "authMethod": "CRAM-MD5"},
+    "XOAUTH2": {"auth": {"type": "OAuth2", "user": USER, "accessToken": PASSWORD}},
+}
+
+
+@pytest.mark.parametrize("mechanism", NODEMAILER)
+def test_nodemailer_logs_in(engine, spool, accounts, mechanism, tmp_path):
+    file = tmp_path / "one.eml"
+    file.write_bytes(BODIES["dots"])
+
+    def nodemailer(sink, login):
+        script = Path(__file__).with_name("send_nodemailer.js")
+        environment = os.environ | {"NODE_PATH": str(PEERS / "node_modules"), "NODEMAILER_AUTH": json.dumps(login)}
+        return run([peer("node"), script, sink.port, 1, 1, file], check=False, env=environment)
+
+    good = NODEMAILER[mechanism]
+    secret = "accessToken" if mechanism == "XOAUTH2" else "pass"
+    bad = good | {"auth": good["auth"] | {secret: "wrong"}}
+    with Sink(engine, spool, "--auth", accounts, "--auth-required", "--auth-mechanisms", mechanism) as sink:
+        refused = nodemailer(sink, bad)
+        assert refused.returncode == 1 and "535" in refused.stderr, refused.stderr
+        taken = nodemailer(sink, good)
+        assert taken.stdout.split() == ["1"], taken.stderr
         sink.stop()
     assert stored(spool) == (USER, "ESMTPA")
 

@@ -108,6 +108,22 @@ def test_generator_and_a_real_postfix_count_the_same(shape):
         assert postfix.deliveries(1000) == 1000
 
 
+@pytest.mark.parametrize("client", ["smtp-source", "ringpost-blast"])
+def test_nothing_changes_for_a_client_when_each_250_is_synced(engine, client, spool):
+    with Sink(engine, spool, "--durability", "sync") as sink:
+        if client == "smtp-source":
+            shape = ["-d", "-s", "32", "-m", 2000, "-l", "1024", "-f", "a@example.test", "-t", "b@example.test"]
+            run([peer("smtp-source"), *shape, sink.address])
+        else:
+            sent = blast(sink.address, "-n", "2000", "-c", "32", "--io", engine, *CHUNKED)
+            assert (sent["messages_ok"], sent["messages_failed"]) == (2000, 0)
+        report = sink.stop()
+    assert report["durability"] == "sync"
+    assert "durability sync" in sink.stderr
+    assert report["messages"] == len(read_spool(spool)) == 2000
+    verify(spool)
+
+
 class Counting:
     messages = 0
     octets = 0
