@@ -1,4 +1,4 @@
-//! What others make of our artefacts: HdrHistogram's own readers and a browser.
+//! What HdrHistogram's own readers make of our artefacts.
 //!
 //! Needs the programs that `scripts/peers` brings; without them these tests fail rather than pass
 //! unseen.
@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 
 use ringpost::measure::run::Latency;
 use ringpost::measure::{Mode, Outcome, Phase, Run, hlog};
-use ringpost::report::{Loaded, html};
 use serde_json::Value;
 
 fn peers() -> PathBuf {
@@ -106,46 +105,4 @@ fn the_javascript_reader_finds_our_counts_and_percentiles() {
         let found: Value = serde_json::from_str(&text).unwrap();
         assert_log(&found["log"], &run);
     }
-}
-
-/// A browser that logs to stderr what a page's console would show, and prints the page it built.
-fn browse(page: &Path, profile: &Path) -> (String, String) {
-    let mut command = Command::new(program(&["chromium", "chromium-browser", "google-chrome"]));
-    command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
-        .args(["--enable-logging=stderr", "--log-level=0", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("file://{}", page.display()));
-    let done = command.stdin(Stdio::null()).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    (text(&done.stdout), text(&done.stderr))
-}
-
-#[test]
-fn a_browser_shows_the_page_without_a_complaint() {
-    for mode in [Mode::Closed, Mode::Open] {
-        let dir = tempfile::tempdir().unwrap();
-        support::write_run(dir.path(), mode);
-        let page = dir.path().join("report.html");
-        std::fs::write(&page, html::render(&Loaded::open(dir.path()).unwrap())).unwrap();
-        let (dom, log) = browse(&page, &dir.path().join("profile"));
-        let complaints: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
-        assert!(complaints.is_empty(), "{complaints:#?}");
-        assert_eq!(dom.matches("<svg class=\"chart\"").count(), 4);
-        assert!(dom.trim_end().ends_with("</html>"));
-    }
-}
-
-/// The judge of the test above must be able to say no.
-#[test]
-fn a_browser_does_complain_about_a_page_that_loads_something() {
-    let dir = tempfile::tempdir().unwrap();
-    support::write_run(dir.path(), Mode::Closed);
-    let page = html::render(&Loaded::open(dir.path()).unwrap());
-    let planted = page.replace("<main>", "<main><script>let ran = true;</script>");
-    let path = dir.path().join("report.html");
-    std::fs::write(&path, planted).unwrap();
-    let (_, log) = browse(&path, &dir.path().join("profile"));
-    assert!(log.contains("CONSOLE"), "the page's policy forbids scripts, and the log says so");
 }

@@ -38,8 +38,7 @@ pub fn all(loaded: &Loaded) -> Vec<Figure> {
         figures.push(latency_over_time(&seconds));
     }
     if let Some(headline) = loaded.headline.as_ref().filter(|h| !h.is_empty()) {
-        let service = loaded.service.as_ref().filter(|h| !h.is_empty());
-        figures.push(percentile_curve(metric, headline, service));
+        figures.push(percentile_curve(metric, headline, loaded));
         figures.push(histogram(headline));
     }
     figures
@@ -146,15 +145,16 @@ fn latency_over_time(seconds: &[&Second]) -> Figure {
     Figure { title: "Latency over time", legend: keys, svg: chart.finish() }
 }
 
-/// The axis has one step per nine, as percentiles of a tail are usually drawn: 90 %, 99 %, 99.9 %.
-fn percentile_curve(
-    metric: &'static str,
-    headline: &Histogram<u64>,
-    service: Option<&Histogram<u64>>,
-) -> Figure {
+/// The headline, and in an open loop what it is made of.
+fn percentile_curve(metric: &str, headline: &Histogram<u64>, loaded: &Loaded) -> Figure {
     let name = format!("{metric} time");
     let mut curves = vec![(name.as_str(), "s1", headline)];
-    curves.extend(service.map(|service| ("service time", "s2", service)));
+    for (name, class, histogram) in
+        [("service time", "s2", &loaded.service), ("send lag", "s3", &loaded.send_lag)]
+    {
+        let histogram = histogram.as_ref().filter(|histogram| !histogram.is_empty());
+        curves.extend(histogram.map(|histogram| (name, class, histogram)));
+    }
     curves_by_nine(&curves)
 }
 
@@ -169,7 +169,8 @@ pub fn overlaid(runs: [&Loaded; 2]) -> Option<Figure> {
     Some(curves_by_nine(&[(&names[0], "s1", a?), (&names[1], "s2", b?)]))
 }
 
-/// Curves with their names and classes; the first is drawn last, over the others.
+/// Curves with their names and classes; the first is drawn last, over the others. The axis has one
+/// step per nine, as percentiles of a tail are usually drawn: 90 %, 99 %, 99.9 %.
 fn curves_by_nine(curves: &[(&str, &str, &Histogram<u64>)]) -> Figure {
     let histograms = || curves.iter().map(|(_, _, histogram)| *histogram);
     // Beyond one in as many as there are samples there is nothing to tell apart.

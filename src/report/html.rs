@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::chart::{Scale, escape, spark};
 use super::figure::Figure;
 use super::load::Loaded;
+use super::plain::sentences;
 use super::shards::outliers;
 use super::text::{
     CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
@@ -26,6 +27,7 @@ pub fn render(loaded: &Loaded) -> String {
     let run = &loaded.run;
     let mut out = String::with_capacity(64 * 1024);
     head(&mut out, run);
+    let _ = write!(out, "<p class=\"lead\">{}</p>", escape(&sentences(run).join(" ")));
     tiles(&mut out, run);
     out += "<div class=\"pair\">";
     for figure in figure::all(loaded) {

@@ -46,6 +46,8 @@ pub struct Loaded {
     pub headline: Option<Histogram<u64>>,
     /// Service time beside it in an open loop, where the headline is response time.
     pub service: Option<Histogram<u64>>,
+    /// Send lag in an open loop.
+    pub send_lag: Option<Histogram<u64>>,
     /// Rows of `run.csv`; empty where the file is missing.
     pub seconds: Vec<Second>,
 }
@@ -58,6 +60,7 @@ impl Loaded {
             run,
             headline: Some(tally.headline().clone()),
             service: tally.open.as_ref().map(|_| tally.service_ns.clone()),
+            send_lag: tally.open.as_ref().map(|open| open.send_lag_ns.clone()),
             seconds: Vec::new(),
         }
     }
@@ -67,6 +70,7 @@ impl Loaded {
         let run = read_run(dir)?;
         let mut headline = None;
         let mut service = None;
+        let mut send_lag = None;
         let path = dir.join(RUN_HLOG);
         if let Some(log) = read_optional(&path)? {
             for line in hlog::read(&log) {
@@ -74,6 +78,7 @@ impl Loaded {
                 match line.tag.as_deref() {
                     None => add(&mut headline, line.histogram),
                     Some(hlog::TAG_SERVICE) => add(&mut service, line.histogram),
+                    Some(hlog::TAG_SEND_LAG) => add(&mut send_lag, line.histogram),
                     Some(_) => {}
                 }
             }
@@ -84,7 +89,7 @@ impl Loaded {
             Some(csv) => series::read(&String::from_utf8_lossy(&csv))
                 .map_err(|error| LoadError::Series { path, error })?,
         };
-        Ok(Self { run, headline, service, seconds })
+        Ok(Self { run, headline, service, send_lag, seconds })
     }
 }
 

@@ -9,6 +9,7 @@ pub mod html;
 pub mod human;
 pub mod load;
 pub mod merge;
+pub mod plain;
 pub mod progress;
 pub mod shards;
 pub mod text;

@@ -1,0 +1,153 @@
+//! What a run says, in sentences for those who have never seen one.
+
+use super::human;
+use super::text::{phase_title, plural};
+use crate::measure::run::Run;
+use crate::measure::{Mode, Phase, Verdict};
+
+/// The steps of one message's dialogue.
+const STEPS: [Phase; 4] = [Phase::Mail, Phase::Rcpt, Phase::Data, Phase::EndOfData];
+
+/// A few sentences: how much, how fast, where the time goes, what the verdict means.
+pub fn sentences(run: &Run) -> Vec<String> {
+    let mut sentences = vec![amount(run)];
+    let latency = run.headline();
+    if latency.count > 0 {
+        sentences.push(how_long(run));
+    }
+    sentences.extend(slowest_step(run));
+    sentences.push(meaning(run.verdict).to_owned());
+    sentences
+}
+
+fn amount(run: &Run) -> String {
+    let messages = run.messages_ok + run.messages_failed;
+    let rate = human::rate(run.rate_msg_s);
+    let elapsed = human::seconds(run.elapsed_s);
+    if messages == 0 {
+        return "No message was answered.".to_owned();
+    }
+    if run.messages_failed == 0 {
+        let all = human::count(messages);
+        return format!("The server accepted all {all} messages in {elapsed}: {rate} a second.");
+    }
+    format!(
+        "The server accepted {} of {} messages in {elapsed}: {rate} a second. {} ({}) were not \
+         accepted.",
+        human::count(run.messages_ok),
+        human::count(messages),
+        human::count(run.messages_failed),
+        human::percent(run.messages_failed as f64 / messages as f64),
+    )
+}
+
+fn how_long(run: &Run) -> String {
+    let latency = run.headline();
+    let spread = format!(
+        "half took no longer than {}, 99 in 100 no longer than {}, the slowest {}",
+        human::latency(latency.p50),
+        human::latency(latency.p99),
+        human::latency(latency.max)
+    );
+    match run.mode() {
+        Mode::Open => format!(
+            "Messages were due on a schedule, whether the server kept up or not, and times count \
+             from when each was due: {spread}."
+        ),
+        Mode::Closed => format!(
+            "Each of {} sent its next message when the last was answered: {spread}. Such a load \
+             waits for the server, so mail that comes by itself would wait longer than this in a \
+             stall; a run with a rate shows that.",
+            plural(run.plan.connections, "connection")
+        ),
+    }
+}
+
+/// Where the time of a message goes; nothing where steps share their replies' flights.
+fn slowest_step(run: &Run) -> Option<String> {
+    if run.plan.pipelining != "none" {
+        return None;
+    }
+    let timed = STEPS.into_iter().filter_map(|phase| {
+        let latency = run.phases.get(&phase)?.latency_ns;
+        (latency.count > 0).then_some((phase, latency))
+    });
+    let (phase, latency) = timed.max_by(|(_, a), (_, b)| a.mean.total_cmp(&b.mean))?;
+    let why = match phase {
+        Phase::EndOfData => ", where the server stores the message and takes responsibility for it",
+        _ => "",
+    };
+    Some(format!(
+        "Of the steps of a message, {} took longest: {} on average{why}.",
+        phase_title(phase),
+        human::latency(latency.mean.round() as u64)
+    ))
+}
+
+/// What follows from the verdict for whoever reads the figures.
+fn meaning(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => {
+            "Verdict: every message was accepted and the generator kept up, so the figures are the \
+             server's own."
+        }
+        Verdict::Failures => {
+            "Verdict: the figures stand, and what failed is listed below; a server at its limit often \
+             refuses before it slows down."
+        }
+        Verdict::ThresholdFailed => {
+            "Verdict: a condition held that was to fail the run; it is named above."
+        }
+        Verdict::Unreachable => "Verdict: there was no server to measure.",
+        Verdict::TargetLimited => {
+            "Verdict: the server did not keep up with what was asked of it; the times are those of a \
+             queue that grows, so look for the highest rate that it keeps."
+        }
+        Verdict::GeneratorLimited => {
+            "Verdict: the generator's machine was the limit. The times say more about it than about \
+             the server, which may do better: use more cores, another machine or a lower rate."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::run::{Latency, PhaseResult, Plan};
+
+    #[test]
+    fn a_run_is_told_in_sentences_that_name_its_figures() {
+        let latency =
+            |mean, p50, p99, max| Latency { mean, p50, p99, max, count: 9, ..Latency::default() };
+        let phase =
+            |mean| PhaseResult { latency_ns: latency(mean, 1, 1, 1), ..PhaseResult::default() };
+        let mut run = Run {
+            messages_ok: 995,
+            messages_failed: 5,
+            elapsed_s: 2.0,
+            rate_msg_s: 497.5,
+            service_ns: latency(2e6, 2_000_000, 9_000_000, 30_000_000),
+            phases: [(Phase::Mail, phase(1e5)), (Phase::EndOfData, phase(3e6))].into(),
+            plan: Plan { connections: 4, pipelining: "none".to_owned(), ..Plan::default() },
+            verdict: Verdict::Failures,
+            ..Run::default()
+        };
+        let told = sentences(&run).join(" ");
+        for part in [
+            "accepted 995 of 1,000 messages in 2.00 s: 498 a second",
+            "5 (0.50 %) were not accepted",
+            "Each of 4 connections",
+            "half took no longer than 2.00 ms, 99 in 100 no longer than 9.00 ms, the slowest 30.0 ms",
+            "end of data took longest: 3.00 ms on average",
+            "what failed is listed below",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        run.response_ns = Some(run.service_ns);
+        run.plan.pipelining = "full".to_owned();
+        let told = sentences(&run).join(" ");
+        assert!(told.contains("times count from when each was due"), "{told}");
+        assert!(!told.contains("took longest"), "{told}");
+        assert_eq!(sentences(&Run::default())[0], "No message was answered.");
+    }
+}
