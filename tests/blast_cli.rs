@@ -167,6 +167,36 @@ fn a_signal_ends_the_run_with_its_report() {
 }
 
 #[test]
+fn the_self_test_passes_and_says_what_it_compared() {
+    let done =
+        blast(&["selftest", "--stall", "500ms", "--every", "5s", "--periods", "1", "--json"]);
+    let proof: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{proof}");
+    assert_eq!((&proof["passed"], &proof["messages"]), (&true.into(), &5_000.into()));
+    let p99 = &proof["compared"][0];
+    assert_eq!(p99["computed_ns"], 450_000_000);
+    let ns = |name: &str| p99[name].as_f64().unwrap();
+    assert!((ns("measured_ns") / 450e6 - 1.0).abs() <= 0.05, "{proof}");
+    assert!(ns("service_ns") < 225e6 && ns("closed_ns") < 225e6, "{proof}");
+}
+
+#[test]
+fn a_self_test_that_could_prove_nothing_is_a_usage_error_and_a_task_takes_no_target() {
+    for (arguments, says) in [
+        (&["selftest", "--stall", "10ms"][..], "more than a fiftieth"),
+        (&["selftest", "-c", "64", "-q", "1000"], "fewer connections"),
+        (&["selftest", "127.0.0.1:1025"], "unexpected argument"),
+        (&["-c", "5", "selftest"], "'selftest'"),
+        (&["-c", "5"], "<TARGET>"),
+    ] {
+        let done = blast(arguments);
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&done.stderr).contains(says), "{arguments:?}: {}", text(&done.stderr));
+        assert!(done.stdout.is_empty());
+    }
+}
+
+#[test]
 fn help_has_examples_and_no_option_that_does_nothing() {
     let help = blast(&["--help"]);
     assert_eq!(help.status.code(), Some(0));

@@ -7,6 +7,7 @@ mod core;
 pub mod corpus;
 pub mod plan;
 pub mod schedule;
+pub mod selftest;
 mod session;
 mod work;
 

@@ -5,6 +5,7 @@ mod content;
 mod load;
 mod machine;
 mod protocol;
+mod selftest;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -13,17 +14,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
 
 use self::artefacts::ArtefactArgs;
 use self::content::{BodyError, ContentArgs};
 use self::load::LoadArgs;
 use self::machine::MachineArgs;
 use self::protocol::ProtocolArgs;
+use self::selftest::SelftestArgs;
 use super::auth;
 use super::exit::{self, Exit, Failure};
 use super::signals::{self, Asked};
 use crate::blast::plan::{Plan, PlanError};
+use crate::blast::selftest::TrialError;
 use crate::blast::{self, BlastError, Seen};
 use crate::engine::{self, CoresError, Refusal};
 use crate::measure::Verdict;
@@ -44,31 +47,54 @@ Examples:
       100,000 messages, each envelope behind the dot of the message before it
   ringpost-blast --chunking --depth 32 -z 30s --out run1 smtp+unix:/run/sink.sock
       BDAT, 32 messages in one flight; result, histograms and a page in run1/
+  ringpost-blast --rate 1k..20k/60s -c 256 127.0.0.1:1025
+      from 1,000 to 20,000 messages a second within a minute, whatever the server does
+  ringpost-blast --session-rate 50 --arrivals poisson --per-connection 1..5 --think exp:200ms TARGET
+      50 sessions a second, each with a few messages and pauses between them
+  ringpost-blast selftest
+      prove that the response time tells the truth
   ringpost-blast --size 1KiB..256KiB --recipients 10 lmtp://[::1]:24
 
 Exit status:
   0  the run took place, whatever the server answered
-  1  a --fail-if condition held
+  1  a --fail-if condition held, or the self-test failed
   2  the command line cannot be followed
-  3  the target is out of reach, or cannot do what was asked";
+  3  the target is out of reach, or cannot do what was asked
+  4  the generator was the limit: its figures say little about the server";
 
 /// Load an SMTP or LMTP server and say how fast, how slow and how honest it is
 ///
-/// Sessions run in a closed loop: each sends its next message when the last one is answered. The
-/// report goes to stdout, progress to stderr. Without -n and -z the run takes 10 s.
+/// With --rate messages are due by the clock, and response times count from when they were due.
+/// Without it sessions run in a closed loop: each sends its next message when the last one is
+/// answered. The report goes to stdout, progress to stderr. Without -n and -z the run takes 10 s.
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-blast", version, after_help = AFTER_HELP, styles = STYLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_value_name = "TASK",
+    subcommand_help_heading = "Tasks"
+)]
 struct Cli {
+    /// In place of a target.
+    #[command(subcommand)]
+    task: Option<Task>,
     #[command(flatten)]
     run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Selftest(SelftestArgs),
 }
 
 /// Everything that one run is made from.
 #[derive(Debug, Args)]
 struct RunArgs {
     /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT
-    #[arg(value_name = "TARGET")]
-    target: String,
+    // Required, but not beside a task.
+    #[arg(value_name = "TARGET", required = true)]
+    target: Option<String>,
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
@@ -101,6 +127,8 @@ enum Error {
     Body(#[from] BodyError),
     #[error(transparent)]
     Blast(#[from] BlastError),
+    #[error(transparent)]
+    Trial(#[from] TrialError),
     #[error("cannot write the report: {0}")]
     Report(io::Error),
     #[error("cannot read the run back: {0}")]
@@ -121,7 +149,7 @@ impl Error {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    exit::run("ringpost-blast", USAGE, |cli: Cli| match execute(cli.run) {
+    exit::run("ringpost-blast", USAGE, |cli: Cli| match cli.execute() {
         Ok(verdict) => Ok(verdict.exit_code().into()),
         // Whoever reads the report has seen enough.
         Err(Error::Report(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -129,6 +157,15 @@ pub fn main() -> ExitCode {
         }
         Err(error) => Err(Failure::with_code(error.exit_code(), error)),
     })
+}
+
+impl Cli {
+    fn execute(self) -> Result<Verdict, Error> {
+        match self.task {
+            Some(Task::Selftest(args)) => args.run(),
+            None => execute(self.run),
+        }
+    }
 }
 
 fn execute(args: RunArgs) -> Result<Verdict, Error> {
@@ -179,7 +216,7 @@ fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
 
 fn plan(args: RunArgs) -> Result<Plan, Error> {
     let RunArgs { target, load, content, protocol, machine, artefacts } = args;
-    let target = Target::parse(&target, &machine.allow_target)?;
+    let target = Target::parse(&target.unwrap_or_default(), &machine.allow_target)?;
     let (engine, fallback) = engine::choose(machine.io.into())?;
     if let Some(refusal) = fallback {
         eprintln!("ringpost-blast: using epoll: {refusal}");

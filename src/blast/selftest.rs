@@ -1,0 +1,327 @@
+//! The generator's proof of itself: a real server that stands still for a known part of each period,
+//! the response times that follow from that by arithmetic, and those that are measured.
+//!
+//! A message that is due `u` into a stall of length S waits S - u. With one stall in each period P and
+//! messages due evenly, the share of messages that wait longer than w is (S - w) / P, so that the
+//! quantile q of the response time is S - (1 - q) P, as long as that is above zero. A closed loop
+//! has no more messages in the stall than it has connections, and the service time of an open one
+//! knows no more of it.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::plan::{Bodies, Load, Plan, Stop};
+use super::schedule::{Profile, ProfileError, Schedule, Spacing};
+use super::{BlastError, run};
+use crate::engine::{self, Address, Alarm, BindError, Conn, EngineKind, Listener};
+use crate::limits::RECV_LARGE_BYTES;
+use crate::measure::run::Latency;
+use crate::measure::{Conditions, Run, Verdict};
+use crate::smtp::auth::AuthPolicy;
+use crate::smtp::client::Pipelining;
+use crate::smtp::extension::Extensions;
+use crate::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
+use crate::target::Target;
+
+/// How far a measured percentile may be from the computed one.
+pub const TOLERANCE: f64 = 0.05;
+
+/// The percentiles that are computed and compared.
+const QUANTILES: [Quantile; 2] = [(0.99, |latency| latency.p99), (0.999, |latency| latency.p999)];
+
+type Quantile = (f64, fn(&Latency) -> u64);
+
+/// What to try.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub stall: Duration,
+    pub period: Duration,
+    pub periods: u32,
+    /// Messages a second.
+    pub rate: f64,
+    pub connections: usize,
+    pub engine: EngineKind,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    #[error("a stall of {stall:?} in {period:?}: give more than a fiftieth and less than a half")]
+    Stall { stall: Duration, period: Duration },
+    #[error(
+        "{connections} connections are more than one in 200 of the messages in a period, so that \
+         the stall would show in the 99th percentile of the service time too; ask for a higher rate \
+         or fewer connections"
+    )]
+    Crowd { connections: usize },
+    #[error(transparent)]
+    Rate(#[from] ProfileError),
+    #[error("cannot serve: {0}")]
+    Bind(#[from] BindError),
+    #[error("cannot serve: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Blast(#[from] BlastError),
+}
+
+/// One percentile of the response time.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Compared {
+    pub quantile: f64,
+    pub computed_ns: u64,
+    pub measured_ns: u64,
+    /// Of the same messages, counted from their first octet.
+    pub service_ns: u64,
+    /// Of a closed loop against the same server.
+    pub closed_ns: u64,
+    /// Measured less computed, in parts of the computed.
+    pub off: f64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Proof {
+    pub stall_s: f64,
+    pub period_s: f64,
+    pub rate_msg_s: f64,
+    pub connections: usize,
+    pub messages: u64,
+    pub closed_messages: u64,
+    pub compared: Vec<Compared>,
+    pub verdict: Verdict,
+    pub passed: bool,
+}
+
+impl Trial {
+    /// Runs the open and then the closed loop against a server in a thread of its own.
+    pub fn run(&self) -> Result<Proof, TrialError> {
+        self.check()?;
+        let server = StallingServer::start(self.stall, self.period)?;
+        let schedule =
+            Schedule { profile: Profile::constant(self.rate)?, spacing: Spacing::Constant };
+        let open = self.plan(&server, Load::Messages(schedule), self.period * self.periods)?;
+        let closed = self.plan(&server, Load::Closed, self.period)?;
+        let go = |plan| Ok::<_, TrialError>(run(&plan, Arc::default(), &mut |_, _, _| ())?.run);
+        Ok(self.compare(&go(open)?, &go(closed)?))
+    }
+
+    fn check(&self) -> Result<(), TrialError> {
+        let (stall, period) = (self.stall, self.period);
+        if stall * 50 <= period || stall * 2 >= period {
+            return Err(TrialError::Stall { stall, period });
+        }
+        let connections = self.connections;
+        if connections as f64 * 200.0 > self.rate * period.as_secs_f64() {
+            return Err(TrialError::Crowd { connections });
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        server: &StallingServer,
+        load: Load,
+        duration: Duration,
+    ) -> Result<Plan, TrialError> {
+        Ok(Plan {
+            target: server.target(),
+            connections: self.connections,
+            load,
+            stop: Stop::Duration(duration),
+            warmup: Duration::ZERO,
+            cooldown: Duration::ZERO,
+            drain: self.period,
+            think: None,
+            bodies: Bodies::Sizes(1024, 1024),
+            recipients: 1,
+            per_connection: None,
+            pipelining: Pipelining::None,
+            chunking: false,
+            depth: 1,
+            from: "blast@client.example".to_owned(),
+            to: "sink@server.example".to_owned(),
+            mail_params: Vec::new(),
+            rcpt_params: Vec::new(),
+            helo: "client.example".to_owned(),
+            login: None,
+            seed: 1,
+            // The last, as the server takes the first.
+            cpus: engine::allowed()?.into_iter().next_back().into_iter().collect(),
+            engine: self.engine,
+            out: None,
+            fail_if: Conditions::default(),
+            command: Vec::new(),
+        })
+    }
+
+    fn compare(&self, open: &Run, closed: &Run) -> Proof {
+        let response = open.response_ns.unwrap_or_default();
+        let compared = QUANTILES.map(|(quantile, of)| {
+            let computed_s = computed(self.stall, self.period, quantile);
+            Compared {
+                quantile,
+                computed_ns: (computed_s * 1e9).round() as u64,
+                measured_ns: of(&response),
+                service_ns: of(&open.service_ns),
+                closed_ns: of(&closed.service_ns),
+                off: of(&response) as f64 / 1e9 / computed_s - 1.0,
+            }
+        });
+        let told = compared.iter().all(|one| one.off.abs() <= TOLERANCE);
+        // Else there was nothing to tell apart.
+        let hidden =
+            compared[0].service_ns.max(compared[0].closed_ns) < compared[0].computed_ns / 2;
+        let whole = open.messages_failed == 0 && open.messages_not_begun == 0;
+        Proof {
+            stall_s: self.stall.as_secs_f64(),
+            period_s: self.period.as_secs_f64(),
+            rate_msg_s: self.rate,
+            connections: self.connections,
+            messages: open.messages_ok,
+            closed_messages: closed.messages_ok,
+            verdict: open.verdict,
+            passed: told && hidden && whole,
+            compared: compared.to_vec(),
+        }
+    }
+}
+
+/// Seconds that the message at this quantile waits.
+fn computed(stall: Duration, period: Duration, quantile: f64) -> f64 {
+    stall.as_secs_f64() - (1.0 - quantile) * period.as_secs_f64()
+}
+
+/// An SMTP server on one thread that discards what it gets, and whose thread sleeps in the last part
+/// of each period, so that it neither reads nor answers.
+struct StallingServer {
+    address: Address,
+    /// Dropping it ends the server.
+    _running: Sender<()>,
+}
+
+impl StallingServer {
+    fn start(stall: Duration, period: Duration) -> Result<Self, TrialError> {
+        let anywhere = Address::resolve("127.0.0.1:0")?;
+        let listener = engine::bind(&anywhere, 1)?.remove(0).remove(0);
+        let address = listener.address().clone();
+        let (running, over) = channel::<()>();
+        let cpu = engine::allowed()?.into_iter().next();
+        std::thread::Builder::new().name("stalling".to_owned()).spawn(move || {
+            // Unpinned, it shares a core with the generator and nothing else changes.
+            drop(cpu.map(engine::pin));
+            let begun = Instant::now();
+            engine::run_core(EngineKind::Epoll, async {
+                tokio::task::spawn_local(accept(listener.attach()?));
+                let mut alarm = Alarm::new()?;
+                let mut end = begun;
+                while over.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
+                    end += period;
+                    alarm.until(end - stall).await?;
+                    std::thread::sleep(end.saturating_duration_since(Instant::now()));
+                }
+                Ok::<(), io::Error>(())
+            })
+        })?;
+        Ok(Self { address, _running: running })
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            protocol: Protocol::Smtp,
+            url: format!("smtp://{}", self.address),
+            addresses: vec![self.address.clone()],
+        }
+    }
+}
+
+async fn accept(mut listener: Listener) {
+    while let Ok((conn, _)) = listener.accept().await {
+        tokio::task::spawn_local(serve(conn));
+    }
+}
+
+/// One session: every message is taken and forgotten.
+async fn serve(mut conn: Conn) {
+    let mut server = Server::new(Rc::new(policy()));
+    let mut replies = engine::Buf::with_capacity(1024);
+    let mut received = engine::Buf::with_capacity(RECV_LARGE_BYTES);
+    server.greet(replies.vec_mut());
+    loop {
+        let (sent, back) = conn.send_all(replies).await;
+        replies = back;
+        replies.clear();
+        if sent.is_err() {
+            return;
+        }
+        let (count, back) = conn.recv(received).await;
+        received = back;
+        let Ok(1..) = count else { return };
+        let mut input = &received[..];
+        while let Some(event) = server.step(&mut input, replies.vec_mut()) {
+            match event {
+                Event::End(_) => server.accept("discarded", replies.vec_mut()),
+                Event::Close => {
+                    // The client is leaving, and so are we.
+                    drop(conn.send_all(replies).await);
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        hostname: "selftest.example".into(),
+        protocol: Protocol::Smtp,
+        message_bytes_max: u64::MAX,
+        recipients_max: 1,
+        bare_newline: BareNewline::Reject,
+        extensions: Extensions::NONE,
+        commands: Commands::default(),
+        auth: AuthPolicy::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arithmetic_is_that_of_messages_counted_one_by_one() {
+        let (stall, period, rate) = (1.0, 10.0, 1_000);
+        let mut waits: Vec<f64> = (0..10 * rate)
+            .map(|n| (n as f64 / rate as f64) % period)
+            .map(|into| if into >= period - stall { period - into } else { 0.0 })
+            .collect();
+        waits.sort_by(f64::total_cmp);
+        for (quantile, _) in QUANTILES {
+            let counted = waits[(quantile * waits.len() as f64) as usize - 1];
+            let seconds = Duration::from_secs_f64;
+            let computed = computed(seconds(stall), seconds(period), quantile);
+            assert!((counted - computed).abs() < 0.002, "{quantile}: {counted} {computed}");
+        }
+    }
+
+    #[test]
+    fn trials_that_could_prove_nothing_are_refused() {
+        let trial = Trial {
+            stall: Duration::from_secs(1),
+            period: Duration::from_secs(10),
+            periods: 1,
+            rate: 1_000.0,
+            connections: 16,
+            engine: EngineKind::Epoll,
+        };
+        assert!(trial.check().is_ok());
+        let short = Trial { stall: Duration::from_millis(100), ..trial.clone() };
+        assert!(matches!(short.check(), Err(TrialError::Stall { .. })));
+        let crowded = Trial { connections: 100, ..trial };
+        assert!(matches!(crowded.check(), Err(TrialError::Crowd { connections: 100 })));
+    }
+}
