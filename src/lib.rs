@@ -12,7 +12,7 @@
 //! Arrows go down only:
 //!
 //! ```text
-//! bin -> cli -> sink | blast | report | mailbox -> relay -> target
+//! bin -> cli -> sink | blast | report -> relay -> mailbox | target
 //!     -> smtp, spool, engine, measure -> scan, limits
 //! ```
 //!

@@ -9,7 +9,8 @@ The spool should be at rest: where a sink is writing, a reader would have to loo
     spool_reader.py DIR --sha256     id, octets and SHA-256 of the body
     spool_reader.py DIR --extract ID the octets of one message
 
-As a module: messages(DIR) gives (id, meta, body) in the order of core, segment and offset.
+As a module: messages(DIR) gives (id, meta, body) in the order of core, segment and offset, and
+deliveries(DIR) gives {(id, sealed, recipient): (fate, code, when)}.
 Python 3 and its standard library are enough; the packages google-crc32c or crc32c make it faster.
 Exit 65 when something is damaged; a torn end, as a power cut leaves it, is told and is no damage.
 """
@@ -25,6 +26,8 @@ import sys
 MARKERS = (b"ringpost-spool 1\n", b"ringpost-spool 2\n")
 NAME = re.compile(r"c(\d{3,})-(\d{8,})\.seg\Z")
 SEGMENT = struct.Struct("<8sIIH6xQQQIIII")
+DELIVERY = struct.Struct("<4sBxHIIIHxxQQ4xI")
+FATES = {1: "delivered", 2: "refused"}
 RECORD = struct.Struct("<4sBBHIIQQIIIIIIII")
 SINGLE, FRAGMENT, SEAL = 1, 2, 3
 FLAGS = ["bare-cr", "bare-lf", "bdat", "8bit", "smtputf8", "nul", "lmtp", "tls",
@@ -314,6 +317,23 @@ def messages(directory, report=None):
                 continue
             yield f"{core}-{number}-{offset}", meta, body
     report.orphaned_fragments += len(fragments)
+
+
+def deliveries(directory):
+    """What the file of deliveries tells, damaged records and a torn end left out."""
+    try:
+        with open(os.path.join(directory, "delivered"), "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return {}
+    told = {}
+    for at in range(0, len(data) - DELIVERY.size + 1, DELIVERY.size):
+        octets = data[at:at + DELIVERY.size]
+        magic, fate, core, segment, offset, recipient, code, sealed, when, crc = DELIVERY.unpack(octets)
+        if magic == b"RPD\1" and fate in FATES and crc == crc32c(octets[:44]):
+            key = ("%d-%d-%d" % (core, segment, offset), sealed, recipient)
+            told.setdefault(key, (FATES[fate], code, when))
+    return told
 
 
 def as_json(name, meta, body):

@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("target", &["smtp", "engine"]),
     ("measure", &["limits"]),
     ("report", &["measure", "limits"]),
-    ("relay", &["target", "smtp", "spool", "engine", "limits"]),
+    ("relay", &["mailbox", "target", "smtp", "spool", "engine", "limits"]),
     ("sink", &["relay", "smtp", "spool", "engine", "measure", "scan", "limits"]),
     ("blast", &["target", "smtp", "spool", "engine", "measure", "report", "scan", "limits"]),
     ("mailbox", &["smtp", "spool", "scan", "limits"]),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::header;
 use super::trace::format_time;
-use crate::spool::Message;
+use crate::spool::{Delivery, Message};
 
 /// Id, sizes, times, flags and envelope of a message, and its decoded subject.
 pub fn as_json(message: &Message, subject: Option<&str>) -> Value {
@@ -17,6 +17,14 @@ pub fn as_json(message: &Message, subject: Option<&str>) -> Value {
     object["sealed"] = time(message.envelope.sealed_ns).into();
     object["subject"] = json!(subject);
     object
+}
+
+/// Adds to what [`as_json`] gave what became of the recipients that do not wait any more.
+pub fn add_deliveries(object: &mut Value, settled: &[Delivery]) {
+    for Delivery { recipient, fate, code, at_ns, .. } in settled {
+        object["to"][*recipient as usize]["delivery"] =
+            json!({ "fate": fate.name(), "code": code, "at_ns": at_ns });
+    }
 }
 
 /// Appends one line: [`as_json`] and the octets of the message, as text where they are UTF-8, else in

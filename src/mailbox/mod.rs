@@ -22,6 +22,7 @@ mod trace;
 
 pub use export::{Export, ExportError, Exported, Format, Newline};
 pub use header::{header_block, subject, subject_of};
-pub use jsonl::as_json;
+pub use jsonl::{add_deliveries, as_json};
 pub use select::{AddressPattern, BadPattern, Selection};
 pub use statistics::{Share, Slot, Statistics};
+pub use trace::Tracer;

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::header;
-use crate::spool::{CopyError, Envelope, Listing, Message};
+use crate::smtp::path::domain_of;
+use crate::spool::{CopyError, Deliveries, Envelope, Listing, Message};
 
 /// What a message must be to be taken. The default takes all.
 #[derive(Clone, Debug, Default)]
@@ -26,13 +27,19 @@ pub struct Selection {
     pub subject: Option<String>,
     /// The `run=` of the generator's stamp.
     pub run: Option<u64>,
+    /// What was handed on; where it is given, a recipient must wait still.
+    pub handed_on: Option<Deliveries>,
 }
 
 impl Selection {
     /// Whether the message that `listing` gave last is taken. Its octets are looked at only where
     /// subject or run are asked for.
     pub fn takes(&self, listing: &mut Listing<'_>, message: &Message) -> Result<bool, CopyError> {
-        if !self.takes_envelope(&message.envelope, message.bytes) {
+        let waits =
+            |known: &Deliveries| known.of(message).len() < message.envelope.recipients.len();
+        if !self.takes_envelope(&message.envelope, message.bytes)
+            || !self.handed_on.as_ref().is_none_or(waits)
+        {
             return Ok(false);
         }
         if self.subject.is_none() && self.run.is_none() {
@@ -110,20 +117,14 @@ impl AddressPattern {
         match self {
             Self::Null => path.is_empty(),
             Self::Whole(address) => path.eq_ignore_ascii_case(address.as_bytes()),
-            Self::Domain(domain) => {
-                domain_of(path).is_some_and(|own| own.eq_ignore_ascii_case(domain.as_bytes()))
-            }
-            Self::Below(suffix) => domain_of(path).is_some_and(|own| {
+            Self::Domain(domain) => domain_of(path).eq_ignore_ascii_case(domain.as_bytes()),
+            Self::Below(suffix) => {
+                let own = domain_of(path);
                 let cut = own.len().checked_sub(suffix.len());
                 cut.is_some_and(|cut| own[cut..].eq_ignore_ascii_case(suffix.as_bytes()))
-            }),
+            }
         }
     }
-}
-
-/// What stands behind the last `@`; a quoted local part may hold others.
-pub(super) fn domain_of(path: &[u8]) -> Option<&[u8]> {
-    memchr::memrchr(b'@', path).map(|at| &path[at + 1..])
 }
 
 #[cfg(test)]

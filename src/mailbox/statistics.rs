@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::select::domain_of;
 use crate::limits::{DOMAINS_COUNTED_MAX, SIZE_HISTOGRAM_BYTES_MAX, TIMELINE_SLOTS_MAX};
+use crate::smtp::path::domain_of;
 use crate::spool::{Message, flag, text};
 
 /// Sums over the messages that were added.
@@ -182,7 +182,11 @@ struct Domains {
 
 impl Domains {
     fn add(&mut self, path: &[u8]) {
-        let domain = domain_of(path).unwrap_or(if path.is_empty() { b"<>" } else { b"no domain" });
+        let domain = match domain_of(path) {
+            b"" if path.is_empty() => b"<>",
+            b"" => &b"no domain"[..],
+            domain => domain,
+        };
         let domain = domain.to_ascii_lowercase();
         if let Some(count) = self.counts.get_mut(&domain) {
             *count += 1;

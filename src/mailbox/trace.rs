@@ -1,18 +1,18 @@
-//! The lines that final delivery puts in front of a message (RFC 5321 §4.4), and dates.
+//! The lines that a relay and final delivery put in front of a message (RFC 5321 §4.4), and dates.
 
 use std::net::SocketAddr;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use crate::spool::{Envelope, Message, flag};
+use crate::spool::{Envelope, Message, Place, flag};
 
 /// Who delivers, and in which time zone dates are told.
 #[derive(Clone, Debug)]
-pub(super) struct Tracer {
+pub struct Tracer {
     /// Name of this host, for the BY clause.
-    pub(super) hostname: String,
-    pub(super) zone: TimeZone,
+    pub hostname: String,
+    pub zone: TimeZone,
 }
 
 impl Tracer {
@@ -21,7 +21,24 @@ impl Tracer {
         let envelope = &message.envelope;
         out.extend_from_slice(b"Return-Path: <");
         out.extend_from_slice(&envelope.reverse_path);
-        out.extend_from_slice(b">\r\nReceived: from ");
+        out.extend_from_slice(b">\r\n");
+        let only = match envelope.recipients.as_slice() {
+            [only] => Some(only.path.as_slice()),
+            _ => None,
+        };
+        self.write_received(message.place, envelope, only, out);
+    }
+
+    /// `Received:`, which a relay adds too; `only` is the recipient, where there is one alone: with
+    /// several the clause would tell some of them of others (RFC 5321 §7.2).
+    pub fn write_received(
+        &self,
+        place: Place,
+        envelope: &Envelope,
+        only: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(b"Received: from ");
         write_from(envelope, out);
         out.extend_from_slice(b"\r\n\tby ");
         out.extend_from_slice(self.hostname.as_bytes());
@@ -31,11 +48,10 @@ impl Tracer {
             out.extend_from_slice(b" with ");
             out.extend_from_slice(&protocol);
         }
-        out.extend_from_slice(format!(" id {}", message.place).as_bytes());
-        // With several recipients the clause would tell some of them of others (RFC 5321 §7.2).
-        if let [only] = envelope.recipients.as_slice() {
+        out.extend_from_slice(format!(" id {place}").as_bytes());
+        if let Some(path) = only {
             out.extend_from_slice(b"\r\n\tfor <");
-            out.extend_from_slice(&only.path);
+            out.extend_from_slice(path);
             out.push(b'>');
         }
         let date = format_time(envelope.received_ns, &self.zone, "%a, %d %b %Y %H:%M:%S %z");
@@ -108,7 +124,7 @@ fn protocol(envelope: &Envelope) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::{Place, Recipient};
+    use crate::spool::Recipient;
 
     fn envelope() -> Envelope {
         Envelope {

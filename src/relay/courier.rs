@@ -12,6 +12,7 @@ use super::parcel::Parcel;
 use super::reading::Letter;
 use crate::engine::{Buf, Conn, Guard, Pool};
 use crate::limits::SEND_PIECE_BYTES;
+use crate::mailbox::Tracer;
 use crate::smtp::body::Stuffer;
 use crate::smtp::client::{Client, Event, Fault, Pipelining, Settings, Want};
 use crate::smtp::extension::Extensions;
@@ -26,8 +27,8 @@ pub(super) type Note = (Vec<Delivery>, oneshot::Sender<Result<(), SpoolError>>);
 pub(super) struct Satchel {
     pub(super) letters: mpsc::Receiver<Letter>,
     pub(super) notes: mpsc::Sender<Note>,
-    /// Our name.
-    pub(super) hostname: Box<str>,
+    /// Knows our name.
+    pub(super) tracer: Tracer,
     /// For each reply.
     pub(super) timeout: Duration,
 }
@@ -81,7 +82,7 @@ impl<'c> Courier<'c> {
             chunking: false,
             depth: 1,
             smtputf8: false,
-            name: satchel.hostname.as_bytes().into(),
+            name: satchel.tracer.hostname.as_bytes().into(),
             login: None,
         };
         Self {
@@ -140,7 +141,7 @@ impl<'c> Courier<'c> {
             && let Some(letter) = self.satchel.letters.recv().await
         {
             let place = letter.place;
-            match Parcel::pack(letter, &self.satchel.hostname, self.protocol, &offered) {
+            match Parcel::pack(letter, &self.satchel.tracer, self.protocol, &offered) {
                 Ok(parcel) => {
                     let pipelining = match offered.has(Extensions::PIPELINING) {
                         true => Pipelining::Commands,

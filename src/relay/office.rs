@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{self, JoinHandle};
 
@@ -17,6 +18,7 @@ use super::route::{Routes, Selection};
 use super::{Errand, Plan, Source, Tally, Totals, unix_ns};
 use crate::engine::{self, EngineKind, Pool, Watch};
 use crate::limits::{RELAY_COUNT_MS, RELAY_LINE_MAX, RELAY_NOTES_MAX, RELAY_RUNS_MAX};
+use crate::mailbox::Tracer;
 use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer};
 use crate::spool::{DeliveryLog, SpoolError};
@@ -34,7 +36,7 @@ pub(super) struct Setup {
     dir: PathBuf,
     log: DeliveryLog,
     routes: Arc<Routes>,
-    hostname: Box<str>,
+    tracer: Tracer,
     timeout: Duration,
     drain: Duration,
     leaving: Arc<AtomicBool>,
@@ -50,7 +52,8 @@ impl Setup {
         let Plan { routes, hostname, timeout, .. } = plan;
         let log = DeliveryLog::open(&source.dir, source.durability)?;
         let routes = Arc::new(routes);
-        Ok(Self { dir: source.dir, log, routes, hostname, timeout, drain, leaving })
+        let tracer = Tracer { hostname: hostname.into(), zone: TimeZone::system() };
+        Ok(Self { dir: source.dir, log, routes, tracer, timeout, drain, leaving })
     }
 }
 
@@ -91,7 +94,7 @@ struct Run {
 struct Office {
     dir: PathBuf,
     routes: Arc<Routes>,
-    hostname: Box<str>,
+    tracer: Tracer,
     timeout: Duration,
     leaving: Arc<AtomicBool>,
     notes: mpsc::Sender<Note>,
@@ -119,13 +122,13 @@ pub(super) fn run(engine: EngineKind, setup: Setup, asks: mpsc::Receiver<Ask>) -
 }
 
 async fn serve(setup: Setup, mut asks: mpsc::Receiver<Ask>) -> Totals {
-    let Setup { dir, mut log, routes, hostname, timeout, drain, leaving } = setup;
+    let Setup { dir, mut log, routes, tracer, timeout, drain, leaving } = setup;
     let (notes, mut to_note) = mpsc::channel::<Note>(RELAY_NOTES_MAX);
     let (ends, mut ended) = mpsc::unbounded_channel();
     let office = Rc::new(Office {
         dir,
         routes,
-        hostname,
+        tracer,
         timeout,
         leaving,
         notes,
@@ -318,8 +321,8 @@ impl Office {
                 eprintln!("ringpost-sink: the relay cannot read the spool any further: {error}");
             }
         });
-        let (hostname, timeout) = (self.hostname.clone(), self.timeout);
-        Satchel { letters, notes: self.notes.clone(), hostname, timeout }
+        let (tracer, timeout) = (self.tracer.clone(), self.timeout);
+        Satchel { letters, notes: self.notes.clone(), tracer, timeout }
     }
 
     async fn deliver(&self, extract: Extract, target: &Target) -> Tally {

@@ -1,17 +1,13 @@
 //! One message in one transaction: what is sent, and what each reply means for its recipients.
 
-use jiff::Timestamp;
-use jiff::fmt::rfc2822;
-use jiff::tz::TimeZone;
-
 use super::reading::Letter;
 use super::unix_ns;
+use crate::mailbox::Tracer;
 use crate::smtp::client::Phase;
 use crate::smtp::offered::Offered;
 use crate::smtp::onward::{Lack, Manner, Onward, rcpt_params};
 use crate::smtp::outgoing::{Outgoing, Recipients};
 use crate::smtp::server::Protocol;
-use crate::smtp::trace::Received;
 use crate::spool::{Delivery, Envelope, Fate, Place, flag};
 
 #[derive(Debug)]
@@ -33,11 +29,11 @@ impl Parcel {
     /// [`Lack`] when the message must not go to this server.
     pub(super) fn pack(
         letter: Letter,
-        hostname: &str,
+        tracer: &Tracer,
         protocol: Protocol,
         offered: &Offered,
     ) -> Result<Self, Lack> {
-        let trace = trace(&letter, hostname);
+        let trace = trace(&letter, tracer);
         let manner = onward(&letter, trace.len()).prepare(offered)?;
         let mut recipients = Recipients::default();
         for number in &letter.recipients {
@@ -152,34 +148,20 @@ fn onward(letter: &Letter, trace_bytes: usize) -> Onward<'_> {
     }
 }
 
-fn trace(letter: &Letter, hostname: &str) -> Vec<u8> {
-    let Envelope { helo, peer, protocol, recipients, sealed_ns, .. } = &letter.envelope;
-    let alone = match letter.recipients.as_slice() {
-        [number] => Some(recipients[*number as usize].path.as_slice()),
+fn trace(letter: &Letter, tracer: &Tracer) -> Vec<u8> {
+    let envelope = &letter.envelope;
+    let only = match letter.recipients.as_slice() {
+        [number] => Some(envelope.recipients[*number as usize].path.as_slice()),
         _ => None,
     };
     let mut out = Vec::new();
-    let received = Received {
-        hello: helo,
-        peer,
-        by: hostname,
-        protocol: &String::from_utf8_lossy(protocol),
-        id: &letter.place.to_string(),
-        recipient: alone,
-        date: &date(*sealed_ns),
-    };
-    received.write(&mut out);
+    tracer.write_received(letter.place, envelope, only, &mut out);
     out
-}
-
-/// In UTC, as in RFC 5322 §3.3.
-fn date(unix_ns: u64) -> String {
-    let at = Timestamp::from_nanosecond(unix_ns.into()).unwrap_or(Timestamp::UNIX_EPOCH);
-    rfc2822::to_string(&at.to_zoned(TimeZone::UTC)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
     use tokio::sync::mpsc;
 
     use super::*;
@@ -190,7 +172,7 @@ mod tests {
         let recipient =
             |path: &&str| Recipient { path: path.as_bytes().to_vec(), params: Vec::new() };
         let envelope = Envelope {
-            sealed_ns: 1_700_000_000_000_000_000,
+            received_ns: 1_700_000_000_000_000_000,
             helo: b"client.example".to_vec(),
             peer: b"192.0.2.1:9".to_vec(),
             protocol: b"ESMTP".to_vec(),
@@ -202,7 +184,8 @@ mod tests {
         let place = Place { core: 0, segment: 1, offset: 64 };
         let letter = Letter { place, envelope, recipients: numbers.to_vec(), bytes: 5, pieces };
         let offered = Offered { extensions: Extensions::ALL, ..Offered::default() };
-        Parcel::pack(letter, "sink.example", protocol, &offered).unwrap()
+        let tracer = Tracer { hostname: "sink.example".to_owned(), zone: TimeZone::UTC };
+        Parcel::pack(letter, &tracer, protocol, &offered).unwrap()
     }
 
     fn fates(parcel: &Parcel) -> Vec<(u32, Fate, u16)> {

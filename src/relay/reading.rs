@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 
 use super::route::Selection;
 use crate::limits::{RELAY_PIECES_AHEAD, RELAY_RECIPIENTS_MAX};
-use crate::spool::{CopyError, Deliveries, Envelope, Message, Place, Reader, SpoolError, flag};
+use crate::spool::{
+    CopyError, Deliveries, Envelope, Listing, Message, Place, Reader, SpoolError, flag,
+};
 
 /// One message on its way, for so many recipients as one transaction takes.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Extract {
         dir: &Path,
         letters: &mpsc::Sender<Letter>,
     ) -> Result<(), SpoolError> {
-        self.each(dir, |reader, message, recipients| {
+        self.each(dir, |listing, message, recipients| {
             for recipients in recipients.chunks(RELAY_RECIPIENTS_MAX) {
                 let (sender, pieces) = mpsc::channel(RELAY_PIECES_AHEAD);
                 let letter = Letter {
@@ -68,7 +70,7 @@ impl Extract {
                 if letters.blocking_send(letter).is_err() {
                     return Ok(false);
                 }
-                match reader.copy_body(message, &mut Pieces(sender)) {
+                match listing.copy_body(message, u64::MAX, &mut Pieces(sender)) {
                     // The sending half has no use for the rest of this one.
                     Ok(()) | Err(CopyError::Out(_)) => {}
                     Err(CopyError::Spool(SpoolError::Damaged { .. })) => {}
@@ -84,18 +86,18 @@ impl Extract {
     fn each(
         &self,
         dir: &Path,
-        mut take: impl FnMut(&Reader, &Message, &[u32]) -> Result<bool, SpoolError>,
+        mut take: impl FnMut(&mut Listing<'_>, &Message, &[u32]) -> Result<bool, SpoolError>,
     ) -> Result<(), SpoolError> {
         let reader = Reader::open(dir)?;
         let known = Deliveries::read(dir)?;
-        for message in reader.messages() {
-            let message = message?;
+        let mut listing = reader.oldest_first();
+        while let Some(message) = listing.next().transpose()? {
             let whole = message.envelope.flags & flag::HEADERS_ONLY == 0;
             if !whole || message.envelope.sealed_ns > self.until_ns {
                 continue;
             }
             let recipients = self.selection.waiting(&message, &known);
-            if !recipients.is_empty() && !take(&reader, &message, &recipients)? {
+            if !recipients.is_empty() && !take(&mut listing, &message, &recipients)? {
                 break;
             }
         }

@@ -19,5 +19,4 @@ pub mod path;
 pub mod reply;
 pub mod server;
 pub mod stamp;
-pub mod trace;
 pub mod xtext;

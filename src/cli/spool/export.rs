@@ -75,12 +75,13 @@ impl ExportArgs {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
         let export = self.check()?;
         let reader = Reader::open(&self.dir).map_err(spool_failed)?;
+        let selection = self.pick.selection(&self.dir).map_err(spool_failed)?;
         let mut listing = reader.oldest_first();
         let progress = Progress::over(reader.file_bytes());
         let mut shown = 0;
         let done = export.run(
             &mut listing,
-            &self.pick.selection(),
+            &selection,
             self.limit.unwrap_or(usize::MAX),
             &mut |listing| {
                 let walked = listing.bytes_walked();

@@ -8,8 +8,8 @@ use clap::Args;
 use super::pick::Pick;
 use super::{DIR_DEFAULT, printable, put, tell_of, time, without_controls};
 use crate::cli::exit::Exit;
-use crate::mailbox::{as_json, subject_of};
-use crate::spool::{CopyError, Envelope, Message, Reader, flag};
+use crate::mailbox::{add_deliveries, as_json, subject_of};
+use crate::spool::{CopyError, Deliveries, Envelope, Message, Reader, flag};
 
 #[derive(Debug, Args)]
 pub struct Ls {
@@ -32,7 +32,8 @@ pub struct Ls {
 impl Ls {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
         let reader = Reader::open(&self.dir)?;
-        let selection = self.pick.selection();
+        let selection = self.pick.selection(&self.dir)?;
+        let known = Deliveries::read(&self.dir)?;
         let mut listing = if self.reverse { reader.newest_first() } else { reader.oldest_first() };
         if !self.json {
             let names = ["ID", "RECEIVED", "BYTES", "FROM", "TO", "FLAGS", "SUBJECT"];
@@ -48,10 +49,14 @@ impl Ls {
             }
             left -= 1;
             let subject = subject_of(&mut listing, &message)?;
+            let settled = known.of(&message);
             if self.json {
-                put(out, format_args!("{}", as_json(&message, subject.as_deref())))?;
+                let mut object = as_json(&message, subject.as_deref());
+                add_deliveries(&mut object, settled);
+                put(out, format_args!("{object}"))?;
             } else {
-                put(out, format_args!("{}", as_row(&message, &subject.unwrap_or_default())))?;
+                let row = as_row(&message, settled.len(), &subject.unwrap_or_default());
+                put(out, format_args!("{row}"))?;
             }
         }
         out.flush().map_err(CopyError::Out)?;
@@ -65,14 +70,18 @@ fn row([id, time, bytes, from, to, flags, subject]: [&str; 7]) -> String {
     line.trim_end().to_owned()
 }
 
-fn as_row(message: &Message, subject: &str) -> String {
+/// `settled` is how many recipients do not wait any more.
+fn as_row(message: &Message, settled: usize, subject: &str) -> String {
     let Envelope { received_ns, flags, reverse_path, recipients, .. } = &message.envelope;
     let first = recipients.first().map_or_else(String::new, |to| printable(&to.path));
     let to = match recipients.len() {
         0 | 1 => first,
         count => format!("{first} +{}", count - 1),
     };
-    let names: Vec<_> = flag::names(*flags).collect();
+    let mut names: Vec<_> = flag::names(*flags).map(str::to_owned).collect();
+    if settled > 0 {
+        names.push(format!("settled-{settled}/{}", recipients.len()));
+    }
     row([
         &message.place.to_string(),
         &time(*received_ns),

@@ -16,8 +16,8 @@ use serde_json::json;
 
 use self::progress::Progress;
 use super::exit::{self, Exit, Failure};
-use crate::mailbox::as_json;
-use crate::spool::{CopyError, Place, Reader, SpoolError, Survey, text};
+use crate::mailbox::{add_deliveries, as_json};
+use crate::spool::{CopyError, Deliveries, Place, Reader, SpoolError, Survey, text};
 
 /// Where the sink stores unless it is told otherwise.
 const DIR_DEFAULT: &str = "./ringpost-spool";
@@ -130,7 +130,9 @@ impl Cat {
         if self.envelope {
             let body = reader.body(&message)?;
             let subject = crate::mailbox::subject(&body);
-            put(out, format_args!("{:#}", as_json(&message, subject.as_deref())))?;
+            let mut object = as_json(&message, subject.as_deref());
+            add_deliveries(&mut object, Deliveries::read(dir)?.of(&message));
+            put(out, format_args!("{object:#}"))?;
         } else if self.headers {
             let body = reader.body(&message)?;
             out.write_all(crate::mailbox::header_block(&body)).map_err(CopyError::Out)?;

@@ -1,6 +1,7 @@
 //! Options that pick messages; the same for ls, stat and export.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -11,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::value::{self, ValueError};
 use crate::mailbox::{AddressPattern, Selection};
-use crate::spool::flag;
+use crate::spool::{Deliveries, SpoolError, flag};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which messages (each option narrows; of one repeated, any counts)")]
@@ -44,6 +45,11 @@ pub(super) struct Pick {
     #[arg(long, value_name = "ID", value_parser = run_id)]
     run: Option<u64>,
 
+    /// Only messages that wait for a server still: not every recipient was delivered or refused for
+    /// good (ETRN, ATRN)
+    #[arg(long)]
+    undelivered: bool,
+
     /// Flags that must all be set
     #[arg(long, value_name = "FLAG", value_delimiter = ',', value_parser = flags())]
     flag: Vec<String>,
@@ -54,8 +60,9 @@ pub(super) struct Pick {
 }
 
 impl Pick {
-    pub(super) fn selection(&self) -> Selection {
-        Selection {
+    /// For the messages of the spool in `dir`.
+    pub(super) fn selection(&self, dir: &Path) -> Result<Selection, SpoolError> {
+        Ok(Selection {
             from: self.from.clone(),
             to: self.to.clone(),
             since_ns: self.since,
@@ -65,7 +72,8 @@ impl Pick {
             flags_not: bits(&self.no_flag),
             subject: self.subject.as_ref().map(|text| text.to_lowercase()),
             run: self.run,
-        }
+            handed_on: self.undelivered.then(|| Deliveries::read(dir)).transpose()?,
+        })
     }
 }
 

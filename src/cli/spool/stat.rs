@@ -40,7 +40,7 @@ pub struct Stat {
 impl Stat {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
         let reader = Reader::open(&self.dir)?;
-        let selection = self.pick.selection();
+        let selection = self.pick.selection(&self.dir)?;
         let progress = Progress::over(reader.file_bytes());
         let mut statistics = Statistics::default();
         let mut listing = reader.oldest_first();
