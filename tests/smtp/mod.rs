@@ -14,6 +14,7 @@ mod mail;
 mod matrix;
 mod params;
 mod paths;
+mod readme;
 mod regressions;
 mod sizes;
 mod waiting;

@@ -220,7 +220,9 @@ pub const RCPT_PARAMS: [&[u8]; 24] = [
 ];
 
 /// Whom VRFY and EXPN ask for.
-pub const PEOPLE: [&[u8]; 33] = [
+pub const PEOPLE: [&[u8]; 35] = [
+    b" <\"ada\"@x.example>",
+    b" \"ada\"@x.example",
     b" ada",
     b" <ada@x.example>",
     b" ADA@X.EXAMPLE",
@@ -257,7 +259,11 @@ pub const PEOPLE: [&[u8]; 33] = [
 ];
 
 /// Recipients that a directory judges.
-pub const KNOWN_PATHS: [&[u8]; 13] = [
+pub const KNOWN_PATHS: [&[u8]; 17] = [
+    b"<\"ada\"@x.example>",
+    b"<\"m\\ary\"@x.example>",
+    b"<\"postmaster\"@z.example>",
+    b"<\"a@x.example\"@x.example>",
     b"<ada@x.example>",
     b"<Ada@X.example>",
     b"<charles@x.example>",
