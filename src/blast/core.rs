@@ -22,7 +22,7 @@ use crate::limits::{
     CONNECTS_AT_ONCE, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN,
     UNREACHED_S, UNREACHED_TRIES,
 };
-use crate::measure::Recorder;
+use crate::measure::{Recorder, waited_by_thread};
 use crate::smtp::client::Settings;
 use crate::target::Target;
 
@@ -127,6 +127,7 @@ pub(super) fn run(
 
 async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorder, clock: Clock) {
     let connections = assignment.connections;
+    let waited = waited_by_thread();
     let core = Rc::new(Core::new(assignment, shared, recorder, clock));
     let watch = tokio::task::spawn_local(Rc::clone(&core.watch).run());
     let pacer = tokio::task::spawn_local(pace(Rc::clone(&core)));
@@ -144,6 +145,9 @@ async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorde
         }
     }
     core.finish(&mut ending);
+    if let (Some(before), Some(after)) = (waited, waited_by_thread()) {
+        core.recorder.borrow_mut().note_cpu_wait(after - before);
+    }
     watch.abort();
     pacer.abort();
     // The pacer lets go of the core when it is dropped.

@@ -54,6 +54,14 @@ impl CpuTime {
     }
 }
 
+/// How long the calling thread was ready to run and something else had its CPU, since its start.
+/// `None` where the kernel does not count it.
+pub fn waited_by_thread() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let waited_ns = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(Duration::from_nanos(waited_ns))
+}
+
 /// The kernel keeps both fields non-negative, and microseconds below one million.
 fn duration(time: libc::timeval) -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000)
@@ -62,6 +70,23 @@ fn duration(time: libc::timeval) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_threads_on_one_cpu_wait_for_each_other() {
+        let mut cpu = rustix::thread::CpuSet::new();
+        let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+        cpu.set((0..).find(|&n| allowed.is_set(n)).unwrap());
+        let work = move || {
+            rustix::thread::sched_setaffinity(None, &cpu).unwrap();
+            let before = waited_by_thread().unwrap();
+            let begun = std::time::Instant::now();
+            while begun.elapsed() < Duration::from_millis(200) {}
+            waited_by_thread().unwrap() - before
+        };
+        let other = std::thread::spawn(work);
+        let both = work() + other.join().unwrap();
+        assert!(both > Duration::from_millis(100), "{both:?}");
+    }
 
     #[test]
     fn a_thread_that_works_shows_in_its_own_and_in_the_process_time() {

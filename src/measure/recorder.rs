@@ -1,6 +1,7 @@
 //! One core's pen: plain values, no locks, no allocation while recording.
 
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
 
 use super::board::Cell;
 use super::collect::{Handover, Spans};
@@ -162,6 +163,11 @@ impl Recorder {
         if elapsed_ns >= self.due_ns {
             self.hand_over(elapsed_ns);
         }
+    }
+
+    /// Says how long this core waited for its CPU during the run.
+    pub fn note_cpu_wait(&mut self, waited: Duration) {
+        self.now.cpu_wait_ns += waited.as_nanos() as u64;
     }
 
     /// Shows the totals so far to the live line: a handful of relaxed stores. To be called a few

@@ -68,6 +68,7 @@ impl Tally {
         self.connections_opened += run.connections_opened;
         self.connections_closed += run.connections_closed;
         self.saturated += run.saturated;
+        self.cpu_wait_ns += run.cpu_wait_ns;
         if let Some(open) = &mut self.open {
             open.not_begun += run.messages_not_begun;
         }

@@ -97,6 +97,9 @@ pub struct Run {
     pub cpu_per_message_ns: CpuPerMessage,
     /// The generator's CPU time over the time its cores had: 1 is all of them busy.
     pub cpu_busy: f64,
+    /// How long the generator's cores were ready to run while something else had their CPUs.
+    #[serde(default)]
+    pub cpu_wait_ns: u64,
     pub plan: Plan,
     pub machine: Machine,
     pub versions: Versions,
@@ -269,7 +272,8 @@ impl Run {
         let elapsed_s = totals.elapsed.as_secs_f64();
         let messages = (tally.messages_ok + tally.messages_failed).max(1) as f64;
         let cpu_busy = ratio(cpu.total().as_secs_f64(), elapsed_s * plan.cores as f64);
-        let judgement = Judgement::of(totals, cpu_busy);
+        let cpu_wait = ratio(tally.cpu_wait_ns as f64 / 1e9, elapsed_s * plan.cores as f64);
+        let judgement = Judgement::of(totals, cpu_busy, cpu_wait);
         Self {
             schema: SCHEMA,
             id: String::new(),
@@ -311,6 +315,7 @@ impl Run {
                 system: cpu.system.as_nanos() as f64 / messages,
             },
             cpu_busy,
+            cpu_wait_ns: tally.cpu_wait_ns,
             plan,
             machine,
             versions: Versions::of_this_build(),

@@ -37,6 +37,8 @@ pub struct Tally {
     pub recipients: u64,
     pub connections_opened: u64,
     pub connections_closed: u64,
+    /// How long the cores were ready to run and did not get their CPU.
+    pub cpu_wait_ns: u64,
     /// Latencies beyond `LATENCY_NS_MAX`, recorded as that maximum.
     pub saturated: u64,
     /// Wire time of accepted messages. Unanswered ones are in it with the time waited so far, which
@@ -133,6 +135,7 @@ impl Tally {
             recipients: 0,
             connections_opened: 0,
             connections_closed: 0,
+            cpu_wait_ns: 0,
             saturated: 0,
             service_ns: histogram(HEADLINE_DIGITS),
             refused_ns: histogram(PHASE_DIGITS),
@@ -214,6 +217,7 @@ impl Tally {
         self.recipients += other.recipients;
         self.connections_opened += other.connections_opened;
         self.connections_closed += other.connections_closed;
+        self.cpu_wait_ns += other.cpu_wait_ns;
         self.saturated += other.saturated;
         add(&mut self.service_ns, &other.service_ns);
         add(&mut self.refused_ns, &other.refused_ns);
@@ -247,6 +251,7 @@ impl Tally {
         self.recipients = 0;
         self.connections_opened = 0;
         self.connections_closed = 0;
+        self.cpu_wait_ns = 0;
         self.saturated = 0;
         self.service_ns.reset();
         self.refused_ns.reset();

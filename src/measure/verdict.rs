@@ -58,8 +58,9 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
-    /// `cpu_busy` is the share of its cores' time that the generator used.
-    pub(super) fn of(totals: &Totals, cpu_busy: f64) -> Self {
+    /// `cpu_busy` is the share of its cores' time that the generator used, and `cpu_wait` the share in
+    /// which it could have and something else did.
+    pub(super) fn of(totals: &Totals, cpu_busy: f64, cpu_wait: f64) -> Self {
         let tally = &totals.tally;
         let mut reasons = Vec::new();
         let unreachable = tally.connections_opened == 0
@@ -72,7 +73,7 @@ impl Judgement {
             return Self { verdict: Verdict::Unreachable, reasons };
         }
         let mut verdict = Verdict::Ok;
-        limits_of_ours(tally, cpu_busy, &mut reasons);
+        limits_of_ours(tally, cpu_busy, cpu_wait, &mut reasons);
         raise(&mut verdict, Verdict::GeneratorLimited, &reasons);
         limits_of_the_target(totals, &mut reasons);
         raise(&mut verdict, Verdict::TargetLimited, &reasons);
@@ -91,7 +92,7 @@ fn raise(verdict: &mut Verdict, to: Verdict, reasons: &[String]) {
 
 /// A closed loop runs as fast as it can, so a busy generator is no sign of trouble there; a schedule
 /// that is not kept is.
-fn limits_of_ours(tally: &Tally, cpu_busy: f64, reasons: &mut Vec<String>) {
+fn limits_of_ours(tally: &Tally, cpu_busy: f64, cpu_wait: f64, reasons: &mut Vec<String>) {
     for (kind, count) in tally.errors().filter(|(kind, _)| kind.is_ours()) {
         let what = match kind {
             ErrorKind::Ports => "local ports",
@@ -114,6 +115,13 @@ fn limits_of_ours(tally: &Tally, cpu_busy: f64, reasons: &mut Vec<String>) {
         reasons.push(format!(
             "the generator's cores were {:.0} % busy; give it more --cores, or ask for less",
             cpu_busy * 100.0
+        ));
+    } else if cpu_busy + cpu_wait > CPU_BUSY_MAX {
+        reasons.push(format!(
+            "the generator's cores were {:.0} % busy, and for {:.0} % of the time something else had \
+             them: answers that had come waited to be read; keep other programs off its --cores",
+            cpu_busy * 100.0,
+            cpu_wait * 100.0
         ));
     }
 }
@@ -178,7 +186,7 @@ mod tests {
     }
 
     fn verdict(totals: &Totals, cpu_busy: f64) -> Verdict {
-        let judgement = Judgement::of(totals, cpu_busy);
+        let judgement = Judgement::of(totals, cpu_busy, 0.0);
         assert_eq!(judgement.reasons.is_empty(), judgement.verdict == Verdict::Ok);
         judgement.verdict
     }
@@ -221,8 +229,11 @@ mod tests {
         open.response_ns.record_n(20_000_000, 100).unwrap();
         open.own_lag_ns.record_n(5_000_000, 100).unwrap();
         assert_eq!(verdict(&late, 0.1), Verdict::GeneratorLimited);
-        assert!(Judgement::of(&late, 0.1).reasons[0].contains("late"));
+        assert!(Judgement::of(&late, 0.1, 0.0).reasons[0].contains("late"));
         assert_eq!(verdict(&totals(Mode::Open), 0.9), Verdict::GeneratorLimited);
+        let shared = Judgement::of(&totals(Mode::Open), 0.4, 0.5);
+        assert_eq!(shared.verdict, Verdict::GeneratorLimited);
+        assert!(shared.reasons[0].contains("something else"), "{:?}", shared.reasons);
         let mut short = totals(Mode::Closed);
         short.tally.count_error(ErrorKind::Descriptors);
         assert_eq!(verdict(&short, 0.1), Verdict::GeneratorLimited);

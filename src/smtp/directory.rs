@@ -21,7 +21,7 @@ use crate::limits::REPLY_LINES_MAX;
 
 /// Entries by address.
 ///
-/// INVARIANT: sorted by what the addresses mean, no address twice, every chain of aliases ends.
+/// INVARIANT: sorted by address in lower case, no address twice, every chain of aliases ends.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     entries: Vec<Entry>,
@@ -100,7 +100,7 @@ impl Directory {
         numbered.sort_by(|(_, a), (_, b)| compare(a.address.as_bytes(), b.address.as_bytes()));
         for pair in numbered.windows(2) {
             let [(_, first), (line, second)] = pair else { continue };
-            if compare(first.address.as_bytes(), second.address.as_bytes()).is_eq() {
+            if first.address.eq_ignore_ascii_case(&second.address) {
                 let fault = DirectoryFault::Twice(second.address.to_string());
                 return Err(DirectoryError { line: *line, fault });
             }
@@ -197,24 +197,9 @@ impl Entry {
     }
 }
 
-/// Order of addresses, in which letters count alike in either case, and `"a"@b` is `a@b`.
+/// Order of addresses, in which letters count alike in either case.
 fn compare(a: &[u8], b: &[u8]) -> Ordering {
-    meant(a).cmp(meant(b))
-}
-
-/// What an address means, in lower case: a local part in quotes is the same without them and without
-/// its backslashes (RFC 5321 §4.1.2).
-pub(super) fn meant(address: &[u8]) -> impl Iterator<Item = u8> {
-    let mut quoted = address.first() == Some(&b'"');
-    let mut octets = address.iter().skip(usize::from(quoted));
-    std::iter::from_fn(move || {
-        let mut octet = octets.next()?;
-        if quoted && matches!(octet, b'\\' | b'"') {
-            quoted = *octet == b'\\';
-            octet = octets.next()?;
-        }
-        Some(octet.to_ascii_lowercase())
-    })
+    a.iter().map(u8::to_ascii_lowercase).cmp(b.iter().map(u8::to_ascii_lowercase))
 }
 
 fn parse_line(line: &str) -> Result<Entry, DirectoryFault> {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     limits::VRFY_CANDIDATES_MAX,
     smtp::{
-        directory::{Directory, Entry, What, meant},
+        directory::{Directory, Entry, What},
         extension::Extensions,
         reply::{Enhanced, write_line},
     },
@@ -170,5 +170,6 @@ fn bare(argument: &[u8]) -> &[u8] {
 
 /// Mail to Postmaster is always taken, at every domain (RFC 5321 §4.5.1).
 fn is_postmaster(address: &[u8]) -> bool {
-    meant(address).take_while(|&b| b != b'@').eq(*b"postmaster")
+    let local = address.split(|&b| b == b'@').next().unwrap_or_default();
+    local.eq_ignore_ascii_case(b"postmaster")
 }
