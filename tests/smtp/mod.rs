@@ -14,7 +14,6 @@ mod mail;
 mod matrix;
 mod params;
 mod paths;
-mod readme;
 mod regressions;
 mod sizes;
 mod waiting;

@@ -18,27 +18,7 @@ fn people() -> impl Iterator<Item = Person> {
 }
 
 fn known_as(address: &[u8]) -> Option<Person> {
-    let plain = unquoted(address);
-    people().find(|(_, own, _)| own.as_bytes().eq_ignore_ascii_case(&plain))
-}
-
-/// Quotes around a local part, and backslashes within them, are no part of it (RFC 5321 §4.1.2).
-fn unquoted(address: &[u8]) -> Vec<u8> {
-    let Some(mut rest) = address.strip_prefix(b"\"") else { return address.to_vec() };
-    let mut plain = Vec::new();
-    while let [octet, behind @ ..] = rest {
-        rest = behind;
-        match (octet, behind) {
-            (b'"', _) => break,
-            (b'\\', [escaped, behind @ ..]) => {
-                plain.push(*escaped);
-                rest = behind;
-            }
-            (octet, _) => plain.push(*octet),
-        }
-    }
-    plain.extend_from_slice(rest);
-    plain
+    people().find(|(_, own, _)| own.as_bytes().eq_ignore_ascii_case(address))
 }
 
 /// What is behind all aliases.
@@ -168,8 +148,7 @@ impl Reference<'_> {
             Some(("ambiguous", ..)) => (false, "553/5.1.4", None),
             Some(_) => TAKEN,
             None => {
-                let plain = unquoted(mailbox);
-                let local = plain.split(|&b| b == b'@').next().unwrap();
+                let local = mailbox.split(|&b| b == b'@').next().unwrap();
                 // RFC 5321 §4.5.1.
                 let postmaster = local.eq_ignore_ascii_case(b"postmaster");
                 if postmaster { TAKEN } else { (false, "550/5.1.1", None) }

@@ -220,9 +220,7 @@ pub const RCPT_PARAMS: [&[u8]; 24] = [
 ];
 
 /// Whom VRFY and EXPN ask for.
-pub const PEOPLE: [&[u8]; 35] = [
-    b" <\"ada\"@x.example>",
-    b" \"ada\"@x.example",
+pub const PEOPLE: [&[u8]; 33] = [
     b" ada",
     b" <ada@x.example>",
     b" ADA@X.EXAMPLE",
@@ -259,11 +257,7 @@ pub const PEOPLE: [&[u8]; 35] = [
 ];
 
 /// Recipients that a directory judges.
-pub const KNOWN_PATHS: [&[u8]; 17] = [
-    b"<\"ada\"@x.example>",
-    b"<\"m\\ary\"@x.example>",
-    b"<\"postmaster\"@z.example>",
-    b"<\"a@x.example\"@x.example>",
+pub const KNOWN_PATHS: [&[u8]; 13] = [
     b"<ada@x.example>",
     b"<Ada@X.example>",
     b"<charles@x.example>",
