@@ -245,6 +245,10 @@ pub const ENVELOPE_KEPT_BYTES: usize = 16 * 1024;
 /// Octets of command-line memory that a session keeps between cut lines.
 pub const COMMAND_LINE_KEPT_BYTES: usize = 512;
 
+/// Trace fields after which a message is taken to go round in circles, and is not handed on: the least
+/// that RFC 5321 §6.3 allows.
+pub const HOPS_MAX: usize = 100;
+
 /// Recipients of one transaction of the relay: as many as every server must take (RFC 5321
 /// §4.5.3.1.8).
 pub const RELAY_RECIPIENTS_MAX: usize = 100;

@@ -39,6 +39,19 @@ pub fn header_block(message: &[u8]) -> &[u8] {
     HeaderCut::default().take(message)
 }
 
+/// Servers that the message that `listing` gave last has passed, by its trace fields (RFC 5321 §6.3).
+pub fn hops_of(listing: &mut Listing<'_>, message: &Message) -> Result<usize, CopyError> {
+    Ok(hops(&start(listing, message)?))
+}
+
+fn hops(message: &[u8]) -> usize {
+    const FIELD: &[u8] = b"Received:";
+    let lines = header_block(message).split(|&b| b == b'\n');
+    let traces =
+        |line: &&[u8]| line.get(..FIELD.len()).is_some_and(|name| name.eq_ignore_ascii_case(FIELD));
+    lines.filter(traces).count()
+}
+
 /// The run whose generator stamped the message.
 pub(super) fn run(message: &[u8]) -> Option<u64> {
     Stamp::find(message).map(|stamp| stamp.run)
@@ -47,6 +60,13 @@ pub(super) fn run(message: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trace_fields_are_counted_in_the_header_only() {
+        let message = b"Received: a\r\n\tb\r\nreceived: c\r\nX-Received: d\r\n\r\nReceived: e\r\n";
+        assert_eq!(hops(message), 2);
+        assert_eq!(hops(b""), 0);
+    }
 
     #[test]
     fn subjects_are_decoded_unfolded_and_found_in_the_header_only() {

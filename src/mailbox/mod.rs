@@ -21,7 +21,7 @@ mod statistics;
 mod trace;
 
 pub use export::{Export, ExportError, Exported, Format, Newline};
-pub use header::{header_block, subject, subject_of};
+pub use header::{header_block, hops_of, subject, subject_of};
 pub use jsonl::{add_deliveries, as_json};
 pub use select::{AddressPattern, BadPattern, Selection};
 pub use statistics::{Share, Slot, Statistics};

@@ -145,6 +145,7 @@ fn onward(letter: &Letter, trace_bytes: usize) -> Onward<'_> {
         lines: flags & (flag::BARE_CR | flag::BARE_LF | flag::NUL) == 0,
         smtputf8: flags & flag::SMTPUTF8 != 0,
         age_s: unix_ns().saturating_sub(*sealed_ns) / 1_000_000_000,
+        hops: letter.hops,
     }
 }
 
@@ -182,7 +183,8 @@ mod tests {
         };
         let (_, pieces) = mpsc::channel(1);
         let place = Place { core: 0, segment: 1, offset: 64 };
-        let letter = Letter { place, envelope, recipients: numbers.to_vec(), bytes: 5, pieces };
+        let letter =
+            Letter { place, envelope, recipients: numbers.to_vec(), bytes: 5, hops: 0, pieces };
         let offered = Offered { extensions: Extensions::ALL, ..Offered::default() };
         let tracer = Tracer { hostname: "sink.example".to_owned(), zone: TimeZone::UTC };
         Parcel::pack(letter, &tracer, protocol, &offered).unwrap()

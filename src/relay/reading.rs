@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::route::Selection;
 use crate::limits::{RELAY_PIECES_AHEAD, RELAY_RECIPIENTS_MAX};
+use crate::mailbox::hops_of;
 use crate::spool::{
     CopyError, Deliveries, Envelope, Listing, Message, Place, Reader, SpoolError, flag,
 };
@@ -21,6 +22,8 @@ pub(super) struct Letter {
     pub(super) recipients: Vec<u32>,
     /// Octets of the body.
     pub(super) bytes: u64,
+    /// Servers that it has passed.
+    pub(super) hops: usize,
     /// The body. One that ends early cannot be read any more.
     pub(super) pieces: mpsc::Receiver<Vec<u8>>,
 }
@@ -58,6 +61,10 @@ impl Extract {
         letters: &mpsc::Sender<Letter>,
     ) -> Result<(), SpoolError> {
         self.each(dir, |listing, message, recipients| {
+            let hops = match hops_of(listing, message) {
+                Ok(hops) => hops,
+                Err(error) => return go_on(Err(error)),
+            };
             for recipients in recipients.chunks(RELAY_RECIPIENTS_MAX) {
                 let (sender, pieces) = mpsc::channel(RELAY_PIECES_AHEAD);
                 let letter = Letter {
@@ -65,17 +72,13 @@ impl Extract {
                     envelope: message.envelope.clone(),
                     recipients: recipients.to_vec(),
                     bytes: message.bytes,
+                    hops,
                     pieces,
                 };
                 if letters.blocking_send(letter).is_err() {
                     return Ok(false);
                 }
-                match listing.copy_body(message, u64::MAX, &mut Pieces(sender)) {
-                    // The sending half has no use for the rest of this one.
-                    Ok(()) | Err(CopyError::Out(_)) => {}
-                    Err(CopyError::Spool(SpoolError::Damaged { .. })) => {}
-                    Err(CopyError::Spool(error)) => return Err(error),
-                }
+                go_on(listing.copy_body(message, u64::MAX, &mut Pieces(sender)))?;
             }
             Ok(true)
         })
@@ -102,6 +105,15 @@ impl Extract {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether there may be more behind a message whose octets were read, or not all: the sending half may
+/// have no use for the rest of them, or the ring has taken them meanwhile.
+fn go_on(read: Result<(), CopyError>) -> Result<bool, SpoolError> {
+    match read {
+        Ok(()) | Err(CopyError::Out(_) | CopyError::Spool(SpoolError::Damaged { .. })) => Ok(true),
+        Err(CopyError::Spool(error)) => Err(error),
     }
 }
 

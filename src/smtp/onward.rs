@@ -5,6 +5,7 @@ use super::extension::Extensions;
 use super::offered::Offered;
 use super::outgoing::MailParams;
 use super::params::{On, parse_params};
+use crate::limits::HOPS_MAX;
 
 /// What decides how a message may travel on.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub struct Onward<'a> {
     pub smtputf8: bool,
     /// Seconds since the message came.
     pub age_s: u64,
+    /// Servers that it has passed.
+    pub hops: usize,
 }
 
 /// How it travels.
@@ -44,12 +47,17 @@ pub enum Lack {
     Tls,
     #[error("its parameters cannot be read")]
     Params,
+    #[error("it has passed {0} servers, and goes round in circles")]
+    Loop(usize),
 }
 
 impl Onward<'_> {
     /// # Errors
     /// [`Lack`] says why the message must not go to this server.
     pub fn prepare(&self, offered: &Offered) -> Result<Manner, Lack> {
+        if self.hops >= HOPS_MAX {
+            return Err(Lack::Loop(self.hops));
+        }
         let known =
             parse_params(self.params, On::Mail, Extensions::ALL).map_err(|_| Lack::Params)?;
         let need = |extension: Extensions, name| {
@@ -129,8 +137,15 @@ pub fn rcpt_params(params: &[u8], offered: &Offered) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const PLAIN: Onward<'static> =
-        Onward { params: b"", size: 10, eight_bit: false, lines: true, smtputf8: false, age_s: 0 };
+    const PLAIN: Onward<'static> = Onward {
+        params: b"",
+        size: 10,
+        eight_bit: false,
+        lines: true,
+        smtputf8: false,
+        age_s: 0,
+        hops: 0,
+    };
 
     fn offered(extensions: Extensions) -> Offered {
         Offered { extensions, ..Offered::default() }
@@ -182,6 +197,9 @@ mod tests {
         }
         let small = Offered { size: 9, ..offered(Extensions::ALL) };
         assert_eq!(mail_line(&PLAIN, &small), Err(Lack::Size { size: 10, most: 9 }));
+        let circling = Onward { hops: 100, ..PLAIN };
+        assert_eq!(mail_line(&circling, &offered(Extensions::ALL)), Err(Lack::Loop(100)));
+        assert!(mail_line(&Onward { hops: 99, ..PLAIN }, &offered(Extensions::ALL)).is_ok());
         let tls = Onward { params: b"REQUIRETLS", ..PLAIN };
         assert_eq!(mail_line(&tls, &offered(Extensions::ALL)), Err(Lack::Tls));
     }

@@ -218,10 +218,11 @@ def test_a_real_postfix_takes_what_waits_in_chunks(engine, spool):
 
 
 @pytest.mark.parametrize("durability", ["process", "sync"])
-def test_a_second_sink_gets_each_message_once(engine, durability, tmp_path):
+@pytest.mark.parametrize("listen", ["smtp://127.0.0.1:0", "lmtp+unix:{}/lmtp"], ids=["smtp", "lmtp-unix"])
+def test_a_second_sink_gets_each_message_once(engine, listen, durability, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    with Sink(engine, second) as target:
-        route = f"a.example=smtp://{target.address}"
+    with Sink(engine, second, listen=listen.format(tmp_path)) as target:
+        route = f"a.example={target.listening}"
         with Sink(engine, first, "--etrn", route, "--durability", durability) as sink:
             blast(sink.address, "-n", "1000", "-c", "8", "--size", "200..4000", "--to", "x@a.example")
             assert etrn(sink, "a.example")[0] == 253

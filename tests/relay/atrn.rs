@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::server::{Manners, Seen, serve, serve_on};
 use crate::sink::engines;
-use crate::support::{Post, without_trace};
+use crate::support::{Post, settled, without_trace};
 
 /// The customer (RFC 2645): logs in as `user` and says ATRN and what follows.
 fn customer(post: &Post, user: &str, commands: &str) -> (TcpStream, Vec<String>) {
@@ -141,5 +142,50 @@ fn what_is_sent_behind_atrn_is_the_word_of_a_server() {
         (&stream).write_all(b"250 customer.example\r\n").unwrap();
         assert_eq!(serve_on(&stream, &Manners::default()).recipients(), ["x@a.example"]);
         post.sink.stop();
+    }
+}
+
+#[test]
+fn a_sink_that_ends_sends_no_further_message_and_says_quit() {
+    let replies = |line: &str| {
+        if line == "." {
+            thread::sleep(Duration::from_millis(300));
+        }
+        None
+    };
+    for engine in engines() {
+        let post = Post::start(engine, &[]);
+        for _ in 0..5 {
+            post.bring("", &["<x@a.example>"], b"hi\r\n");
+        }
+        let (stream, _) = customer(&post, "ada", "ATRN\r\n");
+        let manners = Manners { replies, ..Manners::default() };
+        let customer = thread::spawn(move || serve(&stream, &manners));
+        post.settled_once(1);
+        let Post { sink, dir } = post;
+        let relay = sink.stop().relay.unwrap();
+        let seen = customer.join().unwrap();
+        assert_eq!(seen.lines.last().unwrap(), "QUIT");
+        assert!((1..5).contains(&seen.bodies.len()), "{}", seen.bodies.len());
+        assert_eq!(relay.delivered, seen.bodies.len() as u64);
+        assert_eq!(settled(dir.path()).len(), seen.bodies.len());
+    }
+}
+
+#[test]
+fn a_customer_that_says_nothing_is_left_in_time() {
+    const REPLY_TIME: Duration = Duration::from_secs(2);
+    for engine in engines() {
+        let post = Post::start_within(engine, &[], REPLY_TIME);
+        post.bring("", &["<x@a.example>"], b"hi\r\n");
+        let (mut stream, _) = customer(&post, "ada", "ATRN\r\n");
+        let began = Instant::now();
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).unwrap();
+        let took = began.elapsed();
+        assert_eq!(rest, "");
+        assert!(took >= REPLY_TIME / 2 && took < 5 * REPLY_TIME, "{took:?}");
+        let relay = post.sink.stop().relay.unwrap();
+        assert_eq!((relay.runs, relay.messages, relay.left), (1, 0, 1));
     }
 }

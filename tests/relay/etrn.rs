@@ -128,13 +128,15 @@ fn what_the_server_could_not_carry_waits() {
         post.bring(" SMTPUTF8", &["<ü@a.example>"], b"hi\r\n");
         post.bring_chunk(" BODY=BINARYMIME", "<x@a.example>", b"\0\x01\x02");
         post.bring("", &["<x@a.example>"], &b"0123456789\r\n".repeat(200));
+        let circling = [&b"Received: x\r\n".repeat(100)[..], b"\r\n"].concat();
+        post.bring("", &["<x@a.example>"], &circling);
         post.bring(" RET=HDRS", &["<x@a.example> NOTIFY=NEVER"], b"this one goes\r\n");
-        assert!(post.ask("ETRN a.example").starts_with("253 2.0.0 OK, 6 pending"));
+        assert!(post.ask("ETRN a.example").starts_with("253 2.0.0 OK, 7 pending"));
         let seen = server.sessions(1).remove(0);
         assert_eq!(seen.bodies.len(), 1);
         assert!(seen.lines[1].ends_with(" RET=HDRS") && seen.lines[2].ends_with(" NOTIFY=NEVER"));
         post.settled_once(1);
-        assert!(post.ask("ETRN a.example").starts_with("253 2.0.0 OK, 5 pending"));
+        assert!(post.ask("ETRN a.example").starts_with("253 2.0.0 OK, 6 pending"));
         post.sink.stop();
     }
 }

@@ -43,6 +43,11 @@ impl Post {
     /// A sink that sends the mail of each node to the target beside it, and `ada`'s and `tim`'s by
     /// ATRN.
     pub fn start(engine: EngineKind, routes: &[(&str, String)]) -> Self {
+        Self::start_within(engine, routes, Duration::from_secs(30))
+    }
+
+    /// As `start`; a server gets `timeout` for each reply.
+    pub fn start_within(engine: EngineKind, routes: &[(&str, String)], timeout: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let route = |(node, target): &(&str, String)| Route {
             node: Node::parse(node.as_bytes()).unwrap(),
@@ -54,7 +59,7 @@ impl Post {
             routes: Routes::new(routes.iter().map(route).collect()).unwrap(),
             grants: Grants::new(grants.to_vec()),
             hostname: "sink.example".into(),
-            timeout: Duration::from_secs(10),
+            timeout,
         };
         let spool = Some(dir.path().to_owned());
         let sink = Running::start_with(engine, &[policy()], spool, Some(plan));
@@ -119,7 +124,7 @@ impl Post {
     }
 }
 
-fn settled(dir: &Path) -> Vec<(String, &'static str, u16)> {
+pub fn settled(dir: &Path) -> Vec<(String, &'static str, u16)> {
     let reader = Reader::open(dir).unwrap();
     let known = Deliveries::read(dir).unwrap();
     let mut settled = Vec::new();
