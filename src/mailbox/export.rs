@@ -12,7 +12,7 @@ use super::select::Selection;
 use super::trace::Tracer;
 use super::{jsonl, mbox};
 use crate::limits::EXPORT_WRITE_BYTES;
-use crate::spool::{CopyError, Doubt, Listing, Message, SpoolError};
+use crate::spool::{CopyError, Listing, Message, SpoolError};
 
 /// What is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -110,7 +110,7 @@ impl Export {
             match read {
                 Ok(true) => {}
                 Ok(false) => continue,
-                Err(CopyError::Spool(SpoolError::Damaged { what: Doubt::Recycled, .. })) => {
+                Err(error) if error.is_recycled() => {
                     done.vanished += 1;
                     continue;
                 }

@@ -173,6 +173,43 @@
 //! record is zeroed before that record is committed. A reader that meets a doubt in a live spool looks
 //! a second time, and at the segment header too, before it believes it: it may have read a header half
 //! stored, or a file recycled under it.
+//!
+//! # Reading it from Rust
+//!
+//! ```
+//! use ringpost::spool::{Draft, Meta, Options, Reader, Spool};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dir = tempfile::tempdir()?;
+//! // What a sink does. `Options::default()` is one core and 4 GiB at most.
+//! let (spool, _, mut writers) = Spool::open(dir.path(), Options::default())?;
+//! let (mut draft, meta) = (Draft::default(), Meta { reverse_path: b"a@x.test", ..Meta::default() });
+//! let to: [(&[u8], &[u8]); 1] = [(b"b@y.test", b"NOTIFY=NEVER")];
+//! writers[0].append(&mut draft, b"Subject: hello\r\n\r\nworld\r\n")?;
+//! let place = writers[0].seal(&mut draft, &meta, to)?;
+//!
+//! // Needs no lock: the sink may go on writing.
+//! let reader = Reader::open(dir.path())?;
+//! let mut listing = reader.newest_first();
+//! while let Some(message) = listing.next() {
+//!     let message = message?;
+//!     let mut body = Vec::new();
+//!     listing.copy_body(&message, u64::MAX, &mut body)?;
+//!     assert_eq!(message.envelope.recipients[0].path, b"b@y.test");
+//!     assert_eq!(body, b"Subject: hello\r\n\r\nworld\r\n");
+//! }
+//! assert!(listing.survey().is_sound());
+//!
+//! // By the name in the sink's reply, here 0-1-64.
+//! let message = reader.get(place.to_string().parse()?)?;
+//! assert_eq!(reader.body(&message)?.len() as u64, message.bytes);
+//!
+//! // Every checksum, on two threads.
+//! assert_eq!(reader.survey(2, &|_| {})?.messages, 1);
+//! # drop((writers, spool));
+//! # Ok(())
+//! # }
+//! ```
 
 mod audit;
 mod barrier;

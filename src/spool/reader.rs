@@ -50,6 +50,13 @@ pub enum CopyError {
     Out(io::Error),
 }
 
+impl CopyError {
+    /// The ring took the message while it was read: nothing is wrong, it is just gone.
+    pub fn is_recycled(&self) -> bool {
+        matches!(self, Self::Spool(SpoolError::Damaged { what: Doubt::Recycled, .. }))
+    }
+}
+
 impl Reader {
     /// Opens a spool directory for reading; needs no lock.
     pub fn open(dir: &Path) -> Result<Self, SpoolError> {

@@ -44,11 +44,16 @@ impl Ls {
             && let Some(message) = listing.next()
         {
             let message = message?;
-            if !selection.takes(&mut listing, &message)? {
-                continue;
-            }
+            let picked = selection.takes(&mut listing, &message).and_then(|taken| {
+                Ok(if taken { Some(subject_of(&mut listing, &message)?) } else { None })
+            });
+            let subject = match picked {
+                Ok(Some(subject)) => subject,
+                Ok(None) => continue,
+                Err(error) if error.is_recycled() => continue,
+                Err(error) => return Err(error),
+            };
             left -= 1;
-            let subject = subject_of(&mut listing, &message)?;
             let settled = known.of(&message);
             if self.json {
                 let mut object = as_json(&message, subject.as_deref());

@@ -47,8 +47,11 @@ impl Stat {
         let mut shown = 0;
         while let Some(message) = listing.next() {
             let message = message?;
-            if selection.takes(&mut listing, &message)? {
-                statistics.add(&message);
+            match selection.takes(&mut listing, &message) {
+                Ok(true) => statistics.add(&message),
+                Ok(false) => {}
+                Err(error) if error.is_recycled() => {}
+                Err(error) => return Err(error),
             }
             let walked = listing.bytes_walked();
             if walked >= shown + PROGRESS_SHOWN_BYTES / 64 {
