@@ -32,6 +32,8 @@ enum Manner {
     Slow(Duration),
     /// Never answers a message.
     Mute,
+    /// Takes so long to greet.
+    Reserved(Duration),
     /// 421 and close after so long without a command.
     Impatient(Duration),
 }
@@ -77,6 +79,9 @@ fn talk(
     }
     let mut input = BufReader::new(stream);
     let mut line = Vec::new();
+    if let Manner::Reserved(time) = manner {
+        std::thread::sleep(time);
+    }
     stream.write_all(b"220 yes\r\n")?;
     loop {
         line.clear();
@@ -198,6 +203,20 @@ fn what_is_due_is_sent_and_each_stamp_names_the_time_of_the_schedule() {
                 assert!(sessions.iter().all(|count| (1..=3).contains(count)), "{sessions:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_message_that_needs_a_connection_waits_for_the_greeting_and_nobody_calls_that_our_lag() {
+    for engine in engines() {
+        let host = serve(Manner::Reserved(60 * MS));
+        let load = Load::Messages(constant(50.0));
+        let per_connection = Some((1, 1));
+        let run = go(&Plan { load, per_connection, ..plan(&host, engine) }).run;
+        assert_eq!((run.messages_ok, run.connections_opened), (20, 20));
+        let (lag, own) = (run.send_lag_ns.unwrap(), run.own_lag_ns.unwrap());
+        assert!(lag.min >= 60_000_000 && run.response_ns.unwrap().min >= lag.min);
+        assert!(own.p50 < 30_000_000, "{own:?}");
     }
 }
 

@@ -415,8 +415,18 @@ impl<'c> Session<'c> {
         drop(recorder);
         if !was_ready && self.client.ready() {
             self.core.session_works();
+            self.greeted();
         }
         Ok(())
+    }
+
+    /// Work that this connection was opened for has waited for the server to let us in since the
+    /// connect began, and before that for us.
+    fn greeted(&mut self) {
+        if let Some(arrival) = &mut self.dealt {
+            let ours_ns = self.connect_ns.saturating_sub(arrival.due_ns.max(arrival.free_ns));
+            arrival.free_ns = self.now_ns - ours_ns;
+        }
     }
 
     /// Counts how it ended. What was begun and never decided is failed, and is not sent again.

@@ -15,6 +15,9 @@ use crate::measure::{Mode, Outcome, Phase, Verdict};
 /// Said instead of a figure that would be made up.
 pub const CLOSED_LOOP_NOTE: &str = "closed loop: no intended start, response time is not defined";
 
+/// Share of the cores' time that others had, below which it is not worth a word.
+const CPU_WAIT_SHOWN: f64 = 0.01;
+
 const BARS_MAX: usize = 12;
 const BAR_WIDTH: usize = 24;
 
@@ -159,6 +162,11 @@ pub fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
         let _ = write!(failed, "; {} never begun", human::count(run.messages_not_begun));
     }
     let cpu = run.cpu_per_message_ns;
+    let wait = run.cpu_wait_ns as f64 / 1e9 / (run.elapsed_s * run.plan.cores as f64);
+    let waited = match wait.is_finite() && wait >= CPU_WAIT_SHOWN {
+        true => format!("; something else had them for {}", human::percent(wait)),
+        false => String::new(),
+    };
     let mut rows = vec![
         ("accepted", format!("{}{}", human::count(run.messages_ok), share(run.messages_ok))),
         ("failed", failed),
@@ -179,7 +187,7 @@ pub fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
         (
             "generator CPU",
             format!(
-                "{} per message ({} user, {} system), {} of {}",
+                "{} per message ({} user, {} system), {} of {}{waited}",
                 human::latency((cpu.user + cpu.system).round() as u64),
                 human::latency(cpu.user.round() as u64),
                 human::latency(cpu.system.round() as u64),
@@ -188,6 +196,17 @@ pub fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
+    if let Some(own) = run.own_lag_ns {
+        rows.push((
+            "generator lag",
+            format!(
+                "p50 {}, p99 {}, max {}; the rest of the send lag was a wait for a free session",
+                human::latency(own.p50),
+                human::latency(own.p99),
+                human::latency(own.max)
+            ),
+        ));
+    }
     rows.extend(run.thresholds.iter().map(|judged| {
         let outcome = if judged.fails() { "failed" } else { "passed" };
         ("fail if", format!("{judged}, {outcome}"))
