@@ -1,6 +1,7 @@
 """Fixtures and the one switch of the suite: both engines, or a plain word why one cannot run here."""
 
 import os
+import signal
 from pathlib import Path
 
 import disks
@@ -11,6 +12,8 @@ ENGINES = os.environ.get("RINGPOST_ENGINES", "uring,epoll").split(",")
 
 
 def pytest_sessionstart(session):
+    # Whoever ends the suite early must not leave programs and mounts behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     missing = [path for path in (binary("ringpost-sink"), peer("smtp-source")) if not Path(path).exists()]
     if missing:
         pytest.exit(f"{' and '.join(missing)} missing: run scripts/test, or scripts/peers and a release build", 2)
