@@ -290,6 +290,14 @@ pub const SEND_PIECE_BYTES: usize = 256 * 1024;
 /// Octets of rendered messages that the generator draws from, unless single ones are larger.
 pub const CORPUS_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Octets that the generator's messages may take in memory unless `--corpus-memory` says otherwise.
+/// More: the run is refused.
+pub const CORPUS_MEMORY_DEFAULT: u64 = 1024 * 1024 * 1024;
+
+/// Messages of a corpus, rows of a CSV file, or lines of a list: each makes a message of its own, kept
+/// in memory. More: refused.
+pub const LETTERS_MAX: usize = 1_000_000;
+
 /// Arrivals a second that a schedule may ask for: beyond it the gap is less than the resolution of
 /// the clock is worth, and no machine sends that much.
 pub const RATE_MAX: f64 = 1e8;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use ringpost::blast::plan::{Bodies, Load, Plan, Stop};
+use ringpost::blast::content::Content;
+use ringpost::blast::content::spread::Spread;
+use ringpost::blast::plan::{Load, Plan, Stop};
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::engine::{self, Io};
 use ringpost::smtp::client::Pipelining;
@@ -81,19 +83,13 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
         cooldown: Duration::ZERO,
         drain: Duration::from_secs(10),
         think: None,
-        bodies: Bodies::Sizes(1_024, 1_024),
-        recipients: 1,
+        content: Content::plain(Spread::one(1_024), "a@client.example", "b@server.example"),
         per_connection: None,
         pipelining,
         chunking: false,
         depth: 1,
-        from: "a@client.example".to_owned(),
-        to: "b@server.example".to_owned(),
-        mail_params: Vec::new(),
-        rcpt_params: Vec::new(),
         helo: "client.example".to_owned(),
         login: None,
-        seed: 1,
         cpus: engine::allowed().unwrap().into_iter().next_back().into_iter().collect(),
         engine,
         out: None,

@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ringpost::blast::plan::{Bodies, Load, Plan, Stop};
+use ringpost::blast::content::Content;
+use ringpost::blast::content::spread::Spread;
+use ringpost::blast::plan::{Load, Plan, Stop};
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::measure::{Conditions, ErrorKind, Outcome as Measured, Phase, Verdict};
@@ -136,6 +138,10 @@ fn engines() -> Vec<EngineKind> {
     engines
 }
 
+fn content(size: Spread) -> Content {
+    Content::plain(size, "a@client.example", "b@server.example")
+}
+
 fn plan(target: &str, engine: EngineKind) -> Plan {
     let allowed = engine::allowed().unwrap();
     Plan {
@@ -147,19 +153,13 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         cooldown: Duration::ZERO,
         drain: Duration::from_secs(10),
         think: None,
-        bodies: Bodies::Sizes(300, 3_000),
-        recipients: 1,
+        content: content(Spread::Even(300, 3_000)),
         per_connection: None,
         pipelining: Pipelining::None,
         chunking: false,
         depth: 1,
-        from: "a@client.example".to_owned(),
-        to: "b@server.example".to_owned(),
-        mail_params: Vec::new(),
-        rcpt_params: Vec::new(),
         helo: "client.example".to_owned(),
         login: None,
-        seed: 1,
         cpus: allowed.into_iter().take(2).collect(),
         engine,
         out: None,
@@ -201,8 +201,9 @@ fn every_mode_delivers_exactly_the_messages_it_counts() {
             for (pipelining, chunking, depth) in modes {
                 let host = serve(protocol, Extensions::ALL, Manner::Good);
                 let target = format!("{scheme}://{}", host.address);
-                let plan =
-                    Plan { pipelining, chunking, depth, recipients: 3, ..plan(&target, engine) };
+                let recipients = Spread::one(3);
+                let content = Content { recipients, ..content(Spread::Even(300, 3_000)) };
+                let plan = Plan { pipelining, chunking, depth, content, ..plan(&target, engine) };
                 let run = go(&plan).run;
                 assert_eq!((run.messages_ok, run.messages_failed), (200, 0));
                 assert_eq!((run.connections_opened, run.connections_closed), (4, 4));
@@ -289,7 +290,7 @@ fn messages_larger_than_a_piece_arrive_whole() {
         for chunking in [false, true] {
             let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
             let plan = Plan {
-                bodies: Bodies::Sizes(1_000_000, 3_000_000),
+                content: content(Spread::Even(1_000_000, 3_000_000)),
                 stop: Stop::Messages(12),
                 chunking,
                 ..plan(&host.address.to_string(), engine)

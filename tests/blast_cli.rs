@@ -116,7 +116,7 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["--per-connection", "5..2"], "is no count"),
         (&["--to", "a@b\r\nRCPT TO:<c@d>"], "CR, LF or NUL"),
         (&["--helo", "a\nb"], "CR, LF or NUL"),
-        (&["--body", "/nonexistent"], "cannot read the message"),
+        (&["--body", "/nonexistent"], "cannot read /nonexistent"),
         (&["--cores", "100000"], "cores"),
         (&["--fail-if", "p98>20ms"], "'p98' is no figure; there are p50"),
         (&["--fail-if", "p99>20"], "which is a time: write ns"),

@@ -1,6 +1,7 @@
 //! The client machine against a model server that follows a script, with replies cut anywhere.
 
 use proptest::prelude::*;
+use ringpost::smtp::blank::Filling;
 use ringpost::smtp::client::{Client, Event, Fault, Phase, Pipelining, Settings, Verdict, Want};
 use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::server::Protocol;
@@ -240,10 +241,12 @@ impl Session<'_, '_> {
         let size = body(self.begun).len() as u64;
         let mail = Outgoing {
             from: b"s@d.example",
+            from_blanks: &[],
             recipients: &recipients,
             size,
             eight_bit: false,
             params: &MailParams::default(),
+            filling: Filling::default(),
         };
         write(&mut self.client, &mut self.out, &mail);
     }
@@ -346,10 +349,12 @@ fn a_421_ends_the_session_and_refuses_the_message_it_answers() {
     let recipients = recipients(1);
     let mail = Outgoing {
         from: b"a@b",
+        from_blanks: &[],
         recipients: &recipients,
         size: 9,
         eight_bit: false,
         params: &MailParams::default(),
+        filling: Filling::default(),
     };
     client.begin(&mut out, &mail);
     let events = feed(&mut client, &mut out, "250 ok\r\n421 4.3.2 too busy\r\n250 late\r\n");

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use ringpost::limits::{RECIPIENTS_DEFAULT, SESSION_ERRORS_MAX};
 use ringpost::smtp::auth::AuthPolicy;
+use ringpost::smtp::blank::Filling;
 use ringpost::smtp::body;
 use ringpost::smtp::client::{Client, Pipelining, Settings, Verdict, Want};
 use ringpost::smtp::extension::Extensions;
@@ -98,10 +99,12 @@ impl<'a> Sender<'a> {
     fn outgoing(&self) -> Outgoing<'a> {
         Outgoing {
             from: b"s@d.example",
+            from_blanks: &[],
             recipients: &self.recipients[self.begun - 1],
             size: self.messages[self.begun - 1].len() as u64,
             eight_bit: true,
             params: &NO_PARAMS,
+            filling: Filling::default(),
         }
     }
 

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ringpost::blast::plan::{Bodies, Load, Plan, Stop};
+use ringpost::blast::content::Content;
+use ringpost::blast::content::spread::Spread;
+use ringpost::blast::plan::{Load, Plan, Stop};
 use ringpost::blast::schedule::{Leg, Profile, Schedule, Spacing, Think};
 use ringpost::blast::{self, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
@@ -149,19 +151,13 @@ fn plan(host: &Host, engine: EngineKind) -> Plan {
         cooldown: Duration::ZERO,
         drain: Duration::from_secs(10),
         think: None,
-        bodies: Bodies::Sizes(400, 400),
-        recipients: 1,
+        content: Content::plain(Spread::one(400), "a@client.example", "b@server.example"),
         per_connection: None,
         pipelining: Pipelining::None,
         chunking: false,
         depth: 1,
-        from: "a@client.example".to_owned(),
-        to: "b@server.example".to_owned(),
-        mail_params: Vec::new(),
-        rcpt_params: Vec::new(),
         helo: "client.example".to_owned(),
         login: None,
-        seed: 1,
         cpus: engine::allowed().unwrap().into_iter().take(2).collect(),
         engine,
         out: None,

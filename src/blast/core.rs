@@ -233,8 +233,10 @@ impl Core {
     pub(super) fn letter(&self, due_ns: u64) -> (&Letter, Identity) {
         let seq = self.seq.get() + 1;
         self.seq.set(seq);
-        let identity = Identity { core: self.id, seq, due_unix_ns: self.clock.unix_ns(due_ns) };
-        (self.corpus.pick(self.id, seq), identity)
+        let (core, due_unix_ns) = (self.id, self.clock.unix_ns(due_ns));
+        let filling = self.corpus.filling(core, seq);
+        let identity = Identity { core, seq, due_unix_ns, filling };
+        (self.corpus.pick(core, seq), identity)
     }
 
     /// A session's greeting is done.

@@ -3,6 +3,7 @@
 //! [`plan`] says what to do, [`corpus`] renders the messages, `core` runs one thread's sessions,
 //! `session` is one connection and the only file that joins sockets, protocol and recorder.
 
+pub mod content;
 mod core;
 pub mod corpus;
 pub mod plan;
@@ -20,9 +21,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use self::content::ContentError;
 use self::core::{Assignment, Clock};
 use self::corpus::Corpus;
-use self::plan::{Bodies, Load, Plan, Stop, share};
+use self::plan::{Load, Plan, Stop, share};
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{
     self, ArtefactError, Collector, CpuTime, Interval, Machine, Mode, Next, Recorder, Run, RunDir,
@@ -43,6 +45,8 @@ pub enum BlastError {
     Core(#[from] io::Error),
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
+    #[error(transparent)]
+    Content(#[from] ContentError),
 }
 
 /// Why a run ended before its time: the target is out of reach, or cannot do what was asked.
@@ -130,12 +134,12 @@ pub fn run(
         Load::Closed => Mode::Closed,
         Load::Messages(_) | Load::Sessions(_) => Mode::Open,
     };
+    let run_id = fastrand::u64(..);
+    let corpus = Arc::new(Corpus::render(plan, run_id, started)?);
     let mut dir = match &plan.out {
         Some(path) => Some(RunDir::create(path, started, mode)?),
         None => None,
     };
-    let run_id = fastrand::u64(..);
-    let corpus = Arc::new(Corpus::render(plan, run_id, started));
     let shared =
         Arc::new(Shared { stop, reached: AtomicBool::new(false), failure: Mutex::default() });
     let (recorders, mut collector) =
@@ -223,7 +227,7 @@ fn assignment(plan: &Arc<Plan>, corpus: &Arc<Corpus>, cores: usize, index: usize
         cpu: plan.cpus[index],
         engine: plan.engine,
         target: plan.target.clone(),
-        settings: plan.settings(),
+        settings: plan.settings(corpus.needs_smtputf8()),
         // A connection without a message would only add a greeting.
         connections: share(plan.connections as u64, cores, index).min(messages) as usize,
         plan: Arc::clone(plan),
@@ -285,11 +289,6 @@ fn describe(plan: &Plan) -> measure::Plan {
         Stop::Messages(messages) => (Some(messages), None),
         Stop::Duration(duration) => (None, Some(duration.as_secs_f64())),
     };
-    let size = match &plan.bodies {
-        Bodies::Sizes(min, max) if min == max => min.to_string(),
-        Bodies::Sizes(min, max) => format!("{min}..{max}"),
-        Bodies::Given(octets) => octets.len().to_string(),
-    };
     let pipelining = match plan.pipelining {
         Pipelining::None => "none",
         Pipelining::Commands => "commands",
@@ -312,8 +311,8 @@ fn describe(plan: &Plan) -> measure::Plan {
             Load::Messages(_) => Some("messages".to_owned()),
             Load::Sessions(_) => Some("sessions".to_owned()),
         },
-        size,
-        recipients: plan.recipients as u64,
+        size: plan.content.sizes(),
+        recipients: plan.content.recipients.mean().round() as u64,
         per_connection: plan.per_connection.map(|(least, most)| least.midpoint(most)),
         think: plan.think.map(|think| think.to_string()),
         pipelining: pipelining.to_owned(),
@@ -325,8 +324,8 @@ fn describe(plan: &Plan) -> measure::Plan {
             .as_ref()
             .map(|login| login.mechanism().map_or("best offered", Mechanism::name).to_owned()),
         helo: plan.helo.clone(),
-        from: plan.from.clone(),
-        to: plan.to.clone(),
-        seed: plan.seed,
+        from: content::in_words(&plan.content.from),
+        to: content::in_words(&plan.content.to),
+        seed: plan.content.seed,
     }
 }

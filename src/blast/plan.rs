@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::content::{Content, ContentError, check_text};
 use super::schedule::{Schedule, Think};
 use crate::engine::EngineKind;
-use crate::limits::{
-    CONNECTIONS_MAX, DEPTH_MAX, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
-};
+use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX};
 use crate::measure::Conditions;
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Pipelining, Settings};
@@ -37,15 +36,6 @@ pub enum Load {
     Sessions(Schedule),
 }
 
-/// Where message octets come from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Bodies {
-    /// Rendered, of a size drawn evenly between the two, both included; octets of the whole message.
-    Sizes(u64, u64),
-    /// One message as given, header and body.
-    Given(Vec<u8>),
-}
-
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub target: Target,
@@ -60,8 +50,7 @@ pub struct Plan {
     pub drain: Duration,
     /// Between the messages of a session.
     pub think: Option<Think>,
-    pub bodies: Bodies,
-    pub recipients: usize,
+    pub content: Content,
     /// Messages after which a connection is closed and a new one opened: drawn evenly between the
     /// two, both included.
     pub per_connection: Option<(u64, u64)>,
@@ -69,15 +58,9 @@ pub struct Plan {
     pub chunking: bool,
     /// Transactions in one flight.
     pub depth: usize,
-    pub from: String,
-    pub to: String,
-    /// `KEY` or `KEY=VALUE`, for MAIL and for each RCPT; sent whether the server offers them or not.
-    pub mail_params: Vec<String>,
-    pub rcpt_params: Vec<String>,
     pub helo: String,
     /// AUTH at the start of each connection.
     pub login: Option<Arc<Login>>,
-    pub seed: u64,
     /// One core runs on each.
     pub cpus: Vec<usize>,
     pub engine: EngineKind,
@@ -88,22 +71,14 @@ pub struct Plan {
     pub command: Vec<String>,
 }
 
-#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     #[error("--{what} {value} is out of range; give {least} to {most}")]
     Range { what: &'static str, value: u64, least: u64, most: u64 },
-    #[error("--{what} holds a CR, LF or NUL; these would forge commands, so leave them out")]
-    Control { what: &'static str },
-    #[error("--{what} '{value}' holds a space or an angle bracket; write the bare address or name")]
-    Brackets { what: &'static str, value: String },
-    #[error("--{what} is {bytes} octets long; at most {PATH_BYTES_MAX} fit a command line")]
-    TooLong { what: &'static str, bytes: usize },
-    #[error("--{what} is empty; leave it out for the default")]
-    Empty { what: &'static str },
+    #[error(transparent)]
+    Content(#[from] ContentError),
     #[error("--{what} is not ASCII; write the A-label, xn--...")]
     NotAscii { what: &'static str },
-    #[error("--size {0} is too small for the message's own header; give at least {least}", least = super::corpus::MESSAGE_BYTES_MIN)]
-    TooSmall(u64),
     #[error("--depth needs --chunking: DATA cannot be sent before its 354 (RFC 2920)")]
     DepthWithoutChunking,
     #[error("--depth needs pipelining; leave out --pipelining none")]
@@ -122,7 +97,6 @@ impl Plan {
     pub fn check(&self) -> Result<(), PlanError> {
         let counts = [
             ("connections", self.connections as u64, CONNECTIONS_MAX as u64),
-            ("recipients", self.recipients as u64, FLIGHT_REPLIES_MAX as u64),
             ("per-connection", self.per_connection.map_or(1, |(least, _)| least), u64::MAX),
             ("depth", self.depth as u64, DEPTH_MAX as u64),
         ];
@@ -131,22 +105,8 @@ impl Plan {
                 return Err(PlanError::Range { what, value, least: 1, most });
             }
         }
-        let least = super::corpus::MESSAGE_BYTES_MIN;
-        if let Bodies::Sizes(min, max) = self.bodies {
-            if min < least {
-                return Err(PlanError::TooSmall(min));
-            }
-            if max > GENERATED_BYTES_MAX {
-                let (what, most) = ("size", GENERATED_BYTES_MAX);
-                return Err(PlanError::Range { what, value: max, least, most });
-            }
-        }
-        for (what, value) in [("from", &self.from), ("to", &self.to), ("helo", &self.helo)] {
-            check_text(what, value)?;
-        }
-        for param in self.mail_params.iter().chain(&self.rcpt_params) {
-            check_text("param", param)?;
-        }
+        self.content.check()?;
+        check_text(self.helo.as_bytes(), "--helo", false)?;
         if !self.helo.is_ascii() {
             return Err(PlanError::NotAscii { what: "helo" });
         }
@@ -210,22 +170,17 @@ impl Plan {
         Some((led.count_at(end_s) - led.count_at(warmup_s)) / (end_s - warmup_s))
     }
 
-    /// How each session speaks.
-    pub fn settings(&self) -> Settings {
+    /// How each session speaks; `smtputf8` says whether an address is not ASCII.
+    pub fn settings(&self, smtputf8: bool) -> Settings {
         Settings {
             protocol: self.target.protocol,
             pipelining: self.pipelining,
             chunking: self.chunking,
             depth: self.depth,
-            smtputf8: self.needs_smtputf8(),
+            smtputf8,
             name: self.helo.as_bytes().into(),
             login: self.login.clone(),
         }
-    }
-
-    /// Whether an address is not ASCII.
-    pub fn needs_smtputf8(&self) -> bool {
-        !(self.from.is_ascii() && self.to.is_ascii())
     }
 
     /// Cores that have anything to do.
@@ -238,23 +193,6 @@ impl Plan {
     }
 }
 
-/// The null reverse-path is `<>` or empty for --from; others must say something.
-fn check_text(what: &'static str, value: &str) -> Result<(), PlanError> {
-    if value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-        return Err(PlanError::Control { what });
-    }
-    if value.bytes().any(|b| matches!(b, b' ' | b'<' | b'>')) {
-        return Err(PlanError::Brackets { what, value: value.to_owned() });
-    }
-    if value.len() > PATH_BYTES_MAX {
-        return Err(PlanError::TooLong { what, bytes: value.len() });
-    }
-    if value.is_empty() && what != "from" {
-        return Err(PlanError::Empty { what });
-    }
-    Ok(())
-}
-
 /// The share of core `index` when `total` is dealt to `cores` cores as evenly as it goes.
 pub fn share(total: u64, cores: usize, index: usize) -> u64 {
     let cores = cores as u64;
@@ -265,8 +203,16 @@ pub fn share(total: u64, cores: usize, index: usize) -> u64 {
 mod tests {
     use super::super::schedule::{Leg, Profile, Spacing};
     use super::*;
+    use crate::blast::content::spread::Spread;
+    use crate::blast::content::template::Template;
+    use crate::blast::content::{Bodies, Choice};
     use crate::engine::Address;
+    use crate::limits::PATH_BYTES_MAX;
     use crate::smtp::server::Protocol;
+
+    fn content() -> Content {
+        Content::plain(Spread::one(1024), "a@b.example", "c@d.example")
+    }
 
     fn plan() -> Plan {
         Plan {
@@ -282,19 +228,13 @@ mod tests {
             cooldown: Duration::ZERO,
             drain: Duration::from_secs(10),
             think: None,
-            bodies: Bodies::Sizes(1024, 1024),
-            recipients: 1,
+            content: content(),
             per_connection: None,
             pipelining: Pipelining::None,
             chunking: false,
             depth: 1,
-            from: "a@b.example".to_owned(),
-            to: "c@d.example".to_owned(),
-            mail_params: Vec::new(),
-            rcpt_params: Vec::new(),
             helo: "e.example".to_owned(),
             login: None,
-            seed: 0,
             cpus: vec![0, 1, 2],
             engine: EngineKind::Epoll,
             out: None,
@@ -314,27 +254,30 @@ mod tests {
 
     #[test]
     fn a_sound_plan_passes_and_uses_no_idle_core() {
-        assert_eq!(plan().check(), Ok(()));
+        plan().check().unwrap();
         assert_eq!(plan().cores(), 3);
         assert_eq!(Plan { connections: 2, ..plan() }.cores(), 2);
         assert_eq!(Plan { stop: Stop::Messages(1), ..plan() }.cores(), 1);
-        assert_eq!(Plan { from: String::new(), ..plan() }.check(), Ok(()));
+        let from = vec![Choice::literal("", "--from")];
+        Plan { content: Content { from, ..content() }, ..plan() }.check().unwrap();
     }
 
     #[test]
-    fn envelope_text_that_could_forge_commands_is_refused() {
+    fn text_that_could_forge_commands_is_refused() {
+        let error = |content| Plan { content, ..plan() }.check().unwrap_err().to_string();
         for bad in ["a@b\r\nRCPT TO:<x@y>", "a\nb", "a\0b"] {
-            let error = Plan { to: bad.to_owned(), ..plan() }.check().unwrap_err();
-            assert_eq!(error, PlanError::Control { what: "to" });
-        }
-        for bad in ["a b@c", "<a@b>"] {
-            let error = Plan { from: bad.to_owned(), ..plan() }.check().unwrap_err();
-            assert!(matches!(error, PlanError::Brackets { .. }));
+            let to = vec![Choice::literal(bad, "--to")];
+            let said = error(Content { to, ..content() });
+            assert!(said.starts_with("--to holds a CR, LF or NUL"), "{said}");
         }
         for bad in ["X=1\r\nRSET", "X\n", "X\0", "X Y", ""] {
             let params = vec!["RET=FULL".to_owned(), bad.to_owned()];
-            assert!(Plan { mail_params: params.clone(), ..plan() }.check().is_err(), "{bad:?}");
-            assert!(Plan { rcpt_params: params, ..plan() }.check().is_err(), "{bad:?}");
+            error(Content { mail_params: params.clone(), ..content() });
+            error(Content { rcpt_params: params, ..content() });
+        }
+        for bad in ["Subject: a\r\nTo: b", "no colon", ": x", "a b: c", "\u{fc}: c"] {
+            let headers = vec![Template::literal(bad.as_bytes())];
+            assert!(error(Content { headers, ..content() }).contains("--header"), "{bad:?}");
         }
         assert!(Plan { helo: "b\u{fc}cher.example".to_owned(), ..plan() }.check().is_err());
         assert!(Plan { helo: String::new(), ..plan() }.check().is_err());
@@ -348,12 +291,12 @@ mod tests {
         let pause = Duration::from_millis(5);
         let think = Some(Think::Even { least: pause, most: pause });
         let open = Plan { think, load: Load::Messages(schedule.clone()), ..plan() };
-        assert_eq!(open.check(), Err(PlanError::ThinkWithRate));
-        assert_eq!(Plan { load: Load::Sessions(schedule), ..open }.check(), Ok(()));
-        assert_eq!(Plan { think, ..plan() }.check(), Ok(()));
+        assert!(matches!(open.check(), Err(PlanError::ThinkWithRate)));
+        Plan { load: Load::Sessions(schedule), ..open }.check().unwrap();
+        Plan { think, ..plan() }.check().unwrap();
         let endless = Plan { cooldown: pause, ..plan() };
-        assert_eq!(endless.check(), Err(PlanError::CooldownWithoutEnd));
-        assert_eq!(Plan { stop: Stop::Duration(pause), ..endless }.check(), Ok(()));
+        assert!(matches!(endless.check(), Err(PlanError::CooldownWithoutEnd)));
+        Plan { stop: Stop::Duration(pause), ..endless }.check().unwrap();
     }
 
     #[test]
@@ -375,11 +318,17 @@ mod tests {
     fn numbers_out_of_range_are_named() {
         let none = Plan { connections: 0, ..plan() }.check().unwrap_err();
         assert!(none.to_string().contains("--connections 0"), "{none}");
-        let small = Plan { bodies: Bodies::Sizes(10, 2000), ..plan() }.check().unwrap_err();
-        assert_eq!(small, PlanError::TooSmall(10));
+        let sizes = Bodies::Sizes(Spread::Even(10, 2000));
+        let small = Plan { content: Content { bodies: sizes, ..content() }, ..plan() };
+        let small = small.check().unwrap_err();
+        assert!(small.to_string().contains("--size 10 is too small"), "{small}");
+        let recipients = Spread::List(vec![(1, 1), (5_000, 1)]);
+        let many = Plan { content: Content { recipients, ..content() }, ..plan() };
+        let many = many.check().unwrap_err();
+        assert!(many.to_string().contains("--recipients 5000"), "{many}");
         let deep = Plan { depth: 4, ..plan() }.check().unwrap_err();
-        assert_eq!(deep, PlanError::DepthWithoutChunking);
+        assert!(matches!(deep, PlanError::DepthWithoutChunking));
         let slow = Plan { depth: 4, chunking: true, ..plan() }.check().unwrap_err();
-        assert_eq!(slow, PlanError::DepthWithoutPipelining);
+        assert!(matches!(slow, PlanError::DepthWithoutPipelining));
     }
 }

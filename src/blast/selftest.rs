@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::plan::{Bodies, Load, Plan, Stop};
+use super::content::Content;
+use super::content::spread::Spread;
+use super::plan::{Load, Plan, Stop};
 use super::schedule::{Profile, ProfileError, Schedule, Spacing};
 use super::{BlastError, run};
 use crate::engine::{self, Address, Alarm, BindError, Conn, EngineKind, Listener};
@@ -136,19 +138,17 @@ impl Trial {
             cooldown: Duration::ZERO,
             drain: self.period,
             think: None,
-            bodies: Bodies::Sizes(1024, 1024),
-            recipients: 1,
+            content: Content::plain(
+                Spread::one(1024),
+                "blast@client.example",
+                "sink@server.example",
+            ),
             per_connection: None,
             pipelining: Pipelining::None,
             chunking: false,
             depth: 1,
-            from: "blast@client.example".to_owned(),
-            to: "sink@server.example".to_owned(),
-            mail_params: Vec::new(),
-            rcpt_params: Vec::new(),
             helo: "client.example".to_owned(),
             login: None,
-            seed: 1,
             // The last, as the server takes the first.
             cpus: engine::allowed()?.into_iter().next_back().into_iter().collect(),
             engine: self.engine,

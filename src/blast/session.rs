@@ -58,6 +58,7 @@ struct Open {
     /// `None` in a closed loop.
     arrival: Option<Arrival>,
     bytes: u64,
+    recipients: u32,
 }
 
 impl Open {
@@ -192,8 +193,8 @@ impl<'c> Session<'c> {
                     }
                 }
                 Want::Envelope => {
-                    if let Some((letter, _)) = self.letter {
-                        let outgoing = self.core.corpus.outgoing(letter);
+                    if let Some((letter, identity)) = self.letter {
+                        let outgoing = self.core.corpus.outgoing(letter, identity.filling);
                         self.client.resume(self.out.vec_mut(), &outgoing);
                     }
                 }
@@ -257,10 +258,12 @@ impl<'c> Session<'c> {
         let due_ns = arrival.map_or(self.now_ns, |arrival| arrival.due_ns);
         let (letter, identity) = self.core.letter(due_ns);
         self.letter = Some((letter, identity));
-        self.open.push_back(Open { began_ns: self.now_ns, arrival, bytes: letter.size });
+        let recipients = self.core.corpus.recipients(letter);
+        let bytes = letter.size;
+        self.open.push_back(Open { began_ns: self.now_ns, arrival, bytes, recipients });
         self.unsent += 1;
         self.core.in_flight.set(self.core.in_flight.get() + 1);
-        let outgoing = self.core.corpus.outgoing(letter);
+        let outgoing = self.core.corpus.outgoing(letter, identity.filling);
         self.client.begin(self.out.vec_mut(), &outgoing);
     }
 
@@ -310,20 +313,16 @@ impl<'c> Session<'c> {
         let Some((letter, identity)) = self.letter.take() else {
             return Ok(());
         };
-        let mut start = self.out.len();
-        let mut rest = letter.octets();
-        let mut first = true;
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(rest.len().min(SEND_PIECE_BYTES));
-            rest = after;
+        let mut done = 0;
+        while done < letter.octets().len() {
+            let rest = &letter.octets()[done..];
+            let piece = &rest[..rest.len().min(SEND_PIECE_BYTES)];
+            let start = self.out.len();
             self.out.vec_mut().extend_from_slice(piece);
-            if first {
-                letter.identify(&mut self.out.vec_mut()[start..], identity);
-                first = false;
-            }
-            if !rest.is_empty() {
+            letter.identify(&mut self.out.vec_mut()[start..], done, identity);
+            done += piece.len();
+            if done < letter.octets().len() {
                 self.send().await?;
-                start = 0;
             }
         }
         self.client.body_done(self.out.vec_mut());
@@ -554,7 +553,7 @@ fn decide(core: &Core, recorder: &mut Recorder, open: Open, outcome: Outcome, no
     recorder.record_message(&Message {
         outcome,
         bytes: open.bytes,
-        recipients: core.corpus.recipients(),
+        recipients: open.recipients,
         start_ns,
         service_ns,
         open: open.arrival.map(|Arrival { due_ns, free_ns }| OpenLoop {

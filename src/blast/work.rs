@@ -119,8 +119,9 @@ impl Work {
             (Drive::Messages, Stop::Messages(messages)) => End::Count(messages),
             _ => End::At(last_start_ns),
         };
-        let arrivals = schedule
-            .map(|schedule| Arrivals::of_core(plan.led(schedule), end, plan.seed, cores, core));
+        let arrivals = schedule.map(|schedule| {
+            Arrivals::of_core(plan.led(schedule), end, plan.content.seed, cores, core)
+        });
         let quiet = schedule
             .is_some_and(|schedule| schedule.profile.peak() / cores as f64 <= SPIN_RATE_MAX);
         Self {
@@ -137,7 +138,9 @@ impl Work {
             lead_ns: if quiet { ALARM_LEAD_NS } else { 0 },
             per_connection: plan.per_connection,
             think: plan.think,
-            random: RefCell::new(fastrand::Rng::with_seed(plan.seed ^ ((core as u64) << 48))),
+            random: RefCell::new(fastrand::Rng::with_seed(
+                plan.content.seed ^ ((core as u64) << 48),
+            )),
             changed: Notify::new(),
             stopping: Notify::new(),
         }

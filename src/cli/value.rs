@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::blast::content::spread::Spread;
 use crate::engine::Io;
+
+/// Widest lognormal spread: beyond it one message in a hundred is 100,000 times the median.
+const SIGMA_MAX: f64 = 5.0;
 
 /// `--io`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -33,6 +37,15 @@ pub enum ValueError {
     Range(String),
     #[error("'{0}' is no count; write N or MIN..MAX with 1 <= MIN <= MAX, such as 5 or 1..20")]
     Count(String),
+    #[error(
+        "'{0}' is no size, nor a spread of sizes; write 1KiB, 1KiB..64KiB, 1KiB:70,64KiB:25,1MiB:5, \
+         lognormal:20KiB,1.2 or lognormal:20KiB,p99=1MiB"
+    )]
+    Sizes(String),
+    #[error(
+        "'{0}' is no count, nor a spread of counts; write 5, 1..20, 1:80,5:15,50:5, lognormal:2,1.0 or lognormal:2,p99=50"
+    )]
+    Counts(String),
     #[error("'{0}' is no duration; write a number and a unit, such as 500ms, 10s, 2m30s, 1h")]
     Duration(String),
     #[error("'{0}' is no time at all; write a duration above zero, such as 10s")]
@@ -69,6 +82,44 @@ pub fn size_range(text: &str) -> Result<(u64, u64), ValueError> {
         (Ok(least), Ok(most)) if least <= most => Ok((least, most)),
         _ => Err(ValueError::Range(text.to_owned())),
     }
+}
+
+/// Sizes in octets and how they are spread: `SIZE`, `MIN..MAX`, `SIZE:WEIGHT,…`,
+/// `lognormal:MEDIAN,SIGMA` or `lognormal:MEDIAN,p99=SIZE`.
+pub fn size_spread(text: &str) -> Result<Spread, ValueError> {
+    spread(text, |text| size(text).ok()).ok_or_else(|| ValueError::Sizes(text.to_owned()))
+}
+
+/// Counts and how they are spread, as [`size_spread`] without units.
+pub fn count_spread(text: &str) -> Result<Spread, ValueError> {
+    spread(text, |text| text.parse().ok()).ok_or_else(|| ValueError::Counts(text.to_owned()))
+}
+
+fn spread(text: &str, value: impl Fn(&str) -> Option<u64>) -> Option<Spread> {
+    if let Some(shape) = text.strip_prefix("lognormal:") {
+        let (median, width) = shape.split_once(',')?;
+        let median = value(median).filter(|median| *median > 0)?;
+        let spread = match width.strip_prefix("p99=") {
+            Some(p99) => Spread::lognormal_to_p99(median, value(p99)?),
+            None => Spread::Lognormal { median, sigma: width.parse().ok()? },
+        };
+        let sound =
+            matches!(&spread, Spread::Lognormal { sigma, .. } if (0.0..=SIGMA_MAX).contains(sigma));
+        return sound.then_some(spread);
+    }
+    if let Some((least, most)) = text.split_once("..") {
+        let (least, most) = (value(least)?, value(most)?);
+        return (least <= most).then_some(Spread::Even(least, most));
+    }
+    if !text.contains([':', ',']) {
+        return value(text).map(Spread::one);
+    }
+    let item = |item: &str| {
+        let (number, weight) = item.split_once(':').unwrap_or((item, "1"));
+        let weight = weight.parse().ok().filter(|weight| *weight > 0)?;
+        Some((value(number)?, weight))
+    };
+    text.split(',').map(item).collect::<Option<_>>().map(Spread::List)
 }
 
 /// `N` or `MIN..MAX`, from 1 on.
@@ -152,12 +203,41 @@ mod tests {
     }
 
     #[test]
-    fn ranges_rise() {
-        assert_eq!(size_range("1k"), Ok((1024, 1024)));
-        assert_eq!(size_range("512..1k"), Ok((512, 1024)));
-        for bad in ["2k..1k", "1k..", "..1k", "..", "1..2..3"] {
-            assert!(size_range(bad).is_err(), "{bad}");
+    fn spreads_have_several_forms() {
+        assert_eq!(size_spread("1k"), Ok(Spread::Even(1024, 1024)));
+        assert_eq!(size_spread("512..1k"), Ok(Spread::Even(512, 1024)));
+        let list = Spread::List(vec![(1024, 70), (65_536, 25), (1 << 20, 5)]);
+        assert_eq!(size_spread("1KiB:70,64KiB:25,1MiB:5"), Ok(list));
+        assert_eq!(count_spread("1,5:3"), Ok(Spread::List(vec![(1, 1), (5, 3)])));
+        let lognormal = Spread::Lognormal { median: 20 * 1024, sigma: 1.2 };
+        assert_eq!(size_spread("lognormal:20KiB,1.2"), Ok(lognormal));
+        let Ok(Spread::Lognormal { sigma, .. }) = size_spread("lognormal:1k,p99=64k") else {
+            panic!("no lognormal spread");
+        };
+        assert!((sigma - 64f64.ln() / 2.326).abs() < 0.01, "{sigma}");
+        for bad in [
+            "2k..1k",
+            "1k..",
+            "..1k",
+            "..",
+            "1..2..3",
+            "",
+            ",",
+            "1k:0",
+            "1k:x",
+            "1k:-1",
+            "1k,",
+            "lognormal:",
+            "lognormal:1k",
+            "lognormal:0,1",
+            "lognormal:1k,-1",
+            "lognormal:1k,nan",
+            "lognormal:1k,99",
+            "lognormal:1k,p99=1",
+        ] {
+            assert!(size_spread(bad).is_err(), "{bad}");
         }
+        assert!(count_spread("1k").is_err());
     }
 
     #[test]

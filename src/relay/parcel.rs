@@ -3,6 +3,7 @@
 use super::reading::Letter;
 use super::unix_ns;
 use crate::mailbox::Tracer;
+use crate::smtp::blank::Filling;
 use crate::smtp::client::Phase;
 use crate::smtp::offered::Offered;
 use crate::smtp::onward::{Lack, Manner, Onward, rcpt_params};
@@ -49,10 +50,12 @@ impl Parcel {
         let Envelope { reverse_path, flags, .. } = &self.letter.envelope;
         Outgoing {
             from: reverse_path,
+            from_blanks: &[],
             recipients: &self.recipients,
             size: self.trace.len() as u64 + self.letter.bytes,
             eight_bit: flags & flag::EIGHT_BIT != 0,
             params: &self.manner.params,
+            filling: Filling::default(),
         }
     }
 

@@ -342,7 +342,7 @@ impl Client {
             return self.begun;
         }
         let count = envelope.recipients.count();
-        out.extend_from_slice(envelope.recipients.lines());
+        envelope.recipients.write_all(out, envelope.filling);
         self.expect(Phase::Rcpt, count as u32);
         self.flight += 1;
         self.flight_replies += count + 2;
@@ -357,7 +357,8 @@ impl Client {
             self.write_data(out, envelope.size);
             return;
         }
-        out.extend_from_slice(envelope.recipients.line(envelope.recipients.count() - self.unasked));
+        let index = envelope.recipients.count() - self.unasked;
+        envelope.recipients.write_one(index, out, envelope.filling);
         self.unasked -= 1;
         self.expect(Phase::Rcpt, 1);
         self.stage = Stage::Waiting;

@@ -170,9 +170,12 @@ pub fn write_mail(out: &mut Vec<u8>, path: &[u8], params: &[u8]) {
     write_path(out, b"MAIL FROM:<", path, params);
 }
 
+/// What stands before the path in a RCPT command.
+pub const RCPT_LEAD: &[u8] = b"RCPT TO:<";
+
 /// Writes `RCPT TO:<path>` and its parameters (each led by a space), with CRLF.
 pub fn write_rcpt(out: &mut Vec<u8>, path: &[u8], params: &[u8]) {
-    write_path(out, b"RCPT TO:<", path, params);
+    write_path(out, RCPT_LEAD, path, params);
 }
 
 /// Writes `BDAT n` or `BDAT n LAST` (RFC 3030 §2), with CRLF; the chunk follows at once.

@@ -4,6 +4,7 @@
 //! again. No clock, socket or file is known here.
 
 pub mod auth;
+pub mod blank;
 pub mod body;
 pub mod client;
 pub mod command;

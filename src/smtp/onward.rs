@@ -156,10 +156,12 @@ mod tests {
         let recipients = super::super::outgoing::Recipients::default();
         let mail = super::super::outgoing::Outgoing {
             from: b"a@b",
+            from_blanks: &[],
             recipients: &recipients,
             size: onward.size,
             eight_bit: onward.eight_bit,
             params: &manner.params,
+            filling: crate::smtp::blank::Filling::default(),
         };
         let mut out = Vec::new();
         mail.write_mail(&mut out, offered);

@@ -1,6 +1,7 @@
 //! An envelope on its way out, as octets rendered before they are needed.
 
-use super::command::{write_decimal, write_rcpt};
+use super::blank::{Blank, Filling, fill};
+use super::command::{RCPT_LEAD, write_decimal, write_rcpt};
 use super::extension::Extensions;
 use super::offered::Offered;
 
@@ -9,12 +10,16 @@ use super::offered::Offered;
 pub struct Outgoing<'a> {
     /// Reverse-path without angle brackets.
     pub from: &'a [u8],
+    /// What of it is different for each message.
+    pub from_blanks: &'a [Blank],
     pub recipients: &'a Recipients,
     /// Octets of the message as BDAT counts them; also goes into SIZE= where that is offered.
     pub size: u64,
     /// Whether the message holds octets above 127: BODY=8BITMIME where that is offered.
     pub eight_bit: bool,
     pub params: &'a MailParams,
+    /// What the blanks of both paths are filled with.
+    pub filling: Filling,
 }
 
 /// What the user wants MAIL to say besides what the message itself calls for.
@@ -57,11 +62,13 @@ pub fn render_params(words: &[String]) -> Vec<u8> {
 }
 
 /// RCPT commands, rendered once and sent for many messages.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Recipients {
     lines: Vec<u8>,
     /// End of each line in `lines`.
     ends: Vec<usize>,
+    /// In the order of `lines`, whose octets they count.
+    blanks: Vec<Blank>,
 }
 
 impl Recipients {
@@ -72,6 +79,13 @@ impl Recipients {
 
     /// Adds one forward-path with its parameters, each led by a space.
     pub fn push_with(&mut self, path: &[u8], params: &[u8]) {
+        self.push_blank(path, &[], params);
+    }
+
+    /// The same for a path with blanks, which count its octets.
+    pub fn push_blank(&mut self, path: &[u8], blanks: &[Blank], params: &[u8]) {
+        let start = self.lines.len() + RCPT_LEAD.len();
+        self.blanks.extend(blanks.iter().map(|blank| Blank { at: start + blank.at, ..*blank }));
         write_rcpt(&mut self.lines, path, params);
         self.ends.push(self.lines.len());
     }
@@ -80,15 +94,28 @@ impl Recipients {
         self.ends.len()
     }
 
-    /// All commands, in one piece.
-    pub fn lines(&self) -> &[u8] {
-        &self.lines
+    /// Octets of all commands.
+    pub fn bytes(&self) -> usize {
+        self.lines.len()
     }
 
-    /// One command.
-    pub fn line(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.lines[start..self.ends[index]]
+    /// Writes all commands.
+    #[inline]
+    pub fn write_all(&self, out: &mut Vec<u8>, filling: Filling) {
+        let start = out.len();
+        out.extend_from_slice(&self.lines);
+        fill(&self.blanks, &mut out[start..], 0, filling);
+    }
+
+    /// Writes one command.
+    #[inline]
+    pub fn write_one(&self, index: usize, out: &mut Vec<u8>, filling: Filling) {
+        let line = index.checked_sub(1).map_or(0, |before| self.ends[before])..self.ends[index];
+        let first = self.blanks.partition_point(|blank| blank.at < line.start);
+        let last = self.blanks.partition_point(|blank| blank.at < line.end);
+        let start = out.len();
+        out.extend_from_slice(&self.lines[line.clone()]);
+        fill(&self.blanks[first..last], &mut out[start..], line.start, filling);
     }
 }
 
@@ -98,7 +125,9 @@ impl Outgoing<'_> {
     pub fn write_mail(&self, out: &mut Vec<u8>, offered: &Offered) {
         debug_assert!(!self.from.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
         out.extend_from_slice(b"MAIL FROM:<");
+        let start = out.len();
         out.extend_from_slice(self.from);
+        fill(self.from_blanks, &mut out[start..], 0, self.filling);
         out.push(b'>');
         if self.params.wants(Extensions::SIZE, offered) {
             out.extend_from_slice(b" SIZE=");
@@ -118,6 +147,7 @@ impl Outgoing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::blank::Fill;
 
     #[test]
     fn parameters_go_only_to_servers_that_offer_them() {
@@ -125,10 +155,12 @@ mod tests {
         let params = MailParams::new(&[], true);
         let mail = Outgoing {
             from: b"a@b.example",
+            from_blanks: &[],
             recipients: &recipients,
             size: 12,
             eight_bit: true,
             params: &params,
+            filling: Filling::default(),
         };
         let mut plain = Vec::new();
         mail.write_mail(&mut plain, &Offered::default());
@@ -145,13 +177,22 @@ mod tests {
     }
 
     #[test]
-    fn recipients_are_kept_line_by_line() {
+    fn recipients_are_kept_line_by_line_and_filled_in_alike() {
+        let blank = |at| Blank { at, width: 3, fill: Fill::Number };
         let mut recipients = Recipients::default();
         recipients.push(b"a@b.example");
-        recipients.push(b"cc@b.example");
-        assert_eq!(recipients.count(), 2);
-        assert_eq!(recipients.line(0), b"RCPT TO:<a@b.example>\r\n");
-        assert_eq!(recipients.line(1), b"RCPT TO:<cc@b.example>\r\n");
-        assert_eq!(recipients.lines().len(), recipients.line(0).len() + recipients.line(1).len());
+        recipients.push_blank(b"c...@b.example", &[blank(1)], b" NOTIFY=NEVER");
+        recipients.push_blank(b"...d...@b.example", &[blank(0), blank(4)], b"");
+        assert_eq!(recipients.count(), 3);
+        let filling = Filling { number: 42, seed: 0 };
+        let mut lines = Vec::new();
+        (0..3).for_each(|index| recipients.write_one(index, &mut lines, filling));
+        let expected: &[u8] = b"RCPT TO:<a@b.example>\r\n\
+            RCPT TO:<c042@b.example> NOTIFY=NEVER\r\n\
+            RCPT TO:<042d042@b.example>\r\n";
+        assert_eq!(lines, expected);
+        let mut whole = Vec::new();
+        recipients.write_all(&mut whole, filling);
+        assert_eq!((whole.len(), &whole), (recipients.bytes(), &lines));
     }
 }

@@ -37,10 +37,10 @@ const SIZE_DIGITS: usize = 10;
 const CORE_AT: usize = LEAD.len() + 16 + " shard=".len() + SHARD_DIGITS + " core=".len();
 const SEQ_AT: usize = CORE_AT + CORE_DIGITS + " seq=".len();
 const DUE_AT: usize = SEQ_AT + SEQ_DIGITS + " due=".len();
+const CRC_AT: usize = DUE_AT + DUE_DIGITS + " size=".len() + SIZE_DIGITS + " crc=".len();
 
 /// Octets of the header as [`Stamp::write`] writes it, CRLF included.
-pub const STAMP_BYTES: usize =
-    DUE_AT + DUE_DIGITS + " size=".len() + SIZE_DIGITS + " crc=".len() + 8 + 2;
+pub const STAMP_BYTES: usize = CRC_AT + 8 + 2;
 
 impl Stamp {
     /// Appends the header line, [`STAMP_BYTES`] long.
@@ -102,6 +102,16 @@ pub fn patch(line: &mut [u8], core: u16, seq: u64, due_unix_ns: u64) {
     digits(&mut line[DUE_AT..DUE_AT + DUE_DIGITS], due_unix_ns);
 }
 
+/// Puts another checksum into a header that [`Stamp::write`] wrote at the start of `line`.
+#[inline]
+pub fn patch_crc(line: &mut [u8], crc: u32) {
+    let mut text = [0; 8];
+    for (n, octet) in text.iter_mut().enumerate() {
+        *octet = nibble(u64::from(crc) >> (28 - 4 * n));
+    }
+    line[CRC_AT..CRC_AT + 8].copy_from_slice(&text);
+}
+
 /// CRC-32C as the stamp carries it.
 pub fn body_crc(body: &[u8]) -> u32 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, body) as u32
@@ -129,7 +139,7 @@ fn decimal(out: &mut Vec<u8>, lead: &[u8], value: u64, width: usize) {
 
 /// Fills `field` with `value`, led by zeros.
 #[inline]
-pub fn digits(field: &mut [u8], mut value: u64) {
+fn digits(field: &mut [u8], mut value: u64) {
     for octet in field.iter_mut().rev() {
         *octet = b'0' + (value % 10) as u8;
         value /= 10;
@@ -138,8 +148,12 @@ pub fn digits(field: &mut [u8], mut value: u64) {
 }
 
 fn hex(out: &mut Vec<u8>, value: u64, width: usize) {
-    let nibbles = (0..width).rev().map(|n| (value >> (4 * n)) as u8 & 0xf);
-    out.extend(nibbles.map(|n| b"0123456789abcdef"[usize::from(n)]));
+    out.extend((0..width).rev().map(|n| nibble(value >> (4 * n))));
+}
+
+/// The lowest four bits.
+fn nibble(value: u64) -> u8 {
+    b"0123456789abcdef"[value as usize & 0xf]
 }
 
 #[cfg(test)]
@@ -211,7 +225,9 @@ mod tests {
             let mut line = Vec::new();
             STAMP.write(&mut line);
             patch(&mut line, 9_999, seq, due);
-            let patched = Stamp { core: 9_999, seq, due_unix_ns: due, ..STAMP };
+            patch_crc(&mut line, seq as u32);
+            let patched =
+                Stamp { core: 9_999, seq, due_unix_ns: due, crc: seq as u32, ..STAMP };
             prop_assert_eq!(Stamp::find(&line), Some(patched));
         }
     }

@@ -1,57 +1,185 @@
 //! What is sent to whom.
 
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::blast::plan::Bodies;
+use crate::blast::content::mail::{self, with_crlf};
+use crate::blast::content::spread::Spread;
+use crate::blast::content::table::{self, Table, TableError};
+use crate::blast::content::template::{Scope, Template};
+use crate::blast::content::{Bodies, Choice, Content, ContentError};
 use crate::cli::value;
+use crate::limits::CORPUS_MEMORY_DEFAULT;
+
+const FROM_DEFAULT: &str = "blast@client.example";
+const TO_DEFAULT: &str = "sink@server.example";
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct ContentArgs {
-    /// Octets of a message, header included: SIZE or MIN..MAX
-    #[arg(long, value_name = "SIZE", value_parser = value::size_range, default_value = "1KiB")]
-    size: (u64, u64),
-    /// Send this message, header and body; line ends become CRLF
+    /// Octets of a message, header included: SIZE, MIN..MAX, SIZE:WEIGHT,SIZE:WEIGHT,...,
+    /// lognormal:MEDIAN,SIGMA or lognormal:MEDIAN,p99=SIZE
+    #[arg(long, value_name = "SIZES", value_parser = value::size_spread, default_value = "1KiB")]
+    size: Spread,
+    /// Send this message, header and body, a template; line ends become CRLF
+    ///
+    /// In a template, {seq} is the number of the message in 12 digits ({seq:N} its last N), {rand}
+    /// eight random characters ({rand:N} so many), {rcpt} the first recipient, {from} the sender,
+    /// {date} the time of the start, {csv.COLUMN} a value of --csv; {{ stands for {
     #[arg(long, value_name = "FILE", conflicts_with = "size")]
     body: Option<PathBuf>,
-    /// Recipients of each message; with more than one, --to gets a number behind its local part
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(super) recipients: usize,
-    /// Envelope sender; empty or <> for the null reverse-path
-    #[arg(long, value_name = "ADDR", default_value = "blast@client.example")]
-    from: String,
-    /// Envelope recipient
-    #[arg(long, value_name = "ADDR", default_value = "sink@server.example")]
-    pub(super) to: String,
+    /// Send the messages found there as they are: a message, a directory of messages, an mbox, a
+    /// Maildir or a spool of ringpost-sink
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["size", "body"])]
+    corpus: Option<PathBuf>,
+    /// Send each message of a spool with the envelope with which it was received
+    #[arg(long, requires = "corpus", conflicts_with_all = ["from", "from_file", "to", "to_file", "to_domain", "recipients"])]
+    recorded_envelopes: bool,
+    /// Memory that the messages may take; all are rendered before the run begins
+    #[arg(long, value_name = "SIZE", value_parser = value::size, default_value_t = CORPUS_MEMORY_DEFAULT)]
+    corpus_memory: u64,
+    /// Recipients of each message: N, MIN..MAX or N:WEIGHT,N:WEIGHT,...; with more than one, a
+    /// single --to gets a number behind its local part
+    #[arg(long, value_name = "COUNTS", value_parser = value::count_spread, default_value = "1")]
+    recipients: Spread,
+    /// Envelope sender, a template; empty or <> for the null reverse-path. May be given more than
+    /// once [default: blast@client.example]
+    #[arg(long, value_name = "ADDR[:WEIGHT]")]
+    from: Vec<String>,
+    /// Envelope senders, one in each line of FILE, also with :WEIGHT
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    from_file: Option<PathBuf>,
+    /// Envelope recipient, a template; may be given more than once [default: sink@server.example]
+    #[arg(long, value_name = "ADDR[:WEIGHT]")]
+    to: Vec<String>,
+    /// Envelope recipients, one in each line of FILE, also with :WEIGHT
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    to_file: Option<PathBuf>,
+    /// Domain that takes the place of the recipient's; may be given more than once
+    #[arg(long, value_name = "NAME[:WEIGHT]")]
+    to_domain: Vec<String>,
+    /// Header line, a template; may be given more than once. Takes the place of ours of that name
+    #[arg(long, value_name = "NAME: VALUE")]
+    header: Vec<String>,
+    /// Subject, a template
+    #[arg(long, value_name = "TEXT")]
+    subject: Option<String>,
+    /// Values for {csv.COLUMN}: a file with column names in its first line; each message takes the
+    /// next row
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
     /// Seed of the message texts and of which message is sent when
     #[arg(long, value_name = "N", default_value_t = 42)]
-    pub(super) seed: u64,
-}
-
-/// A file of the message's content that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the message {}: {error}", .path.display())]
-pub(super) struct BodyError {
-    path: PathBuf,
-    error: io::Error,
+    seed: u64,
 }
 
 impl ContentArgs {
-    pub(super) fn bodies(&self) -> Result<Bodies, BodyError> {
-        match &self.body {
-            None => Ok(Bodies::Sizes(self.size.0, self.size.1)),
-            Some(path) => match std::fs::read(path) {
-                Ok(octets) => Ok(Bodies::Given(octets)),
-                Err(error) => Err(BodyError { path: path.clone(), error }),
-            },
-        }
+    /// Reads the files and the templates. The parameters are those of MAIL and RCPT.
+    pub(super) fn content(
+        self,
+        mail_params: Vec<String>,
+        rcpt_params: Vec<String>,
+    ) -> Result<Content, ContentError> {
+        let table = self.csv.as_deref().map(Table::load).transpose()?;
+        let columns = table.as_ref().map(|table| &table.columns[..]);
+        let subject = self.subject.iter().map(|text| format!("Subject: {text}"));
+        let headers = self.header.iter().cloned().chain(subject);
+        let headers = headers
+            .map(|line| template(line.as_bytes(), columns, Scope::Message, "--header"))
+            .collect::<Result<_, _>>()?;
+        let from = self.from.iter().map(|text| if text == "<>" { "" } else { text.as_str() });
+        let of = ("--from", Scope::From, FROM_DEFAULT);
+        let from = choices(from, self.from_file.as_deref(), columns, of)?;
+        let to = self.to.iter().map(String::as_str);
+        let of = ("--to", Scope::Recipient, TO_DEFAULT);
+        let to = choices(to, self.to_file.as_deref(), columns, of)?;
+        let bodies = match (&self.body, &self.corpus) {
+            (Some(path), _) => {
+                let read = std::fs::read(path);
+                let octets = read
+                    .map_err(|error| TableError::Read { path: path.clone(), error })
+                    .map(|octets| with_crlf(&octets))?;
+                let place = path.display().to_string();
+                Bodies::Given(template(&octets, columns, Scope::Message, &place)?)
+            }
+            (None, Some(path)) => {
+                Bodies::Kept(mail::load(path, self.recorded_envelopes, self.corpus_memory)?)
+            }
+            (None, None) => Bodies::Sizes(self.size),
+        };
+        Ok(Content {
+            bodies,
+            recipients: self.recipients,
+            from,
+            to,
+            to_domains: self.to_domain.iter().map(|text| weighted(text)).collect(),
+            headers,
+            table,
+            mail_params,
+            rcpt_params,
+            memory_max: self.corpus_memory,
+            seed: self.seed,
+        })
     }
+}
 
-    /// Empty for the null reverse-path.
-    pub(super) fn from(&self) -> String {
-        if self.from == "<>" { String::new() } else { self.from.clone() }
+/// The addresses of `option`, or those of its file, or the default.
+fn choices<'a>(
+    given: impl Iterator<Item = &'a str>,
+    file: Option<&Path>,
+    columns: Option<&[String]>,
+    (option, scope, default): (&str, Scope, &str),
+) -> Result<Vec<Choice>, ContentError> {
+    let choice = |text: &str, place: String| {
+        let (text, weight) = weighted(text);
+        let pattern = template(text.as_bytes(), columns, scope, &place)?;
+        Ok(Choice { pattern, weight, place })
+    };
+    if let Some(path) = file {
+        let place = |line| format!("{} line {line}", path.display());
+        let listed = table::list(path)?.into_iter();
+        return listed.map(|listed| choice(&listed.text, place(listed.line))).collect();
+    }
+    let given: Vec<_> =
+        given.map(|text| choice(text, option.to_owned())).collect::<Result<_, _>>()?;
+    if given.is_empty() { Ok(vec![choice(default, option.to_owned())?]) } else { Ok(given) }
+}
+
+fn template(
+    text: &[u8],
+    columns: Option<&[String]>,
+    scope: Scope,
+    place: &str,
+) -> Result<Template, ContentError> {
+    let place = || place.to_owned();
+    Template::parse(text, columns, scope)
+        .map_err(|fault| ContentError::Template { place: place(), fault })
+}
+
+/// A text that may end in `:WEIGHT`, a number above zero.
+fn weighted(text: &str) -> (String, u32) {
+    let split = text.rsplit_once(':');
+    let split = split.and_then(|(text, weight)| Some((text, weight.parse().ok()?)));
+    let (text, weight) = split.filter(|(_, weight)| *weight > 0).unwrap_or((text, 1));
+    (text.to_owned(), weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_stand_behind_a_colon_and_nothing_else_does() {
+        for (text, expected) in [
+            ("a@b.example:70", ("a@b.example", 70)),
+            ("a@b.example", ("a@b.example", 1)),
+            ("a@[IPv6:2001:db8::1]", ("a@[IPv6:2001:db8::1]", 1)),
+            ("a@[IPv6:2001:db8::1]:3", ("a@[IPv6:2001:db8::1]", 3)),
+            ("{rand:4}@b.example", ("{rand:4}@b.example", 1)),
+            ("", ("", 1)),
+        ] {
+            assert_eq!(weighted(text), (expected.0.to_owned(), expected.1), "{text}");
+        }
     }
 }

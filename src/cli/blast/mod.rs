@@ -17,7 +17,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use self::artefacts::ArtefactArgs;
-use self::content::{BodyError, ContentArgs};
+use self::content::ContentArgs;
 use self::load::LoadArgs;
 use self::machine::MachineArgs;
 use self::protocol::ProtocolArgs;
@@ -25,6 +25,7 @@ use self::selftest::SelftestArgs;
 use super::auth;
 use super::exit::{self, Exit, Failure};
 use super::signals::{self, Asked};
+use crate::blast::content::ContentError;
 use crate::blast::plan::{Plan, PlanError};
 use crate::blast::selftest::TrialError;
 use crate::blast::{self, BlastError, Seen};
@@ -124,7 +125,7 @@ enum Error {
     #[error("{0}; or use --io epoll")]
     Engine(#[from] Refusal),
     #[error(transparent)]
-    Body(#[from] BodyError),
+    Content(#[from] ContentError),
     #[error(transparent)]
     Blast(#[from] BlastError),
     #[error(transparent)]
@@ -230,19 +231,13 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
         cooldown: load.cooldown,
         drain: load.drain,
         think: load.think,
-        bodies: content.bodies()?,
-        recipients: content.recipients,
+        content: content.content(protocol.params(On::Mail), protocol.params(On::Rcpt))?,
         per_connection: load.per_connection,
         pipelining: protocol.pipelining(),
         chunking: protocol.chunking,
         depth: protocol.depth,
-        from: content.from(),
-        to: content.to,
-        mail_params: protocol.params(On::Mail),
-        rcpt_params: protocol.params(On::Rcpt),
         helo: protocol.helo,
         login: protocol.auth,
-        seed: content.seed,
         cpus: machine.cpus()?,
         engine,
         fail_if: artefacts.fail_if(),

@@ -1,0 +1,317 @@
+//! Mail that exists already: a message in a file, a directory of such files, an mbox, a Maildir, or
+//! a spool.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::limits::{FLIGHT_REPLIES_MAX, LETTERS_MAX};
+use crate::spool::{Reader, SpoolError};
+
+/// Messages to send again, in an order that does not change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mails {
+    pub path: PathBuf,
+    pub kind: Kind,
+    /// Never empty.
+    pub mails: Vec<Mail>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// One message.
+    File,
+    Mbox,
+    /// One message in each file.
+    Directory,
+    Maildir,
+    Spool,
+}
+
+/// One message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mail {
+    /// Line ends are CRLF; those of a spool are as they were received.
+    pub octets: Vec<u8>,
+    /// With which it was received, where that is known and wanted.
+    pub envelope: Option<Recorded>,
+}
+
+/// Paths without angle brackets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Recorded {
+    pub from: Vec<u8>,
+    pub recipients: Vec<Vec<u8>>,
+    /// Names the message in an error.
+    pub place: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    #[error("cannot read {}: {error}", .path.display())]
+    Read { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("{} holds no message", .0.display())]
+    Nothing(PathBuf),
+    #[error(
+        "{} holds more than {limit} octets of mail, which are kept in memory; give less of it, or \
+         raise --corpus-memory", .path.display()
+    )]
+    TooLarge { path: PathBuf, limit: u64 },
+    #[error("{} holds more than {LETTERS_MAX} messages; give less of it", .0.display())]
+    TooMany(PathBuf),
+    #[error("{} is no spool, and only a spool knows the envelopes of its messages; leave out --recorded-envelopes", .0.display())]
+    NoEnvelopes(PathBuf),
+    #[error("{0} has more than {FLIGHT_REPLIES_MAX} recipients; leave out --recorded-envelopes")]
+    Recipients(String),
+}
+
+/// What is being gathered, and how much of it there may be.
+struct Gathering<'a> {
+    path: &'a Path,
+    mails: Vec<Mail>,
+    octets: u64,
+    octets_max: u64,
+}
+
+/// Reads all messages of `path`, whose kind is found out by looking; `octets_max` bounds the memory.
+/// With `envelopes`, those of a spool come along.
+pub fn load(path: &Path, envelopes: bool, octets_max: u64) -> Result<Mails, MailError> {
+    let mut all = Gathering { path, mails: Vec::new(), octets: 0, octets_max };
+    let kind = kind(path)?;
+    if envelopes && kind != Kind::Spool {
+        return Err(MailError::NoEnvelopes(path.to_owned()));
+    }
+    match kind {
+        Kind::File => all.file(path)?,
+        Kind::Mbox => {
+            all.fits(size(path)?)?;
+            mbox(&read(path)?).try_for_each(|octets| all.push(with_crlf(&octets)))?;
+        }
+        Kind::Directory => all.directory(path)?,
+        Kind::Maildir => {
+            all.directory(&path.join("cur"))?;
+            all.directory(&path.join("new"))?;
+        }
+        Kind::Spool => all.spool(envelopes)?,
+    }
+    if all.mails.is_empty() {
+        return Err(MailError::Nothing(path.to_owned()));
+    }
+    Ok(Mails { path: path.to_owned(), kind, mails: all.mails })
+}
+
+fn kind(path: &Path) -> Result<Kind, MailError> {
+    if !path.is_dir() {
+        let mut start = [0; 5];
+        let failed = |error| MailError::Read { path: path.to_owned(), error };
+        let mut file = fs::File::open(path).map_err(failed)?;
+        return match io::Read::read_exact(&mut file, &mut start) {
+            Ok(()) if start == *b"From " => Ok(Kind::Mbox),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(failed(error)),
+            _ => Ok(Kind::File),
+        };
+    }
+    match Reader::open(path) {
+        Err(SpoolError::NotASpool { .. }) => {}
+        _ => return Ok(Kind::Spool),
+    }
+    let maildir = path.join("cur").is_dir() && path.join("new").is_dir();
+    Ok(if maildir { Kind::Maildir } else { Kind::Directory })
+}
+
+impl Gathering<'_> {
+    fn fits(&self, more: u64) -> Result<(), MailError> {
+        if self.octets.saturating_add(more) > self.octets_max {
+            let (path, limit) = (self.path.to_owned(), self.octets_max);
+            return Err(MailError::TooLarge { path, limit });
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, octets: Vec<u8>) -> Result<(), MailError> {
+        self.push_with(octets, None)
+    }
+
+    fn push_with(&mut self, octets: Vec<u8>, envelope: Option<Recorded>) -> Result<(), MailError> {
+        self.fits(octets.len() as u64)?;
+        if self.mails.len() == LETTERS_MAX {
+            return Err(MailError::TooMany(self.path.to_owned()));
+        }
+        self.octets += octets.len() as u64;
+        self.mails.push(Mail { octets, envelope });
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path) -> Result<(), MailError> {
+        self.fits(size(path)?)?;
+        self.push(with_crlf(&read(path)?))
+    }
+
+    /// Its files in the order of their names, those that begin with a dot aside.
+    fn directory(&mut self, dir: &Path) -> Result<(), MailError> {
+        let failed = |error| MailError::Read { path: dir.to_owned(), error };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(dir).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+            if !hidden && path.is_file() {
+                files.push(path);
+            }
+        }
+        files.sort_unstable();
+        files.iter().try_for_each(|path| self.file(path))
+    }
+
+    fn spool(&mut self, envelopes: bool) -> Result<(), MailError> {
+        let reader = Reader::open(self.path)?;
+        for message in reader.messages() {
+            let message = message?;
+            self.fits(message.bytes)?;
+            let octets = reader.body(&message)?;
+            let envelope = envelopes.then(|| Recorded {
+                from: message.envelope.reverse_path,
+                recipients: message.envelope.recipients.into_iter().map(|r| r.path).collect(),
+                place: format!("{} message {}", self.path.display(), message.place),
+            });
+            if let Some(Recorded { recipients, place, .. }) = &envelope
+                && recipients.len() > FLIGHT_REPLIES_MAX
+            {
+                return Err(MailError::Recipients(place.clone()));
+            }
+            self.push_with(octets, envelope)?;
+        }
+        Ok(())
+    }
+}
+
+fn size(path: &Path) -> Result<u64, MailError> {
+    let failed = |error| MailError::Read { path: path.to_owned(), error };
+    Ok(fs::metadata(path).map_err(failed)?.len())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, MailError> {
+    fs::read(path).map_err(|error| MailError::Read { path: path.to_owned(), error })
+}
+
+/// The messages of an mbox (RFC 4155): each begins behind a line that starts with `From ` and follows
+/// an empty one. The empty line and one `>` of each `>From ` were put there by who wrote the file.
+fn mbox(text: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    let mut starts = memchr::memmem::find_iter(text, b"\nFrom ")
+        .map(|at| at + 1)
+        .filter(|&at| text[..at].ends_with(b"\n\n") || text[..at].ends_with(b"\r\n\r\n"))
+        .peekable();
+    let mut next = text.starts_with(b"From ").then_some(0);
+    std::iter::from_fn(move || {
+        let start = next?;
+        next = starts.next();
+        let with_line = &text[start..next.unwrap_or(text.len())];
+        let line = memchr::memchr(b'\n', with_line).map_or(with_line.len(), |lf| lf + 1);
+        Some(unquoted(without_last_empty_line(&with_line[line..])))
+    })
+}
+
+fn without_last_empty_line(text: &[u8]) -> &[u8] {
+    match text {
+        [start @ .., b'\r', b'\n'] if start.ends_with(b"\n") => start,
+        [start @ .., b'\n'] if start.ends_with(b"\n") => start,
+        _ => text,
+    }
+}
+
+fn unquoted(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|&b| b == b'\n') {
+        let quotes = line.iter().take_while(|&&b| b == b'>').count();
+        let quoted = quotes > 0 && line[quotes..].starts_with(b"From ");
+        out.extend_from_slice(&line[usize::from(quoted)..]);
+    }
+    out
+}
+
+/// Each LF without a CR gets one, and so does an end without a line end.
+pub fn with_crlf(octets: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(octets.len() + octets.len() / 32 + 2);
+    let mut done = 0;
+    for lf in memchr::memchr_iter(b'\n', octets) {
+        out.extend_from_slice(&octets[done..lf]);
+        if out.last() != Some(&b'\r') {
+            out.push(b'\r');
+        }
+        out.push(b'\n');
+        done = lf + 1;
+    }
+    out.extend_from_slice(&octets[done..]);
+    if !out.ends_with(b"\r\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn octets(mails: &Mails) -> Vec<&[u8]> {
+        mails.mails.iter().map(|mail| &mail.octets[..]).collect()
+    }
+
+    #[test]
+    fn every_kind_is_known_by_its_looks() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let write = |name: &str, text: &str| {
+            fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            fs::write(at(name), text).unwrap();
+        };
+        write("one.eml", "Subject: 1\n\nx");
+        write("box", "From a b\nS: 1\n\nx\n\nFrom c d\nS: 2\n\n>From y\nFrom z\n\n");
+        write("dir/b", "S: b\n\n");
+        write("dir/a", "S: a\n\n");
+        write("dir/.hidden", "S: no\n\n");
+        write("maildir/new/3", "S: 3\n\n");
+        write("maildir/cur/4:2,S", "S: 4\n\n");
+        write("maildir/tmp/5", "S: 5\n\n");
+        for (name, kind, expected) in [
+            ("one.eml", Kind::File, vec!["Subject: 1\r\n\r\nx\r\n"]),
+            ("box", Kind::Mbox, vec!["S: 1\r\n\r\nx\r\n", "S: 2\r\n\r\nFrom y\r\nFrom z\r\n"]),
+            ("dir", Kind::Directory, vec!["S: a\r\n\r\n", "S: b\r\n\r\n"]),
+            ("maildir", Kind::Maildir, vec!["S: 4\r\n\r\n", "S: 3\r\n\r\n"]),
+        ] {
+            let mails = load(&at(name), false, 1_000).unwrap();
+            let expected: Vec<&[u8]> = expected.iter().map(|text| text.as_bytes()).collect();
+            assert_eq!((mails.kind, octets(&mails)), (kind, expected), "{name}");
+        }
+        let large = load(&at("one.eml"), false, 4).unwrap_err();
+        assert!(large.to_string().contains("more than 4 octets"), "{large}");
+        fs::create_dir(at("empty")).unwrap();
+        assert!(matches!(load(&at("empty"), false, 9), Err(MailError::Nothing(_))));
+        assert!(matches!(load(&at("none"), false, 9), Err(MailError::Read { .. })));
+        assert!(matches!(load(&at("dir"), true, 9), Err(MailError::NoEnvelopes(_))));
+    }
+
+    /// As mboxrd is written: one `>` before each line that is `From ` behind any number of them.
+    fn quoted(text: &str) -> String {
+        let line = |line: &str| {
+            let quote = line.trim_start_matches('>').starts_with("From ");
+            format!("{}{line}\n", if quote { ">" } else { "" })
+        };
+        text.lines().map(line).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_as_mboxrd_is_read_back(
+            texts in prop::collection::vec("(([>]{0,2}From |[a-z]{0,3})\n){1,5}", 1..5),
+        ) {
+            let file: String =
+                texts.iter().map(|text| format!("From x y\n{}\n", quoted(text))).collect();
+            let read: Vec<_> = mbox(file.as_bytes()).collect();
+            let expected: Vec<_> = texts.iter().map(|text| text.clone().into_bytes()).collect();
+            prop_assert_eq!(read, expected);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What is sent to whom, before it is rendered: [`template`] and [`spread`] say how messages differ,
+//! [`table`] and [`mail`] read files.
+
+pub mod mail;
+pub mod spread;
+pub mod table;
+pub mod template;
+
+use self::mail::{MailError, Mails};
+use self::spread::Spread;
+use self::table::{Table, TableError};
+use self::template::{Template, TemplateError};
+use super::corpus::MESSAGE_BYTES_MIN;
+use crate::limits::{
+    CORPUS_MEMORY_DEFAULT, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
+};
+
+/// Where message octets come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bodies {
+    /// Written by us; octets of the whole message.
+    Sizes(Spread),
+    /// One message, header and body, with placeholders. Line ends are CRLF.
+    Given(Template),
+    /// Sent as they are.
+    Kept(Mails),
+}
+
+/// One of several patterns for an address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    pub pattern: Template,
+    pub weight: u32,
+    /// The option, or file and line; for errors.
+    pub place: String,
+}
+
+impl Choice {
+    /// The one pattern that `option` gives, without placeholders.
+    pub fn literal(text: &str, option: &str) -> Self {
+        let pattern = Template::literal(text.as_bytes());
+        Self { pattern, weight: 1, place: option.to_owned() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    pub bodies: Bodies,
+    /// Of each message.
+    pub recipients: Spread,
+    /// Neither is ever empty.
+    pub from: Vec<Choice>,
+    pub to: Vec<Choice>,
+    /// Take the place of the domain in `to`; empty for none.
+    pub to_domains: Vec<(String, u32)>,
+    /// Whole header lines, without CRLF.
+    pub headers: Vec<Template>,
+    pub table: Option<Table>,
+    /// `KEY` or `KEY=VALUE`, for MAIL and for each RCPT; sent whether the server offers them or not.
+    pub mail_params: Vec<String>,
+    pub rcpt_params: Vec<String>,
+    /// Octets that the rendered messages may take.
+    pub memory_max: u64,
+    pub seed: u64,
+}
+
+/// What is wrong with a text that becomes part of a command.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TextFault {
+    #[error("holds a CR, LF or NUL; these would forge commands, so leave them out")]
+    Control,
+    #[error("gives '{0}', which holds a space or an angle bracket; write the bare address or name")]
+    Brackets(String),
+    #[error("gives {0} octets; at most {PATH_BYTES_MAX} fit a command line")]
+    TooLong(usize),
+    #[error("gives an empty text")]
+    Empty,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// `place` is an option, or a file and a line.
+    #[error("{place} {fault}")]
+    Text { place: String, fault: TextFault },
+    #[error("{place}: {fault}")]
+    Template { place: String, fault: TemplateError },
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Mail(#[from] MailError),
+    #[error(
+        "{place}, column '{column}' holds a CR, LF or NUL; these would forge commands, so leave them out"
+    )]
+    Field { place: String, column: String },
+    #[error("--header '{0}' is no header line; write 'Name: value'")]
+    Header(String),
+    #[error("--size {size} is too small for the message's own header; give at least {least}")]
+    TooSmall { size: u64, least: u64 },
+    #[error("--{what} {value} is out of range; give {least} to {most}")]
+    Range { what: &'static str, value: u64, least: u64, most: u64 },
+    #[error(
+        "{letters} different messages of {mean} octets on average take {needed} octets of memory, and \
+         {limit} are allowed; make them fewer or smaller, or raise --corpus-memory"
+    )]
+    TooLarge { letters: usize, mean: u64, needed: u64, limit: u64 },
+}
+
+impl Content {
+    /// Messages of ours from one address to another.
+    pub fn plain(size: Spread, from: &str, to: &str) -> Self {
+        Self {
+            bodies: Bodies::Sizes(size),
+            recipients: Spread::one(1),
+            from: vec![Choice::literal(from, "--from")],
+            to: vec![Choice::literal(to, "--to")],
+            to_domains: Vec::new(),
+            headers: Vec::new(),
+            table: None,
+            mail_params: Vec::new(),
+            rcpt_params: Vec::new(),
+            memory_max: CORPUS_MEMORY_DEFAULT,
+            seed: 0,
+        }
+    }
+
+    /// Checks what can be told before anything is rendered.
+    pub fn check(&self) -> Result<(), ContentError> {
+        let range = |what, spread: &Spread, least, most| {
+            let (low, high) = spread.bounds().unwrap_or((least, most));
+            match [low, high].into_iter().find(|value| !(least..=most).contains(value)) {
+                Some(value) => Err(ContentError::Range { what, value, least, most }),
+                None => Ok(()),
+            }
+        };
+        range("recipients", &self.recipients, 1, FLIGHT_REPLIES_MAX as u64)?;
+        if let Bodies::Sizes(sizes) = &self.bodies {
+            range("size", sizes, 0, GENERATED_BYTES_MAX)?;
+            let least = MESSAGE_BYTES_MIN;
+            if let Some((size, _)) = sizes.bounds().filter(|(size, _)| *size < least) {
+                return Err(ContentError::TooSmall { size, least });
+            }
+        }
+        for choice in self.from.iter().chain(&self.to) {
+            check_no_control(&choice.pattern.literals(), &choice.place)?;
+        }
+        for (domain, _) in &self.to_domains {
+            check_text(domain.as_bytes(), "--to-domain", false)?;
+        }
+        for param in self.mail_params.iter().chain(&self.rcpt_params) {
+            check_text(param.as_bytes(), "--param", false)?;
+        }
+        self.headers.iter().try_for_each(check_header)?;
+        self.check_table()
+    }
+
+    /// No field that a template names may hold what forges a line.
+    fn check_table(&self) -> Result<(), ContentError> {
+        let Some(table) = &self.table else { return Ok(()) };
+        let mut used: Vec<usize> = self.templates().flat_map(Template::columns).collect();
+        used.sort_unstable();
+        used.dedup();
+        for row in &table.rows {
+            for &column in &used {
+                if row.fields[column].bytes().any(forges) {
+                    let column = table.columns[column].clone();
+                    return Err(ContentError::Field { place: table.place(row), column });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        let body = match &self.bodies {
+            Bodies::Given(body) => Some(body),
+            _ => None,
+        };
+        let paths = self.from.iter().chain(&self.to).map(|choice| &choice.pattern);
+        paths.chain(&self.headers).chain(body)
+    }
+
+    /// Octets of the messages, as the report tells them.
+    pub fn sizes(&self) -> String {
+        match &self.bodies {
+            Bodies::Sizes(spread) => spread.to_string(),
+            Bodies::Given(body) => body.text().len().to_string(),
+            Bodies::Kept(kept) => {
+                let sizes = || kept.mails.iter().map(|mail| mail.octets.len() as u64);
+                let least = sizes().min().unwrap_or(0);
+                Spread::Even(least, sizes().max().unwrap_or(least)).to_string()
+            }
+        }
+    }
+
+    /// Whether messages differ in more than their size and text.
+    pub fn varied(&self) -> bool {
+        let list = matches!(self.bodies, Bodies::Sizes(Spread::Lognormal { .. } | Spread::List(_)));
+        list || !self.recipients.is_one()
+            || self.from.len() + self.to.len() > 2
+            || self.to_domains.len() > 1
+            || self.table.is_some()
+    }
+}
+
+/// The pattern, or how many there are.
+pub fn in_words(choices: &[Choice]) -> String {
+    match choices {
+        [one] => one.pattern.text(),
+        many => format!("{} addresses", many.len()),
+    }
+}
+
+/// What forges a command or a header line.
+fn forges(octet: u8) -> bool {
+    matches!(octet, b'\r' | b'\n' | 0)
+}
+
+fn check_no_control(text: &[u8], place: &str) -> Result<(), ContentError> {
+    match text.iter().copied().any(forges) {
+        true => Err(ContentError::Text { place: place.to_owned(), fault: TextFault::Control }),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a text that cannot stand in a command; `place` says where it is from.
+pub fn check_text(text: &[u8], place: &str, may_be_empty: bool) -> Result<(), ContentError> {
+    check_no_control(text, place)?;
+    let fault = if text.iter().any(|b| matches!(b, b' ' | b'<' | b'>')) {
+        TextFault::Brackets(String::from_utf8_lossy(text).into_owned())
+    } else if text.len() > PATH_BYTES_MAX {
+        TextFault::TooLong(text.len())
+    } else if text.is_empty() && !may_be_empty {
+        TextFault::Empty
+    } else {
+        return Ok(());
+    };
+    Err(ContentError::Text { place: place.to_owned(), fault })
+}
+
+/// A name of printable characters, a colon, no line end (RFC 5322 §2.2).
+fn check_header(header: &Template) -> Result<(), ContentError> {
+    let text = header.text();
+    let name = text.split(':').next().unwrap_or_default();
+    let named =
+        text.contains(':') && !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
+    if !named || text.bytes().any(forges) {
+        return Err(ContentError::Header(text.escape_debug().to_string()));
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! One rendered message, and what is written into its copies.
+
+use crate::smtp::blank::{BLANK_BYTES_MAX, Blank, Filling, fill};
+use crate::smtp::stamp::{body_crc, patch, patch_crc};
+
+/// What tells messages apart; changes with each of them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Identity {
+    pub core: u16,
+    pub seq: u64,
+    pub due_unix_ns: u64,
+    /// For the blanks; the number is that of the message among those of all cores, from 1.
+    pub filling: Filling,
+}
+
+/// One rendered message in the form in which it is sent.
+#[derive(Debug)]
+pub struct Letter {
+    /// The stamp comes first. Dot-stuffed and ending in CRLF, or raw.
+    pub(super) octets: Box<[u8]>,
+    /// Octets before dot-stuffing.
+    pub size: u64,
+    pub eight_bit: bool,
+    /// What changes in `octets`, the stamp aside.
+    pub(super) blanks: Box<[Blank]>,
+    pub(super) sum: Option<Sum>,
+    /// Which of the corpus' envelopes it has.
+    pub(super) envelope: u32,
+}
+
+impl Letter {
+    /// The octets to send, but for the identity.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Writes the identity into `copy`, which holds what begins at `start` in [`Letter::octets`]. The
+    /// stamp is in the first piece as a whole.
+    #[inline]
+    pub fn identify(&self, copy: &mut [u8], start: usize, identity: Identity) {
+        if start == 0 {
+            patch(copy, identity.core, identity.seq, identity.due_unix_ns);
+            if let Some(sum) = &self.sum {
+                patch_crc(copy, sum.of(identity.filling));
+            }
+        }
+        fill(&self.blanks, copy, start, identity.filling);
+    }
+}
+
+/// The checksum of a body with blanks, brought up to date without reading the body again.
+///
+/// A CRC is linear: what a blank changes in it is the checksum of the difference, moved on by the
+/// octets that follow. That move is a matrix, which depends on how many follow and nothing else.
+#[derive(Debug)]
+pub(super) struct Sum {
+    /// Of the body as rendered.
+    crc: u32,
+    parts: Box<[Part]>,
+}
+
+#[derive(Debug)]
+struct Part {
+    blank: Blank,
+    /// Of the octets as rendered.
+    crc: u32,
+    /// What each bit of a checksum becomes behind the octets that follow.
+    moved: [u32; 32],
+}
+
+impl Sum {
+    /// For `body`, whose `blanks` count its octets; `None` when it has none.
+    pub(super) fn new(body: &[u8], blanks: &[Blank]) -> Option<Self> {
+        let part = |blank: &Blank| {
+            let end = blank.at + blank.width;
+            let moved = |bit| {
+                let follow = (body.len() - end) as u64;
+                crc_fast::checksum_combine(
+                    crc_fast::CrcAlgorithm::Crc32Iscsi,
+                    1u64 << bit,
+                    0,
+                    follow,
+                ) as u32
+            };
+            let crc = body_crc(&body[blank.at..end]);
+            Part { blank: *blank, crc, moved: std::array::from_fn(moved) }
+        };
+        let parts = blanks.iter().map(part).collect();
+        (!blanks.is_empty()).then(|| Self { crc: body_crc(body), parts })
+    }
+
+    #[inline]
+    fn of(&self, filling: Filling) -> u32 {
+        let mut room = [0; BLANK_BYTES_MAX];
+        self.parts.iter().fold(self.crc, |crc, part| {
+            let mut changed = part.crc ^ body_crc(part.blank.octets(filling, &mut room));
+            let mut moved = crc;
+            while changed != 0 {
+                moved ^= part.moved[changed.trailing_zeros() as usize];
+                changed &= changed - 1;
+            }
+            moved
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::smtp::blank::Fill;
+
+    proptest! {
+        #[test]
+        fn the_checksum_follows_the_blanks(
+            mut body in prop::collection::vec(any::<u8>(), 100..400),
+            places in prop::collection::vec((0usize..80, 1usize..20, any::<bool>()), 1..4),
+            number in any::<u64>(), seed in any::<u64>(),
+        ) {
+            let mut at = 0;
+            let mut blanks = Vec::new();
+            for (salt, (gap, width, random)) in places.into_iter().enumerate() {
+                let fill = match random {
+                    true => Fill::Random { salt: salt as u32 },
+                    false => Fill::Number,
+                };
+                if at + gap + width <= body.len() {
+                    blanks.push(Blank { at: at + gap, width, fill });
+                    at += gap + width;
+                }
+            }
+            prop_assume!(!blanks.is_empty());
+            let sum = Sum::new(&body, &blanks).unwrap();
+            let filling = Filling { number, seed };
+            fill(&blanks, &mut body, 0, filling);
+            prop_assert_eq!(sum.of(filling), body_crc(&body));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Messages, rendered before the clock starts: while it runs they are copied and their blanks filled.
+
+mod envelope;
+mod letter;
+mod writer;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use self::envelope::{Addressing, Cards, Envelope};
+pub use self::letter::{Identity, Letter};
+use self::writer::Writer;
+use super::content::spread::unit;
+use super::content::template::Scene;
+use super::content::{Bodies, Choice, Content, ContentError};
+use super::plan::Plan;
+use crate::limits::{CORPUS_BYTES, GENERATED_BYTES_MAX};
+use crate::smtp::blank::{Filling, mix};
+use crate::smtp::outgoing::{MailParams, Outgoing};
+use crate::smtp::stamp::STAMP_BYTES;
+
+/// The stamp, the empty line, and a body of an empty line.
+pub const MESSAGE_BYTES_MIN: u64 = STAMP_BYTES as u64 + 4;
+
+/// Different messages of one size; together they should stay in a core's cache.
+const SAME_SIZE_BYTES: u64 = 256 * 1024;
+const SAME_SIZE_MAX: u64 = 64;
+/// Different sizes that stand for an even distribution.
+const SIZES_MIN: u64 = 8;
+const SIZES_MAX: u64 = 256;
+/// Different messages that stand for weights and long tails, unless a file has more lines.
+const VARIED_MAX: u64 = 4_096;
+/// What one recipient takes, roughly.
+const RECIPIENT_BYTES: f64 = 64.0;
+
+/// All messages of a run, and their envelopes.
+#[derive(Debug)]
+pub struct Corpus {
+    letters: Vec<Letter>,
+    envelopes: Vec<Envelope>,
+    /// For envelopes in ASCII, and for others.
+    params: [MailParams; 2],
+    seed: u64,
+    cores: u64,
+}
+
+impl Corpus {
+    /// Renders the messages of `plan`. The same seed makes the same messages, but for `run`, which
+    /// is in each stamp and Message-ID, and the date.
+    ///
+    /// # Errors
+    /// What cannot be rendered: a forged address, too small a size, too much memory.
+    pub fn render(plan: &Plan, run: u64, now: Timestamp) -> Result<Self, ContentError> {
+        let content = &plan.content;
+        let mut rendering = Rendering::begin(plan, run, now)?;
+        let mut corpus = Self {
+            letters: Vec::with_capacity(rendering.letters),
+            envelopes: Vec::new(),
+            params: [false, true].map(|utf8| MailParams::new(&content.mail_params, utf8)),
+            seed: content.seed,
+            cores: plan.cores() as u64,
+        };
+        let mut memory = 0;
+        for n in 0..rendering.letters {
+            let (mut letter, envelope) = rendering.next(n)?;
+            memory += letter.octets().len() as u64;
+            if corpus.envelopes.last() != Some(&envelope) {
+                memory += envelope.bytes() as u64;
+                corpus.envelopes.push(envelope);
+            }
+            if memory > content.memory_max {
+                return Err(too_large(content, rendering.letters, memory / (n as u64 + 1)));
+            }
+            letter.envelope = corpus.envelopes.len() as u32 - 1;
+            corpus.letters.push(letter);
+        }
+        Ok(corpus)
+    }
+
+    /// The message that `seq` of `core` sends: by arithmetic, so that a run can be repeated.
+    #[inline]
+    pub fn pick(&self, core: u16, seq: u64) -> &Letter {
+        let count = self.letters.len() as u64;
+        let drawn = mix(self.seed ^ (u64::from(core) << 48) ^ seq) % count;
+        &self.letters[drawn as usize]
+    }
+
+    /// What blanks of message `seq` of `core` are filled with: cores number their messages in turn, so
+    /// that no two have the same number, and none is left out where each core sends its share.
+    #[inline]
+    pub fn filling(&self, core: u16, seq: u64) -> Filling {
+        Filling { number: (seq - 1) * self.cores + u64::from(core) + 1, seed: self.seed }
+    }
+
+    #[inline]
+    pub fn outgoing(&self, letter: &Letter, filling: Filling) -> Outgoing<'_> {
+        let envelope = &self.envelopes[letter.envelope as usize];
+        Outgoing {
+            from: &envelope.from.octets,
+            from_blanks: &envelope.from.blanks,
+            recipients: &envelope.recipients,
+            params: &self.params[usize::from(envelope.smtputf8)],
+            size: letter.size,
+            eight_bit: letter.eight_bit,
+            filling,
+        }
+    }
+
+    pub fn recipients(&self, letter: &Letter) -> u32 {
+        self.envelopes[letter.envelope as usize].recipients.count() as u32
+    }
+
+    /// Every different message.
+    pub fn letters(&self) -> &[Letter] {
+        &self.letters
+    }
+
+    /// How many envelopes are kept.
+    pub fn envelopes(&self) -> usize {
+        self.envelopes.len()
+    }
+
+    /// Octets of all that is kept.
+    pub fn bytes(&self) -> usize {
+        let letters = self.letters.iter().map(|letter| letter.octets().len());
+        letters.chain(self.envelopes.iter().map(Envelope::bytes)).sum()
+    }
+
+    /// Whether some address is not ASCII.
+    pub fn needs_smtputf8(&self) -> bool {
+        self.envelopes.iter().any(|envelope| envelope.smtputf8)
+    }
+
+    /// Octets of the longest message as it is sent.
+    pub fn longest(&self) -> usize {
+        self.letters.iter().map(|letter| letter.octets().len()).max().unwrap_or(0)
+    }
+}
+
+/// What is on the way from a content to its messages.
+struct Rendering<'a> {
+    content: &'a Content,
+    letters: usize,
+    random: fastrand::Rng,
+    /// Of messages that we write.
+    sizes: Vec<u64>,
+    cards: Cards,
+    addressing: Addressing<'a>,
+    writer: Writer<'a>,
+    date: String,
+}
+
+impl<'a> Rendering<'a> {
+    fn begin(plan: &'a Plan, run: u64, now: Timestamp) -> Result<Self, ContentError> {
+        let content = &plan.content;
+        let letters = letters(content)?;
+        let mut random = fastrand::Rng::with_seed(content.seed);
+        let sizes = match &content.bodies {
+            Bodies::Sizes(spread) => spread.deal(letters, MESSAGE_BYTES_MIN, GENERATED_BYTES_MAX),
+            _ => Vec::new(),
+        };
+        let cards = Cards::shuffle(content, letters, &mut random);
+        let (helo, headers, raw) = (&plan.helo, &content.headers, plan.chunking);
+        let addressing = Addressing::new(content);
+        let stretch = matches!(&content.bodies, Bodies::Sizes(s) if s.bounds().is_none());
+        let writer = Writer { run, helo, headers, raw, stretch };
+        let date = rfc_5322_date(now);
+        Ok(Self { content, letters, random, sizes, cards, addressing, writer, date })
+    }
+
+    fn next(&mut self, n: usize) -> Result<(Letter, Envelope), ContentError> {
+        let row = self.content.table.as_ref().map(|table| &table.rows[n % table.rows.len()]);
+        let mail = match &self.content.bodies {
+            Bodies::Kept(kept) => Some(&kept.mails[n % kept.mails.len()]),
+            _ => None,
+        };
+        let (envelope, recipient, salt) = match mail.and_then(|mail| mail.envelope.as_ref()) {
+            Some(recorded) => self.addressing.recorded(recorded)?,
+            None => self.addressing.next(&mut self.cards, row)?,
+        };
+        let row = row.map_or(&[][..], |row| &row.fields);
+        let (from, recipient, date) = (&envelope.from, &recipient, &self.date);
+        let mut scene = Scene { row, from, recipient, date, salt };
+        let letter = match (&self.content.bodies, mail) {
+            (_, Some(mail)) => self.writer.kept(&mail.octets, &mut scene),
+            (Bodies::Given(body), _) => self.writer.given(body, &mut scene),
+            _ => self.writer.written(self.sizes[n], &mut scene, &mut self.random)?,
+        };
+        Ok((letter, envelope))
+    }
+}
+
+/// How many different messages stand for the content: at least one for each line of its files, and
+/// whole rounds of what has the most lines or the finest weights.
+fn letters(content: &Content) -> Result<usize, ContentError> {
+    let (mean, enough) = match &content.bodies {
+        Bodies::Sizes(spread) if content.varied() => (spread.mean(), VARIED_MAX),
+        Bodies::Sizes(spread) if !spread.is_one() => (spread.mean(), SIZES_MAX),
+        Bodies::Sizes(spread) => {
+            let mean = spread.mean();
+            (mean, ((SAME_SIZE_BYTES as f64 / mean) as u64).clamp(1, SAME_SIZE_MAX))
+        }
+        Bodies::Given(body) => (body.text().len() as f64, 1),
+        Bodies::Kept(kept) => {
+            let octets: usize = kept.mails.iter().map(|mail| mail.octets.len()).sum();
+            (octets as f64 / kept.mails.len() as f64, kept.mails.len() as u64)
+        }
+    };
+    let mean = (mean + content.recipients.mean() * RECIPIENT_BYTES) as u64 + 1;
+    let enough = if content.varied() { VARIED_MAX } else { enough };
+    let fit =
+        (CORPUS_BYTES.min(content.memory_max) / mean).clamp(SIZES_MIN.min(enough), enough) as usize;
+    let round = rounds(content).max().unwrap_or(1);
+    let letters = fit.max(round).next_multiple_of(round);
+    if mean.saturating_mul(letters as u64) > content.memory_max {
+        return Err(too_large(content, letters, mean));
+    }
+    Ok(letters)
+}
+
+/// For each part of the content, of how many messages it is a whole round.
+fn rounds(content: &Content) -> impl Iterator<Item = usize> {
+    let weights = |choices: &[Choice]| unit(choices.iter().map(|choice| choice.weight));
+    let bodies = match &content.bodies {
+        Bodies::Sizes(spread) => spread.unit(),
+        Bodies::Given(_) => 1,
+        Bodies::Kept(kept) => kept.mails.len(),
+    };
+    let fine = [
+        content.recipients.unit(),
+        weights(&content.from),
+        weights(&content.to).div_ceil(content.recipients.mean() as usize),
+        unit(content.to_domains.iter().map(|(_, weight)| *weight)),
+    ];
+    // Weights finer than this are met as nearly as it goes; the lines of a file are all sent.
+    let fine = fine.into_iter().filter(|round| *round <= VARIED_MAX as usize);
+    let lines = [content.table.as_ref().map_or(1, |table| table.rows.len()), bodies];
+    let lists = [content.from.len(), content.to.len().div_ceil(content.recipients.mean() as usize)];
+    fine.chain(lines).chain(lists)
+}
+
+fn too_large(content: &Content, letters: usize, mean: u64) -> ContentError {
+    let needed = mean.saturating_mul(letters as u64);
+    ContentError::TooLarge { letters, mean, needed, limit: content.memory_max }
+}
+
+fn rfc_5322_date(now: Timestamp) -> String {
+    let utc = now.to_zoned(TimeZone::UTC);
+    jiff::fmt::rfc2822::to_string(&utc).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,386 @@
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::writer::LINE_BYTES;
+use super::*;
+use crate::blast::content::mail::{Kind, Mail, Mails, Recorded};
+use crate::blast::content::spread::Spread;
+use crate::blast::content::table::{Row, Table};
+use crate::blast::content::template::{Scope, Template};
+use crate::blast::plan::{Load, Stop};
+use crate::engine::EngineKind;
+use crate::smtp::body::{Piece, Unstuffer};
+use crate::smtp::client::Pipelining;
+use crate::smtp::offered::Offered;
+use crate::smtp::stamp::{Stamp, body_crc};
+use crate::target::Target;
+
+fn plan(content: Content, chunking: bool) -> Plan {
+    Plan {
+        target: Target::parse("smtp+unix:/x", &[]).unwrap(),
+        connections: 1,
+        load: Load::Closed,
+        stop: Stop::Messages(1),
+        warmup: Duration::ZERO,
+        cooldown: Duration::ZERO,
+        drain: Duration::ZERO,
+        think: None,
+        content,
+        per_connection: None,
+        pipelining: Pipelining::None,
+        chunking,
+        depth: 1,
+        helo: "e.example".to_owned(),
+        login: None,
+        cpus: vec![0],
+        engine: EngineKind::Epoll,
+        out: None,
+        fail_if: crate::measure::Conditions::default(),
+        command: Vec::new(),
+    }
+}
+
+fn content(size: Spread) -> Content {
+    Content { seed: 7, ..Content::plain(size, "a@b.example", "c@d.example") }
+}
+
+fn render(content: Content, chunking: bool) -> Corpus {
+    Corpus::render(&plan(content, chunking), 0xabc, Timestamp::UNIX_EPOCH).unwrap()
+}
+
+fn refused(content: Content) -> String {
+    let plan = plan(content, true);
+    let refused = plan.check().map_err(|error| error.to_string()).and_then(|()| {
+        Corpus::render(&plan, 0xabc, Timestamp::UNIX_EPOCH).map_err(|error| error.to_string())
+    });
+    refused.unwrap_err()
+}
+
+fn body_of(message: &[u8]) -> &[u8] {
+    &message[memchr::memmem::find(message, b"\r\n\r\n").unwrap() + 4..]
+}
+
+fn unstuffed(octets: &[u8]) -> Vec<u8> {
+    let wire = [octets, b".\r\n"].concat();
+    let (mut unstuffer, mut input, mut message) = (Unstuffer::default(), &wire[..], Vec::new());
+    while let Some(piece) = unstuffer.step(&mut input) {
+        match piece {
+            Piece::Text(octets) => message.extend_from_slice(octets),
+            Piece::End => return message,
+        }
+    }
+    panic!("no end of data");
+}
+
+/// MAIL, RCPT and the message as one session sends them.
+fn sent(corpus: &Corpus, letter: &Letter, core: u16, seq: u64) -> (String, Vec<u8>) {
+    let filling = corpus.filling(core, seq);
+    let outgoing = corpus.outgoing(letter, filling);
+    let mut commands = Vec::new();
+    outgoing.write_mail(&mut commands, &Offered::default());
+    outgoing.recipients.write_all(&mut commands, filling);
+    let mut message = letter.octets().to_vec();
+    letter.identify(&mut message, 0, Identity { core, seq, due_unix_ns: 99, filling });
+    (String::from_utf8(commands).unwrap(), message)
+}
+
+fn text(octets: &[u8]) -> &str {
+    std::str::from_utf8(octets).unwrap()
+}
+
+fn template(text: &str, columns: &[&str], scope: Scope) -> Template {
+    let columns: Vec<_> = columns.iter().map(|&column| column.to_owned()).collect();
+    Template::parse(text.as_bytes(), Some(&columns), scope).unwrap()
+}
+
+fn choice(text: &str, weight: u32, scope: Scope) -> Choice {
+    Choice { pattern: template(text, &["user", "name"], scope), weight, place: "--x".to_owned() }
+}
+
+fn table(rows: &[[&str; 2]]) -> Option<Table> {
+    let row =
+        |(line, fields): (u64, &[&str; 2])| Row { line, fields: fields.map(str::to_owned).into() };
+    let rows = (2..).zip(rows).map(row).collect();
+    Some(Table { path: "who.csv".into(), columns: vec!["user".into(), "name".into()], rows })
+}
+
+fn kept(mails: Vec<Mail>) -> Bodies {
+    Bodies::Kept(Mails { path: "kept".into(), kind: Kind::Spool, mails })
+}
+
+#[test]
+fn messages_have_the_size_asked_for_and_a_true_stamp() {
+    for size in (MESSAGE_BYTES_MIN..700).chain([1024, 4095, 70_000]) {
+        let corpus = render(content(Spread::one(size)), true);
+        let letter = &corpus.letters[0];
+        assert_eq!(letter.size, size);
+        let message = letter.octets();
+        assert_eq!(message.len() as u64, size);
+        assert!(message.ends_with(b"\r\n"));
+        let stamp = Stamp::find(message).unwrap();
+        let body = body_of(message);
+        assert_eq!((stamp.size, stamp.crc), (body.len() as u64, body_crc(body)), "{size}");
+        assert!(body.split(|&b| b == b'\n').all(|line| line.len() <= LINE_BYTES + 1));
+    }
+}
+
+#[test]
+fn stuffed_and_raw_forms_are_one_message_and_dots_occur() {
+    let raw = render(content(Spread::one(9_000)), true);
+    let stuffed = render(content(Spread::one(9_000)), false);
+    for (raw, stuffed) in raw.letters.iter().zip(&stuffed.letters) {
+        assert_eq!(unstuffed(stuffed.octets()), raw.octets());
+        assert_eq!(raw.size, stuffed.size);
+    }
+    assert!(stuffed.longest() > 9_000, "no line began with a dot");
+}
+
+#[test]
+fn the_identity_goes_into_stamp_and_message_id_and_nowhere_else() {
+    let corpus = Corpus { cores: 4, ..render(content(Spread::one(1024)), true) };
+    let letter = &corpus.letters[0];
+    let (_, message) = sent(&corpus, letter, 3, 12_345);
+    let stamp = Stamp::find(&message).unwrap();
+    assert_eq!((stamp.core, stamp.seq, stamp.due_unix_ns), (3, 12_345, 99));
+    // 12,344 rounds of four cores, and the fourth.
+    let id = "<0000000000000abc.000000049380@e.example>\r\n";
+    assert!(text(&message).contains(id), "{}", text(&message));
+    let changed = message.iter().zip(letter.octets()).filter(|(a, b)| a != b).count();
+    assert_eq!(changed, 1 + 5 + 2 + 4);
+}
+
+#[test]
+fn numbers_of_all_cores_are_those_from_one_on() {
+    let corpus = Corpus { cores: 3, ..render(content(Spread::one(512)), true) };
+    let shares = (0..3)
+        .flat_map(|core| (1..=crate::blast::plan::share(10, 3, core)).map(move |seq| (core, seq)));
+    let mut numbers: Vec<_> =
+        shares.map(|(core, seq)| corpus.filling(core as u16, seq).number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn sizes_spread_evenly_from_end_to_end() {
+    let corpus = render(content(Spread::Even(1_000, 5_000)), true);
+    let sizes: Vec<u64> = corpus.letters.iter().map(|letter| letter.size).collect();
+    assert_eq!((sizes[0], sizes[sizes.len() - 1]), (1_000, 5_000));
+    let mean = sizes.iter().sum::<u64>() / sizes.len() as u64;
+    assert!((2_990..=3_010).contains(&mean), "{mean}");
+    let picked: HashSet<u64> = (0..10_000).map(|seq| corpus.pick(0, seq).size).collect();
+    assert!(picked.len() > sizes.len() * 9 / 10);
+}
+
+#[test]
+fn weights_of_sizes_recipients_and_domains_are_met() {
+    let corpus = render(
+        Content {
+            recipients: Spread::List(vec![(1, 3), (5, 1)]),
+            to_domains: vec![("one.example".to_owned(), 9), ("two.example".to_owned(), 1)],
+            ..content(Spread::List(vec![(512, 70), (2_048, 25), (9_000, 5)]))
+        },
+        true,
+    );
+    let count = corpus.letters.len();
+    assert_eq!(count % 20, 0);
+    for (size, share) in [(512, 14), (2_048, 5), (9_000, 1)] {
+        let found = corpus.letters.iter().filter(|letter| letter.size == size).count();
+        assert_eq!(found, count / 20 * share);
+    }
+    let several = corpus.letters.iter().filter(|letter| corpus.recipients(letter) == 5).count();
+    assert_eq!(several, count / 4);
+    let mut domains: HashMap<String, usize> = HashMap::new();
+    for letter in &corpus.letters {
+        for line in sent(&corpus, letter, 0, 1).0.lines().skip(1) {
+            *domains.entry(line.split('@').nth(1).unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    let (one, two) = (domains["one.example>"], domains["two.example>"]);
+    assert_eq!(one + two, count / 4 * 3 + count / 4 * 5);
+    assert!(one.abs_diff(9 * two) <= 9, "{one} {two}");
+}
+
+#[test]
+fn the_same_seed_makes_the_same_messages() {
+    let varied = || Content {
+        to: vec![
+            choice("{rand}@d.example", 2, Scope::Recipient),
+            choice("x@y", 1, Scope::Recipient),
+        ],
+        recipients: Spread::Even(1, 4),
+        ..content(Spread::lognormal_to_p99(512, 4_096))
+    };
+    let (one, two) = (render(varied(), false), render(varied(), false));
+    let other = render(Content { seed: 8, ..varied() }, false);
+    for seq in 1..99 {
+        let sent = |corpus: &Corpus| sent(corpus, corpus.pick(1, seq), 1, seq);
+        assert_eq!(sent(&one), sent(&two));
+        assert_ne!(sent(&one), sent(&other));
+    }
+}
+
+#[test]
+fn templates_reach_envelope_header_and_body_and_the_stamp_stays_true() {
+    let body = "Subject: of {csv.name}\r\nX-To: {rcpt}\r\n\r\n.{seq:4}\r\n{rand:60} from {from}\r\n{date}\r\n";
+    for chunking in [true, false] {
+        let corpus = render(
+            Content {
+                bodies: Bodies::Given(template(body, &["user", "name"], Scope::Message)),
+                from: vec![choice("bounce-{seq:6}@b.example", 1, Scope::From)],
+                to: vec![choice("{csv.user}+{rand:5}@d.example", 1, Scope::Recipient)],
+                headers: vec![template(
+                    "X-Who: {csv.user} {rand:3}",
+                    &["user", "name"],
+                    Scope::Message,
+                )],
+                table: table(&[["ada", "Ada L."], ["bob", "Bob"], ["cy", "Cy"]]),
+                ..content(Spread::one(1))
+            },
+            chunking,
+        );
+        assert_eq!(corpus.letters.len() % 3, 0);
+        let users = ["ada", "bob", "cy"];
+        let mut seen = HashSet::new();
+        for (n, letter) in corpus.letters.iter().enumerate().take(30) {
+            let seq = n as u64 + 1;
+            let (commands, message) = sent(&corpus, letter, 0, seq);
+            let message = if chunking { message } else { unstuffed(&message) };
+            let (from, to) = commands.split_once("\r\n").unwrap();
+            assert_eq!(from, format!("MAIL FROM:<bounce-{seq:06}@b.example>"));
+            let rcpt = to.trim_end().strip_prefix("RCPT TO:<").unwrap().strip_suffix('>').unwrap();
+            assert!(rcpt.starts_with(&format!("{}+", users[n % 3])), "{rcpt}");
+            assert!(seen.insert(rcpt.to_owned()));
+            let said = text(&message);
+            assert!(said.contains(&format!("\r\nX-To: {rcpt}\r\n\r\n.{seq:04}\r\n")), "{said}");
+            assert!(said.contains(&format!("\r\nX-Who: {} ", users[n % 3])), "{said}");
+            assert!(
+                said.contains(&format!(" from bounce-{seq:06}@b.example\r\nThu, 1 Jan 1970")),
+                "{said}"
+            );
+            let stamp = Stamp::find(&message).unwrap();
+            let body = body_of(&message);
+            assert_eq!((stamp.size, stamp.crc), (body.len() as u64, body_crc(body)));
+            assert_eq!(letter.size, message.len() as u64);
+        }
+    }
+}
+
+#[test]
+fn pieces_of_a_message_are_identified_like_the_whole() {
+    let body = format!("\r\n{}\r\n{{rand:40}}{{seq}}\r\n", "x".repeat(500));
+    let bodies = Bodies::Given(template(&body, &[], Scope::Message));
+    let corpus = render(Content { bodies, ..content(Spread::one(1)) }, true);
+    let letter = &corpus.letters[0];
+    let (_, whole) = sent(&corpus, letter, 0, 5);
+    let identity = Identity { core: 0, seq: 5, due_unix_ns: 99, filling: corpus.filling(0, 5) };
+    for piece in [STAMP_BYTES, STAMP_BYTES + 1, 333] {
+        let mut copy = Vec::new();
+        for (n, octets) in letter.octets().chunks(piece).enumerate() {
+            let start = copy.len();
+            copy.extend_from_slice(octets);
+            letter.identify(&mut copy[start..], n * piece, identity);
+        }
+        assert_eq!(copy, whole);
+    }
+}
+
+#[test]
+fn headers_of_the_user_take_the_place_of_ours() {
+    let headers = ["Subject: mine", "X-More: yes", "from: <me@x>"];
+    let headers: Vec<_> = headers.iter().map(|line| Template::literal(line.as_bytes())).collect();
+    let corpus = render(Content { headers: headers.clone(), ..content(Spread::one(700)) }, true);
+    let message = text(corpus.letters[0].octets()).to_lowercase();
+    let count = |what: &str| message.matches(what).count();
+    assert_eq!((count("\nsubject: mine\r\n"), count("\nsubject:")), (1, 1));
+    assert_eq!((count("\nx-more: yes\r\n"), count("\nfrom:"), count("\nto:")), (1, 1, 1));
+    assert_eq!(corpus.letters[0].size, 700);
+    let said = refused(Content { headers, ..content(Spread::one(150)) });
+    assert!(said.contains("--size 150 is too small"), "{said}");
+}
+
+#[test]
+fn kept_messages_keep_their_octets_and_may_keep_their_envelopes() {
+    let mail = |octets: &[u8], envelope| Mail { octets: octets.to_vec(), envelope };
+    let recorded = Recorded {
+        from: b"was@b.example".to_vec(),
+        recipients: vec![b"one@d.example".to_vec(), "j\u{fc}rgen@d.example".into()],
+        place: "kept message 0-1-64".to_owned(),
+    };
+    let mails = vec![
+        mail(b"Subject: x\r\n\r\n.dot {seq}\r\nlast \xc3\xa9", None),
+        mail(b"\r\nno header\r\n", Some(recorded.clone())),
+    ];
+    let corpus = render(Content { bodies: kept(mails), ..content(Spread::one(1)) }, true);
+    assert_eq!(corpus.letters.len(), 2);
+    let (first, second) = (&corpus.letters[0], &corpus.letters[1]);
+    let whole = b"Subject: x\r\n\r\n.dot {seq}\r\nlast \xc3\xa9\r\n";
+    assert_eq!(&first.octets()[STAMP_BYTES..], whole);
+    assert!(first.eight_bit && !second.eight_bit);
+    assert_eq!(
+        Stamp::find(first.octets()).unwrap().crc,
+        body_crc(b".dot {seq}\r\nlast \xc3\xa9\r\n")
+    );
+    assert!(
+        sent(&corpus, first, 0, 1)
+            .0
+            .starts_with("MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n")
+    );
+    let commands = sent(&corpus, second, 0, 1).0;
+    assert!(commands.starts_with("MAIL FROM:<was@b.example>\r\nRCPT TO:<one@"), "{commands}");
+    assert!(commands.contains("j\u{fc}rgen") && corpus.needs_smtputf8());
+    let forged = Recorded { recipients: vec![b"a b@c".to_vec()], ..recorded };
+    let bodies = kept(vec![mail(b"\r\n", Some(forged))]);
+    let said = refused(Content { bodies, ..content(Spread::one(1)) });
+    assert!(said.starts_with("kept message 0-1-64 gives 'a b@c'"), "{said}");
+}
+
+#[test]
+fn what_files_would_forge_is_refused_with_file_and_line() {
+    let with = |rows: &[[&str; 2]]| Content {
+        to: vec![choice("{csv.user}@d.example", 1, Scope::Recipient)],
+        table: table(rows),
+        ..content(Spread::one(600))
+    };
+    for bad in ["x\r\nRSET", "x\ny", "x\0"] {
+        let said = refused(with(&[["ada", "x"], [bad, "y"]]));
+        assert!(said.starts_with("who.csv line 3, column 'user' holds a CR, LF or NUL"), "{said}");
+    }
+    let said = refused(with(&[["ada", "x"], ["a b", "y"]]));
+    assert!(said.starts_with("--x (who.csv line 3) gives 'a b@d.example'"), "{said}");
+    // A column that nobody names may hold anything.
+    render(with(&[["ada", "x\r\ny"]]), true);
+    let long = "x".repeat(2_000);
+    assert!(refused(with(&[[&long, ""]])).contains("at most 1024"));
+    let empty = vec![choice("{csv.user}", 1, Scope::Recipient)];
+    let said = refused(Content { to: empty, ..with(&[["", "x"]]) });
+    assert!(said.contains("(who.csv line 2) gives an empty text"), "{said}");
+}
+
+#[test]
+fn memory_is_bounded_and_said() {
+    let large = Content { memory_max: 1 << 20, ..content(Spread::one(400_000)) };
+    assert_eq!(render(large.clone(), true).letters.len(), 1);
+    let said = refused(Content { bodies: Bodies::Sizes(Spread::Even(1_000, 400_000)), ..large });
+    assert!(said.contains("8 different messages") && said.contains("--corpus-memory"), "{said}");
+}
+
+#[test]
+fn more_than_one_recipient_are_numbered() {
+    let lines = |count, to: &[&str]| {
+        let to = to.iter().map(|to| choice(to, 1, Scope::Recipient)).collect();
+        let content = Content { recipients: Spread::one(count), to, ..content(Spread::one(512)) };
+        let corpus = render(content, true);
+        let mut lines: Vec<_> =
+            sent(&corpus, &corpus.letters[0], 0, 7).0.lines().skip(1).map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!(lines(1, &["c@d"]), ["RCPT TO:<c@d>"]);
+    assert_eq!(lines(2, &["c+@d"]), ["RCPT TO:<c+0@d>", "RCPT TO:<c+1@d>"]);
+    assert_eq!(lines(2, &["c{seq:2}@d{seq:1}"]), ["RCPT TO:<c070@d7>", "RCPT TO:<c071@d7>"]);
+    assert_eq!(
+        lines(3, &["a@d", "b@d", "c@d"]),
+        ["RCPT TO:<a@d>", "RCPT TO:<b@d>", "RCPT TO:<c@d>"]
+    );
+    assert_eq!(lines(3, &["a@d", "a@d"]).iter().collect::<HashSet<_>>().len(), 3);
+}

@@ -1,0 +1,202 @@
+//! Renders single messages.
+
+use super::letter::{Letter, Sum};
+use crate::blast::content::ContentError;
+use crate::blast::content::template::{Rendered, Scene, Template};
+use crate::smtp::blank::{Blank, Fill};
+use crate::smtp::body;
+use crate::smtp::stamp::{STAMP_BYTES, Stamp, body_crc};
+
+/// Octets of a text line without CRLF (RFC 5322 §2.1.1).
+pub(super) const LINE_BYTES: usize = 78;
+/// One line in so many begins with a dot, so that stuffing has work.
+const DOTTED_LINES: usize = 16;
+/// Digits of the number in a Message-ID, which makes it unique.
+const ID_DIGITS: usize = 12;
+
+pub(super) struct Writer<'a> {
+    pub(super) run: u64,
+    pub(super) helo: &'a str,
+    pub(super) headers: &'a [Template],
+    /// Sent with BDAT, as it is.
+    pub(super) raw: bool,
+    /// A size that is too small for the header becomes one that is not: where sizes have no bounds of
+    /// their own, nobody asked for it.
+    pub(super) stretch: bool,
+}
+
+impl Writer<'_> {
+    /// A message of exactly `size` octets. Of our own headers as many are put in as there is room for;
+    /// those of the user must fit.
+    pub(super) fn written(
+        &self,
+        size: u64,
+        scene: &mut Scene<'_>,
+        random: &mut fastrand::Rng,
+    ) -> Result<Letter, ContentError> {
+        let given = self.given_headers(scene);
+        let least = STAMP_BYTES + given.octets.len() + 4;
+        let size = if self.stretch { size.max(least as u64) } else { size };
+        if size < least as u64 {
+            return Err(ContentError::TooSmall { size, least: least as u64 });
+        }
+        let size = size as usize;
+        let mut header = Rendered::default();
+        for line in self.own_headers(scene) {
+            if header.octets.len() + line.octets.len() + least > size {
+                break;
+            }
+            header.push(&line);
+        }
+        header.push(&given);
+        header.octets.extend_from_slice(b"\r\n");
+        let mut text = Vec::with_capacity(size);
+        write_text(&mut text, size - STAMP_BYTES - header.octets.len(), random);
+        Ok(self.letter(&header, &Rendered { octets: text, blanks: Vec::new() }))
+    }
+
+    /// The user's message, its header behind the stamp and the headers that are given apart.
+    pub(super) fn given(&self, body: &Template, scene: &mut Scene<'_>) -> Letter {
+        let mut header = self.given_headers(scene);
+        let mut message = body.render(scene);
+        let text = split_header(&mut message);
+        header.push(&message);
+        self.letter(&header, &text)
+    }
+
+    /// A message as it was found, which may lack the line end that DATA needs.
+    pub(super) fn kept(&self, octets: &[u8], scene: &mut Scene<'_>) -> Letter {
+        let mut header = self.given_headers(scene);
+        let mut message = Rendered { octets: octets.to_vec(), blanks: Vec::new() };
+        if !octets.is_empty() && !octets.ends_with(b"\r\n") {
+            message.octets.extend_from_slice(b"\r\n");
+        }
+        let text = split_header(&mut message);
+        header.push(&message);
+        self.letter(&header, &text)
+    }
+
+    fn letter(&self, header: &Rendered, text: &Rendered) -> Letter {
+        let stamp = Stamp {
+            run: self.run,
+            size: text.octets.len() as u64,
+            crc: body_crc(&text.octets),
+            ..Stamp::default()
+        };
+        let mut raw = Rendered::default();
+        stamp.write(&mut raw.octets);
+        raw.push(header);
+        raw.push(text);
+        let size = raw.octets.len() as u64;
+        let eight_bit = !raw.octets.is_ascii();
+        let raw = if self.raw { raw } else { stuffed(&raw) };
+        Letter {
+            octets: raw.octets.into_boxed_slice(),
+            size,
+            eight_bit,
+            blanks: raw.blanks.into_boxed_slice(),
+            sum: Sum::new(&text.octets, &text.blanks),
+            envelope: 0,
+        }
+    }
+
+    fn given_headers(&self, scene: &mut Scene<'_>) -> Rendered {
+        let mut lines = Rendered::default();
+        for header in self.headers {
+            lines.push(&header.render(scene));
+            lines.octets.extend_from_slice(b"\r\n");
+        }
+        lines
+    }
+
+    /// Those that the user does not give, the most needed first.
+    fn own_headers(&self, scene: &Scene<'_>) -> impl Iterator<Item = Rendered> {
+        let line = |lead: &str, inner: &Rendered, tail: &str| {
+            let mut line = Rendered { octets: lead.into(), blanks: Vec::new() };
+            line.push(inner);
+            line.octets.extend_from_slice(tail.as_bytes());
+            line.octets.extend_from_slice(b"\r\n");
+            line
+        };
+        let number = Rendered {
+            octets: vec![b'0'; ID_DIGITS],
+            blanks: vec![Blank { at: 0, width: ID_DIGITS, fill: Fill::Number }],
+        };
+        let none = Rendered::default();
+        let lines = [
+            line(&format!("Message-ID: <{:016x}.", self.run), &number, &format!("@{}>", self.helo)),
+            line("From: <", scene.from, ">"),
+            line(&format!("Date: {}", scene.date), &none, ""),
+            line("To: <", scene.recipient, ">"),
+            line("Subject: a message to measure with", &none, ""),
+            line("MIME-Version: 1.0", &none, ""),
+            line("Content-Type: text/plain; charset=us-ascii", &none, ""),
+            line("Content-Transfer-Encoding: 7bit", &none, ""),
+        ];
+        let given: Vec<Vec<u8>> = self.headers.iter().map(|h| name(&h.literals())).collect();
+        lines.into_iter().filter(move |line| !given.contains(&name(&line.octets)))
+    }
+}
+
+/// The name of a header line, in lower case.
+fn name(line: &[u8]) -> Vec<u8> {
+    line.split(|&b| b == b':').next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// Cuts the body off behind the empty line that ends the header.
+fn split_header(message: &mut Rendered) -> Rendered {
+    let end = if message.octets.starts_with(b"\r\n") {
+        2
+    } else {
+        memchr::memmem::find(&message.octets, b"\r\n\r\n").map_or(message.octets.len(), |at| at + 4)
+    };
+    let blanks = message.blanks.iter().filter(|blank| blank.at >= end);
+    let blanks = blanks.map(|blank| Blank { at: blank.at - end, ..*blank }).collect();
+    message.blanks.retain(|blank| blank.at < end);
+    Rendered { octets: message.octets.split_off(end), blanks }
+}
+
+/// Dot-stuffed. No blank begins with a dot, so the pieces between them are stuffed one by one.
+fn stuffed(raw: &Rendered) -> Rendered {
+    let mut stuffed = Rendered {
+        octets: Vec::with_capacity(raw.octets.len() + raw.octets.len() / 64),
+        blanks: Vec::with_capacity(raw.blanks.len()),
+    };
+    let mut done = 0;
+    for blank in &raw.blanks {
+        body::stuff(&raw.octets[done..blank.at], &mut stuffed.octets);
+        done = blank.at;
+        stuffed.blanks.push(Blank { at: stuffed.octets.len(), ..*blank });
+    }
+    body::stuff(&raw.octets[done..], &mut stuffed.octets);
+    stuffed
+}
+
+/// Writes exactly `size` octets of text in lines, the last of which ends in CRLF too; `size` is at
+/// least 2.
+fn write_text(text: &mut Vec<u8>, size: usize, random: &mut fastrand::Rng) {
+    const WORDS: [&str; 16] = [
+        "ring", "post", "the", "of", "queue", "and", "letter", "to", "carried", "in", "measured",
+        "is", "mailbox", "a", "deliver", "sooner",
+    ];
+    let end = text.len() + size;
+    while text.len() < end {
+        let left = end - text.len() - 2;
+        // One octet alone would be left, too few for a line end.
+        let line = if left == LINE_BYTES + 1 { LINE_BYTES - 1 } else { left.min(LINE_BYTES) };
+        let line_end = text.len() + line;
+        if line > 0 && random.usize(..DOTTED_LINES) == 0 {
+            text.push(b'.');
+        }
+        while text.len() < line_end {
+            text.extend_from_slice(WORDS[random.usize(..WORDS.len())].as_bytes());
+            text.push(b' ');
+        }
+        text.truncate(line_end);
+        if text.last() == Some(&b' ') {
+            text.pop();
+            text.push(b'.');
+        }
+        text.extend_from_slice(b"\r\n");
+    }
+}
