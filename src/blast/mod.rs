@@ -8,6 +8,7 @@ mod core;
 pub mod corpus;
 pub mod plan;
 pub mod schedule;
+pub mod search;
 pub mod selftest;
 mod session;
 mod work;

@@ -12,6 +12,7 @@ pub mod merge;
 pub mod plain;
 pub mod progress;
 pub mod shards;
+pub mod sweep;
 pub mod text;
 
 pub use load::{LoadError, Loaded};

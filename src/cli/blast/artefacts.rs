@@ -7,7 +7,7 @@ use clap::Args;
 use crate::measure::Conditions;
 use crate::measure::threshold::ThresholdError;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Report")]
 pub(super) struct ArtefactArgs {
     /// Put run.json, run.hlog, run.hgrm, run.csv and report.html there
@@ -31,7 +31,7 @@ impl ArtefactArgs {
 }
 
 /// Conditions on one run.
-fn conditions(text: &str) -> Result<Conditions, String> {
+pub(super) fn conditions(text: &str) -> Result<Conditions, String> {
     let conditions: Conditions = text.parse().map_err(|error: ThresholdError| error.to_string())?;
     match conditions.0.iter().find(|condition| condition.is_change()) {
         Some(change) => Err(format!(

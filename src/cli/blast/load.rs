@@ -8,7 +8,7 @@ use crate::blast::plan::{Load, Stop};
 use crate::blast::schedule::{Leg, Profile, ProfileError, Schedule, Spacing, Think};
 use crate::cli::value;
 
-const CONNECTIONS_DEFAULT: usize = 64;
+pub(super) const CONNECTIONS_DEFAULT: usize = 64;
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
@@ -53,14 +53,45 @@ pub(super) struct LoadArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ArrivalsArg {
+pub(super) enum ArrivalsArg {
     /// As evenly as it goes
     Constant,
     /// Independent of one another, as the messages of many senders are
     Poisson,
 }
 
+impl ArrivalsArg {
+    pub(super) fn spacing(self) -> Spacing {
+        match self {
+            Self::Constant => Spacing::Constant,
+            Self::Poisson => Spacing::Poisson,
+        }
+    }
+}
+
 impl LoadArgs {
+    /// What the steps of a sweep share; each has a rate of its own.
+    pub(super) fn steps(
+        connections: usize,
+        settle: Duration,
+        measure: Duration,
+        drain: Duration,
+    ) -> Self {
+        Self {
+            connections,
+            messages: None,
+            duration: Some(measure),
+            rate: None,
+            session_rate: None,
+            arrivals: ArrivalsArg::Constant,
+            think: None,
+            per_connection: None,
+            warmup: settle,
+            cooldown: Duration::ZERO,
+            drain,
+        }
+    }
+
     pub(super) fn stop(&self) -> Stop {
         match self.messages {
             Some(messages) => Stop::Messages(messages),
@@ -69,10 +100,7 @@ impl LoadArgs {
     }
 
     pub(super) fn load(&self) -> Load {
-        let spacing = match self.arrivals {
-            ArrivalsArg::Constant => Spacing::Constant,
-            ArrivalsArg::Poisson => Spacing::Poisson,
-        };
+        let spacing = self.arrivals.spacing();
         let schedule = |profile: &Profile| Schedule { profile: profile.clone(), spacing };
         match (&self.rate, &self.session_rate) {
             (Some(rate), _) => Load::Messages(schedule(rate)),
@@ -134,6 +162,13 @@ fn number(text: &str) -> Option<f64> {
     };
     let plain = digits.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
     plain.then(|| digits.parse::<f64>().ok().map(|number| number * unit))?
+}
+
+/// One rate, above zero.
+pub(super) fn rate_number(text: &str) -> Result<f64, String> {
+    number(text).filter(|rate| *rate > 0.0).ok_or_else(|| {
+        format!("'{text}' is no rate; write a number a second, such as 500, 20k or 1.5M")
+    })
 }
 
 fn think(text: &str) -> Result<Think, value::ValueError> {

@@ -5,6 +5,7 @@ mod content;
 mod load;
 mod machine;
 mod protocol;
+mod search;
 mod selftest;
 
 use std::io::{self, IsTerminal, Write};
@@ -21,12 +22,14 @@ use self::content::ContentArgs;
 use self::load::LoadArgs;
 use self::machine::MachineArgs;
 use self::protocol::ProtocolArgs;
+use self::search::{FindMaxArgs, SweepArgs};
 use self::selftest::SelftestArgs;
 use super::auth;
 use super::exit::{self, Exit, Failure};
 use super::signals::{self, Asked};
 use crate::blast::content::ContentError;
 use crate::blast::plan::{Plan, PlanError};
+use crate::blast::schedule::ProfileError;
 use crate::blast::selftest::TrialError;
 use crate::blast::{self, BlastError, Seen};
 use crate::engine::{self, CoresError, Refusal};
@@ -52,13 +55,17 @@ Examples:
       from 1,000 to 20,000 messages a second within a minute, whatever the server does
   ringpost-blast --session-rate 50 --arrivals poisson --per-connection 1..5 --think exp:200ms TARGET
       50 sessions a second, each with a few messages and pauses between them
+  ringpost-blast sweep --out curve 127.0.0.1:1025
+      latency under load: a step for each rate, the knee marked
+  ringpost-blast find-max --slo 'p99<20ms,errors<0.1%' 127.0.0.1:1025
+      the highest rate at which that holds
   ringpost-blast selftest
       prove that the response time tells the truth
   ringpost-blast --size 1KiB..256KiB --recipients 10 lmtp://[::1]:24
 
 Exit status:
   0  the run took place, whatever the server answered
-  1  a --fail-if condition held, or the self-test failed
+  1  a --fail-if condition held, no rate kept the --slo, or the self-test failed
   2  the command line cannot be followed
   3  the target is out of reach, or cannot do what was asked
   4  the generator was the limit: its figures say little about the server";
@@ -86,6 +93,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Sweep(SweepArgs),
+    FindMax(FindMaxArgs),
     Selftest(SelftestArgs),
 }
 
@@ -130,6 +139,11 @@ enum Error {
     Blast(#[from] BlastError),
     #[error(transparent)]
     Trial(#[from] TrialError),
+    #[error(transparent)]
+    Rate(#[from] ProfileError),
+    /// A task that runs many times ends with the first that cannot take place.
+    #[error("{0}")]
+    Failed(blast::Failure),
     #[error("cannot write the report: {0}")]
     Report(io::Error),
     #[error("cannot read the run back: {0}")]
@@ -141,7 +155,9 @@ enum Error {
 impl Error {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Target(TargetError::Resolve { .. }) => Verdict::Unreachable.exit_code(),
+            Self::Target(TargetError::Resolve { .. }) | Self::Failed(_) => {
+                Verdict::Unreachable.exit_code()
+            }
             Self::Report(_) | Self::Load(_) | Self::Signals(_) => Exit::Io as u8,
             _ => USAGE,
         }
@@ -163,6 +179,8 @@ pub fn main() -> ExitCode {
 impl Cli {
     fn execute(self) -> Result<Verdict, Error> {
         match self.task {
+            Some(Task::Sweep(args)) => args.run(),
+            Some(Task::FindMax(args)) => args.run(),
             Some(Task::Selftest(args)) => args.run(),
             None => execute(self.run),
         }

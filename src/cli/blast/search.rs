@@ -1,0 +1,291 @@
+//! `ringpost-blast sweep` and `find-max`: the same run at many rates.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::content::ContentArgs;
+use super::load::{self, ArrivalsArg, LoadArgs};
+use super::machine::MachineArgs;
+use super::protocol::ProtocolArgs;
+use super::{ArtefactArgs, Error, RunArgs, artefacts, plan, watch_signals, with_page};
+use crate::blast::plan::{Load, Plan};
+use crate::blast::schedule::{Profile, Schedule, Spacing};
+use crate::blast::search::{Manner, Search, Tried};
+use crate::blast::{self, Failure};
+use crate::cli::value;
+use crate::measure::{Conditions, Verdict};
+use crate::report::human;
+use crate::report::sweep::{Curve, Step};
+
+/// Rates at which an automatic sweep ends at the latest.
+const DOUBLINGS_MAX: u32 = 20;
+/// Steps in a row at which the rate is not kept, after which a sweep that doubles has seen enough.
+const BEHIND_MAX: usize = 2;
+
+/// What both tasks run at each rate.
+#[derive(Debug, Args)]
+struct StepArgs {
+    /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT
+    #[arg(value_name = "TARGET")]
+    target: String,
+    /// Connections open at once, at most
+    #[arg(short, long, value_name = "N", default_value_t = load::CONNECTIONS_DEFAULT, help_heading = "Steps")]
+    connections: usize,
+    /// How what is due is spread over time
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SPREAD",
+        default_value = "constant",
+        help_heading = "Steps"
+    )]
+    arrivals: ArrivalsArg,
+    /// Time at the start of each step that is not counted
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "2s", help_heading = "Steps")]
+    settle: Duration,
+    /// Time of each step that is measured
+    #[arg(long, value_name = "DURATION", value_parser = value::span, default_value = "5s", help_heading = "Steps")]
+    measure: Duration,
+    /// Time after each step for what was due and is not done
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "2s", help_heading = "Steps")]
+    drain: Duration,
+    /// Rate of the first step, in messages a second
+    #[arg(long, value_name = "RATE", value_parser = load::rate_number, default_value = "500", help_heading = "Steps")]
+    start: f64,
+    /// Rate of the last step at most
+    #[arg(long, value_name = "RATE", value_parser = load::rate_number, default_value = "1M", help_heading = "Steps")]
+    most: f64,
+    #[command(flatten)]
+    content: ContentArgs,
+    #[command(flatten)]
+    protocol: ProtocolArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Put the curve there as JSON, CSV and a page, and the artefacts of each step below it
+    #[arg(long, value_name = "DIR", help_heading = "Report")]
+    out: Option<PathBuf>,
+    /// Print the result as one JSON object instead of text
+    #[arg(long, help_heading = "Report")]
+    json: bool,
+}
+
+/// Measure latency under load: one step for each rate, and the knee of the curve
+///
+/// Without --rates the rate doubles from --start until it was not kept twice in a row.
+#[derive(Debug, Args)]
+pub(super) struct SweepArgs {
+    /// Messages a second of each step, with commas between them: 1k,2k,4k
+    #[arg(long, value_name = "RATES", value_parser = load::rate_number, value_delimiter = ',', conflicts_with_all = ["start", "most"], help_heading = "Steps")]
+    rates: Vec<f64>,
+    #[command(flatten)]
+    step: StepArgs,
+}
+
+/// Find the highest rate at which a service level is kept
+///
+/// The rate doubles from --start until the level is missed, then the bracket is halved until its ends
+/// are --precision apart. A rate keeps the level when every condition of --slo holds and the target
+/// kept up.
+#[derive(Debug, Args)]
+pub(super) struct FindMaxArgs {
+    /// Service level: conditions that must hold, such as 'p99<20ms,errors<0.1%'; the figures are those
+    /// of --fail-if
+    #[arg(long, value_name = "CONDITIONS", value_parser = artefacts::conditions, help_heading = "Search")]
+    slo: Conditions,
+    /// How far the ends of the bracket may be apart
+    #[arg(long, value_name = "PERCENT", value_parser = precision, default_value = "5%", help_heading = "Search")]
+    precision: f64,
+    /// Runs of one rate at most; more than half of them decide
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99), help_heading = "Search")]
+    repeats: u32,
+    #[command(flatten)]
+    step: StepArgs,
+}
+
+/// Percent above zero, as a share.
+fn precision(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let share = number.map(|number| number / 100.0).filter(|share| (0.001..=1.0).contains(share));
+    share.ok_or_else(|| format!("'{text}' is no precision; write 0.1% to 100%"))
+}
+
+impl SweepArgs {
+    pub(super) fn run(self) -> Result<Verdict, Error> {
+        let Self { rates, step } = self;
+        let (start, most) = (step.start, step.most);
+        let given = !rates.is_empty();
+        let doubled = (0..DOUBLINGS_MAX).map(|n| start * f64::from(1 << n));
+        let rates = if given { rates } else { doubled.take_while(|rate| *rate <= most).collect() };
+        let mut bench = Bench::prepare(step)?;
+        let mut behind = 0;
+        for rate in rates {
+            let step = bench.step(rate, None)?;
+            behind = if step.kept_up() { 0 } else { behind + 1 };
+            if (behind >= BEHIND_MAX && !given) || bench.stopped() {
+                break;
+            }
+        }
+        let steps = std::mem::take(&mut bench.steps);
+        bench.finish(&Curve::of_sweep(steps))
+    }
+}
+
+impl FindMaxArgs {
+    pub(super) fn run(self) -> Result<Verdict, Error> {
+        let Self { slo, precision, repeats, step } = self;
+        let (start, most) = (step.start, step.most);
+        let mut search = Search::new(Manner { start, most, precision, repeats });
+        let mut bench = Bench::prepare(step)?;
+        let (mut excused, mut limited) = (0, None);
+        while let Some(rate) = search.next() {
+            let step = bench.step(rate, Some(&slo))?;
+            let kept = step.kept == Some(true);
+            // The generator's lateness is in the response time: a level that is kept in spite of it
+            // is kept, and one that is missed says nothing of the target.
+            if kept || step.run.verdict != Verdict::GeneratorLimited {
+                excused = 0;
+                search.tell(kept);
+            } else {
+                excused += 1;
+                if excused > repeats / 2 {
+                    limited = Some(rate);
+                    search.end();
+                }
+            }
+            if bench.stopped() {
+                search.end();
+            }
+        }
+        let (low, high) = search.bracket();
+        let said = sentences(&search, &slo, limited);
+        let mark = low.map(|low| (low.rate, "max"));
+        let steps = std::mem::take(&mut bench.steps);
+        let verdict = bench.finish(&Curve { task: "find-max", steps, said, mark })?;
+        Ok(match (low, high, limited) {
+            (_, _, Some(_)) => Verdict::GeneratorLimited,
+            (None, Some(_), None) => Verdict::ThresholdFailed,
+            _ => verdict,
+        })
+    }
+}
+
+/// What the search found, how sure it is, and why it ended.
+fn sentences(search: &Search, slo: &Conditions, limited: Option<f64>) -> Vec<String> {
+    let (low, high) = search.bracket();
+    let of = |tried: &Tried, count: u32, verb: &str| {
+        let runs = tried.kept + tried.missed;
+        format!("{} messages/s {verb} {slo} in {count} of {runs} runs", human::rate(tried.rate))
+    };
+    let mut said = Vec::new();
+    said.extend(low.map(|low| of(&low, low.kept, "kept") + "."));
+    said.extend(high.map(|high| of(&high, high.missed, "missed") + "."));
+    said.push(match (low, high) {
+        (Some(low), Some(high)) if search.settled() => format!(
+            "So the highest rate is between {} and {} messages/s, {} apart; each end has the \
+             majority of its runs.",
+            human::rate(low.rate),
+            human::rate(high.rate),
+            human::percent(high.rate / low.rate - 1.0)
+        ),
+        (Some(low), _) if limited.is_none() && high.is_none() => format!(
+            "Nothing was missed up to {} messages/s, which is as far as --most lets it go.",
+            human::rate(low.rate)
+        ),
+        (None, Some(_)) => "No rate kept it, down to one message a second.".to_owned(),
+        _ => {
+            "The search ended early: there is no bracket, or a wider one than was asked.".to_owned()
+        }
+    });
+    said.extend(limited.map(|rate| {
+        format!(
+            "At {} messages/s the generator was the limit; the target may do more. Give it more \
+             --cores, or --connections.",
+            human::rate(rate)
+        )
+    }));
+    said
+}
+
+/// Runs steps, shows them, and keeps them.
+struct Bench {
+    plan: Plan,
+    spacing: Spacing,
+    out: Option<PathBuf>,
+    json: bool,
+    stop: Arc<AtomicBool>,
+    steps: Vec<Step>,
+}
+
+impl Bench {
+    fn prepare(args: StepArgs) -> Result<Self, Error> {
+        let StepArgs { target, content, protocol, machine, out, json, .. } = args;
+        let spacing = args.arrivals.spacing();
+        let load = LoadArgs::steps(args.connections, args.settle, args.measure, args.drain);
+        let artefacts = ArtefactArgs::default();
+        let args = RunArgs { target: Some(target), load, content, protocol, machine, artefacts };
+        let plan = plan(args)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        watch_signals(Arc::clone(&stop))?;
+        if let Some(dir) = &out {
+            fs::create_dir_all(dir).map_err(Error::Report)?;
+        }
+        Ok(Self { plan, spacing, out, json, stop, steps: Vec::new() })
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    /// One run at `rate`.
+    fn step(&mut self, rate: f64, slo: Option<&Conditions>) -> Result<&Step, Error> {
+        let profile = Profile::constant(rate)?;
+        let load = Load::Messages(Schedule { profile, spacing: self.spacing });
+        let number = self.steps.len() + 1;
+        let out = self.out.as_ref().map(|dir| dir.join(format!("step-{number:02}-{rate:.0}")));
+        let plan = Plan { load, out, ..self.plan.clone() };
+        let outcome = blast::run(&plan, Arc::clone(&self.stop), &mut |_, _, _| ())?;
+        if let Some(dir) = &plan.out {
+            with_page(dir)?;
+        }
+        // What never worked will not work at another rate.
+        if let Some(failure) = outcome.failure.filter(|f| self.steps.is_empty() || is_unfit(f)) {
+            return Err(Error::Failed(failure));
+        }
+        let run = outcome.run;
+        let mut step = Step { asked: rate, run, kept: None };
+        step.kept = slo.map(|slo| step.kept_up() && slo.met(&step.run));
+        self.steps.push(step);
+        let step = &self.steps[number - 1];
+        eprintln!("{}", step.line());
+        Ok(step)
+    }
+
+    /// Writes and prints the whole.
+    fn finish(self, curve: &Curve) -> Result<Verdict, Error> {
+        let json = curve.json().map_err(|error| Error::Report(error.into()))?;
+        if let Some(dir) = &self.out {
+            let csv = curve.csv().map_err(|error| Error::Report(io::Error::other(error)))?;
+            let write = |name: &str, text: &str| fs::write(dir.join(name), text);
+            let written = write(&format!("{}.json", curve.task), &json)
+                .and_then(|()| write(&format!("{}.csv", curve.task), &csv))
+                .and_then(|()| write("report.html", &curve.page()));
+            written.map_err(Error::Report)?;
+        }
+        let text = if self.json { json } else { curve.text() };
+        io::stdout().lock().write_all(text.as_bytes()).map_err(Error::Report)?;
+        Ok(Verdict::Ok)
+    }
+}
+
+fn is_unfit(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::NotOffered { .. } | Failure::NoMechanism { .. } | Failure::Login { .. }
+    )
+}

@@ -1,0 +1,354 @@
+//! Many runs of one plan at rising rates: the curve of latency under load, its knee, and the files and
+//! tables that tell it.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::chart::{Chart, Scale, escape, legend};
+use super::figure::Figure;
+use super::{html, human};
+use crate::limits::SEND_LAG_NOISE_NS;
+use crate::measure::Verdict;
+use crate::measure::run::{Latency, Run};
+
+/// Version of the JSON of a sweep or search.
+const SCHEMA: u32 = 1;
+/// A rate whose p99 is more than so many times the lowest of the slower rates is beyond the knee.
+const KNEE_FACTOR: u64 = 3;
+
+/// Share of what was due that must be accepted for a rate to count as kept.
+const RATE_KEPT: f64 = 0.95;
+
+type Percentile = fn(&Latency) -> u64;
+
+/// One rate, measured.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Messages a second that were due.
+    pub asked: f64,
+    pub run: Run,
+    /// Whether the service level was kept, where there is one.
+    pub kept: Option<bool>,
+}
+
+/// What was measured, as the files and the page tell it.
+#[derive(Clone, Debug)]
+pub struct Curve {
+    /// `sweep` or `find-max`.
+    pub task: &'static str,
+    /// In the order in which they were run.
+    pub steps: Vec<Step>,
+    /// What was found, and by what rule; whole sentences.
+    pub said: Vec<String>,
+    /// The rate that was found, and what it is called.
+    pub mark: Option<(f64, &'static str)>,
+}
+
+/// One step in JSON and CSV; times in nanoseconds, shares from 0 to 1.
+#[derive(Debug, Serialize)]
+struct Row {
+    asked_msg_s: f64,
+    rate_msg_s: f64,
+    kept: Option<bool>,
+    verdict: &'static str,
+    response_p50_ns: u64,
+    response_p99_ns: u64,
+    response_p999_ns: u64,
+    response_max_ns: u64,
+    service_p99_ns: u64,
+    own_lag_p99_ns: u64,
+    messages_ok: u64,
+    messages_failed: u64,
+    messages_not_begun: u64,
+    errors_share: f64,
+    cpu_busy: f64,
+}
+
+/// The whole in JSON.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    schema: u32,
+    task: &'a str,
+    target: &'a str,
+    found_msg_s: Option<f64>,
+    said: &'a [String],
+    steps: Vec<Row>,
+}
+
+impl Step {
+    /// Response times, of which an open loop has some whenever anything was due.
+    fn response(&self) -> Latency {
+        self.run.response_ns.unwrap_or_default()
+    }
+
+    /// Whether the target took what was due. The generator's own lateness is in the response times, so
+    /// that they are upper bounds where it was the limit and still kept the rate.
+    pub fn kept_up(&self) -> bool {
+        let behind = matches!(self.run.verdict, Verdict::TargetLimited | Verdict::Unreachable);
+        !behind && self.run.rate_msg_s >= self.asked * RATE_KEPT
+    }
+
+    fn row(&self) -> Row {
+        let Self { asked, run, kept } = self;
+        let response = self.response();
+        let lost = run.messages_failed + run.messages_not_begun;
+        Row {
+            asked_msg_s: *asked,
+            rate_msg_s: run.rate_msg_s,
+            kept: *kept,
+            verdict: run.verdict.name(),
+            response_p50_ns: response.p50,
+            response_p99_ns: response.p99,
+            response_p999_ns: response.p999,
+            response_max_ns: response.max,
+            service_p99_ns: run.service_ns.p99,
+            own_lag_p99_ns: run.own_lag_ns.unwrap_or_default().p99,
+            messages_ok: run.messages_ok,
+            messages_failed: run.messages_failed,
+            messages_not_begun: run.messages_not_begun,
+            errors_share: lost as f64 / (run.messages_ok + lost).max(1) as f64,
+            cpu_busy: run.cpu_busy,
+        }
+    }
+}
+
+/// The last step before the curve bends: the highest rate up to which the target kept up, and p99
+/// stayed within [`KNEE_FACTOR`] times the lowest p99 of the slower steps or below the noise of the
+/// machine. `None` where the first step is beyond it.
+pub fn knee(steps: &[Step]) -> Option<&Step> {
+    let mut lowest = u64::MAX;
+    let mut knee = None;
+    for step in steps {
+        let p99 = step.response().p99;
+        let bent = p99 > lowest.saturating_mul(KNEE_FACTOR) && p99 > SEND_LAG_NOISE_NS;
+        if bent || !step.kept_up() {
+            break;
+        }
+        lowest = lowest.min(p99);
+        knee = Some(step);
+    }
+    knee
+}
+
+impl Curve {
+    /// A sweep, with its knee marked.
+    pub fn of_sweep(steps: Vec<Step>) -> Self {
+        let found = knee(&steps).map(|step| step.asked);
+        let rule = format!(
+            "The rule: the highest rate up to which {} of what was due was accepted in time, and p99 \
+             stayed below {} or within {KNEE_FACTOR} times the lowest p99 of the slower steps.",
+            human::percent(RATE_KEPT),
+            human::latency(SEND_LAG_NOISE_NS)
+        );
+        let mut said = match found {
+            Some(rate) => vec![format!("The knee is at {} messages/s.", human::rate(rate)), rule],
+            None => vec!["The first step is beyond the knee already.".to_owned(), rule],
+        };
+        if found.is_some() && found == steps.last().map(|step| step.asked) {
+            said.insert(1, "No step went beyond it, so it may be higher.".to_owned());
+        }
+        let late =
+            steps.iter().filter(|step| step.run.verdict == Verdict::GeneratorLimited).count();
+        if late > 0 {
+            said.push(format!(
+                "In {late} of {} steps the generator was late itself; their times are upper bounds.",
+                steps.len()
+            ));
+        }
+        Self { task: "sweep", steps, said, mark: found.map(|rate| (rate, "knee")) }
+    }
+
+    fn target(&self) -> &str {
+        self.steps.first().map_or("", |step| &step.run.plan.target)
+    }
+
+    /// One JSON object with a line end.
+    pub fn json(&self) -> serde_json::Result<String> {
+        let told = Told {
+            schema: SCHEMA,
+            task: self.task,
+            target: self.target(),
+            found_msg_s: self.mark.map(|(rate, _)| rate),
+            said: &self.said,
+            steps: self.steps.iter().map(Step::row).collect(),
+        };
+        Ok(serde_json::to_string_pretty(&told)? + "\n")
+    }
+
+    /// A header line and one line for each step.
+    pub fn csv(&self) -> Result<String, csv::Error> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        self.steps.iter().try_for_each(|step| writer.serialize(step.row()))?;
+        let octets = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+        Ok(String::from_utf8_lossy(&octets).into_owned())
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = format!("{} of {}\n\n", self.task, self.target());
+        let head = HEAD.iter().zip(WIDTHS).map(|(name, width)| format!("{name:>width$}"));
+        let _ = writeln!(text, "{}", head.collect::<String>());
+        for step in &self.steps {
+            text += &step.line();
+            text.push('\n');
+        }
+        text.push('\n');
+        for sentence in &self.said {
+            let _ = writeln!(text, "{sentence}");
+        }
+        text
+    }
+
+    /// One page with the curve and the table; it loads nothing.
+    pub fn page(&self) -> String {
+        let mut out = String::with_capacity(32 * 1024);
+        html::begin(&mut out, &format!("{} of {} · ringpost", self.task, self.target()));
+        let _ = write!(
+            out,
+            "<header><div><h1>{}</h1><p class=\"soft\">{}: latency under load</p></div></header>\
+             <p class=\"lead\">{}</p>",
+            escape(self.target()),
+            self.task,
+            escape(&self.said.join(" "))
+        );
+        if let Some(figure) = self.figure() {
+            html::section(&mut out, &figure);
+        }
+        out += "<section class=\"wide\"><h2>Steps</h2><table><thead><tr>";
+        for name in HEAD {
+            let _ = write!(out, "<th scope=\"col\">{name}</th>");
+        }
+        out += "</tr></thead><tbody>";
+        for step in &self.steps {
+            out += "<tr>";
+            for cell in step.cells() {
+                let _ = write!(out, "<td>{}</td>", escape(&cell));
+            }
+            out += "</tr>";
+        }
+        out += "</tbody></table></section>";
+        html::end(&mut out);
+        out
+    }
+
+    /// Percentiles of the response time over the rate, both on log scales; `None` where two rates at
+    /// least do not make a curve.
+    fn figure(&self) -> Option<Figure> {
+        let mut steps: Vec<&Step> = self.steps.iter().collect();
+        steps.sort_by(|a, b| a.asked.total_cmp(&b.asked));
+        let (first, last) = (steps.first()?.asked, steps.last()?.asked);
+        if first >= last {
+            return None;
+        }
+        let curves: [(&str, &str, Percentile); 3] =
+            [("p50", "s1", |l| l.p50), ("p99", "s2", |l| l.p99), ("p99.9", "s3", |l| l.p999)];
+        let low = steps.iter().map(|step| step.response().p50).min()?.max(1);
+        let high = steps.iter().map(|step| step.response().p999).max()?.max(low + 1);
+        let x = Scale::Log { from: first, to: last };
+        let mut chart =
+            Chart::new("Response time by rate", x, Scale::log_around(low as f64, high as f64));
+        chart.y_axis(|ns| human::latency(ns as u64));
+        let ticks: Vec<_> =
+            steps.iter().map(|step| (step.asked, human::rate(step.asked))).collect();
+        chart.x_axis_at("messages due a second, log scale", &ticks);
+        for (_, class, value) in curves.iter().rev() {
+            let points =
+                steps.iter().map(|step| (step.asked, value(&step.response()).max(1) as f64));
+            chart.curve(class, points);
+        }
+        self.mark.iter().for_each(|(rate, name)| chart.marks(&[(*rate, name)]));
+        let keys = curves.iter().map(|(name, class, _)| legend(class, name)).collect();
+        Some(Figure { title: "Latency under load", legend: keys, svg: chart.finish() })
+    }
+}
+
+const HEAD: [&str; 9] =
+    ["due/s", "accepted/s", "p50", "p99", "p99.9", "errors", "own lag p99", "CPU", "verdict"];
+const WIDTHS: [usize; 9] = [10, 12, 11, 11, 11, 10, 13, 8, 19];
+
+impl Step {
+    fn cells(&self) -> [String; 9] {
+        let row = self.row();
+        let verdict = match self.kept {
+            Some(true) => "kept".to_owned(),
+            Some(false) if self.kept_up() => "missed".to_owned(),
+            _ => row.verdict.to_owned(),
+        };
+        [
+            human::rate(row.asked_msg_s),
+            human::rate(row.rate_msg_s),
+            human::latency(row.response_p50_ns),
+            human::latency(row.response_p99_ns),
+            human::latency(row.response_p999_ns),
+            human::percent(row.errors_share),
+            human::latency(row.own_lag_p99_ns),
+            human::percent(row.cpu_busy),
+            verdict,
+        ]
+    }
+
+    /// As a row of [`Curve::text`].
+    pub fn line(&self) -> String {
+        self.cells().iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:>width$}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(asked: f64, p99: u64, verdict: Verdict) -> Step {
+        let response = Latency { p50: p99 / 2, p99, p999: 2 * p99, count: 9, ..Latency::default() };
+        let mut run = Run { verdict, rate_msg_s: asked, ..Run::default() };
+        run.response_ns = Some(response);
+        run.plan.target = "smtp://<a>:25".to_owned();
+        Step { asked, run, kept: None }
+    }
+
+    fn knee_of(steps: &[(f64, u64, Verdict)]) -> Option<f64> {
+        let steps: Vec<_> = steps.iter().map(|(a, p, v)| step(*a, *p, *v)).collect();
+        knee(&steps).map(|step| step.asked)
+    }
+
+    #[test]
+    fn the_knee_is_the_last_step_before_the_bend() {
+        const MS: u64 = 1_000_000;
+        use Verdict::{GeneratorLimited, Ok, TargetLimited};
+        assert_eq!(knee_of(&[]), None);
+        let rising = [(1e3, 2 * MS, Ok), (2e3, 3 * MS, Ok), (4e3, 6 * MS, Ok), (8e3, 7 * MS, Ok)];
+        assert_eq!(knee_of(&rising), Some(4e3));
+        let slow = [(1e3, 2 * MS, Ok), (2e3, 2 * MS, TargetLimited), (4e3, 2 * MS, Ok)];
+        assert_eq!(knee_of(&slow), Some(1e3));
+        assert_eq!(knee_of(&[(1e3, MS, GeneratorLimited), (2e3, 9 * MS, Ok)]), Some(1e3));
+        // Ten times as long, and still within the noise of the machine.
+        assert_eq!(knee_of(&[(1e3, MS / 10, Ok), (2e3, MS, Ok)]), Some(2e3));
+    }
+
+    #[test]
+    fn every_form_tells_the_same_steps() {
+        let steps = vec![step(1e3, 2_000_000, Verdict::Ok), step(2e3, 90_000_000, Verdict::Ok)];
+        let curve = Curve::of_sweep(steps);
+        assert_eq!(curve.mark, Some((1e3, "knee")));
+        let json: serde_json::Value = serde_json::from_str(&curve.json().unwrap()).unwrap();
+        assert_eq!(json["found_msg_s"], 1e3);
+        assert_eq!(json["steps"][1]["response_p99_ns"], 90_000_000);
+        let csv = curve.csv().unwrap();
+        let mut reader = csv::Reader::from_reader(csv.as_bytes());
+        let asked: Vec<_> = reader.records().map(|r| r.unwrap()[0].to_owned()).collect();
+        assert_eq!(asked, ["1000.0", "2000.0"]);
+        assert!(curve.text().contains("90.0 ms"), "{}", curve.text());
+        let page = curve.page();
+        assert!(
+            page.contains("knee") && page.contains("smtp://&lt;a&gt;:25") && page.contains("<svg")
+        );
+    }
+
+    #[test]
+    fn a_curve_without_a_bend_says_so() {
+        let steps = vec![step(1e3, 2_000_000, Verdict::Ok), step(2e3, 2_000_000, Verdict::Ok)];
+        let curve = Curve::of_sweep(steps);
+        assert!(curve.said[1].contains("may be higher"), "{:?}", curve.said);
+        let none = Curve::of_sweep(vec![step(1e3, 1, Verdict::TargetLimited)]);
+        assert_eq!((none.mark, none.figure().is_some()), (None, false));
+    }
+}
