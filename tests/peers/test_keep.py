@@ -3,6 +3,7 @@
 import smtplib
 import subprocess
 
+import pytest
 from harness import BODIES, HEAD, Sink, binary, check_octets, read_spool, run
 
 RULES = ("--keep", "load.test=none", "--keep", "read.test=headers", "--keep", "*=all")
@@ -19,11 +20,12 @@ def send(client, to, body):
     return text.decode().rpartition(" ")[2]
 
 
-def test_each_domain_gets_what_its_rule_says_and_the_most_generous_wins(engine, spool):
+@pytest.mark.parametrize("durability", ["process", "sync"])
+def test_each_domain_gets_what_its_rule_says_and_the_most_generous_wins(engine, durability, spool):
     bodies = [body for name, body in BODIES.items() if name != "20 MiB"] + [HEAD + b"z" * 300_000 + b"\r\n"]
     bodies = [body if body.endswith(b"\r\n") else body + b"\r\n" for body in bodies]
     expected = {}
-    with Sink(engine, spool, *RULES, "--cores", "1") as sink:
+    with Sink(engine, spool, *RULES, "--cores", "1", "--durability", durability) as sink:
         with smtplib.SMTP("127.0.0.1", sink.port, timeout=30) as client:
             client.ehlo()
             for body in bodies:
