@@ -198,11 +198,11 @@ fn serve(options: &Options) -> Result<ExitCode, Failure> {
     let urls: Vec<String> = plan.ports.iter().map(|port| port.url.clone()).collect();
     let (stop, _) = watch::channel(Stop::No);
     let (sink, recovery) = Sink::open(plan).map_err(failure)?;
-    if let Some(recovery) = recovery {
+    if let Some(recovery) = &recovery {
         eprintln!("ringpost-sink: {recovery}");
     }
     watch_signals(stop.clone())?;
-    let summary = sink
+    let mut summary = sink
         .run(stop, || {
             eprintln!("ringpost-sink: {banner}");
             for url in urls {
@@ -210,6 +210,7 @@ fn serve(options: &Options) -> Result<ExitCode, Failure> {
             }
         })
         .map_err(failure)?;
+    summary.recovery = recovery;
     if options.json {
         println!("{}", serde_json::to_string(&summary).expect("a summary holds numbers and names"));
     } else {

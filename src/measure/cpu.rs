@@ -1,4 +1,5 @@
-//! What the generator itself spent: a run whose generator was busy says little about the server.
+//! What the program itself spent: a run whose generator was busy says little about the server, and a
+//! core that faults pages waits for the kernel.
 //!
 //! Invariant of the one unsafe call: the kernel is handed writable memory of the size it fills.
 
@@ -26,6 +27,33 @@ impl CpuTime {
     }
 }
 
+/// Pages that were not there, or could not be written to, when they were touched.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PageFaults {
+    /// The page was in memory.
+    pub minor: u64,
+    /// It had to be read from a disk.
+    pub major: u64,
+}
+
+impl PageFaults {
+    /// Of the calling thread since its start.
+    pub fn of_thread() -> io::Result<Self> {
+        let usage = read_usage(libc::RUSAGE_THREAD)?;
+        // The kernel counts up from 0.
+        Ok(Self { minor: usage.ru_minflt as u64, major: usage.ru_majflt as u64 })
+    }
+
+    /// Those after `earlier`, a reading of the same thread.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            minor: self.minor.saturating_sub(earlier.minor),
+            major: self.major.saturating_sub(earlier.major),
+        }
+    }
+}
+
 impl CpuTime {
     pub fn total(self) -> Duration {
         self.user + self.system
@@ -41,15 +69,7 @@ impl CpuTime {
     }
 
     fn read(who: libc::c_int) -> io::Result<Self> {
-        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: `usage` points to writable memory of the size the kernel fills, and a zeroed
-        // `rusage` (integers only) is valid even where the call fails.
-        let usage = unsafe {
-            if libc::getrusage(who, usage.as_mut_ptr()) != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            usage.assume_init()
-        };
+        let usage = read_usage(who)?;
         Ok(Self { user: duration(usage.ru_utime), system: duration(usage.ru_stime) })
     }
 }
@@ -60,6 +80,18 @@ pub fn waited_by_thread() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let waited_ns = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(Duration::from_nanos(waited_ns))
+}
+
+fn read_usage(who: libc::c_int) -> io::Result<libc::rusage> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` points to writable memory of the size the kernel fills, and a zeroed `rusage`
+    // (integers only) is valid even where the call fails.
+    unsafe {
+        if libc::getrusage(who, usage.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(usage.assume_init())
+    }
 }
 
 /// The kernel keeps both fields non-negative, and microseconds below one million.
@@ -86,6 +118,15 @@ mod tests {
         let other = std::thread::spawn(work);
         let both = work() + other.join().unwrap();
         assert!(both > Duration::from_millis(100), "{both:?}");
+    }
+
+    #[test]
+    fn a_touch_of_fresh_memory_shows_as_a_fault_of_this_thread() {
+        let before = PageFaults::of_thread().unwrap();
+        let mut fresh = vec![0u8; 1 << 20];
+        fresh.iter_mut().step_by(4096).for_each(|octet| *octet = 1);
+        std::hint::black_box(&fresh);
+        assert!(PageFaults::of_thread().unwrap().since(before).minor > 0);
     }
 
     #[test]

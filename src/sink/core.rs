@@ -17,6 +17,7 @@ use super::summary::{CoreSummary, SpoolSummary};
 use super::{Port, Rules, farewell, session};
 use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer, Pool, Watch};
 use crate::limits::LINGERERS_MAX;
+use crate::measure::cpu::PageFaults;
 use crate::relay::Relay;
 use crate::smtp::server::{CloseReason, Policy};
 use crate::spool::{Durability, Writer};
@@ -62,6 +63,8 @@ pub(super) struct Core {
     /// `None`: nothing is handed on.
     pub(super) relay: Option<Relay>,
     pub(super) stop: Cell<Stop>,
+    /// Page faults of this thread before its first message.
+    faults_before: Cell<Option<PageFaults>>,
     /// Callers turned away who are still listened to.
     lingerers: Cell<usize>,
     connections_max: usize,
@@ -91,6 +94,7 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
         crowd: setup.crowd,
         relay: setup.relay,
         stop: Cell::new(Stop::No),
+        faults_before: Cell::new(None),
         lingerers: Cell::new(0),
         connections_max: setup.connections_max,
         ended: Notify::new(),
@@ -165,6 +169,13 @@ impl Core {
         });
     }
 
+    /// A message has begun.
+    pub(super) fn note_message(&self) {
+        if self.faults_before.get().is_none() {
+            self.faults_before.set(Some(PageFaults::of_thread().unwrap_or_default()));
+        }
+    }
+
     fn turn_away(self: Rc<Self>, conn: Conn, peer: &Peer, door: Rc<Door>, why: CloseReason) {
         self.counters.borrow_mut().turned_away += 1;
         // One who has the last descriptor must be gone before the next can be accepted.
@@ -213,6 +224,8 @@ impl Core {
             let writer = writer.borrow();
             SpoolSummary { position: writer.position().to_string(), stats: writer.stats() }
         });
-        CoreSummary::new(index, cpu, *self.counters.borrow(), spool)
+        let faults = PageFaults::of_thread().unwrap_or_default();
+        let faults = self.faults_before.get().map_or_else(Default::default, |f| faults.since(f));
+        CoreSummary::new(index, cpu, *self.counters.borrow(), faults, spool)
     }
 }

@@ -339,6 +339,7 @@ impl Session<'_> {
     }
 
     fn begin(&mut self) {
+        self.core.note_message();
         let recipients = self.server.envelope().recipients().map(|(path, _)| path);
         self.message = Message {
             open: true,

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::Plan;
 use super::ledger::Counters;
+use crate::measure::cpu::PageFaults;
 use crate::relay::Totals;
-use crate::spool::{Durability, Stats};
+use crate::spool::{Durability, Recovery, Stats};
 
 /// The whole run. The JSON names are part of the command line's contract.
 #[derive(Clone, Debug, Serialize)]
@@ -43,6 +44,9 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<Totals>,
     pub cores: Vec<CoreSummary>,
+    /// What was found in the spool at the start, and done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
 }
 
 /// One core's part.
@@ -63,6 +67,8 @@ pub struct CoreSummary {
     pub proxy_errors: u64,
     pub peer_limited: u64,
     pub sessions_peak: usize,
+    /// Of the core's thread, from the first message on.
+    pub page_faults: PageFaults,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolSummary>,
 }
@@ -90,6 +96,7 @@ impl CoreSummary {
         core: usize,
         cpu: usize,
         counters: Counters,
+        page_faults: PageFaults,
         spool: Option<SpoolSummary>,
     ) -> Self {
         Self {
@@ -108,6 +115,7 @@ impl CoreSummary {
             proxy_errors: counters.proxy_errors,
             peer_limited: counters.peer_limited,
             sessions_peak: counters.active_peak,
+            page_faults,
             spool,
         }
     }
@@ -142,6 +150,7 @@ impl Summary {
             durability: durability_name(plan.store.durability()),
             relay,
             cores,
+            recovery: None,
         }
     }
 }
@@ -208,8 +217,13 @@ impl fmt::Display for Summary {
         for core in &self.cores {
             write!(
                 f,
-                "core {:<3} CPU {}: {} messages, {} sessions, peak {}",
-                core.core, core.cpu, core.messages, core.connections, core.sessions_peak
+                "core {:<3} CPU {}: {} messages, {} sessions, peak {}, {} page faults",
+                core.core,
+                core.cpu,
+                core.messages,
+                core.connections,
+                core.sessions_peak,
+                core.page_faults.minor + core.page_faults.major
             )?;
             match &core.spool {
                 Some(spool) => writeln!(

@@ -80,6 +80,16 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, SpoolError> {
     Ok(Lock { _marker: marker })
 }
 
+/// Makes `dir` a spool, if it is not one yet.
+pub(super) fn mark(dir: &Path) -> io::Result<()> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(MARKER));
+    match made {
+        Ok(marker) => marker.write_all_at(MARKER_TEXT.as_bytes(), 0),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn is_empty(dir: &Path) -> Result<bool, SpoolError> {
     let failed = |cause| SpoolError::io("list the directory", dir, cause);
     Ok(fs::read_dir(dir).map_err(failed)?.next().is_none())

@@ -7,7 +7,7 @@ use std::io::Write;
 use super::chain::{Chain, Fragment, Part};
 use super::envelope::Envelope;
 use super::error::{Doubt, SpoolError};
-use super::format::{Kind, Place, RecordHeader};
+use super::format::{Kind, Mark, Place, RecordHeader, SegmentHeader};
 use super::reader::{CopyError, Message, Reader};
 use super::segment::file_name;
 use super::survey::{Damage, Survey};
@@ -17,7 +17,8 @@ use super::walk::{End, Opened, Step, Walk};
 pub(super) struct SegmentEnd {
     pub(super) core: u16,
     pub(super) number: u32,
-    pub(super) created_ns: u64,
+    /// If it can be believed.
+    pub(super) header: Option<(SegmentHeader, Mark)>,
     /// Octets up to which all is sound; 0 without a readable header.
     pub(super) used: u64,
     pub(super) last_seq: u64,
@@ -323,7 +324,7 @@ impl<'a> Messages<'a> {
         match self.log.open(core, number)? {
             Ok(current) => self.current = Some(current),
             Err(end) => {
-                let nothing = SegmentEnd { core, number, created_ns: 0, used: 0, last_seq: 0, end };
+                let nothing = SegmentEnd { core, number, header: None, used: 0, last_seq: 0, end };
                 self.ends.push(nothing);
             }
         }
@@ -334,8 +335,8 @@ impl<'a> Messages<'a> {
         let Some(mut current) = self.current.take() else { return Ok(()) };
         self.log.close(&mut current, end)?;
         let Current { core, number, walk, last_seq } = current;
-        let created_ns = walk.header().created_ns;
-        self.ends.push(SegmentEnd { core, number, created_ns, used: walk.at(), last_seq, end });
+        let header = Some((*walk.header(), walk.mark()));
+        self.ends.push(SegmentEnd { core, number, header, used: walk.at(), last_seq, end });
         Ok(())
     }
 }

@@ -10,6 +10,7 @@
 //! DIR/SPOOL                  "ringpost-spool 2\n"; flock(2)ed by the sink that writes here
 //! DIR/c<core>-<number>.seg   core: at least 3 decimal digits, number: at least 8, zero padded
 //! DIR/delivered              what was handed on to other servers; may be missing
+//! DIR/quarantine/            a spool of its own, of segments in doubt, as they were found
 //! ```
 //!
 //! Mode 0700, files 0600. Segment numbers of a core only grow; a recycled segment file gets a new
@@ -174,6 +175,13 @@
 //! a second time, and at the segment header too, before it believes it: it may have read a header half
 //! stored, or a file recycled under it.
 //!
+//! # What an opener does
+//!
+//! A sink that opens a spool has every segment synced, marked and cut behind its last record, and removes
+//! those without one. Of a segment that ends in a doubt it first puts a copy into `quarantine`, up to the
+//! last octet that is not zero; one whose header is in doubt, or that holds something without having
+//! one, is moved there. What is there is never reused or deleted, and not counted against the limit.
+//!
 //! # Reading it from Rust
 //!
 //! ```
@@ -224,6 +232,7 @@ mod marker;
 mod messages;
 mod open;
 mod prepare;
+mod quarantine;
 mod reader;
 mod recover;
 mod segment;

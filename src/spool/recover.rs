@@ -1,35 +1,52 @@
-//! What an opener makes of the segments that are there: counts what is whole, gives unused room back,
-//! and goes on behind it. Nothing is ever appended to an old segment.
+//! What an opener makes of the segments that are there: counts what is whole, has it on the disk, gives
+//! unused room back, puts what is in doubt into quarantine, and goes on behind it. Nothing is ever
+//! appended to an old segment.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::Path;
 
 use super::error::SpoolError;
-use super::format::SEGMENT_HEADER_BYTES;
+use super::format::{Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::messages::SegmentEnd;
 use super::prepare::Old;
+use super::quarantine;
 use super::reader::Reader;
-use super::segment::file_name;
+use super::segment::{self, file_name};
 use super::survey::Survey;
 use super::walk::End;
 
 /// What was found and done when the spool was opened.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
 pub struct Recovery {
+    /// As it was found.
     #[serde(flatten)]
     pub survey: Survey,
     /// Octets of files given back: unused tails, and segments without a record.
     pub trimmed_bytes: u64,
+    /// Names of the segments in doubt of which the directory `quarantine` has a copy, or the only one.
+    pub quarantined: Vec<String>,
+    /// Segments in doubt that could not be put there, and why. They stay as they are, and out of the ring.
+    pub left_in_doubt: Vec<String>,
 }
 
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.survey.segments == 0 && self.survey.is_sound() {
+        let nothing = self.survey.segments == 0 && self.survey.is_sound();
+        if nothing && self.quarantined.is_empty() && self.left_in_doubt.is_empty() {
             return write!(f, "the spool is empty");
         }
-        write!(f, "the spool holds {}", self.survey)
+        write!(f, "the spool holds {}", self.survey)?;
+        if !self.quarantined.is_empty() {
+            let (names, dir) = (self.quarantined.join(", "), quarantine::DIRECTORY);
+            write!(f, "; {names} kept in {dir}/ as found, which is never reused")?;
+        }
+        for left in &self.left_in_doubt {
+            write!(f, "; {left}, left as it is")?;
+        }
+        Ok(())
     }
 }
 
@@ -42,12 +59,13 @@ pub(super) struct Recovered {
     pub(super) last_seq: Vec<(u16, u64)>,
 }
 
-/// Reads all there is, gives unused room back, and tells where to go on.
+/// Reads all there is, tidies it, and tells where to go on.
 pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
     let reader = Reader::open_locked(dir)?;
     let (survey, mut ends) = reader.messages().into_ends()?;
-    let mut recovery = Recovery { survey, trimmed_bytes: 0 };
-    let next_number = ends.iter().map(|end| end.number).max().map_or(1, |most| most + 1);
+    let mut recovery = Recovery { survey, ..Recovery::default() };
+    let numbers = ends.iter().map(|end| end.number).chain(quarantine::numbers(dir));
+    let next_number = numbers.max().map_or(1, |most| most + 1);
     let mut last_seq: Vec<(u16, u64)> = Vec::new();
     for end in &ends {
         match last_seq.iter_mut().find(|(core, _)| *core == end.core) {
@@ -55,30 +73,96 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
             None => last_seq.push((end.core, end.last_seq)),
         }
     }
-    ends.sort_by_key(|end| (end.created_ns, end.number));
+    ends.sort_by_key(|end| (end.header.map_or(0, |(header, _)| header.created_ns), end.number));
     let mut old = VecDeque::new();
     for end in &ends {
-        let path = dir.join(file_name(end.core, end.number));
+        let name = file_name(end.core, end.number);
+        let path = dir.join(&name);
         let Ok(metadata) = fs::metadata(&path) else { continue };
-        let kept = trim(&path, end, metadata.len());
-        recovery.trimmed_bytes += metadata.len() - kept;
-        if kept > 0 {
-            old.push_back(Old { path, bytes: kept });
+        match tidy(dir, &name, end, &mut recovery.quarantined) {
+            Ok(kept) => {
+                recovery.trimmed_bytes += metadata.len().saturating_sub(kept);
+                if kept > 0 {
+                    old.push_back(Old { path, bytes: kept });
+                }
+            }
+            Err(cause) => recovery.left_in_doubt.push(format!("{name}: {cause}")),
         }
     }
     Ok(Recovered { recovery, old, next_number, last_seq })
 }
 
-/// Cuts a segment behind its last record; returns the octets left. What is in doubt stays as it is,
-/// for people to look at.
-fn trim(path: &Path, end: &SegmentEnd, bytes: u64) -> u64 {
-    let headless = end.used < SEGMENT_HEADER_BYTES as u64;
-    if headless || matches!(end.end, End::Damaged(_) | End::Recycled) {
-        return bytes;
+/// Leaves of a segment what can be believed, known to be on the disk; returns its octets.
+fn tidy(
+    dir: &Path,
+    name: &str,
+    end: &SegmentEnd,
+    quarantined: &mut Vec<String>,
+) -> io::Result<u64> {
+    let path = dir.join(name);
+    let Some((header, mark)) = end.header else {
+        if end.end == End::Recycled {
+            return Ok(0);
+        }
+        if is_zero(&path)? {
+            fs::remove_file(path)?;
+        } else {
+            quarantine::take(dir, name)?;
+            quarantined.push(name.to_owned());
+        }
+        return Ok(0);
+    };
+    if matches!(end.end, End::Damaged(_) | End::Torn(_)) {
+        quarantine::copy(dir, name, end.used)?;
+        quarantined.push(name.to_owned());
     }
     if end.used == SEGMENT_HEADER_BYTES as u64 {
-        return fs::remove_file(path).map_or(bytes, |()| 0);
+        fs::remove_file(path)?;
+        return Ok(0);
     }
-    let cut = OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(end.used));
-    cut.map_or(bytes, |()| end.used.min(bytes))
+    settle(&path, &header, mark, end.used)?;
+    Ok(end.used)
+}
+
+/// Cuts a segment behind its last record, once everything before that is on the disk and marked so.
+fn settle(path: &Path, header: &SegmentHeader, mark: Mark, used: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let marked = matches!(mark, Mark::Upto(end) if u64::from(end) == used);
+    if !marked {
+        file.sync_data()?;
+        if mark != Mark::Unknown {
+            segment::mark(&file, header, used as u32)?;
+        }
+    }
+    if file.metadata()?.len() != used {
+        file.set_len(used)?;
+    }
+    Ok(())
+}
+
+/// A segment in the making of which nothing was stored yet.
+fn is_zero(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut sink = OnlyZeros;
+    match io::copy(&mut file, &mut sink) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+struct OnlyZeros;
+
+impl io::Write for OnlyZeros {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.iter().all(|&octet| octet == 0) {
+            Ok(bytes.len())
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

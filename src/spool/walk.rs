@@ -103,6 +103,10 @@ impl Walk {
         &self.header
     }
 
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
+    }
+
     /// Octets believed so far: where the next record would begin.
     pub(super) fn at(&self) -> u64 {
         self.at

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -189,19 +189,73 @@ fn a_spool_with_a_torn_end_is_opened_and_written_on() {
 }
 
 #[test]
-fn a_damaged_segment_is_left_as_it_is_by_the_next_sink() {
-    let (copy, _, end) = closed(3);
+fn a_damaged_segment_goes_into_quarantine_and_what_is_sound_of_it_stays() {
+    let (copy, ledger, end) = closed(3);
     let path = copy.path().join(NAME);
     let mut bytes = fs::read(&path).unwrap();
-    bytes[end as usize / 2] ^= 1;
+    let flipped = end / 2;
+    bytes[flipped as usize] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    let (spool, recovery, writer) = open_one(copy.path(), small(64));
-    assert_eq!(recovery.survey.damage.len(), 1);
-    assert!(recovery.survey.damage[0].records_beyond > 0);
-    assert!(recovery.to_string().contains("behind it cannot be reached"), "{recovery}");
+    let before = check(copy.path(), &ledger, flipped);
+    assert_eq!(before.damage.len(), 1);
+    assert!(before.damage[0].records_beyond > 0);
+
+    let (spool, recovery, mut writer) = open_one(copy.path(), small(4));
+    assert_eq!(recovery.survey, before);
+    assert_eq!(recovery.quarantined, [NAME]);
+    let told = recovery.to_string();
+    assert!(told.contains("behind it cannot be reached"), "{told}");
+    assert!(told.contains(&format!("{NAME} kept in quarantine/ as found")), "{told}");
+    // The ring goes round several times and never touches the evidence.
+    for seed in 0..40 {
+        store(&mut writer, &octets(seed, 9_000)).unwrap();
+    }
     drop(writer);
     drop(spool);
-    assert!(fs::read(&path).unwrap() == bytes);
+    let kept = copy.path().join("quarantine");
+    assert!(fs::read(kept.join(NAME)).unwrap() == bytes);
+    let survey = check(&kept, &ledger, flipped);
+    assert_eq!(survey.damage, before.damage, "the quarantine is a spool that can be read");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&kept), mode(&kept.join(NAME))), (0o700, 0o600));
+}
+
+#[test]
+fn what_is_sound_of_a_damaged_segment_is_shown_after_it_was_opened_again() {
+    for seed in 0..10 {
+        let (copy, ledger, end) = closed(seed);
+        let path = copy.path().join(NAME);
+        let mut bytes = fs::read(&path).unwrap();
+        let flipped = fastrand::Rng::with_seed(seed).u32(64..end);
+        bytes[flipped as usize] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let before = read_all(copy.path()).0;
+        let (spool, _, writer) = open_one(copy.path(), small(64));
+        drop(writer);
+        drop(spool);
+        let (read, survey) = read_all(copy.path());
+        assert!(read == before, "seed {seed}");
+        assert!(survey.is_sound() && survey.torn.is_empty(), "seed {seed}: {survey}");
+        check(copy.path(), &ledger, flipped);
+    }
+}
+
+#[test]
+fn a_segment_without_a_header_goes_into_quarantine_unless_it_is_empty() {
+    let (copy, ledger, _) = closed(3);
+    let header = fs::read(copy.path().join(NAME)).unwrap();
+    fs::write(copy.path().join("c000-00000005.seg"), b"not a segment at all").unwrap();
+    fs::write(copy.path().join("c000-00000006.seg"), [0; 4096]).unwrap();
+    fs::write(copy.path().join("c000-00000007.seg"), &header[..100]).unwrap();
+    let (spool, recovery, mut writer) = open_one(copy.path(), small(64));
+    assert_eq!(recovery.quarantined, ["c000-00000005.seg", "c000-00000007.seg"]);
+    assert_eq!(recovery.survey.messages, ledger.len() as u64);
+    let place = store(&mut writer, b"one more").unwrap();
+    assert!(place.segment > 7);
+    drop(writer);
+    drop(spool);
+    let (_, recovery, _) = open_one(copy.path(), small(64));
+    assert!(recovery.quarantined.is_empty() && recovery.survey.torn.is_empty(), "{recovery}");
 }
 
 const CHILD_DIR: &str = "RINGPOST_TEST_CHILD_DIR";

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ringpost::measure::cpu::PageFaults;
 use ringpost::spool::{Draft, Options, Reader, SpoolError, WhenFull};
 
 use super::{SEGMENT, octets, open_one, read_all, seal, small, store};
@@ -155,4 +156,26 @@ fn a_roll_finds_its_segment_ready() {
     }
     assert!(writer.stats().rolls >= 6);
     assert!(writer.stats().roll_waits <= 2, "{:?}", writer.stats());
+}
+
+#[test]
+fn a_recycled_ring_faults_no_page_on_the_core_that_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let segment_bytes = 1024 * 1024;
+    let options = Options { segment_bytes, limit_bytes: 4 * segment_bytes, ..small(4) };
+    let (_spool, _, mut writer) = open_one(dir.path(), options);
+    let body = octets(1, 1_024);
+    let mut laps = |laps: u64| {
+        let before = (PageFaults::of_thread().unwrap(), writer.stats());
+        while writer.stats().rolls < before.1.rolls + laps * 4 {
+            store(&mut writer, &body).unwrap();
+        }
+        let faults = PageFaults::of_thread().unwrap().since(before.0);
+        (faults.minor + faults.major, writer.stats().messages - before.1.messages)
+    };
+    laps(2);
+    let (faults, messages) = laps(5);
+    assert!(messages > 15_000, "{messages}");
+    // A fault a page would be a quarter of the messages.
+    assert!(faults * 1_000 < messages, "{faults} page faults in {messages} messages");
 }

@@ -1,0 +1,79 @@
+//! Where segments in doubt go. Nothing here is ever read back, counted against the limit, reused or
+//! deleted: it is for people. The directory is a spool of its own, so that `ringpost spool` reads it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::marker;
+use super::segment::parse_file_name;
+use crate::limits::{SEGMENT_STEP_BYTES, WRITE_STEP_BYTES};
+
+/// Name of the directory inside of the spool's.
+pub(super) const DIRECTORY: &str = "quarantine";
+
+/// Moves a segment of which nothing can be believed.
+pub(super) fn take(spool: &Path, name: &str) -> io::Result<()> {
+    let target = place(spool, name)?;
+    fs::rename(spool.join(name), target)?;
+    sync_both(spool)
+}
+
+/// Keeps a copy of a segment of which the first `sound` octets can be believed, so that the rest may be
+/// cut off. The copy ends where nothing but zeros follows.
+pub(super) fn copy(spool: &Path, name: &str, sound: u64) -> io::Result<()> {
+    let from = File::open(spool.join(name))?;
+    let target = place(spool, name)?;
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
+    let copied = copy_octets(&from, &made, sound).and_then(|()| made.sync_all());
+    if copied.is_err() {
+        // Half a copy is no evidence; the segment itself stays as it is.
+        let _ = fs::remove_file(&target);
+    }
+    copied?;
+    sync_both(spool)
+}
+
+/// The numbers of the segments there: none of them is given to another.
+pub(super) fn numbers(spool: &Path) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir(spool.join(DIRECTORY)) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter_map(|name| parse_file_name(name.split_inclusive(".seg").next()?))
+        .map(|(_, n)| n)
+        .collect()
+}
+
+fn copy_octets(from: &File, to: &File, sound: u64) -> io::Result<()> {
+    let mut buffer = vec![0; WRITE_STEP_BYTES];
+    let (mut at, mut end) = (0, sound);
+    loop {
+        let count = from.read_at(&mut buffer, at)?;
+        if count == 0 {
+            // A record may end in zeros, though not in that many.
+            return to.set_len(end.next_multiple_of(SEGMENT_STEP_BYTES).min(at));
+        }
+        let used = buffer[..count].iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+        to.write_all_at(&buffer[..used], at)?;
+        if used > 0 {
+            end = end.max(at + used as u64);
+        }
+        at += count as u64;
+    }
+}
+
+/// Where the segment goes: under its own name, with a number behind it when that is taken.
+fn place(spool: &Path, name: &str) -> io::Result<PathBuf> {
+    let dir = spool.join(DIRECTORY);
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    marker::mark(&dir)?;
+    let names = std::iter::once(name.to_owned()).chain((1u32..).map(|n| format!("{name}.{n}")));
+    let mut free = names.map(|name| dir.join(name)).filter(|path| !path.exists());
+    Ok(free.next().expect("one of four thousand million names is free"))
+}
+
+fn sync_both(spool: &Path) -> io::Result<()> {
+    File::open(spool.join(DIRECTORY))?.sync_all()?;
+    File::open(spool)?.sync_all()
+}
