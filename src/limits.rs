@@ -235,6 +235,23 @@ pub const POPULATE_STEP_BYTES: usize = 4 * 1024 * 1024;
 /// Step in which the helper thread has a segment written, and waits for it: some milliseconds of a disk.
 pub const WRITE_STEP_BYTES: usize = 4 * 1024 * 1024;
 
+/// Octets of sealed segments that may wait for their write-back. Below it a ring that goes round is never
+/// written to the disk while it is busy, which would cost a core more than all else the spool does.
+pub const FLUSH_BACKLOG_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// The same as a part of the memory: the kernel begins to write at a tenth of what is free, and to brake
+/// who dirties more at some sixth.
+pub const FLUSH_BACKLOG_MEMORY_PART: u64 = 16;
+
+/// Pause without work after which the helper thread has the backlog written all the same.
+pub const FLUSH_IDLE_MS: u64 = 1_000;
+
+/// Time that the end of a spool may take to have the backlog written.
+pub const FLUSH_CLOSE_MS: u64 = 5_000;
+
+/// Least time between two marks of a segment that is being written under durability sync.
+pub const MARK_EVERY_MS: u64 = 1_000;
+
 /// Octets of one record's encoded envelope: every recipient at full length with parameters.
 pub const ENVELOPE_BYTES_MAX: usize = 2 * 1024 * 1024;
 

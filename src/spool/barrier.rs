@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
-use super::format::SEGMENT_HEADER_BYTES;
+use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::segment::Segment;
 
 /// A part of the log that a sync has to cover before its messages are durable.
@@ -13,7 +13,7 @@ use super::segment::Segment;
 /// Holds the file open, so the descriptor stays good until the barrier is dropped.
 #[derive(Clone, Debug)]
 pub struct Barrier {
-    segment: u32,
+    pub(super) header: SegmentHeader,
     /// Octets of the segment known durable when the barrier was taken.
     pub(super) start: usize,
     /// Octets of the segment written by then.
@@ -36,11 +36,11 @@ impl AsRawFd for Barrier {
 impl Barrier {
     /// Number of the segment.
     pub fn segment(&self) -> u32 {
-        self.segment
+        self.header.number
     }
 
     fn new(segment: &Segment, start: usize, end: usize) -> Self {
-        Self { segment: segment.header.number, start, end, file: segment.file.clone() }
+        Self { header: segment.header, start, end, file: segment.file.clone() }
     }
 }
 
@@ -80,15 +80,15 @@ impl Barriers {
 
     /// `present` is the segment being written.
     pub(super) fn synced(&mut self, barrier: &Barrier, present: u32) {
-        if barrier.segment == present {
+        if barrier.segment() == present {
             self.synced_end = self.synced_end.max(barrier.end);
         } else {
-            self.left.retain(|left| left.segment != barrier.segment || left.end > barrier.end);
+            self.left.retain(|left| left.segment() != barrier.segment() || left.end > barrier.end);
         }
     }
 
     pub(super) fn poison(&mut self, segment: u32) {
-        self.left.retain(|left| left.segment != segment);
+        self.left.retain(|left| left.segment() != segment);
         if !self.is_poisoned(segment) {
             self.poisoned.push(segment);
         }

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, mpsc};
 
 use super::format::SegmentHeader;
@@ -46,7 +45,7 @@ fn write(dir: &Path) {
     let segment = Segment::create(dir, header, Durability::Process).unwrap();
     let (jobs, inbox) = mpsc::channel::<Job>();
     let (_, ready) = mpsc::channel();
-    let supplies = Supplies { ready, jobs, floor: Arc::new(AtomicU32::new(0)) };
+    let supplies = Supplies { ready, jobs, floor: Arc::default(), failed: Arc::default() };
     let mut writer = Writer::new(0, segment, 0, supplies, Durability::Process, lock);
     let one: [(&[u8], &[u8]); 1] = [(b"to@example.org", b"")];
     let two: [(&[u8], &[u8]); 2] = [(b"a@example.org", b"NOTIFY=NEVER"), (b"b@example.org", b"")];

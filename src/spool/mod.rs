@@ -225,6 +225,7 @@ mod chain;
 mod delivered;
 mod envelope;
 mod error;
+mod flush;
 mod format;
 mod listing;
 mod map;

@@ -2,27 +2,33 @@
 //! a core never waits for the disk or for a page.
 
 use std::collections::VecDeque;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::barrier::Barrier;
 use super::error::SpoolError;
+use super::flush::{Flusher, Order};
 use super::format::SegmentHeader;
-use super::open::{Options, WhenFull};
-use super::segment::{Segment, file_name, fresh_header};
-use crate::limits::SPOOL_RETRY_MS;
+use super::open::{Durability, Options, WhenFull};
+use super::segment::{self, Segment, file_name, fresh_header};
+use crate::limits::{FLUSH_CLOSE_MS, FLUSH_IDLE_MS, SPOOL_RETRY_MS};
 
 /// What a core asks of the helper.
 pub(super) enum Job {
     /// Make one more segment ready.
     Want { core: usize },
-    /// This one is full, or, if it is not sound, has been poisoned.
-    Retire { core: usize, segment: Segment, sound: bool },
+    /// This one is full, or, if it is not sound, has been poisoned; `used` octets of it count.
+    Retire { core: usize, segment: Segment, used: usize, sound: bool },
+    /// The end of this barrier is on the disk.
+    Durable { core: usize, barrier: Barrier },
+    /// This one has been written back, or could not be.
+    Flushed { order: Order, outcome: io::Result<File> },
     /// Nothing from the start to the end of this barrier was acknowledged or ever will be.
     Void { core: usize, barrier: Barrier },
     /// Have the disk take a write to this one and a sync before it is used, and to all that follow.
@@ -42,6 +48,8 @@ pub(super) struct Supplies {
     pub(super) jobs: Sender<Job>,
     /// Segments of this core with a lower number are gone, or about to go.
     pub(super) floor: Arc<AtomicU32>,
+    /// Segments of this core whose write-back failed.
+    pub(super) failed: Arc<AtomicU64>,
 }
 
 /// A segment of an earlier run, which counts against the limit.
@@ -54,6 +62,7 @@ pub(super) struct Old {
 struct Shelf {
     ready: Sender<Ready>,
     floor: Arc<AtomicU32>,
+    failed: Arc<AtomicU64>,
     next_number: u32,
     /// Full ones, oldest first.
     sealed: VecDeque<Sealed>,
@@ -82,6 +91,10 @@ pub(super) struct Preparer {
     old: VecDeque<Old>,
     /// Octets of all segment files.
     disk_bytes: u64,
+    /// `None` for durability sync, which leaves nothing to write back.
+    flusher: Option<Flusher>,
+    /// Writers that live.
+    writers: usize,
 }
 
 impl Preparer {
@@ -96,55 +109,128 @@ impl Preparer {
         let (shelves, supplies) = (0..options.cores)
             .map(|_| {
                 let (ready, taken) = mpsc::channel();
-                let floor = Arc::new(AtomicU32::new(0));
+                let (floor, failed) = <(Arc<AtomicU32>, Arc<AtomicU64>)>::default();
                 let shelf = Shelf {
                     ready,
                     floor: floor.clone(),
+                    failed: failed.clone(),
                     next_number: first_number,
                     sealed: VecDeque::new(),
                     held: 0,
                     short: false,
                     suspicion: 0,
                 };
-                (shelf, Supplies { ready: taken, jobs: jobs.clone(), floor })
+                (shelf, Supplies { ready: taken, jobs: jobs.clone(), floor, failed })
             })
             .unzip();
         let quota = options.limit_bytes / options.segment_bytes / options.cores as u64;
         let disk_bytes = old.iter().map(|old| old.bytes).sum();
-        (Self { dir, options, quota, shelves, old, disk_bytes }, inbox, supplies)
+        let flusher = (options.durability == Durability::Process).then(|| Flusher::new(jobs));
+        let writers = options.cores;
+        let preparer = Self { dir, options, quota, shelves, old, disk_bytes, flusher, writers };
+        (preparer, inbox, supplies)
     }
 
     /// Serves the cores until the last of them is gone.
     pub(super) fn run(mut self, inbox: &Receiver<Job>) {
-        let retry = Duration::from_millis(SPOOL_RETRY_MS);
-        loop {
-            let job = if self.shelves.iter().any(|shelf| shelf.short) {
-                inbox.recv_timeout(retry)
-            } else {
-                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        let mut closing: Option<Instant> = None;
+        let close = Duration::from_millis(FLUSH_CLOSE_MS);
+        while self.writers > 0 || self.flusher.as_ref().is_some_and(Flusher::is_busy) {
+            let job = match self.pause() {
+                Some(pause) => inbox.recv_timeout(pause),
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match job {
-                Ok(Job::Want { core }) => self.supply(core),
-                Ok(Job::Retire { core, segment, sound }) => {
-                    let number = segment.header.number;
-                    self.shelves[core].sealed.push_back(Sealed { number, sound });
-                    drop(segment);
-                }
-                Ok(Job::Void { core, barrier }) => self.void(core, &barrier),
-                Ok(Job::Probe { core, segment, suspicion }) => {
-                    self.shelves[core].suspicion = suspicion;
-                    let probed = self.probe(core, segment);
-                    self.hand_out(core, probed);
-                }
-                Ok(Job::Finish { segment, used }) => self.disk_bytes -= segment.finish(used),
-                Ok(Job::Leave { ready }) => self.take_back(&ready),
+                Ok(job) => self.take(job),
                 Err(RecvTimeoutError::Timeout) => self.retry(),
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // A spool that was closed is on the disk and marked, if the disk is not too slow for that.
+            if self.writers == 0
+                && let Some(flusher) = &mut self.flusher
+                && closing.get_or_insert_with(Instant::now).elapsed() < close
+            {
+                flusher.idle();
             }
         }
     }
 
+    /// How long to wait for a job before there is something else to do.
+    fn pause(&self) -> Option<Duration> {
+        let short = self.shelves.iter().any(|shelf| shelf.short).then_some(SPOOL_RETRY_MS);
+        let backlog = self.flusher.as_ref().is_some_and(Flusher::has_backlog);
+        short.or(backlog.then_some(FLUSH_IDLE_MS)).map(Duration::from_millis)
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Want { core } => self.supply(core),
+            Job::Retire { core, segment, used, sound } => self.retire(core, segment, used, sound),
+            Job::Durable { core, barrier } => {
+                if self.is_alive(core, barrier.segment()) {
+                    // Without its mark a segment is as sound as before; less is known of it.
+                    let _ = segment::mark(&barrier.file, &barrier.header, barrier.end as u32);
+                }
+            }
+            Job::Flushed { order, outcome } => self.flushed(&order, outcome),
+            Job::Void { core, barrier } => self.void(core, &barrier),
+            Job::Probe { core, segment, suspicion } => {
+                self.shelves[core].suspicion = suspicion;
+                let probed = self.probe(core, segment);
+                self.hand_out(core, probed);
+            }
+            Job::Finish { segment, used } => self.disk_bytes -= segment.finish(used),
+            Job::Leave { ready } => {
+                self.take_back(&ready);
+                self.writers -= 1;
+            }
+        }
+    }
+
+    fn retire(&mut self, core: usize, segment: Segment, used: usize, sound: bool) {
+        let (header, path) = (segment.header, segment.path.clone());
+        drop(segment);
+        self.shelves[core].sealed.push_back(Sealed { number: header.number, sound });
+        if let Some(flusher) = &mut self.flusher {
+            flusher.add(Order { core, header, path, end: used });
+        }
+    }
+
+    fn flushed(&mut self, order: &Order, outcome: io::Result<File>) {
+        let (core, number) = (order.core, order.header.number);
+        let mut sealed = self.shelves[core].sealed.iter_mut();
+        // It may have been recycled, or moved away, while it was written.
+        if let Some(sealed) = sealed.find(|sealed| sealed.number == number) {
+            match outcome.and_then(|file| segment::mark(&file, &order.header, order.end as u32)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    sealed.sound = false;
+                    self.shelves[core].failed.fetch_add(1, Ordering::Relaxed);
+                    eprintln!(
+                        "ringpost-sink: {}: could not be written back ({error}): the disk may hold \
+                         less of it than was acknowledged; check the disk",
+                        order.path.display()
+                    );
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        if let Some(flusher) = &mut self.flusher {
+            flusher.came_back();
+        }
+    }
+
+    /// Whether a segment of this run has its file still to itself.
+    fn is_alive(&self, core: usize, number: u32) -> bool {
+        number >= self.shelves[core].floor.load(Ordering::Acquire)
+    }
+
     fn retry(&mut self) {
+        if let Some(flusher) = &mut self.flusher {
+            flusher.idle();
+        }
+        if !self.shelves.iter().any(|shelf| shelf.short) {
+            return;
+        }
         self.forget_missing();
         for core in 0..self.shelves.len() {
             if self.shelves[core].short {
@@ -230,6 +316,9 @@ impl Preparer {
         let Sealed { number, sound } = self.shelves[core].sealed.pop_front().ok_or(shortage)?;
         // A message that began there and is still open must not be acknowledged from here on.
         self.shelves[core].floor.store(number + 1, Ordering::Release);
+        if let Some(flusher) = &mut self.flusher {
+            flusher.forget(core, number);
+        }
         let oldest = self.dir.join(file_name(core as u16, number));
         // What the disk has failed gets no new life.
         let gone = !sound && fs::remove_file(&oldest).is_ok();

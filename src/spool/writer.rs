@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, TryRecvError};
+use std::time::{Duration, Instant};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
@@ -19,7 +20,7 @@ use super::open::Durability;
 use super::prepare::{Job, Supplies};
 use super::segment::Segment;
 
-use crate::limits::{RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
+use crate::limits::{MARK_EVERY_MS, RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
 
 /// An open message: what links its pieces. Cheap; a session keeps one and uses it again and again.
 #[derive(Debug, Default)]
@@ -95,6 +96,8 @@ pub struct Writer {
     /// Times a segment was poisoned. A segment is written to only if the disk has taken a write to it
     /// and a sync since the last time.
     suspicion: u32,
+    /// When the helper was last told what is durable.
+    marked: Instant,
     durability: Durability,
     barriers: Barriers,
     stats: Stats,
@@ -123,6 +126,7 @@ impl Writer {
             spare: None,
             shortage: None,
             suspicion: 0,
+            marked: Instant::now(),
             durability,
             barriers: Barriers::new(),
             stats: Stats::default(),
@@ -209,6 +213,12 @@ impl Writer {
         }
         let present = self.segment().header.number;
         self.barriers.synced(barrier, present);
+        // The mark of a segment that was left is its last; the others need not come at every sync.
+        let due = self.marked.elapsed() >= Duration::from_millis(MARK_EVERY_MS);
+        if due || barrier.segment() != present {
+            self.marked = Instant::now();
+            self.hand_over(Job::Durable { core: self.core.into(), barrier: barrier.clone() });
+        }
         Ok(())
     }
 
@@ -246,7 +256,8 @@ impl Writer {
     }
 
     pub fn stats(&self) -> Stats {
-        self.stats
+        let failed = self.supplies.failed.load(Ordering::Relaxed);
+        Stats { poisoned: self.stats.poisoned + failed, ..self.stats }
     }
 
     pub fn core(&self) -> u16 {
@@ -438,10 +449,10 @@ impl Writer {
         if self.durability == Durability::Sync {
             self.barriers.leave(&left, self.head);
         }
-        self.head = SEGMENT_HEADER_BYTES;
+        let used = std::mem::replace(&mut self.head, SEGMENT_HEADER_BYTES);
         self.stats.rolls += 1;
         let sound = !self.barriers.is_poisoned(left.header.number);
-        self.hand_over(Job::Retire { core: self.core.into(), segment: left, sound });
+        self.hand_over(Job::Retire { core: self.core.into(), segment: left, used, sound });
         self.want();
         Ok(())
     }
@@ -515,7 +526,13 @@ impl Writer {
     fn hand_over(&self, job: Job) {
         match self.supplies.jobs.send(job) {
             Ok(())
-            | Err(mpsc::SendError(Job::Want { .. } | Job::Retire { .. } | Job::Void { .. })) => {}
+            | Err(mpsc::SendError(
+                Job::Want { .. }
+                | Job::Retire { .. }
+                | Job::Durable { .. }
+                | Job::Flushed { .. }
+                | Job::Void { .. },
+            )) => {}
             Err(mpsc::SendError(Job::Probe { segment, .. })) => {
                 segment.finish(0);
             }

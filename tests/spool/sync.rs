@@ -1,5 +1,6 @@
 //! Durability `sync`: what a barrier covers, and that a failed one is final for its segment.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringpost::spool::{Barrier, Draft, Durability, Options, Place, SpoolError, Writer};
@@ -34,6 +35,77 @@ fn a_barrier_covers_what_was_sealed_before_it_and_no_more() {
     sync(&barriers[0]);
     writer.synced(&barriers[0]).unwrap();
     assert!(dirty(&writer).is_empty());
+}
+
+/// The mark in a segment's header.
+fn mark(dir: &Path, number: u32) -> u32 {
+    let header = std::fs::read(dir.join(format!("c000-{number:08}.seg"))).unwrap();
+    u32::from_le_bytes(header[48..52].try_into().unwrap())
+}
+
+fn wait_for_mark(dir: &Path, number: u32, end: u32) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while mark(dir, number) < end {
+        assert!(Instant::now() < until, "{} and not {end}", mark(dir, number));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn what_was_synced_is_marked_soon_and_no_more_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_spool, _, mut writer) = open_one(dir.path(), synced());
+    let sync_all = |writer: &mut Writer| {
+        for barrier in dirty(writer) {
+            sync(&barrier);
+            writer.synced(&barrier).unwrap();
+        }
+    };
+    std::thread::sleep(Duration::from_millis(1_100));
+    store(&mut writer, b"one").unwrap();
+    sync_all(&mut writer);
+    let one = writer.position().offset;
+    wait_for_mark(dir.path(), 1, one);
+    store(&mut writer, &octets(1, 20_000)).unwrap();
+    assert_eq!(mark(dir.path(), 1), one);
+    let mut end = 0;
+    while writer.position().segment == 1 {
+        end = writer.position().offset;
+        store(&mut writer, &octets(1, 15_000)).unwrap();
+    }
+    sync_all(&mut writer);
+    wait_for_mark(dir.path(), 1, end);
+    assert_eq!(mark(dir.path(), 1), end);
+}
+
+#[test]
+fn sealed_segments_of_a_core_that_rests_are_written_back_and_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_spool, _, mut writer) = open_one(dir.path(), small(8));
+    let mut end = 0;
+    while writer.position().segment == 1 {
+        end = writer.position().offset;
+        store(&mut writer, &octets(1, 15_000)).unwrap();
+    }
+    wait_for_mark(dir.path(), 1, end);
+    assert_eq!(mark(dir.path(), 1), end);
+    assert_eq!(mark(dir.path(), 2), 0, "nobody has synced the segment that is written");
+}
+
+#[test]
+fn a_spool_that_was_closed_is_marked_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, mut writer) = open_one(dir.path(), small(8));
+    while writer.position().segment < 4 {
+        store(&mut writer, &octets(1, 15_000)).unwrap();
+    }
+    let last = writer.position();
+    drop(writer);
+    drop(spool);
+    for number in 1..4 {
+        assert!(mark(dir.path(), number) > 40_000, "segment {number}");
+    }
+    assert_eq!(mark(dir.path(), last.segment), last.offset);
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! Write-back of sealed segments, for [`Durability::Process`](super::Durability::Process): on a thread
+//! of its own, because it waits for the disk, and paced, so that neither the kernel's own write-back nor
+//! its brake on those who dirty pages ever has much to do.
+//!
+//! A segment that the ring takes back before its turn is not written at all.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use super::format::SegmentHeader;
+use super::prepare::Job;
+use super::sys;
+use crate::limits::{FLUSH_BACKLOG_BYTES, FLUSH_BACKLOG_MEMORY_PART, WRITE_STEP_BYTES};
+
+/// A segment that nobody writes any more.
+pub(super) struct Order {
+    pub(super) core: usize,
+    pub(super) header: SegmentHeader,
+    pub(super) path: PathBuf,
+    /// Octets of it that count.
+    pub(super) end: usize,
+}
+
+pub(super) struct Flusher {
+    /// `None` when there is no thread: then the kernel does it in its own time.
+    orders: Option<Sender<Order>>,
+    busy: bool,
+    /// Oldest first.
+    waiting: VecDeque<Order>,
+    waiting_bytes: u64,
+    backlog_bytes: u64,
+}
+
+impl Flusher {
+    /// What was written comes back as [`Job::Flushed`].
+    pub(super) fn new(done: Sender<Job>) -> Self {
+        let (orders, inbox) = mpsc::channel();
+        let work = move || run(&inbox, &done);
+        let thread = thread::Builder::new().name("spool-flush".to_owned()).spawn(work);
+        let memory = rustix::system::sysinfo();
+        let memory = memory.totalram as u64 * u64::from(memory.mem_unit);
+        Self {
+            orders: thread.is_ok().then_some(orders),
+            busy: false,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            backlog_bytes: FLUSH_BACKLOG_BYTES.min(memory / FLUSH_BACKLOG_MEMORY_PART),
+        }
+    }
+
+    pub(super) fn add(&mut self, order: Order) {
+        self.waiting_bytes += order.end as u64;
+        self.waiting.push_back(order);
+        self.go_on();
+    }
+
+    /// The segment gets a new life, or is gone.
+    pub(super) fn forget(&mut self, core: usize, number: u32) {
+        let here = |order: &Order| order.core == core && order.header.number == number;
+        if let Some(order) =
+            self.waiting.iter().position(here).and_then(|at| self.waiting.remove(at))
+        {
+            self.waiting_bytes -= order.end as u64;
+        }
+    }
+
+    /// One has come back.
+    pub(super) fn came_back(&mut self) {
+        self.busy = false;
+        self.go_on();
+    }
+
+    /// Nobody has anything else to do: no need to keep a backlog.
+    pub(super) fn idle(&mut self) {
+        self.send_oldest();
+    }
+
+    /// Whether [`Flusher::idle`] has something to begin.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.orders.is_some() && !self.waiting.is_empty()
+    }
+
+    /// Whether a segment is still to come back.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    fn go_on(&mut self) {
+        if self.waiting_bytes > self.backlog_bytes {
+            self.send_oldest();
+        }
+    }
+
+    fn send_oldest(&mut self) {
+        if self.busy {
+            return;
+        }
+        let Some(orders) = &self.orders else { return };
+        let Some(order) = self.waiting.pop_front() else { return };
+        self.waiting_bytes -= order.end as u64;
+        // A thread that panicked has said so; the kernel writes the segment in its own time.
+        self.busy = orders.send(order).is_ok();
+    }
+}
+
+fn run(inbox: &Receiver<Order>, done: &Sender<Job>) {
+    for order in inbox {
+        let outcome = open(&order.path).and_then(|file| write(&file, order.end).map(|()| file));
+        if done.send(Job::Flushed { order, outcome }).is_err() {
+            return;
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).open(path)
+}
+
+fn write(file: &File, end: usize) -> io::Result<()> {
+    for at in (0..end).step_by(WRITE_STEP_BYTES) {
+        sys::write_back(file.as_fd(), at as u64, WRITE_STEP_BYTES as u64)?;
+    }
+    file.sync_data()
+}
