@@ -214,25 +214,27 @@ impl fmt::Display for Summary {
         if poisoned > 0 {
             writeln!(f, "disk     FAILED: {poisoned} segments could not be synced, see stderr")?;
         }
-        for core in &self.cores {
+        self.cores.iter().try_for_each(|core| writeln!(f, "{core}"))
+    }
+}
+
+impl fmt::Display for CoreSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, cpu, messages) = (self.core, self.cpu, self.messages);
+        write!(
+            f,
+            "core {number:<3} CPU {cpu}: {messages} messages, {} sessions",
+            self.connections
+        )?;
+        let faults = self.page_faults.minor + self.page_faults.major;
+        write!(f, ", peak {}, {faults} page faults", self.sessions_peak)?;
+        if let Some(spool) = &self.spool {
+            let (rolls, waits) = (spool.stats.rolls, spool.stats.roll_waits);
             write!(
                 f,
-                "core {:<3} CPU {}: {} messages, {} sessions, peak {}, {} page faults",
-                core.core,
-                core.cpu,
-                core.messages,
-                core.connections,
-                core.sessions_peak,
-                core.page_faults.minor + core.page_faults.major
+                ", spool at {}, {rolls} segment changes, {waits} waits for one",
+                spool.position
             )?;
-            match &core.spool {
-                Some(spool) => writeln!(
-                    f,
-                    ", spool at {}, {} segment changes, {} waits for one",
-                    spool.position, spool.stats.rolls, spool.stats.roll_waits
-                )?,
-                None => writeln!(f)?,
-            }
         }
         Ok(())
     }
