@@ -20,7 +20,7 @@ use crate::limits::LINGERERS_MAX;
 use crate::measure::cpu::PageFaults;
 use crate::relay::Relay;
 use crate::smtp::server::{CloseReason, Policy};
-use crate::spool::{Durability, Writer};
+use crate::spool::{Durability, SpoolError, Writer};
 
 /// What a core thread is handed at its start.
 pub(super) struct Setup {
@@ -65,6 +65,8 @@ pub(super) struct Core {
     pub(super) stop: Cell<Stop>,
     /// Page faults of this thread before its first message.
     faults_before: Cell<Option<PageFaults>>,
+    /// The spool takes no mail for now.
+    lacking: Cell<bool>,
     /// Callers turned away who are still listened to.
     lingerers: Cell<usize>,
     connections_max: usize,
@@ -95,6 +97,7 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
         relay: setup.relay,
         stop: Cell::new(Stop::No),
         faults_before: Cell::new(None),
+        lacking: Cell::new(false),
         lingerers: Cell::new(0),
         connections_max: setup.connections_max,
         ended: Notify::new(),
@@ -173,6 +176,20 @@ impl Core {
     pub(super) fn note_message(&self) {
         if self.faults_before.get().is_none() {
             self.faults_before.set(Some(PageFaults::of_thread().unwrap_or_default()));
+        }
+    }
+
+    /// Tells the user when the spool stops taking mail, and when it takes it again: once each.
+    pub(super) fn note_lack(&self, writer: &RefCell<Writer>, lack: Option<&SpoolError>) {
+        if self.lacking.replace(lack.is_some()) == lack.is_some() {
+            return;
+        }
+        let core = writer.borrow().core();
+        match lack {
+            // The failed sync has been told already.
+            Some(SpoolError::Poisoned { .. }) => {}
+            Some(error) => eprintln!("ringpost-sink: core {core} refuses mail: {error}"),
+            None => eprintln!("ringpost-sink: core {core} takes mail again"),
         }
     }
 

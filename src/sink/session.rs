@@ -305,6 +305,7 @@ impl Session<'_> {
     fn look_for_room(&mut self) {
         if let Some(writer) = &self.core.writer {
             let lack = writer.borrow_mut().room().err();
+            self.core.note_lack(writer, lack.as_ref());
             self.server.set_no_room(lack.as_ref().map(refusal));
         }
     }

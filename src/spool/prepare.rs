@@ -15,6 +15,7 @@ use super::barrier::Barrier;
 use super::error::SpoolError;
 use super::flush::{Flusher, Order};
 use super::format::SegmentHeader;
+use super::marker::check_marker;
 use super::open::{Durability, Options, WhenFull};
 use super::segment::{self, Segment, file_name, fresh_header};
 use crate::limits::{FLUSH_CLOSE_MS, FLUSH_IDLE_MS, SPOOL_RETRY_MS};
@@ -289,6 +290,8 @@ impl Preparer {
 
     /// One more segment for `core`, from free room, or else from the oldest there is.
     pub(super) fn prepare(&mut self, core: usize) -> Result<Segment, SpoolError> {
+        // A directory that was moved away may come back; what is made in another is lost to readers.
+        check_marker(&self.dir)?;
         let mut shortage = self.full();
         if self.has_room(core) {
             match self.create(core) {

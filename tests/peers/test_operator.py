@@ -1,7 +1,9 @@
 """What an operator gets wrong is answered by one clear line and the right status, and harms nothing."""
 
 import shutil
+import smtplib
 import socket
+import time
 
 import pytest
 from harness import Child, Sink, binary, deliver, free_port, read_spool, run
@@ -25,6 +27,48 @@ def fingerprint(directory):
     return {
         str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
     }
+
+
+def fill(sink, count):
+    """Replies to that many messages of 1 MiB, each on its own connection."""
+    body = b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * 14_500
+    codes = []
+    for _ in range(count):
+        with smtplib.SMTP("127.0.0.1", sink.port, timeout=20) as client:
+            client.ehlo()
+            code, text = client.mail("a@example.org")
+            if code == 250:
+                client.rcpt("b@example.org")
+                code, text = client.data(body)
+        codes.append((code, text.split()[0].decode()))
+    return codes
+
+
+def test_a_directory_that_goes_away_is_told_once_and_mail_is_refused_until_it_is_back(engine, tmp_path):
+    spool, away = tmp_path / "spool", tmp_path / "away"
+    options = ["--cores", "1", "--segment-size", "4MiB", "--spool-limit", "64MiB"]
+    with Sink(engine, spool, *options) as sink:
+        codes = fill(sink, 1)
+        spool.rename(away)
+        codes += fill(sink, 16)
+        assert codes[-1] == (451, "4.3.0"), codes
+        # One with nothing in it is another.
+        spool.mkdir()
+        time.sleep(1)
+        assert fill(sink, 1) == [(451, "4.3.0")]
+        assert list(spool.iterdir()) == []
+        told = [line for line in sink.stderr.splitlines() if "refuses mail" in line]
+        assert len(told) == 1 and "cannot open the spool: No such file or directory" in told[0], told
+        spool.rmdir()
+        away.rename(spool)
+        deadline = time.monotonic() + 20
+        while (codes := codes + fill(sink, 1))[-1] != (250, "2.0.0"):
+            assert time.monotonic() < deadline, sink.stderr
+            time.sleep(0.1)
+        assert "takes mail again" in sink.stderr
+        accepted = codes.count((250, "2.0.0"))
+        assert sink.stop()["messages"] == accepted
+    assert len(read_spool(spool)) == accepted
 
 
 @pytest.mark.parametrize("option", [["--no-such-flag"], ["--io", "kqueue"], ["--listen", "gopher://x"], ["--segment-size", "65536"]])
