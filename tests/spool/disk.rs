@@ -31,7 +31,7 @@ struct Habit {
     drops: u8,
     /// Keeps any of the versions since, and so writes them in no order.
     reorders: u8,
-    /// Two versions, cut anywhere.
+    /// Two versions, cut between any two words.
     tears: u8,
     flips: u8,
     /// Another sector's octets.
@@ -76,7 +76,8 @@ impl Habit {
             } else if happens(self.reorders) {
                 image[range.clone()].copy_from_slice(&one[range.clone()]);
             } else if happens(self.tears) {
-                let cut = random.usize(range.clone());
+                // Aligned words of 8 octets are kept whole, which the durable mark relies on.
+                let cut = random.usize(range.clone()) & !7;
                 image[range.start..cut].copy_from_slice(&one[range.start..cut]);
                 image[cut..range.end].copy_from_slice(&other[cut..range.end]);
             } else if happens(self.misdirects) && at > 0 {
