@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::{Load, Plan, Stop};
+use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::engine::{self, Io};
 use ringpost::smtp::client::Pipelining;
@@ -92,6 +93,7 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
         login: None,
         cpus: engine::allowed().unwrap().into_iter().next_back().into_iter().collect(),
         engine,
+        reach: Reach::default(),
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

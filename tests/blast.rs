@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::{Load, Plan, Stop};
+use ringpost::blast::reach::Reach;
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::measure::{Conditions, ErrorKind, Outcome as Measured, Phase, Verdict};
@@ -162,6 +163,7 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         login: None,
         cpus: allowed.into_iter().take(2).collect(),
         engine,
+        reach: Reach::default(),
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::{Load, Plan, Stop};
+use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Leg, Profile, Schedule, Spacing, Think};
 use ringpost::blast::{self, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
@@ -160,6 +161,7 @@ fn plan(host: &Host, engine: EngineKind) -> Plan {
         login: None,
         cpus: engine::allowed().unwrap().into_iter().take(2).collect(),
         engine,
+        reach: Reach::default(),
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

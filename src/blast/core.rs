@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,10 +15,11 @@ use tokio::time::MissedTickBehavior;
 
 use super::corpus::{Corpus, Identity, Letter};
 use super::plan::Plan;
+use super::reach::Reach;
 use super::session::{End, Session};
 use super::work::{Drive, Slot, Work};
 use super::{Failure, Shared};
-use crate::engine::{self, EngineKind, Pool, Watch};
+use crate::engine::{self, Address, EngineKind, Pool, Watch};
 use crate::limits::{
     CONNECTS_AT_ONCE, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN,
     UNREACHED_S, UNREACHED_TRIES,
@@ -77,6 +79,10 @@ pub(super) struct Core {
     pub(super) target: Target,
     /// Which of the target's addresses answered last.
     pub(super) address: Cell<usize>,
+    pub(super) reach: Reach,
+    /// Connections made; the cores take their sources in turn.
+    connected: Cell<u64>,
+    cores: u64,
     pub(super) settings: Settings,
     pub(super) work: Work,
     pub(super) corpus: Arc<Corpus>,
@@ -208,6 +214,9 @@ impl Core {
             id: assignment.id,
             target: assignment.target,
             address: Cell::new(0),
+            reach: plan.reach.clone(),
+            connected: Cell::new(u64::from(assignment.id)),
+            cores: plan.cores() as u64,
             settings: assignment.settings,
             work: Work::new(plan, usize::from(assignment.id), clock),
             drain_ns: plan.drain.as_nanos() as u64,
@@ -226,6 +235,14 @@ impl Core {
             worked_ns: Cell::new(0),
             shared,
         }
+    }
+
+    /// The source address of the next connection; `None` lets the kernel choose.
+    pub(super) fn source(&self, to: &Address) -> Option<IpAddr> {
+        let Address::Tcp(to) = to else { return None };
+        let n = self.connected.get();
+        self.connected.set(n + self.cores);
+        self.reach.source(n, to.is_ipv6())
     }
 
     /// The next message of this core.

@@ -7,6 +7,7 @@ pub mod content;
 mod core;
 pub mod corpus;
 pub mod plan;
+pub mod reach;
 pub mod schedule;
 pub mod search;
 pub mod selftest;

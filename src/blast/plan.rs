@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::content::{Content, ContentError, check_text};
+use super::reach::Reach;
 use super::schedule::{Schedule, Think};
 use crate::engine::EngineKind;
 use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX};
@@ -64,6 +65,7 @@ pub struct Plan {
     /// One core runs on each.
     pub cpus: Vec<usize>,
     pub engine: EngineKind,
+    pub reach: Reach,
     pub out: Option<PathBuf>,
     /// What fails the run.
     pub fail_if: Conditions,
@@ -237,6 +239,7 @@ mod tests {
             login: None,
             cpus: vec![0, 1, 2],
             engine: EngineKind::Epoll,
+            reach: Reach::default(),
             out: None,
             fail_if: Conditions::default(),
             command: Vec::new(),

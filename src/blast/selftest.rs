@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::content::Content;
 use super::content::spread::Spread;
 use super::plan::{Load, Plan, Stop};
+use super::reach::Reach;
 use super::schedule::{Profile, ProfileError, Schedule, Spacing};
 use super::{BlastError, run};
 use crate::engine::{self, Address, Alarm, BindError, Conn, EngineKind, Listener};
@@ -152,6 +153,7 @@ impl Trial {
             // The last, as the server takes the first.
             cpus: engine::allowed()?.into_iter().next_back().into_iter().collect(),
             engine: self.engine,
+            reach: Reach::default(),
             out: None,
             fail_if: Conditions::default(),
             command: Vec::new(),

@@ -508,8 +508,12 @@ async fn connect(core: &Core) -> io::Result<Conn> {
     let mut failed = io::ErrorKind::AddrNotAvailable.into();
     for n in 0..addresses.len() {
         let index = (core.address.get() + n) % addresses.len();
-        match engine::connect(&addresses[index], None).await {
+        let source = core.source(&addresses[index]);
+        match engine::connect(&addresses[index], source).await {
             Ok(conn) => {
+                if core.reach.reset {
+                    conn.reset_on_close()?;
+                }
                 core.address.set(index);
                 return Ok(conn);
             }

@@ -203,3 +203,10 @@ def test_what_cannot_be_sent_is_refused_before_anything_is_opened(files, options
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
     assert done.stderr.count("\n") <= 2, done.stderr
+
+
+def test_connections_come_from_every_source(engine, spool):
+    messages = sent_to_spool(engine, spool, "-n", "200", "--per-connection", "1", "--close", "rst", "--source", "127.1.0.0/29", "--source", "127.9.9.9")
+    peers = collections.Counter(message.meta["peer"].rpartition(":")[0] for message in messages)
+    assert len(messages) == 200
+    assert set(peers) == {"127.9.9.9", *(f"127.1.0.{n}" for n in range(1, 7))}, peers

@@ -8,6 +8,7 @@ use crate::blast::content::spread::Spread;
 use crate::blast::content::table::{Row, Table};
 use crate::blast::content::template::{Scope, Template};
 use crate::blast::plan::{Load, Stop};
+use crate::blast::reach::Reach;
 use crate::engine::EngineKind;
 use crate::smtp::body::{Piece, Unstuffer};
 use crate::smtp::client::Pipelining;
@@ -34,6 +35,7 @@ fn plan(content: Content, chunking: bool) -> Plan {
         login: None,
         cpus: vec![0],
         engine: EngineKind::Epoll,
+        reach: Reach::default(),
         out: None,
         fail_if: crate::measure::Conditions::default(),
         command: Vec::new(),

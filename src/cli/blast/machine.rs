@@ -1,7 +1,11 @@
 //! Which hosts may be loaded, and what of this one is used for it.
 
-use clap::Args;
+use std::net::IpAddr;
 
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+use crate::blast::reach::Reach;
 use crate::cli::value::IoArg;
 use crate::engine::{self, CoresError};
 
@@ -11,6 +15,13 @@ pub(super) struct MachineArgs {
     /// Load this host although its address is public; may be given more than once
     #[arg(long, value_name = "HOST")]
     pub(super) allow_target: Vec<String>,
+    /// Address of this machine, or a network of them, that connections come from in turn; may be given
+    /// more than once [default: the kernel chooses]
+    #[arg(long, value_name = "ADDR|CIDR", value_parser = source)]
+    source: Vec<IpNet>,
+    /// How a connection ends; a reset leaves nothing in TIME_WAIT
+    #[arg(long, value_enum, value_name = "HOW", default_value = "fin")]
+    close: CloseArg,
     /// Cores to use: how many, counted from the last CPU down as servers begin at the first, or a
     /// list such as 0,2-3 [default: half of the CPUs]
     #[arg(long, value_name = "N|LIST")]
@@ -20,7 +31,25 @@ pub(super) struct MachineArgs {
     pub(super) io: IoArg,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum CloseArg {
+    Fin,
+    Rst,
+}
+
+/// One address is a network of one.
+fn source(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address.or_else(|_| text.parse()).map_err(|_| {
+        format!("'{text}' is no source; write an address or a network, such as 127.0.0.2 or 127.1.0.0/16")
+    })
+}
+
 impl MachineArgs {
+    pub(super) fn reach(&self) -> Reach {
+        Reach { sources: self.source.clone(), reset: self.close == CloseArg::Rst }
+    }
+
     /// Counted from the last CPU down, so that a server pinned to the first ones is left alone.
     pub(super) fn cpus(&self) -> Result<Vec<usize>, CoresError> {
         let allowed = engine::allowed().map_err(CoresError::Mask)?;

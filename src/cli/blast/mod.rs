@@ -257,6 +257,7 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
         helo: protocol.helo,
         login: protocol.auth,
         cpus: machine.cpus()?,
+        reach: machine.reach(),
         engine,
         fail_if: artefacts.fail_if(),
         out: artefacts.out,
