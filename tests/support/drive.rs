@@ -113,7 +113,7 @@ fn word(code: u16, lines: &[String]) -> String {
         return format!("334 {}", lines[0]);
     }
     let enhanced = Enhanced::parse(lines[0].as_bytes());
-    for line in lines {
+    for line in &lines[1..] {
         assert_eq!(Enhanced::parse(line.as_bytes()), enhanced, "one code for all of {lines:?}");
     }
     let mut word = code.to_string();
@@ -123,7 +123,7 @@ fn word(code: u16, lines: &[String]) -> String {
     if lines.len() > 1 {
         word += &format!("*{}", lines.len());
     }
-    for address in lines.iter().flat_map(|line| addresses(line)) {
+    for address in lines.iter().filter(|line| line.contains('<')).flat_map(|line| addresses(line)) {
         word += &format!(" <{address}>");
     }
     word
