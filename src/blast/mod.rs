@@ -1,7 +1,8 @@
 //! The load generator: sessions on pinned cores that send rendered messages and record what happens.
 //!
-//! [`plan`] says what to do, [`corpus`] renders the messages, `core` runs one thread's sessions,
-//! `session` is one connection and the only file that joins sockets, protocol and recorder.
+//! [`plan`] says what to do, [`schedule`] when it is due, [`corpus`] renders the messages, `core` runs
+//! one thread's sessions, `work` says which of them sends what when, `session` is one connection and
+//! the only file that joins sockets, protocol and recorder. [`selftest`] proves the figures.
 
 pub mod content;
 mod core;
@@ -27,6 +28,7 @@ use self::content::ContentError;
 use self::core::{Assignment, Clock};
 use self::corpus::Corpus;
 use self::plan::{Load, Plan, Stop, share};
+use crate::engine::EngineKind;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{
     self, ArtefactError, Collector, CpuTime, Interval, Machine, Mode, Next, Recorder, Run, RunDir,
@@ -130,7 +132,7 @@ pub fn run(
     stop: Arc<AtomicBool>,
     see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
 ) -> Result<Outcome, BlastError> {
-    raise_descriptor_limit(plan.connections as u64)?;
+    raise_descriptor_limit(descriptors(plan))?;
     let started = Timestamp::now();
     let mode = match plan.load {
         Load::Closed => Mode::Closed,
@@ -267,6 +269,12 @@ fn follow(
             Next::Finished => return Ok(CpuTime::of_process()?.since(before)),
         }
     }
+}
+
+/// One for each connection, and under epoll one for the alarm of each that pauses.
+fn descriptors(plan: &Plan) -> u64 {
+    let alarms = plan.think.is_some() && plan.engine == EngineKind::Epoll;
+    plan.connections as u64 * (1 + u64::from(alarms))
 }
 
 /// Lifts the soft limit to what the run needs.
