@@ -141,7 +141,7 @@ def test_a_spool_of_another_version_is_left_alone(engine, spool):
         deliver(sink, 100)
         sink.stop()
     marker = spool / "SPOOL"
-    marker.write_text(marker.read_text().replace(" 1", " 999", 1))
+    marker.write_text(marker.read_text().replace(" 2", " 999", 1))
     before = fingerprint(spool)
     status, line = sink_fails("--listen", "smtp://127.0.0.1:0", "--spool", spool)
     assert status == BAD_DATA, line
