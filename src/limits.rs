@@ -382,6 +382,12 @@ pub const SEND_LAG_NOISE_NS: u64 = 1_000_000;
 /// run's length: any short stall leaves as much.
 pub const BEHIND_NOISE_NS: u64 = 100_000_000;
 
+/// Time between two frames of the live view: what an eye follows, at a few thousandths of a core.
+pub const LIVE_FRAME_MS: u64 = 250;
+
+/// Seconds that the live view keeps for its graphs: more than any terminal has columns.
+pub const LIVE_SECONDS_MAX: usize = 512;
+
 /// Share of its cores' time above which a generator that keeps a schedule is called the limit.
 pub const CPU_BUSY_MAX: f64 = 0.8;
 

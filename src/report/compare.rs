@@ -25,6 +25,10 @@ const SECONDS_MIN: usize = 10;
 /// Standard errors that a change may be due to chance.
 const ERRORS_OF_CHANCE: f64 = 2.0;
 
+/// Relative change up to which a figure of unknown noise is called neither better nor worse. Phases
+/// are kept to 1 %, so the least of it would be rounding.
+const TELLING: f64 = 0.1;
+
 /// Said under every comparison, a line each.
 pub const NOISE_NOTES: [&str; 3] = [
     "≈ a change that the spread between the seconds of the two runs can explain",
@@ -95,7 +99,9 @@ impl Row {
 
     pub fn trend(&self) -> Trend {
         let (Some(before), Some(after)) = (self.before, self.after) else { return Trend::Level };
-        if self.noise == Noise::Within || before == after {
+        let small = self.change().is_some_and(|change| change.abs() < TELLING);
+        if self.noise == Noise::Within || (self.noise == Noise::Unknown && small) || before == after
+        {
             return Trend::Level;
         }
         let rose = after > before;
@@ -287,6 +293,8 @@ mod tests {
         assert_eq!(row(Kind::Time, 1.0, 2.0, Noise::Unknown).trend(), Trend::Worse);
         assert_eq!(row(Kind::Share, 2.0, 1.0, Noise::Unknown).trend(), Trend::Better);
         assert_eq!(row(Kind::Time, 1.0, 2.0, Noise::Within).trend(), Trend::Level);
+        assert_eq!(row(Kind::Time, 1.0, 1.05, Noise::Unknown).trend(), Trend::Level);
+        assert_eq!(row(Kind::Time, 1.0, 1.05, Noise::Beyond).trend(), Trend::Worse);
         assert_eq!(row(Kind::Time, 2.0, 3.0, Noise::Beyond).change(), Some(0.5));
         assert_eq!(row(Kind::Share, 0.0, 3.0, Noise::Beyond).change(), None);
     }

@@ -7,6 +7,7 @@ pub mod compare;
 pub mod figure;
 pub mod html;
 pub mod human;
+pub mod live;
 pub mod load;
 pub mod merge;
 pub mod plain;

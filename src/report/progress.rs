@@ -1,6 +1,6 @@
 //! The live line on stderr: rewritten in place on a terminal, one line a second elsewhere.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use super::figure::SECOND_MIN;
@@ -24,14 +24,6 @@ struct Recent {
     messages_s: f64,
     p50_ns: u64,
     p99_ns: u64,
-}
-
-impl Progress<io::Stderr> {
-    pub fn on_stderr() -> Self {
-        let out = io::stderr();
-        let in_place = out.is_terminal();
-        Self::new(out, in_place)
-    }
 }
 
 impl<W: Write> Progress<W> {

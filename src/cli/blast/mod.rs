@@ -7,6 +7,7 @@ mod machine;
 mod protocol;
 mod search;
 mod selftest;
+mod watching;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -24,6 +25,7 @@ use self::machine::MachineArgs;
 use self::protocol::ProtocolArgs;
 use self::search::{FindMaxArgs, SweepArgs};
 use self::selftest::SelftestArgs;
+use self::watching::Watching;
 use super::auth;
 use super::exit::{self, Exit, Failure};
 use super::signals::{self, Asked};
@@ -31,10 +33,10 @@ use crate::blast::content::ContentError;
 use crate::blast::plan::{Plan, PlanError};
 use crate::blast::schedule::ProfileError;
 use crate::blast::selftest::TrialError;
-use crate::blast::{self, BlastError, Seen};
+use crate::blast::{self, BlastError};
 use crate::engine::{self, CoresError, Refusal};
 use crate::measure::Verdict;
-use crate::report::progress::Progress;
+use crate::report::live;
 use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html};
 use crate::smtp::params::On;
@@ -188,16 +190,17 @@ impl Cli {
 }
 
 fn execute(args: RunArgs) -> Result<Verdict, Error> {
-    let json = args.artefacts.json;
+    let (json, live) = (args.artefacts.json, args.artefacts.live);
     let plan = plan(args)?;
     let stop = Arc::new(AtomicBool::new(false));
     watch_signals(Arc::clone(&stop))?;
-    let mut progress = Progress::on_stderr();
-    let outcome = blast::run(&plan, stop, &mut |elapsed, seen, totals| match seen {
-        Seen::Interval(interval) => progress.interval(elapsed, interval, totals),
-        Seen::Beat => progress.refresh(elapsed, totals),
-    })?;
-    progress.finish();
+    let mut watching = Watching::start(live, &plan);
+    let outcome = blast::run(&plan, stop, &mut |elapsed, seen, totals| {
+        watching.see(elapsed, &seen, totals);
+    });
+    // Before anything else is said: the terminal may be another screen until then.
+    watching.finish();
+    let outcome = outcome?;
     let verdict = outcome.run.verdict;
     let loaded = match &plan.out {
         Some(dir) => with_page(dir)?,
@@ -271,7 +274,10 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
 fn watch_signals(stop: Arc<AtomicBool>) -> Result<(), Error> {
     signals::watch(move |asked| match asked {
         Asked::Once => stop.store(true, Relaxed),
-        Asked::Twice { exit } => std::process::exit(exit.into()),
+        Asked::Twice { exit } => {
+            live::restore();
+            std::process::exit(exit.into());
+        }
     })
     .map_err(Error::Signals)
 }

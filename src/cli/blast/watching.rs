@@ -1,0 +1,77 @@
+//! How the user follows a run.
+
+use std::io::{self, IsTerminal, Stderr};
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::blast::Seen;
+use crate::blast::plan::{Plan, Stop};
+use crate::measure::Snapshot;
+use crate::report::live::{Goal, Live};
+use crate::report::progress::Progress;
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(super) enum LiveArg {
+    /// The live view where stderr is a terminal that fits it, else a line a second
+    #[default]
+    Auto,
+    /// The live view
+    Tui,
+    /// A line a second
+    Lines,
+    /// Nothing
+    Off,
+}
+
+/// What is shown on stderr while a run goes on. Going, it leaves the terminal as it was.
+pub(super) enum Watching {
+    View(Box<Live>),
+    Lines(Progress<Stderr>),
+    Nothing,
+}
+
+impl Watching {
+    pub(super) fn start(arg: LiveArg, plan: &Plan) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let able = terminal && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        match arg {
+            LiveArg::Off => Self::Nothing,
+            LiveArg::Lines => Self::Lines(Progress::new(io::stderr(), false)),
+            LiveArg::Auto | LiveArg::Tui if able => {
+                Self::view(plan).unwrap_or_else(|| Self::Lines(Progress::new(io::stderr(), true)))
+            }
+            LiveArg::Auto | LiveArg::Tui => Self::Lines(Progress::new(io::stderr(), terminal)),
+        }
+    }
+
+    fn view(plan: &Plan) -> Option<Self> {
+        let goal = match plan.stop {
+            Stop::Messages(messages) => Goal::Messages(messages),
+            Stop::Duration(duration) => Goal::Time(plan.warmup + duration + plan.cooldown),
+        };
+        let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let live = Live::start(plan.target.url.clone(), goal, coloured)?;
+        Some(Self::View(Box::new(live)))
+    }
+
+    pub(super) fn see(&mut self, elapsed: Duration, seen: &Seen<'_>, totals: Snapshot) {
+        match (self, seen) {
+            (Self::View(live), Seen::Interval(interval)) => {
+                live.interval(elapsed, interval, totals);
+            }
+            (Self::View(live), Seen::Beat) => live.refresh(elapsed, totals),
+            (Self::Lines(lines), Seen::Interval(interval)) => {
+                lines.interval(elapsed, interval, totals);
+            }
+            (Self::Lines(lines), Seen::Beat) => lines.refresh(elapsed, totals),
+            (Self::Nothing, _) => {}
+        }
+    }
+
+    pub(super) fn finish(self) {
+        if let Self::Lines(mut lines) = self {
+            lines.finish();
+        }
+    }
+}

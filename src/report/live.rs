@@ -1,0 +1,406 @@
+//! The live view: a run on one screen of the terminal, while it goes on.
+//!
+//! Drawn on the alternate screen of stderr, so that what stood there comes back with the report below
+//! it. No raw mode: keys do what they always do, and Ctrl-C is the signal that ends the run. Only
+//! cells that changed are written, a few times a second.
+
+use std::collections::VecDeque;
+use std::io::{self, BufWriter, Stderr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, size};
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
+use ratatui::{Frame, Terminal};
+
+use super::figure::SECOND_MIN;
+use super::human;
+use super::text::{percentile_rows, phase_title};
+use crate::limits::{LIVE_FRAME_MS, LIVE_SECONDS_MAX};
+use crate::measure::run::Latency;
+use crate::measure::{Interval, Mode, Phase, Snapshot, Tally};
+
+/// Smallest terminal, in columns and rows, that the view fits.
+const SIZE_MIN: (u16, u16) = (76, 16);
+
+/// Whether a view has the terminal; there is one terminal and one view.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// How a run is to end, for the head of the view.
+#[derive(Clone, Copy, Debug)]
+pub enum Goal {
+    Time(Duration),
+    Messages(u64),
+}
+
+/// What is shown; pure, so that a test can draw it anywhere.
+struct View {
+    title: String,
+    goal: Goal,
+    coloured: bool,
+    elapsed: Duration,
+    now: Snapshot,
+    /// The last whole second: whether warm-up, messages per second, and its headline.
+    second: (bool, f64, Latency),
+    /// Messages per second and p99 in microseconds, of the last seconds.
+    rates: VecDeque<u64>,
+    tails: VecDeque<u64>,
+    /// The measured seconds so far, and what a frame shows of them: percentiles are looked up once a
+    /// second and not for each frame.
+    sum: Option<Box<Tally>>,
+    run: Latency,
+    phases: Vec<PhaseLine>,
+}
+
+/// One row of the phase table.
+struct PhaseLine {
+    title: &'static str,
+    latency: Latency,
+    codes: String,
+    /// Something was not accepted.
+    refused: bool,
+}
+
+/// The view on a terminal, which it gives back when it goes.
+pub struct Live {
+    terminal: Terminal<CrosstermBackend<BufWriter<Stderr>>>,
+    view: View,
+    drawn: Instant,
+}
+
+impl Live {
+    /// Takes the terminal over; `None` where it is too small or refuses.
+    pub fn start(title: String, goal: Goal, coloured: bool) -> Option<Self> {
+        let (columns, rows) = size().ok()?;
+        if columns < SIZE_MIN.0 || rows < SIZE_MIN.1 {
+            return None;
+        }
+        TAKEN.store(true, Relaxed);
+        if execute!(io::stderr(), EnterAlternateScreen, Hide).is_err() {
+            restore();
+            return None;
+        }
+        // A frame is one write: stderr itself has no buffer.
+        let backend = CrosstermBackend::new(BufWriter::new(io::stderr()));
+        let Ok(terminal) = Terminal::new(backend) else {
+            restore();
+            return None;
+        };
+        let view = View::new(title, goal, coloured);
+        Some(Self { terminal, view, drawn: Instant::now() })
+    }
+
+    /// Takes in a second that is complete.
+    pub fn interval(&mut self, elapsed: Duration, interval: &Interval, totals: Snapshot) {
+        self.view.take(interval);
+        self.refresh(elapsed, totals);
+    }
+
+    /// Draws what is new, unless it was drawn just now.
+    pub fn refresh(&mut self, elapsed: Duration, totals: Snapshot) {
+        self.view.elapsed = elapsed;
+        self.view.now = totals;
+        if self.drawn.elapsed() >= Duration::from_millis(LIVE_FRAME_MS) {
+            self.drawn = Instant::now();
+            // A terminal that is gone must not end a run.
+            drop(self.terminal.draw(|frame| self.view.draw(frame)));
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Gives the terminal back if a view has it, also from a thread that is about to end the program.
+pub fn restore() {
+    if TAKEN.swap(false, Relaxed) {
+        drop(execute!(io::stderr(), LeaveAlternateScreen, Show));
+    }
+}
+
+impl View {
+    fn new(title: String, goal: Goal, coloured: bool) -> Self {
+        Self {
+            title,
+            goal,
+            coloured,
+            elapsed: Duration::ZERO,
+            now: Snapshot::default(),
+            second: (false, 0.0, Latency::default()),
+            rates: VecDeque::with_capacity(LIVE_SECONDS_MAX),
+            tails: VecDeque::with_capacity(LIVE_SECONDS_MAX),
+            sum: None,
+            run: Latency::default(),
+            phases: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, interval: &Interval) {
+        let tally = &interval.tally;
+        let mode = if tally.open.is_some() { Mode::Open } else { Mode::Closed };
+        let sum = self.sum.get_or_insert_with(|| Box::new(Tally::new(mode)));
+        if !interval.warmup {
+            sum.add(tally);
+            self.run = Latency::from(sum.headline());
+            self.phases = phase_lines(sum);
+        }
+        let seconds = interval.seconds();
+        if seconds < SECOND_MIN {
+            return;
+        }
+        let rate = tally.messages_ok as f64 / seconds;
+        let latency = Latency::from(tally.headline());
+        self.second = (interval.warmup, rate, latency);
+        for (history, value) in
+            [(&mut self.rates, rate.round() as u64), (&mut self.tails, latency.p99 / 1_000)]
+        {
+            if history.len() == LIVE_SECONDS_MAX {
+                history.pop_front();
+            }
+            history.push_back(value);
+        }
+    }
+
+    fn draw(&self, frame: &mut Frame<'_>) {
+        let phases = Phase::ALL.len() as u16 + 2;
+        let [head, graphs, tables, foot] = Layout::vertical([
+            Constraint::Length(3),
+            Constraint::Length(5),
+            Constraint::Max(phases),
+            Constraint::Length(1),
+        ])
+        .areas(frame.area());
+        frame.render_widget(Paragraph::new(self.head()), head);
+        self.graphs(frame, graphs);
+        let [left, right] =
+            Layout::horizontal([Constraint::Length(32), Constraint::Min(40)]).areas(tables);
+        self.percentiles(frame, left);
+        self.phases(frame, right);
+        let hint = "Ctrl-C ends the run with its report; again: at once";
+        frame.render_widget(Paragraph::new(self.dim(hint)), foot);
+    }
+
+    fn head(&self) -> Vec<Line<'_>> {
+        let now = &self.now;
+        let (warmup, rate, _) = self.second;
+        let done = now.messages_ok + now.messages_failed;
+        let goal = match self.goal {
+            Goal::Time(whole) => format!("of {}", human::seconds(whole.as_secs_f64())),
+            Goal::Messages(whole) => format!("{} of {}", human::count(done), human::count(whole)),
+        };
+        let phase = if warmup { "  warm-up" } else { "" };
+        let elapsed = self.elapsed.as_secs_f64();
+        let mut counts = vec![
+            self.strong(format!("{} msg/s", human::rate(rate)), Color::Cyan),
+            Span::raw(format!("  {} accepted", human::count(now.messages_ok))),
+        ];
+        for (count, word) in [(now.messages_failed, "failed"), (now.errors, "errors")] {
+            if count > 0 {
+                counts.push(self.strong(format!("  {} {word}", human::count(count)), Color::Red));
+            }
+        }
+        counts.push(Span::raw(format!(
+            "  {} in flight  {} connections  {}",
+            human::count(now.in_flight),
+            human::count(now.connections),
+            human::bytes(now.bytes as f64),
+        )));
+        vec![
+            Line::from(vec![
+                self.strong(self.title.clone(), Color::Reset),
+                Span::raw(format!("  {elapsed:.1} s {goal}{phase}")),
+            ]),
+            Line::from(counts),
+        ]
+    }
+
+    fn graphs(&self, frame: &mut Frame<'_>, area: Rect) {
+        let halves =
+            Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas::<2>(area);
+        let most = |values: &VecDeque<u64>| values.iter().copied().max().unwrap_or(0);
+        let (rate, tail) = (most(&self.rates), most(&self.tails));
+        let titles = [
+            format!(" accepted per second, up to {} ", human::count(rate)),
+            format!(" p99, up to {} ", human::latency(tail * 1_000)),
+        ];
+        for ((values, title), (area, colour)) in [&self.rates, &self.tails]
+            .into_iter()
+            .zip(titles)
+            .zip(halves.into_iter().zip([Color::Cyan, Color::Yellow]))
+        {
+            let width = usize::from(area.width.saturating_sub(2));
+            let last = values.iter().skip(values.len().saturating_sub(width)).copied();
+            let graph = Sparkline::default()
+                .block(Block::bordered().title(title))
+                .style(self.colour(colour))
+                .data(last);
+            frame.render_widget(graph, area);
+        }
+    }
+
+    fn percentiles(&self, frame: &mut Frame<'_>, area: Rect) {
+        let Some(sum) = &self.sum else { return };
+        let metric = if sum.open.is_some() { "response" } else { "service" };
+        let (now, run) = (self.second.2, self.run);
+        let cell = |latency: &Latency, ns| match latency.count {
+            0 => "-".to_owned(),
+            _ => human::latency(ns),
+        };
+        let rows = percentile_rows(&run).into_iter().zip(percentile_rows(&now));
+        let rows = rows.map(|((name, all), (_, last))| {
+            Row::new([name.to_owned(), right(cell(&now, last)), right(cell(&run, all))])
+        });
+        let head = [metric.to_owned(), right("last second"), right("run")];
+        let table = Table::new(rows, [9, 11, 10].map(Constraint::Length))
+            .header(Row::new(head).style(Modifier::DIM))
+            .column_spacing(0);
+        frame.render_widget(table, area);
+    }
+
+    fn phases(&self, frame: &mut Frame<'_>, area: Rect) {
+        let rows = self.phases.iter().map(|line| {
+            let latency = &line.latency;
+            let [p50, p99, max] =
+                [latency.p50, latency.p99, latency.max].map(|ns| right(human::latency(ns)));
+            let style = if line.refused { self.colour(Color::Red) } else { Style::new() };
+            Row::new([line.title.to_owned(), p50, p99, max, format!("  {}", line.codes)])
+                .style(style)
+        });
+        let widths = [
+            Constraint::Length(12),
+            Constraint::Length(10),
+            Constraint::Length(10),
+            Constraint::Length(10),
+            Constraint::Fill(1),
+        ];
+        let head =
+            ["phase".to_owned(), right("p50"), right("p99"), right("max"), "  replies".to_owned()];
+        let table =
+            Table::new(rows, widths).header(Row::new(head).style(Modifier::DIM)).column_spacing(0);
+        frame.render_widget(table, area);
+    }
+
+    fn colour(&self, colour: Color) -> Style {
+        if self.coloured { Style::new().fg(colour) } else { Style::new() }
+    }
+
+    fn strong(&self, text: String, colour: Color) -> Span<'static> {
+        Span::styled(text, self.colour(colour).add_modifier(Modifier::BOLD))
+    }
+
+    fn dim<'t>(&self, text: &'t str) -> Span<'t> {
+        Span::styled(text, Modifier::DIM)
+    }
+}
+
+/// The phases in which anything happened.
+fn phase_lines(sum: &Tally) -> Vec<PhaseLine> {
+    let line = |phase| {
+        let codes: Vec<String> = sum
+            .replies(phase)
+            .map(|(code, count)| format!("{code} × {}", human::count(count)))
+            .collect();
+        PhaseLine {
+            title: phase_title(phase),
+            latency: Latency::from(sum.phase(phase)),
+            codes: codes.join("  "),
+            refused: sum.split(phase).apart().next().is_some(),
+        }
+    };
+    let lines = Phase::ALL.into_iter().map(line);
+    lines.filter(|line| line.latency.count > 0 || !line.codes.is_empty()).collect()
+}
+
+/// At the right of a column of ten.
+fn right(text: impl AsRef<str>) -> String {
+    format!("{:>10}", text.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+    use crate::measure::{Message, Next, Outcome, team};
+
+    fn screen(view: &View) -> Vec<String> {
+        let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
+        terminal.draw(|frame| view.draw(frame)).unwrap();
+        let buffer = terminal.backend().buffer();
+        (0..24).map(|y| (0..100).map(|x| buffer[(x, y)].symbol()).collect()).collect()
+    }
+
+    fn view(coloured: bool) -> View {
+        let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::ZERO, None);
+        let mut recorder = recorders.pop().unwrap();
+        for n in 0..500 {
+            recorder.tick(n * 4_000_000);
+            recorder.record_phase(
+                Phase::Rcpt,
+                Outcome::of_reply(if n % 9 == 0 { 451 } else { 250 }),
+                1_000,
+            );
+            recorder.count_reply(Phase::Rcpt, if n % 9 == 0 { 451 } else { 250 }, None);
+            recorder.record_message(&Message {
+                outcome: Outcome::Accepted,
+                bytes: 10,
+                recipients: 1,
+                start_ns: n * 4_000_000,
+                service_ns: 2_000_000,
+                open: None,
+            });
+        }
+        recorder.finish(2_000_000_000);
+        let mut view = View::new("smtp://a.example".to_owned(), Goal::Messages(1_000), coloured);
+        while let Next::Interval(interval) = collector.next(Duration::ZERO) {
+            view.take(&interval);
+        }
+        view.elapsed = Duration::from_secs(2);
+        view.now =
+            Snapshot { messages_ok: 500, in_flight: 7, connections: 3, ..Snapshot::default() };
+        view
+    }
+
+    #[test]
+    fn one_screen_has_rate_percentiles_phases_and_codes() {
+        let shown = screen(&view(true));
+        for part in [
+            "smtp://a.example  2.0 s 500 of 1,000",
+            "250 msg/s  500 accepted  7 in flight  3 connections",
+            "accepted per second, up to 250",
+            "2.00 ms",
+            "250 × 444  451 × 56",
+            "Ctrl-C ends the run",
+        ] {
+            assert!(shown.iter().any(|line| line.contains(part)), "{part}: {shown:#?}");
+        }
+        assert!(shown.iter().any(|line| line.contains('█')), "{shown:#?}");
+    }
+
+    #[test]
+    fn without_colour_nothing_is_lost_and_no_cell_has_one() {
+        let plain = view(false);
+        assert_eq!(screen(&plain), screen(&view(true)));
+        let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
+        terminal.draw(|frame| plain.draw(frame)).unwrap();
+        let buffer = terminal.backend().buffer();
+        assert!(
+            buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
+        );
+    }
+
+    #[test]
+    fn before_the_first_second_there_is_a_screen_too() {
+        let view = View::new("t".to_owned(), Goal::Time(Duration::from_secs(9)), true);
+        assert!(screen(&view)[0].contains("0.0 s of 9.00 s"));
+    }
+}

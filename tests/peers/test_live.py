@@ -1,0 +1,129 @@
+"""The live view on a terminal: drawn, given back, and absent where there is no terminal."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+from harness import Sink, binary
+
+ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
+SHOW_CURSOR = b"\x1b[?25h"
+COLOUR = b"\x1b[38;5;"
+END_S = 30
+
+
+class OnTerminal:
+    """ringpost-blast with a terminal of its own on all three streams."""
+
+    def __init__(self, argv, columns=100, rows=30, **environment):
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        env = {**os.environ, "TERM": "xterm-256color", **environment}
+        env = {name: value for name, value in env.items() if value is not None}
+        self.process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=env)
+        os.close(slave)
+        self.written = b""
+
+    def read_until(self, wanted):
+        deadline = time.monotonic() + END_S
+        while wanted not in self.written:
+            assert time.monotonic() < deadline, f"no {wanted!r} in {self.written!r}"
+            if select.select([self.master], [], [], 0.2)[0]:
+                self.written += os.read(self.master, 65536)
+
+    def end(self):
+        """All that is left, and the exit status."""
+        deadline = time.monotonic() + END_S
+        while time.monotonic() < deadline:
+            try:
+                piece = os.read(self.master, 65536)
+            except OSError:  # EIO: the last holder of the other side is gone
+                break
+            if not piece:
+                break
+            self.written += piece
+        return self.process.wait(timeout=END_S)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.master)
+
+
+def load(port, *more):
+    return [binary("ringpost-blast"), f"127.0.0.1:{port}", "-c", "4", *more]
+
+
+@pytest.mark.parametrize("signals, status", [(1, 0), (2, 130)])
+def test_ctrl_c_gives_the_terminal_back(signals, status):
+    with Sink("epoll") as sink, OnTerminal(load(sink.port, "-z", "60s")) as blast:
+        blast.read_until(b"Ctrl-C ends the run")
+        blast.read_until(b"msg/s")
+        for _ in range(signals):
+            # Back to back, so that the second comes while the first is being followed.
+            blast.process.send_signal(signal.SIGINT)
+            time.sleep(0.002)
+        ended = blast.end()
+        # A fast polite end may win against the second signal.
+        assert ended in {0, status}, blast.written
+        assert blast.written.count(ENTER) == blast.written.count(LEAVE) == 1
+        after = blast.written.split(LEAVE)[1]
+        assert SHOW_CURSOR in after
+        if ended == 0:
+            assert b"accepted" in after and b"end of data" in after, "the report stands on the screen"
+
+
+def test_colours_are_left_out_where_nobody_wants_them():
+    with Sink("epoll") as sink:
+        with OnTerminal(load(sink.port, "-z", "2s"), NO_COLOR=None) as blast:
+            assert blast.end() == 0
+            assert COLOUR in blast.written
+        with OnTerminal(load(sink.port, "-z", "2s"), NO_COLOR="1") as blast:
+            assert blast.end() == 0
+            assert ENTER in blast.written and COLOUR not in blast.written
+
+
+@pytest.mark.parametrize(
+    "options, terminal",
+    [
+        (["--live", "lines"], {}),
+        (["--live", "off"], {}),
+        ([], {"TERM": "dumb"}),
+        ([], {"columns": 40}),
+    ],
+)
+def test_the_view_stays_away_where_it_is_not_wanted_or_does_not_fit(options, terminal):
+    with Sink("epoll") as sink:
+        with OnTerminal(load(sink.port, "-z", "2s", *options), **terminal) as blast:
+            assert blast.end() == 0
+            assert ENTER not in blast.written
+            shown = blast.written.count(b" msg/s  ")
+            assert (shown == 0) == ("off" in options), blast.written
+
+
+def test_the_view_costs_less_than_a_hundredth_of_a_core():
+    """CPU of a run that sends next to nothing, with the view and without it."""
+    with Sink("epoll") as sink:
+        spent = {}
+        for view in ("tui", "off"):
+            argv = load(sink.port, "-z", "8s", "--rate", "10", "--live", view)
+            before = os.times()
+            with OnTerminal(argv) as blast:
+                # 4: on a machine that is busy otherwise the schedule was not kept.
+                assert blast.end() in {0, 4}
+            after = os.times()
+            spent[view] = (after.children_user - before.children_user) + (
+                after.children_system - before.children_system
+            )
+        assert (spent["tui"] - spent["off"]) / 8 < 0.01, spent
