@@ -333,6 +333,9 @@ pub const SPIN_NS_MAX: u64 = 10_000;
 /// Time without work after which a session looks whether the server has closed it, before it sends.
 pub const IDLE_PROBE_NS: u64 = 100_000_000;
 
+/// A length of time that may be asked for: ten years. Sums of a few, in nanoseconds, still fit 63 bits.
+pub const DURATION_S_MAX: u64 = 315_360_000;
+
 /// Octets of one generated message.
 pub const GENERATED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 

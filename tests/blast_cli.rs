@@ -105,6 +105,7 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["--size", "1x"], "is no size"),
         (&["--size", "9"], "too small"),
         (&["-z", "soon"], "is no duration"),
+        (&["-z", "1e19", "--warmup", "1e19"], "longer than ten years"),
         (&["-n", "0"], "0 is not in"),
         (&["-c", "0"], "--connections 0 is out of range"),
         (&["--depth", "4"], "--depth needs --chunking"),
@@ -131,6 +132,47 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         assert_eq!(blast(&[target, "-n", "1"]).status.code(), Some(2), "{target}");
     }
     assert_eq!(blast(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn what_the_generator_spends_in_the_cool_down_does_not_count() {
+    let address = server();
+    let busy = |cooldown| {
+        let load = ["-q", "500", "-z", "1s", "--cores", "1", "--json", "--cooldown", cooldown];
+        let done = blast(&[&[&address[..]], &load[..]].concat());
+        let run: Value = serde_json::from_slice(&done.stdout).unwrap();
+        run["cpu_busy"].as_f64().unwrap()
+    };
+    let (without, with) = (busy("0s"), busy("4s"));
+    assert!(with > 0.0 && with < 2.5 * without, "{without} and {with} of one core");
+}
+
+#[test]
+fn pauses_that_take_descriptors_are_counted_before_the_run() {
+    let program = env!("CARGO_BIN_EXE_ringpost-blast");
+    let run = |engine| {
+        let line = "ulimit -n 300 && exec \"$0\" \"$@\"";
+        let load = ["-c", "150", "-n", "300", "--think", "1ms", "--io", engine];
+        let shell = ["-c", line, program, &server()].map(str::to_owned);
+        Command::new("sh").args(shell).args(load).output().unwrap()
+    };
+    let refused = run("epoll");
+    assert!(text(&refused.stderr).contains("150 connections need 364 descriptors"));
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn a_target_that_lets_connects_time_out_is_given_up_by_all_who_wait() {
+    // One is accepted by the kernel for the backlog of one; who comes later hears nothing.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&deaf, 0).unwrap();
+    let address = deaf.local_addr().unwrap().to_string();
+    let begun = std::time::Instant::now();
+    let load = ["-c", "300", "-n", "300", "--cores", "1", "--drain", "0s"];
+    let done = blast(&[&[&address[..]], &load[..]].concat());
+    assert_eq!(done.status.code(), Some(3), "{}", text(&done.stderr));
+    // A connect is given 15 s, and 128 are under way at once.
+    assert!(begun.elapsed() < Duration::from_secs(28), "{:?}", begun.elapsed());
 }
 
 #[test]

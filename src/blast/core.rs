@@ -133,7 +133,7 @@ pub(super) fn run(
 
 async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorder, clock: Clock) {
     let connections = assignment.connections;
-    let waited = waited_by_thread();
+    let mut waits = assignment.plan.cuts();
     let core = Rc::new(Core::new(assignment, shared, recorder, clock));
     let watch = tokio::task::spawn_local(Rc::clone(&core.watch).run());
     let pacer = tokio::task::spawn_local(pace(Rc::clone(&core)));
@@ -147,11 +147,14 @@ async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorde
     loop {
         tokio::select! {
             ended = sessions.join_next() => if ended.is_none() { break },
-            _ = beat.tick() => core.beat(&mut ending),
+            _ = beat.tick() => {
+                waits.pass(clock.started().elapsed(), waited_by_thread);
+                core.beat(&mut ending);
+            }
         }
     }
     core.finish(&mut ending);
-    if let (Some(before), Some(after)) = (waited, waited_by_thread()) {
+    if let Some((before, after)) = waits.end(waited_by_thread) {
         core.recorder.borrow_mut().note_cpu_wait(after - before);
     }
     watch.abort();
@@ -187,7 +190,18 @@ async fn keep_open(core: Rc<Core>) {
     let mut pause = Duration::from_millis(RECONNECT_MS_MIN);
     let slot = Rc::new(Slot::default());
     while let Some(task) = core.work.next_session(&slot).await {
-        let end = match Session::open(&core, &slot, task).await {
+        let opened = {
+            // The semaphore is never closed.
+            let _turn = core.connecting.acquire().await;
+            // Else a target that lets connects time out is asked by all that queued for it.
+            core.notice_stop();
+            if core.work.stopped_ns().is_some() {
+                core.work.give_back(task);
+                break;
+            }
+            Session::open(&core, &slot, task).await
+        };
+        let end = match opened {
             Ok(session) => session.run().await,
             Err(why) => {
                 core.work.give_back(task);
@@ -312,10 +326,11 @@ impl Core {
             return;
         }
         ending.noted = true;
-        let waiting = self.work.waiting(at_ns);
-        if let Some(&oldest_ns) = waiting.iter().min() {
-            let mut recorder = self.recorder.borrow_mut();
-            recorder.note_behind(waiting.len() as u64, at_ns - oldest_ns);
+        let count =
+            |(count, oldest_ns): (u64, u64), due_ns: u64| (count + 1, due_ns.min(oldest_ns));
+        let (waiting, oldest_ns) = self.work.waiting(at_ns).fold((0, at_ns), count);
+        if waiting > 0 {
+            self.recorder.borrow_mut().note_behind(waiting, at_ns - oldest_ns);
         }
     }
 

@@ -31,8 +31,8 @@ use self::plan::{Load, Plan, Stop, share};
 use crate::engine::EngineKind;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{
-    self, ArtefactError, Collector, CpuTime, Interval, Machine, Mode, Next, Recorder, Run, RunDir,
-    Snapshot, Totals, Verdict,
+    self, ArtefactError, Collector, CpuTime, Cuts, Interval, Machine, Mode, Next, Recorder, Run,
+    RunDir, Snapshot, Totals, Verdict,
 };
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::Pipelining;
@@ -41,10 +41,10 @@ use crate::smtp::client::Pipelining;
 #[derive(Debug, thiserror::Error)]
 pub enum BlastError {
     #[error(
-        "{wanted} connections need {wanted} descriptors, and the limit is {limit}; raise it with \
+        "{connections} connections need {wanted} descriptors, and the limit is {limit}; raise it with \
          'ulimit -n', or ask for fewer"
     )]
-    Descriptors { wanted: u64, limit: u64 },
+    Descriptors { connections: usize, wanted: u64, limit: u64 },
     #[error("a generator core cannot start: {0}")]
     Core(#[from] io::Error),
     #[error(transparent)]
@@ -132,7 +132,7 @@ pub fn run(
     stop: Arc<AtomicBool>,
     see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
 ) -> Result<Outcome, BlastError> {
-    raise_descriptor_limit(descriptors(plan))?;
+    raise_descriptor_limit(plan)?;
     let started = Timestamp::now();
     let mode = match plan.load {
         Load::Closed => Mode::Closed,
@@ -150,7 +150,7 @@ pub fn run(
         measure::team(plan.cores(), mode, plan.warmup, plan.measured());
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
     let begun = team.start();
-    let cpu = follow(&mut collector, begun, plan.warmup, dir.as_mut(), see)?;
+    let cpu = follow(&mut collector, begun, plan.cuts(), dir.as_mut(), see)?;
     team.join();
     let totals = collector.into_totals();
     let machine = Machine::here(plan.engine.name());
@@ -243,22 +243,17 @@ fn assignment(plan: &Arc<Plan>, corpus: &Arc<Corpus>, cores: usize, index: usize
 fn follow(
     collector: &mut Collector,
     begun: Instant,
-    warmup: Duration,
+    mut cuts: Cuts<CpuTime>,
     mut dir: Option<&mut RunDir>,
     see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
 ) -> Result<CpuTime, BlastError> {
     let board = collector.board();
-    let mut before = CpuTime::of_process()?;
-    let mut warm = warmup.is_zero();
+    let beat = Duration::from_millis(PROGRESS_MS);
+    let read = || CpuTime::of_process().ok();
     loop {
         let elapsed = begun.elapsed();
-        if !warm && elapsed >= warmup {
-            before = CpuTime::of_process()?;
-            warm = true;
-        }
-        let beat = Duration::from_millis(PROGRESS_MS);
-        let wait = if warm { beat } else { beat.min(warmup - elapsed) };
-        match collector.next(wait) {
+        cuts.pass(elapsed, read);
+        match collector.next(cuts.wait(elapsed).map_or(beat, |wait| wait.min(beat))) {
             Next::Interval(interval) => {
                 if let Some(dir) = &mut dir {
                     dir.interval(&interval)?;
@@ -266,7 +261,10 @@ fn follow(
                 see(begun.elapsed(), Seen::Interval(&interval), board.snapshot());
             }
             Next::Waiting => see(begun.elapsed(), Seen::Beat, board.snapshot()),
-            Next::Finished => return Ok(CpuTime::of_process()?.since(before)),
+            Next::Finished => {
+                let spent = cuts.end(read).map(|(before, after)| after.since(before));
+                return Ok(spent.unwrap_or_default());
+            }
         }
     }
 }
@@ -278,15 +276,16 @@ fn descriptors(plan: &Plan) -> u64 {
 }
 
 /// Lifts the soft limit to what the run needs.
-fn raise_descriptor_limit(connections: u64) -> Result<(), BlastError> {
+fn raise_descriptor_limit(plan: &Plan) -> Result<(), BlastError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let wanted = connections + DESCRIPTORS_RESERVED;
+    let connections = plan.connections;
+    let wanted = descriptors(plan) + DESCRIPTORS_RESERVED;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= wanted) {
         return Ok(());
     }
     if let Some(limit) = maximum.filter(|&maximum| maximum < wanted) {
-        return Err(BlastError::Descriptors { wanted, limit });
+        return Err(BlastError::Descriptors { connections, wanted, limit });
     }
     let raised = Rlimit { current: Some(wanted), maximum };
     setrlimit(Resource::Nofile, raised).map_err(|errno| BlastError::Core(errno.into()))

@@ -9,7 +9,7 @@ use super::reach::Reach;
 use super::schedule::{Schedule, Think};
 use crate::engine::EngineKind;
 use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX};
-use crate::measure::Conditions;
+use crate::measure::{Conditions, Cuts};
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Pipelining, Settings};
 use crate::target::Target;
@@ -138,6 +138,13 @@ impl Plan {
     /// When the load ends, since the start; `None` where messages end it.
     pub fn last_start(&self) -> Option<Duration> {
         self.measured().map(|measured| self.warmup + measured + self.cooldown)
+    }
+
+    /// Where what the generator spends begins and ends to count: the end of the run without a
+    /// cool-down, as what is under way then is measured too, and else its begin.
+    pub fn cuts<T: Copy>(&self) -> Cuts<T> {
+        let cooled = self.measured().filter(|_| !self.cooldown.is_zero());
+        Cuts::at(self.warmup, cooled.map(|measured| self.warmup + measured))
     }
 
     pub fn schedule(&self) -> Option<&Schedule> {

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::limits::RATE_MAX;
+use crate::limits::{DURATION_S_MAX, RATE_MAX};
 
 /// A stretch over which the rate changes evenly from one value to another.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,6 +56,8 @@ pub enum ProfileError {
     Rate,
     #[error("a stretch of no length has no rate")]
     Length,
+    #[error("the stretches are longer than {DURATION_S_MAX} s together")]
+    Long,
     #[error("a rate of nothing at all makes no load")]
     Nothing,
 }
@@ -121,6 +123,11 @@ impl Profile {
         }
         if legs.iter().any(|leg| leg.length.is_zero()) {
             return Err(ProfileError::Length);
+        }
+        let length =
+            legs.iter().map(|leg| leg.length).fold(Duration::ZERO, Duration::saturating_add);
+        if length > Duration::from_secs(DURATION_S_MAX) {
+            return Err(ProfileError::Long);
         }
         if rates().all(|rate| rate == 0.0) {
             return Err(ProfileError::Nothing);
@@ -280,7 +287,7 @@ impl Arrivals {
     }
 
     /// When those that were not taken yet and are due before `until_ns` are due.
-    pub fn due_before(&self, until_ns: u64) -> impl Iterator<Item = u64> {
+    pub fn due_before(&self, until_ns: u64) -> impl Iterator<Item = u64> + use<> {
         let mut ahead = self.clone();
         std::iter::from_fn(move || {
             let due_ns = ahead.peek()?;
@@ -527,5 +534,6 @@ mod tests {
         assert_eq!(Profile::of(Vec::new()), Err(ProfileError::Nothing));
         assert_eq!(Profile::of(vec![Leg::steady(0.0, second)]), Err(ProfileError::Nothing));
         assert_eq!(Profile::of(vec![Leg::steady(1.0, Duration::ZERO)]), Err(ProfileError::Length));
+        assert_eq!(Profile::of(vec![Leg::steady(1.0, Duration::MAX); 2]), Err(ProfileError::Long));
     }
 }

@@ -113,8 +113,6 @@ pub(super) struct Session<'c> {
 impl<'c> Session<'c> {
     /// Connects. A failure is counted here.
     pub(super) async fn open(core: &'c Core, slot: &Rc<Slot>, task: Task) -> Result<Self, Failure> {
-        // The semaphore is never closed.
-        let _turn = core.connecting.acquire().await;
         let connect_ns = core.clock.elapsed_ns();
         let connected = connect(core).await;
         let now_ns = core.clock.elapsed_ns();

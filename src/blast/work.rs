@@ -309,18 +309,16 @@ impl Work {
         self.behind_at_ns
     }
 
-    /// When the work is due that was due before `until_ns` and that no session has begun.
-    pub(super) fn waiting(&self, until_ns: u64) -> Vec<u64> {
-        if self.claimed_out() {
-            return Vec::new();
-        }
+    /// When the work is due that was due before `until_ns` and that no session has begun. There may be
+    /// much of it, so that it is counted and not gathered.
+    pub(super) fn waiting(&self, until_ns: u64) -> impl Iterator<Item = u64> + use<> {
         let until_ns = until_ns.min(self.stopped_ns.get().unwrap_or(u64::MAX));
-        let mut waiting = self.returned.borrow().clone();
-        waiting.retain(|&due_ns| due_ns < until_ns);
-        if let Some(arrivals) = &*self.arrivals.borrow() {
-            waiting.extend(arrivals.due_before(until_ns));
-        }
-        waiting
+        let returned = self.returned.borrow().clone();
+        let returned = returned.into_iter().filter(move |&due_ns| due_ns < until_ns);
+        let arrivals = self.arrivals.borrow();
+        let ahead = arrivals.as_ref().map(|arrivals| arrivals.due_before(until_ns));
+        let waiting = returned.chain(ahead.into_iter().flatten());
+        (!self.claimed_out()).then_some(waiting).into_iter().flatten()
     }
 
     /// Wakes free sessions when work is due, to the end of the work.

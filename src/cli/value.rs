@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use crate::blast::content::spread::Spread;
 use crate::engine::Io;
+use crate::limits::DURATION_S_MAX;
 
 /// Widest lognormal spread: beyond it one message in a hundred is 100,000 times the median.
 const SIGMA_MAX: f64 = 5.0;
@@ -48,6 +49,8 @@ pub enum ValueError {
     Counts(String),
     #[error("'{0}' is no duration; write a number and a unit, such as 500ms, 10s, 2m30s, 1h")]
     Duration(String),
+    #[error("'{0}' is longer than ten years")]
+    Long(String),
     #[error("'{0}' is no time at all; write a duration above zero, such as 10s")]
     Zero(String),
 }
@@ -157,7 +160,13 @@ pub fn duration(text: &str) -> Result<Duration, ValueError> {
         }
         (!text.is_empty()).then_some(total)
     };
-    parse().ok_or_else(|| ValueError::Duration(text.to_owned()))
+    match parse() {
+        None => Err(ValueError::Duration(text.to_owned())),
+        Some(long) if long > Duration::from_secs(DURATION_S_MAX) => {
+            Err(ValueError::Long(text.to_owned()))
+        }
+        Some(duration) => Ok(duration),
+    }
 }
 
 /// A [`duration`] above zero.
@@ -253,7 +262,7 @@ mod tests {
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for bad in ["", "s", "10x", "-1s", "1s2", "inf", "nan", "1e30h"] {
+        for bad in ["", "s", "10x", "-1s", "1s2", "inf", "nan", "1e30h", "1e19", "87601h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

@@ -152,7 +152,10 @@ fn failures(totals: &Totals, reasons: &mut Vec<String>) {
         let failed = tally.messages_failed;
         reasons.push(format!("{failed} of {messages} messages were not accepted"));
     } else if messages == 0 {
-        reasons.push("no message was answered".to_owned());
+        reasons.push(match totals.warmup_messages {
+            0 => "no message was answered".to_owned(),
+            n => format!("all {n} messages fell into the warm-up; make the run longer"),
+        });
     }
     let errors: u64 = tally.errors().filter(|(kind, _)| !kind.is_ours()).map(|(_, n)| n).sum();
     if errors > 0 {
@@ -211,6 +214,8 @@ mod tests {
         let mut run = totals(Mode::Closed);
         run.tally.messages_ok = 0;
         assert_eq!(verdict(&run, 0.1), Verdict::Failures);
+        run.warmup_messages = 7;
+        assert!(Judgement::of(&run, 0.1, 0.0).reasons[0].contains("warm-up"));
     }
 
     #[test]
