@@ -228,6 +228,12 @@ fn what_does_not_belong_together_is_refused_with_status_5_and_nothing_is_left() 
     let (code, error, _) = of(&["a", "b"], &[]);
     assert!(code == Some(66) && error.contains("run.csv is missing"), "{code:?} {error}");
     let log = fs::read_to_string(shards.path("a").join(RUN_HLOG)).unwrap();
+    assert!(log.contains("Tag=rcpt.refused_4xx,"), "nothing was refused");
+    let torn: Vec<&str> = log.lines().filter(|line| !line.starts_with("Tag=rcpt,")).collect();
+    let torn = torn.join("\n") + "\n";
+    fs::write(shards.path("a").join(RUN_HLOG), torn).unwrap();
+    let (code, error, left) = of(&["a"], &[]);
+    assert!(code == Some(65) && error.contains("without the phase") && !left, "{code:?} {error}");
     let cut = log.lines().take(12).collect::<Vec<_>>().join("\n") + "\n";
     fs::write(shards.path("a").join(RUN_HLOG), cut).unwrap();
     let (code, error, left) = of(&["a"], &[]);

@@ -5,11 +5,15 @@ use std::io::{self, Write};
 
 use super::collect::Interval;
 use super::run::Latency;
+use crate::limits::DURATION_S_MAX;
 
 /// Names and order of the columns. Latencies are of the headline metric: response time in an open
 /// loop, service time in a closed one.
 pub const COLUMNS: &str = "start_s,seconds,warmup,messages_ok,messages_failed,bytes,errors,\
     connections,in_flight_peak,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,send_lag_p99_ns";
+
+/// No run lasts longer, so a time beyond is damage.
+const SECONDS_MAX: f64 = 4.0 * DURATION_S_MAX as f64;
 
 /// One row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -103,7 +107,13 @@ impl Second {
 
     fn parse(row: &str) -> Option<Self> {
         let mut fields = row.split(',');
-        let mut float = || fields.next()?.parse::<f64>().ok();
+        let mut float = || {
+            fields
+                .next()?
+                .parse::<f64>()
+                .ok()
+                .filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds))
+        };
         let (start_s, seconds) = (float()?, float()?);
         let mut int = || fields.next()?.parse::<u64>().ok();
         let second = Self {
@@ -171,6 +181,10 @@ mod tests {
     fn a_torn_row_is_named_by_its_line() {
         let text = format!("{COLUMNS}\n0,1,0,1,1,1,1,1,1,1,1,1,1,1,1\n1.0,1.0,0,5");
         assert_eq!(read(&text), Err(SeriesError::Malformed { line: 3 }));
+        for time in ["inf", "NaN", "-1", "1e300"] {
+            let text = format!("{COLUMNS}\n{time},1,0,1,1,1,1,1,1,1,1,1,1,1,1\n");
+            assert_eq!(read(&text), Err(SeriesError::Malformed { line: 2 }), "{time}");
+        }
         assert_eq!(read("a,b\n"), Err(SeriesError::OtherColumns));
     }
 }

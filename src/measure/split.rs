@@ -28,15 +28,20 @@ impl Split {
     pub fn of(&self, outcome: Outcome) -> Option<Histogram<u64>> {
         let samples = match Self::index(outcome) {
             Some(index) => self.apart[index].clone()?,
-            None => {
-                let mut rest = self.all.clone();
-                for part in self.apart.iter().flatten() {
-                    rest.subtract(part).expect("a part of the whole, in the same cells");
-                }
-                rest
-            }
+            None => self.rest().expect("parts of the whole, in the same cells"),
         };
         (!samples.is_empty()).then_some(samples)
+    }
+
+    /// Whether the parts are parts of the whole, as they are unless they were read from a file.
+    pub fn is_sound(&self) -> bool {
+        self.rest().is_some()
+    }
+
+    fn rest(&self) -> Option<Histogram<u64>> {
+        let mut rest = self.all.clone();
+        self.apart.iter().flatten().try_for_each(|part| rest.subtract(part)).ok()?;
+        Some(rest)
     }
 
     /// Outcomes other than accepted that were seen.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::measure::Totals;
@@ -105,7 +106,14 @@ pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
     if version.schema != u64::from(SCHEMA) {
         return Err(LoadError::OtherSchema { path, found: version.schema });
     }
-    serde_json::from_slice(&json).map_err(fail)
+    let run: Run = serde_json::from_slice(&json).map_err(fail)?;
+    let began =
+        |run: &Run| run.started.parse().is_ok_and(|at: Timestamp| at >= Timestamp::UNIX_EPOCH);
+    if began(&run) && run.shards.iter().all(|shard| began(&shard.run)) {
+        Ok(run)
+    } else {
+        Err(fail(serde::de::Error::custom("'started' is no time since 1970")))
+    }
 }
 
 #[derive(Deserialize)]

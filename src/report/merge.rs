@@ -22,7 +22,7 @@ use crate::measure::restore::Unfit;
 use crate::measure::run::{Plan, Shard, Versions};
 use crate::measure::series::SeriesError;
 use crate::measure::{
-    ArtefactError, Conditions, CpuTime, Machine, Mode, Run, RunDir, Tally, Totals, Verdict,
+    ArtefactError, Conditions, CpuTime, Machine, Mode, Phase, Run, RunDir, Tally, Totals, Verdict,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,8 @@ pub enum MergeError {
     Unfit { dir: PathBuf, error: Unfit },
     #[error("{}: run.hlog and run.csv do not tell of the same seconds", .0.display())]
     Torn(PathBuf),
+    #[error("run.hlog of one run is damaged: it has outcomes of a phase without the phase")]
+    Parts,
     #[error("{0} and {1} are the same run; leave one out")]
     Twice(String, String),
     #[error(
@@ -114,7 +116,8 @@ fn seconds(
         }
         into.interval(cell.close(started))?;
     }
-    Ok(total)
+    let sound = Phase::ALL.into_iter().all(|phase| total.split(phase).is_sound());
+    if sound { Ok(total) } else { Err(MergeError::Parts) }
 }
 
 /// The runs that were measured, in an order of their own.

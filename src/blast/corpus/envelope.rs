@@ -5,6 +5,7 @@ use crate::blast::content::spread::deal;
 use crate::blast::content::table::Row;
 use crate::blast::content::template::{Rendered, Scene};
 use crate::blast::content::{Choice, Content, ContentError, check_text};
+use crate::limits::FLIGHT_REPLIES_MAX;
 use crate::smtp::blank::Blank;
 use crate::smtp::outgoing::{Recipients, render_params};
 
@@ -36,7 +37,7 @@ type Deck = std::iter::Cycle<std::vec::IntoIter<usize>>;
 
 impl Cards {
     pub(super) fn shuffle(content: &Content, letters: usize, random: &mut fastrand::Rng) -> Self {
-        let mut counts = content.recipients.deal(letters, 1, u64::MAX);
+        let mut counts = content.recipients.deal(letters, 1, FLIGHT_REPLIES_MAX as u64);
         random.shuffle(&mut counts);
         let recipients = counts.iter().sum::<u64>() as usize;
         let weights = |choices: &[Choice]| choices.iter().map(|choice| choice.weight).collect();

@@ -203,6 +203,15 @@ fn weights_of_sizes_recipients_and_domains_are_met() {
 }
 
 #[test]
+fn a_long_tail_of_recipients_ends_at_what_one_message_may_have() {
+    let recipients = Spread::Lognormal { median: 100, sigma: 3.0 };
+    let content = Content { recipients, ..content(Spread::one(1_024)) };
+    let corpus = render(content, false);
+    let most = corpus.letters().iter().map(|letter| corpus.recipients(letter)).max();
+    assert_eq!(most, Some(crate::limits::FLIGHT_REPLIES_MAX as u32));
+}
+
+#[test]
 fn the_same_seed_makes_the_same_messages() {
     let varied = || Content {
         to: vec![
