@@ -343,6 +343,11 @@ pub const GENERATED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// stands still for one has its answer.
 pub const REPLY_S_MAX: u64 = 60;
 
+/// Lines of the example message that a dry run shows, and of its recipients: what fits on a screen.
+pub const PREVIEW_LINES: usize = 16;
+/// Octets of such a line.
+pub const PREVIEW_LINE_BYTES: usize = 160;
+
 /// Beat of the generator's progress line, and of its watch for the end of the run.
 pub const PROGRESS_MS: u64 = 100;
 

@@ -248,3 +248,94 @@ fn help_has_examples_and_no_option_that_does_nothing() {
     }
     assert!(!help.contains("--tls"));
 }
+
+#[test]
+fn a_dry_run_tells_the_plan_and_opens_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let arguments = [
+        &address,
+        "--dry-run",
+        "--out",
+        out.to_str().unwrap(),
+        "--cores",
+        "1",
+        "-c",
+        "8",
+        "--rate",
+        "100..300/4s",
+        "--warmup",
+        "2s",
+        "--cooldown",
+        "1s",
+        "--fail-if",
+        "p99>20ms",
+        "--size",
+        "200..2k",
+        "--recipients",
+        "1:1,40:1",
+        "--to",
+        "user{seq:4}@d.example",
+        "--subject",
+        "Hello\u{1b}[31m",
+    ];
+    let done = blast(&arguments);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    for said in [
+        &format!("smtp://{address} ({address})")[..],
+        "8 connections, 200 messages/s",
+        "by the clock, 100..300/4s messages/s, constant arrivals",
+        "messages due  1,300",
+        "fails if      p99>20ms",
+        "1 to 40, mean 20.50",
+        "  MAIL FROM:<blast@client.example>",
+        "Subject: Hello?[31m",
+    ] {
+        assert!(text(&done.stdout).contains(said), "{said}: {}", text(&done.stdout));
+    }
+    let done = blast(&[&arguments[..], &["--json"]].concat());
+    let told: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(
+        (&told["addresses"][0], &told["due"]["messages"]),
+        (&address.clone().into(), &1300.into())
+    );
+    assert_eq!(
+        (&told["cores"][0]["connections"], &told["plan"]["connections"]),
+        (&8.into(), &8.into())
+    );
+    let example = &told["example"];
+    let rcpt = example["rcpt"][0].as_str().unwrap();
+    assert!(rcpt.starts_with("RCPT TO:<user") && rcpt.ends_with("0001@d.example>"), "{rcpt}");
+    assert!(
+        example["lines"].as_array().unwrap().iter().any(|line| line == "Subject: Hello\u{1b}[31m")
+    );
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_dry_run_counts_what_a_run_sends() {
+    let address = server();
+    let arguments = [&address, "--json", "-c", "4", "--rate", "100:2s", "--warmup", "500ms"];
+    let told: Value =
+        serde_json::from_slice(&blast(&[&arguments[..], &["--dry-run"]].concat()).stdout).unwrap();
+    let run: Value = serde_json::from_slice(&blast(&arguments).stdout).unwrap();
+    assert_eq!((&told["due"]["messages"], &run["messages_ok"]), (&250.into(), &200.into()));
+    let plan = |of: &Value| {
+        let mut plan = of["plan"].clone();
+        plan.as_object_mut().unwrap().remove("command").unwrap();
+        plan
+    };
+    assert_eq!(plan(&told), plan(&run));
+
+    let ended = [&address, "-n", "5", "-c", "9", "--cores", "1", "--dry-run", "--json"];
+    let told: Value = serde_json::from_slice(&blast(&ended).stdout).unwrap();
+    assert_eq!(
+        (&told["due"]["messages"], &told["cores"][0]["connections"]),
+        (&5.into(), &5.into())
+    );
+    assert_eq!(blast(&["sweep", &address, "--dry-run"]).status.code(), Some(2));
+}

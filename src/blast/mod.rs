@@ -2,12 +2,14 @@
 //!
 //! [`plan`] says what to do, [`schedule`] when it is due, [`corpus`] renders the messages, `core` runs
 //! one thread's sessions, `work` says which of them sends what when, `session` is one connection and
-//! the only file that joins sockets, protocol and recorder. [`selftest`] proves the figures.
+//! the only file that joins sockets, protocol and recorder. [`preview`] tells what a run would do, and
+//! [`selftest`] proves the figures.
 
 pub mod content;
 mod core;
 pub mod corpus;
 pub mod plan;
+pub mod preview;
 pub mod reach;
 pub mod schedule;
 pub mod search;
@@ -27,7 +29,7 @@ use jiff::Timestamp;
 use self::content::ContentError;
 use self::core::{Assignment, Clock};
 use self::corpus::Corpus;
-use self::plan::{Load, Plan, Stop, share};
+use self::plan::{Load, Plan, Stop};
 use crate::engine::EngineKind;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{
@@ -188,7 +190,7 @@ impl Team {
         let plan = Arc::new(plan.clone());
         for (index, recorder) in recorders.into_iter().enumerate() {
             let (gate, opening) = channel();
-            let assignment = assignment(&plan, corpus, cores, index);
+            let assignment = assignment(&plan, corpus, index);
             let (ready, shared) = (ready.clone(), Arc::clone(shared));
             let thread = std::thread::Builder::new()
                 .name(format!("blast-{index}"))
@@ -221,19 +223,14 @@ impl Team {
     }
 }
 
-fn assignment(plan: &Arc<Plan>, corpus: &Arc<Corpus>, cores: usize, index: usize) -> Assignment {
-    let messages = match plan.stop {
-        Stop::Messages(messages) => share(messages, cores, index),
-        Stop::Duration(_) => u64::MAX,
-    };
+fn assignment(plan: &Arc<Plan>, corpus: &Arc<Corpus>, index: usize) -> Assignment {
     Assignment {
         id: index as u16,
         cpu: plan.cpus[index],
         engine: plan.engine,
         target: plan.target.clone(),
         settings: plan.settings(corpus.needs_smtputf8()),
-        // A connection without a message would only add a greeting.
-        connections: share(plan.connections as u64, cores, index).min(messages) as usize,
+        connections: plan.connections_of(index),
         plan: Arc::clone(plan),
         corpus: Arc::clone(corpus),
     }

@@ -192,6 +192,26 @@ impl Plan {
         }
     }
 
+    /// Messages of core `index`; `None` where time ends the run.
+    pub fn messages_of(&self, index: usize) -> Option<u64> {
+        match self.stop {
+            Stop::Messages(messages) => Some(share(messages, self.cores(), index)),
+            Stop::Duration(_) => None,
+        }
+    }
+
+    /// Connections of core `index`. One without a message would only add a greeting.
+    pub fn connections_of(&self, index: usize) -> usize {
+        let connections = share(self.connections as u64, self.cores(), index);
+        connections.min(self.messages_of(index).unwrap_or(u64::MAX)) as usize
+    }
+
+    /// Arrivals of the schedule over the whole run, warm-up and cool-down too; under Poisson their
+    /// mean. `None` in a closed loop, and where messages end the run.
+    pub fn due(&self) -> Option<f64> {
+        Some(self.led(self.schedule()?).profile.count_at(self.last_start()?.as_secs_f64()))
+    }
+
     /// Cores that have anything to do.
     pub fn cores(&self) -> usize {
         let most = match self.stop {
@@ -319,9 +339,11 @@ mod tests {
         assert_eq!(timed.mean_rate(), Some(200.0));
         assert_eq!(timed.arrivals_end(), Some(6 * second));
         assert_eq!(timed.last_start(), Some(7 * second));
+        assert_eq!(timed.due(), Some(200.0 + 800.0 + 300.0));
         let counted = Plan { load, stop: Stop::Messages(1_100), ..plan() };
         assert_eq!((counted.arrivals_end(), counted.mean_rate()), (Some(5 * second), Some(220.0)));
         assert_eq!((plan().arrivals_end(), plan().mean_rate()), (None, None));
+        assert_eq!((plan().due(), counted.due()), (None, None));
     }
 
     #[test]

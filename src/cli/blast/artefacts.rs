@@ -20,6 +20,9 @@ pub(super) struct ArtefactArgs {
     /// What is shown on stderr while the run goes on
     #[arg(long, value_enum, value_name = "VIEW", default_value = "auto")]
     pub(super) live: LiveArg,
+    /// Print the plan and one example message instead; connect to nothing, write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Fail the run (exit status 1) when this holds, such as 'p99>20ms' or 'failed>0.1%,rate<5k'; may
     /// be given more than once. p99 is of the response time where there is one, else of the service
     /// time; also response.p999, end_of_data.p50, send_lag.max, errors, errors.timeout, replies.4xx,

@@ -2,6 +2,7 @@
 
 mod artefacts;
 mod content;
+mod dry_run;
 mod load;
 mod machine;
 mod protocol;
@@ -57,6 +58,8 @@ Examples:
       from 1,000 to 20,000 messages a second within a minute, whatever the server does
   ringpost-blast --session-rate 50 --arrivals poisson --per-connection 1..5 --think exp:200ms TARGET
       50 sessions a second, each with a few messages and pauses between them
+  ringpost-blast --dry-run --rate 1k..20k/60s --size lognormal:20KiB,1.2 TARGET
+      what that would send, and one message of it, without a connection
   ringpost-blast sweep --out curve 127.0.0.1:1025
       latency under load: a step for each rate, the knee marked
   ringpost-blast find-max --slo 'p99<20ms,errors<0.1%' 127.0.0.1:1025
@@ -191,7 +194,11 @@ impl Cli {
 
 fn execute(args: RunArgs) -> Result<Verdict, Error> {
     let (json, live) = (args.artefacts.json, args.artefacts.live);
+    let dry_run = args.artefacts.dry_run;
     let plan = plan(args)?;
+    if dry_run {
+        return dry_run::print(&plan, json);
+    }
     let stop = Arc::new(AtomicBool::new(false));
     watch_signals(Arc::clone(&stop))?;
     let mut watching = Watching::start(live, &plan);

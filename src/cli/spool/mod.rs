@@ -96,7 +96,7 @@ fn printable(bytes: &[u8]) -> String {
     without_controls(&text(bytes))
 }
 
-fn without_controls(text: &str) -> String {
+pub(in crate::cli) fn without_controls(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

@@ -1,0 +1,187 @@
+//! What a run would do, told without doing it: no connection is opened and nothing is written.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::content::ContentError;
+use super::corpus::{Corpus, Identity};
+use super::describe;
+use super::plan::{Load, Plan};
+use crate::limits::{PREVIEW_LINE_BYTES, PREVIEW_LINES};
+use crate::measure;
+use crate::smtp::offered::Offered;
+
+/// The plan with what follows from it.
+#[derive(Debug, Serialize)]
+pub struct Preview {
+    /// As it would stand in `run.json`.
+    pub plan: measure::Plan,
+    /// Of the target, in the order in which they are tried.
+    pub addresses: Vec<String>,
+    /// The kernel interface.
+    pub io: &'static str,
+    pub cores: Vec<Share>,
+    pub drain_s: f64,
+    pub due: Due,
+    pub corpus: Facts,
+    /// Conditions that would fail the run.
+    pub fail_if: Vec<String>,
+    /// Where the artefacts would go.
+    pub out: Option<PathBuf>,
+    pub example: Example,
+}
+
+/// What one core gets.
+#[derive(Debug, Serialize)]
+pub struct Share {
+    pub cpu: usize,
+    pub connections: u64,
+    /// `None` where time ends the run.
+    pub messages: Option<u64>,
+    /// Mean of the messages or sessions due a second; `None` in a closed loop.
+    pub rate: Option<f64>,
+}
+
+/// What the schedule asks for over the whole run, warm-up and cool-down too: the mean, where it is
+/// left to chance. `None` where that is not known before the run.
+#[derive(Debug, Serialize)]
+pub struct Due {
+    pub messages: Option<u64>,
+    pub sessions: Option<u64>,
+}
+
+impl Due {
+    fn of(plan: &Plan, messages: Option<u64>) -> Self {
+        let arrivals = plan.due();
+        let whole = |count: f64| count.round() as u64;
+        match plan.load {
+            Load::Closed => Self { messages, sessions: None },
+            Load::Messages(_) => {
+                Self { messages: messages.or(arrivals.map(whole)), sessions: None }
+            }
+            Load::Sessions(_) => {
+                let (least, most) = plan.per_connection.unwrap_or((1, 1));
+                let each = f64::midpoint(least as f64, most as f64);
+                let sent = arrivals.map(|sessions| whole(sessions * each));
+                Self { messages: messages.or(sent), sessions: arrivals.map(whole) }
+            }
+        }
+    }
+}
+
+/// The messages as they are kept in memory.
+#[derive(Debug, Serialize)]
+pub struct Facts {
+    /// Different ones; a run sends them over and over.
+    pub messages: u64,
+    pub envelopes: u64,
+    /// Octets of a message: the least, the mean and the most.
+    pub size_least: u64,
+    pub size_mean: f64,
+    pub size_most: u64,
+    /// Recipients of a message, likewise.
+    pub recipients_least: u32,
+    pub recipients_mean: f64,
+    pub recipients_most: u32,
+    /// Octets of all of it.
+    pub memory: u64,
+}
+
+impl Facts {
+    fn of(corpus: &Corpus) -> Self {
+        let letters = corpus.letters();
+        let sizes = || letters.iter().map(|letter| letter.size);
+        let recipients = || letters.iter().map(|letter| corpus.recipients(letter));
+        // A corpus is never empty.
+        let count = letters.len() as f64;
+        Self {
+            messages: letters.len() as u64,
+            envelopes: corpus.envelopes() as u64,
+            size_least: sizes().min().unwrap_or(0),
+            size_mean: sizes().sum::<u64>() as f64 / count,
+            size_most: sizes().max().unwrap_or(0),
+            recipients_least: recipients().min().unwrap_or(0),
+            recipients_mean: recipients().map(f64::from).sum::<f64>() / count,
+            recipients_most: recipients().max().unwrap_or(0),
+            memory: corpus.bytes() as u64,
+        }
+    }
+}
+
+/// The first message of the first core, as it goes to a server that offers no extension. Its run,
+/// and when it is due, are not those of a run.
+#[derive(Debug, Serialize)]
+pub struct Example {
+    pub size: u64,
+    /// The MAIL command, and the first of the RCPT commands.
+    pub mail: String,
+    pub rcpt: Vec<String>,
+    pub recipients: u32,
+    /// The first lines, cut off where they are long.
+    pub lines: Vec<String>,
+}
+
+impl Example {
+    fn of(corpus: &Corpus, now: Timestamp) -> Self {
+        let (core, seq) = (0, 1);
+        let letter = corpus.pick(core, seq);
+        let filling = corpus.filling(core, seq);
+        let outgoing = corpus.outgoing(letter, filling);
+        let (mut mail, mut rcpt) = (Vec::new(), Vec::new());
+        outgoing.write_mail(&mut mail, &Offered::default());
+        outgoing.recipients.write_all(&mut rcpt, filling);
+        let mut octets = letter.octets().to_vec();
+        let due_unix_ns = now.as_nanosecond() as u64;
+        letter.identify(&mut octets, 0, Identity { core, seq, due_unix_ns, filling });
+        Self {
+            size: letter.size,
+            mail: first_lines(&mail).concat(),
+            rcpt: first_lines(&rcpt),
+            recipients: corpus.recipients(letter),
+            lines: first_lines(&octets),
+        }
+    }
+}
+
+fn first_lines(octets: &[u8]) -> Vec<String> {
+    let lines = octets.split_inclusive(|octet| *octet == b'\n').take(PREVIEW_LINES);
+    lines
+        .map(|line| {
+            let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+            String::from_utf8_lossy(&line[..line.len().min(PREVIEW_LINE_BYTES)]).into_owned()
+        })
+        .collect()
+}
+
+impl Preview {
+    /// Renders the messages of `plan`, as a run does.
+    ///
+    /// # Errors
+    /// What cannot be rendered.
+    pub fn of(plan: &Plan) -> Result<Self, ContentError> {
+        let now = Timestamp::now();
+        let corpus = Corpus::render(plan, fastrand::u64(..), now)?;
+        let cores = plan.cores();
+        let share = |index| Share {
+            cpu: plan.cpus[index],
+            connections: plan.connections_of(index) as u64,
+            messages: plan.messages_of(index),
+            rate: plan.mean_rate().map(|rate| rate / cores as f64),
+        };
+        let described = describe(plan);
+        Ok(Self {
+            addresses: plan.target.addresses.iter().map(ToString::to_string).collect(),
+            io: plan.engine.name(),
+            cores: (0..cores).map(share).collect(),
+            drain_s: plan.drain.as_secs_f64(),
+            due: Due::of(plan, described.messages),
+            corpus: Facts::of(&corpus),
+            fail_if: plan.fail_if.0.iter().map(ToString::to_string).collect(),
+            out: plan.out.clone(),
+            example: Example::of(&corpus, now),
+            plan: described,
+        })
+    }
+}

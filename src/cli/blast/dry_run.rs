@@ -1,0 +1,153 @@
+//! `ringpost-blast --dry-run`: the plan, for people or as JSON.
+
+use std::fmt::{self, Display, Write as _};
+use std::io::{self, Write as _};
+
+use super::Error;
+use crate::blast::plan::Plan;
+use crate::blast::preview::{Example, Preview, Share};
+use crate::cli::spool::without_controls;
+use crate::measure::Verdict;
+use crate::report::human;
+
+pub(super) fn print(plan: &Plan, json: bool) -> Result<Verdict, Error> {
+    let preview = Preview::of(plan)?;
+    let text = if json {
+        serde_json::to_string(&preview).map_err(|error| Error::Report(error.into()))? + "\n"
+    } else {
+        text(&preview)
+    };
+    io::stdout().lock().write_all(text.as_bytes()).map_err(Error::Report)?;
+    Ok(Verdict::Ok)
+}
+
+/// Rows of a name and what is said of it.
+#[derive(Default)]
+struct Rows(String);
+
+impl Rows {
+    fn row(&mut self, name: &str, said: impl Display) {
+        self.text(format_args!("  {name:<14}{said}"));
+    }
+
+    fn text(&mut self, said: impl Display) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "{said}");
+    }
+
+    fn given(&mut self, name: &str, said: Option<impl Display>) {
+        if let Some(said) = said {
+            self.row(name, said);
+        }
+    }
+}
+
+fn text(preview: &Preview) -> String {
+    let mut rows = Rows("Dry run: nothing was sent.\n\n".to_owned());
+    load(&mut rows, preview);
+    content(&mut rows, preview);
+    for condition in &preview.fail_if {
+        rows.row("fails if", condition);
+    }
+    let out = preview.out.as_ref().map(|dir| dir.display());
+    rows.given("artefacts", out);
+    example(&mut rows, &preview.example);
+    rows.0
+}
+
+fn load(rows: &mut Rows, preview: &Preview) {
+    let plan = &preview.plan;
+    let span = |seconds: f64| (seconds > 0.0).then(|| human::seconds(seconds));
+    rows.row("target", format_args!("{} ({})", plan.target, preview.addresses.join(", ")));
+    rows.row("connections", plan.connections);
+    rows.row("interface", preview.io);
+    for share in &preview.cores {
+        rows.row("core", Core(share, plan.arrivals_of.as_deref()));
+    }
+    rows.row(
+        "load",
+        match (&plan.rate, &plan.arrivals_of, &plan.arrivals) {
+            (Some(rate), Some(of), Some(arrivals)) => {
+                format!("by the clock, {rate} {of}/s, {arrivals} arrivals")
+            }
+            _ => "closed loop".to_owned(),
+        },
+    );
+    rows.given("sessions due", preview.due.sessions.map(human::count));
+    rows.given("messages due", preview.due.messages.map(human::count));
+    rows.given(
+        "each sends",
+        plan.per_connection.map(|count| format!("{count} messages on average")),
+    );
+    rows.given("think time", plan.think.as_ref());
+    rows.given("warm-up", span(plan.warmup_s));
+    rows.given("measured", plan.duration_s.map(human::seconds));
+    rows.given("cool-down", span(plan.cooldown_s));
+    rows.row("drain", format_args!("at most {}", human::seconds(preview.drain_s)));
+}
+
+fn content(rows: &mut Rows, preview: &Preview) {
+    let (plan, corpus) = (&preview.plan, &preview.corpus);
+    rows.row(
+        "pipelining",
+        match (plan.chunking, plan.depth) {
+            (true, depth) => format!("{}, BDAT, {depth} in one flight", plan.pipelining),
+            (false, _) => plan.pipelining.clone(),
+        },
+    );
+    rows.row("EHLO", &plan.helo);
+    rows.given("AUTH", plan.auth.as_ref());
+    let sizes = between(corpus.size_least, corpus.size_most);
+    let mean = human::bytes(corpus.size_mean);
+    rows.row("size", format_args!("{sizes} octets, mean {mean}, from {}", plan.size));
+    let recipients = between(corpus.recipients_least.into(), corpus.recipients_most.into());
+    rows.row("recipients", format_args!("{recipients}, mean {:.2}", corpus.recipients_mean));
+    rows.row("from, to", format_args!("{}, {}", plan.from, plan.to));
+    rows.row(
+        "corpus",
+        format_args!(
+            "{} different messages, {} different envelopes, {} of memory; seed {}",
+            human::count(corpus.messages),
+            human::count(corpus.envelopes),
+            human::bytes(corpus.memory as f64),
+            plan.seed
+        ),
+    );
+}
+
+fn between(least: u64, most: u64) -> String {
+    let [least, most] = [least, most].map(human::count);
+    if least == most { least } else { format!("{least} to {most}") }
+}
+
+struct Core<'a>(&'a Share, Option<&'a str>);
+
+impl Display for Core<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(share, of) = self;
+        write!(f, "on CPU {}, {} connections", share.cpu, share.connections)?;
+        if let Some(messages) = share.messages {
+            write!(f, ", {} messages", human::count(messages))?;
+        }
+        if let (Some(rate), Some(of)) = (share.rate, of) {
+            write!(f, ", {} {of}/s", human::rate(rate))?;
+        }
+        Ok(())
+    }
+}
+
+fn example(rows: &mut Rows, example: &Example) {
+    let size = human::count(example.size);
+    rows.text(format_args!("\nThe first message of the first core, {size} octets, begins so:\n"));
+    for line in [&example.mail].into_iter().chain(&example.rcpt) {
+        rows.text(format_args!("  {}", without_controls(line)));
+    }
+    let more = example.recipients as usize - example.rcpt.len();
+    if more > 0 {
+        rows.text(format_args!("  ... and {more} recipients more"));
+    }
+    rows.text("");
+    for line in &example.lines {
+        rows.text(format_args!("  {}", without_controls(line)).to_string().trim_end());
+    }
+}
