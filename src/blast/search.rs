@@ -52,6 +52,7 @@ pub struct Search {
 
 impl Search {
     pub fn new(manner: Manner) -> Self {
+        let manner = Manner { most: manner.most.max(RATE_MIN), ..manner };
         let start = manner.start.clamp(RATE_MIN, manner.most);
         Self { manner, low: Vec::new(), high: None, now: Some(Tried::new(start)), tries: 0 }
     }
@@ -135,7 +136,7 @@ mod tests {
         let mut search = Search::new(manner);
         let mut tries = 0;
         while let Some(rate) = search.next() {
-            assert!((RATE_MIN..=manner.most).contains(&rate), "{rate}");
+            assert!((RATE_MIN..=manner.most.max(RATE_MIN)).contains(&rate), "{rate}");
             search.tell(keeps(rate));
             tries += 1;
         }
@@ -158,6 +159,8 @@ mod tests {
         let (search_, _) = search(MANNER, |_| false);
         assert_eq!(search_.bracket().0, None);
         assert_eq!(search_.bracket().1.unwrap().rate, RATE_MIN);
+        let (search_, _) = search(Manner { most: 0.5, ..MANNER }, |_| true);
+        assert_eq!(search_.bracket().0.unwrap().rate, RATE_MIN, "below it nothing is searched");
         let mut early = Search::new(MANNER);
         early.tell(true);
         early.end();
