@@ -213,7 +213,8 @@ fn execute(args: RunArgs) -> Result<Verdict, Error> {
         Some(dir) => with_page(dir)?,
         None => Loaded::of(outcome.run, &outcome.totals),
     };
-    if json || outcome.failure.is_none() {
+    // What was measured before a target went away is worth its report.
+    if json || outcome.failure.is_none() || loaded.run.messages_ok > 0 {
         print(&loaded, json).map_err(Error::Report)?;
     }
     if let Some(failure) = outcome.failure {
