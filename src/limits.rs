@@ -361,7 +361,8 @@ pub const CONNECTS_AT_ONCE: usize = 128;
 pub const RECONNECT_MS_MIN: u64 = 10;
 pub const RECONNECT_MS_MAX: u64 = 1_000;
 
-/// Failures in a row after which a target that never answered counts as unreachable.
+/// Failures in a row after which a target that never answered counts as unreachable, unless the user
+/// says otherwise.
 pub const UNREACHED_TRIES: u32 = 3;
 
 /// Time without a single working session after which a core gives its target up.

@@ -1,5 +1,6 @@
 //! A server that mail is sent to, and whether that is safe without being asked twice.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
@@ -16,6 +17,31 @@ pub struct Target {
     pub addresses: Vec<Address>,
 }
 
+/// Addresses of which kind are used, where a name has both.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn has(self, address: &Address) -> bool {
+        match address {
+            Address::Tcp(address) => address.is_ipv6() == (self == Self::V6),
+            Address::Unix(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "4",
+            Self::V6 => "6",
+        })
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     #[error(
@@ -25,6 +51,8 @@ pub enum TargetError {
     Syntax(String),
     #[error("cannot find {host}: {error}; check the name and the port")]
     Resolve { host: String, error: io::Error },
+    #[error("{host} has no IPv{family} address; leave out -{family}, or name another host")]
+    Family { host: String, family: Family },
     #[error(
         "{host} ({ip}) is a public address, and test mail on other people's servers is abuse; if it \
          is yours, add --allow-target {host}"
@@ -36,11 +64,20 @@ impl Target {
     /// Reads a target and looks its host up, which blocks. Addresses outside of loopback, private
     /// and documentation ranges must be named in `allowed`, by host or by address.
     pub fn parse(text: &str, allowed: &[String]) -> Result<Self, TargetError> {
+        Self::parse_of(text, allowed, None)
+    }
+
+    /// The same, with the addresses of one family alone where one is given.
+    pub fn parse_of(
+        text: &str,
+        allowed: &[String],
+        family: Option<Family>,
+    ) -> Result<Self, TargetError> {
         let syntax = || TargetError::Syntax(text.to_owned());
         let (protocol, place) = split(text).ok_or_else(syntax)?;
         let host = match place {
             Place::Unix(path) => {
-                let addresses = vec![Address::Unix(path.into())];
+                let addresses = of_family(vec![Address::Unix(path.into())], text, family)?;
                 return Ok(Self { protocol, url: text.to_owned(), addresses });
             }
             Place::Tcp(host) => host,
@@ -50,6 +87,7 @@ impl Target {
         let name = name.trim_start_matches('[').trim_end_matches(']');
         let addresses = Address::resolve(host)
             .map_err(|error| TargetError::Resolve { host: host.to_owned(), error })?;
+        let addresses = of_family(addresses, host, family)?;
         for ip in addresses.iter().filter_map(ip_of) {
             let named = allowed.iter().any(|a| a == name || a.parse() == Ok(ip));
             if !named && !is_safe(ip) {
@@ -99,6 +137,20 @@ fn split(text: &str) -> Option<(Protocol, Place<'_>)> {
     };
     let host = host.strip_suffix('/').unwrap_or(host);
     (!host.is_empty() && !host.contains('/')).then_some((protocol, Place::Tcp(host)))
+}
+
+/// What is left of the addresses of `host`; never nothing.
+fn of_family(
+    mut addresses: Vec<Address>,
+    host: &str,
+    family: Option<Family>,
+) -> Result<Vec<Address>, TargetError> {
+    let Some(family) = family else { return Ok(addresses) };
+    addresses.retain(|address| family.has(address));
+    match addresses.is_empty() {
+        true => Err(TargetError::Family { host: host.to_owned(), family }),
+        false => Ok(addresses),
+    }
 }
 
 fn ip_of(address: &Address) -> Option<IpAddr> {
@@ -151,6 +203,22 @@ mod tests {
         for bad in ["", "host", "http://a:1", "smtp://", "a:b", "smtp+unix:rel", "smtp://a:1/x"] {
             let error = Target::parse(bad, &[]).unwrap_err();
             assert!(matches!(error, TargetError::Syntax(_)), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_family_leaves_out_the_other_one() {
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        let both = || vec![tcp("[::1]:25"), tcp("127.0.0.1:25"), tcp("[fd00::1]:25")];
+        let kept = |family| of_family(both(), "both.example:25", family).unwrap();
+        assert_eq!(kept(Some(Family::V4)), [tcp("127.0.0.1:25")]);
+        assert_eq!(kept(Some(Family::V6)), [tcp("[::1]:25"), tcp("[fd00::1]:25")]);
+        assert_eq!(kept(None), both());
+        for (text, family) in
+            [("[::1]:25", Family::V4), ("127.0.0.1:25", Family::V6), ("smtp+unix:/x", Family::V4)]
+        {
+            let error = Target::parse_of(text, &[], Some(family)).unwrap_err();
+            assert!(matches!(error, TargetError::Family { .. }), "{text}: {error}");
         }
     }
 

@@ -119,6 +119,9 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["--helo", "a\nb"], "CR, LF or NUL"),
         (&["--body", "/nonexistent"], "cannot read /nonexistent"),
         (&["--cores", "100000"], "cores"),
+        (&["-4", "-6"], "cannot be used with"),
+        (&["-6"], "has no IPv6 address; leave out -6"),
+        (&["--connect-tries", "0"], "0 is not in"),
         (&["--fail-if", "p98>20ms"], "'p98' is no figure; there are p50"),
         (&["--fail-if", "p99>20"], "which is a time: write ns"),
         (&["--fail-if", "p99>+10%"], "ringpost report compare"),
@@ -183,6 +186,12 @@ fn a_target_out_of_reach_is_told_in_one_line() {
     let last = text(&done.stderr).lines().last().unwrap();
     assert!(last.starts_with("ringpost-blast: cannot reach smtp://127.0.0.1:"), "{last}");
     assert!(done.stdout.is_empty());
+
+    let tries = ["-n", "1", "-c", "1", "--connect-tries", "5", "-4", "--json"];
+    let tried = blast(&[&[&nobody[..]], &tries[..]].concat());
+    assert_eq!(tried.status.code(), Some(3));
+    let run: Value = serde_json::from_slice(&tried.stdout).unwrap();
+    assert_eq!(run["errors"]["refused"], 5, "{run}");
 
     let poor = blast(&[&server(), "-n", "1", "--pipelining", "full"]);
     assert_eq!(poor.status.code(), Some(3));

@@ -21,8 +21,7 @@ use super::work::{Drive, Slot, Work};
 use super::{Failure, Shared};
 use crate::engine::{self, Address, EngineKind, Pool, Watch};
 use crate::limits::{
-    CONNECTS_AT_ONCE, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN,
-    UNREACHED_S, UNREACHED_TRIES,
+    CONNECTS_AT_ONCE, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN, UNREACHED_S,
 };
 use crate::measure::{Recorder, waited_by_thread};
 use crate::smtp::client::Settings;
@@ -287,7 +286,7 @@ impl Core {
         self.failures.set(self.failures.get().saturating_add(1));
         let idle_ns = self.clock.elapsed_ns().saturating_sub(self.worked_ns.get());
         if !self.shared.reached.load(Relaxed) {
-            if self.failures.get() >= UNREACHED_TRIES {
+            if self.failures.get() >= self.reach.tries {
                 self.shared.give_up(why);
             }
         } else if self.working.get() == 0 && idle_ns > UNREACHED_S * 1_000_000_000 {

@@ -4,12 +4,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+use crate::limits::UNREACHED_TRIES;
+
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reach {
     /// Addresses of ours that connections come from, in turn; empty lets the kernel choose.
     pub sources: Vec<IpNet>,
     /// Close with a reset, which leaves nothing in TIME_WAIT.
     pub reset: bool,
+    /// Failures in a row of a core after which a target that never let it in counts as unreachable.
+    pub tries: u32,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self { sources: Vec::new(), reset: false, tries: UNREACHED_TRIES }
+    }
 }
 
 impl Reach {
@@ -47,7 +57,7 @@ mod tests {
 
     fn sources(nets: &[&str], v6: bool, count: u64) -> Vec<String> {
         let sources = nets.iter().map(|net| net.parse().unwrap()).collect();
-        let reach = Reach { sources, reset: false };
+        let reach = Reach { sources, ..Reach::default() };
         (0..count).filter_map(|n| reach.source(n, v6)).map(|ip| ip.to_string()).collect()
     }
 

@@ -97,7 +97,7 @@ impl RelayOptions {
             let target = Target::parse(target, &self.allow_target).map_err(|error| {
                 let exit = match error {
                     TargetError::Resolve { .. } => Exit::Unavailable,
-                    TargetError::Syntax(_) | TargetError::Public { .. } => Exit::Usage,
+                    _ => Exit::Usage,
                 };
                 Failure::new(exit, format_args!("--etrn {node}: {error}"))
             })?;

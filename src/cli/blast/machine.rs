@@ -8,6 +8,8 @@ use ipnet::IpNet;
 use crate::blast::reach::Reach;
 use crate::cli::value::IoArg;
 use crate::engine::{self, CoresError};
+use crate::limits::UNREACHED_TRIES;
+use crate::target::Family;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Machine")]
@@ -15,6 +17,16 @@ pub(super) struct MachineArgs {
     /// Load this host although its address is public; may be given more than once
     #[arg(long, value_name = "HOST")]
     pub(super) allow_target: Vec<String>,
+    /// Connect to IPv4 addresses alone
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Connect to IPv6 addresses alone
+    #[arg(short = '6', long)]
+    ipv6: bool,
+    /// Attempts in a row that come to nothing, on one core, after which a target that never let us in is
+    /// given up; with pauses between them, 10 ms at first and 1 s at most
+    #[arg(long, value_name = "N", default_value_t = UNREACHED_TRIES, value_parser = clap::value_parser!(u32).range(1..))]
+    connect_tries: u32,
     /// Address of this machine, or a network of them, that connections come from in turn; may be given
     /// more than once [default: the kernel chooses]
     #[arg(long, value_name = "ADDR|CIDR", value_parser = source)]
@@ -47,7 +59,19 @@ fn source(text: &str) -> Result<IpNet, String> {
 
 impl MachineArgs {
     pub(super) fn reach(&self) -> Reach {
-        Reach { sources: self.source.clone(), reset: self.close == CloseArg::Rst }
+        Reach {
+            sources: self.source.clone(),
+            reset: self.close == CloseArg::Rst,
+            tries: self.connect_tries,
+        }
+    }
+
+    pub(super) fn family(&self) -> Option<Family> {
+        match (self.ipv4, self.ipv6) {
+            (true, _) => Some(Family::V4),
+            (_, true) => Some(Family::V6),
+            _ => None,
+        }
     }
 
     /// Counted from the last CPU down, so that a server pinned to the first ones is left alone.

@@ -246,7 +246,8 @@ fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
 
 fn plan(args: RunArgs) -> Result<Plan, Error> {
     let RunArgs { target, load, content, protocol, machine, artefacts } = args;
-    let target = Target::parse(&target.unwrap_or_default(), &machine.allow_target)?;
+    let target =
+        Target::parse_of(&target.unwrap_or_default(), &machine.allow_target, machine.family())?;
     let (engine, fallback) = engine::choose(machine.io.into())?;
     if let Some(refusal) = fallback {
         eprintln!("ringpost-blast: using epoll: {refusal}");
