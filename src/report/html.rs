@@ -75,7 +75,7 @@ pub(super) fn begin(out: &mut String, title: &str) {
 pub(super) fn end(out: &mut String) {
     let _ = writeln!(
         out,
-        "<footer>Written by ringpost {} from run.json, run.hlog and run.csv. Percentiles come from \
+        "<footer>Written by ringpost {}. Percentiles come from \
          HDR histograms of every message, not from samples.</footer></main></body></html>",
         env!("CARGO_PKG_VERSION")
     );
