@@ -14,6 +14,8 @@ use crate::spool::{Delivery, Envelope, Fate, Place, flag};
 #[derive(Debug)]
 pub(super) struct Parcel {
     letter: Letter,
+    /// Octets of the body that were given out.
+    had: u64,
     manner: Manner,
     recipients: Recipients,
     /// The trace field that goes in front of the body.
@@ -43,7 +45,7 @@ impl Parcel {
         }
         let codes = vec![None; letter.recipients.len()];
         let lmtp = protocol == Protocol::Lmtp;
-        Ok(Self { letter, manner, recipients, trace, codes, heard: 0, lmtp })
+        Ok(Self { letter, had: 0, manner, recipients, trace, codes, heard: 0, lmtp })
     }
 
     pub(super) fn outgoing(&self) -> Outgoing<'_> {
@@ -72,9 +74,15 @@ impl Parcel {
         self.letter.bytes
     }
 
-    /// The next octets of the body; `None` when no more can be had.
+    /// The next octets of the body; `None` when no more can be had. The last ones come once it is known
+    /// that all before them were the message's: no server can take it without them.
     pub(super) async fn piece(&mut self) -> Option<Vec<u8>> {
-        self.letter.pieces.recv().await
+        let piece = self.letter.pieces.recv().await?;
+        self.had += piece.len() as u64;
+        if self.had >= self.letter.bytes {
+            (&mut self.letter.sound).await.ok()?;
+        }
+        Some(piece)
     }
 
     /// Takes a reply to a command of this transaction.
@@ -166,7 +174,7 @@ fn trace(letter: &Letter, tracer: &Tracer) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use jiff::tz::TimeZone;
-    use tokio::sync::mpsc;
+    use tokio::sync::{mpsc, oneshot};
 
     use super::*;
     use crate::smtp::extension::Extensions;
@@ -185,9 +193,10 @@ mod tests {
             ..Envelope::default()
         };
         let (_, pieces) = mpsc::channel(1);
+        let (_, sound) = oneshot::channel();
         let place = Place { core: 0, segment: 1, offset: 64 };
-        let letter =
-            Letter { place, envelope, recipients: numbers.to_vec(), bytes: 5, hops: 0, pieces };
+        let recipients = numbers.to_vec();
+        let letter = Letter { place, envelope, recipients, bytes: 5, hops: 0, pieces, sound };
         let offered = Offered { extensions: Extensions::ALL, ..Offered::default() };
         let tracer = Tracer { hostname: "sink.example".to_owned(), zone: TimeZone::UTC };
         Parcel::pack(letter, &tracer, protocol, &offered).unwrap()
@@ -195,6 +204,28 @@ mod tests {
 
     fn fates(parcel: &Parcel) -> Vec<(u32, Fate, u16)> {
         parcel.settled().iter().map(|d| (d.recipient, d.fate, d.code)).collect()
+    }
+
+    #[test]
+    fn the_last_octets_are_kept_back_until_all_are_known_to_be_sound() {
+        for (sound, expected) in [(true, Some(b"lo".to_vec())), (false, None)] {
+            let mut parcel = parcel(Protocol::Smtp, &["a@x"], &[0]);
+            let (sender, pieces) = mpsc::channel(2);
+            let (confirm, told) = oneshot::channel();
+            (parcel.letter.pieces, parcel.letter.sound) = (pieces, told);
+            for piece in ["hel", "lo"] {
+                sender.try_send(piece.as_bytes().to_vec()).unwrap();
+            }
+            let confirm = sound.then_some(confirm);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                assert_eq!(parcel.piece().await.as_deref(), Some(&b"hel"[..]));
+                if let Some(confirm) = confirm {
+                    confirm.send(()).unwrap();
+                }
+                assert_eq!(parcel.piece().await, expected);
+            });
+        }
     }
 
     #[test]

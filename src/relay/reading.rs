@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::route::Selection;
 use crate::limits::{RELAY_PIECES_AHEAD, RELAY_RECIPIENTS_MAX};
@@ -26,6 +26,9 @@ pub(super) struct Letter {
     pub(super) hops: usize,
     /// The body. One that ends early cannot be read any more.
     pub(super) pieces: mpsc::Receiver<Vec<u8>>,
+    /// Said behind the last piece, once it is known that the ring did not take the message meanwhile:
+    /// until then another's octets may be among them.
+    pub(super) sound: oneshot::Receiver<()>,
 }
 
 /// What there is for a delivery.
@@ -67,6 +70,7 @@ impl Extract {
             };
             for recipients in recipients.chunks(RELAY_RECIPIENTS_MAX) {
                 let (sender, pieces) = mpsc::channel(RELAY_PIECES_AHEAD);
+                let (confirm, sound) = oneshot::channel();
                 let letter = Letter {
                     place: message.place,
                     envelope: message.envelope.clone(),
@@ -74,11 +78,17 @@ impl Extract {
                     bytes: message.bytes,
                     hops,
                     pieces,
+                    sound,
                 };
                 if letters.blocking_send(letter).is_err() {
                     return Ok(false);
                 }
-                go_on(listing.copy_body(message, u64::MAX, &mut Pieces(sender)))?;
+                let copied = listing.copy_body(message, u64::MAX, &mut Pieces(sender));
+                if copied.is_ok() {
+                    // Who has no use for the message is gone.
+                    let _ = confirm.send(());
+                }
+                go_on(copied)?;
             }
             Ok(true)
         })
@@ -128,5 +138,50 @@ impl Write for Pieces {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::FileExt;
+    use std::thread;
+
+    use super::*;
+    use crate::spool::{Draft, Meta, Options, Spool};
+
+    #[test]
+    fn octets_of_a_segment_that_gets_a_new_life_meanwhile_are_never_said_to_be_sound() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _, mut writers) = Spool::open(dir.path(), Options::default()).unwrap();
+        let body = vec![b'x'; 4 * 1024 * 1024];
+        let mut draft = Draft::default();
+        writers[0].append(&mut draft, &body).unwrap();
+        let to: [(&[u8], &[u8]); 1] = [(b"b@x.example", b"")];
+        writers[0].seal(&mut draft, &Meta::default(), to).unwrap();
+        for recycled in [false, true] {
+            let (sender, mut letters) = mpsc::channel(1);
+            let extract = Extract { selection: Selection::Everything, until_ns: u64::MAX };
+            let from = dir.path().to_owned();
+            let reading = thread::spawn(move || extract.read_out(&from, &sender));
+            let mut letter = letters.blocking_recv().unwrap();
+            let mut octets = letter.pieces.blocking_recv().unwrap();
+            if recycled {
+                let segment = dir.path().join("c000-00000001.seg");
+                let segment = OpenOptions::new().write(true).open(segment).unwrap();
+                segment.write_all_at(&[0; 64], 0).unwrap();
+                segment.write_all_at(&[b'y'; 100], body.len() as u64).unwrap();
+            }
+            while let Some(piece) = letter.pieces.blocking_recv() {
+                octets.extend(piece);
+            }
+            assert_eq!(octets.len(), body.len());
+            assert_eq!(
+                (letter.sound.blocking_recv().is_ok(), octets == body),
+                (!recycled, !recycled)
+            );
+            reading.join().unwrap().unwrap();
+        }
+        drop((writers, spool));
     }
 }
