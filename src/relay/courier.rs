@@ -102,10 +102,14 @@ impl<'c> Courier<'c> {
 
     /// Sends what there is. `said` is what the server has sent already.
     pub(super) async fn run(mut self, said: &[u8]) -> Tally {
-        if let Err(lost) = self.converse(said).await {
+        let outcome = self.converse(said).await;
+        // What was decided before the connection broke is decided: LMTP answers for each recipient.
+        let decided = self.parcel.take().map_or_else(Vec::new, |parcel| parcel.settled());
+        if let Err(lost) = outcome.and(self.settle(decided).await) {
             self.tally.note(|| lost.to_string());
         } else if !self.client.ready() {
-            let refusal = String::from_utf8_lossy(self.client.refusal()).into_owned();
+            // Whatever the server says, it says to a terminal.
+            let refusal = self.client.refusal().escape_ascii().to_string();
             self.tally.note(|| format!("the server refuses to talk: {refusal}"));
         }
         self.pool.give(self.out);
@@ -136,6 +140,8 @@ impl<'c> Courier<'c> {
 
     /// Begins the next message that this server can take, or takes leave when there is none.
     async fn begin(&mut self) {
+        // The spool takes the time that it needs; none of that is the server's.
+        self.guard.disarm();
         let offered = *self.client.offered();
         while !(self.leave)()
             && let Some(letter) = self.satchel.letters.recv().await
@@ -243,7 +249,7 @@ impl<'c> Courier<'c> {
         }
         if event.code >= 400 {
             let (place, code) = (parcel.place(), event.code);
-            let words = String::from_utf8_lossy(self.client.refusal());
+            let words = self.client.refusal().escape_ascii();
             self.tally.note(|| format!("{place}: the server answered {code} {words}"));
         }
         if event.verdict.is_none() {

@@ -94,8 +94,11 @@ fn each_recipient_is_settled_by_its_own_reply() {
             assert_eq!(told, expected, "{offers:?}");
             let bodies = server.sessions(1).remove(0).bodies;
             assert_eq!(bodies.len(), 2, "{offers:?}");
-            // Who was busy is tried again, alone.
-            assert!(post.ask("ETRN a.example").starts_with("253 2.0.0 OK, 1 pending"));
+            // Who was busy is tried again, alone; at once, or when the run before has quite ended.
+            let reply = post.ask("ETRN a.example");
+            let begun =
+                ["253 2.0.0 OK, 1 pending", "252"].iter().any(|lead| reply.starts_with(lead));
+            assert!(begun, "{reply}");
             let again = server.sessions(2).remove(1);
             assert_eq!(again.recipients(), ["busy@a.example"]);
             let relay = post.sink.stop().relay.unwrap();
@@ -114,6 +117,21 @@ fn an_lmtp_server_answers_for_each_recipient() {
         post.ask("ETRN a.example");
         assert_eq!(post.settled_once(3)[1], ("gone@a.example".to_owned(), "refused", 550));
         assert_eq!(server.sessions(1)[0].lines[0], "LHLO sink.example");
+        post.sink.stop();
+    }
+}
+
+#[test]
+fn who_was_answered_for_before_the_connection_broke_gets_no_second_copy() {
+    let replies = |line: &str| (line == ".").then_some("250 2.0.0 Taken\r\nno reply at all");
+    for engine in engines() {
+        let server = Server::start(Manners { lmtp: true, replies, ..Manners::default() });
+        let post = Post::start(engine, &[("a.example", format!("lmtp://{}", server.address))]);
+        post.bring("", &["<x@a.example>", "<y@a.example>"], b"hi\r\n");
+        post.ask("ETRN a.example");
+        assert_eq!(post.settled_once(1), [("x@a.example".to_owned(), "delivered", 250)]);
+        post.ask("ETRN a.example");
+        assert_eq!(server.sessions(2)[1].recipients(), ["y@a.example"]);
         post.sink.stop();
     }
 }
