@@ -90,6 +90,12 @@ impl Flusher {
         self.busy
     }
 
+    /// Begins nothing more: the kernel writes what is left in its own time.
+    pub(super) fn give_up(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+    }
+
     fn go_on(&mut self) {
         if self.waiting_bytes > self.backlog_bytes {
             self.send_oldest();
@@ -126,4 +132,35 @@ fn write(file: &File, end: usize) -> io::Result<()> {
         sys::write_back(file.as_fd(), at as u64, WRITE_STEP_BYTES as u64)?;
     }
     file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::segment::fresh_header;
+
+    fn order(number: u32) -> Order {
+        Order { core: 0, header: fresh_header(0, number, 100), path: PathBuf::new(), end: 100 }
+    }
+
+    #[test]
+    fn a_backlog_is_written_one_by_one_until_it_is_given_up() {
+        let (orders, sent) = mpsc::channel();
+        let mut flusher = Flusher {
+            orders: Some(orders),
+            busy: false,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            backlog_bytes: 150,
+        };
+        let sent = move || sent.try_iter().map(|order| order.header.number).collect::<Vec<_>>();
+        (1..=5).for_each(|number| flusher.add(order(number)));
+        assert_eq!((sent(), flusher.is_busy()), (vec![1], true));
+        flusher.came_back();
+        assert_eq!(sent(), [2]);
+        flusher.give_up();
+        flusher.came_back();
+        flusher.idle();
+        assert_eq!((sent(), flusher.is_busy(), flusher.has_backlog()), (vec![], false, false));
+    }
 }

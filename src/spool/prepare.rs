@@ -149,9 +149,12 @@ impl Preparer {
             // A spool that was closed is on the disk and marked, if the disk is not too slow for that.
             if self.writers == 0
                 && let Some(flusher) = &mut self.flusher
-                && closing.get_or_insert_with(Instant::now).elapsed() < close
             {
-                flusher.idle();
+                if closing.get_or_insert_with(Instant::now).elapsed() < close {
+                    flusher.idle();
+                } else {
+                    flusher.give_up();
+                }
             }
         }
     }
