@@ -22,8 +22,10 @@ pub fn as_json(message: &Message, subject: Option<&str>) -> Value {
 /// Adds to what [`as_json`] gave what became of the recipients that do not wait any more.
 pub fn add_deliveries(object: &mut Value, settled: &[Delivery]) {
     for Delivery { recipient, fate, code, at_ns, .. } in settled {
-        object["to"][*recipient as usize]["delivery"] =
-            json!({ "fate": fate.name(), "code": code, "at_ns": at_ns });
+        // A foreign file may tell of a recipient that there is not.
+        if let Some(to) = object["to"].get_mut(*recipient as usize) {
+            to["delivery"] = json!({ "fate": fate.name(), "code": code, "at_ns": at_ns });
+        }
     }
 }
 
@@ -39,4 +41,30 @@ pub(super) fn write(message: &Message, octets: &[u8], out: &mut Vec<u8>) {
     object["message"] = text.into();
     serde_json::to_writer(&mut *out, &object).expect("a vector takes all octets");
     out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::{Envelope, Fate, Place, Recipient};
+
+    #[test]
+    fn a_delivery_to_a_recipient_that_is_not_there_is_passed_over() {
+        let to = Recipient { path: b"a@x.test".to_vec(), params: Vec::new() };
+        let envelope = Envelope { recipients: vec![to], ..Envelope::default() };
+        let message = Message::of_envelope(Place::default(), envelope);
+        let settled = [0, 1].map(|recipient| Delivery {
+            place: message.place,
+            sealed_ns: 0,
+            recipient,
+            fate: Fate::Delivered,
+            code: 250,
+            at_ns: 7,
+        });
+        let mut object = as_json(&message, None);
+        add_deliveries(&mut object, &settled);
+        let told = &object["to"];
+        assert_eq!(told[0]["delivery"], json!({ "fate": "delivered", "code": 250, "at_ns": 7 }));
+        assert_eq!(told.as_array().map(Vec::len), Some(1));
+    }
 }
