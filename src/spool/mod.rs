@@ -145,7 +145,8 @@
 //!
 //! | what is there | how it came | what a reader does |
 //! |---|---|---|
-//! | fewer than 64 octets | the segment is full, or was cut here | clean end |
+//! | no octet, or fewer than 64 of a file in full length | the segment was cut here, or is full | clean end |
+//! | fewer than 64 octets of a file that was cut | nothing is cut there | stops; reports the place |
 //! | zeros | nothing was begun | clean end |
 //! | marker, commit word 0 | the writer is at it, or died at it; it was never acknowledged | end; nothing is lost |
 //! | sound header, sound payload | committed | takes it |

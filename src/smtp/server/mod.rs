@@ -254,8 +254,8 @@ impl Server {
     ///
     /// Call until it answers `None`; only then send the replies and read again. `None` means that
     /// all input is taken, except when the server has [turned](Server::turned), or when `replies` holds
-    /// [`REPLY_QUEUE_BYTES_MAX`] octets or more: then send them and call again with the rest. The events do not depend on how the input is cut,
-    /// except that `Body` pieces are cut where it is.
+    /// [`REPLY_QUEUE_BYTES_MAX`] octets or more: then send them and call again with the rest. The events
+    /// do not depend on how the input is cut, except that `Body` pieces are cut where it is.
     #[inline]
     pub fn step<'a>(&mut self, input: &mut &'a [u8], replies: &mut Vec<u8>) -> Option<Event<'a>> {
         loop {
