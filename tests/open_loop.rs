@@ -15,7 +15,7 @@ use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Leg, Profile, Schedule, Spacing, Think};
 use ringpost::blast::{self, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
-use ringpost::measure::{Conditions, ErrorKind as Trouble, Verdict};
+use ringpost::measure::{Conditions, ErrorKind as Trouble, Run, Verdict};
 use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::stamp::Stamp;
 use ringpost::target::Target;
@@ -173,6 +173,13 @@ fn go(plan: &Plan) -> Outcome {
     blast::run(plan, Arc::new(AtomicBool::new(false)), &mut |_, _, _| ()).unwrap()
 }
 
+/// The same until the generator had the machine to itself, three times at most: of a run that calls its
+/// own figures the generator's, nothing can be asked of the server's.
+fn undisturbed(run: impl Fn() -> Run) -> Run {
+    let fair = |run: &Run| run.verdict != Verdict::GeneratorLimited;
+    (0..2).map(|_| run()).find(fair).unwrap_or_else(&run)
+}
+
 /// Gaps between the due times that the stamps of all messages name, in order.
 fn gaps(host: &Host) -> Vec<u64> {
     let mut dues = host.dues.lock().unwrap().clone();
@@ -253,7 +260,7 @@ fn a_stall_shows_in_the_response_time_and_hides_in_service_time_and_closed_loop(
         let stop = Stop::Duration(4_000 * MS);
         go(&Plan { load: Load::Closed, stop, ..plan(&host, engine) }).run
     };
-    let open = open();
+    let open = undisturbed(open);
     assert_eq!(open.messages_ok, 8_000);
     // Due at u into a stall of 1 s means 1 s - u to wait; a hundredth of all messages is due in the
     // first 40 ms of the stalls.
@@ -268,11 +275,13 @@ fn a_stall_shows_in_the_response_time_and_hides_in_service_time_and_closed_loop(
 #[test]
 fn a_server_that_is_too_slow_is_the_limit_and_unfinished_work_is_counted() {
     for engine in engines() {
-        let host = serve(Manner::Slow(20 * MS));
-        // Eight sessions do 400 a second at best.
-        let load = Load::Messages(constant(1_000.0));
-        let (stop, drain) = (Stop::Duration(500 * MS), 100 * MS);
-        let run = go(&Plan { load, stop, drain, ..plan(&host, engine) }).run;
+        let run = undisturbed(|| {
+            let host = serve(Manner::Slow(20 * MS));
+            // Eight sessions do 400 a second at best.
+            let load = Load::Messages(constant(1_000.0));
+            let (stop, drain) = (Stop::Duration(500 * MS), 100 * MS);
+            go(&Plan { load, stop, drain, ..plan(&host, engine) }).run
+        });
         assert_eq!(run.messages_ok + run.messages_failed + run.messages_not_begun, 500);
         assert!(run.messages_not_begun > 200 && run.messages_failed == 0, "{run:?}");
         assert_eq!(run.response_ns.unwrap().count, 500, "with the time waited so far");
