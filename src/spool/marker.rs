@@ -15,9 +15,18 @@ const MARKER_TEXT: &str = "ringpost-spool 2\n";
 /// What a spool without marks says; it is read, and becomes one of the present version when written.
 const EARLIER_TEXT: &str = "ringpost-spool 1\n";
 
-/// The exclusive lock on the marker file; goes with the last who holds it.
+/// The exclusive lock on the marker file; goes when this is dropped.
 pub(super) struct Lock {
-    _marker: File,
+    marker: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child that this process has forked and that has not begun its
+        // own program yet holds the same open file, and flock(2) goes with the last of them. What fails
+        // here fails to unlock nothing that the close below would not.
+        let _ = rustix::fs::flock(&self.marker, FlockOperation::Unlock);
+    }
 }
 
 /// Finds out whether `dir` is a spool that this program reads.
@@ -77,7 +86,7 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, SpoolError> {
         let synced = written.and_then(|()| marker.sync_all());
         synced.map_err(|cause| SpoolError::io("write", &path, cause))?;
     }
-    Ok(Lock { _marker: marker })
+    Ok(Lock { marker })
 }
 
 /// Makes `dir` a spool, if it is not one yet.
@@ -93,4 +102,20 @@ pub(super) fn mark(dir: &Path) -> io::Result<()> {
 fn is_empty(dir: &Path) -> Result<bool, SpoolError> {
     let failed = |cause| SpoolError::io("list the directory", dir, cause);
     Ok(fs::read_dir(dir).map_err(failed)?.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_lock_is_free_even_when_a_child_still_has_the_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        assert!(matches!(lock(dir.path()), Err(SpoolError::Locked { .. })));
+        let inherited = held.marker.try_clone().unwrap();
+        drop(held);
+        lock(dir.path()).unwrap();
+        drop(inherited);
+    }
 }

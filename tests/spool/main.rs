@@ -77,9 +77,13 @@ fn read_all(dir: &Path) -> (Vec<(Place, Vec<u8>)>, Survey) {
 }
 
 /// What one thread finds from front to back, several find in pieces, and from back to front.
+///
+/// The helper of a live spool may bring a new segment in between: it holds nothing, and only counts.
 fn check_other_ways(reader: &Reader, all: &[(Place, Vec<u8>)], survey: &Survey) {
     let sorted = |survey: &Survey| {
-        let mut survey = survey.clone();
+        let mut survey = Survey { segments: 0, file_bytes: 0, ..survey.clone() };
+        survey.cores.iter_mut().for_each(|core| core.segments = 0);
+        survey.cores.retain(|core| core.messages > 0);
         survey.damage.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
         survey
     };
@@ -87,8 +91,10 @@ fn check_other_ways(reader: &Reader, all: &[(Place, Vec<u8>)], survey: &Survey) 
     let count = |bytes| {
         walked.fetch_add(bytes, Ordering::Relaxed);
     };
-    assert_eq!(sorted(&reader.survey(3, &count).unwrap()), sorted(survey));
-    assert_eq!(walked.into_inner(), survey.file_bytes);
+    let in_pieces = reader.survey(3, &count).unwrap();
+    assert_eq!(sorted(&in_pieces), sorted(survey));
+    assert!(in_pieces.segments.abs_diff(survey.segments) <= 2);
+    assert_eq!(walked.into_inner(), in_pieces.file_bytes);
     // All were sealed at the same time, so that the order is that of the cores.
     let mut forwards = Vec::new();
     let mut listing = reader.oldest_first();

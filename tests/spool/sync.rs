@@ -168,7 +168,8 @@ fn after_a_failed_sync_nothing_more_is_acknowledged_from_its_segment() {
 
 /// A new segment is used only when the disk has taken a write to it and a sync.
 fn store_when_there_is_room(writer: &mut Writer, body: &[u8]) -> Place {
-    let until = Instant::now() + Duration::from_secs(10);
+    // The next segment is written with zeros and synced first, on a disk that other tests keep busy.
+    let until = Instant::now() + Duration::from_secs(120);
     while let Err(error) = writer.room() {
         assert!(matches!(error, SpoolError::Poisoned { .. }), "{error}");
         assert!(Instant::now() < until, "the writer never took mail again");
