@@ -105,6 +105,8 @@ class Filler:
 
     def __init__(self, directory):
         self.path = Path(directory) / "filler"
+        # Before anybody else fills the disk: then not even an empty file could be made.
+        self.path.touch()
 
     def fill(self, leave=0):
         """Leaves at most `leave` octets free, to the block."""
@@ -124,7 +126,7 @@ class Filler:
                     step //= 2
 
     def free(self):
-        self.path.unlink()
+        os.truncate(self.path, 0)
 
 
 def call(argv):

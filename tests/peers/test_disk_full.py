@@ -17,7 +17,7 @@ from sender import WAIT_S, start_senders, stop_senders, wait_until
 # For each file system and engine.
 CYCLES = int(os.environ.get("RINGPOST_DISK_FULL_CYCLES", "4"))
 SEED = int(os.environ.get("RINGPOST_SEED", "1"))
-CYCLES_PER_DISK = 4
+CYCLES_PER_DISK = 1
 DISK_BYTES = 96 << 20
 SEGMENT_BYTES = 4 << 20
 # Octets that the disk has left when the sink wants its next segment: nothing; a block for the name; too
