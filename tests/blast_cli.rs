@@ -123,6 +123,13 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["-6"], "has no IPv6 address; leave out -6"),
         (&["--connect-tries", "0"], "0 is not in"),
         (&["--fail-if", "p98>20ms"], "'p98' is no figure; there are p50"),
+        (&["--fail-if", "response.p99>1s"], "'response.p99>1s' asks for a time that a closed loop"),
+        (&["--fail-if", "rate<1", "--fail-if", "send_lag.max>1s"], "'send_lag.max>1s' asks for"),
+        (&["--fail-if", "own_lag.p99>1ms"], "'own_lag.p99>1ms' asks for"),
+        (&["--to", "a@b:99999999999"], "--to gives 'a@b:99999999999', whose weight is none"),
+        (&["--from", "a@b:0"], "--from gives 'a@b:0', whose weight is none"),
+        (&["--to-domain", "b:99999999999"], "--to-domain gives 'b:99999999999'"),
+        (&["--source", "::1"], "no --source is of the family of smtp://127.0.0.1:"),
         (&["--fail-if", "p99>20"], "which is a time: write ns"),
         (&["--fail-if", "p99>+10%"], "ringpost report compare"),
     ] {

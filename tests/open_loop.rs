@@ -49,12 +49,20 @@ struct Host {
 }
 
 fn serve(manner: Manner) -> Host {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listen(TcpListener::bind("127.0.0.1:0").unwrap(), manner, Duration::ZERO)
+}
+
+/// Accepts after a while, and then with a long backlog.
+fn listen(listener: TcpListener, manner: Manner, after: Duration) -> Host {
     let target = listener.local_addr().unwrap().to_string();
     let (dues, sessions) = (Arc::default(), Arc::<Mutex<Vec<u64>>>::default());
     let (theirs, counts) = (Arc::clone(&dues), Arc::clone(&sessions));
     let begun = Instant::now();
     std::thread::spawn(move || {
+        if !after.is_zero() {
+            std::thread::sleep(after);
+            rustix::net::listen(&listener, 1_024).unwrap();
+        }
         for stream in listener.incoming() {
             let (stream, dues, counts) =
                 (stream.unwrap(), Arc::clone(&theirs), Arc::clone(&counts));
@@ -222,6 +230,47 @@ fn a_message_that_needs_a_connection_waits_for_the_greeting_and_nobody_calls_tha
         let (lag, own) = (run.send_lag_ns.unwrap(), run.own_lag_ns.unwrap());
         assert!(lag.min >= 60_000_000 && run.response_ns.unwrap().min >= lag.min);
         assert!(own.p50 < 30_000_000, "{own:?}");
+    }
+}
+
+#[test]
+fn turns_at_connecting_are_waited_for_because_of_the_server() {
+    for engine in engines() {
+        let run = undisturbed(|| {
+            // The kernel takes one for the backlog and drops who comes later, until there is room.
+            let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+            rustix::net::listen(&deaf, 0).unwrap();
+            let host = listen(deaf, Manner::Good, 500 * MS);
+            let (load, stop) = (Load::Messages(constant(1_000.0)), Stop::Messages(400));
+            let (connections, per_connection) = (400, Some((1, 1)));
+            let cpus = engine::allowed().unwrap().into_iter().take(1).collect();
+            go(&Plan { load, stop, connections, per_connection, cpus, ..plan(&host, engine) }).run
+        });
+        assert_eq!((run.messages_ok, run.connections_opened), (400, 400), "{run:?}");
+        let (lag, own) = (run.send_lag_ns.unwrap(), run.own_lag_ns.unwrap());
+        assert!(lag.p50 > 300_000_000, "nobody waited for a turn: {lag:?}");
+        assert!(own.max < lag.max / 3, "{own:?} of {lag:?}");
+    }
+}
+
+#[test]
+fn so_many_messages_end_sessions_that_are_due_for_ever() {
+    for engine in engines() {
+        let (load, per_connection) = (Load::Sessions(constant(500.0)), Some((1, 3)));
+        let host = serve(Manner::Good);
+        let stop = Stop::Messages(60);
+        let good = Plan { load: load.clone(), stop, per_connection, ..plan(&host, engine) };
+        let run = go(&good).run;
+        assert_eq!((run.messages_ok, run.messages_failed, run.messages_not_begun), (60, 0, 0));
+        assert_eq!(host.sessions.lock().unwrap().iter().sum::<u64>(), 60);
+
+        let host = serve(Manner::Slow(20 * MS));
+        let (connections, per_connection) = (2, Some((4, 4)));
+        let slow = Plan { load, stop, connections, per_connection, ..plan(&host, engine) };
+        let run = go(&slow).run;
+        assert_eq!((run.messages_ok, run.messages_not_begun), (60, 0));
+        // Fifteen sessions are due within 30 ms, of which two are open.
+        assert!((10..=13).contains(&run.behind_messages), "{}", run.behind_messages);
     }
 }
 

@@ -189,6 +189,7 @@ async fn keep_open(core: Rc<Core>) {
     let mut pause = Duration::from_millis(RECONNECT_MS_MIN);
     let slot = Rc::new(Slot::default());
     while let Some(task) = core.work.next_session(&slot).await {
+        let asked_ns = core.clock.elapsed_ns();
         let opened = {
             // The semaphore is never closed.
             let _turn = core.connecting.acquire().await;
@@ -198,7 +199,7 @@ async fn keep_open(core: Rc<Core>) {
                 core.work.give_back(task);
                 break;
             }
-            Session::open(&core, &slot, task).await
+            Session::open(&core, &slot, task, asked_ns).await
         };
         let end = match opened {
             Ok(session) => session.run().await,

@@ -9,6 +9,7 @@ use super::reach::Reach;
 use super::schedule::{Schedule, Think};
 use crate::engine::EngineKind;
 use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX};
+use crate::measure::threshold::Condition;
 use crate::measure::{Conditions, Cuts};
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Pipelining, Settings};
@@ -90,6 +91,13 @@ pub enum PlanError {
          its session; use --session-rate, or leave out --rate"
     )]
     ThinkWithRate,
+    #[error(
+        "--fail-if '{0}' asks for a time that a closed loop does not have; give --rate or \
+         --session-rate, or ask for service."
+    )]
+    ConditionWithoutSchedule(Condition),
+    #[error("no --source is of the family of {0}; give one that is, or leave it out")]
+    SourceFamily(String),
     #[error("--cooldown needs an end by time: -z, or a rate with a length, and no -n")]
     CooldownWithoutEnd,
 }
@@ -123,6 +131,12 @@ impl Plan {
         }
         if !self.cooldown.is_zero() && self.measured().is_none() {
             return Err(PlanError::CooldownWithoutEnd);
+        }
+        let mut conditions = self.fail_if.0.iter();
+        if self.schedule().is_none()
+            && let Some(condition) = conditions.find(|condition| condition.needs_schedule())
+        {
+            return Err(PlanError::ConditionWithoutSchedule(*condition));
         }
         Ok(())
     }
@@ -161,9 +175,18 @@ impl Plan {
         match self.stop {
             Stop::Duration(duration) => Some(self.warmup + duration),
             Stop::Messages(messages) => {
-                Duration::try_from_secs_f64(led.profile.time_of(messages as f64)).ok()
+                let arrivals = match self.load {
+                    Load::Sessions(_) => messages as f64 / self.messages_of_a_session(),
+                    _ => messages as f64,
+                };
+                Duration::try_from_secs_f64(led.profile.time_of(arrivals)).ok()
             }
         }
+    }
+
+    /// On average, where sessions are due.
+    fn messages_of_a_session(&self) -> f64 {
+        self.per_connection.map_or(1.0, |(least, most)| least as f64 / 2.0 + most as f64 / 2.0)
     }
 
     /// The schedule as it runs, with its first rate in the warm-up.
@@ -342,6 +365,14 @@ mod tests {
         assert_eq!(timed.due(), Some(200.0 + 800.0 + 300.0));
         let counted = Plan { load, stop: Stop::Messages(1_100), ..plan() };
         assert_eq!((counted.arrivals_end(), counted.mean_rate()), (Some(5 * second), Some(220.0)));
+        let Load::Messages(schedule) = counted.load.clone() else { unreachable!() };
+        let (load, per_connection) = (Load::Sessions(schedule), Some((1, 3)));
+        let sessions =
+            Plan { load, stop: Stop::Messages(2_200), per_connection, ..counted.clone() };
+        assert_eq!(
+            (sessions.arrivals_end(), sessions.mean_rate()),
+            (Some(5 * second), Some(220.0))
+        );
         assert_eq!((plan().arrivals_end(), plan().mean_rate()), (None, None));
         assert_eq!((plan().due(), counted.due()), (None, None));
     }

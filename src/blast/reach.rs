@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::engine::Address;
 use crate::limits::UNREACHED_TRIES;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,6 +24,15 @@ impl Default for Reach {
 }
 
 impl Reach {
+    /// Whether connections to this address come from where the user wants them to come from.
+    pub fn fits(&self, to: &Address) -> bool {
+        self.sources.is_empty()
+            || match to {
+                Address::Tcp(to) => self.source(0, to.is_ipv6()).is_some(),
+                Address::Unix(_) => false,
+            }
+    }
+
     /// The source of connection number `n` to an address of this family, from 0 on: one network after
     /// the other, and within each one host after the other. `None` where no network is of that family.
     pub fn source(&self, n: u64, v6: bool) -> Option<IpAddr> {
@@ -71,5 +81,23 @@ mod tests {
         assert_eq!(sources(&[], false, 2), [""; 0]);
         assert_eq!(sources(&["fd00::/127"], true, 3), ["fd00::", "fd00::1", "fd00::"]);
         assert_eq!(sources(&["0.0.0.0/0", "::/0"], false, 1), ["0.0.0.1"]);
+    }
+
+    #[test]
+    fn an_address_that_no_source_can_reach_does_not_fit() {
+        let reach = |nets: &[&str]| Reach {
+            sources: nets.iter().map(|net| net.parse().unwrap()).collect(),
+            ..Reach::default()
+        };
+        let (v4, v6) = ("127.0.0.1:25".parse().unwrap(), "[::1]:25".parse().unwrap());
+        let (v4, v6, unix) = (Address::Tcp(v4), Address::Tcp(v6), Address::Unix("/x".into()));
+        for (nets, expected) in [
+            (&[][..], [true, true, true]),
+            (&["127.0.0.2/32"], [true, false, false]),
+            (&["::1/128"], [false, true, false]),
+            (&["::1/128", "127.0.0.2/32"], [true, true, false]),
+        ] {
+            assert_eq!([&v4, &v6, &unix].map(|to| reach(nets).fits(to)), expected, "{nets:?}");
+        }
     }
 }

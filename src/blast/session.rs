@@ -104,6 +104,8 @@ pub(super) struct Session<'c> {
     decided: u64,
     /// When AUTH was sent, while its exchange goes on.
     auth_ns: Option<u64>,
+    /// When the connection was wanted, and when its turn to be made had come.
+    asked_ns: u64,
     connect_ns: u64,
     /// The latest reading of the clock, and the one just before the last send.
     now_ns: u64,
@@ -112,7 +114,12 @@ pub(super) struct Session<'c> {
 
 impl<'c> Session<'c> {
     /// Connects. A failure is counted here.
-    pub(super) async fn open(core: &'c Core, slot: &Rc<Slot>, task: Task) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        core: &'c Core,
+        slot: &Rc<Slot>,
+        task: Task,
+        asked_ns: u64,
+    ) -> Result<Self, Failure> {
         let connect_ns = core.clock.elapsed_ns();
         let connected = connect(core).await;
         let now_ns = core.clock.elapsed_ns();
@@ -153,6 +160,7 @@ impl<'c> Session<'c> {
             alarm: None,
             decided: 0,
             auth_ns: None,
+            asked_ns,
             connect_ns,
             now_ns,
             sent_ns: now_ns,
@@ -418,10 +426,11 @@ impl<'c> Session<'c> {
     }
 
     /// Work that this connection was opened for has waited for the server to let us in since the
-    /// connect began, and before that for us.
+    /// connection was wanted, and before that for us: turns at connecting are waited for as long as
+    /// the server holds those who have one.
     fn greeted(&mut self) {
         if let Some(arrival) = &mut self.dealt {
-            let ours_ns = self.connect_ns.saturating_sub(arrival.due_ns.max(arrival.free_ns));
+            let ours_ns = self.asked_ns.saturating_sub(arrival.due_ns.max(arrival.free_ns));
             arrival.free_ns = self.now_ns - ours_ns;
         }
     }

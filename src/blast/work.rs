@@ -317,8 +317,9 @@ impl Work {
         let returned = returned.into_iter().filter(move |&due_ns| due_ns < until_ns);
         let arrivals = self.arrivals.borrow();
         let ahead = arrivals.as_ref().map(|arrivals| arrivals.due_before(until_ns));
-        let waiting = returned.chain(ahead.into_iter().flatten());
-        (!self.claimed_out()).then_some(waiting).into_iter().flatten()
+        // Sessions are due for ever where messages end the run, and no more are wanted than send one.
+        let wanted = if self.drive == Drive::Messages { u64::MAX } else { self.left.get() };
+        returned.chain(ahead.into_iter().flatten()).take(wanted as usize)
     }
 
     /// Wakes free sessions when work is due, to the end of the work.

@@ -82,6 +82,8 @@ pub enum ContentError {
     /// `place` is an option, or a file and a line.
     #[error("{place} {fault}")]
     Text { place: String, fault: TextFault },
+    #[error("{place} gives '{text}', whose weight is none; write a number from 1 to {}", u32::MAX)]
+    Weight { place: String, text: String },
     #[error("{place}: {fault}")]
     Template { place: String, fault: TemplateError },
     #[error(transparent)]

@@ -113,7 +113,11 @@ impl ContentArgs {
             recipients: self.recipients,
             from,
             to,
-            to_domains: self.to_domain.iter().map(|text| weighted(text)).collect(),
+            to_domains: self
+                .to_domain
+                .iter()
+                .map(|text| weighted(text, "--to-domain"))
+                .collect::<Result<_, _>>()?,
             headers,
             table,
             mail_params,
@@ -132,7 +136,7 @@ fn choices<'a>(
     (option, scope, default): (&str, Scope, &str),
 ) -> Result<Vec<Choice>, ContentError> {
     let choice = |text: &str, place: String| {
-        let (text, weight) = weighted(text);
+        let (text, weight) = weighted(text, &place)?;
         let pattern = template(text.as_bytes(), columns, scope, &place)?;
         Ok(Choice { pattern, weight, place })
     };
@@ -157,12 +161,16 @@ fn template(
         .map_err(|fault| ContentError::Template { place: place(), fault })
 }
 
-/// A text that may end in `:WEIGHT`, a number above zero.
-fn weighted(text: &str) -> (String, u32) {
-    let split = text.rsplit_once(':');
-    let split = split.and_then(|(text, weight)| Some((text, weight.parse().ok()?)));
-    let (text, weight) = split.filter(|(_, weight)| *weight > 0).unwrap_or((text, 1));
-    (text.to_owned(), weight)
+/// A text that may end in `:WEIGHT`. Digits behind the last colon are a weight, or a mistake.
+fn weighted(text: &str, place: &str) -> Result<(String, u32), ContentError> {
+    let number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let Some((address, digits)) = text.rsplit_once(':').filter(|(_, digits)| number(digits)) else {
+        return Ok((text.to_owned(), 1));
+    };
+    match digits.parse() {
+        Ok(weight @ 1..) => Ok((address.to_owned(), weight)),
+        _ => Err(ContentError::Weight { place: place.to_owned(), text: text.to_owned() }),
+    }
 }
 
 #[cfg(test)]
@@ -179,7 +187,12 @@ mod tests {
             ("{rand:4}@b.example", ("{rand:4}@b.example", 1)),
             ("", ("", 1)),
         ] {
-            assert_eq!(weighted(text), (expected.0.to_owned(), expected.1), "{text}");
+            let split = weighted(text, "--to").unwrap();
+            assert_eq!(split, (expected.0.to_owned(), expected.1), "{text}");
+        }
+        for bad in ["a@b.example:0", "a@b.example:99999999999", "a@b.example:4294967296"] {
+            let error = weighted(bad, "--to").unwrap_err().to_string();
+            assert!(error.starts_with("--to") && error.contains(bad), "{error}");
         }
     }
 }

@@ -246,8 +246,13 @@ fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
 
 fn plan(args: RunArgs) -> Result<Plan, Error> {
     let RunArgs { target, load, content, protocol, machine, artefacts } = args;
-    let target =
+    let mut target =
         Target::parse_of(&target.unwrap_or_default(), &machine.allow_target, machine.family())?;
+    let reach = machine.reach();
+    target.addresses.retain(|address| reach.fits(address));
+    if target.addresses.is_empty() {
+        return Err(PlanError::SourceFamily(target.url).into());
+    }
     let (engine, fallback) = engine::choose(machine.io.into())?;
     if let Some(refusal) = fallback {
         eprintln!("ringpost-blast: using epoll: {refusal}");
@@ -269,7 +274,7 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
         helo: protocol.helo,
         login: protocol.auth,
         cpus: machine.cpus()?,
-        reach: machine.reach(),
+        reach,
         engine,
         fail_if: artefacts.fail_if(),
         out: artefacts.out,

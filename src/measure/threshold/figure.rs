@@ -42,6 +42,7 @@ pub enum Time {
     Response,
     Service,
     SendLag,
+    OwnLag,
     Phase(Phase),
 }
 
@@ -128,6 +129,7 @@ impl Time {
             "response" => Some(Self::Response),
             "service" => Some(Self::Service),
             "send_lag" => Some(Self::SendLag),
+            "own_lag" => Some(Self::OwnLag),
             _ => Phase::from_name(name).map(Self::Phase),
         }
     }
@@ -139,6 +141,7 @@ impl Time {
             Self::Response => "response",
             Self::Service => "service",
             Self::SendLag => "send_lag",
+            Self::OwnLag => "own_lag",
             Self::Phase(phase) => phase.name(),
         }
     }
@@ -150,6 +153,7 @@ impl Time {
             Self::Response => run.response_ns.as_ref(),
             Self::Service => Some(&run.service_ns),
             Self::SendLag => run.send_lag_ns.as_ref(),
+            Self::OwnLag => run.own_lag_ns.as_ref(),
             Self::Phase(phase) => run.phases.get(&phase).map(|result| &result.latency_ns),
         };
         latency.filter(|latency| latency.count > 0)
@@ -210,7 +214,7 @@ impl Figure {
         let join =
             |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(" ");
         format!(
-            "{statistics}, alone or behind response. service. send_lag. or a phase ({phases}); \
+            "{statistics}, alone or behind response. service. send_lag. own_lag. or a phase ({phases}); \
              {counts}; errors.KIND ({kinds}); replies.CODE and PHASE.replies.CODE, where CODE is \
              like 451 or 4xx",
             statistics = join(&mut Statistic::ALL.into_iter().map(Statistic::name)),

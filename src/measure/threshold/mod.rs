@@ -116,7 +116,7 @@ impl fmt::Display for Conditions {
 impl Condition {
     /// Whether it speaks of times that only an open loop has.
     pub fn needs_schedule(&self) -> bool {
-        matches!(self.figure, Figure::Time(Time::Response | Time::SendLag, _))
+        matches!(self.figure, Figure::Time(Time::Response | Time::SendLag | Time::OwnLag, _))
     }
 
     /// Whether it speaks of a change, which takes two runs.
@@ -214,6 +214,7 @@ mod tests {
             Just(Time::Response),
             Just(Time::Service),
             Just(Time::SendLag),
+            Just(Time::OwnLag),
             prop::sample::select(&Phase::ALL[..]).prop_map(Time::Phase),
         ]
     }
