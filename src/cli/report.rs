@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::{Exit, Failure};
 use crate::measure::threshold::Judged;
@@ -13,7 +13,7 @@ use crate::measure::{Conditions, Verdict};
 use crate::report::compare::{self, Comparison};
 use crate::report::merge::{MergeError, merge};
 use crate::report::text::{self, Colour};
-use crate::report::{LoadError, Loaded, html};
+use crate::report::{LoadError, Loaded, html, schema};
 
 /// Exit status for runs that do not belong together.
 const MISMATCH: u8 = 5;
@@ -81,6 +81,30 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Print the JSON Schema (2020-12) of an artefact
+    Schema {
+        /// The artefact: run.json, sweep.json or find-max.json
+        #[arg(value_enum, value_name = "ARTEFACT", default_value = "run")]
+        of: Described,
+    },
+}
+
+/// An artefact that has a schema.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Described {
+    Run,
+    Sweep,
+    FindMax,
+}
+
+impl Described {
+    fn schema(self) -> &'static str {
+        match self {
+            Self::Run => schema::RUN,
+            Self::Sweep => schema::SWEEP,
+            Self::FindMax => schema::FIND_MAX,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +164,10 @@ impl ReportArgs {
             Command::Html { runs, output } => {
                 write_html(runs, output.as_deref()).map(|()| ExitCode::SUCCESS)
             }
+            Command::Schema { of } => io::stdout()
+                .write_all(of.schema().as_bytes())
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(ReportError::Stdout),
         };
         match done {
             Ok(code) => Ok(code),

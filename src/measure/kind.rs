@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A part of an SMTP session that has a latency of its own and replies of its own.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// First SYN to the connected socket.
@@ -75,6 +76,7 @@ impl Phase {
 
 /// How a message or one command ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A 2xx reply; of a message, to the end of its data.
@@ -126,6 +128,7 @@ impl Outcome {
 
 /// What went wrong on the way to a reply. A negative reply is not an error: the server answered.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// Nobody listens there (ECONNREFUSED, or a missing Unix socket).

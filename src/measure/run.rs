@@ -21,6 +21,7 @@ pub const SCHEMA: u32 = 1;
 
 /// The whole result. Names and units are part of the command line contract.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     pub schema: u32,
     /// 16 hex digits, drawn at random: the `run` in the header of each message. Empty for a sum.
@@ -110,6 +111,7 @@ pub struct Run {
 
 /// One of the runs that a sum was made from.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Shard {
     /// The directory it was read from, as it was given.
     pub name: String,
@@ -118,6 +120,7 @@ pub struct Shard {
 
 /// A histogram in short; all values but the count in nanoseconds. Zeros when the count is zero.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Latency {
     pub min: u64,
     pub mean: f64,
@@ -133,6 +136,7 @@ pub struct Latency {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PhaseResult {
     /// Whatever the outcome.
     pub latency_ns: Latency,
@@ -146,6 +150,7 @@ pub struct PhaseResult {
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CpuPerMessage {
     pub user: f64,
     pub system: f64,
@@ -153,6 +158,7 @@ pub struct CpuPerMessage {
 
 /// What was asked for, in words and numbers that a reader can repeat the run from.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Plan {
     /// The command line as given, with secrets replaced by the caller.
     pub command: Vec<String>,
@@ -200,6 +206,7 @@ pub struct Plan {
 
 /// The generator's machine.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Machine {
     /// CPUs that the process may use.
     pub cpus: u64,
@@ -210,6 +217,7 @@ pub struct Machine {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Versions {
     pub ringpost: String,
 }

@@ -8,6 +8,7 @@ use super::tally::Tally;
 use crate::limits::{BEHIND_NOISE_NS, CPU_BUSY_MAX, SEND_LAG_NOISE_NS};
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every message was accepted, and the generator kept up.

@@ -12,6 +12,7 @@ pub mod load;
 pub mod merge;
 pub mod plain;
 pub mod progress;
+pub mod schema;
 pub mod shards;
 pub mod sweep;
 pub mod text;

@@ -13,7 +13,7 @@ use crate::measure::Verdict;
 use crate::measure::run::{Latency, Run};
 
 /// Version of the JSON of a sweep or search.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 /// A rate whose p99 is more than so many times the lowest of the slower rates is beyond the knee.
 const KNEE_FACTOR: u64 = 3;
 
@@ -47,11 +47,12 @@ pub struct Curve {
 
 /// One step in JSON and CSV; times in nanoseconds, shares from 0 to 1.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Row {
     asked_msg_s: f64,
     rate_msg_s: f64,
     kept: Option<bool>,
-    verdict: &'static str,
+    verdict: Verdict,
     response_p50_ns: u64,
     response_p99_ns: u64,
     response_p999_ns: u64,
@@ -67,7 +68,8 @@ struct Row {
 
 /// The whole in JSON.
 #[derive(Debug, Serialize)]
-struct Told<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Told<'a> {
     schema: u32,
     task: &'a str,
     target: &'a str,
@@ -97,7 +99,7 @@ impl Step {
             asked_msg_s: *asked,
             rate_msg_s: run.rate_msg_s,
             kept: *kept,
-            verdict: run.verdict.name(),
+            verdict: run.verdict,
             response_p50_ns: response.p50,
             response_p99_ns: response.p99,
             response_p999_ns: response.p999,
@@ -272,7 +274,7 @@ impl Step {
         let verdict = match self.kept {
             Some(true) => "kept".to_owned(),
             Some(false) if self.kept_up() => "missed".to_owned(),
-            _ => row.verdict.to_owned(),
+            _ => row.verdict.name().to_owned(),
         };
         [
             human::rate(row.asked_msg_s),

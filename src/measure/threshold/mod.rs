@@ -38,6 +38,7 @@ pub struct Conditions(pub Vec<Condition>);
 
 /// A condition as a run met it; part of `run.json`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judged {
     /// As given: `p99>20ms`.
     pub condition: String,
