@@ -226,6 +226,10 @@ pub const SPOOL_BACKWARD_MESSAGES: usize = 256;
 /// Octets of disk that the spool may use unless `--spool-limit` says otherwise.
 pub const SPOOL_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
 
+/// Maps of segments at once: those that each core writes and has ready, and those of full segments that
+/// are kept for their next life. More: no segment is made, and mail is refused.
+pub const MAPS_GUARDED_MAX: usize = 4_096;
+
 /// Segments of one core below which there is no ring: one written, one ready.
 pub const SEGMENTS_PER_CORE_MIN: u64 = 2;
 

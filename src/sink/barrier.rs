@@ -21,41 +21,59 @@ pub(super) struct Gate {
     sealed: Cell<u64>,
     /// Messages whose seal lies before the start of a finished sync, well or badly ended.
     synced: Cell<u64>,
-    /// Tickets that each sync took with it that failed: those after the first and up to the second. There are
-    /// few, because each poisons a segment.
-    failed: RefCell<Vec<(u64, u64)>>,
+    /// Tickets that were lost with a segment that the writer gave up: those after the first and up to the
+    /// second. There are few, because each stands for a segment.
+    lost: RefCell<Vec<(u64, u64)>>,
+    /// The writer's count of such segments when we looked last.
+    failures: Cell<u32>,
     running: Cell<bool>,
     turn: Notify,
 }
 
-/// A sync failed; the messages it covered are not known to be on the disk.
+/// The messages are not known to be kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Unsynced;
+pub(super) struct NotKept;
 
 impl Gate {
     /// Notes one sealed message and returns its ticket.
-    pub(super) fn sealed(&self) -> u64 {
+    pub(super) fn sealed(&self, writer: &RefCell<Writer>) -> u64 {
+        // What was given up by now was so before this message found its place.
+        self.heed(writer);
         self.sealed.set(self.sealed.get() + 1);
         self.sealed.get()
+    }
+
+    /// Whether the messages of `tickets` are still where they were sealed, as far as that can be known
+    /// without a sync.
+    ///
+    /// # Errors
+    /// [`NotKept`] when a segment that may hold one of them was given up meanwhile.
+    pub(super) fn stands(
+        &self,
+        tickets: &RangeInclusive<u64>,
+        writer: &RefCell<Writer>,
+    ) -> Result<(), NotKept> {
+        // An error was told when it was met, and counts as a failure.
+        let _ = writer.borrow_mut().check();
+        self.heed(writer);
+        self.not_lost(tickets)
     }
 
     /// Returns once every message up to the last of `tickets` is synced.
     ///
     /// # Errors
-    /// [`Unsynced`] when a sync that was to cover one of the tickets failed. It stays failed: the kernel
-    /// reports a write-back error once and then forgets it, so trying again would lie.
+    /// [`NotKept`] when a sync that was to cover one of the tickets failed, or what it was to cover was
+    /// torn. It stays failed: the kernel reports a write-back error once and then forgets it, so trying
+    /// again would lie.
     pub(super) async fn reached(
         &self,
-        tickets: RangeInclusive<u64>,
+        tickets: &RangeInclusive<u64>,
         writer: &RefCell<Writer>,
-    ) -> Result<(), Unsynced> {
-        let (first, last) = tickets.into_inner();
+    ) -> Result<(), NotKept> {
         loop {
-            let takes = |&(after, up_to): &(u64, u64)| after < last && first <= up_to;
-            if self.failed.borrow().iter().any(takes) {
-                return Err(Unsynced);
-            }
-            if self.synced.get() >= last {
+            self.heed(writer);
+            self.not_lost(tickets)?;
+            if self.synced.get() >= *tickets.end() {
                 return Ok(());
             }
             if self.running.get() {
@@ -66,12 +84,21 @@ impl Gate {
         }
     }
 
-    /// A sync has failed just now. The writer has taken out all that was not synced, and with it what
-    /// was sealed while the sync ran: that would find nothing to sync, and be taken for durable.
-    fn fail(&self) -> u64 {
-        let sealed = self.sealed.get();
-        self.failed.borrow_mut().push((self.synced.get(), sealed));
-        sealed
+    fn not_lost(&self, tickets: &RangeInclusive<u64>) -> Result<(), NotKept> {
+        let takes =
+            |&(after, up_to): &(u64, u64)| after < *tickets.end() && *tickets.start() <= up_to;
+        if self.lost.borrow().iter().any(takes) { Err(NotKept) } else { Ok(()) }
+    }
+
+    /// Looks whether the writer has given a segment up. It has taken out all that was not synced, and with
+    /// it what was sealed while a sync ran: that would find nothing to sync, and be taken for durable.
+    fn heed(&self, writer: &RefCell<Writer>) {
+        let failures = writer.borrow().failures();
+        if self.failures.replace(failures) != failures {
+            let sealed = self.sealed.get();
+            self.lost.borrow_mut().push((self.synced.get(), sealed));
+            self.synced.set(sealed);
+        }
     }
 
     async fn lead(&self, writer: &RefCell<Writer>) {
@@ -80,15 +107,16 @@ impl Gate {
         tokio::task::yield_now().await;
         let covers = self.sealed.get();
         let barriers: Vec<Barrier> = writer.borrow().dirty().collect();
-        let covers = if sync(&barriers, writer).await { covers } else { self.fail() };
-        self.synced.set(covers);
+        sync(&barriers, writer).await;
+        self.heed(writer);
+        self.synced.set(self.synced.get().max(covers));
         self.running.set(false);
         self.turn.notify_waiters();
     }
 }
 
-/// Syncs the segments; `false` when what they hold may not be on the disk.
-async fn sync(barriers: &[Barrier], writer: &RefCell<Writer>) -> bool {
+/// Syncs the segments. Where what they hold may not be on the disk, the writer counts a failure.
+async fn sync(barriers: &[Barrier], writer: &RefCell<Writer>) {
     for barrier in barriers {
         if let Err(error) = engine::sync_data(barrier.as_raw_fd()).await {
             let mut writer = writer.borrow_mut();
@@ -100,10 +128,14 @@ async fn sync(barriers: &[Barrier], writer: &RefCell<Writer>) -> bool {
                 barrier.segment(),
                 writer.core(),
             );
-            return false;
+            return;
         }
     }
     // Not before the last: until then what the first ones cover may have to be refused with the rest.
     let mut writer = writer.borrow_mut();
-    barriers.iter().all(|barrier| writer.synced(barrier).is_ok())
+    for barrier in barriers {
+        if writer.synced(barrier).is_err() {
+            return;
+        }
+    }
 }

@@ -186,8 +186,8 @@ impl Core {
         }
         let core = writer.borrow().core();
         match lack {
-            // The failed sync has been told already.
-            Some(SpoolError::Poisoned { .. }) => {}
+            // What failed has been told already.
+            Some(SpoolError::Poisoned { .. } | SpoolError::Torn { .. }) => {}
             Some(error) => eprintln!("ringpost-sink: core {core} refuses mail: {error}"),
             None => eprintln!("ringpost-sink: core {core} takes mail again"),
         }

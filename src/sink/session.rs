@@ -397,10 +397,10 @@ impl Session<'_> {
                 return;
             }
         }
-        let ticket = match self.message.keep {
+        let ticket = match &self.core.writer {
+            Some(writer) if self.message.keep != Keep::Nothing => self.core.gate.sealed(writer),
             // Nothing to sync; but its reply leaves with those before it.
-            Keep::Nothing => self.kept.last().map_or(0, |kept| kept.ticket),
-            Keep::Headers | Keep::All => self.core.gate.sealed(),
+            _ => self.kept.last().map_or(0, |kept| kept.ticket),
         };
         self.kept.push(Kept {
             reply: start..out.len(),
@@ -460,11 +460,14 @@ impl Session<'_> {
         // 0 is nothing to sync.
         let first = self.kept.iter().map(|kept| kept.ticket).find(|ticket| *ticket > 0);
         let tickets = first.unwrap_or(0)..=last.ticket;
-        if let (Some(Durability::Sync), Some(writer)) = (self.core.durability, &self.core.writer)
-            && self.core.gate.reached(tickets, writer).await.is_err()
-        {
-            self.take_back(out);
-            return;
+        if let (Some(durability), Some(writer)) = (self.core.durability, &self.core.writer) {
+            let (kept, refusal) = match durability {
+                Durability::Sync => (self.core.gate.reached(&tickets, writer).await, NOT_SYNCED),
+                Durability::Process => (self.core.gate.stands(&tickets, writer), NOT_STORED),
+            };
+            if kept.is_err() {
+                return self.take_back(refusal, out);
+            }
         }
         let mut counters = self.core.counters.borrow_mut();
         for kept in self.kept.drain(..) {
@@ -477,14 +480,14 @@ impl Session<'_> {
         }
     }
 
-    /// Replaces each queued 250 of this round by 451, line for line (LMTP has several).
-    fn take_back(&mut self, out: &mut Vec<u8>) {
+    /// Replaces each queued 250 of this round by `refusal`, line for line (LMTP has several).
+    fn take_back(&mut self, refusal: Reply, out: &mut Vec<u8>) {
         let queued = std::mem::take(out);
         let mut copied = 0;
         for kept in self.kept.drain(..) {
             out.extend_from_slice(&queued[copied..kept.reply.start]);
             for _ in memchr::memchr_iter(b'\n', &queued[kept.reply.clone()]) {
-                NOT_SYNCED.write(out, true);
+                refusal.write(out, true);
             }
             copied = kept.reply.end;
             self.core.quota.return_message();

@@ -156,9 +156,12 @@ impl Summary {
 }
 
 impl Summary {
-    /// Segments that could not be made durable.
-    pub fn poisoned_segments(&self) -> u64 {
-        self.cores.iter().filter_map(|core| core.spool.as_ref()).map(|s| s.stats.poisoned).sum()
+    /// Segments that could not be made durable, and those that were cut from outside or lost pages.
+    pub fn failed_segments(&self) -> (u64, u64) {
+        let spools = self.cores.iter().filter_map(|core| core.spool.as_ref());
+        spools.fold((0, 0), |(poisoned, torn), spool| {
+            (poisoned + spool.stats.poisoned, torn + spool.stats.torn)
+        })
     }
 }
 
@@ -210,9 +213,12 @@ impl fmt::Display for Summary {
         if self.messages > 0 {
             writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;
         }
-        let poisoned = self.poisoned_segments();
+        let (poisoned, torn) = self.failed_segments();
         if poisoned > 0 {
             writeln!(f, "disk     FAILED: {poisoned} segments could not be synced, see stderr")?;
+        }
+        if torn > 0 {
+            writeln!(f, "disk     FAILED: {torn} segments were cut or lost pages, see stderr")?;
         }
         self.cores.iter().try_for_each(|core| writeln!(f, "{core}"))
     }

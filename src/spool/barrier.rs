@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::segment::Segment;
+use super::segment::{Segment, is_shortened};
 
 /// A part of the log that a sync has to cover before its messages are durable.
 ///
@@ -39,9 +39,23 @@ impl Barrier {
         self.header.number
     }
 
+    /// Whether the file is no longer as long as it was made.
+    pub(super) fn is_shortened(&self) -> bool {
+        is_shortened(&self.file, &self.header)
+    }
+
     fn new(segment: &Segment, start: usize, end: usize) -> Self {
         Self { header: segment.header, start, end, file: segment.file.clone() }
     }
+}
+
+/// Why a segment was given up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// A sync failed. The kernel reports that once and then says yes again.
+    Unsynced,
+    /// It was cut from outside, or lost pages under the map.
+    Torn,
 }
 
 /// The barriers of one log under [`Durability::Sync`](super::Durability::Sync).
@@ -50,9 +64,8 @@ pub(super) struct Barriers {
     left: VecDeque<Barrier>,
     /// Octets of the present segment known durable.
     synced_end: usize,
-    /// Segments of which a sync failed. The kernel reports that once and then says yes again, so they
-    /// stay here for ever.
-    poisoned: Vec<u32>,
+    /// Segments that were given up, for ever.
+    poisoned: Vec<(u32, Fault)>,
 }
 
 impl Barriers {
@@ -87,24 +100,29 @@ impl Barriers {
         }
     }
 
-    pub(super) fn poison(&mut self, segment: u32) {
+    pub(super) fn poison(&mut self, segment: u32, fault: Fault) {
         self.left.retain(|left| left.segment() != segment);
         if !self.is_poisoned(segment) {
-            self.poisoned.push(segment);
+            self.poisoned.push((segment, fault));
         }
     }
 
-    /// How many segments are.
-    pub(super) fn poisoned(&self) -> u64 {
-        self.poisoned.len() as u64
+    /// How many segments are, for this reason.
+    pub(super) fn poisoned(&self, why: Fault) -> u64 {
+        self.poisoned.iter().filter(|(_, fault)| *fault == why).count() as u64
     }
 
     pub(super) fn is_poisoned(&self, segment: u32) -> bool {
-        self.poisoned.contains(&segment)
+        self.fault_of(segment).is_some()
+    }
+
+    pub(super) fn fault_of(&self, segment: u32) -> Option<Fault> {
+        self.poisoned.iter().find(|(poisoned, _)| *poisoned == segment).map(|(_, fault)| *fault)
     }
 
     /// The first poisoned segment from `first` to `last`.
     pub(super) fn poisoned_within(&self, first: u32, last: u32) -> Option<u32> {
-        self.poisoned.iter().copied().find(|segment| (first..=last).contains(segment))
+        let mut segments = self.poisoned.iter().map(|(segment, _)| *segment);
+        segments.find(|segment| (first..=last).contains(segment))
     }
 }

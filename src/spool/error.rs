@@ -75,6 +75,12 @@ pub enum SpoolError {
     )]
     Poisoned { core: u16, segment: u32 },
 
+    #[error(
+        "segment {segment} of core {core} was cut from outside, or its disk lost pages: what was not yet \
+         acknowledged from it is refused; leave the files of the spool alone, and check the disk"
+    )]
+    Torn { core: u16, segment: u32 },
+
     #[error("the spool is shutting down; the message must be sent again")]
     Closed,
 

@@ -1,4 +1,4 @@
-//! The mapping of one segment: the only file of this room with `unsafe` in it.
+//! The mapping of one segment.
 //!
 //! # The invariant
 //!
@@ -9,6 +9,8 @@
 //!   ftruncate alone), so a store cannot meet a full disk;
 //! - nobody shrinks it: this program trims a segment only after its map is gone, and the directory is
 //!   ours alone (mode 0700, locked);
+//! - where somebody does shrink it, or its disk fails, the fault is survived (`sigbus.rs`), and
+//!   [`Map::is_torn`] says so;
 //! - one thread owns it. Others, in this process and outside, look at the file with `read`, never at
 //!   this memory.
 
@@ -19,6 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::io::Errno;
 
+use super::sigbus::Guarded;
 use crate::limits::POPULATE_STEP_BYTES;
 
 /// What a page is made present for.
@@ -32,7 +35,7 @@ pub enum Touch {
 
 /// A shared, writable map of a whole segment file.
 pub struct Map {
-    raw: MmapRaw,
+    guarded: Guarded,
     /// INVARIANT: equals the length of the map and is at most the length of the file.
     len: usize,
 }
@@ -43,7 +46,11 @@ impl Map {
         let raw = MmapOptions::new().len(len).map_raw(file)?;
         // A core dump of a sink is not the place for gigabytes of other people's mail. Refusal is harmless.
         let _ = raw.advise(Advice::DontDump);
-        Ok(Self { raw, len })
+        Ok(Self { guarded: Guarded::new(raw)?, len })
+    }
+
+    fn raw(&self) -> &MmapRaw {
+        self.guarded.raw()
     }
 
     pub fn len(&self) -> usize {
@@ -64,7 +71,7 @@ impl Map {
         let mut at = 0;
         while at < self.len {
             let step = POPULATE_STEP_BYTES.min(self.len - at);
-            match self.raw.advise_range(advice, at, step) {
+            match self.raw().advise_range(advice, at, step) {
                 Ok(()) => at += step,
                 Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => break,
                 Err(error) => return Err(error),
@@ -79,7 +86,7 @@ impl Map {
         // SAFETY: `check` keeps the target inside the map; `bytes` is a live Rust slice and cannot
         // overlap memory that only this type hands out, which it never does.
         unsafe {
-            let target = self.raw.as_mut_ptr().add(at);
+            let target = self.raw().as_mut_ptr().add(at);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
         }
     }
@@ -88,7 +95,7 @@ impl Map {
     pub fn zero_at(&mut self, at: usize, len: usize) {
         self.check(at, len);
         // SAFETY: `check` keeps the target inside the map.
-        unsafe { std::ptr::write_bytes(self.raw.as_mut_ptr().add(at), 0, len) };
+        unsafe { std::ptr::write_bytes(self.raw().as_mut_ptr().add(at), 0, len) };
     }
 
     /// Stores a word, little endian, after everything stored before it: whoever sees the word sees
@@ -98,8 +105,25 @@ impl Map {
         assert!(at.is_multiple_of(4), "a commit word is aligned");
         // SAFETY: in bounds by `check`; a map starts on a page, so `at` decides the alignment; no other
         // thread of this process touches this memory.
-        let cell = unsafe { AtomicU32::from_ptr(self.raw.as_mut_ptr().add(at).cast::<u32>()) };
+        let cell = unsafe { AtomicU32::from_ptr(self.raw().as_mut_ptr().add(at).cast::<u32>()) };
         cell.store(word.to_le(), Ordering::Release);
+    }
+
+    /// Whether pages of the file were lost under the map: what was stored to them is nowhere. Cheap. The
+    /// page in which a file that was cut ends is still there whole, so that a cut inside of the last page
+    /// does not show here; see [`Map::is_in_last_page`].
+    pub fn is_torn(&self) -> bool {
+        if let Some(last) = self.len.checked_sub(1) {
+            // Wherever the file was cut, its last page is missed, long before the log comes to the cut.
+            // SAFETY: inside of the map.
+            unsafe { self.raw().as_mut_ptr().add(last).read_volatile() };
+        }
+        self.guarded.is_hit()
+    }
+
+    /// Whether the octets before `end` reach into the last page.
+    pub fn is_in_last_page(&self, end: usize) -> bool {
+        end + rustix::param::page_size() > self.len
     }
 
     fn check(&self, at: usize, len: usize) {
@@ -132,6 +156,24 @@ mod tests {
         assert_eq!(&seen, b"over\0the page");
         file.read_exact_at(&mut seen[..4], 8).unwrap();
         assert_eq!(seen[..4], [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_cut_anywhere_before_the_last_page_shows_before_the_log_comes_to_it() {
+        let page = rustix::param::page_size();
+        for (cut, torn) in [(0, true), (1, true), (5 * page + 1, true), (7 * page + 1, false)] {
+            let (file, mut map) = map(8 * page);
+            map.populate(Touch::Write).unwrap();
+            map.write_at(0, b"before");
+            assert!(!map.is_torn());
+            file.set_len(cut as u64).unwrap();
+            assert_eq!(map.is_torn(), torn, "cut to {cut}");
+            map.write_at(6 * page - 3, b"over the cut");
+            map.zero_at(7 * page, page);
+            map.store_release(4 * page, 1);
+            assert_eq!(map.is_torn(), torn, "cut to {cut}");
+            assert!(map.is_in_last_page(7 * page + 1) && !map.is_in_last_page(7 * page));
+        }
     }
 
     #[test]

@@ -238,6 +238,7 @@ mod quarantine;
 mod reader;
 mod recover;
 mod segment;
+mod sigbus;
 mod survey;
 mod sys;
 mod walk;

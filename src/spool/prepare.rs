@@ -195,7 +195,7 @@ impl Preparer {
         let (header, path) = (segment.header, segment.path.clone());
         drop(segment);
         self.shelves[core].sealed.push_back(Sealed { number: header.number, sound });
-        if let Some(flusher) = &mut self.flusher {
+        if let Some(flusher) = self.flusher.as_mut().filter(|_| sound) {
             flusher.add(Order { core, header, path, end: used });
         }
     }
@@ -267,6 +267,9 @@ impl Preparer {
         let mut sealed = self.shelves[core].sealed.iter_mut();
         if let Some(sealed) = sealed.find(|sealed| sealed.number == barrier.segment()) {
             sealed.sound = false;
+            if barrier.is_shortened() {
+                return;
+            }
             // The disk may refuse this too; then all that readers see was refused with 451 or better.
             let zeros = vec![0; barrier.end - barrier.start];
             let _ = barrier.file.write_all_at(&zeros, barrier.start as u64);
@@ -308,7 +311,7 @@ impl Preparer {
         while self.shelves[core].held < self.quota
             && let Some(old) = self.old.pop_front()
         {
-            if old.bytes == self.options.segment_bytes {
+            if old.bytes == self.options.segment_bytes && self.is_whole(&old.path) {
                 self.shelves[core].held += 1;
                 return self.recycle(core, &old.path);
             }
@@ -326,13 +329,18 @@ impl Preparer {
             flusher.forget(core, number);
         }
         let oldest = self.dir.join(file_name(core as u16, number));
-        // What the disk has failed gets no new life.
-        let gone = !sound && fs::remove_file(&oldest).is_ok();
+        // What the disk has failed, or somebody has cut, gets no new life.
+        let whole = sound && self.is_whole(&oldest);
+        let gone = !whole && fs::remove_file(&oldest).is_ok();
         if gone || !oldest.exists() {
             self.lose(core);
             return self.create(core);
         }
         self.recycle(core, &oldest)
+    }
+
+    fn is_whole(&self, segment: &Path) -> bool {
+        fs::metadata(segment).is_ok_and(|found| found.len() == self.options.segment_bytes)
     }
 
     fn has_room(&self, core: usize) -> bool {

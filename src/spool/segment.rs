@@ -95,6 +95,9 @@ impl Segment {
         let path = dir.join(file_name(header.core, header.number));
         let failed = |cause| SpoolError::io("recycle the segment", old, cause);
         let file = OpenOptions::new().read(true).write(true).open(old).map_err(failed)?;
+        if is_shortened(&file, &header) {
+            return Err(failed(io::Error::other("it was cut from outside")));
+        }
         file.write_all_at(&[0; SEGMENT_HEADER_BYTES], 0).map_err(failed)?;
         fs::rename(old, &path).map_err(failed)?;
         file.write_all_at(&[0; RECORD_HEADER_BYTES], SEGMENT_HEADER_BYTES as u64)
@@ -133,6 +136,12 @@ impl Segment {
         Ok(Self { map, file: Arc::new(file), path, header, probed: 0 })
     }
 
+    /// Whether octets that were stored before `end` may be lost. Cheap until the last page.
+    pub(super) fn is_torn(&self, end: usize) -> bool {
+        self.map.is_torn()
+            || self.map.is_in_last_page(end) && is_shortened(&self.file, &self.header)
+    }
+
     /// Whether the disk takes a write to this segment and a sync: not known after it has refused one.
     pub(super) fn probe(&mut self, suspicion: u32) -> Result<(), SpoolError> {
         let first_slot = [0; RECORD_HEADER_BYTES];
@@ -149,11 +158,16 @@ impl Segment {
     /// A failed cut is no loss: readers stop at the empty slot behind the last record.
     pub(super) fn finish(self, used: usize) -> u64 {
         let Self { map, file, path, header, .. } = self;
+        let torn = map.is_torn();
         drop(map);
+        if let Some(cut) = shortened_to(&file, &header) {
+            // Neither made longer again nor marked: what is missing must be seen to be missing.
+            return header.bytes - cut;
+        }
         if used <= SEGMENT_HEADER_BYTES {
             return fs::remove_file(path).map_or(0, |()| header.bytes);
         }
-        if file.sync_data().is_ok() {
+        if !torn && file.sync_data().is_ok() {
             // Without its mark a segment is as sound as before; less is known of it, that is all.
             let _ = mark(&file, &header, used as u32);
         }
@@ -161,9 +175,23 @@ impl Segment {
     }
 }
 
+/// Octets of a file that is no longer as long as it was made. One that cannot be asked counts as empty.
+fn shortened_to(file: &File, header: &SegmentHeader) -> Option<u64> {
+    let present = file.metadata().map_or(0, |metadata| metadata.len());
+    (present < header.bytes).then_some(present)
+}
+
+/// Whether a file is no longer as long as it was made.
+pub(super) fn is_shortened(file: &File, header: &SegmentHeader) -> bool {
+    shortened_to(file, header).is_some()
+}
+
 /// Notes in a segment that everything before `end` is on the disk: a sync that began when all of it
 /// was stored has succeeded. The mark itself may come to the disk later.
 pub(super) fn mark(file: &File, header: &SegmentHeader, end: u32) -> io::Result<()> {
+    if file.metadata()?.len() < end.into() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it was cut from outside"));
+    }
     file.write_all_at(&header.mark(end), MARK_AT)
 }
 

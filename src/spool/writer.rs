@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, TryRecvError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use super::barrier::{Barrier, Barriers};
+use super::barrier::Barriers;
 use super::envelope::Meta;
 use super::error::SpoolError;
 use super::format::{
@@ -19,8 +19,9 @@ use super::marker::Lock;
 use super::open::Durability;
 use super::prepare::{Job, Supplies};
 use super::segment::Segment;
+use crate::limits::{RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
 
-use crate::limits::{MARK_EVERY_MS, RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
+mod durable;
 
 /// An open message: what links its pieces. Cheap; a session keeps one and uses it again and again.
 #[derive(Debug, Default)]
@@ -71,6 +72,8 @@ pub struct Stats {
     pub roll_waits: u64,
     /// Segments that could not be made durable, and took no more messages.
     pub poisoned: u64,
+    /// Segments that were cut from outside or lost pages, and those that had to be given up with them.
+    pub torn: u64,
 }
 
 /// The log of one core. One thread owns it.
@@ -96,6 +99,8 @@ pub struct Writer {
     /// Times a segment was poisoned. A segment is written to only if the disk has taken a write to it
     /// and a sync since the last time.
     suspicion: u32,
+    /// Times a segment was given up, for that or because it was torn.
+    failures: u32,
     /// When the helper was last told what is durable.
     marked: Instant,
     durability: Durability,
@@ -126,6 +131,7 @@ impl Writer {
             spare: None,
             shortage: None,
             suspicion: 0,
+            failures: 0,
             marked: Instant::now(),
             durability,
             barriers: Barriers::new(),
@@ -182,6 +188,8 @@ impl Writer {
 
     /// Whether a message may begin. Cheap.
     pub fn room(&mut self) -> Result<(), SpoolError> {
+        // One that is torn is told of, and no hindrance: the message goes to the next.
+        let _ = self.check();
         let here = self.space() >= RECV_LARGE_BYTES && !self.is_poisoned();
         if here || self.spare.is_some() {
             return Ok(());
@@ -194,65 +202,6 @@ impl Writer {
                 Ok(())
             }
         }
-    }
-
-    /// What must be synced before everything sealed up to now is durable. Empty unless the durability
-    /// is [`Durability::Sync`]. The caller syncs each file and reports [`Writer::synced`] or
-    /// [`Writer::poison`] before it acknowledges.
-    pub fn dirty(&self) -> impl Iterator<Item = Barrier> + '_ {
-        let syncing = self.durability == Durability::Sync;
-        let due = syncing.then(|| self.barriers.due(self.segment(), self.head));
-        due.into_iter().flatten()
-    }
-
-    /// The sync of this barrier succeeded. An error says that another sync of the same segment failed:
-    /// the kernel reports that only once, so a later success proves nothing.
-    pub fn synced(&mut self, barrier: &Barrier) -> Result<(), SpoolError> {
-        if self.barriers.is_poisoned(barrier.segment()) {
-            return Err(SpoolError::Poisoned { core: self.core, segment: barrier.segment() });
-        }
-        let present = self.segment().header.number;
-        self.barriers.synced(barrier, present);
-        // The mark of a segment that was left is its last; the others need not come at every sync.
-        let due = self.marked.elapsed() >= Duration::from_millis(MARK_EVERY_MS);
-        if due || barrier.segment() != present {
-            self.marked = Instant::now();
-            self.hand_over(Job::Durable { core: self.core.into(), barrier: barrier.clone() });
-        }
-        Ok(())
-    }
-
-    /// The sync of this barrier failed: nothing more is acknowledged from its segment, for ever. All
-    /// that is not known durable is taken out of the log, what was sealed since and in later segments
-    /// too: it may have begun here, and none of it may be acknowledged. New messages go to the next
-    /// segment, once the disk has taken a write to that one and a sync.
-    pub fn poison(&mut self, barrier: &Barrier) {
-        if self.barriers.is_poisoned(barrier.segment()) {
-            return;
-        }
-        let due: Vec<_> = self.barriers.due(self.segment(), self.head).collect();
-        self.barriers.poison(barrier.segment());
-        self.suspicion += 1;
-        for barrier in due {
-            self.take_out(barrier);
-        }
-        self.stats.poisoned = self.barriers.poisoned();
-        self.shortage = Some(self.poisoned(barrier.segment()));
-        if let Some(segment) = self.spare.take() {
-            self.have_probed(segment);
-        }
-    }
-
-    fn take_out(&mut self, barrier: Barrier) {
-        self.barriers.poison(barrier.segment());
-        if barrier.segment() != self.segment().header.number {
-            return self.hand_over(Job::Void { core: self.core.into(), barrier });
-        }
-        self.open = None;
-        let (from, to) = (barrier.start, self.head + RECORD_HEADER_BYTES);
-        let to = to.min(self.segment().map.len());
-        self.segment_mut().map.zero_at(from, to - from);
-        self.head = from;
     }
 
     pub fn stats(&self) -> Stats {
@@ -283,7 +232,8 @@ impl Writer {
         let sealed = meta
             .encode(recipients, &mut envelope)
             .and_then(|()| self.claim_for_envelope(draft, envelope.len()))
-            .map(|()| self.commit_message(&envelope, meta.flags));
+            .map(|()| self.commit_message(&envelope, meta.flags))
+            .and_then(|place| self.check_sealed(place));
         self.envelope = envelope;
         sealed
     }
@@ -304,26 +254,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Every segment that holds a piece of the message must still be there and be sound.
-    fn check_whole(&self, draft: &Draft) -> Result<(), SpoolError> {
-        let Some(latest) = draft.latest else { return Ok(()) };
-        // The helper moves the floor before it takes a segment. If it does so right after this look,
-        // the message goes the way of the ring's oldest, as it would have a moment later.
-        if draft.first_segment < self.supplies.floor.load(Ordering::Acquire) {
-            return Err(SpoolError::Outlived);
-        }
-        self.check_sound(draft.first_segment, latest.segment)
-    }
-
-    fn check_sound(&self, first: u32, last: u32) -> Result<(), SpoolError> {
-        match self.barriers.poisoned_within(first, last) {
-            Some(segment) => Err(self.poisoned(segment)),
-            None => Ok(()),
-        }
-    }
-
-    fn poisoned(&self, segment: u32) -> SpoolError {
-        SpoolError::Poisoned { core: self.core, segment }
+    /// Whether the ring has taken the start of the message.
+    fn is_outlived(&self, draft: &Draft) -> bool {
+        draft.first_segment < self.supplies.floor.load(Ordering::Acquire)
     }
 
     /// Makes the head a record of `draft` with room for at least one octet; returns the room.
@@ -441,6 +374,8 @@ impl Writer {
     /// Goes to the next segment, or says why there is none; then the present one stays.
     fn roll(&mut self) -> Result<(), SpoolError> {
         self.close_fragment();
+        // What is torn gets no new life; those whose messages it holds hear of it when they go on.
+        let _ = self.check();
         let next = match self.spare.take() {
             Some(spare) => spare,
             None => self.take_next()?,
@@ -482,7 +417,7 @@ impl Writer {
         let outcome = match supplied {
             Ok(segment) if segment.probed < self.suspicion => {
                 self.have_probed(segment);
-                Err(self.poisoned(self.segment().header.number))
+                Err(self.given_up(self.segment().header.number))
             }
             supplied => supplied,
         };
@@ -508,10 +443,6 @@ impl Writer {
 
     fn capacity(&self) -> usize {
         self.segment().map.len() - SEGMENT_HEADER_BYTES - RECORD_HEADER_BYTES
-    }
-
-    fn is_poisoned(&self) -> bool {
-        self.barriers.is_poisoned(self.segment().header.number)
     }
 
     fn segment(&self) -> &Segment {

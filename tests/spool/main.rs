@@ -9,6 +9,7 @@ mod open;
 mod ring;
 mod sync;
 mod tape;
+mod torn;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
