@@ -365,6 +365,12 @@ pub const CONNECTS_AT_ONCE: usize = 128;
 pub const RECONNECT_MS_MIN: u64 = 10;
 pub const RECONNECT_MS_MAX: u64 = 1_000;
 
+/// Messages begun from which on a share of errors means something.
+pub const ERRORS_SHARE_MESSAGES_MIN: u64 = 100;
+
+/// A session that waits for its next connection looks so often whether it is still wanted.
+pub const RECONNECT_LOOK_MS: u64 = 50;
+
 /// Failures in a row after which a target that never answered counts as unreachable, unless the user
 /// says otherwise.
 pub const UNREACHED_TRIES: u32 = 3;

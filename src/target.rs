@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 
 use crate::engine::{self, Address, Conn};
+use crate::smtp::client::Fault;
 use crate::smtp::server::Protocol;
 
 /// A server to send to.
@@ -97,6 +98,19 @@ impl Target {
         let url = if text.contains("://") { text.to_owned() } else { format!("smtp://{text}") };
         Ok(Self { protocol, url, addresses })
     }
+}
+
+/// Why a conversation with a server broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Fault(#[from] Fault),
+    #[error("the server closed the connection without a word")]
+    Closed,
+    #[error("no reply in time")]
+    Timeout,
 }
 
 impl Target {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::{Load, Plan, Stop};
+use ringpost::blast::policy::ErrorPolicy;
 use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::engine::{self, Io};
@@ -94,6 +95,7 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
         cpus: engine::allowed().unwrap().into_iter().next_back().into_iter().collect(),
         engine,
         reach: Reach::default(),
+        policy: ErrorPolicy::default(),
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::{Load, Plan, Stop};
+use ringpost::blast::policy::ErrorPolicy;
 use ringpost::blast::reach::Reach;
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
@@ -164,6 +165,7 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         cpus: allowed.into_iter().take(2).collect(),
         engine,
         reach: Reach::default(),
+        policy: ErrorPolicy::default(),
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

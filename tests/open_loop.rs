@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::{Load, Plan, Stop};
+use ringpost::blast::policy::ErrorPolicy;
 use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Leg, Profile, Schedule, Spacing, Think};
 use ringpost::blast::{self, Outcome};
@@ -170,6 +171,7 @@ fn plan(host: &Host, engine: EngineKind) -> Plan {
         cpus: engine::allowed().unwrap().into_iter().take(2).collect(),
         engine,
         reach: Reach::default(),
+        policy: ErrorPolicy::default(),
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

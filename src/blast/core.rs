@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,15 +15,16 @@ use tokio::time::MissedTickBehavior;
 
 use super::corpus::{Corpus, Identity, Letter};
 use super::plan::Plan;
+use super::policy::{ErrorPolicy, ErrorsMax, Pauses};
 use super::reach::Reach;
-use super::session::{End, Session};
+use super::session::{End, Session, words};
 use super::work::{Drive, Slot, Work};
 use super::{Failure, Shared};
-use crate::engine::{self, Address, EngineKind, Pool, Watch};
+use crate::engine::{self, Address, Conn, EngineKind, Pool, Watch};
 use crate::limits::{
-    CONNECTS_AT_ONCE, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN, UNREACHED_S,
+    CONNECTS_AT_ONCE, ERRORS_SHARE_MESSAGES_MIN, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_LOOK_MS,
 };
-use crate::measure::{Recorder, waited_by_thread};
+use crate::measure::{ErrorKind, Phase, Recorder, Stopped, waited_by_thread};
 use crate::smtp::client::Settings;
 use crate::target::Target;
 
@@ -77,8 +78,10 @@ pub(super) struct Core {
     id: u16,
     pub(super) target: Target,
     /// Which of the target's addresses answered last.
-    pub(super) address: Cell<usize>,
-    pub(super) reach: Reach,
+    address: Cell<usize>,
+    reach: Reach,
+    /// Time without a working session after which the target is given up.
+    idle_max: Duration,
     /// Connections made; the cores take their sources in turn.
     connected: Cell<u64>,
     cores: u64,
@@ -103,6 +106,11 @@ pub(super) struct Core {
     failures: Cell<u32>,
     /// When a session last worked.
     worked_ns: Cell<u64>,
+    policy: ErrorPolicy,
+    /// Refused messages and failures without a reply.
+    errors: Cell<u64>,
+    /// Of `seq` and `errors`, what the other cores know.
+    shown: Cell<(u64, u64)>,
     shared: Arc<Shared>,
 }
 
@@ -175,6 +183,16 @@ async fn pace(core: Rc<Core>) {
     }
 }
 
+/// What ends a run before its time.
+#[derive(Clone, Copy)]
+enum Cause {
+    Reply(u16),
+    /// No reply came.
+    Error(ErrorKind),
+    /// Too much of all failed.
+    Share,
+}
+
 /// How far the end of the run has come.
 #[derive(Debug, Default)]
 struct Ending {
@@ -185,8 +203,7 @@ struct Ending {
 
 /// Opens a session again whenever it has ended, as long as there are messages to send.
 async fn keep_open(core: Rc<Core>) {
-    let pauses_max = Duration::from_millis(RECONNECT_MS_MAX);
-    let mut pause = Duration::from_millis(RECONNECT_MS_MIN);
+    let mut pauses = Pauses::new(core.policy.reconnect);
     let slot = Rc::new(Slot::default());
     while let Some(task) = core.work.next_session(&slot).await {
         let asked_ns = core.clock.elapsed_ns();
@@ -208,16 +225,31 @@ async fn keep_open(core: Rc<Core>) {
                 End::Useless(why)
             }
         };
-        match end {
-            End::Worked => pause = Duration::from_millis(RECONNECT_MS_MIN),
+        let useful = match end {
+            End::Worked => {
+                pauses.reset();
+                core.notice_stop();
+                continue;
+            }
+            End::Broken => true,
             End::Useless(why) => {
                 core.failed(why);
-                tokio::time::sleep(pause).await;
-                pause = (2 * pause).min(pauses_max);
+                false
             }
-            End::Unfit(why) => core.shared.give_up(why),
-        }
+            End::Unfit(why) => {
+                core.shared.give_up(why);
+                false
+            }
+        };
         core.notice_stop();
+        if core.work.over(core.clock.elapsed_ns()) {
+            continue;
+        }
+        let Some(pause) = pauses.after_break(useful) else {
+            core.shared.not_reopened.fetch_add(1, Relaxed);
+            break;
+        };
+        core.pause(pause).await;
     }
 }
 
@@ -229,6 +261,7 @@ impl Core {
             target: assignment.target,
             address: Cell::new(0),
             reach: plan.reach.clone(),
+            idle_max: plan.idle_max(),
             connected: Cell::new(u64::from(assignment.id)),
             cores: plan.cores() as u64,
             settings: assignment.settings,
@@ -247,12 +280,36 @@ impl Core {
             seq: Cell::new(0),
             failures: Cell::new(0),
             worked_ns: Cell::new(0),
+            policy: plan.policy.clone(),
+            errors: Cell::new(0),
+            shown: Cell::new((0, 0)),
             shared,
         }
     }
 
+    /// Tries the target's addresses in turn, from the one that answered last.
+    pub(super) async fn connect(&self) -> io::Result<Conn> {
+        let addresses = &self.target.addresses;
+        let mut failed = io::ErrorKind::AddrNotAvailable.into();
+        for n in 0..addresses.len() {
+            let index = (self.address.get() + n) % addresses.len();
+            let source = self.source(&addresses[index]);
+            match engine::connect(&addresses[index], source).await {
+                Ok(conn) => {
+                    if self.reach.reset {
+                        conn.reset_on_close()?;
+                    }
+                    self.address.set(index);
+                    return Ok(conn);
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
     /// The source address of the next connection; `None` lets the kernel choose.
-    pub(super) fn source(&self, to: &Address) -> Option<IpAddr> {
+    fn source(&self, to: &Address) -> Option<IpAddr> {
         let Address::Tcp(to) = to else { return None };
         let n = self.connected.get();
         self.connected.set(n + self.cores);
@@ -287,11 +344,83 @@ impl Core {
         self.failures.set(self.failures.get().saturating_add(1));
         let idle_ns = self.clock.elapsed_ns().saturating_sub(self.worked_ns.get());
         if !self.shared.reached.load(Relaxed) {
-            if self.failures.get() >= self.reach.tries {
+            if self.failures.get() >= self.reach.tries || self.policy.stop_on_error {
                 self.shared.give_up(why);
             }
-        } else if self.working.get() == 0 && idle_ns > UNREACHED_S * 1_000_000_000 {
-            self.shared.give_up(why.after_success());
+        } else if self.working.get() == 0 && idle_ns > self.idle_max.as_nanos() as u64 {
+            self.shared.give_up(why.after_success(self.idle_max.as_secs()));
+        }
+    }
+
+    /// Pauses before another connection is made, unless none is wanted any more.
+    async fn pause(&self, pause: Duration) {
+        let end = self.clock.started() + Duration::from_nanos(self.clock.elapsed_ns()) + pause;
+        while !self.work.over(self.clock.elapsed_ns()) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(Duration::from_millis(RECONNECT_LOOK_MS))).await;
+            self.notice_stop();
+        }
+    }
+
+    /// A command was refused. It is `usual` where the dialogue goes on in another way.
+    #[cold]
+    pub(super) fn refused(&self, phase: Phase, code: u16, said: &[u8], usual: bool) {
+        if let Some(by) = self.policy.stops_at(code, usual) {
+            self.halt(by, phase, Cause::Reply(code), words(said));
+        }
+    }
+
+    /// A message was refused.
+    #[cold]
+    pub(super) fn message_refused(&self, phase: Phase, code: u16, said: &[u8]) {
+        self.count_error(phase, Cause::Reply(code), || words(said));
+    }
+
+    /// A connection could not be made, or has broken.
+    #[cold]
+    pub(super) fn broke(&self, phase: Phase, kind: ErrorKind, why: &str) {
+        // A target that was never there is out of reach, which `failed` tells.
+        if self.policy.stop_on_error && self.shared.reached.load(Relaxed) {
+            self.halt("--on-error stop".to_owned(), phase, Cause::Error(kind), why.to_owned());
+        }
+        self.count_error(phase, Cause::Error(kind), || why.to_owned());
+    }
+
+    fn count_error(&self, phase: Phase, cause: Cause, why: impl Fn() -> String) {
+        self.errors.set(self.errors.get() + 1);
+        if let Some(most @ ErrorsMax::Count(count)) = self.policy.errors_max
+            && self.shared.errors.fetch_add(1, Relaxed) >= count
+        {
+            self.halt(most.to_string(), phase, cause, why());
+        }
+    }
+
+    /// Ends the run in order: nothing more begins, and what is under way is finished and counted.
+    fn halt(&self, by: String, phase: Phase, cause: Cause, text: String) {
+        let at_s = self.clock.elapsed_ns() as f64 / 1e9;
+        let (code, error) = match cause {
+            Cause::Reply(code) => (Some(code), None),
+            Cause::Error(kind) => (None, Some(kind)),
+            Cause::Share => (None, None),
+        };
+        self.shared.halt(Stopped { by, at_s, phase, code, error, text });
+        self.notice_stop();
+    }
+
+    /// Tells the other cores what this one has done, and sees whether too much of all failed.
+    fn watch_share(&self) {
+        let Some(most @ ErrorsMax::Share(share)) = self.policy.errors_max else { return };
+        let (messages, errors) = (self.seq.get(), self.errors.get());
+        let (messages_shown, errors_shown) = self.shown.replace((messages, errors));
+        let add = |total: &AtomicU64, more: u64| total.fetch_add(more, Relaxed) + more;
+        let messages = add(&self.shared.messages, messages - messages_shown);
+        let errors = add(&self.shared.errors, errors - errors_shown);
+        if messages >= ERRORS_SHARE_MESSAGES_MIN && errors as f64 > share * messages as f64 {
+            let text = format!("{errors} errors in {messages} messages");
+            self.halt(most.to_string(), Phase::Message, Cause::Share, text);
         }
     }
 
@@ -306,6 +435,7 @@ impl Core {
         let now_ns = self.clock.elapsed_ns();
         self.recorder.borrow_mut().tick(now_ns);
         self.recorder.borrow().publish();
+        self.watch_share();
         self.notice_stop();
         self.note_behind(ending, now_ns);
         if self.work.stopped_ns().is_some() || now_ns >= self.work.last_start_ns() {

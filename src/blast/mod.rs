@@ -9,6 +9,7 @@ pub mod content;
 mod core;
 pub mod corpus;
 pub mod plan;
+pub mod policy;
 pub mod preview;
 pub mod reach;
 pub mod schedule;
@@ -18,9 +19,9 @@ mod session;
 mod work;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ use crate::engine::EngineKind;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{
     self, ArtefactError, Collector, CpuTime, Cuts, Interval, Machine, Mode, Next, Recorder, Run,
-    RunDir, Snapshot, Totals, Verdict,
+    RunDir, Snapshot, Stopped, Totals, Verdict,
 };
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::Pipelining;
@@ -72,20 +73,25 @@ pub enum Failure {
     Login { target: String, mechanism: &'static str, why: String },
     #[error("this machine's timers do not work: {why}")]
     Clock { why: String },
-    #[error("{target} went away: {why}; {} s without a connection", crate::limits::UNREACHED_S)]
-    Gone { target: String, why: String },
+    #[error("{target} went away: {why}; {after_s} s without a connection")]
+    Gone { target: String, why: String, after_s: u64 },
 }
 
 impl Failure {
-    /// The same, of a target that has worked before.
-    fn after_success(self) -> Self {
+    /// The same, of a target that has worked before, and not for so long.
+    fn after_success(self, after_s: u64) -> Self {
         match self {
             Self::Unreachable { target, why }
             | Self::Refused { target, why }
-            | Self::Login { target, why, .. } => Self::Gone { target, why },
+            | Self::Login { target, why, .. } => Self::Gone { target, why, after_s },
             other => other,
         }
     }
+}
+
+/// What a core has written is whole, also where it died of a panic then.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What all cores see.
@@ -96,14 +102,41 @@ pub(crate) struct Shared {
     /// Some session has worked.
     reached: AtomicBool,
     failure: Mutex<Option<Failure>>,
+    /// What was to end the run, and did.
+    stopped: Mutex<Option<Stopped>>,
+    /// Where a count or a share of errors ends the run, and of how many messages.
+    errors: AtomicU64,
+    messages: AtomicU64,
+    /// Sessions that broke and were not opened again.
+    not_reopened: AtomicU64,
 }
 
 impl Shared {
+    fn new(stop: Arc<AtomicBool>) -> Self {
+        Self {
+            stop,
+            reached: AtomicBool::new(false),
+            failure: Mutex::default(),
+            stopped: Mutex::default(),
+            errors: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            not_reopened: AtomicU64::new(0),
+        }
+    }
+
     /// Ends the run; the first failure is the one that is told.
     fn give_up(&self, failure: Failure) {
-        let mut first = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        first.get_or_insert(failure);
+        if lock(&self.stopped).is_none() {
+            lock(&self.failure).get_or_insert(failure);
+        }
         self.stop.store(true, Relaxed);
+    }
+
+    /// Ends the run, unless it is ending already.
+    fn halt(&self, stopped: Stopped) {
+        if !self.stop.swap(true, Relaxed) {
+            *lock(&self.stopped) = Some(stopped);
+        }
     }
 }
 
@@ -146,8 +179,7 @@ pub fn run(
         Some(path) => Some(RunDir::create(path, started, mode)?),
         None => None,
     };
-    let shared =
-        Arc::new(Shared { stop, reached: AtomicBool::new(false), failure: Mutex::default() });
+    let shared = Arc::new(Shared::new(stop));
     let (recorders, mut collector) =
         measure::team(plan.cores(), mode, plan.warmup, plan.measured());
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
@@ -157,12 +189,22 @@ pub fn run(
     let totals = collector.into_totals();
     let machine = Machine::here(plan.engine.name());
     let mut run = Run::new(started, describe(plan), machine, &totals, cpu);
-    let failure = shared.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    let failure = lock(&shared.failure).take();
     if let Some(failure) = &failure {
         run.overrule(Verdict::Unreachable, failure.to_string());
     }
     run.id = format!("{run_id:016x}");
+    let not_reopened = shared.not_reopened.load(Relaxed);
+    if not_reopened > 0 {
+        let of = plan.connections;
+        run.add_failure(format!(
+            "{not_reopened} of {of} connections broke, and --reconnect never makes no other"
+        ));
+    }
     run.fail_if(&plan.fail_if);
+    if let Some(stopped) = lock(&shared.stopped).take() {
+        run.stop(stopped);
+    }
     if let Some(dir) = dir {
         dir.finish(&run, &totals)?;
     }

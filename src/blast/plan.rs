@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::content::{Content, ContentError, check_text};
+use super::policy::{ErrorPolicy, Reconnect};
 use super::reach::Reach;
 use super::schedule::{Schedule, Think};
 use crate::engine::EngineKind;
-use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX};
+use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, UNREACHED_S};
 use crate::measure::threshold::Condition;
 use crate::measure::{Conditions, Cuts};
 use crate::smtp::auth::Login;
@@ -67,6 +68,8 @@ pub struct Plan {
     pub cpus: Vec<usize>,
     pub engine: EngineKind,
     pub reach: Reach,
+    /// Where the server refuses or connections break.
+    pub policy: ErrorPolicy,
     pub out: Option<PathBuf>,
     /// What fails the run.
     pub fail_if: Conditions,
@@ -202,6 +205,16 @@ impl Plan {
         Some((led.count_at(end_s) - led.count_at(warmup_s)) / (end_s - warmup_s))
     }
 
+    /// Time without a single working session after which a core gives up a target that has worked: long
+    /// enough for a few of the longest pauses.
+    pub fn idle_max(&self) -> Duration {
+        let least = Duration::from_secs(UNREACHED_S);
+        match self.policy.reconnect {
+            Reconnect::Backoff(_, most) => least.max(3 * most),
+            Reconnect::Always | Reconnect::Never => least,
+        }
+    }
+
     /// How each session speaks; `smtputf8` says whether an address is not ASCII.
     pub fn settings(&self, smtputf8: bool) -> Settings {
         Settings {
@@ -290,6 +303,7 @@ mod tests {
             cpus: vec![0, 1, 2],
             engine: EngineKind::Epoll,
             reach: Reach::default(),
+            policy: ErrorPolicy::default(),
             out: None,
             fail_if: Conditions::default(),
             command: Vec::new(),

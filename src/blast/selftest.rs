@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::content::Content;
 use super::content::spread::Spread;
 use super::plan::{Load, Plan, Stop};
+use super::policy::ErrorPolicy;
 use super::reach::Reach;
 use super::schedule::{Profile, ProfileError, Schedule, Spacing};
 use super::{BlastError, run};
@@ -154,6 +155,7 @@ impl Trial {
             cpus: engine::allowed()?.into_iter().next_back().into_iter().collect(),
             engine: self.engine,
             reach: Reach::default(),
+            policy: ErrorPolicy::default(),
             out: None,
             fail_if: Conditions::default(),
             command: Vec::new(),

@@ -9,44 +9,32 @@ use super::Failure;
 use super::core::Core;
 use super::corpus::{Identity, Letter};
 use super::work::{Arrival, Drive, Slot, Task};
-use crate::engine::{self, Alarm, Buf, Conn, Guard};
+use crate::engine::{Alarm, Buf, Conn, Guard};
 use crate::limits::{IDLE_PROBE_NS, REPLY_S_MAX, SEND_PIECE_BYTES};
 use crate::measure::{ErrorKind, Message, OpenLoop, Outcome, Phase, Recorder};
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::{self, Client, Event, Fault, Verdict, Want};
+use crate::target::Lost;
 
 /// How a connection ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Messages ended on it, well or badly, or it was closed because nothing was left to do.
+    /// We closed it because nothing was left to do on it.
     Worked,
+    /// The server ended it, or it broke, after it was of use.
+    Broken,
     /// It came to nothing; a later one may do better.
     Useless(Failure),
     /// No connection to this target can do what is asked.
     Unfit(Failure),
 }
 
-/// Why a session broke off.
-#[derive(Debug, thiserror::Error)]
-enum Lost {
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("{0}")]
-    Fault(#[from] Fault),
-    #[error("the server closed the connection without a word")]
-    Closed,
-    #[error("no reply in time")]
-    Timeout,
-}
-
-impl Lost {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Io(error) => ErrorKind::from(error),
-            Self::Fault(_) => ErrorKind::Protocol,
-            Self::Closed => ErrorKind::Closed,
-            Self::Timeout => ErrorKind::Timeout,
-        }
+fn kind(lost: &Lost) -> ErrorKind {
+    match lost {
+        Lost::Io(error) => ErrorKind::from(error),
+        Lost::Fault(_) => ErrorKind::Protocol,
+        Lost::Closed => ErrorKind::Closed,
+        Lost::Timeout => ErrorKind::Timeout,
     }
 }
 
@@ -102,6 +90,8 @@ pub(super) struct Session<'c> {
     alarm: Option<Alarm>,
     /// Messages that ended here, answered or not.
     decided: u64,
+    /// We have taken leave.
+    leaving: bool,
     /// When AUTH was sent, while its exchange goes on.
     auth_ns: Option<u64>,
     /// When the connection was wanted, and when its turn to be made had come.
@@ -121,7 +111,7 @@ impl<'c> Session<'c> {
         asked_ns: u64,
     ) -> Result<Self, Failure> {
         let connect_ns = core.clock.elapsed_ns();
-        let connected = connect(core).await;
+        let connected = core.connect().await;
         let now_ns = core.clock.elapsed_ns();
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(now_ns);
@@ -131,6 +121,7 @@ impl<'c> Session<'c> {
                 recorder.count_error(ErrorKind::from(&error));
                 let waited_ns = now_ns - connect_ns;
                 recorder.record_phase(Phase::Connect, Outcome::Unanswered, waited_ns);
+                core.broke(Phase::Connect, ErrorKind::from(&error), &error.to_string());
                 let target = core.target.url.clone();
                 return Err(Failure::Unreachable { target, why: error.to_string() });
             }
@@ -159,6 +150,7 @@ impl<'c> Session<'c> {
             pausing: false,
             alarm: None,
             decided: 0,
+            leaving: false,
             auth_ns: None,
             asked_ns,
             connect_ns,
@@ -217,7 +209,10 @@ impl<'c> Session<'c> {
     async fn proceed(&mut self) -> Result<bool, Lost> {
         match self.next() {
             Next::Message(arrival) => self.begin(arrival),
-            Next::Leave => self.client.quit(self.out.vec_mut()),
+            Next::Leave => {
+                self.leaving = true;
+                self.client.quit(self.out.vec_mut());
+            }
             Next::Rest | Next::Pause(_) if self.client.awaited().is_some() => return Ok(true),
             Next::Rest => self.rest().await?,
             Next::Pause(pause) => self.pause(pause).await?,
@@ -398,6 +393,10 @@ impl<'c> Session<'c> {
             if of.is_none_or(|open| recorder.heeds(open.start_ns())) {
                 count(&mut recorder, &event, took_ns);
             }
+            if event.code >= 400 {
+                let usual = self.client.falls_back();
+                self.core.refused(phase(event.phase), event.code, self.client.refusal(), usual);
+            }
             if event.phase == client::Phase::Auth {
                 let began_ns = *self.auth_ns.get_or_insert(self.sent_ns);
                 if event.code != 334 {
@@ -410,7 +409,11 @@ impl<'c> Session<'c> {
             {
                 let outcome = match verdict {
                     Verdict::Accepted => Outcome::Accepted,
-                    Verdict::Refused(code) => Outcome::of_refusal(code),
+                    Verdict::Refused(code) => {
+                        let words = self.client.refusal();
+                        self.core.message_refused(phase(event.phase), code, words);
+                        Outcome::of_refusal(code)
+                    }
                 };
                 self.decided += 1;
                 decide(self.core, &mut recorder, open, outcome, self.now_ns);
@@ -451,7 +454,11 @@ impl<'c> Session<'c> {
         let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
         recorder.record_phase(Phase::Session, broken, self.now_ns - self.connect_ns);
         if let Err(lost) = &result {
-            recorder.count_error(lost.kind());
+            recorder.count_error(kind(lost));
+            if !core.cut.get() && !is_unfit(lost) {
+                let phase = self.client.awaited().map_or(Phase::Session, phase);
+                core.broke(phase, kind(lost), &lost.to_string());
+            }
             if !matches!(lost, Lost::Fault(_))
                 && let Some(awaited) = self.client.awaited()
             {
@@ -463,6 +470,7 @@ impl<'c> Session<'c> {
             }
         } else if self.client.login_failed() {
             recorder.count_error(ErrorKind::Auth);
+            core.broke(Phase::Auth, ErrorKind::Auth, &words(self.client.refusal()));
         }
         if self.client.ready() {
             core.session_ended(self.now_ns);
@@ -498,8 +506,9 @@ impl<'c> Session<'c> {
         }
         let ready = self.client.ready();
         match result {
-            _ if self.decided > 0 => End::Worked,
-            Ok(()) if ready => End::Worked,
+            Ok(()) if ready && self.leaving => End::Worked,
+            _ if self.decided > 0 => End::Broken,
+            Ok(()) if ready => End::Broken,
             Ok(()) => {
                 let why = String::from_utf8_lossy(self.client.refusal()).into_owned();
                 End::Useless(Failure::Refused { target, why })
@@ -509,25 +518,15 @@ impl<'c> Session<'c> {
     }
 }
 
-/// Tries the target's addresses in turn, from the one that answered last.
-async fn connect(core: &Core) -> io::Result<Conn> {
-    let addresses = &core.target.addresses;
-    let mut failed = io::ErrorKind::AddrNotAvailable.into();
-    for n in 0..addresses.len() {
-        let index = (core.address.get() + n) % addresses.len();
-        let source = core.source(&addresses[index]);
-        match engine::connect(&addresses[index], source).await {
-            Ok(conn) => {
-                if core.reach.reset {
-                    conn.reset_on_close()?;
-                }
-                core.address.set(index);
-                return Ok(conn);
-            }
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
+/// Whether no connection to this target can do what is asked.
+fn is_unfit(lost: &Lost) -> bool {
+    matches!(lost, Lost::Fault(Fault::NotOffered(_) | Fault::NoMechanism))
+}
+
+/// What a server said, as it may be shown on a terminal.
+pub(super) fn words(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    said.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[inline]

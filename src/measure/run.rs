@@ -11,6 +11,7 @@ use super::cpu::CpuTime;
 use super::kind::{ErrorKind, Outcome, Phase};
 use super::recorder::Mode;
 use super::split::Split;
+use super::stopped::Stopped;
 use super::tally::Tally;
 use super::threshold::{Conditions, Judged};
 use super::verdict::{Judgement, Verdict};
@@ -35,6 +36,9 @@ pub struct Run {
     /// What was to fail the run (`--fail-if`), and whether it did.
     #[serde(default)]
     pub thresholds: Vec<Judged>,
+    /// What ended the run before its time, where something was to.
+    #[serde(default)]
+    pub stopped: Option<Stopped>,
     pub messages_ok: u64,
     pub messages_failed: u64,
     /// Of the failed ones, those refused with 400 to 499.
@@ -289,6 +293,7 @@ impl Run {
             verdict: judgement.verdict,
             verdict_reasons: judgement.reasons,
             thresholds: Vec::new(),
+            stopped: None,
             messages_ok: tally.messages_ok,
             messages_failed: tally.messages_failed,
             messages_refused_4xx: tally.messages_refused_4xx,
@@ -337,7 +342,8 @@ impl Run {
         self.thresholds = conditions.judge(self);
         let failed = self.thresholds.iter().filter(|judged| judged.fails());
         let reasons: Vec<String> = failed.map(ToString::to_string).collect();
-        if !reasons.is_empty() && self.verdict != Verdict::Unreachable {
+        let decided = matches!(self.verdict, Verdict::Unreachable | Verdict::Stopped);
+        if !reasons.is_empty() && !decided {
             self.verdict = Verdict::ThresholdFailed;
         }
         self.verdict_reasons.splice(0..0, reasons);
@@ -347,6 +353,23 @@ impl Run {
     pub fn overrule(&mut self, verdict: Verdict, reason: String) {
         self.verdict = verdict;
         self.verdict_reasons.insert(0, reason);
+    }
+
+    /// Says what else is to be known, which makes a run that was all well one that was not.
+    pub fn add_failure(&mut self, reason: String) {
+        if self.verdict == Verdict::Ok {
+            self.verdict = Verdict::Failures;
+        }
+        self.verdict_reasons.push(reason);
+    }
+
+    /// Says what ended the run. It decides the verdict, unless there was no server.
+    pub fn stop(&mut self, stopped: Stopped) {
+        match self.verdict {
+            Verdict::Unreachable => self.verdict_reasons.push(stopped.to_string()),
+            _ => self.overrule(Verdict::Stopped, stopped.to_string()),
+        }
+        self.stopped = Some(stopped);
     }
 
     pub fn mode(&self) -> Mode {

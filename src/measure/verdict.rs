@@ -18,6 +18,9 @@ pub enum Verdict {
     Failures,
     /// A `--fail-if` expression held.
     ThresholdFailed,
+    /// A refusal or failure ended it that was to: `--stop-on`, `--on-error stop`, `--max-errors`. What
+    /// was done before is in the figures.
+    Stopped,
     /// No connection was ever made.
     Unreachable,
     /// The target did not keep the rate: work was due and every session waited for an answer. The
@@ -34,6 +37,7 @@ impl Verdict {
             Self::Ok => "ok",
             Self::Failures => "failures",
             Self::ThresholdFailed => "threshold-failed",
+            Self::Stopped => "stopped",
             Self::Unreachable => "unreachable",
             Self::TargetLimited => "target-limited",
             Self::GeneratorLimited => "generator-limited",
@@ -45,7 +49,7 @@ impl Verdict {
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Ok | Self::Failures | Self::TargetLimited => 0,
-            Self::ThresholdFailed => 1,
+            Self::ThresholdFailed | Self::Stopped => 1,
             Self::Unreachable => 3,
             Self::GeneratorLimited => 4,
         }

@@ -18,6 +18,7 @@ use crate::smtp::client::{Client, Event, Fault, Pipelining, Settings, Want};
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::Protocol;
 use crate::spool::{Delivery, Fate, SpoolError};
+use crate::target;
 
 /// Deliveries to be noted in the spool, and where the outcome is told.
 pub(super) type Note = (Vec<Delivery>, oneshot::Sender<Result<(), SpoolError>>);
@@ -37,19 +38,25 @@ pub(super) struct Satchel {
 #[derive(Debug, thiserror::Error)]
 enum Lost {
     #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("{0}")]
-    Fault(#[from] Fault),
-    #[error("the server closed the connection without a word")]
-    Closed,
-    #[error("no reply in time")]
-    Timeout,
+    Server(#[from] target::Lost),
     #[error("{0}")]
     Spool(#[from] SpoolError),
     #[error("a message was recycled while it was sent")]
     Recycled,
     #[error("the sink is ending")]
     Ending,
+}
+
+impl From<io::Error> for Lost {
+    fn from(error: io::Error) -> Self {
+        Self::Server(error.into())
+    }
+}
+
+impl From<Fault> for Lost {
+    fn from(fault: Fault) -> Self {
+        Self::Server(fault.into())
+    }
 }
 
 pub(super) struct Courier<'c> {
@@ -226,10 +233,10 @@ impl<'c> Courier<'c> {
                 self.into = into;
                 read?;
             }
-            _ if self.guard.fired() => return Err(Lost::Timeout),
+            _ if self.guard.fired() => return Err(target::Lost::Timeout.into()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             _ if sent.is_err() => {}
-            Ok(_) => return Err(Lost::Closed),
+            Ok(_) => return Err(target::Lost::Closed.into()),
             Err(error) => return Err(error.into()),
         }
         if self.client.over() { Ok(()) } else { Ok(sent?) }

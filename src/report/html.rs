@@ -107,7 +107,10 @@ fn tone(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Ok => "good",
         Verdict::Failures | Verdict::TargetLimited => "warn",
-        Verdict::ThresholdFailed | Verdict::Unreachable | Verdict::GeneratorLimited => "bad",
+        Verdict::ThresholdFailed
+        | Verdict::Stopped
+        | Verdict::Unreachable
+        | Verdict::GeneratorLimited => "bad",
     }
 }
 
@@ -117,6 +120,7 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Ok => "✓ OK",
         Verdict::Failures => "! Failures",
         Verdict::ThresholdFailed => "✗ Threshold failed",
+        Verdict::Stopped => "✗ Stopped",
         Verdict::Unreachable => "✗ Unreachable",
         Verdict::TargetLimited => "! Target-limited",
         Verdict::GeneratorLimited => "✗ Generator-limited",

@@ -192,6 +192,10 @@ fn sum(started: Timestamp, leaves: Vec<Shard>, totals: &Totals) -> Run {
             format!("the generator was the limit in {limited}"),
         );
     }
+    let stopped = of(Verdict::Stopped);
+    if !stopped.is_empty() {
+        run.overrule(Verdict::Stopped, format!("stopped before its time: {stopped}"));
+    }
     run.fail_if(&conditions(&leaves));
     run.shards = leaves;
     run

@@ -98,6 +98,10 @@ fn meaning(verdict: Verdict) -> &'static str {
         Verdict::ThresholdFailed => {
             "Verdict: a condition held that was to fail the run; it is named above."
         }
+        Verdict::Stopped => {
+            "Verdict: the run ended before its time, as was asked where this happens; the figures are of \
+             what was done until then."
+        }
         Verdict::Unreachable => "Verdict: there was no server to measure.",
         Verdict::TargetLimited => {
             "Verdict: the server did not keep up with what was asked of it; the times are those of a \

@@ -58,7 +58,10 @@ impl Colour {
         let code = match verdict {
             Verdict::Ok => "1;32",
             Verdict::Failures | Verdict::TargetLimited => "1;33",
-            Verdict::ThresholdFailed | Verdict::Unreachable | Verdict::GeneratorLimited => "1;31",
+            Verdict::ThresholdFailed
+            | Verdict::Stopped
+            | Verdict::Unreachable
+            | Verdict::GeneratorLimited => "1;31",
         };
         self.paint(code, &verdict.name().to_uppercase())
     }

@@ -248,6 +248,11 @@ impl Client {
         self.stage == Stage::Closed
     }
 
+    /// Whether the server has refused EHLO as old ones do, and HELO is to follow.
+    pub fn falls_back(&self) -> bool {
+        self.stage == Stage::Hello(Verb::Helo)
+    }
+
     /// Text of the latest refusal, without its code.
     pub fn refusal(&self) -> &[u8] {
         &self.refusal

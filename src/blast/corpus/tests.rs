@@ -8,6 +8,7 @@ use crate::blast::content::spread::Spread;
 use crate::blast::content::table::{Row, Table};
 use crate::blast::content::template::{Scope, Template};
 use crate::blast::plan::{Load, Stop};
+use crate::blast::policy::ErrorPolicy;
 use crate::blast::reach::Reach;
 use crate::engine::EngineKind;
 use crate::smtp::body::{Piece, Unstuffer};
@@ -36,6 +37,7 @@ fn plan(content: Content, chunking: bool) -> Plan {
         cpus: vec![0],
         engine: EngineKind::Epoll,
         reach: Reach::default(),
+        policy: ErrorPolicy::default(),
         out: None,
         fail_if: crate::measure::Conditions::default(),
         command: Vec::new(),

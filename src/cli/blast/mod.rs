@@ -5,6 +5,7 @@ mod content;
 mod dry_run;
 mod load;
 mod machine;
+mod policy;
 mod protocol;
 mod search;
 mod selftest;
@@ -23,6 +24,7 @@ use self::artefacts::ArtefactArgs;
 use self::content::ContentArgs;
 use self::load::LoadArgs;
 use self::machine::MachineArgs;
+use self::policy::PolicyArgs;
 use self::protocol::ProtocolArgs;
 use self::search::{FindMaxArgs, SweepArgs};
 use self::selftest::SelftestArgs;
@@ -70,7 +72,8 @@ Examples:
 
 Exit status:
   0  the run took place, whatever the server answered
-  1  a --fail-if condition held, no rate kept the --slo, or the self-test failed
+  1  a --fail-if condition held, --on-error, --stop-on or --max-errors ended the run, no rate kept the
+     --slo, or the self-test failed
   2  the command line cannot be followed
   3  the target is out of reach, or cannot do what was asked
   4  the generator was the limit: its figures say little about the server";
@@ -116,6 +119,8 @@ struct RunArgs {
     content: ContentArgs,
     #[command(flatten)]
     protocol: ProtocolArgs,
+    #[command(flatten)]
+    policy: PolicyArgs,
     #[command(flatten)]
     machine: MachineArgs,
     #[command(flatten)]
@@ -245,7 +250,7 @@ fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
 }
 
 fn plan(args: RunArgs) -> Result<Plan, Error> {
-    let RunArgs { target, load, content, protocol, machine, artefacts } = args;
+    let RunArgs { target, load, content, protocol, policy, machine, artefacts } = args;
     let mut target =
         Target::parse_of(&target.unwrap_or_default(), &machine.allow_target, machine.family())?;
     let reach = machine.reach();
@@ -275,6 +280,7 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
         login: protocol.auth,
         cpus: machine.cpus()?,
         reach,
+        policy: policy.policy(),
         engine,
         fail_if: artefacts.fail_if(),
         out: artefacts.out,

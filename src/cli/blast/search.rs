@@ -12,6 +12,7 @@ use clap::Args;
 use super::content::ContentArgs;
 use super::load::{self, ArrivalsArg, LoadArgs};
 use super::machine::MachineArgs;
+use super::policy::PolicyArgs;
 use super::protocol::ProtocolArgs;
 use super::{ArtefactArgs, Error, RunArgs, artefacts, plan, watch_signals, with_page};
 use crate::blast::plan::{Load, Plan};
@@ -228,7 +229,8 @@ impl Bench {
         let spacing = args.arrivals.spacing();
         let load = LoadArgs::steps(args.connections, args.settle, args.measure, args.drain);
         let artefacts = ArtefactArgs::default();
-        let args = RunArgs { target: Some(target), load, content, protocol, machine, artefacts };
+        let (target, policy) = (Some(target), PolicyArgs::default());
+        let args = RunArgs { target, load, content, protocol, policy, machine, artefacts };
         let plan = plan(args)?;
         let stop = Arc::new(AtomicBool::new(false));
         watch_signals(Arc::clone(&stop))?;

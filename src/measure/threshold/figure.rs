@@ -1,6 +1,7 @@
 //! What of a run a condition can look at.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::bound::Unit;
 use crate::measure::kind::{ErrorKind, Phase};
@@ -169,6 +170,18 @@ impl Time {
     }
 }
 
+/// What is no reply code and no class of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NoCodes;
+
+impl FromStr for Codes {
+    type Err = NoCodes;
+
+    fn from_str(text: &str) -> Result<Self, NoCodes> {
+        Self::from_text(text).ok_or(NoCodes)
+    }
+}
+
 impl Codes {
     fn from_text(text: &str) -> Option<Self> {
         if let Some(class) = text.strip_suffix("xx") {
@@ -179,7 +192,7 @@ impl Codes {
         (200..600).contains(&code).then_some(Self::One(code))
     }
 
-    const fn has(self, code: u16) -> bool {
+    pub const fn has(self, code: u16) -> bool {
         match self {
             Self::One(one) => one == code,
             Self::Class(class) => code / 100 == class,

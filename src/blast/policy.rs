@@ -1,0 +1,136 @@
+//! What a run does where the server refuses, or a connection breaks.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::limits::{RECONNECT_MS_MAX, RECONNECT_MS_MIN};
+use crate::measure::threshold::Codes;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ErrorPolicy {
+    pub reconnect: Reconnect,
+    /// The first refusal, or connection that breaks or cannot be made, ends the run.
+    pub stop_on_error: bool,
+    /// The first reply that is one of these ends the run.
+    pub stop_on: Vec<Codes>,
+    pub errors_max: Option<ErrorsMax>,
+}
+
+/// What follows a connection that ended otherwise than by our leave.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Reconnect {
+    /// Another one: at once where the last was of use, else after a short pause.
+    #[default]
+    Always,
+    Never,
+    /// Another one after a pause, which doubles from the first to the second with each that was of no
+    /// use.
+    Backoff(Duration, Duration),
+}
+
+/// How many errors end the run: one more than this.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ErrorsMax {
+    Count(u64),
+    /// Of the messages that were begun; 0.01 is one in a hundred.
+    Share(f64),
+}
+
+impl fmt::Display for ErrorsMax {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "--max-errors {count}"),
+            Self::Share(share) => write!(f, "--max-errors {}%", share * 100.0),
+        }
+    }
+}
+
+impl ErrorPolicy {
+    /// The option by which this refusal ends the run. One that is `usual`, since the dialogue goes on in
+    /// another way, is an error to nobody.
+    pub fn stops_at(&self, code: u16, usual: bool) -> Option<String> {
+        match self.stop_on.iter().find(|codes| codes.has(code)) {
+            Some(codes) => Some(format!("--stop-on {codes}")),
+            None => (self.stop_on_error && !usual).then(|| "--on-error stop".to_owned()),
+        }
+    }
+}
+
+/// The pauses of one session between its connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pauses {
+    reconnect: Reconnect,
+    next: Duration,
+}
+
+impl Pauses {
+    pub(super) fn new(reconnect: Reconnect) -> Self {
+        let mut pauses = Self { reconnect, next: Duration::ZERO };
+        pauses.reset();
+        pauses
+    }
+
+    /// A connection was of use.
+    pub(super) fn reset(&mut self) {
+        self.next = match self.reconnect {
+            Reconnect::Backoff(least, _) => least,
+            Reconnect::Always | Reconnect::Never => Duration::from_millis(RECONNECT_MS_MIN),
+        };
+    }
+
+    /// The pause behind a connection that broke, `useful` before it did or not; `None` where no other
+    /// may follow.
+    pub(super) fn after_break(&mut self, useful: bool) -> Option<Duration> {
+        if useful {
+            self.reset();
+        }
+        let most = match self.reconnect {
+            Reconnect::Never => return None,
+            Reconnect::Always if useful => return Some(Duration::ZERO),
+            Reconnect::Always => Duration::from_millis(RECONNECT_MS_MAX),
+            Reconnect::Backoff(_, most) => most,
+        };
+        let pause = self.next;
+        self.next = (2 * pause).min(most);
+        Some(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn pauses(reconnect: Reconnect, useful: &[bool]) -> Vec<Option<Duration>> {
+        let mut pauses = Pauses::new(reconnect);
+        useful.iter().map(|&useful| pauses.after_break(useful)).collect()
+    }
+
+    #[test]
+    fn pauses_double_to_the_most_and_begin_anew_behind_what_was_of_use() {
+        let some = |ms: &[u32]| ms.iter().map(|&ms| Some(ms * MS)).collect::<Vec<_>>();
+        let breaks = [false, false, false, false, true, false];
+        let backoff = Reconnect::Backoff(100 * MS, 350 * MS);
+        assert_eq!(pauses(backoff, &breaks), some(&[100, 200, 350, 350, 100, 200]));
+        assert_eq!(pauses(Reconnect::Always, &breaks), some(&[10, 20, 40, 80, 0, 10]));
+        let long = pauses(Reconnect::Always, &[false; 20]);
+        assert_eq!(long.last(), Some(&Some(1_000 * MS)));
+        assert_eq!(pauses(Reconnect::Never, &[true, false]), [None, None]);
+    }
+
+    #[test]
+    fn a_refusal_stops_by_the_option_that_names_it() {
+        let by = |stop_on: &[&str], stop_on_error, code, usual| {
+            let stop_on = stop_on.iter().map(|text| text.parse().unwrap()).collect();
+            ErrorPolicy { stop_on, stop_on_error, ..ErrorPolicy::default() }.stops_at(code, usual)
+        };
+        let said = |text: &str| Some(text.to_owned());
+        assert_eq!(by(&["421", "5xx"], false, 550, false), said("--stop-on 5xx"));
+        assert_eq!(by(&["421", "5xx"], true, 421, false), said("--stop-on 421"));
+        assert_eq!(by(&["421"], true, 450, false), said("--on-error stop"));
+        assert_eq!(by(&["421"], false, 450, false), None);
+        assert_eq!(by(&[], true, 502, true), None, "EHLO is followed by HELO");
+        assert_eq!(by(&["502"], true, 502, true), said("--stop-on 502"));
+    }
+}

@@ -1,0 +1,39 @@
+//! What ended a run before its time.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::kind::{ErrorKind, Phase};
+
+/// The first thing that was to end the run, and did; part of `run.json`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Stopped {
+    /// The option that asked for it: `--stop-on 5xx`.
+    pub by: String,
+    /// Since the start of the run, warm-up included.
+    pub at_s: f64,
+    /// What was refused or failed.
+    pub phase: Phase,
+    /// Of the reply; `null` where none came.
+    pub code: Option<u16>,
+    /// What failed without a reply.
+    pub error: Option<ErrorKind>,
+    /// The server's words, or what happened.
+    pub text: String,
+}
+
+/// One sentence: `--stop-on 5xx ended the run after 0.3 s: rcpt was answered 550 5.1.1 no such user`.
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { by, at_s, phase, code, error, text } = self;
+        let phase = phase.name();
+        write!(f, "{by} ended the run after {at_s:.1} s: ")?;
+        match (code, error) {
+            (Some(code), _) => write!(f, "{phase} was answered {code} {text}"),
+            (None, Some(_)) => write!(f, "{phase} failed: {text}"),
+            (None, None) => f.write_str(text),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What `ringpost-blast` does where a server refuses or breaks connections: goes on, connects again, or
+//! ends the run and says why.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// What a server answers to the n-th command of its kind, counted over all connections; `None` closes
+/// the connection instead. Kinds are the verbs, `BANNER`, and `.` for the end of data.
+type Manner = fn(kind: &str, n: u64) -> Option<&'static str>;
+
+fn good(kind: &str, _: u64) -> Option<&'static str> {
+    Some(match kind {
+        "BANNER" => "220 yes",
+        "DATA" => "354 go",
+        "QUIT" => "221 2.0.0 Bye",
+        _ => "250 2.0.0 Ok",
+    })
+}
+
+#[derive(Default)]
+struct Seen {
+    accepted: AtomicU64,
+    connected: Mutex<Vec<Instant>>,
+    commands: Mutex<Vec<String>>,
+}
+
+struct Host {
+    address: String,
+    seen: Arc<Seen>,
+}
+
+fn serve(manner: Manner) -> Host {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seen = Arc::new(Seen::default());
+    let theirs = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, seen) = (stream.unwrap(), Arc::clone(&theirs));
+            seen.connected.lock().unwrap().push(Instant::now());
+            // Clients that go away are expected.
+            std::thread::spawn(move || drop(talk(&stream, manner, &seen)));
+        }
+    });
+    Host { address, seen }
+}
+
+fn talk(mut stream: &TcpStream, manner: Manner, seen: &Seen) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let answer = |kind: &str| {
+        let mut commands = seen.commands.lock().unwrap();
+        let n = commands.iter().filter(|seen| *seen == kind).count() as u64 + 1;
+        commands.push(kind.to_owned());
+        manner(kind, n)
+    };
+    let mut say = |reply: Option<&str>| match reply {
+        Some(reply) => {
+            stream.write_all(format!("{reply}\r\n").as_bytes()).map(|()| reply[..1] == *"3")
+        }
+        None => Err(std::io::ErrorKind::ConnectionAborted.into()),
+    };
+    say(answer("BANNER"))?;
+    while let Some(line) = lines.next().transpose()? {
+        let kind = line.get(..4).unwrap_or(&line).to_owned();
+        if say(answer(&kind))? {
+            while lines.next().transpose()?.is_some_and(|line| line != ".") {}
+            let reply = answer(".");
+            seen.accepted
+                .fetch_add(u64::from(reply.is_some_and(|reply| reply.starts_with("250"))), SeqCst);
+            say(reply)?;
+        } else if kind == "QUIT" {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn start(host: &Host, options: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_ringpost-blast"))
+        .args([&host.address, "--json", "--live", "off"])
+        .args(options)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn blast(host: &Host, options: &[&str]) -> (Option<i32>, Value, String) {
+    report(&start(host, options).wait_with_output().unwrap())
+}
+
+fn report(done: &Output) -> (Option<i32>, Value, String) {
+    let run = serde_json::from_slice(&done.stdout).unwrap_or_default();
+    (done.status.code(), run, String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+fn number(run: &Value, name: &str) -> u64 {
+    run[name].as_u64().unwrap_or_else(|| panic!("{name} in {run}"))
+}
+
+#[test]
+fn the_first_reply_that_was_named_ends_the_run_and_stands_in_its_verdict() {
+    let host = serve(|kind, n| match (kind, n) {
+        ("RCPT", 20) => Some("550 5.1.1 no such user\u{7}"),
+        ("RCPT", 10) => Some("450 4.2.1 busy"),
+        _ => good(kind, n),
+    });
+    let options = ["-n", "100000", "-c", "4", "--stop-on", "421,5xx", "--fail-if", "failed>0"];
+    let (code, run, stderr) = blast(&host, &options);
+    assert_eq!((code, &run["verdict"]), (Some(1), &"stopped".into()), "{stderr}");
+    let stopped = &run["stopped"];
+    assert_eq!(stopped["by"], "--stop-on 5xx");
+    assert_eq!((&stopped["phase"], &stopped["code"]), (&"rcpt".into(), &550.into()));
+    assert_eq!(
+        (&stopped["text"], &stopped["error"]),
+        (&"5.1.1 no such user?".into(), &Value::Null)
+    );
+    let reason = run["verdict_reasons"][0].as_str().unwrap();
+    assert!(reason.starts_with("--stop-on 5xx ended the run after "), "{reason}");
+    assert!(reason.ends_with(" s: rcpt was answered 550 5.1.1 no such user?"), "{reason}");
+    assert_eq!(number(&run, "messages_ok"), host.seen.accepted.load(SeqCst));
+    assert_eq!((number(&run, "messages_failed"), number(&run, "messages_unanswered")), (2, 0));
+    assert!(number(&run, "messages_ok") >= 14, "what was under way is finished");
+    let quits = host.seen.commands.lock().unwrap().iter().filter(|kind| *kind == "QUIT").count();
+    assert_eq!(quits as u64, number(&run, "connections_opened"), "every session takes leave");
+}
+
+#[test]
+fn refusals_that_were_not_named_are_counted_and_the_run_goes_on() {
+    let host = serve(|kind, n| match (kind, n % 10) {
+        ("MAIL", 5) => Some("450 4.3.2 later"),
+        _ => good(kind, n),
+    });
+    let (code, run, _) = blast(&host, &["-n", "100", "-c", "3", "--stop-on", "5xx,451"]);
+    assert_eq!((code, &run["stopped"]), (Some(0), &Value::Null));
+    assert_eq!((number(&run, "messages_ok"), number(&run, "messages_failed")), (90, 10));
+}
+
+#[test]
+fn a_banner_that_refuses_can_end_the_run_too() {
+    let host = serve(|_, _| Some("554 5.7.1 not you"));
+    let (code, run, stderr) = blast(&host, &["-n", "5", "-c", "1", "--stop-on", "554"]);
+    assert_eq!((code, &run["verdict"]), (Some(1), &"stopped".into()), "{stderr}");
+    assert_eq!(
+        (&run["stopped"]["phase"], &run["stopped"]["code"]),
+        (&"banner".into(), &554.into())
+    );
+}
+
+#[test]
+fn on_error_stop_ends_at_any_refusal_but_not_at_an_ehlo_that_helo_follows() {
+    let host = serve(|kind, n| match (kind, n) {
+        ("EHLO", _) => Some("502 5.5.1 what"),
+        (".", 7) => Some("452 4.3.1 full"),
+        _ => good(kind, n),
+    });
+    let (code, run, _) = blast(&host, &["-n", "100000", "-c", "1", "--on-error", "stop"]);
+    assert_eq!((code, &run["stopped"]["by"]), (Some(1), &"--on-error stop".into()));
+    assert_eq!(
+        (&run["stopped"]["phase"], &run["stopped"]["code"]),
+        (&"end_of_data".into(), &452.into())
+    );
+    assert_eq!((number(&run, "messages_ok"), number(&run, "messages_failed")), (6, 1));
+}
+
+#[test]
+fn on_error_stop_ends_at_a_connection_that_breaks_and_without_a_server_at_once() {
+    let host = serve(|kind, n| if (kind, n) == ("DATA", 4) { None } else { good(kind, n) });
+    let (code, run, _) = blast(&host, &["-n", "100000", "-c", "1", "--on-error", "stop"]);
+    assert_eq!((code, &run["verdict"]), (Some(1), &"stopped".into()));
+    let stopped = &run["stopped"];
+    assert_eq!((&stopped["phase"], &stopped["code"]), (&"data".into(), &Value::Null));
+    assert!(["closed", "reset"].contains(&stopped["error"].as_str().unwrap()), "{stopped}");
+    assert_eq!((number(&run, "messages_ok"), number(&run, "messages_unanswered")), (3, 1));
+
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let nobody = Host { address: gone, seen: Arc::default() };
+    let (code, _, stderr) = blast(&nobody, &["-n", "5", "--on-error", "stop"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("cannot reach"), "{stderr}");
+}
+
+#[test]
+fn so_many_errors_end_the_run_and_no_fewer() {
+    let half: Manner = |kind, n| match (kind, n % 2) {
+        ("RCPT", 0) => Some("451 4.7.1 grey"),
+        _ => good(kind, n),
+    };
+    let host = serve(half);
+    let (code, run, _) = blast(&host, &["-n", "100000", "-c", "1", "--max-errors", "3"]);
+    assert_eq!((code, &run["stopped"]["by"]), (Some(1), &"--max-errors 3".into()));
+    assert_eq!((number(&run, "messages_failed"), &run["stopped"]["code"]), (4, &451.into()));
+
+    let (code, run, _) = blast(&host, &["-n", "100000", "-c", "1", "--max-errors", "20%"]);
+    assert_eq!((code, &run["stopped"]["by"]), (Some(1), &"--max-errors 20%".into()));
+    let text = run["stopped"]["text"].as_str().unwrap();
+    assert!(text.contains(" errors in ") && text.ends_with(" messages"), "{text}");
+    for enough in ["300", "60%"] {
+        let (code, run, _) = blast(&host, &["-n", "600", "-c", "2", "--max-errors", enough]);
+        assert_eq!((code, &run["stopped"]), (Some(0), &Value::Null), "{enough}");
+        assert_eq!(number(&run, "messages_failed"), 300);
+    }
+}
+
+/// Closes at every fifth MAIL.
+fn brief(kind: &str, n: u64) -> Option<&'static str> {
+    if kind == "MAIL" && n.is_multiple_of(5) { None } else { good(kind, n) }
+}
+
+#[test]
+fn connections_that_break_are_made_again_or_not_as_asked() {
+    let host = serve(brief);
+    let (code, run, _) = blast(&host, &["-n", "20", "-c", "1"]);
+    assert_eq!(
+        (code, number(&run, "messages_ok"), number(&run, "connections_opened")),
+        (Some(0), 16, 4)
+    );
+
+    let host = serve(brief);
+    let (code, run, _) = blast(&host, &["-n", "20", "-c", "1", "--reconnect", "never"]);
+    assert_eq!((code, &run["verdict"]), (Some(0), &"failures".into()));
+    assert_eq!((number(&run, "messages_ok"), number(&run, "connections_opened")), (4, 1));
+    let reasons = run["verdict_reasons"].to_string();
+    assert!(
+        reasons.contains("1 of 1 connections broke, and --reconnect never makes no other"),
+        "{reasons}"
+    );
+
+    // What ends by our own leave is no break.
+    let host = serve(good);
+    let shape = ["-n", "6", "-c", "1", "--per-connection", "2", "--reconnect", "never"];
+    let (_, run, _) = blast(&host, &shape);
+    assert_eq!((number(&run, "messages_ok"), number(&run, "connections_opened")), (6, 3));
+}
+
+#[test]
+fn a_backoff_waits_before_each_connection() {
+    let host = serve(brief);
+    let options = ["-n", "12", "-c", "1", "--reconnect", "backoff:300ms..300ms"];
+    let (code, run, _) = blast(&host, &options);
+    assert_eq!((code, number(&run, "messages_ok")), (Some(0), 10));
+    let connected = host.seen.connected.lock().unwrap();
+    assert_eq!(connected.len(), 3);
+    for pair in connected.windows(2) {
+        assert!(pair[1] - pair[0] >= Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn a_signal_ends_a_backoff() {
+    let host = serve(|_, _| Some("421 4.3.2 closing"));
+    let child = start(&host, &["-n", "5", "-c", "1", "--reconnect", "backoff:1h..1h"]);
+    while host.seen.connected.lock().unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let (code, run, stderr) = report(&child.wait_with_output().unwrap());
+    assert_eq!((code, number(&run, "messages_ok")), (Some(0), 0), "{stderr}");
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_is_a_usage_error() {
+    let host = serve(good);
+    for (options, says) in [
+        (["--stop-on", "2xx"], "not a refusal"),
+        (["--reconnect", "backoff:5s..1s"], "MIN <= MAX"),
+        (["--on-error", "panic"], "possible values: continue, stop"),
+        (["--max-errors", "100%"], "below 100%"),
+    ] {
+        let (code, _, stderr) = blast(&host, &options);
+        assert_eq!(code, Some(2), "{options:?}");
+        assert!(stderr.contains(says), "{options:?}: {stderr}");
+    }
+}
