@@ -410,6 +410,30 @@ pub const LIVE_SECONDS_MAX: usize = 512;
 /// Share of its cores' time above which a generator that keeps a schedule is called the limit.
 pub const CPU_BUSY_MAX: f64 = 0.8;
 
+/// Time that a server may take for a reply to a client that misbehaves: silence has its own count.
+pub const MISBEHAVIOUR_REPLY_S_MAX: u64 = 10;
+
+/// Pause of such a client between two connections, or a few of them would be a flood.
+pub const MISBEHAVIOUR_PAUSE_MS: u64 = 20;
+
+/// Time between two octets of a slow client.
+pub const SLOW_OCTET_MS: u64 = 50;
+
+/// Octets of commands that a client sends whose replies it does not read: more than the kernel keeps for
+/// both sides, so that a server which stops reading is seen to do so.
+pub const MISBEHAVIOUR_FLOOD_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Limit of a server beyond which no message is sent to try it.
+pub const MISBEHAVIOUR_BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Recipients that one message is given where many are too many: RFC 5321 §4.5.3.1.8 has servers take
+/// the first hundred, and most stop at a thousand.
+pub const MISBEHAVIOUR_RECIPIENTS: usize = 1_100;
+pub const RECIPIENTS_GRANTED: usize = 100;
+
+/// What was sent where an answer was wrong: so many are told.
+pub const MISBEHAVIOUR_EXAMPLES_MAX: usize = 12;
+
 const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
 const _: () = assert!(PROXY_HEADER_BYTES_MAX <= u16::MAX as usize, "its length has 16 bits");
 const _: () = assert!((LINGERERS_MAX as u64) < DESCRIPTORS_RESERVED);

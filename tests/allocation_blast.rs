@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
+use ringpost::blast::misbehave::Misbehave;
 use ringpost::blast::plan::{Load, Plan, Stop};
 use ringpost::blast::policy::ErrorPolicy;
 use ringpost::blast::reach::Reach;
@@ -96,6 +97,7 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
         engine,
         reach: Reach::default(),
         policy: ErrorPolicy::default(),
+        misbehave: Misbehave::default(),
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

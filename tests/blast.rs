@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
+use ringpost::blast::misbehave::Misbehave;
 use ringpost::blast::plan::{Load, Plan, Stop};
 use ringpost::blast::policy::ErrorPolicy;
 use ringpost::blast::reach::Reach;
@@ -166,6 +167,7 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         engine,
         reach: Reach::default(),
         policy: ErrorPolicy::default(),
+        misbehave: Misbehave::default(),
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

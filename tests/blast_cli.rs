@@ -112,6 +112,8 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["-q", "fast"], "'fast' is no rate"),
         (&["-q", "1k,2k"], "without a length"),
         (&["-q", "1k", "--session-rate", "1"], "cannot be used with"),
+        (&["--misbehave", "slow,quick"], "'quick' is no misbehaviour"),
+        (&["--misbehave", "slow:x"], "NAME:SHARE%"),
         (&["-q", "1k", "--think", "1s"], "--think is a pause within a session"),
         (&["-n", "5", "--cooldown", "1s"], "--cooldown needs an end"),
         (&["--per-connection", "5..2"], "is no count"),

@@ -3,7 +3,7 @@
 //!
 //! A message ends at CRLF . CRLF, or at . CRLF right behind the 354, and nowhere else (RFC 5321
 //! §4.1.1.4). What is stored and answered must be what the slow receiver of `support` says, which
-//! must be what [`Vector::ends`] says.
+//! must be what [`Ending::ends`] says.
 
 #[path = "support/drive.rs"]
 mod drive;
@@ -23,6 +23,7 @@ use std::rc::Rc;
 use std::thread;
 
 use ringpost::engine::EngineKind;
+use ringpost::smtp::ending::{Ending, endings};
 use ringpost::smtp::server::{BareNewline, Policy};
 use ringpost::spool::Reader;
 
@@ -31,53 +32,8 @@ use reference::{Quirk, Reference, Seen};
 use sink::{Caller, Running, engines};
 use stream::policy;
 
-const PREFIXES: [&str; 15] = [
-    "", "\r\n", "\n", "\r", "\r\r\n", "\n\r", "\r\n\r", "\r\0\n", "\r\n\0", "\r\n ", "\n\n",
-    "\u{85}", "\u{2028}", "\x0b", "\x0c",
-];
-
-const DOTS: [&str; 6] = [".", "..", ". ", ".\t", "\u{ff0e}", "\u{3002}"];
-
-const SUFFIXES: [&str; 14] = [
-    "\r\n", "\n", "\r", "\r\r\n", "\n\r", "\r\0\n", "\0\r\n", "\n\n", "\r\r", "\r\n\n", "\u{85}",
-    "\u{2028}", "\x0b", "\x0c",
-];
-
 /// Clients at once on each sink.
 const CALLERS: usize = 4;
-
-/// A would-be end of data.
-#[derive(Clone, Copy, Debug)]
-struct Vector {
-    prefix: &'static str,
-    dot: &'static str,
-    suffix: &'static str,
-    /// Right behind the 354, rather than behind some text.
-    first: bool,
-}
-
-fn vectors() -> impl Iterator<Item = Vector> {
-    [false, true].into_iter().flat_map(|first| {
-        PREFIXES.into_iter().flat_map(move |prefix| {
-            DOTS.into_iter().flat_map(move |dot| {
-                SUFFIXES.into_iter().map(move |suffix| Vector { prefix, dot, suffix, first })
-            })
-        })
-    })
-}
-
-impl Vector {
-    /// Whether this is an end of data after all.
-    fn ends(&self) -> bool {
-        let line_start = self.prefix.ends_with("\r\n") || (self.first && self.prefix.is_empty());
-        line_start && self.dot == "." && self.suffix.starts_with("\r\n")
-    }
-
-    fn text(&self) -> String {
-        let lead = if self.first { "" } else { "hi" };
-        format!("{lead}{}{}{}", self.prefix, self.dot, self.suffix)
-    }
-}
 
 /// The framing of a message.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +44,7 @@ enum Framing {
 }
 
 /// A session whose message holds `vector` and commands behind it.
-fn session(number: usize, vector: &Vector, framing: Framing) -> Vec<u8> {
+fn session(number: usize, vector: &Ending, framing: Framing) -> Vec<u8> {
     let lead = format!("EHLO x\r\nMAIL FROM:<s{number}@b>\r\nRCPT TO:<c@d>\r\n");
     let evil = format!("MAIL FROM:<evil{number}@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nevil");
     let content = format!("{}{evil}\r\n.\r\n", vector.text()).into_bytes();
@@ -121,7 +77,7 @@ fn reject() -> Policy {
 }
 
 /// What must come of a session: what the slow receiver says, held against the rule itself.
-fn expected(policy: &Policy, vector: &Vector, framing: Framing, wire: &[u8]) -> Seen {
+fn expected(policy: &Policy, vector: &Ending, framing: Framing, wire: &[u8]) -> Seen {
     let seen = Reference::new(policy, false, None).run(wire);
     let (sessions, chunks) = match framing {
         Framing::Data if vector.ends() => return seen,
@@ -145,7 +101,7 @@ fn expected(policy: &Policy, vector: &Vector, framing: Framing, wire: &[u8]) -> 
 fn nothing_is_smuggled_at_any_split_point() {
     let policies = [keep(), reject()].map(Rc::new);
     let mut sessions = 0;
-    for (number, vector) in vectors().enumerate() {
+    for (number, vector) in endings().enumerate() {
         let mut framings = vec![Framing::Data, Framing::Bdat(None)];
         framings.extend((1..=vector.text().len()).map(|cut| Framing::Bdat(Some(cut))));
         for (policy, framing) in policies.iter().flat_map(|p| framings.iter().map(move |f| (p, *f)))
@@ -185,7 +141,7 @@ fn receivers_that_are_fooled_are_noticed() {
         (Quirk::DotEndsChunk, Framing::Bdat(None)),
     ] {
         let policy = keep();
-        let noticed = vectors().filter(|vector| {
+        let noticed = endings().filter(|vector| {
             let wire = session(0, vector, framing);
             let expected = expected(&policy, vector, framing, &wire);
             Reference::new(&policy, false, Some(quirk)).run(&wire) != expected
@@ -207,7 +163,7 @@ fn attack(engine: EngineKind) {
         (0, Framing::Bdat(None)),
         (1, Framing::Bdat(Some(3))),
     ];
-    let sessions: Vec<_> = vectors().flat_map(|v| ways.map(move |way| (v, way))).collect();
+    let sessions: Vec<_> = endings().flat_map(|v| ways.map(move |way| (v, way))).collect();
     assert!(sessions.len() >= 8_000, "{} sessions", sessions.len());
     let share = |caller: usize| {
         let mut owed = BTreeMap::new();
@@ -240,7 +196,7 @@ fn attack(engine: EngineKind) {
 }
 
 /// One session, in one write, octet by octet, or cut around the vector.
-fn converse(port: SocketAddr, number: usize, wire: &[u8], expected: &Seen, vector: &Vector) {
+fn converse(port: SocketAddr, number: usize, wire: &[u8], expected: &Seen, vector: &Ending) {
     let mut caller = Caller::call(port);
     let content = wire.windows(7).position(|w| w == b"DATA\r\nh").map_or(60, |at| at + 6);
     match number / 4 % 3 {

@@ -2,12 +2,14 @@
 //!
 //! [`plan`] says what to do, [`schedule`] when it is due, [`corpus`] renders the messages, `core` runs
 //! one thread's sessions, `work` says which of them sends what when, `session` is one connection and
-//! the only file that joins sockets, protocol and recorder. [`preview`] tells what a run would do, and
+//! the only file that joins sockets, protocol and recorder. [`misbehave`] is who breaks the rules beside
+//! them. [`preview`] tells what a run would do, and
 //! [`selftest`] proves the figures.
 
 pub mod content;
 mod core;
 pub mod corpus;
+pub mod misbehave;
 pub mod plan;
 pub mod policy;
 pub mod preview;
@@ -30,6 +32,7 @@ use jiff::Timestamp;
 use self::content::ContentError;
 use self::core::{Assignment, Clock};
 use self::corpus::Corpus;
+use self::misbehave::Mob;
 use self::plan::{Load, Plan, Stop};
 use crate::engine::EngineKind;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
@@ -183,9 +186,11 @@ pub fn run(
     let (recorders, mut collector) =
         measure::team(plan.cores(), mode, plan.warmup, plan.measured());
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
+    let mob = Mob::begin(plan, &corpus)?;
     let begun = team.start();
     let cpu = follow(&mut collector, begun, plan.cuts(), dir.as_mut(), see)?;
     team.join();
+    let misbehaviour = mob.end()?;
     let totals = collector.into_totals();
     let machine = Machine::here(plan.engine.name());
     let mut run = Run::new(started, describe(plan), machine, &totals, cpu);
@@ -201,6 +206,7 @@ pub fn run(
             "{not_reopened} of {of} connections broke, and --reconnect never makes no other"
         ));
     }
+    run.misbehaviour = misbehaviour;
     run.fail_if(&plan.fail_if);
     if let Some(stopped) = lock(&shared.stopped).take() {
         run.stop(stopped);
@@ -308,10 +314,11 @@ fn follow(
     }
 }
 
-/// One for each connection, and under epoll one for the alarm of each that pauses.
+/// One for each connection, those that misbehave included, and under epoll one for the alarm of each that pauses.
 fn descriptors(plan: &Plan) -> u64 {
     let alarms = plan.think.is_some() && plan.engine == EngineKind::Epoll;
-    plan.connections as u64 * (1 + u64::from(alarms))
+    let mob = plan.misbehave.connections(plan.connections) as u64;
+    plan.connections as u64 * (1 + u64::from(alarms)) + mob
 }
 
 /// Lifts the soft limit to what the run needs.
@@ -363,6 +370,7 @@ fn describe(plan: &Plan) -> measure::Plan {
         recipients: plan.content.recipients.mean().round() as u64,
         per_connection: plan.per_connection.map(|(least, most)| least.midpoint(most)),
         think: plan.think.map(|think| think.to_string()),
+        misbehave: (!plan.misbehave.is_empty()).then(|| plan.misbehave.to_string()),
         pipelining: pipelining.to_owned(),
         chunking: plan.chunking,
         depth: plan.depth as u64,

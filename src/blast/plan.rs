@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::content::{Content, ContentError, check_text};
+use super::misbehave::Misbehave;
 use super::policy::{ErrorPolicy, Reconnect};
 use super::reach::Reach;
 use super::schedule::{Schedule, Think};
@@ -70,6 +71,8 @@ pub struct Plan {
     pub reach: Reach,
     /// Where the server refuses or connections break.
     pub policy: ErrorPolicy,
+    /// Clients that break the rules, beside the connections.
+    pub misbehave: Misbehave,
     pub out: Option<PathBuf>,
     /// What fails the run.
     pub fail_if: Conditions,
@@ -108,6 +111,11 @@ pub enum PlanError {
 impl Plan {
     /// Checks what no type says. What can be refused before anything is opened is refused here.
     pub fn check(&self) -> Result<(), PlanError> {
+        let mob = self.misbehave.connections(self.connections) as u64;
+        if mob > CONNECTIONS_MAX as u64 {
+            let (value, most) = (mob, CONNECTIONS_MAX as u64);
+            return Err(PlanError::Range { what: "misbehave", value, least: 1, most });
+        }
         let counts = [
             ("connections", self.connections as u64, CONNECTIONS_MAX as u64),
             ("per-connection", self.per_connection.map_or(1, |(least, _)| least), u64::MAX),
@@ -304,6 +312,7 @@ mod tests {
             engine: EngineKind::Epoll,
             reach: Reach::default(),
             policy: ErrorPolicy::default(),
+            misbehave: Misbehave::default(),
             out: None,
             fail_if: Conditions::default(),
             command: Vec::new(),

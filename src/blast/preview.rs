@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::content::ContentError;
 use super::corpus::{Corpus, Identity};
 use super::describe;
+use super::misbehave::Kind;
 use super::plan::{Load, Plan};
 use crate::limits::{PREVIEW_LINE_BYTES, PREVIEW_LINES};
 use crate::measure;
@@ -23,6 +24,8 @@ pub struct Preview {
     /// The kernel interface.
     pub io: &'static str,
     pub cores: Vec<Share>,
+    /// Clients that break the rules.
+    pub misbehave: Vec<Mischief>,
     pub drain_s: f64,
     pub due: Due,
     pub corpus: Facts,
@@ -42,6 +45,13 @@ pub struct Share {
     pub messages: Option<u64>,
     /// Mean of the messages or sessions due a second; `None` in a closed loop.
     pub rate: Option<f64>,
+}
+
+/// Connections that break one rule.
+#[derive(Debug, Serialize)]
+pub struct Mischief {
+    pub name: String,
+    pub connections: u64,
 }
 
 /// What the schedule asks for over the whole run, warm-up and cool-down too: the mean, where it is
@@ -170,11 +180,16 @@ impl Preview {
             messages: plan.messages_of(index),
             rate: plan.mean_rate().map(|rate| rate / cores as f64),
         };
+        let mischief = |(kind, count): (Kind, usize)| Mischief {
+            name: kind.to_string(),
+            connections: count as u64,
+        };
         let described = describe(plan);
         Ok(Self {
             addresses: plan.target.addresses.iter().map(ToString::to_string).collect(),
             io: plan.engine.name(),
             cores: (0..cores).map(share).collect(),
+            misbehave: plan.misbehave.crowd(plan.connections).map(mischief).collect(),
             drain_s: plan.drain.as_secs_f64(),
             due: Due::of(plan, described.messages),
             corpus: Facts::of(&corpus),

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::content::Content;
 use super::content::spread::Spread;
+use super::misbehave::Misbehave;
 use super::plan::{Load, Plan, Stop};
 use super::policy::ErrorPolicy;
 use super::reach::Reach;
@@ -156,6 +157,7 @@ impl Trial {
             engine: self.engine,
             reach: Reach::default(),
             policy: ErrorPolicy::default(),
+            misbehave: Misbehave::default(),
             out: None,
             fail_if: Conditions::default(),
             command: Vec::new(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::collect::Totals;
 use super::cpu::CpuTime;
 use super::kind::{ErrorKind, Outcome, Phase};
+use super::misbehaviour::Misbehaviour;
 use super::recorder::Mode;
 use super::split::Split;
 use super::stopped::Stopped;
@@ -105,6 +106,9 @@ pub struct Run {
     /// How long the generator's cores were ready to run while something else had their CPUs.
     #[serde(default)]
     pub cpu_wait_ns: u64,
+    /// What clients that break the rules met (`--misbehave`); in no other figure but the CPU time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub misbehaviour: Vec<Misbehaviour>,
     pub plan: Plan,
     pub machine: Machine,
     pub versions: Versions,
@@ -194,6 +198,9 @@ pub struct Plan {
     /// Pause between the messages of a session, as given.
     #[serde(default)]
     pub think: Option<String>,
+    /// Clients that misbehave beside the connections, as given.
+    #[serde(default)]
+    pub misbehave: Option<String>,
     /// `none`, `commands` or `full`.
     pub pipelining: String,
     pub chunking: bool,
@@ -329,6 +336,7 @@ impl Run {
             },
             cpu_busy,
             cpu_wait_ns: tally.cpu_wait_ns,
+            misbehaviour: Vec::new(),
             plan,
             machine,
             versions: Versions::of_this_build(),

@@ -18,6 +18,7 @@ use self::cells::{Cell, Files, Source};
 pub use self::check::{Difference, differences};
 use super::load::{self, LoadError};
 use crate::measure::hlog::HlogError;
+use crate::measure::misbehaviour;
 use crate::measure::restore::Unfit;
 use crate::measure::run::{Plan, Shard, Versions};
 use crate::measure::series::SeriesError;
@@ -196,6 +197,7 @@ fn sum(started: Timestamp, leaves: Vec<Shard>, totals: &Totals) -> Run {
     if !stopped.is_empty() {
         run.overrule(Verdict::Stopped, format!("stopped before its time: {stopped}"));
     }
+    run.misbehaviour = misbehaviour::sum(leaves.iter().flat_map(|leaf| &leaf.run.misbehaviour));
     run.fail_if(&conditions(&leaves));
     run.shards = leaves;
     run

@@ -10,6 +10,7 @@ pub mod human;
 pub mod live;
 pub mod load;
 pub mod merge;
+mod misbehaviour;
 pub mod plain;
 pub mod progress;
 pub mod schema;

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use super::bins::bins;
 use super::human;
 use super::load::Loaded;
+use super::misbehaviour;
 use super::shards::outliers;
 use crate::measure::run::{Latency, Plan, Run, Shard};
 use crate::measure::{Mode, Outcome, Phase, Verdict};
@@ -76,6 +77,7 @@ pub fn render(loaded: &Loaded, colour: Colour) -> String {
     percentiles(&mut out, run, loaded.headline.as_ref(), colour);
     phases(&mut out, run, colour);
     troubles(&mut out, run);
+    misbehaviour::text(&mut out, run, colour);
     shards(&mut out, run, colour);
     out
 }
@@ -123,6 +125,9 @@ pub fn plan(plan: &Plan, engine: &str) -> String {
     }
     if let Some(think) = &plan.think {
         words.push(format!("pauses of {think}"));
+    }
+    if let Some(misbehave) = &plan.misbehave {
+        words.push(format!("misbehaviour {misbehave}"));
     }
     if plan.warmup_s > 0.0 {
         words.push(format!("warm-up {}", human::seconds(plan.warmup_s)));

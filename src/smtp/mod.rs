@@ -9,6 +9,7 @@ pub mod body;
 pub mod client;
 pub mod command;
 pub mod directory;
+pub mod ending;
 pub mod envelope;
 pub mod extension;
 pub mod node;

@@ -129,6 +129,7 @@ fn plan(mode: Mode) -> Plan {
         recipients: 1,
         per_connection: None,
         think: None,
+        misbehave: None,
         pipelining: "commands".to_owned(),
         chunking: false,
         depth: 1,

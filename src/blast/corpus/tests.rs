@@ -7,6 +7,7 @@ use crate::blast::content::mail::{Kind, Mail, Mails, Recorded};
 use crate::blast::content::spread::Spread;
 use crate::blast::content::table::{Row, Table};
 use crate::blast::content::template::{Scope, Template};
+use crate::blast::misbehave::Misbehave;
 use crate::blast::plan::{Load, Stop};
 use crate::blast::policy::ErrorPolicy;
 use crate::blast::reach::Reach;
@@ -38,6 +39,7 @@ fn plan(content: Content, chunking: bool) -> Plan {
         engine: EngineKind::Epoll,
         reach: Reach::default(),
         policy: ErrorPolicy::default(),
+        misbehave: Misbehave::default(),
         out: None,
         fail_if: crate::measure::Conditions::default(),
         command: Vec::new(),

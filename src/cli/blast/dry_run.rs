@@ -80,6 +80,9 @@ fn load(rows: &mut Rows, preview: &Preview) {
         plan.per_connection.map(|count| format!("{count} messages on average")),
     );
     rows.given("think time", plan.think.as_ref());
+    for share in &preview.misbehave {
+        rows.row("misbehaves", format_args!("{}, {} connections", share.name, share.connections));
+    }
     rows.given("warm-up", span(plan.warmup_s));
     rows.given("measured", plan.duration_s.map(human::seconds));
     rows.given("cool-down", span(plan.cooldown_s));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::blast::misbehave::Misbehave;
 use crate::blast::plan::{Load, Stop};
 use crate::blast::schedule::{Leg, Profile, ProfileError, Schedule, Spacing, Think};
 use crate::cli::value;
@@ -41,6 +42,17 @@ pub(super) struct LoadArgs {
     /// limit; 1 with --session-rate]
     #[arg(long, value_name = "N", value_parser = value::count_range)]
     pub(super) per_connection: Option<(u64, u64)>,
+    /// Clients that break the rules, beside the connections: NAME, NAME:COUNT or NAME:SHARE% of the
+    /// connections, with commas between them, as in slow:5%,drop-after-data:1%,smuggle
+    ///
+    /// Each comes again and again until the run is over; what the server makes of it is told apart,
+    /// and what it does to the others shows in their latency. They do not log in. There are slow,
+    /// never-read, long-line, long-text-line, oversize, oversize-body, many-recipients, rcpt-first,
+    /// data-first, mail-twice, early-talk, pipeline, garbage, bare-lf, smuggle, idle, and drop-after-
+    /// and reset-after- connect, banner, ehlo, mail, rcpt, data, body, dot, bdat; drop, reset and all
+    /// name several at once
+    #[arg(long, value_name = "LIST")]
+    pub(super) misbehave: Option<Misbehave>,
     /// Time at the start that is not counted; -n counts its messages too
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "0s")]
     pub(super) warmup: Duration,
@@ -86,6 +98,7 @@ impl LoadArgs {
             arrivals: ArrivalsArg::Constant,
             think: None,
             per_connection: None,
+            misbehave: None,
             warmup: settle,
             cooldown: Duration::ZERO,
             drain,

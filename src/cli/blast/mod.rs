@@ -273,6 +273,7 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
         think: load.think,
         content: content.content(protocol.params(On::Mail), protocol.params(On::Rcpt))?,
         per_connection: load.per_connection,
+        misbehave: load.misbehave.unwrap_or_default(),
         pipelining: protocol.pipelining(),
         chunking: protocol.chunking,
         depth: protocol.depth,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::bound::Unit;
 use crate::measure::kind::{ErrorKind, Phase};
+use crate::measure::misbehaviour::Misbehaviour;
 use crate::measure::run::{Latency, Run};
 
 /// What is looked at.
@@ -29,6 +30,8 @@ pub enum Figure {
     ErrorsOf(ErrorKind),
     /// Replies of one code or class, in one phase or in all.
     Replies(Option<Phase>, Codes),
+    /// Answers to clients that misbehave which no rule has.
+    Misbehaviour,
     /// Accepted messages a second.
     Rate,
     /// The generator's CPU time over the time its cores had.
@@ -210,7 +213,7 @@ impl fmt::Display for Codes {
 }
 
 impl Figure {
-    const COUNTS: [(&'static str, Self); 9] = [
+    const COUNTS: [(&'static str, Self); 10] = [
         ("rate", Self::Rate),
         ("accepted", Self::Accepted),
         ("failed", Self::Failed),
@@ -219,6 +222,7 @@ impl Figure {
         ("errors", Self::Errors),
         ("errors.4xx", Self::Errors4xx),
         ("errors.5xx", Self::Errors5xx),
+        ("misbehaviour", Self::Misbehaviour),
         ("cpu_busy", Self::CpuBusy),
     ];
 
@@ -296,6 +300,11 @@ impl Figure {
             Self::Errors5xx => (run.messages_refused_5xx, messages),
             Self::ErrorsOf(kind) => (run.errors.get(&kind).copied().unwrap_or(0), messages),
             Self::Replies(phase, codes) => replies(run, phase, codes),
+            Self::Misbehaviour => {
+                let met = &run.misbehaviour;
+                let sum = |of: fn(&Misbehaviour) -> u64| met.iter().map(of).sum::<u64>();
+                (sum(|met| met.wrong), sum(|met| met.sessions))
+            }
         };
         match unit {
             Unit::Percent if whole == 0 => None,

@@ -1,0 +1,148 @@
+//! What a server made of clients that break the rules, for the text and the page.
+
+use std::fmt::Write as _;
+
+use super::chart::escape;
+use super::human;
+use super::text::Colour;
+use crate::measure::Misbehaviour;
+use crate::measure::run::Run;
+
+/// `550: 12  closed: 3`.
+fn answers(met: &Misbehaviour) -> String {
+    let codes = met.replies.iter().map(|(code, &count)| (code.to_string(), count));
+    let others = [
+        ("closed", met.closed),
+        ("reset", met.reset),
+        ("no reply", met.garbled),
+        ("silence", met.silent),
+        ("not awaited", met.left),
+        ("never came so far", met.prevented),
+        ("under way at the end", met.unfinished),
+    ];
+    let others = others.into_iter().map(|(name, count)| (name.to_owned(), count));
+    let each = |(name, count): (String, u64)| format!("{name}: {}", human::count(count));
+    codes.chain(others.filter(|&(_, count)| count > 0)).map(each).collect::<Vec<_>>().join("  ")
+}
+
+/// Whether the answers are those of the RFCs.
+fn verdict(met: &Misbehaviour) -> String {
+    let smuggled = met.name == "smuggle";
+    match met {
+        Misbehaviour { wrong: 1.., .. } if smuggled => {
+            format!("accepted! {}", human::count(met.wrong))
+        }
+        Misbehaviour { wrong: 1.., .. } => format!("not so: {}", human::count(met.wrong)),
+        Misbehaviour { sessions: 1.., .. } => "as the RFCs have it".to_owned(),
+        Misbehaviour { not_offered: 1.., .. } => "not offered".to_owned(),
+        Misbehaviour { prevented: 1.., .. } => "never came so far".to_owned(),
+        _ => "no answer yet".to_owned(),
+    }
+}
+
+pub(super) fn text(out: &mut String, run: &Run, colour: Colour) {
+    if run.misbehaviour.is_empty() {
+        return;
+    }
+    let head = format!(
+        "  {:<20}{:>7}{:>10}  {:<22}answers",
+        "misbehaviour", "clients", "sessions", "verdict"
+    );
+    let _ = writeln!(out, "{}", colour.dim(&head));
+    for met in &run.misbehaviour {
+        let verdict = format!("{:<22}", verdict(met));
+        let verdict = if met.wrong > 0 { colour.bad(&verdict) } else { verdict };
+        let line = format!(
+            "  {:<20}{:>7}{:>10}  {verdict}{}",
+            met.name,
+            human::count(met.connections),
+            human::count(met.sessions),
+            answers(met)
+        );
+        let _ = writeln!(out, "{}", line.trim_end());
+        if met.wrong > 0 {
+            let _ = writeln!(out, "    rule: {}", met.rule);
+        }
+        if !met.examples.is_empty() {
+            let _ = writeln!(out, "    sent: {}", met.examples.join("  "));
+        }
+    }
+    out.push('\n');
+}
+
+pub(super) fn page(out: &mut String, run: &Run) {
+    if run.misbehaviour.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<section class=\"wide\"><h2>Misbehaviour</h2><table><thead><tr><th scope=\"col\">client</th>\
+         <th scope=\"col\">clients</th><th scope=\"col\">sessions</th>\
+         <th scope=\"col\" class=\"left\">verdict</th><th scope=\"col\" class=\"left\">answers</th>\
+         <th scope=\"col\" class=\"left\">what they may be</th></tr></thead><tbody>",
+    );
+    for met in &run.misbehaviour {
+        let tone = match met {
+            Misbehaviour { wrong: 1.., .. } => "bad",
+            Misbehaviour { sessions: 1.., .. } => "good",
+            _ => "quiet",
+        };
+        let mut rule = met.rule.clone();
+        if !met.examples.is_empty() {
+            let _ = write!(rule, "; sent: {}", met.examples.join("  "));
+        }
+        let _ = write!(
+            out,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td class=\"codes\">\
+             <span class=\"code {tone}\">{}</span></td><td class=\"left\">{}</td><td class=\"left\">{}</td></tr>",
+            escape(&met.name),
+            human::count(met.connections),
+            human::count(met.sessions),
+            verdict(met),
+            answers(met),
+            escape(&rule)
+        );
+    }
+    out.push_str("</tbody></table></section>");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_was_wrong_is_told_with_its_rule_and_what_was_sent() {
+        let met = Misbehaviour {
+            name: "smuggle".to_owned(),
+            connections: 1,
+            sessions: 3,
+            replies: BTreeMap::from([(250, 2)]),
+            closed: 1,
+            wrong: 2,
+            rule: "one reply".to_owned(),
+            examples: vec!["hi<\\n.\\n".to_owned()],
+            ..Misbehaviour::default()
+        };
+        let good = Misbehaviour { name: "idle".to_owned(), sessions: 1, ..Misbehaviour::default() };
+        let run = Run { misbehaviour: vec![met, good], ..Run::default() };
+        let mut told = String::new();
+        text(&mut told, &run, Colour::Plain);
+        for part in [
+            "accepted! 2",
+            "250: 2  closed: 1",
+            "rule: one reply",
+            "sent: hi<\\n.\\n",
+            "as the RFCs have it",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        let mut told = String::new();
+        page(&mut told, &run);
+        assert!(told.contains("hi&lt;\\n") && told.contains("code bad\">accepted! 2"), "{told}");
+        let mut none = String::new();
+        page(&mut none, &Run::default());
+        text(&mut none, &Run::default(), Colour::Plain);
+        assert_eq!(none, "");
+    }
+}
