@@ -86,18 +86,36 @@ def remount(mounted, options):
     call(["mount", "-o", f"remount,{options}", str(mounted.path)])
 
 
-def write_back_some(paths, rng):
-    """Has the kernel write back the start of each file and single pages behind it, and no others: what
+def open_segments(spool):
+    """Every segment file of a live spool, open. A ring gives its files new names all the time: one that
+    is gone from a listing is in the next, and is the same file under whatever name it was opened."""
+    files, complete = {}, False
+    while not complete:
+        complete = True
+        for path in spool.glob("*.seg"):
+            try:
+                file = open(path, "r+b")
+            except FileNotFoundError:
+                complete = False
+                continue
+            if files.setdefault(os.fstat(file.fileno()).st_ino, file) is not file:
+                file.close()
+    return list(files.values())
+
+
+def write_back_some(spool, rng):
+    """Has the kernel write back the start of each segment and single pages behind it, and no others: what
     a cut then leaves is in no order."""
-    for path in paths:
-        pages = os.path.getsize(path) // PAGE_BYTES
-        if pages == 0:
-            continue
-        with open(path, "r+b") as file, mmap.mmap(file.fileno(), pages * PAGE_BYTES) as view:
-            start = rng.randrange(1, min(pages, 256) + 1)
-            view.flush(0, start * PAGE_BYTES)
-            for _ in range(rng.randrange(40)):
-                view.flush(min(start + rng.randrange(64), pages - 1) * PAGE_BYTES, PAGE_BYTES)
+    for file in open_segments(spool):
+        with file:
+            pages = os.fstat(file.fileno()).st_size // PAGE_BYTES
+            if pages == 0:
+                continue
+            with mmap.mmap(file.fileno(), pages * PAGE_BYTES) as view:
+                start = rng.randrange(1, min(pages, 256) + 1)
+                view.flush(0, start * PAGE_BYTES)
+                for _ in range(rng.randrange(40)):
+                    view.flush(min(start + rng.randrange(64), pages - 1) * PAGE_BYTES, PAGE_BYTES)
 
 
 class Filler:

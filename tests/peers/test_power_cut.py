@@ -35,7 +35,7 @@ def load_and_cut(disk, sink, spool, ledger, name, rng, scatter):
     clients = start_clients(sink, ledger, name, rng)
     time.sleep(rng.uniform(0, 0.4))
     if scatter:
-        write_back_some(spool.glob("*.seg"), rng)
+        write_back_some(spool, rng)
     ledger.closed = True
     disk.cut_power(rng.choice((CUT_AFTER_JOURNAL, CUT_AT_ONCE)))
     sink.kill()
