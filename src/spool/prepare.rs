@@ -69,8 +69,8 @@ struct Shelf {
     sealed: VecDeque<Sealed>,
     /// Files of this core, of this run: the one being written, the ready one, the sealed ones.
     held: u64,
-    /// It has been told that there is no room, and gets a segment as soon as there is.
-    short: bool,
+    /// When room was last looked for in vain: the core knows, and gets a segment as soon as there is.
+    short: Option<Instant>,
     /// The writer's, when it last had a segment probed.
     suspicion: u32,
 }
@@ -80,6 +80,14 @@ struct Sealed {
     number: u32,
     /// The disk has not failed it.
     sound: bool,
+}
+
+impl Shelf {
+    /// `None` where no room is looked for.
+    fn until_retry(&self) -> Option<Duration> {
+        let pause = Duration::from_millis(SPOOL_RETRY_MS);
+        self.short.map(|tried| pause.saturating_sub(tried.elapsed()))
+    }
 }
 
 pub(super) struct Preparer {
@@ -118,7 +126,7 @@ impl Preparer {
                     next_number: first_number,
                     sealed: VecDeque::new(),
                     held: 0,
-                    short: false,
+                    short: None,
                     suspicion: 0,
                 };
                 (shelf, Supplies { ready: taken, jobs: jobs.clone(), floor, failed })
@@ -143,9 +151,10 @@ impl Preparer {
             };
             match job {
                 Ok(job) => self.take(job),
-                Err(RecvTimeoutError::Timeout) => self.retry(),
+                Err(RecvTimeoutError::Timeout) => self.rest(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.retry();
             // A spool that was closed is on the disk and marked, if the disk is not too slow for that.
             if self.writers == 0
                 && let Some(flusher) = &mut self.flusher
@@ -161,9 +170,9 @@ impl Preparer {
 
     /// How long to wait for a job before there is something else to do.
     fn pause(&self) -> Option<Duration> {
-        let short = self.shelves.iter().any(|shelf| shelf.short).then_some(SPOOL_RETRY_MS);
         let backlog = self.flusher.as_ref().is_some_and(Flusher::has_backlog);
-        short.or(backlog.then_some(FLUSH_IDLE_MS)).map(Duration::from_millis)
+        let rest = backlog.then_some(Duration::from_millis(FLUSH_IDLE_MS));
+        self.shelves.iter().filter_map(Shelf::until_retry).chain(rest).min()
     }
 
     fn take(&mut self, job: Job) {
@@ -228,16 +237,21 @@ impl Preparer {
         number >= self.shelves[core].floor.load(Ordering::Acquire)
     }
 
-    fn retry(&mut self) {
+    fn rest(&mut self) {
         if let Some(flusher) = &mut self.flusher {
             flusher.idle();
         }
-        if !self.shelves.iter().any(|shelf| shelf.short) {
+    }
+
+    /// Looks for room again for the cores whose turn it is, however busy the others keep the helper.
+    fn retry(&mut self) {
+        let is_due = |shelf: &Shelf| shelf.until_retry() == Some(Duration::ZERO);
+        if !self.shelves.iter().any(is_due) {
             return;
         }
         self.forget_missing();
         for core in 0..self.shelves.len() {
-            if self.shelves[core].short {
+            if is_due(&self.shelves[core]) {
                 self.supply(core);
             }
         }
@@ -278,13 +292,13 @@ impl Preparer {
 
     fn hand_out(&mut self, core: usize, made: Ready) {
         let shelf = &mut self.shelves[core];
-        let told_before = std::mem::replace(&mut shelf.short, made.is_err());
+        let short = made.is_err().then(Instant::now);
+        let told_before = std::mem::replace(&mut shelf.short, short).is_some();
         if made.is_err() && told_before {
             return;
         }
         if let Err(mpsc::SendError(Ok(segment))) = shelf.ready.send(made) {
             self.disk_bytes -= segment.finish(0);
-            self.shelves[core].short = false;
         }
     }
 
@@ -402,5 +416,50 @@ impl Preparer {
 
     fn full(&self) -> SpoolError {
         SpoolError::Full { dir: self.dir.clone(), limit_bytes: self.options.limit_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::marker;
+
+    #[test]
+    fn room_is_looked_for_again_however_busy_the_helper_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let _lock = marker::lock(dir.path()).unwrap();
+        let options = Options {
+            segment_bytes: 64 * 1024,
+            limit_bytes: 128 * 1024,
+            when_full: WhenFull::Refuse,
+            durability: Durability::Sync,
+            cores: 1,
+        };
+        let (mut preparer, inbox, mut supplies) =
+            Preparer::new(dir.path().to_owned(), options, 1, VecDeque::new());
+        let Supplies { ready, jobs, .. } = supplies.remove(0);
+        let (full, present) = (preparer.prepare(0).unwrap(), preparer.prepare(0).unwrap());
+        let helper = std::thread::spawn(move || preparer.run(&inbox));
+        jobs.send(Job::Want { core: 0 }).unwrap();
+        assert!(ready.recv().unwrap().is_err());
+
+        fs::remove_file(&full.path).unwrap();
+        jobs.send(Job::Retire { core: 0, segment: full, used: 64, sound: true }).unwrap();
+        let (header, file) = (fresh_header(0, 99, 0), present.file.clone());
+        let of_another = Barrier { header, start: 0, end: 0, file };
+        let until = Instant::now() + Duration::from_secs(20);
+        let next = loop {
+            assert!(Instant::now() < until, "no room was looked for between the jobs");
+            jobs.send(Job::Void { core: 0, barrier: of_another.clone() }).unwrap();
+            match ready.recv_timeout(Duration::from_millis(SPOOL_RETRY_MS / 10)) {
+                Ok(next) => break next.unwrap(),
+                Err(_still_none) => {}
+            }
+        };
+        for segment in [present, next] {
+            jobs.send(Job::Finish { segment, used: 0 }).unwrap();
+        }
+        jobs.send(Job::Leave { ready }).unwrap();
+        helper.join().unwrap();
     }
 }
