@@ -30,11 +30,11 @@ use tokio::sync::{mpsc, oneshot};
 use self::courier::{Courier, Satchel};
 use self::office::{Ask, End, Setup};
 pub use self::route::{BadGrant, Grant, Grants, Route, Routes};
-use crate::engine::{Conn, EngineKind, Guard, Pool};
+use crate::engine::{Conn, EngineKind, Guard, Pool, unix_ns};
 use crate::limits::RELAY_ASKS_MAX;
 use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer, Protocol};
-use crate::spool::{Durability, SpoolError};
+use crate::spool::{Durability, Horizon, SpoolError};
 
 /// What a relay is to do.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub struct Plan {
 pub struct Source {
     pub dir: PathBuf,
     pub durability: Durability,
+    /// Of the cores whose messages may be sealed and not acknowledged yet.
+    pub horizons: Vec<Horizon>,
 }
 
 /// What was handed on.
@@ -178,9 +180,4 @@ impl Errand {
         let courier = Courier::new(satchel, Protocol::Smtp, conn, guard, pool, leave);
         end.tell(courier.run(said).await);
     }
-}
-
-fn unix_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

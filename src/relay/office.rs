@@ -21,7 +21,7 @@ use crate::limits::{RELAY_COUNT_MS, RELAY_LINE_MAX, RELAY_NOTES_MAX, RELAY_RUNS_
 use crate::mailbox::Tracer;
 use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer};
-use crate::spool::{DeliveryLog, SpoolError};
+use crate::spool::{DeliveryLog, Horizon, SpoolError};
 use crate::target::Target;
 
 /// What a core asks.
@@ -34,6 +34,7 @@ pub(super) enum Ask {
 /// What the thread is handed at its start.
 pub(super) struct Setup {
     dir: PathBuf,
+    horizons: Arc<[Horizon]>,
     log: DeliveryLog,
     routes: Arc<Routes>,
     tracer: Tracer,
@@ -51,9 +52,9 @@ impl Setup {
     ) -> Result<Self, SpoolError> {
         let Plan { routes, hostname, timeout, .. } = plan;
         let log = DeliveryLog::open(&source.dir, source.durability)?;
-        let routes = Arc::new(routes);
+        let (routes, horizons) = (Arc::new(routes), source.horizons.into());
         let tracer = Tracer { hostname: hostname.into(), zone: TimeZone::system() };
-        Ok(Self { dir: source.dir, log, routes, tracer, timeout, drain, leaving })
+        Ok(Self { dir: source.dir, horizons, log, routes, tracer, timeout, drain, leaving })
     }
 }
 
@@ -93,6 +94,7 @@ struct Run {
 
 struct Office {
     dir: PathBuf,
+    horizons: Arc<[Horizon]>,
     routes: Arc<Routes>,
     tracer: Tracer,
     timeout: Duration,
@@ -122,11 +124,12 @@ pub(super) fn run(engine: EngineKind, setup: Setup, asks: mpsc::Receiver<Ask>) -
 }
 
 async fn serve(setup: Setup, mut asks: mpsc::Receiver<Ask>) -> Totals {
-    let Setup { dir, mut log, routes, tracer, timeout, drain, leaving } = setup;
+    let Setup { dir, horizons, mut log, routes, tracer, timeout, drain, leaving } = setup;
     let (notes, mut to_note) = mpsc::channel::<Note>(RELAY_NOTES_MAX);
     let (ends, mut ended) = mpsc::unbounded_channel();
     let office = Rc::new(Office {
         dir,
+        horizons,
         routes,
         tracer,
         timeout,
@@ -221,7 +224,7 @@ impl Office {
         self.next_id.set(id + 1);
         self.runs.borrow_mut().push(Run { id, selection: selection.clone(), name });
         let end = End { id, waiting: Waiting::default(), ends: self.ends.clone() };
-        (Extract { selection, until_ns: unix_ns() }, end)
+        (Extract { selection, until_ns: unix_ns(), horizons: self.horizons.clone() }, end)
     }
 
     fn end(self: &Rc<Self>, id: u64, outcome: Option<(Waiting, Tally)>) {

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -10,7 +11,7 @@ use super::route::Selection;
 use crate::limits::{RELAY_PIECES_AHEAD, RELAY_RECIPIENTS_MAX};
 use crate::mailbox::hops_of;
 use crate::spool::{
-    CopyError, Deliveries, Envelope, Listing, Message, Place, Reader, SpoolError, flag,
+    CopyError, Deliveries, Envelope, Horizon, Listing, Message, Place, Reader, SpoolError, flag,
 };
 
 /// One message on its way, for so many recipients as one transaction takes.
@@ -44,6 +45,8 @@ pub(super) struct Waiting {
 pub(super) struct Extract {
     pub(super) selection: Selection,
     pub(super) until_ns: u64,
+    /// What is not durable yet, where that was promised, has not been acknowledged, and may never be.
+    pub(super) horizons: Arc<[Horizon]>,
 }
 
 impl Extract {
@@ -106,7 +109,8 @@ impl Extract {
         let mut listing = reader.oldest_first();
         while let Some(message) = listing.next().transpose()? {
             let whole = message.envelope.flags & flag::HEADERS_ONLY == 0;
-            if !whole || message.envelope.sealed_ns > self.until_ns {
+            let hidden = self.horizons.iter().any(|horizon| horizon.hides(message.place));
+            if !whole || hidden || message.envelope.sealed_ns > self.until_ns {
                 continue;
             }
             let recipients = self.selection.waiting(&message, &known);
@@ -148,20 +152,63 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::spool::{Draft, Meta, Options, Spool};
+    use crate::spool::{Draft, Durability, Meta, Options, Spool, Writer};
+
+    fn everything(horizons: &[Horizon]) -> Extract {
+        let horizons = horizons.into();
+        Extract { selection: Selection::Everything, until_ns: u64::MAX, horizons }
+    }
+
+    fn store(writer: &mut Writer, body: &[u8]) {
+        let mut draft = Draft::default();
+        writer.append(&mut draft, body).unwrap();
+        let to: [(&[u8], &[u8]); 1] = [(b"b@x.example", b"")];
+        writer.seal(&mut draft, &Meta::default(), to).unwrap();
+    }
+
+    #[test]
+    fn what_is_sealed_and_not_yet_durable_is_not_handed_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            durability: Durability::Sync,
+            segment_bytes: 64 * 1024,
+            limit_bytes: 8 * 64 * 1024,
+            ..Options::default()
+        };
+        let (spool, _, mut writers) = Spool::open(dir.path(), options).unwrap();
+        let writer = &mut writers[0];
+        let extract = everything(&writer.horizon().into_iter().collect::<Vec<_>>());
+        let waiting = || extract.count(dir.path()).unwrap().messages;
+        store(writer, b"one");
+        assert_eq!(waiting(), 0);
+        let early: Vec<_> = writer.dirty().collect();
+        store(writer, b"two");
+        writer.synced(&early[0]).unwrap();
+        assert_eq!(waiting(), 1);
+        // Into the next segment, while the first is not synced.
+        (0..2).for_each(|_| store(writer, &[b'x'; 40_000]));
+        let both: Vec<_> = writer.dirty().collect();
+        assert_eq!(both.len(), 2);
+        writer.synced(&both[1]).unwrap();
+        assert_eq!(waiting(), 1, "what lies before is not durable");
+        writer.synced(&both[0]).unwrap();
+        assert_eq!(waiting(), 4);
+        drop((writers, spool));
+        let (_spool, _, writers) = Spool::open(dir.path(), options).unwrap();
+        let extract = everything(&writers[0].horizon().into_iter().collect::<Vec<_>>());
+        assert_eq!(extract.count(dir.path()).unwrap().messages, 4, "of an earlier run");
+        assert_eq!(everything(&[]).count(dir.path()).unwrap().messages, 4);
+    }
 
     #[test]
     fn octets_of_a_segment_that_gets_a_new_life_meanwhile_are_never_said_to_be_sound() {
         let dir = tempfile::tempdir().unwrap();
         let (spool, _, mut writers) = Spool::open(dir.path(), Options::default()).unwrap();
         let body = vec![b'x'; 4 * 1024 * 1024];
-        let mut draft = Draft::default();
-        writers[0].append(&mut draft, &body).unwrap();
-        let to: [(&[u8], &[u8]); 1] = [(b"b@x.example", b"")];
-        writers[0].seal(&mut draft, &Meta::default(), to).unwrap();
+        store(&mut writers[0], &body);
         for recycled in [false, true] {
             let (sender, mut letters) = mpsc::channel(1);
-            let extract = Extract { selection: Selection::Everything, until_ns: u64::MAX };
+            let extract = everything(&[]);
             let from = dir.path().to_owned();
             let reading = thread::spawn(move || extract.read_out(&from, &sender));
             let mut letter = letters.blocking_recv().unwrap();

@@ -153,7 +153,7 @@ impl Sink {
         let listeners = std::mem::take(&mut plan.listeners);
         let connections_max = (plan.connections_max / plan.cpus.len()).max(1);
         let crowd = Crowd::new(plan.rules.connections_per_peer_max);
-        let (relay, office) = open_relay(&mut plan)?.unzip();
+        let (relay, office) = open_relay(&mut plan, &writers)?.unzip();
         let mut threads = Vec::new();
         for (index, (listeners, writer)) in listeners.into_iter().zip(writers).enumerate() {
             let setup = core::Setup {
@@ -200,11 +200,15 @@ impl Sink {
 }
 
 /// Starts the relay, if there is one, on the spool that is open.
-fn open_relay(plan: &mut Plan) -> Result<Option<(Relay, relay::Office)>, SpoolError> {
+fn open_relay(
+    plan: &mut Plan,
+    writers: &[Option<Writer>],
+) -> Result<Option<(Relay, relay::Office)>, SpoolError> {
     let (Some(wanted), Store::Spool { dir, options }) = (plan.relay.take(), &plan.store) else {
         return Ok(None);
     };
-    let source = relay::Source { dir: dir.clone(), durability: options.durability };
+    let horizons = writers.iter().flatten().filter_map(Writer::horizon).collect();
+    let source = relay::Source { dir: dir.clone(), durability: options.durability, horizons };
     Relay::open(wanted, source, plan.engine, plan.drain).map(Some)
 }
 

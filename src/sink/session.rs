@@ -14,7 +14,7 @@ use super::keep::Keep;
 use super::ledger::Stop;
 use super::patience::Patience;
 use super::waiting::{self, Turn};
-use crate::engine::{Buf, Conn, Guard, Peer};
+use crate::engine::{Buf, Conn, Guard, Peer, unix_ns};
 use crate::limits::DIRECT_RECVS_MAX;
 use crate::scan::HeaderCut;
 use crate::smtp::reply::Reply;
@@ -529,9 +529,4 @@ fn unguessable() -> u128 {
         Ok(16) => u128::from_ne_bytes(octets),
         _ => u128::from(unix_ns()),
     }
-}
-
-fn unix_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

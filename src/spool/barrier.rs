@@ -100,6 +100,11 @@ impl Barriers {
         }
     }
 
+    /// Where what is known durable ends, without a gap before: segment and octets of it.
+    pub(super) fn end(&self, present: u32) -> (u32, usize) {
+        self.left.front().map_or((present, self.synced_end), |left| (left.segment(), left.start))
+    }
+
     pub(super) fn poison(&mut self, segment: u32, fault: Fault) {
         self.left.retain(|left| left.segment() != segment);
         if !self.is_poisoned(segment) {

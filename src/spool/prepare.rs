@@ -102,6 +102,8 @@ pub(super) struct Preparer {
     disk_bytes: u64,
     /// `None` for durability sync, which leaves nothing to write back.
     flusher: Option<Flusher>,
+    /// The latest write-back failed.
+    failing: bool,
     /// Writers that live.
     writers: usize,
 }
@@ -136,7 +138,9 @@ impl Preparer {
         let disk_bytes = old.iter().map(|old| old.bytes).sum();
         let flusher = (options.durability == Durability::Process).then(|| Flusher::new(jobs));
         let writers = options.cores;
-        let preparer = Self { dir, options, quota, shelves, old, disk_bytes, flusher, writers };
+        let failing = false;
+        let preparer =
+            Self { dir, options, quota, shelves, old, disk_bytes, flusher, failing, writers };
         (preparer, inbox, supplies)
     }
 
@@ -218,13 +222,18 @@ impl Preparer {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     sealed.sound = false;
                     self.shelves[core].failed.fetch_add(1, Ordering::Relaxed);
-                    eprintln!(
-                        "ringpost-sink: {}: could not be written back ({error}): the disk may hold \
-                         less of it than was acknowledged; check the disk",
-                        order.path.display()
-                    );
+                    // A disk that fails one after the other is told of once.
+                    if !std::mem::replace(&mut self.failing, true) {
+                        eprintln!(
+                            "ringpost-sink: {}: could not be written back ({error}): the disk may \
+                             hold less of it than was acknowledged, and of those after it; check \
+                             the disk",
+                            order.path.display()
+                        );
+                    }
                 }
-                Ok(()) | Err(_) => {}
+                Ok(()) => self.failing = false,
+                Err(_) => {}
             }
         }
         if let Some(flusher) = &mut self.flusher {

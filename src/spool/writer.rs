@@ -15,6 +15,7 @@ use super::format::{
     ALIGNMENT, COMMIT_AT, Kind, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader,
     SEGMENT_HEADER_BYTES,
 };
+use super::horizon::Horizon;
 use super::marker::Lock;
 use super::open::Durability;
 use super::prepare::{Job, Supplies};
@@ -105,6 +106,7 @@ pub struct Writer {
     marked: Instant,
     durability: Durability,
     barriers: Barriers,
+    horizon: Horizon,
     stats: Stats,
     _lock: Arc<Lock>,
 }
@@ -118,6 +120,8 @@ impl Writer {
         durability: Durability,
         lock: Arc<Lock>,
     ) -> Self {
+        let offset = SEGMENT_HEADER_BYTES as u32;
+        let start = Place { core, segment: first.header.number, offset };
         let writer = Self {
             core,
             segment: Some(first),
@@ -135,6 +139,7 @@ impl Writer {
             marked: Instant::now(),
             durability,
             barriers: Barriers::new(),
+            horizon: Horizon::new(start),
             stats: Stats::default(),
             _lock: lock,
         };

@@ -10,6 +10,7 @@ use crate::limits::MARK_EVERY_MS;
 use crate::spool::barrier::{Barrier, Fault};
 use crate::spool::error::SpoolError;
 use crate::spool::format::{Place, RECORD_HEADER_BYTES};
+use crate::spool::horizon::Horizon;
 use crate::spool::open::Durability;
 use crate::spool::prepare::Job;
 use crate::spool::segment::file_name;
@@ -40,6 +41,9 @@ impl Writer {
             return Err(self.tear(segment));
         }
         self.barriers.synced(barrier, present);
+        let (segment_of_end, end) = self.barriers.end(present);
+        let end = Place { core: self.core, segment: segment_of_end, offset: end as u32 };
+        self.horizon.move_to(end);
         // The mark of a segment that was left is its last; the others need not come at every sync.
         let due = self.marked.elapsed() >= Duration::from_millis(MARK_EVERY_MS);
         if due || segment != present {
@@ -79,6 +83,12 @@ impl Writer {
     /// must refuse them when this has grown.
     pub fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// Up to where the log is durable, for those who read it meanwhile; `None` where nothing waits for
+    /// that.
+    pub fn horizon(&self) -> Option<Horizon> {
+        (self.durability == Durability::Sync).then(|| self.horizon.clone())
     }
 
     fn tear(&mut self, segment: u32) -> SpoolError {
