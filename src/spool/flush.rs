@@ -53,6 +53,11 @@ impl Flusher {
         }
     }
 
+    /// Octets of sealed segments that are not written back while there is other work.
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        self.backlog_bytes
+    }
+
     pub(super) fn add(&mut self, order: Order) {
         self.waiting_bytes += order.end as u64;
         self.waiting.push_back(order);

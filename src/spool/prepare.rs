@@ -17,7 +17,7 @@ use super::flush::{Flusher, Order};
 use super::format::SegmentHeader;
 use super::marker::check_marker;
 use super::open::{Durability, Options, WhenFull};
-use super::segment::{self, Segment, file_name, fresh_header};
+use super::segment::{self, Kept, Segment, file_name, fresh_header};
 use crate::limits::{FLUSH_CLOSE_MS, FLUSH_IDLE_MS, SPOOL_RETRY_MS};
 
 /// What a core asks of the helper.
@@ -80,6 +80,8 @@ struct Sealed {
     number: u32,
     /// The disk has not failed it.
     sound: bool,
+    /// Only of a ring that [`Preparer::keeps_maps`].
+    kept: Option<Kept>,
 }
 
 impl Shelf {
@@ -206,11 +208,20 @@ impl Preparer {
 
     fn retire(&mut self, core: usize, segment: Segment, used: usize, sound: bool) {
         let (header, path) = (segment.header, segment.path.clone());
-        drop(segment);
-        self.shelves[core].sealed.push_back(Sealed { number: header.number, sound });
+        let kept = if sound && self.keeps_maps() { Kept::new(segment) } else { None };
+        self.shelves[core].sealed.push_back(Sealed { number: header.number, sound, kept });
         if let Some(flusher) = self.flusher.as_mut().filter(|_| sound) {
             flusher.add(Order { core, header, path, end: used });
         }
+    }
+
+    /// A ring that goes round without being written back finds its pages writable. In a larger one they
+    /// are clean when their turn comes, have to be made writable again in any case, and the map would
+    /// cost its page tables for nothing.
+    fn keeps_maps(&self) -> bool {
+        let flusher = self.flusher.as_ref();
+        self.options.when_full == WhenFull::Recycle
+            && flusher.is_some_and(|flusher| flusher.backlog_bytes() >= self.options.limit_bytes)
     }
 
     fn flushed(&mut self, order: &Order, outcome: io::Result<File>) {
@@ -336,7 +347,7 @@ impl Preparer {
         {
             if old.bytes == self.options.segment_bytes && self.is_whole(&old.path) {
                 self.shelves[core].held += 1;
-                return self.recycle(core, &old.path);
+                return self.recycle(core, &old.path, None);
             }
             // Of another size: its room is what we can use.
             let _ = fs::remove_file(&old.path);
@@ -345,7 +356,8 @@ impl Preparer {
                 return self.create(core);
             }
         }
-        let Sealed { number, sound } = self.shelves[core].sealed.pop_front().ok_or(shortage)?;
+        let Sealed { number, sound, kept } =
+            self.shelves[core].sealed.pop_front().ok_or(shortage)?;
         // A message that began there and is still open must not be acknowledged from here on.
         self.shelves[core].floor.store(number + 1, Ordering::Release);
         if let Some(flusher) = &mut self.flusher {
@@ -359,7 +371,7 @@ impl Preparer {
             self.lose(core);
             return self.create(core);
         }
-        self.recycle(core, &oldest)
+        self.recycle(core, &oldest, kept)
     }
 
     fn is_whole(&self, segment: &Path) -> bool {
@@ -379,9 +391,14 @@ impl Preparer {
         Ok(made)
     }
 
-    fn recycle(&mut self, core: usize, old: &Path) -> Result<Segment, SpoolError> {
+    fn recycle(
+        &mut self,
+        core: usize,
+        old: &Path,
+        kept: Option<Kept>,
+    ) -> Result<Segment, SpoolError> {
         let header = self.next_header(core);
-        let made = Segment::recycle(&self.dir, old, header, self.options.durability);
+        let made = Segment::recycle(&self.dir, old, kept, header, self.options.durability);
         if made.is_err() {
             self.lose(core);
         }

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -75,20 +75,22 @@ impl Segment {
                 }
                 _ => SpoolError::io("allocate the segment", &path, cause),
             })
-            .and_then(|()| Self::begin(dir, path.clone(), file, header, durability));
+            .and_then(|()| Self::begin(dir, path.clone(), file, None, header, durability));
         if made.is_err() {
             let _ = fs::remove_file(&path);
         }
         made
     }
 
-    /// Gives a full, unmapped file of the same length a new life. Its pages stay in memory.
+    /// Gives a full file of the same length a new life. Its pages stay in memory, and in the map if that
+    /// was kept.
     ///
     /// The order matters to whoever reads at the same time, and to a crash: the old header is void
     /// before the name changes, and the first slot is empty before the new header is there.
     pub(super) fn recycle(
         dir: &Path,
         old: &Path,
+        kept: Option<Kept>,
         header: SegmentHeader,
         durability: Durability,
     ) -> Result<Self, SpoolError> {
@@ -98,35 +100,50 @@ impl Segment {
         if is_shortened(&file, &header) {
             return Err(failed(io::Error::other("it was cut from outside")));
         }
+        let map = match kept {
+            Some(kept) => kept.map_of(&file).map_err(failed)?,
+            None => None,
+        };
         file.write_all_at(&[0; SEGMENT_HEADER_BYTES], 0).map_err(failed)?;
         fs::rename(old, &path).map_err(failed)?;
         file.write_all_at(&[0; RECORD_HEADER_BYTES], SEGMENT_HEADER_BYTES as u64)
             .map_err(failed)?;
-        Self::begin(dir, path, file, header, durability)
+        Self::begin(dir, path, file, map, header, durability)
     }
 
     fn begin(
         dir: &Path,
         path: PathBuf,
         file: File,
+        map: Option<Map>,
         header: SegmentHeader,
         durability: Durability,
     ) -> Result<Self, SpoolError> {
         let failed = |cause| SpoolError::io("prepare the segment", &path, cause);
+        let was_kept = map.is_some();
         file.write_all_at(&header.encode(), 0).map_err(failed)?;
         if durability == Durability::Sync {
             // Length and name must be on the disk before a barrier on the data means anything.
             file.sync_all().map_err(failed)?;
             File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
         }
-        let map = Map::new(&file, header.bytes as usize).map_err(failed)?;
+        let map = match map {
+            Some(map) => map,
+            None => Map::new(&file, header.bytes as usize).map_err(failed)?,
+        };
         let touch = match durability {
-            Durability::Process => Touch::Write,
+            // Whatever writes a page back takes the right to write to it away, and with that its mark as
+            // dirty: while all are dirty in a map that was kept, there is nothing to ask for.
+            Durability::Process if was_kept && sys::is_all_dirty(file.as_fd(), header.bytes) => {
+                None
+            }
+            Durability::Process => Some(Touch::Write),
             // A sync writes every dirty page of the file, and takes the right to write to it away: pages
             // made writable ahead would cost the first sync a whole segment, and then gain nothing.
-            Durability::Sync => Touch::Read,
+            Durability::Sync => Some(Touch::Read),
         };
-        map.populate(touch).map_err(|cause| {
+        let populated = touch.map_or(Ok(()), |touch| map.populate(touch));
+        populated.map_err(|cause| {
             if cause.raw_os_error() == Some(Errno::FAULT.raw_os_error()) {
                 let segment_bytes = header.bytes;
                 return SpoolError::NoSpace { dir: dir.to_owned(), segment_bytes };
@@ -186,6 +203,32 @@ pub(super) fn is_shortened(file: &File, header: &SegmentHeader) -> bool {
     shortened_to(file, header).is_some()
 }
 
+/// The map of a segment that nobody writes any more, kept for the file's next life: a page that was not
+/// written back meanwhile is still writable there, and asking for it again costs next to nothing.
+pub(super) struct Kept {
+    map: Map,
+    /// (device, inode): the name may come to stand for another file.
+    file: (u64, u64),
+}
+
+impl Kept {
+    /// `None` when it cannot be told later whether the map is of the file that has the name then.
+    pub(super) fn new(segment: Segment) -> Option<Self> {
+        let file = identity(&segment.file.metadata().ok()?);
+        Some(Self { map: segment.map, file })
+    }
+
+    /// The map, if it is the one of `file` and all of that.
+    fn map_of(self, file: &File) -> io::Result<Option<Map>> {
+        let same = identity(&file.metadata()?) == self.file;
+        Ok((same && !self.map.is_torn()).then_some(self.map))
+    }
+}
+
+fn identity(of: &fs::Metadata) -> (u64, u64) {
+    (of.dev(), of.ino())
+}
+
 /// Notes in a segment that everything before `end` is on the disk: a sync that began when all of it
 /// was stored has succeeded. The mark itself may come to the disk later.
 pub(super) fn mark(file: &File, header: &SegmentHeader, end: u32) -> io::Result<()> {
@@ -242,5 +285,60 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         write_zeros(&file, 3 * 1024 * 1024 + 5).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 3 * 1024 * 1024 + 5);
+    }
+
+    const BYTES: u64 = 1024 * 1024;
+
+    fn sealed(dir: &Path) -> (PathBuf, Option<Kept>) {
+        let header = fresh_header(0, 1, BYTES);
+        let mut segment = Segment::create(dir, header, Durability::Process).unwrap();
+        segment.map.write_at(9_000, b"of the life before");
+        (segment.path.clone(), Kept::new(segment))
+    }
+
+    fn again(dir: &Path, old: &Path, kept: Option<Kept>) -> Result<Segment, SpoolError> {
+        Segment::recycle(dir, old, kept, fresh_header(0, 2, BYTES), Durability::Process)
+    }
+
+    #[test]
+    fn a_kept_map_is_of_the_file_in_its_next_life_and_writable_throughout() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        for written_back in [false, true] {
+            let (path, kept) = sealed(dir.path());
+            if written_back {
+                File::open(&path).unwrap().sync_data().unwrap();
+            }
+            let mut segment = again(dir.path(), &path, kept).unwrap();
+            // Where the kernel tells: nothing is left to fault for.
+            let told = sys::is_all_dirty(segment.file.as_fd(), BYTES);
+            assert!(told || !written_back || !is_told(dir.path()));
+            segment.map.write_at(20_000, b"new");
+            let mut seen = [0; 18];
+            segment.file.read_exact_at(&mut seen[..3], 20_000).unwrap();
+            assert_eq!(&seen[..3], b"new");
+            segment.file.read_exact_at(&mut seen, 9_000).unwrap();
+            assert_eq!(&seen, b"of the life before");
+            segment.finish(0);
+        }
+    }
+
+    fn is_told(dir: &Path) -> bool {
+        let file = tempfile::tempfile_in(dir).unwrap();
+        file.write_all_at(&[1; 4096], 0).unwrap();
+        sys::is_all_dirty(file.as_fd(), 4096)
+    }
+
+    #[test]
+    fn a_map_is_not_used_for_another_file_that_has_taken_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, kept) = sealed(dir.path());
+        let copy = dir.path().join("copy");
+        fs::copy(&path, &copy).unwrap();
+        fs::rename(&copy, &path).unwrap();
+        let mut segment = again(dir.path(), &path, kept).unwrap();
+        segment.map.write_at(20_000, b"new");
+        let mut seen = [0; 3];
+        segment.file.read_exact_at(&mut seen, 20_000).unwrap();
+        assert_eq!(&seen, b"new");
     }
 }
