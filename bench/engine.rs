@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ringpost::engine::{
-    Address, Buf, Conn, EngineKind, Io, allowed, bind, choose, connect, pin, run_core,
+    Address, Buf, Conn, Connecting, EngineKind, Io, allowed, bind, choose, connect, pin, run_core,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -63,7 +63,7 @@ fn serve(kind: EngineKind, round_trips: u64) -> Duration {
         run_core(EngineKind::Epoll, async {
             let mut sessions = Vec::new();
             for _ in 0..SESSIONS {
-                let conn = connect(&target, None).await.expect("connect");
+                let conn = connect(&target, &Connecting::default()).await.expect("connect");
                 sessions.push(tokio::task::spawn_local(ask(conn, each)));
             }
             for session in sessions {

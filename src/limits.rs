@@ -358,6 +358,9 @@ pub const PROGRESS_MS: u64 = 100;
 /// Time that messages begun last get for their answers, when the time to finish is over.
 pub const LAST_ANSWERS_NS: u64 = 2_000_000_000;
 
+/// Of a line of a dialogue that is shown; the rest is counted.
+pub const TRACE_LINE_BYTES: usize = 200;
+
 /// Connects that one generator core has under way at once: less than a usual listen backlog.
 pub const CONNECTS_AT_ONCE: usize = 128;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
-use crate::engine::{self, Address, Conn};
+use crate::engine::{self, Address, Conn, Connecting};
 use crate::smtp::client::Fault;
 use crate::smtp::server::Protocol;
 
@@ -121,7 +121,7 @@ impl Target {
     pub async fn connect(&self) -> io::Result<Conn> {
         let mut failed = io::ErrorKind::AddrNotAvailable.into();
         for address in &self.addresses {
-            match engine::connect(address, None).await {
+            match engine::connect(address, &Connecting::default()).await {
                 Ok(conn) => return Ok(conn),
                 Err(error) => failed = error,
             }

@@ -15,7 +15,7 @@ use ringpost::blast::policy::ErrorPolicy;
 use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::engine::{self, Io};
-use ringpost::smtp::client::Pipelining;
+use ringpost::smtp::client::{Hello, Pipelining};
 use ringpost::target::Target;
 use ringpost::{blast, measure::Conditions};
 
@@ -91,6 +91,7 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
         pipelining,
         chunking: false,
         depth: 1,
+        hello: Hello::Extended,
         helo: "client.example".to_owned(),
         login: None,
         cpus: engine::allowed().unwrap().into_iter().next_back().into_iter().collect(),
@@ -98,6 +99,7 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
         reach: Reach::default(),
         policy: ErrorPolicy::default(),
         misbehave: Misbehave::default(),
+        trace: 0,
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

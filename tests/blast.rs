@@ -18,7 +18,7 @@ use ringpost::blast::{self, Failure, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::measure::{Conditions, ErrorKind, Outcome as Measured, Phase, Verdict};
 use ringpost::smtp::auth::AuthPolicy;
-use ringpost::smtp::client::Pipelining;
+use ringpost::smtp::client::{Hello, Pipelining};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
 use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
@@ -161,6 +161,7 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         pipelining: Pipelining::None,
         chunking: false,
         depth: 1,
+        hello: Hello::Extended,
         helo: "client.example".to_owned(),
         login: None,
         cpus: allowed.into_iter().take(2).collect(),
@@ -168,6 +169,7 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
         reach: Reach::default(),
         policy: ErrorPolicy::default(),
         misbehave: Misbehave::default(),
+        trace: 0,
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

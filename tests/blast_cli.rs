@@ -131,6 +131,11 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["--to", "a@b:99999999999"], "--to gives 'a@b:99999999999', whose weight is none"),
         (&["--from", "a@b:0"], "--from gives 'a@b:0', whose weight is none"),
         (&["--to-domain", "b:99999999999"], "--to-domain gives 'b:99999999999'"),
+        (&["--hello", "helo", "--chunking"], "--hello helo brings no extension"),
+        (&["--hello", "none", "--auth", "a:b"], "leave out --auth"),
+        (&["--recv-buffer", "0"], "out of range"),
+        (&["--send-buffer", "3GiB"], "out of range"),
+        (&["--no-headers", "--size", "1"], "--size 1 is too small"),
         (&["--source", "::1"], "no --source is of the family of smtp://127.0.0.1:"),
         (&["--fail-if", "p99>20"], "which is a time: write ns"),
         (&["--fail-if", "p99>+10%"], "ringpost report compare"),
@@ -140,6 +145,8 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         assert!(text(&done.stderr).contains(says), "{arguments:?}: {}", text(&done.stderr));
         assert!(done.stdout.is_empty());
     }
+    let of_lmtp = blast(&["lmtp://127.0.0.1:1", "-n", "1", "--hello", "helo"]);
+    assert!(text(&of_lmtp.stderr).contains("--hello helo is none of LMTP"), "{of_lmtp:?}");
     for target in ["127.0.0.1", "http://127.0.0.1:1", "8.8.8.8:25"] {
         assert_eq!(blast(&[target, "-n", "1"]).status.code(), Some(2), "{target}");
     }

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use ringpost::smtp::blank::Filling;
-use ringpost::smtp::client::{Client, Event, Fault, Phase, Pipelining, Settings, Verdict, Want};
+use ringpost::smtp::client::{
+    Client, Event, Fault, Hello, Phase, Pipelining, Settings, Verdict, Want,
+};
 use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::server::Protocol;
 
@@ -175,6 +177,7 @@ fn settings(protocol: Protocol, pipelining: Pipelining, chunking: bool, depth: u
         chunking,
         depth,
         smtputf8: false,
+        hello: Hello::Extended,
         name: b"client.example"[..].into(),
         login: None,
     }
@@ -384,6 +387,28 @@ fn an_old_server_is_greeted_with_helo() {
     assert_eq!(out, b"HELO client.example\r\n");
     feed(&mut client, &mut out, "250 hi\r\n");
     assert!(client.ready());
+}
+
+#[test]
+fn helo_or_nothing_can_be_the_greeting() {
+    let hello = |hello, pipelining| {
+        let plain = settings(Protocol::Smtp, pipelining, false, 1);
+        (Client::new(Settings { hello, ..plain }), Vec::new())
+    };
+    let (mut client, mut out) = hello(Hello::Plain, Pipelining::None);
+    feed(&mut client, &mut out, "220 hi\r\n");
+    assert_eq!(out, b"HELO client.example\r\n");
+    assert!(!client.falls_back() && !client.ready());
+    feed(&mut client, &mut out, "250 hi\r\n");
+    assert!(client.ready());
+
+    let (mut client, mut out) = hello(Hello::None, Pipelining::None);
+    feed(&mut client, &mut out, "220 hi\r\n");
+    assert!(client.ready() && out.is_empty());
+
+    let (mut client, _) = hello(Hello::None, Pipelining::Full);
+    let fault = client.step(&mut &b"220 hi\r\n"[..]).unwrap_err();
+    assert_eq!(fault, Fault::NotOffered("PIPELINING"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use ringpost::limits::{RECIPIENTS_DEFAULT, SESSION_ERRORS_MAX};
 use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::blank::Filling;
 use ringpost::smtp::body;
-use ringpost::smtp::client::{Client, Pipelining, Settings, Verdict, Want};
+use ringpost::smtp::client::{Client, Hello, Pipelining, Settings, Verdict, Want};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::reply::Reply;
@@ -193,6 +193,7 @@ fn every_message_arrives_as_it_was_in_every_mode_however_the_octets_are_cut() {
                 chunking,
                 depth,
                 smtputf8: false,
+                hello: Hello::Extended,
                 name,
                 login: None,
             };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringpost::limits::MESSAGE_BYTES_DEFAULT;
 use ringpost::smtp::auth::{self, Accounts, AuthPolicy, Credentials, Login, Mechanism, Mechanisms};
-use ringpost::smtp::client::{Client, Fault, Phase, Pipelining, Settings, Want};
+use ringpost::smtp::client::{Client, Fault, Hello, Phase, Pipelining, Settings, Want};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Server};
 
@@ -17,6 +17,7 @@ fn client(password: &str, mechanism: Option<Mechanism>) -> Client {
         chunking: false,
         depth: 1,
         smtputf8: false,
+        hello: Hello::Extended,
         name: b"client.example"[..].into(),
         login: Some(Arc::new(login)),
     });

@@ -18,7 +18,7 @@ use ringpost::blast::schedule::{Leg, Profile, Schedule, Spacing, Think};
 use ringpost::blast::{self, Outcome};
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::measure::{Conditions, ErrorKind as Trouble, Run, Verdict};
-use ringpost::smtp::client::Pipelining;
+use ringpost::smtp::client::{Hello, Pipelining};
 use ringpost::smtp::stamp::Stamp;
 use ringpost::target::Target;
 
@@ -167,6 +167,7 @@ fn plan(host: &Host, engine: EngineKind) -> Plan {
         pipelining: Pipelining::None,
         chunking: false,
         depth: 1,
+        hello: Hello::Extended,
         helo: "client.example".to_owned(),
         login: None,
         cpus: engine::allowed().unwrap().into_iter().take(2).collect(),
@@ -174,6 +175,7 @@ fn plan(host: &Host, engine: EngineKind) -> Plan {
         reach: Reach::default(),
         policy: ErrorPolicy::default(),
         misbehave: Misbehave::default(),
+        trace: 0,
         out: None,
         fail_if: Conditions::default(),
         command: Vec::new(),

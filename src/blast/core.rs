@@ -18,9 +18,10 @@ use super::plan::Plan;
 use super::policy::{ErrorPolicy, ErrorsMax, Pauses};
 use super::reach::Reach;
 use super::session::{End, Session, words};
+use super::trace::Trace;
 use super::work::{Drive, Slot, Work};
 use super::{Failure, Shared};
-use crate::engine::{self, Address, Conn, EngineKind, Pool, Watch};
+use crate::engine::{self, Address, Conn, Connecting, EngineKind, Pool, Watch};
 use crate::limits::{
     CONNECTS_AT_ONCE, ERRORS_SHARE_MESSAGES_MIN, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_LOOK_MS,
 };
@@ -107,6 +108,8 @@ pub(super) struct Core {
     /// When a session last worked.
     worked_ns: Cell<u64>,
     policy: ErrorPolicy,
+    /// Sessions of all cores whose dialogue is shown.
+    traces: u64,
     /// Refused messages and failures without a reply.
     errors: Cell<u64>,
     /// Of `seq` and `errors`, what the other cores know.
@@ -281,6 +284,7 @@ impl Core {
             failures: Cell::new(0),
             worked_ns: Cell::new(0),
             policy: plan.policy.clone(),
+            traces: plan.trace,
             errors: Cell::new(0),
             shown: Cell::new((0, 0)),
             shared,
@@ -293,8 +297,10 @@ impl Core {
         let mut failed = io::ErrorKind::AddrNotAvailable.into();
         for n in 0..addresses.len() {
             let index = (self.address.get() + n) % addresses.len();
-            let source = self.source(&addresses[index]);
-            match engine::connect(&addresses[index], source).await {
+            let Reach { recv_buffer, send_buffer, .. } = self.reach;
+            let from = self.source(&addresses[index]);
+            let how = Connecting { from, recv_buffer, send_buffer, ..Connecting::default() };
+            match engine::connect(&addresses[index], &how).await {
                 Ok(conn) => {
                     if self.reach.reset {
                         conn.reset_on_close()?;
@@ -306,6 +312,15 @@ impl Core {
             }
         }
         Err(failed)
+    }
+
+    /// Shows the dialogue of a session, while there are few of them.
+    pub(super) fn trace(&self) -> Option<Trace> {
+        if self.traces == 0 {
+            return None;
+        }
+        let number = self.shared.traced.fetch_add(1, Relaxed) + 1;
+        (number <= self.traces).then(|| Trace::new(number, self.traces))
     }
 
     /// The source address of the next connection; `None` lets the kernel choose.

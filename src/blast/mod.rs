@@ -18,6 +18,7 @@ pub mod schedule;
 pub mod search;
 pub mod selftest;
 mod session;
+mod trace;
 mod work;
 
 use std::io;
@@ -112,6 +113,8 @@ pub(crate) struct Shared {
     messages: AtomicU64,
     /// Sessions that broke and were not opened again.
     not_reopened: AtomicU64,
+    /// Sessions whose dialogue is shown.
+    traced: AtomicU64,
 }
 
 impl Shared {
@@ -124,6 +127,7 @@ impl Shared {
             errors: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             not_reopened: AtomicU64::new(0),
+            traced: AtomicU64::new(0),
         }
     }
 
@@ -379,6 +383,7 @@ fn describe(plan: &Plan) -> measure::Plan {
             .login
             .as_ref()
             .map(|login| login.mechanism().map_or("best offered", Mechanism::name).to_owned()),
+        hello: plan.hello.name().to_owned(),
         helo: plan.helo.clone(),
         from: content::in_words(&plan.content.from),
         to: content::in_words(&plan.content.to),

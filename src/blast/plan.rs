@@ -14,7 +14,8 @@ use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, UNREACHED_S};
 use crate::measure::threshold::Condition;
 use crate::measure::{Conditions, Cuts};
 use crate::smtp::auth::Login;
-use crate::smtp::client::{Pipelining, Settings};
+use crate::smtp::client::{Hello, Pipelining, Settings};
+use crate::smtp::server::Protocol;
 use crate::target::Target;
 
 /// When a run ends by itself.
@@ -62,6 +63,7 @@ pub struct Plan {
     pub chunking: bool,
     /// Transactions in one flight.
     pub depth: usize,
+    pub hello: Hello,
     pub helo: String,
     /// AUTH at the start of each connection.
     pub login: Option<Arc<Login>>,
@@ -73,6 +75,8 @@ pub struct Plan {
     pub policy: ErrorPolicy,
     /// Clients that break the rules, beside the connections.
     pub misbehave: Misbehave,
+    /// Sessions whose dialogue is shown on stderr.
+    pub trace: u64,
     pub out: Option<PathBuf>,
     /// What fails the run.
     pub fail_if: Conditions,
@@ -102,6 +106,10 @@ pub enum PlanError {
          --session-rate, or ask for service."
     )]
     ConditionWithoutSchedule(Condition),
+    #[error("--hello {hello} brings no extension of SMTP; leave it out, or leave out {what}")]
+    HelloWithoutExtensions { hello: &'static str, what: &'static str },
+    #[error("--hello {0} is none of LMTP, whose LHLO must come first; leave it out")]
+    HelloOfLmtp(&'static str),
     #[error("no --source is of the family of {0}; give one that is, or leave it out")]
     SourceFamily(String),
     #[error("--cooldown needs an end by time: -z, or a rate with a length, and no -n")]
@@ -137,6 +145,7 @@ impl Plan {
         if self.depth > 1 && self.pipelining == Pipelining::None {
             return Err(PlanError::DepthWithoutPipelining);
         }
+        self.check_hello()?;
         if self.think.is_some() && matches!(self.load, Load::Messages(_)) {
             return Err(PlanError::ThinkWithRate);
         }
@@ -150,6 +159,25 @@ impl Plan {
             return Err(PlanError::ConditionWithoutSchedule(*condition));
         }
         Ok(())
+    }
+
+    fn check_hello(&self) -> Result<(), PlanError> {
+        let hello = self.hello.name();
+        if self.hello == Hello::Extended {
+            return Ok(());
+        }
+        if self.target.protocol == Protocol::Lmtp {
+            return Err(PlanError::HelloOfLmtp(hello));
+        }
+        let asked = [
+            (self.login.is_some(), "--auth"),
+            (self.chunking, "--chunking"),
+            (self.pipelining != Pipelining::None, "--pipelining"),
+        ];
+        match asked.into_iter().find(|(asked, _)| *asked) {
+            Some((_, what)) => Err(PlanError::HelloWithoutExtensions { hello, what }),
+            None => Ok(()),
+        }
     }
 
     /// Length of the measured time; `None` where messages end the run.
@@ -231,6 +259,7 @@ impl Plan {
             chunking: self.chunking,
             depth: self.depth,
             smtputf8,
+            hello: self.hello,
             name: self.helo.as_bytes().into(),
             login: self.login.clone(),
         }
@@ -281,7 +310,6 @@ mod tests {
     use crate::blast::content::{Bodies, Choice};
     use crate::engine::Address;
     use crate::limits::PATH_BYTES_MAX;
-    use crate::smtp::server::Protocol;
 
     fn content() -> Content {
         Content::plain(Spread::one(1024), "a@b.example", "c@d.example")
@@ -306,6 +334,7 @@ mod tests {
             pipelining: Pipelining::None,
             chunking: false,
             depth: 1,
+            hello: Hello::Extended,
             helo: "e.example".to_owned(),
             login: None,
             cpus: vec![0, 1, 2],
@@ -313,6 +342,7 @@ mod tests {
             reach: Reach::default(),
             policy: ErrorPolicy::default(),
             misbehave: Misbehave::default(),
+            trace: 0,
             out: None,
             fail_if: Conditions::default(),
             command: Vec::new(),

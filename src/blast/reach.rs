@@ -11,6 +11,9 @@ use crate::limits::UNREACHED_TRIES;
 pub struct Reach {
     /// Addresses of ours that connections come from, in turn; empty lets the kernel choose.
     pub sources: Vec<IpNet>,
+    /// Octets of the kernel's buffers of each socket, where the kernel is not to choose.
+    pub recv_buffer: Option<usize>,
+    pub send_buffer: Option<usize>,
     /// Close with a reset, which leaves nothing in TIME_WAIT.
     pub reset: bool,
     /// Failures in a row of a core after which a target that never let it in counts as unreachable.
@@ -19,7 +22,13 @@ pub struct Reach {
 
 impl Default for Reach {
     fn default() -> Self {
-        Self { sources: Vec::new(), reset: false, tries: UNREACHED_TRIES }
+        Self {
+            sources: Vec::new(),
+            recv_buffer: None,
+            send_buffer: None,
+            reset: false,
+            tries: UNREACHED_TRIES,
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::limits::RECV_LARGE_BYTES;
 use crate::measure::run::Latency;
 use crate::measure::{Conditions, Run, Verdict};
 use crate::smtp::auth::AuthPolicy;
-use crate::smtp::client::Pipelining;
+use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
 use crate::target::Target;
@@ -150,6 +150,7 @@ impl Trial {
             pipelining: Pipelining::None,
             chunking: false,
             depth: 1,
+            hello: Hello::Extended,
             helo: "client.example".to_owned(),
             login: None,
             // The last, as the server takes the first.
@@ -158,6 +159,7 @@ impl Trial {
             reach: Reach::default(),
             policy: ErrorPolicy::default(),
             misbehave: Misbehave::default(),
+            trace: 0,
             out: None,
             fail_if: Conditions::default(),
             command: Vec::new(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Failure;
 use super::core::Core;
 use super::corpus::{Identity, Letter};
+use super::trace::Trace;
 use super::work::{Arrival, Drive, Slot, Task};
 use crate::engine::{Alarm, Buf, Conn, Guard};
 use crate::limits::{IDLE_PROBE_NS, REPLY_S_MAX, SEND_PIECE_BYTES};
@@ -92,6 +93,7 @@ pub(super) struct Session<'c> {
     decided: u64,
     /// We have taken leave.
     leaving: bool,
+    trace: Option<Box<Trace>>,
     /// When AUTH was sent, while its exchange goes on.
     auth_ns: Option<u64>,
     /// When the connection was wanted, and when its turn to be made had come.
@@ -151,6 +153,7 @@ impl<'c> Session<'c> {
             alarm: None,
             decided: 0,
             leaving: false,
+            trace: core.trace().map(Box::new),
             auth_ns: None,
             asked_ns,
             connect_ns,
@@ -321,6 +324,9 @@ impl<'c> Session<'c> {
             let start = self.out.len();
             self.out.vec_mut().extend_from_slice(piece);
             letter.identify(&mut self.out.vec_mut()[start..], done, identity);
+            if let Some(trace) = &mut self.trace {
+                trace.body(start..start + piece.len());
+            }
             done += piece.len();
             if done < letter.octets().len() {
                 self.send().await?;
@@ -332,15 +338,19 @@ impl<'c> Session<'c> {
 
     /// Sends what is written without waiting for replies.
     async fn send(&mut self) -> Result<(), Lost> {
-        self.stamp_sent();
-        let (sent, out) = self.conn.send_all(std::mem::take(&mut self.out)).await;
+        let out = std::mem::take(&mut self.out);
+        self.stamp_sent(&out);
+        let (sent, out) = self.conn.send_all(out).await;
         self.out = out;
         self.out.clear();
         Ok(sent?)
     }
 
     /// Reads the clock for what is about to be sent.
-    fn stamp_sent(&mut self) {
+    fn stamp_sent(&mut self, out: &[u8]) {
+        if let Some(trace) = &mut self.trace {
+            trace.sent(out, self.client.awaited() == Some(client::Phase::Auth));
+        }
         self.guard.arm(Duration::from_secs(REPLY_S_MAX));
         self.sent_ns = self.core.clock.elapsed_ns();
         let known = self.open.len() - self.unsent;
@@ -360,7 +370,7 @@ impl<'c> Session<'c> {
             (received, self.into) = self.conn.recv(into).await;
             (sent, self.out) = (Ok(()), out);
         } else {
-            self.stamp_sent();
+            self.stamp_sent(&out);
             (sent, self.out, received, self.into) = self.conn.send_recv(out, into).await;
             self.out.clear();
         }
@@ -385,6 +395,9 @@ impl<'c> Session<'c> {
         let mut recorder = self.core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
         let took_ns = self.now_ns - self.sent_ns;
+        if let Some(trace) = &mut self.trace {
+            trace.received(&self.into);
+        }
         let mut input = &self.into[..];
         while let Some(event) = self.client.step(&mut input)? {
             // Transactions count from 1 on, and those decided have left `open`.
@@ -454,6 +467,9 @@ impl<'c> Session<'c> {
         let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
         recorder.record_phase(Phase::Session, broken, self.now_ns - self.connect_ns);
         if let Err(lost) = &result {
+            if let Some(trace) = &mut self.trace {
+                trace.ended(&lost.to_string());
+            }
             recorder.count_error(kind(lost));
             if !core.cut.get() && !is_unfit(lost) {
                 let phase = self.client.awaited().map_or(Phase::Session, phase);

@@ -332,7 +332,7 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{connect, run_core};
+    use crate::engine::{Connecting, connect, run_core};
 
     #[test]
     fn accepted_and_connected_sockets_send_small_packets_at_once() {
@@ -341,7 +341,8 @@ mod tests {
                 let address = Address::Tcp(([127, 0, 0, 1], 0).into());
                 let mut bound = bind(&[address], 1).unwrap();
                 let mut listener = bound[0].remove(0).attach().unwrap();
-                let caller = connect(&listener.address().clone(), None).await.unwrap();
+                let caller =
+                    connect(&listener.address().clone(), &Connecting::default()).await.unwrap();
                 let (conn, _) = listener.accept().await.unwrap();
                 for end in [&caller, &conn] {
                     assert!(rustix::net::sockopt::tcp_nodelay(end.fd()).unwrap());

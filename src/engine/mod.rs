@@ -282,33 +282,48 @@ impl Handle {
     }
 }
 
-/// [`connect_within`] the default time.
-pub async fn connect(address: &Address, bind: Option<IpAddr>) -> io::Result<Conn> {
-    connect_within(address, bind, Duration::from_secs(CONNECT_S_DEFAULT)).await
+/// How a connection is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Connecting {
+    /// The address of ours that it comes from; `None` lets the kernel choose.
+    pub from: Option<IpAddr>,
+    /// SO_RCVBUF and SO_SNDBUF, set before the window is agreed on.
+    pub recv_buffer: Option<usize>,
+    pub send_buffer: Option<usize>,
+    /// Longer is `ErrorKind::TimedOut`.
+    pub limit: Duration,
 }
 
-/// Connects with TCP_NODELAY, from the address `bind` if given, on the current core. Longer than
-/// `limit` is `ErrorKind::TimedOut`.
-pub async fn connect_within(
-    address: &Address,
-    bind: Option<IpAddr>,
-    limit: Duration,
-) -> io::Result<Conn> {
+impl Default for Connecting {
+    fn default() -> Self {
+        let limit = Duration::from_secs(CONNECT_S_DEFAULT);
+        Self { from: None, recv_buffer: None, send_buffer: None, limit }
+    }
+}
+
+/// Connects with TCP_NODELAY, on the current core.
+pub async fn connect(address: &Address, how: &Connecting) -> io::Result<Conn> {
     let kind = current()?;
     let sockaddr = address.to_sockaddr()?;
     let socket = Socket::new(sockaddr.domain(), Type::STREAM, None)?;
     if address.is_tcp() {
         socket.set_tcp_nodelay(true)?;
     }
-    if let Some(ip) = bind.filter(|_| address.is_tcp()) {
+    if let Some(octets) = how.recv_buffer {
+        socket.set_recv_buffer_size(octets)?;
+    }
+    if let Some(octets) = how.send_buffer {
+        socket.set_send_buffer_size(octets)?;
+    }
+    if let Some(ip) = how.from.filter(|_| address.is_tcp()) {
         bind_source(&socket, ip)?;
     }
     let link = match kind {
         EngineKind::Epoll => {
             socket.set_nonblocking(true)?;
-            Link::Epoll(epoll::connect(socket, &sockaddr, limit).await?)
+            Link::Epoll(epoll::connect(socket, &sockaddr, how.limit).await?)
         }
-        EngineKind::Uring => Link::Uring(uring::connect(socket.into(), sockaddr, limit).await?),
+        EngineKind::Uring => Link::Uring(uring::connect(socket.into(), sockaddr, how.limit).await?),
     };
     Ok(Conn { link, tcp: address.is_tcp() })
 }

@@ -209,6 +209,9 @@ pub struct Plan {
     pub tls: String,
     /// The mechanism; never the secret.
     pub auth: Option<String>,
+    /// `ehlo`, `helo` or `none`; empty where an older version did not say.
+    #[serde(default)]
+    pub hello: String,
     pub helo: String,
     pub from: String,
     pub to: String,

@@ -14,7 +14,7 @@ use crate::engine::{Buf, Conn, Guard, Pool};
 use crate::limits::SEND_PIECE_BYTES;
 use crate::mailbox::Tracer;
 use crate::smtp::body::Stuffer;
-use crate::smtp::client::{Client, Event, Fault, Pipelining, Settings, Want};
+use crate::smtp::client::{Client, Event, Fault, Hello, Pipelining, Settings, Want};
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::Protocol;
 use crate::spool::{Delivery, Fate, SpoolError};
@@ -89,6 +89,7 @@ impl<'c> Courier<'c> {
             chunking: false,
             depth: 1,
             smtputf8: false,
+            hello: Hello::Extended,
             name: satchel.tracer.hostname.as_bytes().into(),
             login: None,
         };

@@ -37,6 +37,28 @@ pub enum Pipelining {
     Full,
 }
 
+/// How a client greets.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Hello {
+    /// EHLO, and HELO where the server does not know it; LHLO in LMTP.
+    #[default]
+    Extended,
+    /// HELO.
+    Plain,
+    /// Not at all: MAIL comes first, as before RFC 821.
+    None,
+}
+
+impl Hello {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Extended => "ehlo",
+            Self::Plain => "helo",
+            Self::None => "none",
+        }
+    }
+}
+
 /// What a session is to be like. All but `name` is checked by who reads it from the user.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -48,6 +70,7 @@ pub struct Settings {
     pub depth: usize,
     /// Whether an address is not ASCII, which only a server with SMTPUTF8 may be told (RFC 6531).
     pub smtputf8: bool,
+    pub hello: Hello,
     /// Argument of EHLO, HELO and LHLO.
     pub name: Box<[u8]>,
     /// AUTH behind the greeting; without success there is no transaction.
@@ -203,9 +226,10 @@ pub struct Client {
 impl Client {
     /// A session whose banner is awaited.
     pub fn new(settings: Settings) -> Self {
-        let verb = match settings.protocol {
-            Protocol::Smtp => Verb::Ehlo,
-            Protocol::Lmtp => Verb::Lhlo,
+        let verb = match (settings.protocol, settings.hello) {
+            (Protocol::Lmtp, _) => Verb::Lhlo,
+            (Protocol::Smtp, Hello::Plain) => Verb::Helo,
+            (Protocol::Smtp, _) => Verb::Ehlo,
         };
         let mut client = Self {
             expected: VecDeque::with_capacity(3 * settings.depth.max(2) + 2),
@@ -250,7 +274,7 @@ impl Client {
 
     /// Whether the server has refused EHLO as old ones do, and HELO is to follow.
     pub fn falls_back(&self) -> bool {
-        self.stage == Stage::Hello(Verb::Helo)
+        self.stage == Stage::Hello(Verb::Helo) && self.verb == Verb::Ehlo
     }
 
     /// Text of the latest refusal, without its code.

@@ -5,9 +5,17 @@ use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpost::engine::{Address, Buf, bind, connect, connect_within, sync_data};
+use ringpost::engine::{Address, Buf, Connecting, bind, connect, sync_data};
 
 use super::support::*;
+
+fn from(source: Option<IpAddr>) -> Connecting {
+    Connecting { from: source, ..Connecting::default() }
+}
+
+fn within(limit: Duration) -> Connecting {
+    Connecting { limit, ..Connecting::default() }
+}
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index / 7 + index / 4093) as u8).collect()
@@ -37,7 +45,7 @@ fn echo_comes_back_over_tcp_and_unix() {
                 }
                 conn.close().await;
             });
-            let mut conn = connect(&target, None).await.unwrap();
+            let mut conn = connect(&target, &Connecting::default()).await.unwrap();
             for text in ["EHLO there\r\n", "x"] {
                 let (sent, out, received, into) =
                     conn.send_recv(text.as_bytes().to_vec().into(), Buf::with_capacity(64)).await;
@@ -249,7 +257,7 @@ fn addresses_are_told_and_the_source_can_be_chosen() {
         let mut listener = listener();
         let source: IpAddr = "127.0.0.7".parse().unwrap();
         let target = listener.address().clone();
-        let client = connect(&target, Some(source)).await.unwrap();
+        let client = connect(&target, &from(Some(source))).await.unwrap();
         let (conn, peer) = listener.accept().await.unwrap();
         assert_eq!(peer.ip(), Some(source));
         assert_eq!(conn.local_address().unwrap(), target);
@@ -257,10 +265,10 @@ fn addresses_are_told_and_the_source_can_be_chosen() {
         if let Ok(mut bound) = bind(&["[::1]:0".parse().map(Address::Tcp).unwrap()], 1) {
             let mut six = bound[0].remove(0).attach().unwrap();
             let source = "::1".parse().ok();
-            let _client = connect(&six.address().clone(), source).await.unwrap();
+            let _client = connect(&six.address().clone(), &from(source)).await.unwrap();
             assert_eq!(six.accept().await.unwrap().1.ip(), source);
         }
-        let wrong = connect(&target, Some("::1".parse().unwrap())).await.unwrap_err();
+        let wrong = connect(&target, &from("::1".parse().ok())).await.unwrap_err();
         assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
     });
 }
@@ -270,9 +278,11 @@ fn connect_is_refused_where_nobody_listens() {
     let _quiet = with_others();
     on_both(|_| async {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = connect(&Address::Tcp(free), None).await.unwrap_err();
+        let error = connect(&Address::Tcp(free), &Connecting::default()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        let error = connect(&Address::Unix("/nonexistent/socket".into()), None).await.unwrap_err();
+        let error = connect(&Address::Unix("/nonexistent/socket".into()), &Connecting::default())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
     });
 }
@@ -290,7 +300,7 @@ fn connect_to_a_silent_host_times_out_and_leaves_no_descriptor() {
         let _first = call(&address);
         let base = open_descriptors();
         let start = Instant::now();
-        let error = connect_within(&address, None, Duration::from_millis(200)).await.unwrap_err();
+        let error = connect(&address, &within(Duration::from_millis(200))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(start.elapsed() >= Duration::from_millis(200));
         assert!(start.elapsed() < Duration::from_secs(2));
@@ -309,16 +319,16 @@ fn connect_to_a_full_unix_backlog_waits_for_room_or_times_out() {
         full.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
         full.listen(0).unwrap();
         let address = Address::Unix(path);
-        let _first = connect(&address, None).await.unwrap();
+        let _first = connect(&address, &Connecting::default()).await.unwrap();
         let limit = Duration::from_millis(100);
-        let error = connect_within(&address, None, limit).await.unwrap_err();
+        let error = connect(&address, &within(limit)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         let server = thread::spawn(move || {
             thread::sleep(Duration::from_millis(50));
             full.accept().unwrap();
             full
         });
-        connect_within(&address, None, Duration::from_secs(5)).await.unwrap();
+        connect(&address, &within(Duration::from_secs(5))).await.unwrap();
         server.join().unwrap();
     });
 }

@@ -135,6 +135,7 @@ fn plan(mode: Mode) -> Plan {
         depth: 1,
         tls: "none".to_owned(),
         auth: None,
+        hello: "ehlo".to_owned(),
         helo: "client.example".to_owned(),
         from: "<a&b@client.example>".to_owned(),
         to: "<c@server.example>".to_owned(),

@@ -10,7 +10,7 @@ use self::mail::{MailError, Mails};
 use self::spread::Spread;
 use self::table::{Table, TableError};
 use self::template::{Template, TemplateError};
-use super::corpus::MESSAGE_BYTES_MIN;
+use super::corpus::{BARE_BYTES_MIN, MESSAGE_BYTES_MIN};
 use crate::limits::{
     CORPUS_MEMORY_DEFAULT, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
 };
@@ -53,6 +53,8 @@ pub struct Content {
     pub to: Vec<Choice>,
     /// Take the place of the domain in `to`; empty for none.
     pub to_domains: Vec<(String, u32)>,
+    /// No header line of ours goes into the messages, the stamp neither.
+    pub bare: bool,
     /// Whole header lines, without CRLF.
     pub headers: Vec<Template>,
     pub table: Option<Table>,
@@ -116,6 +118,7 @@ impl Content {
             from: vec![Choice::literal(from, "--from")],
             to: vec![Choice::literal(to, "--to")],
             to_domains: Vec::new(),
+            bare: false,
             headers: Vec::new(),
             table: None,
             mail_params: Vec::new(),
@@ -137,7 +140,7 @@ impl Content {
         range("recipients", &self.recipients, 1, FLIGHT_REPLIES_MAX as u64)?;
         if let Bodies::Sizes(sizes) = &self.bodies {
             range("size", sizes, 0, GENERATED_BYTES_MAX)?;
-            let least = MESSAGE_BYTES_MIN;
+            let least = self.bytes_min();
             if let Some((size, _)) = sizes.bounds().filter(|(size, _)| *size < least) {
                 return Err(ContentError::TooSmall { size, least });
             }
@@ -153,6 +156,11 @@ impl Content {
         }
         self.headers.iter().try_for_each(check_header)?;
         self.check_table()
+    }
+
+    /// Octets of the smallest message of ours, without header lines of the user's.
+    pub fn bytes_min(&self) -> u64 {
+        if self.bare { BARE_BYTES_MIN } else { MESSAGE_BYTES_MIN }
     }
 
     /// No field that a template names may hold what forges a line.

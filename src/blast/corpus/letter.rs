@@ -16,11 +16,12 @@ pub struct Identity {
 /// One rendered message in the form in which it is sent.
 #[derive(Debug)]
 pub struct Letter {
-    /// The stamp comes first. Dot-stuffed and ending in CRLF, or raw.
+    /// The stamp comes first, where there is one. Dot-stuffed and ending in CRLF, or raw.
     pub(super) octets: Box<[u8]>,
     /// Octets before dot-stuffing.
     pub size: u64,
     pub eight_bit: bool,
+    pub(super) stamped: bool,
     /// What changes in `octets`, the stamp aside.
     pub(super) blanks: Box<[Blank]>,
     pub(super) sum: Option<Sum>,
@@ -38,7 +39,7 @@ impl Letter {
     /// stamp is in the first piece as a whole.
     #[inline]
     pub fn identify(&self, copy: &mut [u8], start: usize, identity: Identity) {
-        if start == 0 {
+        if start == 0 && self.stamped {
             patch(copy, identity.core, identity.seq, identity.due_unix_ns);
             if let Some(sum) = &self.sum {
                 patch_crc(copy, sum.of(identity.filling));

@@ -22,6 +22,9 @@ use crate::smtp::stamp::STAMP_BYTES;
 /// The stamp, the empty line, and a body of an empty line.
 pub const MESSAGE_BYTES_MIN: u64 = STAMP_BYTES as u64 + 4;
 
+/// An empty line.
+pub const BARE_BYTES_MIN: u64 = 2;
+
 /// Different messages of one size; together they should stay in a core's cache.
 const SAME_SIZE_BYTES: u64 = 256 * 1024;
 const SAME_SIZE_MAX: u64 = 64;
@@ -156,14 +159,14 @@ impl<'a> Rendering<'a> {
         let letters = letters(content)?;
         let mut random = fastrand::Rng::with_seed(content.seed);
         let sizes = match &content.bodies {
-            Bodies::Sizes(spread) => spread.deal(letters, MESSAGE_BYTES_MIN, GENERATED_BYTES_MAX),
+            Bodies::Sizes(spread) => spread.deal(letters, content.bytes_min(), GENERATED_BYTES_MAX),
             _ => Vec::new(),
         };
         let cards = Cards::shuffle(content, letters, &mut random);
         let (helo, headers, raw) = (&plan.helo, &content.headers, plan.chunking);
         let addressing = Addressing::new(content);
         let stretch = matches!(&content.bodies, Bodies::Sizes(s) if s.bounds().is_none());
-        let writer = Writer { run, helo, headers, raw, stretch };
+        let writer = Writer { run, helo, headers, raw, stretch, bare: content.bare };
         let date = rfc_5322_date(now);
         Ok(Self { content, letters, random, sizes, cards, addressing, writer, date })
     }

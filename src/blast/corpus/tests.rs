@@ -13,7 +13,7 @@ use crate::blast::policy::ErrorPolicy;
 use crate::blast::reach::Reach;
 use crate::engine::EngineKind;
 use crate::smtp::body::{Piece, Unstuffer};
-use crate::smtp::client::Pipelining;
+use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::offered::Offered;
 use crate::smtp::stamp::{Stamp, body_crc};
 use crate::target::Target;
@@ -33,6 +33,7 @@ fn plan(content: Content, chunking: bool) -> Plan {
         pipelining: Pipelining::None,
         chunking,
         depth: 1,
+        hello: Hello::Extended,
         helo: "e.example".to_owned(),
         login: None,
         cpus: vec![0],
@@ -40,6 +41,7 @@ fn plan(content: Content, chunking: bool) -> Plan {
         reach: Reach::default(),
         policy: ErrorPolicy::default(),
         misbehave: Misbehave::default(),
+        trace: 0,
         out: None,
         fail_if: crate::measure::Conditions::default(),
         command: Vec::new(),
@@ -112,6 +114,28 @@ fn table(rows: &[[&str; 2]]) -> Option<Table> {
 
 fn kept(mails: Vec<Mail>) -> Bodies {
     Bodies::Kept(Mails { path: "kept".into(), kind: Kind::Spool, mails })
+}
+
+#[test]
+fn bare_messages_have_no_header_but_that_of_the_user_and_exactly_their_size() {
+    for size in [2, 3, 80, 81, 700] {
+        let corpus = render(Content { bare: true, ..content(Spread::one(size)) }, true);
+        let (letter, filling) = (corpus.pick(0, 1), corpus.filling(0, 1));
+        let mut octets = letter.octets().to_vec();
+        letter.identify(&mut octets, 0, Identity { filling, ..Identity::default() });
+        assert_eq!((octets.len() as u64, letter.size), (size, size));
+        assert_eq!(octets, letter.octets(), "nothing is patched in");
+        assert!(octets.ends_with(b"\r\n") && !octets.contains(&b':'));
+    }
+    let headers = vec![Template::literal(b"Subject: mine")];
+    let given = Content { bare: true, headers: headers.clone(), ..content(Spread::one(100)) };
+    let corpus = render(given, true);
+    assert!(corpus.pick(0, 1).octets().starts_with(b"Subject: mine\r\n\r\n"));
+    assert_eq!(corpus.pick(0, 1).size, 100);
+    let mails = vec![Mail { octets: b"A: b\r\n\r\nc\r\n".to_vec(), envelope: None }];
+    let corpus =
+        render(Content { bare: true, bodies: kept(mails), ..content(Spread::one(1)) }, true);
+    assert_eq!(corpus.pick(0, 1).octets(), b"A: b\r\n\r\nc\r\n");
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub(super) struct Writer<'a> {
     /// A size that is too small for the header becomes one that is not: where sizes have no bounds of
     /// their own, nobody asked for it.
     pub(super) stretch: bool,
+    /// Neither our headers nor the stamp.
+    pub(super) bare: bool,
 }
 
 impl Writer<'_> {
@@ -35,23 +37,28 @@ impl Writer<'_> {
         random: &mut fastrand::Rng,
     ) -> Result<Letter, ContentError> {
         let given = self.given_headers(scene);
-        let least = STAMP_BYTES + given.octets.len() + 4;
+        let stamp = if self.bare { 0 } else { STAMP_BYTES };
+        // An empty line ends a header, and another one is the smallest body.
+        let ends = if self.bare && given.octets.is_empty() { 2 } else { 4 };
+        let least = stamp + given.octets.len() + ends;
         let size = if self.stretch { size.max(least as u64) } else { size };
         if size < least as u64 {
             return Err(ContentError::TooSmall { size, least: least as u64 });
         }
         let size = size as usize;
         let mut header = Rendered::default();
-        for line in self.own_headers(scene) {
+        for line in self.own_headers(scene).take_while(|_| !self.bare) {
             if header.octets.len() + line.octets.len() + least > size {
                 break;
             }
             header.push(&line);
         }
         header.push(&given);
-        header.octets.extend_from_slice(b"\r\n");
+        if ends == 4 {
+            header.octets.extend_from_slice(b"\r\n");
+        }
         let mut text = Vec::with_capacity(size);
-        write_text(&mut text, size - STAMP_BYTES - header.octets.len(), random);
+        write_text(&mut text, size - stamp - header.octets.len(), random);
         Ok(self.letter(&header, &Rendered { octets: text, blanks: Vec::new() }))
     }
 
@@ -84,7 +91,9 @@ impl Writer<'_> {
             ..Stamp::default()
         };
         let mut raw = Rendered::default();
-        stamp.write(&mut raw.octets);
+        if !self.bare {
+            stamp.write(&mut raw.octets);
+        }
         raw.push(header);
         raw.push(text);
         let size = raw.octets.len() as u64;
@@ -94,8 +103,9 @@ impl Writer<'_> {
             octets: raw.octets.into_boxed_slice(),
             size,
             eight_bit,
+            stamped: !self.bare,
             blanks: raw.blanks.into_boxed_slice(),
-            sum: Sum::new(&text.octets, &text.blanks),
+            sum: if self.bare { None } else { Sum::new(&text.octets, &text.blanks) },
             envelope: 0,
         }
     }

@@ -20,6 +20,10 @@ pub(super) struct ArtefactArgs {
     /// What is shown on stderr while the run goes on
     #[arg(long, value_enum, value_name = "VIEW", default_value = "auto")]
     pub(super) live: LiveArg,
+    /// Show the dialogue of the first N sessions on stderr: C: is what we say, S: the server. Message
+    /// octets are counted, passwords hidden; --live auto shows nothing then
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) trace: u64,
     /// Print the plan and one example message instead; connect to nothing, write nothing
     #[arg(long)]
     pub(super) dry_run: bool,

@@ -62,6 +62,10 @@ pub(super) struct ContentArgs {
     /// Header line, a template; may be given more than once. Takes the place of ours of that name
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
+    /// Add no header line of ours, X-Ringpost neither: a message can then not be known again behind other
+    /// servers. Those of --header and --subject stay
+    #[arg(long)]
+    no_headers: bool,
     /// Subject, a template
     #[arg(long, value_name = "TEXT")]
     subject: Option<String>,
@@ -118,6 +122,7 @@ impl ContentArgs {
                 .iter()
                 .map(|text| weighted(text, "--to-domain"))
                 .collect::<Result<_, _>>()?,
+            bare: self.no_headers,
             headers,
             table,
             mail_params,

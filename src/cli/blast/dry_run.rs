@@ -98,7 +98,10 @@ fn content(rows: &mut Rows, preview: &Preview) {
             (false, _) => plan.pipelining.clone(),
         },
     );
-    rows.row("EHLO", &plan.helo);
+    match plan.hello.as_str() {
+        "none" => rows.row("greeting", "none"),
+        verb => rows.row(&verb.to_uppercase(), &plan.helo),
+    }
     rows.given("AUTH", plan.auth.as_ref());
     let sizes = between(corpus.size_least, corpus.size_most);
     let mean = human::bytes(corpus.size_mean);

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use crate::blast::reach::Reach;
-use crate::cli::value::IoArg;
+use crate::cli::value::{self, IoArg};
 use crate::engine::{self, CoresError};
 use crate::limits::UNREACHED_TRIES;
 use crate::target::Family;
@@ -31,6 +31,13 @@ pub(super) struct MachineArgs {
     /// more than once [default: the kernel chooses]
     #[arg(long, value_name = "ADDR|CIDR", value_parser = source)]
     source: Vec<IpNet>,
+    /// Octets of each socket's receive buffer (SO_RCVBUF), which bounds the TCP window; the kernel doubles
+    /// it and keeps within net.core.rmem_max [default: the kernel chooses]
+    #[arg(long, value_name = "SIZE", value_parser = buffer)]
+    recv_buffer: Option<usize>,
+    /// Octets of each socket's send buffer (SO_SNDBUF), likewise
+    #[arg(long, value_name = "SIZE", value_parser = buffer)]
+    send_buffer: Option<usize>,
     /// How a connection ends; a reset leaves nothing in TIME_WAIT
     #[arg(long, value_enum, value_name = "HOW", default_value = "fin")]
     close: CloseArg,
@@ -57,10 +64,21 @@ fn source(text: &str) -> Result<IpNet, String> {
     })
 }
 
+/// What a socket option can carry.
+fn buffer(text: &str) -> Result<usize, String> {
+    let octets = value::size(text).map_err(|error| error.to_string())?;
+    match i32::try_from(octets) {
+        Ok(1..) => Ok(octets as usize),
+        _ => Err(format!("'{text}' is out of range; give 1 octet to {}", i32::MAX)),
+    }
+}
+
 impl MachineArgs {
     pub(super) fn reach(&self) -> Reach {
         Reach {
             sources: self.source.clone(),
+            recv_buffer: self.recv_buffer,
+            send_buffer: self.send_buffer,
             reset: self.close == CloseArg::Rst,
             tries: self.connect_tries,
         }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::auth;
 use crate::smtp::auth::Login;
-use crate::smtp::client::Pipelining;
+use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::params::On;
 
 #[derive(Debug, Args)]
@@ -16,6 +16,9 @@ pub(super) struct ProtocolArgs {
     /// more than once. It is sent as it is, whether the server offers it or not
     #[arg(long, value_name = "CMD:KEY[=VALUE]", value_parser = param)]
     param: Vec<Param>,
+    /// How each connection begins
+    #[arg(long, value_enum, value_name = "VERB", default_value = "ehlo")]
+    hello: HelloArg,
     /// Name in EHLO, HELO or LHLO
     #[arg(long, value_name = "NAME", default_value = "client.example")]
     pub(super) helo: String,
@@ -32,6 +35,16 @@ pub(super) struct ProtocolArgs {
     /// XOAUTH2 (PASS is the token then) [default: the first of these that is offered, XOAUTH2 aside]
     #[arg(long, value_name = "USER:PASS[:MECH]", value_parser = auth::login)]
     pub(super) auth: Option<Arc<Login>>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum HelloArg {
+    /// EHLO, HELO where the server does not know it; LHLO in LMTP
+    Ehlo,
+    /// HELO, which brings no extensions
+    Helo,
+    /// None: MAIL comes first
+    None,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -59,6 +72,14 @@ impl ProtocolArgs {
             Some(PipeliningArg::Full) => Pipelining::Full,
             None if self.chunking => Pipelining::Full,
             None => Pipelining::None,
+        }
+    }
+
+    pub(super) fn hello(&self) -> Hello {
+        match self.hello {
+            HelloArg::Ehlo => Hello::Extended,
+            HelloArg::Helo => Hello::Plain,
+            HelloArg::None => Hello::None,
         }
     }
 

@@ -37,6 +37,7 @@ impl Watching {
         let able = terminal && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
         match arg {
             LiveArg::Off => Self::Nothing,
+            LiveArg::Auto if plan.trace > 0 => Self::Nothing,
             LiveArg::Lines => Self::Lines(Progress::new(io::stderr(), false)),
             LiveArg::Auto | LiveArg::Tui if able => {
                 Self::view(plan).unwrap_or_else(|| Self::Lines(Progress::new(io::stderr(), true)))

@@ -1,6 +1,6 @@
 //! The reading half of the client: what each reply means for the transaction it answers.
 
-use super::{Client, Event, Expected, Fault, Phase, Stage, Verb, Verdict};
+use super::{Client, Event, Expected, Fault, Hello, Phase, Stage, Verb, Verdict};
 use crate::limits::REPLY_LINE_BYTES_MAX;
 use crate::smtp::extension::Extensions;
 use crate::smtp::reply::Enhanced;
@@ -109,8 +109,13 @@ impl Client {
             return Err(Fault::OutOfPlace { phase, code });
         }
         match phase {
+            Phase::Banner if !ok => {
+                self.stage = Stage::Leaving;
+                Ok(None)
+            }
+            Phase::Banner if self.settings.hello == Hello::None => self.on_offers().map(|()| None),
             Phase::Banner => {
-                self.stage = if ok { Stage::Hello(self.verb) } else { Stage::Leaving };
+                self.stage = Stage::Hello(self.verb);
                 Ok(None)
             }
             Phase::Hello => self.on_hello(code).map(|()| None),
@@ -136,6 +141,11 @@ impl Client {
             self.stage = if old_server { Stage::Hello(Verb::Helo) } else { Stage::Leaving };
             return Ok(());
         }
+        self.on_offers()
+    }
+
+    /// What the server offers is known.
+    fn on_offers(&mut self) -> Result<(), Fault> {
         if !self.lockstep() && !self.offered.has(Extensions::PIPELINING) {
             return Err(Fault::NotOffered("PIPELINING"));
         }
