@@ -110,6 +110,8 @@ impl SpoolError {
 pub enum Doubt {
     #[error("the segment header is damaged")]
     SegmentHeader,
+    #[error("the segment has lost its header")]
+    NoHeader,
     #[error("the segment is not the one its file name says")]
     SegmentName,
     #[error("the record header is damaged")]

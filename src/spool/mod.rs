@@ -9,6 +9,7 @@
 //! ```text
 //! DIR/SPOOL                  "ringpost-spool 2\n"; flock(2)ed by the sink that writes here
 //! DIR/c<core>-<number>.seg   core: at least 3 decimal digits, number: at least 8, zero padded
+//! DIR/c<core>-<number>.new   a segment in the making, new or recycled: it holds nothing
 //! DIR/delivered              what was handed on to other servers; may be missing
 //! DIR/quarantine/            a spool of its own, of segments in doubt, as they were found
 //! ```
@@ -41,7 +42,10 @@
 //! version 1 octets 48 to 59 are zero, the CRC is of octets 0 to 59, and nothing is known of the disk;
 //! all else is the same, and a `SPOOL` file that says 1 is as good.
 //!
-//! A header of 64 zeros is a segment in the making: it holds nothing. Records follow from offset 64,
+//! A segment gets its name when its header is there. One of zeros alone never began, and holds nothing: a
+//! power cut leaves it. One whose first 64 octets are zeros and that holds anything else has lost its
+//! header: a torn one, as a power cut leaves it, where its length is a multiple of 65,536, as when it
+//! was made; one that was cut was on the disk before, and is damaged. Records follow from offset 64,
 //! without gaps. A segment may be cut behind its last record.
 //!
 //! # A record
@@ -178,7 +182,7 @@
 //!
 //! # What an opener does
 //!
-//! A sink that opens a spool has every segment synced, marked and cut behind its last record, and removes
+//! A sink that opens a spool removes what was in the making, has every segment synced, marked and cut behind its last record, and removes
 //! those without one. Of a segment that ends in a doubt it first puts a copy into `quarantine`, up to the
 //! last octet that is not zero; one whose header is in doubt, or that holds something without having
 //! one, is moved there. What is there is never reused or deleted, and not counted against the limit.

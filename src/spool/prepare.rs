@@ -347,31 +347,50 @@ impl Preparer {
         {
             if old.bytes == self.options.segment_bytes && self.is_whole(&old.path) {
                 self.shelves[core].held += 1;
-                return self.recycle(core, &old.path, None);
+                let made = self.recycle(core, &old.path, None);
+                if made.is_err() && old.path.exists() {
+                    self.shelves[core].held -= 1;
+                    self.old.push_front(old);
+                }
+                return made;
             }
             // Of another size: its room is what we can use.
             let _ = fs::remove_file(&old.path);
             self.disk_bytes -= old.bytes;
             if self.has_room(core) {
-                return self.create(core);
+                match self.create(core) {
+                    // Others have filled the disk: that was not room enough.
+                    Err(no_space @ SpoolError::NoSpace { .. }) => shortage = no_space,
+                    made => return made,
+                }
             }
         }
-        let Sealed { number, sound, kept } =
-            self.shelves[core].sealed.pop_front().ok_or(shortage)?;
+        let Some(oldest) = self.shelves[core].sealed.pop_front() else { return Err(shortage) };
         // A message that began there and is still open must not be acknowledged from here on.
-        self.shelves[core].floor.store(number + 1, Ordering::Release);
+        self.shelves[core].floor.store(oldest.number + 1, Ordering::Release);
         if let Some(flusher) = &mut self.flusher {
-            flusher.forget(core, number);
+            flusher.forget(core, oldest.number);
         }
-        let oldest = self.dir.join(file_name(core as u16, number));
+        let path = self.dir.join(file_name(core as u16, oldest.number));
         // What the disk has failed, or somebody has cut, gets no new life.
-        let whole = sound && self.is_whole(&oldest);
-        let gone = !whole && fs::remove_file(&oldest).is_ok();
-        if gone || !oldest.exists() {
-            self.lose(core);
-            return self.create(core);
+        if !oldest.sound || !self.is_whole(&path) {
+            return match fs::remove_file(&path) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                    self.shelves[core].sealed.push_front(oldest);
+                    Err(SpoolError::io("remove the segment", &path, cause))
+                }
+                Ok(()) | Err(_) => {
+                    self.lose(core);
+                    self.create(core)
+                }
+            };
         }
-        self.recycle(core, &oldest, kept)
+        let Sealed { number, sound, kept } = oldest;
+        let made = self.recycle(core, &path, kept);
+        if made.is_err() && path.exists() {
+            self.shelves[core].sealed.push_front(Sealed { number, sound, kept: None });
+        }
+        made
     }
 
     fn is_whole(&self, segment: &Path) -> bool {
@@ -399,7 +418,8 @@ impl Preparer {
     ) -> Result<Segment, SpoolError> {
         let header = self.next_header(core);
         let made = Segment::recycle(&self.dir, old, kept, header, self.options.durability);
-        if made.is_err() {
+        // One that could not be touched is there as before, and counted.
+        if made.is_err() && !old.exists() {
             self.lose(core);
         }
         made

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use super::messages::SegmentEnd;
 use super::prepare::Old;
 use super::quarantine;
 use super::reader::Reader;
-use super::segment::{self, file_name};
+use super::segment::{self, file_name, is_in_making};
 use super::survey::Survey;
 use super::walk::End;
 
@@ -61,9 +61,10 @@ pub(super) struct Recovered {
 
 /// Reads all there is, tidies it, and tells where to go on.
 pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
+    let abandoned = clear_unfinished(dir)?;
     let reader = Reader::open_locked(dir)?;
     let (survey, mut ends) = reader.messages().into_ends()?;
-    let mut recovery = Recovery { survey, ..Recovery::default() };
+    let mut recovery = Recovery { survey, trimmed_bytes: abandoned, ..Recovery::default() };
     let numbers = ends.iter().map(|end| end.number).chain(quarantine::numbers(dir));
     let next_number = numbers.max().map_or(1, |most| most + 1);
     let mut last_seq: Vec<(u16, u64)> = Vec::new();
@@ -92,6 +93,22 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
     Ok(Recovered { recovery, old, next_number, last_seq })
 }
 
+/// Removes segments whose maker died before they were one; returns their octets. What the file of a
+/// recycled one still holds, the ring had given up.
+fn clear_unfinished(dir: &Path) -> Result<u64, SpoolError> {
+    let failed = |cause| SpoolError::io("list the spool", dir, cause);
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_str().is_some_and(is_in_making) {
+            let found = entry.metadata().map_or(0, |metadata| metadata.len());
+            // One that cannot be removed is in nobody's way: its number is not given out again soon.
+            bytes += fs::remove_file(entry.path()).map_or(0, |()| found);
+        }
+    }
+    Ok(bytes)
+}
+
 /// Leaves of a segment what can be believed, known to be on the disk; returns its octets.
 fn tidy(
     dir: &Path,
@@ -101,14 +118,13 @@ fn tidy(
 ) -> io::Result<u64> {
     let path = dir.join(name);
     let Some((header, mark)) = end.header else {
-        if end.end == End::Recycled {
-            return Ok(0);
-        }
-        if is_zero(&path)? {
-            fs::remove_file(path)?;
-        } else {
-            quarantine::take(dir, name)?;
-            quarantined.push(name.to_owned());
+        match end.end {
+            End::Recycled => {}
+            End::Clean => fs::remove_file(path)?,
+            _ => {
+                quarantine::take(dir, name)?;
+                quarantined.push(name.to_owned());
+            }
         }
         return Ok(0);
     };
@@ -138,31 +154,4 @@ fn settle(path: &Path, header: &SegmentHeader, mark: Mark, used: u64) -> io::Res
         file.set_len(used)?;
     }
     Ok(())
-}
-
-/// A segment in the making of which nothing was stored yet.
-fn is_zero(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
-    let mut sink = OnlyZeros;
-    match io::copy(&mut file, &mut sink) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-struct OnlyZeros;
-
-impl io::Write for OnlyZeros {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.iter().all(|&octet| octet == 0) {
-            Ok(bytes.len())
-        } else {
-            Err(io::ErrorKind::InvalidData.into())
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

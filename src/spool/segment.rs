@@ -24,6 +24,18 @@ pub(super) fn file_name(core: u16, number: u32) -> String {
     format!("c{core:03}-{number:08}.seg")
 }
 
+/// The name of a segment that is being made, of nothing or of an older one: it holds nothing, and no
+/// reader looks at it.
+fn name_in_making(core: u16, number: u32) -> String {
+    format!("c{core:03}-{number:08}.new")
+}
+
+/// Whether a file is a segment that was being made when its maker died.
+pub(super) fn is_in_making(name: &str) -> bool {
+    let stem = name.strip_suffix(".new");
+    stem.is_some_and(|stem| parse_file_name(&format!("{stem}.seg")).is_some())
+}
+
 /// Core and number of a segment's file name; `None` for any other file.
 pub(super) fn parse_file_name(name: &str) -> Option<(u16, u32)> {
     let (core, number) = name.strip_prefix('c')?.strip_suffix(".seg")?.split_once('-')?;
@@ -60,33 +72,33 @@ impl Segment {
         header: SegmentHeader,
         durability: Durability,
     ) -> Result<Self, SpoolError> {
-        let path = dir.join(file_name(header.core, header.number));
+        let making = dir.join(name_in_making(header.core, header.number));
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&path)
-            .map_err(|cause| SpoolError::io("create the segment", &path, cause))?;
+            .open(&making)
+            .map_err(|cause| SpoolError::io("create the segment", &making, cause))?;
         let made = allocate(&file, header.bytes, durability)
             .map_err(|cause| match cause.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     SpoolError::NoSpace { dir: dir.to_owned(), segment_bytes: header.bytes }
                 }
-                _ => SpoolError::io("allocate the segment", &path, cause),
+                _ => SpoolError::io("allocate the segment", &making, cause),
             })
-            .and_then(|()| Self::begin(dir, path.clone(), file, None, header, durability));
-        if made.is_err() {
-            let _ = fs::remove_file(&path);
-        }
-        made
+            .and_then(|()| Self::begin(dir, &making, file, None, header, durability));
+        made.inspect_err(|_| forget(dir, &header))
     }
 
     /// Gives a full file of the same length a new life. Its pages stay in memory, and in the map if that
     /// was kept.
     ///
-    /// The order matters to whoever reads at the same time, and to a crash: the old header is void
-    /// before the name changes, and the first slot is empty before the new header is there.
+    /// The order matters to whoever reads at the same time, and to a crash. First the name goes: from then
+    /// on nobody finds the file, and what is left of it after a crash is known to hold nothing. Then the old
+    /// header is void, which tells those who have the file open; then the first slot is empty; then the
+    /// new header is there; and only then the new name. A failure before the old name goes leaves all as
+    /// it was; after one behind it there is no file.
     pub(super) fn recycle(
         dir: &Path,
         old: &Path,
@@ -94,7 +106,6 @@ impl Segment {
         header: SegmentHeader,
         durability: Durability,
     ) -> Result<Self, SpoolError> {
-        let path = dir.join(file_name(header.core, header.number));
         let failed = |cause| SpoolError::io("recycle the segment", old, cause);
         let file = OpenOptions::new().read(true).write(true).open(old).map_err(failed)?;
         if is_shortened(&file, &header) {
@@ -104,27 +115,35 @@ impl Segment {
             Some(kept) => kept.map_of(&file).map_err(failed)?,
             None => None,
         };
-        file.write_all_at(&[0; SEGMENT_HEADER_BYTES], 0).map_err(failed)?;
-        fs::rename(old, &path).map_err(failed)?;
-        file.write_all_at(&[0; RECORD_HEADER_BYTES], SEGMENT_HEADER_BYTES as u64)
-            .map_err(failed)?;
-        Self::begin(dir, path, file, map, header, durability)
+        let making = dir.join(name_in_making(header.core, header.number));
+        fs::rename(old, &making).map_err(failed)?;
+        let emptied = file.write_all_at(&[0; SEGMENT_HEADER_BYTES], 0).and_then(|()| {
+            file.write_all_at(&[0; RECORD_HEADER_BYTES], SEGMENT_HEADER_BYTES as u64)
+        });
+        let made = emptied
+            .map_err(failed)
+            .and_then(|()| Self::begin(dir, &making, file, map, header, durability));
+        made.inspect_err(|_| forget(dir, &header))
     }
 
     fn begin(
         dir: &Path,
-        path: PathBuf,
+        making: &Path,
         file: File,
         map: Option<Map>,
         header: SegmentHeader,
         durability: Durability,
     ) -> Result<Self, SpoolError> {
+        let path = dir.join(file_name(header.core, header.number));
         let failed = |cause| SpoolError::io("prepare the segment", &path, cause);
         let was_kept = map.is_some();
         file.write_all_at(&header.encode(), 0).map_err(failed)?;
         if durability == Durability::Sync {
             // Length and name must be on the disk before a barrier on the data means anything.
             file.sync_all().map_err(failed)?;
+        }
+        fs::rename(making, &path).map_err(failed)?;
+        if durability == Durability::Sync {
             File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
         }
         let map = match map {
@@ -189,6 +208,13 @@ impl Segment {
             let _ = mark(&file, &header, used as u32);
         }
         file.set_len(used as u64).map_or(0, |()| header.bytes - used as u64)
+    }
+}
+
+/// Takes away what was made of a segment so far. What cannot be taken away, the next opener does.
+fn forget(dir: &Path, header: &SegmentHeader) {
+    for name in [name_in_making, file_name] {
+        let _ = fs::remove_file(dir.join(name(header.core, header.number)));
     }
 }
 
@@ -278,6 +304,9 @@ mod tests {
         {
             assert_eq!(parse_file_name(other), None, "{other}");
         }
+        assert!(is_in_making(&name_in_making(1, 22)) && !is_in_making(&file_name(1, 22)));
+        assert_eq!(parse_file_name(&name_in_making(1, 22)), None);
+        assert!(!is_in_making("delivered.new") && !is_in_making("c1-2.new"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::format::{
     ALIGNMENT, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
     SegmentHeader, Slot,
 };
-use crate::limits::{SPOOL_PEEK_BYTES, SPOOL_READ_BYTES};
+use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_PEEK_BYTES, SPOOL_READ_BYTES};
 
 /// How the records of a segment end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,9 +78,8 @@ impl Walk {
         let len = metadata.map_err(|cause| SpoolError::io("read the segment", path, cause))?.len();
         let mut file = Window::new(file, path.to_owned());
         let bytes = file.get(0, SEGMENT_HEADER_BYTES)?;
-        // A new or recycled file before its header is written.
         if bytes.iter().all(|&b| b == 0) {
-            return Ok(Opened::End(End::Clean));
+            return Ok(Opened::End(file.end_without_header(len)?));
         }
         let header = bytes.try_into().ok().and_then(SegmentHeader::decode);
         let Some((header, mark)) = header else {
@@ -337,6 +336,24 @@ impl Window {
         bytes.truncate(filled);
         (self.bytes, self.start) = (bytes, start);
         Ok(())
+    }
+
+    /// What a file of `len` octets is whose header is zeros: one that was never begun holds nothing else.
+    fn end_without_header(&mut self, len: u64) -> Result<End, SpoolError> {
+        let mut at = 0;
+        loop {
+            let rest = self.rest(at, SPOOL_READ_BYTES)?;
+            if rest.is_empty() {
+                return Ok(End::Clean);
+            }
+            if rest.iter().any(|&octet| octet != 0) {
+                break;
+            }
+            at += rest.len() as u64;
+        }
+        // One that was cut to its length was on the disk before, with its header.
+        let verdict = if len.is_multiple_of(SEGMENT_STEP_BYTES) { End::Torn } else { End::Damaged };
+        Ok(verdict(Doubt::NoHeader))
     }
 
     /// Fills `into` from the octets at `at`; gives fewer where the file ends.

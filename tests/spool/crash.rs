@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ringpost::spool::{Draft, Options, Place, Reader, Survey, Writer};
+use ringpost::spool::{Doubt, Draft, Options, Place, Reader, Survey, Writer};
 
 use super::{number_from, octets, open_one, read_all, seal, small, store};
 
@@ -44,8 +44,11 @@ fn snapshot(seed: u64) -> (tempfile::TempDir, Ledger, u32) {
 fn copy_of(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        let name = entry.unwrap().file_name();
+        // What is in the making has another name a moment later.
+        if !name.to_str().unwrap().ends_with(".new") {
+            fs::copy(dir.join(&name), copy.path().join(&name)).unwrap();
+        }
     }
     copy
 }
@@ -256,6 +259,89 @@ fn a_segment_without_a_header_goes_into_quarantine_unless_it_is_empty() {
     drop(spool);
     let (_, recovery, _) = open_one(copy.path(), small(64));
     assert!(recovery.quarantined.is_empty() && recovery.survey.torn.is_empty(), "{recovery}");
+}
+
+#[test]
+fn a_segment_that_lost_its_header_is_told_of_and_kept() {
+    type Make = fn(u64) -> (tempfile::TempDir, Ledger, u32);
+    for (make, closed) in [(snapshot as Make, false), (closed, true)] {
+        for lost in [64, 4096] {
+            let (copy, _, _) = make(3);
+            let path = copy.path().join(NAME);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[..lost].fill(0);
+            fs::write(&path, &bytes).unwrap();
+            let (read, survey) = read_all(copy.path());
+            // What was cut to its length had been on the disk.
+            let (told, silent) = if closed {
+                (&survey.damage, &survey.torn)
+            } else {
+                (&survey.torn, &survey.damage)
+            };
+            assert!(read.is_empty() && silent.is_empty(), "{survey}");
+            assert_eq!((told.len(), told[0].what, told[0].offset), (1, Doubt::NoHeader, 0));
+            let (_, recovery, _) = open_one(copy.path(), small(64));
+            assert_eq!(recovery.quarantined, [NAME]);
+            assert!(fs::read(copy.path().join("quarantine").join(NAME)).unwrap() == bytes);
+        }
+    }
+}
+
+#[test]
+fn a_segment_whose_recycling_was_cut_short_is_removed_and_nothing_kept_of_it() {
+    for emptied in [0, 64, 128] {
+        let (copy, ledger, _) = closed(3);
+        let mut bytes = fs::read(copy.path().join(NAME)).unwrap();
+        bytes[..emptied].fill(0);
+        let left = copy.path().join("c000-00000009.new");
+        fs::write(&left, &bytes).unwrap();
+        let (read, survey) = read_all(copy.path());
+        assert_eq!((read.len(), survey.is_sound()), (ledger.len(), true));
+        let (_, recovery, _) = open_one(copy.path(), small(64));
+        assert!(recovery.quarantined.is_empty() && survey.torn.is_empty(), "{recovery}");
+        assert!(recovery.trimmed_bytes >= bytes.len() as u64 && !left.exists());
+        assert_eq!(recovery.survey.messages, ledger.len() as u64);
+    }
+}
+
+const CHILD_RING: &str = "RINGPOST_TEST_CHILD_RING";
+
+/// Not a test of its own: the other half of the next one, in another process.
+#[test]
+fn the_child_goes_round_until_it_is_killed() {
+    let Some(dir) = std::env::var_os(CHILD_RING) else { return };
+    let (_spool, _, mut writer) = open_one(&PathBuf::from(dir), small(4));
+    for seed in 0.. {
+        store(&mut writer, &octets(seed, 9_000)).unwrap();
+        if writer.position().segment == 12 {
+            println!("under way");
+        }
+    }
+}
+
+#[test]
+fn a_ring_that_is_killed_while_it_goes_round_leaves_nothing_in_doubt() {
+    for round in 0..30 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::the_child_goes_round_until_it_is_killed", "--nocapture"])
+            .env(CHILD_RING, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let started = lines.by_ref().any(|line| line.unwrap().contains("under way"));
+        std::thread::sleep(Duration::from_micros(round * 977));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (read, survey) = read_all(dir.path());
+        assert!(
+            started && !read.is_empty() && survey.is_sound() && survey.torn.is_empty(),
+            "{survey}"
+        );
+        let (_, recovery, _) = open_one(dir.path(), small(4));
+        assert!(recovery.quarantined.is_empty(), "{recovery}");
+    }
 }
 
 const CHILD_DIR: &str = "RINGPOST_TEST_CHILD_DIR";
