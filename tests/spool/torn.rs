@@ -165,6 +165,28 @@ fn a_message_of_which_a_piece_was_cut_off_is_refused() {
 }
 
 #[test]
+fn a_number_that_no_segment_has_is_not_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_spool, _, mut writer) = open_one(dir.path(), options(Durability::Process));
+    while !file(dir.path(), 2).exists() {
+        std::thread::yield_now();
+    }
+    // The helper's next attempt fails.
+    fs::write(dir.path().join("c000-00000003.new"), b"").unwrap();
+    let mut draft = Draft::default();
+    writer.append(&mut draft, &octets(1, 20_000)).unwrap();
+    while writer.position().segment < 4 {
+        if writer.room().is_ok() {
+            let _ = store(&mut writer, &octets(2, 9_000));
+        }
+    }
+    assert!(!file(dir.path(), 3).exists());
+    writer.append(&mut draft, &octets(3, 5_000)).unwrap();
+    seal(&mut writer, &mut draft).unwrap();
+    assert_eq!(writer.failures(), 0);
+}
+
+#[test]
 fn a_message_larger_than_the_segment_that_is_cut_under_it_is_refused() {
     for durability in BOTH {
         let dir = tempfile::tempdir().unwrap();

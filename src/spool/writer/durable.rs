@@ -157,11 +157,10 @@ impl Writer {
         self.check_sound(draft.first_segment, latest.segment)?;
         let present = self.segment().header.number;
         for left in (draft.first_segment..=latest.segment).filter(|number| *number != present) {
-            let bytes = fs::metadata(self.path_of(left)).map_or(0, |metadata| metadata.len());
-            if bytes < self.segment().header.bytes {
-                // One that the helper has taken just now is not cut.
-                let recycled = self.is_outlived(draft);
-                return Err(if recycled { SpoolError::Outlived } else { self.tear(left) });
+            // Not every number between has a segment: one that could not be made has used its own up.
+            let there = fs::metadata(self.path_of(left));
+            if there.is_ok_and(|metadata| metadata.len() < self.segment().header.bytes) {
+                return Err(self.tear(left));
             }
         }
         Ok(())
