@@ -413,6 +413,13 @@ pub const LIVE_SECONDS_MAX: usize = 512;
 /// Share of its cores' time above which a generator that keeps a schedule is called the limit.
 pub const CPU_BUSY_MAX: f64 = 0.8;
 
+/// Targets of one run: each costs a core some 70 KiB for its latencies.
+pub const TARGETS_MAX: usize = 32;
+pub const TARGET_WEIGHT_MAX: u32 = 1_000;
+
+/// Time without a turn for a target that is out of reach while others are not.
+pub const TARGET_AWAY_NS: u64 = 1_000_000_000;
+
 /// Time that a server may take for a reply to a client that misbehaves: silence has its own count.
 pub const MISBEHAVIOUR_REPLY_S_MAX: u64 = 10;
 

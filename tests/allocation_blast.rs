@@ -78,7 +78,7 @@ impl Drop for Sink {
 fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) -> u64 {
     let (engine, _) = engine::choose(Io::Auto).unwrap();
     let plan = Plan {
-        target: Target::parse(&sink.target, &[]).unwrap(),
+        targets: Target::parse(&sink.target, &[]).unwrap().into(),
         connections: 8,
         load: load.clone(),
         stop: Stop::Messages(messages),

@@ -148,7 +148,7 @@ fn content(size: Spread) -> Content {
 fn plan(target: &str, engine: EngineKind) -> Plan {
     let allowed = engine::allowed().unwrap();
     Plan {
-        target: Target::parse(target, &[]).unwrap(),
+        targets: Target::parse(target, &[]).unwrap().into(),
         connections: 4,
         load: Load::Closed,
         stop: Stop::Messages(200),

@@ -154,7 +154,7 @@ fn constant(rate: f64) -> Schedule {
 
 fn plan(host: &Host, engine: EngineKind) -> Plan {
     Plan {
-        target: Target::parse(&host.target, &[]).unwrap(),
+        targets: Target::parse(&host.target, &[]).unwrap().into(),
         connections: 8,
         load: Load::Messages(constant(500.0)),
         stop: Stop::Duration(400 * MS),

@@ -14,20 +14,21 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::corpus::{Corpus, Identity, Letter};
+use super::goal::Goal;
 use super::plan::Plan;
 use super::policy::{ErrorPolicy, ErrorsMax, Pauses};
 use super::reach::Reach;
 use super::session::{End, Session, words};
+use super::targets::{Turns, Weighted};
 use super::trace::Trace;
 use super::work::{Drive, Slot, Work};
-use super::{Failure, Shared};
+use super::{Failure, Shared, lock};
 use crate::engine::{self, Address, Conn, Connecting, EngineKind, Pool, Watch};
 use crate::limits::{
     CONNECTS_AT_ONCE, ERRORS_SHARE_MESSAGES_MIN, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_LOOK_MS,
+    TARGET_AWAY_NS,
 };
 use crate::measure::{ErrorKind, Phase, Recorder, Stopped, waited_by_thread};
-use crate::smtp::client::Settings;
-use crate::target::Target;
 
 /// What one core is to do.
 #[derive(Debug)]
@@ -35,8 +36,6 @@ pub(super) struct Assignment {
     pub(super) id: u16,
     pub(super) cpu: usize,
     pub(super) engine: EngineKind,
-    pub(super) target: Target,
-    pub(super) settings: Settings,
     pub(super) connections: usize,
     pub(super) plan: Arc<Plan>,
     pub(super) corpus: Arc<Corpus>,
@@ -77,16 +76,14 @@ impl Clock {
 /// What the sessions of one core share.
 pub(super) struct Core {
     id: u16,
-    pub(super) target: Target,
-    /// Which of the target's addresses answered last.
-    address: Cell<usize>,
+    pub(super) goals: Vec<Goal>,
+    turns: Turns,
     reach: Reach,
-    /// Time without a working session after which the target is given up.
+    /// Time without a working session after which a target is given up.
     idle_max: Duration,
     /// Connections made; the cores take their sources in turn.
     connected: Cell<u64>,
     cores: u64,
-    pub(super) settings: Settings,
     pub(super) work: Work,
     pub(super) corpus: Arc<Corpus>,
     pub(super) clock: Clock,
@@ -96,17 +93,12 @@ pub(super) struct Core {
     pub(super) connecting: Semaphore,
     /// Messages begun and not yet answered.
     pub(super) in_flight: Cell<u32>,
-    /// Sessions whose greeting is done.
-    pub(super) working: Cell<usize>,
     /// When a message was last decided: the end of the run as far as figures go.
     pub(super) last_ns: Cell<u64>,
     /// The time to end politely is over, and connections are being shut from here.
     pub(super) cut: Cell<bool>,
     drain_ns: u64,
     seq: Cell<u64>,
-    failures: Cell<u32>,
-    /// When a session last worked.
-    worked_ns: Cell<u64>,
     policy: ErrorPolicy,
     /// Sessions of all cores whose dialogue is shown.
     traces: u64,
@@ -210,6 +202,7 @@ async fn keep_open(core: Rc<Core>) {
     let slot = Rc::new(Slot::default());
     while let Some(task) = core.work.next_session(&slot).await {
         let asked_ns = core.clock.elapsed_ns();
+        let goal = core.deal(asked_ns);
         let opened = {
             // The semaphore is never closed.
             let _turn = core.connecting.acquire().await;
@@ -219,7 +212,7 @@ async fn keep_open(core: Rc<Core>) {
                 core.work.give_back(task);
                 break;
             }
-            Session::open(&core, &slot, task, asked_ns).await
+            Session::open(&core, goal, &slot, task, asked_ns).await
         };
         let end = match opened {
             Ok(session) => session.run().await,
@@ -236,11 +229,11 @@ async fn keep_open(core: Rc<Core>) {
             }
             End::Broken => true,
             End::Useless(why) => {
-                core.failed(why);
+                core.failed(goal, why);
                 false
             }
             End::Unfit(why) => {
-                core.shared.give_up(why);
+                core.unfit(goal, why);
                 false
             }
         };
@@ -259,15 +252,16 @@ async fn keep_open(core: Rc<Core>) {
 impl Core {
     fn new(assignment: Assignment, shared: Arc<Shared>, recorder: Recorder, clock: Clock) -> Self {
         let plan = &assignment.plan;
+        let utf8 = assignment.corpus.needs_smtputf8();
+        let goal = |of: &Weighted| Goal::new(of.target.clone(), plan.settings(&of.target, utf8));
         Self {
             id: assignment.id,
-            target: assignment.target,
-            address: Cell::new(0),
+            goals: plan.targets.all().iter().map(goal).collect(),
+            turns: Turns::new(&plan.targets),
             reach: plan.reach.clone(),
             idle_max: plan.idle_max(),
             connected: Cell::new(u64::from(assignment.id)),
             cores: plan.cores() as u64,
-            settings: assignment.settings,
             work: Work::new(plan, usize::from(assignment.id), clock),
             drain_ns: plan.drain.as_nanos() as u64,
             corpus: assignment.corpus,
@@ -277,12 +271,9 @@ impl Core {
             pool: Pool::new(),
             connecting: Semaphore::new(CONNECTS_AT_ONCE),
             in_flight: Cell::new(0),
-            working: Cell::new(0),
             last_ns: Cell::new(0),
             cut: Cell::new(false),
             seq: Cell::new(0),
-            failures: Cell::new(0),
-            worked_ns: Cell::new(0),
             policy: plan.policy.clone(),
             traces: plan.trace,
             errors: Cell::new(0),
@@ -291,12 +282,27 @@ impl Core {
         }
     }
 
+    /// The target of the next session.
+    fn deal(&self, now_ns: u64) -> usize {
+        match self.goals.len() {
+            1 => 0,
+            _ => self.turns.next(|goal| self.goals[goal].away_until_ns.get() <= now_ns),
+        }
+    }
+
+    /// Whether what is done is told of each target.
+    #[inline]
+    pub(super) fn tells_targets(&self) -> bool {
+        self.goals.len() > 1
+    }
+
     /// Tries the target's addresses in turn, from the one that answered last.
-    pub(super) async fn connect(&self) -> io::Result<Conn> {
-        let addresses = &self.target.addresses;
+    pub(super) async fn connect(&self, goal: usize) -> io::Result<Conn> {
+        let Goal { target, address, .. } = &self.goals[goal];
+        let addresses = &target.addresses;
         let mut failed = io::ErrorKind::AddrNotAvailable.into();
         for n in 0..addresses.len() {
-            let index = (self.address.get() + n) % addresses.len();
+            let index = (address.get() + n) % addresses.len();
             let Reach { recv_buffer, send_buffer, .. } = self.reach;
             let from = self.source(&addresses[index]);
             let how = Connecting { from, recv_buffer, send_buffer, ..Connecting::default() };
@@ -305,7 +311,7 @@ impl Core {
                     if self.reach.reset {
                         conn.reset_on_close()?;
                     }
-                    self.address.set(index);
+                    address.set(index);
                     return Ok(conn);
                 }
                 Err(error) => failed = error,
@@ -343,27 +349,70 @@ impl Core {
     }
 
     /// A session's greeting is done.
-    pub(super) fn session_works(&self) {
-        self.failures.set(0);
-        self.working.set(self.working.get() + 1);
-        self.shared.reached.store(true, Relaxed);
+    pub(super) fn session_works(&self, index: usize) {
+        let goal = &self.goals[index];
+        goal.failures.set(0);
+        goal.working.set(goal.working.get() + 1);
+        self.shared.reached[index].store(true, Relaxed);
+        if goal.away_until_ns.take() > 0 {
+            lock(&self.shared.away).remove(&index);
+        }
     }
 
-    pub(super) fn session_ended(&self, now_ns: u64) {
-        self.working.set(self.working.get() - 1);
-        self.worked_ns.set(now_ns);
+    pub(super) fn session_ended(&self, goal: usize, now_ns: u64) {
+        let goal = &self.goals[goal];
+        goal.working.set(goal.working.get() - 1);
+        goal.worked_ns.set(now_ns);
     }
 
-    /// A session ended before it was of use. Gives the target up where there is no hope.
-    fn failed(&self, why: Failure) {
-        self.failures.set(self.failures.get().saturating_add(1));
-        let idle_ns = self.clock.elapsed_ns().saturating_sub(self.worked_ns.get());
-        if !self.shared.reached.load(Relaxed) {
-            if self.failures.get() >= self.reach.tries || self.policy.stop_on_error {
-                self.shared.give_up(why);
+    fn reached(&self, goal: usize) -> bool {
+        self.shared.reached[goal].load(Relaxed)
+    }
+
+    /// Whether there is no hope for a target any more.
+    fn is_hopeless(&self, index: usize, now_ns: u64) -> bool {
+        let goal = &self.goals[index];
+        if goal.away_until_ns.get() == u64::MAX {
+            return true;
+        }
+        let idle_ns = now_ns.saturating_sub(goal.worked_ns.get());
+        match self.reached(index) {
+            false => goal.failures.get() >= self.reach.tries,
+            true => {
+                let idle = idle_ns > self.idle_max.as_nanos() as u64;
+                goal.failures.get() > 0 && goal.working.get() == 0 && idle
             }
-        } else if self.working.get() == 0 && idle_ns > self.idle_max.as_nanos() as u64 {
-            self.shared.give_up(why.after_success(self.idle_max.as_secs()));
+        }
+    }
+
+    /// A session ended before it was of use. Gives its target up where there is no hope.
+    fn failed(&self, index: usize, why: Failure) {
+        let goal = &self.goals[index];
+        goal.failures.set(goal.failures.get().saturating_add(1));
+        let now_ns = self.clock.elapsed_ns();
+        if !self.reached(index) && self.policy.stop_on_error {
+            self.shared.give_up(why);
+        } else if self.is_hopeless(index, now_ns) {
+            let why = match self.reached(index) {
+                true => why.after_success(self.idle_max.as_secs()),
+                false => why,
+            };
+            self.go_without(index, why, now_ns, now_ns + TARGET_AWAY_NS);
+        }
+    }
+
+    /// No session with this target can do what is asked.
+    fn unfit(&self, index: usize, why: Failure) {
+        self.go_without(index, why, self.clock.elapsed_ns(), u64::MAX);
+    }
+
+    /// Leaves a target to itself for a while, or ends the run where no other has any hope either.
+    fn go_without(&self, index: usize, why: Failure, now_ns: u64, until_ns: u64) {
+        self.goals[index].away_until_ns.set(until_ns);
+        if (0..self.goals.len()).all(|goal| self.is_hopeless(goal, now_ns)) {
+            self.shared.give_up(why);
+        } else {
+            lock(&self.shared.away).insert(index, why);
         }
     }
 
@@ -396,9 +445,9 @@ impl Core {
 
     /// A connection could not be made, or has broken.
     #[cold]
-    pub(super) fn broke(&self, phase: Phase, kind: ErrorKind, why: &str) {
+    pub(super) fn broke(&self, goal: usize, phase: Phase, kind: ErrorKind, why: &str) {
         // A target that was never there is out of reach, which `failed` tells.
-        if self.policy.stop_on_error && self.shared.reached.load(Relaxed) {
+        if self.policy.stop_on_error && self.reached(goal) {
             self.halt("--on-error stop".to_owned(), phase, Cause::Error(kind), why.to_owned());
         }
         self.count_error(phase, Cause::Error(kind), || why.to_owned());

@@ -9,18 +9,22 @@
 pub mod content;
 mod core;
 pub mod corpus;
+mod goal;
 pub mod misbehave;
 pub mod plan;
 pub mod policy;
 pub mod preview;
 pub mod reach;
+mod record;
 pub mod schedule;
 pub mod search;
 pub mod selftest;
 mod session;
+pub mod targets;
 mod trace;
 mod work;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
@@ -35,8 +39,10 @@ use self::core::{Assignment, Clock};
 use self::corpus::Corpus;
 use self::misbehave::Mob;
 use self::plan::{Load, Plan, Stop};
+use self::targets::Weighted;
 use crate::engine::EngineKind;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
+use crate::measure::run::PlannedTarget;
 use crate::measure::{
     self, ArtefactError, Collector, CpuTime, Cuts, Interval, Machine, Mode, Next, Recorder, Run,
     RunDir, Snapshot, Stopped, Totals, Verdict,
@@ -103,8 +109,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Shared {
     /// Begin nothing more.
     stop: Arc<AtomicBool>,
-    /// Some session has worked.
-    reached: AtomicBool,
+    /// Some session with the target has worked.
+    reached: Vec<AtomicBool>,
+    /// Targets that are out of reach while others are not, and why.
+    away: Mutex<BTreeMap<usize, Failure>>,
     failure: Mutex<Option<Failure>>,
     /// What was to end the run, and did.
     stopped: Mutex<Option<Stopped>>,
@@ -118,10 +126,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(stop: Arc<AtomicBool>) -> Self {
+    fn new(stop: Arc<AtomicBool>, targets: usize) -> Self {
         Self {
             stop,
-            reached: AtomicBool::new(false),
+            reached: (0..targets).map(|_| AtomicBool::new(false)).collect(),
+            away: Mutex::default(),
             failure: Mutex::default(),
             stopped: Mutex::default(),
             errors: AtomicU64::new(0),
@@ -186,7 +195,7 @@ pub fn run(
         Some(path) => Some(RunDir::create(path, started, mode)?),
         None => None,
     };
-    let shared = Arc::new(Shared::new(stop));
+    let shared = Arc::new(Shared::new(stop, plan.targets.all().len()));
     let (recorders, mut collector) =
         measure::team(plan.cores(), mode, plan.warmup, plan.measured());
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
@@ -201,6 +210,9 @@ pub fn run(
     let failure = lock(&shared.failure).take();
     if let Some(failure) = &failure {
         run.overrule(Verdict::Unreachable, failure.to_string());
+    }
+    for why in lock(&shared.away).values().filter(|_| failure.is_none()) {
+        run.add_failure(why.to_string());
     }
     run.id = format!("{run_id:016x}");
     let not_reopened = shared.not_reopened.load(Relaxed);
@@ -280,8 +292,6 @@ fn assignment(plan: &Arc<Plan>, corpus: &Arc<Corpus>, index: usize) -> Assignmen
         id: index as u16,
         cpu: plan.cpus[index],
         engine: plan.engine,
-        target: plan.target.clone(),
-        settings: plan.settings(corpus.needs_smtputf8()),
         connections: plan.connections_of(index),
         plan: Arc::clone(plan),
         corpus: Arc::clone(corpus),
@@ -341,6 +351,10 @@ fn raise_descriptor_limit(plan: &Plan) -> Result<(), BlastError> {
     setrlimit(Resource::Nofile, raised).map_err(|errno| BlastError::Core(errno.into()))
 }
 
+fn planned(of: &Weighted) -> PlannedTarget {
+    PlannedTarget { target: of.target.url.clone(), weight: of.weight }
+}
+
 /// The plan as the result carries it.
 fn describe(plan: &Plan) -> measure::Plan {
     let schedule = plan.schedule();
@@ -355,7 +369,14 @@ fn describe(plan: &Plan) -> measure::Plan {
     };
     measure::Plan {
         command: plan.command.clone(),
-        target: plan.target.url.clone(),
+        target: plan.targets.names(),
+        targets: plan
+            .targets
+            .all()
+            .iter()
+            .filter(|_| plan.targets.several())
+            .map(planned)
+            .collect(),
         connections: plan.connections as u64,
         cores: plan.cores() as u64,
         messages,

@@ -9,6 +9,7 @@ use super::misbehave::Misbehave;
 use super::policy::{ErrorPolicy, Reconnect};
 use super::reach::Reach;
 use super::schedule::{Schedule, Think};
+use super::targets::{Targets, Weighted};
 use crate::engine::EngineKind;
 use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, UNREACHED_S};
 use crate::measure::threshold::Condition;
@@ -43,7 +44,7 @@ pub enum Load {
 
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub target: Target,
+    pub targets: Targets,
     /// Open at once, over all cores.
     pub connections: usize,
     pub load: Load,
@@ -166,7 +167,8 @@ impl Plan {
         if self.hello == Hello::Extended {
             return Ok(());
         }
-        if self.target.protocol == Protocol::Lmtp {
+        let is_lmtp = |of: &Weighted| of.target.protocol == Protocol::Lmtp;
+        if self.targets.all().iter().any(is_lmtp) {
             return Err(PlanError::HelloOfLmtp(hello));
         }
         let asked = [
@@ -251,10 +253,10 @@ impl Plan {
         }
     }
 
-    /// How each session speaks; `smtputf8` says whether an address is not ASCII.
-    pub fn settings(&self, smtputf8: bool) -> Settings {
+    /// How each session with this target speaks; `smtputf8` says whether an address is not ASCII.
+    pub fn settings(&self, target: &Target, smtputf8: bool) -> Settings {
         Settings {
-            protocol: self.target.protocol,
+            protocol: target.protocol,
             pipelining: self.pipelining,
             chunking: self.chunking,
             depth: self.depth,
@@ -317,11 +319,11 @@ mod tests {
 
     fn plan() -> Plan {
         Plan {
-            target: Target {
+            targets: Targets::from(Target {
                 protocol: Protocol::Smtp,
                 url: "smtp+unix:/x".to_owned(),
                 addresses: vec![Address::Unix("/x".into())],
-            },
+            }),
             connections: 8,
             load: Load::Closed,
             stop: Stop::Messages(100),

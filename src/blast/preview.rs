@@ -10,6 +10,7 @@ use super::corpus::{Corpus, Identity};
 use super::describe;
 use super::misbehave::Kind;
 use super::plan::{Load, Plan};
+use super::targets::Weighted;
 use crate::limits::{PREVIEW_LINE_BYTES, PREVIEW_LINES};
 use crate::measure;
 use crate::smtp::offered::Offered;
@@ -19,8 +20,7 @@ use crate::smtp::offered::Offered;
 pub struct Preview {
     /// As it would stand in `run.json`.
     pub plan: measure::Plan,
-    /// Of the target, in the order in which they are tried.
-    pub addresses: Vec<String>,
+    pub targets: Vec<Aim>,
     /// The kernel interface.
     pub io: &'static str,
     pub cores: Vec<Share>,
@@ -34,6 +34,29 @@ pub struct Preview {
     /// Where the artefacts would go.
     pub out: Option<PathBuf>,
     pub example: Example,
+}
+
+/// A target, and its part of the sessions.
+#[derive(Debug, Serialize)]
+pub struct Aim {
+    pub target: String,
+    pub weight: u32,
+    /// Of one.
+    pub share: f64,
+    /// In the order in which they are tried.
+    pub addresses: Vec<String>,
+}
+
+fn targets(plan: &Plan) -> Vec<Aim> {
+    let all = plan.targets.all();
+    let sum: u32 = all.iter().map(|of| of.weight).sum();
+    let aim = |of: &Weighted| Aim {
+        target: of.target.url.clone(),
+        weight: of.weight,
+        share: f64::from(of.weight) / f64::from(sum),
+        addresses: of.target.addresses.iter().map(ToString::to_string).collect(),
+    };
+    all.iter().map(aim).collect()
 }
 
 /// What one core gets.
@@ -186,7 +209,7 @@ impl Preview {
         };
         let described = describe(plan);
         Ok(Self {
-            addresses: plan.target.addresses.iter().map(ToString::to_string).collect(),
+            targets: targets(plan),
             io: plan.engine.name(),
             cores: (0..cores).map(share).collect(),
             misbehave: plan.misbehave.crowd(plan.connections).map(mischief).collect(),

@@ -133,7 +133,7 @@ impl Trial {
         duration: Duration,
     ) -> Result<Plan, TrialError> {
         Ok(Plan {
-            target: server.target(),
+            targets: server.target().into(),
             connections: self.connections,
             load,
             stop: Stop::Duration(duration),

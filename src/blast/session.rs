@@ -8,13 +8,14 @@ use std::time::Duration;
 use super::Failure;
 use super::core::Core;
 use super::corpus::{Identity, Letter};
+use super::record::{Open, count, decide, kind, phase};
 use super::trace::Trace;
 use super::work::{Arrival, Drive, Slot, Task};
 use crate::engine::{Alarm, Buf, Conn, Guard};
 use crate::limits::{IDLE_PROBE_NS, REPLY_S_MAX, SEND_PIECE_BYTES};
-use crate::measure::{ErrorKind, Message, OpenLoop, Outcome, Phase, Recorder};
+use crate::measure::{ErrorKind, Outcome, Phase};
 use crate::smtp::auth::Mechanism;
-use crate::smtp::client::{self, Client, Event, Fault, Verdict, Want};
+use crate::smtp::client::{self, Client, Fault, Verdict, Want};
 use crate::target::Lost;
 
 /// How a connection ended.
@@ -28,32 +29,6 @@ pub(super) enum End {
     Useless(Failure),
     /// No connection to this target can do what is asked.
     Unfit(Failure),
-}
-
-fn kind(lost: &Lost) -> ErrorKind {
-    match lost {
-        Lost::Io(error) => ErrorKind::from(error),
-        Lost::Fault(_) => ErrorKind::Protocol,
-        Lost::Closed => ErrorKind::Closed,
-        Lost::Timeout => ErrorKind::Timeout,
-    }
-}
-
-/// A message that was begun and not decided yet.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    /// When its first octet was handed to the kernel.
-    began_ns: u64,
-    /// `None` in a closed loop.
-    arrival: Option<Arrival>,
-    bytes: u64,
-    recipients: u32,
-}
-
-impl Open {
-    fn start_ns(&self) -> u64 {
-        self.arrival.map_or(self.began_ns, |arrival| arrival.due_ns)
-    }
 }
 
 /// What a session does where a message may follow.
@@ -70,6 +45,8 @@ enum Next {
 
 pub(super) struct Session<'c> {
     core: &'c Core,
+    /// Which of the core's targets it speaks to.
+    goal: usize,
     conn: Conn,
     guard: Guard,
     client: Client,
@@ -108,12 +85,13 @@ impl<'c> Session<'c> {
     /// Connects. A failure is counted here.
     pub(super) async fn open(
         core: &'c Core,
+        goal: usize,
         slot: &Rc<Slot>,
         task: Task,
         asked_ns: u64,
     ) -> Result<Self, Failure> {
         let connect_ns = core.clock.elapsed_ns();
-        let connected = core.connect().await;
+        let connected = core.connect(goal).await;
         let now_ns = core.clock.elapsed_ns();
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(now_ns);
@@ -123,27 +101,32 @@ impl<'c> Session<'c> {
                 recorder.count_error(ErrorKind::from(&error));
                 let waited_ns = now_ns - connect_ns;
                 recorder.record_phase(Phase::Connect, Outcome::Unanswered, waited_ns);
-                core.broke(Phase::Connect, ErrorKind::from(&error), &error.to_string());
-                let target = core.target.url.clone();
+                core.broke(goal, Phase::Connect, ErrorKind::from(&error), &error.to_string());
+                let target = core.goals[goal].target.url.clone();
                 return Err(Failure::Unreachable { target, why: error.to_string() });
             }
         };
         recorder.connection_opened();
+        if core.tells_targets() {
+            recorder.connection_opened_to(goal);
+        }
         recorder.record_phase(Phase::Connect, Outcome::Accepted, now_ns - connect_ns);
         let guard = core.watch.register(conn.handle());
-        let many_replies = core.settings.depth > 8;
-        let mut client = Client::new(core.settings.clone());
-        if core.settings.login.is_some() {
+        let settings = &core.goals[goal].settings;
+        let many_replies = settings.depth > 8;
+        let mut client = Client::new(settings.clone());
+        if settings.login.is_some() {
             client.set_auth_seed(fastrand::u128(..));
         }
         Ok(Self {
             core,
+            goal,
             conn,
             guard,
             client,
             out: core.pool.small(),
             into: if many_replies { core.pool.large() } else { core.pool.small() },
-            open: VecDeque::with_capacity(core.settings.depth.max(2)),
+            open: VecDeque::with_capacity(settings.depth.max(2)),
             unsent: 0,
             letter: None,
             allowance: task.allowance,
@@ -429,13 +412,13 @@ impl<'c> Session<'c> {
                     }
                 };
                 self.decided += 1;
-                decide(self.core, &mut recorder, open, outcome, self.now_ns);
+                decide(self.core, self.goal, &mut recorder, open, outcome, self.now_ns);
             }
         }
         recorder.set_in_flight(self.core.in_flight.get());
         drop(recorder);
         if !was_ready && self.client.ready() {
-            self.core.session_works();
+            self.core.session_works(self.goal);
             self.greeted();
         }
         Ok(())
@@ -460,7 +443,7 @@ impl<'c> Session<'c> {
         recorder.tick(self.now_ns);
         while let Some(open) = self.open.pop_front() {
             self.decided += 1;
-            decide(core, &mut recorder, open, Outcome::Unanswered, self.now_ns);
+            decide(core, self.goal, &mut recorder, open, Outcome::Unanswered, self.now_ns);
         }
         recorder.set_in_flight(core.in_flight.get());
         recorder.connection_closed();
@@ -473,7 +456,7 @@ impl<'c> Session<'c> {
             recorder.count_error(kind(lost));
             if !core.cut.get() && !is_unfit(lost) {
                 let phase = self.client.awaited().map_or(Phase::Session, phase);
-                core.broke(phase, kind(lost), &lost.to_string());
+                core.broke(self.goal, phase, kind(lost), &lost.to_string());
             }
             if !matches!(lost, Lost::Fault(_))
                 && let Some(awaited) = self.client.awaited()
@@ -486,16 +469,17 @@ impl<'c> Session<'c> {
             }
         } else if self.client.login_failed() {
             recorder.count_error(ErrorKind::Auth);
-            core.broke(Phase::Auth, ErrorKind::Auth, &words(self.client.refusal()));
+            core.broke(self.goal, Phase::Auth, ErrorKind::Auth, &words(self.client.refusal()));
         }
         if self.client.ready() {
-            core.session_ended(self.now_ns);
+            core.session_ended(self.goal, self.now_ns);
         }
         self.judge(result)
     }
 
     fn judge(&self, result: Result<(), Lost>) -> End {
-        let target = self.core.target.url.clone();
+        let goal = &self.core.goals[self.goal];
+        let target = goal.target.url.clone();
         if let Err(Lost::Fault(Fault::NotOffered(extension))) = result {
             let cure = match extension {
                 "CHUNKING" => "--chunking",
@@ -505,7 +489,7 @@ impl<'c> Session<'c> {
             return End::Unfit(Failure::NotOffered { target, extension, cure });
         }
         if let Err(Lost::Fault(Fault::NoMechanism)) = result {
-            let named = self.core.settings.login.as_ref().and_then(|login| login.mechanism());
+            let named = goal.settings.login.as_ref().and_then(|login| login.mechanism());
             let wanted = match named {
                 Some(mechanism) => format!("AUTH {}", mechanism.name()),
                 None => "AUTH with a password".to_owned(),
@@ -543,54 +527,4 @@ fn is_unfit(lost: &Lost) -> bool {
 pub(super) fn words(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     said.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-#[inline]
-fn count(recorder: &mut Recorder, event: &Event, took_ns: u64) {
-    let phase = phase(event.phase);
-    let enhanced = event.enhanced.map(|e| (e.class, e.subject, e.detail));
-    recorder.count_reply(phase, event.code, enhanced);
-    // An exchange of AUTH is timed as a whole.
-    if !matches!(event.phase, client::Phase::Unasked | client::Phase::Auth) {
-        recorder.record_phase(phase, Outcome::of_reply(event.code), took_ns);
-    }
-}
-
-/// Under which phase the replies of a command are counted.
-fn phase(asked: client::Phase) -> Phase {
-    match asked {
-        client::Phase::Banner => Phase::Banner,
-        client::Phase::Hello => Phase::Hello,
-        client::Phase::Auth => Phase::Auth,
-        client::Phase::Mail => Phase::Mail,
-        client::Phase::Rcpt => Phase::Rcpt,
-        client::Phase::Data => Phase::Data,
-        client::Phase::EndOfData => Phase::EndOfData,
-        client::Phase::Rset => Phase::Rset,
-        client::Phase::Quit => Phase::Quit,
-        client::Phase::Unasked => Phase::Session,
-    }
-}
-
-#[inline]
-fn decide(core: &Core, recorder: &mut Recorder, open: Open, outcome: Outcome, now_ns: u64) {
-    let service_ns = now_ns - open.began_ns;
-    let start_ns = open.start_ns();
-    recorder.record_message(&Message {
-        outcome,
-        bytes: open.bytes,
-        recipients: open.recipients,
-        start_ns,
-        service_ns,
-        open: open.arrival.map(|Arrival { due_ns, free_ns }| OpenLoop {
-            response_ns: now_ns - due_ns,
-            send_lag_ns: open.began_ns - due_ns,
-            own_lag_ns: open.began_ns - due_ns.max(free_ns),
-        }),
-    });
-    if recorder.heeds(start_ns) {
-        recorder.record_phase(Phase::Message, outcome, service_ns);
-    }
-    core.in_flight.set(core.in_flight.get() - 1);
-    core.last_ns.set(now_ns);
 }

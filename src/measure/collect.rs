@@ -240,6 +240,10 @@ impl Collector {
             // Connections live across the cut, so their counts do too.
             self.totals.tally.connections_opened += tally.connections_opened;
             self.totals.tally.connections_closed += tally.connections_closed;
+            for (target, portion) in tally.targets.iter().enumerate() {
+                let total = self.totals.tally.target_mut(target);
+                total.connections_opened += portion.connections_opened;
+            }
         } else {
             self.totals.tally.add(&tally);
             let measured = Duration::from_nanos(handover.measured_ns);

@@ -18,6 +18,7 @@ use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
 use super::collect::Interval;
 use super::kind::{Outcome, Phase};
+use crate::limits::TARGETS_MAX;
 
 /// What the untagged lines hold.
 pub const HEADLINE_OPEN: &str = "response";
@@ -35,6 +36,17 @@ pub const TAG_WARMUP_LAG: &str = "warmup.send_lag";
 /// The tag of a phase's part: `rcpt.refused_4xx`. The whole, whatever the outcomes, has the bare name.
 pub fn phase_tag(phase: Phase, outcome: Outcome) -> String {
     format!("{}.{}", phase.name(), outcome.name())
+}
+
+/// The tag of one of several targets, which count from 1: `target.1`.
+pub fn target_tag(target: usize) -> String {
+    format!("target.{}", target + 1)
+}
+
+/// The way back.
+pub fn target_of_tag(tag: &str) -> Option<usize> {
+    let number: usize = tag.strip_prefix("target.")?.parse().ok()?;
+    number.checked_sub(1).filter(|target| *target < TARGETS_MAX)
 }
 
 /// The way back: a phase, and a part of it unless it is the whole.
@@ -92,6 +104,11 @@ impl<W: Write> HlogWriter<W> {
         }
         if !tally.refused_ns.is_empty() {
             self.line(interval, &tally.refused_ns, Some(TAG_REFUSED))?;
+        }
+        for (target, portion) in tally.targets.iter().enumerate() {
+            if !portion.headline_ns.is_empty() {
+                self.line(interval, &portion.headline_ns, Some(&target_tag(target)))?;
+            }
         }
         for phase in Phase::ALL {
             let split = tally.split(phase);
@@ -219,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_names_a_phase_and_a_part_of_it() {
+    fn a_tag_names_a_target_or_a_phase_and_a_part_of_it() {
         for phase in Phase::ALL {
             assert_eq!(phase_of_tag(phase.name()), Some((phase, None)));
             for outcome in Outcome::APART {
@@ -227,6 +244,14 @@ mod tests {
                 assert_eq!(phase_of_tag(&tag), Some((phase, Some(outcome))));
                 assert!(Tag::new(&tag).is_some());
             }
+        }
+        for target in [0, 1, TARGETS_MAX - 1] {
+            let tag = target_tag(target);
+            assert_eq!((target_of_tag(&tag), phase_of_tag(&tag)), (Some(target), None));
+            assert!(Tag::new(&tag).is_some());
+        }
+        for tag in ["target.0", "target.33", "target.x", "target"] {
+            assert_eq!(target_of_tag(tag), None, "{tag}");
         }
         assert_eq!(phase_of_tag(TAG_SEND_LAG), None);
         assert_eq!(phase_of_tag("mail.slow"), None);

@@ -114,6 +114,13 @@ impl Recorder {
         self.now.record_message(message);
     }
 
+    /// Counts it also for one of several targets.
+    pub fn record_message_to(&mut self, target: usize, message: &Message) {
+        if self.heeds(message.start_ns) {
+            self.now.target_mut(target).record(message);
+        }
+    }
+
     /// Counts a message that was due at `due_ns` and that no session has begun by `elapsed_ns`, when
     /// the run is over.
     pub fn record_not_begun(&mut self, due_ns: u64, elapsed_ns: u64) {
@@ -143,6 +150,11 @@ impl Recorder {
 
     pub fn connection_opened(&mut self) {
         self.now.connections_opened += 1;
+    }
+
+    /// Counts it also for one of several targets.
+    pub fn connection_opened_to(&mut self, target: usize) {
+        self.now.target_mut(target).connections_opened += 1;
     }
 
     pub fn connection_closed(&mut self) {

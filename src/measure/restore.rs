@@ -5,6 +5,7 @@ use hdrhistogram::Histogram;
 use super::enhanced::EnhancedKey;
 use super::hlog::{
     TAG_OWN_LAG, TAG_REFUSED, TAG_SEND_LAG, TAG_SERVICE, TAG_WARMUP, TAG_WARMUP_LAG, phase_of_tag,
+    target_of_tag,
 };
 use super::kind::Phase;
 use super::run::Run;
@@ -42,6 +43,9 @@ impl Tally {
                 &mut self.open.as_mut().ok_or_else(unknown)?.send_lag_ns
             }
             Some(TAG_REFUSED) => &mut self.refused_ns,
+            Some(tag) if target_of_tag(tag).is_some() => {
+                &mut self.target_mut(target_of_tag(tag).unwrap_or_default()).headline_ns
+            }
             Some(tag) => {
                 let (phase, part) = phase_of_tag(tag).ok_or_else(unknown)?;
                 let split = self.split_mut(phase);
@@ -71,6 +75,12 @@ impl Tally {
         self.cpu_wait_ns += run.cpu_wait_ns;
         if let Some(open) = &mut self.open {
             open.not_begun += run.messages_not_begun;
+        }
+        for (target, result) in run.targets.iter().enumerate() {
+            let portion = self.target_mut(target);
+            portion.messages_ok += result.messages_ok;
+            portion.messages_failed += result.messages_failed;
+            portion.connections_opened += result.connections_opened;
         }
         self.note_behind(run.behind_messages, run.behind_ns);
         for (&kind, &count) in &run.errors {

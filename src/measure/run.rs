@@ -106,6 +106,9 @@ pub struct Run {
     /// How long the generator's cores were ready to run while something else had their CPUs.
     #[serde(default)]
     pub cpu_wait_ns: u64,
+    /// Of several targets, the part of each, in the order of the plan; empty for one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetResult>,
     /// What clients that break the rules met (`--misbehave`); in no other figure but the CPU time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub misbehaviour: Vec<Misbehaviour>,
@@ -157,6 +160,22 @@ pub struct PhaseResult {
     pub enhanced: BTreeMap<String, u64>,
 }
 
+/// The part of one target. Messages that were never begun are nobody's.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TargetResult {
+    /// As a URL.
+    pub target: String,
+    pub weight: u32,
+    pub messages_ok: u64,
+    pub messages_failed: u64,
+    /// Accepted messages a second.
+    pub rate_msg_s: f64,
+    pub connections_opened: u64,
+    /// Response time in an open loop, else service time; right to 1 %.
+    pub headline_ns: Latency,
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CpuPerMessage {
@@ -170,8 +189,11 @@ pub struct CpuPerMessage {
 pub struct Plan {
     /// The command line as given, with secrets replaced by the caller.
     pub command: Vec<String>,
-    /// As a URL: `smtp://127.0.0.1:1025`.
+    /// As a URL: `smtp://127.0.0.1:1025`; of several, all with commas between them.
     pub target: String,
+    /// Several targets and their weights; empty for one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<PlannedTarget>,
     pub connections: u64,
     pub cores: u64,
     /// `None` where the duration ends the run.
@@ -216,6 +238,14 @@ pub struct Plan {
     pub from: String,
     pub to: String,
     pub seed: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PlannedTarget {
+    pub target: String,
+    /// Its part of the sessions, beside the weights of the others.
+    pub weight: u32,
 }
 
 /// The generator's machine.
@@ -339,6 +369,7 @@ impl Run {
             },
             cpu_busy,
             cpu_wait_ns: tally.cpu_wait_ns,
+            targets: targets(&plan, tally, elapsed_s),
             misbehaviour: Vec::new(),
             plan,
             machine,
@@ -395,6 +426,23 @@ impl Run {
 
 fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+fn targets(plan: &Plan, tally: &Tally, elapsed_s: f64) -> Vec<TargetResult> {
+    let result = |(index, planned): (usize, &PlannedTarget)| {
+        let of = tally.targets.get(index);
+        let messages_ok = of.map_or(0, |portion| portion.messages_ok);
+        TargetResult {
+            target: planned.target.clone(),
+            weight: planned.weight,
+            messages_ok,
+            messages_failed: of.map_or(0, |portion| portion.messages_failed),
+            rate_msg_s: ratio(messages_ok as f64, elapsed_s),
+            connections_opened: of.map_or(0, |portion| portion.connections_opened),
+            headline_ns: of.map(|of| Latency::from(&of.headline_ns)).unwrap_or_default(),
+        }
+    };
+    plan.targets.iter().enumerate().map(result).collect()
 }
 
 /// The phases in which anything happened.

@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::enhanced::{Enhanced, EnhancedKey};
 use super::kind::{ErrorKind, Outcome, Phase};
+use super::portion::Portion;
 use super::recorder::{Message, Mode};
 use super::split::Split;
 use crate::limits::LATENCY_NS_MAX;
@@ -48,6 +49,8 @@ pub struct Tally {
     pub refused_ns: Histogram<u64>,
     /// `None` in a closed loop, where no start is intended.
     pub open: Option<OpenTally>,
+    /// Of several targets, up to the last of which something is known.
+    pub targets: Vec<Portion>,
     phases: Box<[Split]>,
     errors: [u64; ErrorKind::COUNT],
     /// Row per phase, column per code from 200 on.
@@ -140,6 +143,7 @@ impl Tally {
             service_ns: histogram(HEADLINE_DIGITS),
             refused_ns: histogram(PHASE_DIGITS),
             open,
+            targets: Vec::new(),
             phases: (0..Phase::COUNT).map(|_| Split::new()).collect(),
             errors: [0; ErrorKind::COUNT],
             replies: vec![0; Phase::COUNT * CODES].into_boxed_slice(),
@@ -166,6 +170,14 @@ impl Tally {
 
     pub(super) fn split_mut(&mut self, phase: Phase) -> &mut Split {
         &mut self.phases[phase as usize]
+    }
+
+    /// The part of one of several targets; made where it is missing.
+    pub(super) fn target_mut(&mut self, target: usize) -> &mut Portion {
+        if self.targets.len() <= target {
+            self.targets.resize_with(target + 1, Portion::new);
+        }
+        &mut self.targets[target]
     }
 
     /// Of the failed messages, those refused for good.
@@ -226,6 +238,9 @@ impl Tally {
             (None, None) => {}
             _ => panic!("tallies of an open and of a closed loop do not add up"),
         }
+        for (target, portion) in other.targets.iter().enumerate() {
+            self.target_mut(target).add(portion);
+        }
         for (into, from) in self.phases.iter_mut().zip(&other.phases) {
             into.add(from);
         }
@@ -258,6 +273,7 @@ impl Tally {
         if let Some(open) = &mut self.open {
             open.clear();
         }
+        self.targets.iter_mut().for_each(Portion::clear);
         self.phases.iter_mut().for_each(Split::clear);
         self.errors = [0; ErrorKind::COUNT];
         self.replies.fill(0);

@@ -196,6 +196,19 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<Row> {
         after: Some(cpu(b)),
         noise: Noise::Unknown,
     });
+    for a in &a.targets {
+        let Some(b) = b.targets.iter().find(|b| b.target == a.target) else { continue };
+        rows.push(Row {
+            name: format!("{} per second", a.target),
+            kind: Kind::Rate,
+            before: Some(a.rate_msg_s),
+            after: Some(b.rate_msg_s),
+            noise: Noise::Unknown,
+        });
+        let both = (a.headline_ns, b.headline_ns);
+        rows.push(time(&a.target, "p50", both, |l| l.p50, Noise::Unknown));
+        rows.push(time(&a.target, "p99", both, |l| l.p99, Noise::Unknown));
+    }
     for phase in Phase::ALL {
         let of = |run: &Run| run.phases.get(&phase).map(|result| result.latency_ns);
         if let (Some(a), Some(b)) = (of(a), of(b)) {

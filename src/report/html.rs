@@ -12,7 +12,7 @@ use super::text::{
     CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
     plural, trouble_rows,
 };
-use super::{figure, human, misbehaviour};
+use super::{figure, human, misbehaviour, targets};
 use crate::measure::run::{Latency, Run};
 use crate::measure::series::Second;
 use crate::measure::{Mode, Verdict};
@@ -37,6 +37,7 @@ pub fn render(loaded: &Loaded) -> String {
     percentiles(&mut out, run);
     phases(&mut out, run);
     troubles(&mut out, run);
+    targets::page(&mut out, run);
     misbehaviour::page(&mut out, run);
     shards(&mut out, run);
     out += "<div class=\"pair\">";

@@ -42,6 +42,8 @@ pub enum Goal {
 /// What is shown; pure, so that a test can draw it anywhere.
 struct View {
     title: String,
+    /// Where there are several.
+    targets: Vec<String>,
     goal: Goal,
     coloured: bool,
     elapsed: Duration,
@@ -60,7 +62,7 @@ struct View {
 
 /// One row of the phase table.
 struct PhaseLine {
-    title: &'static str,
+    title: String,
     latency: Latency,
     codes: String,
     /// Something was not accepted.
@@ -76,7 +78,7 @@ pub struct Live {
 
 impl Live {
     /// Takes the terminal over; `None` where it is too small or refuses.
-    pub fn start(title: String, goal: Goal, coloured: bool) -> Option<Self> {
+    pub fn start(title: String, targets: Vec<String>, goal: Goal, coloured: bool) -> Option<Self> {
         let (columns, rows) = size().ok()?;
         if columns < SIZE_MIN.0 || rows < SIZE_MIN.1 {
             return None;
@@ -92,7 +94,7 @@ impl Live {
             restore();
             return None;
         };
-        let view = View::new(title, goal, coloured);
+        let view = View { targets, ..View::new(title, goal, coloured) };
         Some(Self { terminal, view, drawn: Instant::now() })
     }
 
@@ -131,6 +133,7 @@ impl View {
     fn new(title: String, goal: Goal, coloured: bool) -> Self {
         Self {
             title,
+            targets: Vec::new(),
             goal,
             coloured,
             elapsed: Duration::ZERO,
@@ -152,6 +155,7 @@ impl View {
             sum.add(tally);
             self.run = Latency::from(sum.headline());
             self.phases = phase_lines(sum);
+            self.phases.extend(target_lines(&self.targets, sum));
         }
         let seconds = interval.seconds();
         if seconds < SECOND_MIN {
@@ -171,7 +175,7 @@ impl View {
     }
 
     fn draw(&self, frame: &mut Frame<'_>) {
-        let phases = Phase::ALL.len() as u16 + 2;
+        let phases = (Phase::ALL.len() + self.targets.len()) as u16 + 2;
         let [head, graphs, tables, foot] = Layout::vertical([
             Constraint::Length(3),
             Constraint::Length(5),
@@ -272,8 +276,7 @@ impl View {
             let [p50, p99, max] =
                 [latency.p50, latency.p99, latency.max].map(|ns| right(human::latency(ns)));
             let style = if line.refused { self.colour(Color::Red) } else { Style::new() };
-            Row::new([line.title.to_owned(), p50, p99, max, format!("  {}", line.codes)])
-                .style(style)
+            Row::new([line.title.clone(), p50, p99, max, format!("  {}", line.codes)]).style(style)
         });
         let widths = [
             Constraint::Length(12),
@@ -310,7 +313,7 @@ fn phase_lines(sum: &Tally) -> Vec<PhaseLine> {
             .map(|(code, count)| format!("{code} × {}", human::count(count)))
             .collect();
         PhaseLine {
-            title: phase_title(phase),
+            title: phase_title(phase).to_owned(),
             latency: Latency::from(sum.phase(phase)),
             codes: codes.join("  "),
             refused: sum.split(phase).apart().next().is_some(),
@@ -318,6 +321,25 @@ fn phase_lines(sum: &Tally) -> Vec<PhaseLine> {
     };
     let lines = Phase::ALL.into_iter().map(line);
     lines.filter(|line| line.latency.count > 0 || !line.codes.is_empty()).collect()
+}
+
+/// What came of each target.
+fn target_lines(names: &[String], sum: &Tally) -> Vec<PhaseLine> {
+    let line = |(index, name): (usize, &String)| {
+        let of = sum.targets.get(index);
+        let failed = of.map_or(0, |of| of.messages_failed);
+        let mut codes = format!("{}  {}", human::count(of.map_or(0, |of| of.messages_ok)), name);
+        if failed > 0 {
+            codes = format!("{codes}  {} failed", human::count(failed));
+        }
+        PhaseLine {
+            title: format!("target {}", index + 1),
+            latency: of.map(|of| Latency::from(&of.headline_ns)).unwrap_or_default(),
+            codes,
+            refused: failed > 0,
+        }
+    };
+    names.iter().enumerate().map(line).collect()
 }
 
 /// At the right of a column of ten.

@@ -86,7 +86,7 @@ pub fn merge(dirs: &[PathBuf], out: &Path, mixed: bool) -> Result<Run, MergeErro
     let started = whole_second(leaves.iter().map(|leaf| started(&leaf.run)).min());
     let mode = leaves[0].run.mode();
     let mut into = RunDir::create(out, started, mode)?;
-    let mut total = match seconds(&files, &mut into, started, mode) {
+    let mut total = match seconds(&files, &mut into, started, (mode, same_targets(&leaves))) {
         Ok(total) => total,
         Err(error) => {
             into.abandon();
@@ -105,11 +105,11 @@ fn seconds(
     files: &[Files],
     into: &mut RunDir,
     started: Timestamp,
-    mode: Mode,
+    (mode, targets): (Mode, bool),
 ) -> Result<Tally, MergeError> {
     let mut sources: Vec<Source<'_>> = files.iter().map(Files::source).collect();
     let mut total = Tally::new(mode);
-    let mut cell = Cell::new(mode);
+    let mut cell = Cell::new(mode, targets);
     while let Some(at) = sources.iter().filter_map(Source::due).min() {
         cell.begin(at);
         for source in sources.iter_mut().filter(|source| source.due() == Some(at)) {
@@ -203,6 +203,11 @@ fn sum(started: Timestamp, leaves: Vec<Shard>, totals: &Totals) -> Run {
     run
 }
 
+/// Whether the second target of one run is the second of another.
+fn same_targets(leaves: &[Shard]) -> bool {
+    leaves.iter().all(|leaf| leaf.run.plan.targets == leaves[0].run.plan.targets)
+}
+
 /// What all did together. Where plans differ, the rest is the first run's.
 fn plan(leaves: &[Shard]) -> Plan {
     let plans = || leaves.iter().map(|leaf| &leaf.run.plan);
@@ -215,6 +220,10 @@ fn plan(leaves: &[Shard]) -> Plan {
         messages: plans().map(|plan| plan.messages).sum(),
         rate_msg_s: plans().map(|plan| plan.rate_msg_s).sum(),
         // The shapes of several rates are not the shape of their sum.
+        targets: match same_targets(leaves) {
+            true => leaves[0].run.plan.targets.clone(),
+            false => Vec::new(),
+        },
         rate: leaves[0].run.plan.rate.clone().filter(|_| leaves.len() == 1),
         ..leaves[0].run.plan.clone()
     }

@@ -16,6 +16,7 @@ pub mod progress;
 pub mod schema;
 pub mod shards;
 pub mod sweep;
+mod targets;
 pub mod text;
 
 pub use load::{LoadError, Loaded};

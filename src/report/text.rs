@@ -10,6 +10,7 @@ use super::human;
 use super::load::Loaded;
 use super::misbehaviour;
 use super::shards::outliers;
+use super::targets;
 use crate::measure::run::{Latency, Plan, Run, Shard};
 use crate::measure::{Mode, Outcome, Phase, Verdict};
 
@@ -77,6 +78,7 @@ pub fn render(loaded: &Loaded, colour: Colour) -> String {
     percentiles(&mut out, run, loaded.headline.as_ref(), colour);
     phases(&mut out, run, colour);
     troubles(&mut out, run);
+    targets::text(&mut out, run, colour);
     misbehaviour::text(&mut out, run, colour);
     shards(&mut out, run, colour);
     out

@@ -57,18 +57,23 @@ KINDS = {
     "sessions": (["-n", "50", "--session-rate", "200", "--think", "1ms..2ms", "--per-connection", "2"], 0),
     "chunks": (["-n", "200", "--chunking", "--depth", "8", "--pipelining", "full"], 0),
     "login": (["-n", "50", "--auth", "tim:secret", "--per-connection", "5"], 0),
+    "several": (["-n", "40", "3=localhost:{port}"], 0),
+    "mob": (["-z", "1s", "--misbehave", "all"], 0),
+    "stopped": (["-n", "50", "--to", "nobody", "--stop-on", "5xx"], 1),
     "refused": (["-n", "50", "--to", "nobody"], 0),
-    "conditions": (["-n", "50", "--fail-if", "accepted>0,response.p99>1ms,replies.4xx>1%"], 1),
+    "conditions": (["-n", "50", "--fail-if", "accepted>0,rset.p99>1ms,replies.4xx>1%"], 1),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_is_what_the_schema_says(kind, sink, engine, tmp_path):
     options, status = KINDS[kind]
+    options = [option.format(port=sink.port) for option in options]
     told = leave(tmp_path / "run", engine, sink.address, *options, status=status)
     assert (told["response_ns"] is None) == (kind not in ("open", "sessions"))
     assert bool(told["thresholds"]) == (kind == "conditions")
-    assert bool(told["messages_failed"]) == (kind == "refused")
+    assert bool(told["messages_failed"]) == (kind in ("refused", "stopped"))
+    assert bool(told.get("targets")) == (kind == "several") and bool(told.get("misbehaviour")) == (kind == "mob")
 
 
 def test_so_is_one_without_a_server(engine, tmp_path):

@@ -115,6 +115,7 @@ fn plan(mode: Mode) -> Plan {
     Plan {
         command: words.map(str::to_owned).to_vec(),
         target: "smtp://127.0.0.1:1025".to_owned(),
+        targets: Vec::new(),
         connections: 64,
         cores: CORES as u64,
         messages: None,

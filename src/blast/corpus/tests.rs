@@ -20,7 +20,7 @@ use crate::target::Target;
 
 fn plan(content: Content, chunking: bool) -> Plan {
     Plan {
-        target: Target::parse("smtp+unix:/x", &[]).unwrap(),
+        targets: Target::parse("smtp+unix:/x", &[]).unwrap().into(),
         connections: 1,
         load: Load::Closed,
         stop: Stop::Messages(1),

@@ -38,6 +38,7 @@ pub(super) enum End {
 
 pub(super) struct Caller {
     pub(super) crowd: Rc<Crowd>,
+    protocol: Protocol,
     pub(super) conn: Conn,
     guard: Guard,
     reader: ReplyReader,
@@ -51,7 +52,8 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) async fn connect(crowd: &Rc<Crowd>) -> Result<Self, End> {
-        let conn = crowd.target.connect().await.map_err(|_| End::Prevented)?;
+        let target = crowd.next_target();
+        let conn = target.connect().await.map_err(|_| End::Prevented)?;
         if crowd.over() {
             conn.close().await;
             return Err(End::Cut);
@@ -59,6 +61,7 @@ impl Caller {
         Ok(Self {
             guard: crowd.watch.register(conn.handle()),
             crowd: Rc::clone(crowd),
+            protocol: target.protocol,
             conn,
             reader: ReplyReader::default(),
             into: Buf::with_capacity(RECV_SMALL_BYTES),
@@ -158,7 +161,7 @@ impl Caller {
     }
 
     pub(super) fn hello(&self) -> Vec<u8> {
-        let verb = match self.crowd.target.protocol {
+        let verb = match self.protocol {
             Protocol::Smtp => "EHLO",
             Protocol::Lmtp => "LHLO",
         };

@@ -69,7 +69,7 @@ impl Drop for Mob {
 
 /// What of the plan each session needs.
 struct Part {
-    target: Target,
+    targets: Vec<Target>,
     helo: String,
     /// Commands of the envelope of a message.
     mail: Vec<u8>,
@@ -84,13 +84,16 @@ impl Part {
         let (mut mail, mut rcpt) = (Vec::new(), Vec::new());
         outgoing.write_mail(&mut mail, &Offered::default());
         outgoing.recipients.write_one(0, &mut rcpt, filling);
-        Self { target: plan.target.clone(), helo: plan.helo.clone(), mail, rcpt }
+        let targets = plan.targets.all().iter().map(|of| of.target.clone()).collect();
+        Self { targets, helo: plan.helo.clone(), mail, rcpt }
     }
 }
 
 /// What the sessions share.
 struct Crowd {
-    target: Target,
+    targets: Vec<Target>,
+    /// Connections made; they take the targets in turn.
+    connected: Cell<usize>,
     helo: String,
     mail: Vec<u8>,
     rcpt: Vec<u8>,
@@ -116,6 +119,12 @@ impl Crowd {
         }
     }
 
+    fn next_target(&self) -> &Target {
+        let n = self.connected.get();
+        self.connected.set(n + 1);
+        &self.targets[n % self.targets.len()]
+    }
+
     fn next_ending(&self) -> Ending {
         let n = self.smuggled.get();
         self.smuggled.set(n + 1);
@@ -124,7 +133,7 @@ impl Crowd {
 }
 
 async fn riot(part: Part, kinds: Vec<(Kind, usize)>, stop: Arc<AtomicBool>) -> Vec<Misbehaviour> {
-    let Part { target, helo, mail, rcpt } = part;
+    let Part { targets, helo, mail, rcpt } = part;
     let blank = |&(kind, connections): &(Kind, usize)| Misbehaviour {
         name: kind.to_string(),
         connections: connections as u64,
@@ -132,7 +141,8 @@ async fn riot(part: Part, kinds: Vec<(Kind, usize)>, stop: Arc<AtomicBool>) -> V
         ..Misbehaviour::default()
     };
     let crowd = Rc::new(Crowd {
-        target,
+        targets,
+        connected: Cell::new(0),
         helo,
         mail,
         rcpt,

@@ -58,7 +58,13 @@ fn text(preview: &Preview) -> String {
 fn load(rows: &mut Rows, preview: &Preview) {
     let plan = &preview.plan;
     let span = |seconds: f64| (seconds > 0.0).then(|| human::seconds(seconds));
-    rows.row("target", format_args!("{} ({})", plan.target, preview.addresses.join(", ")));
+    for aim in &preview.targets {
+        let share = match preview.targets.len() {
+            1 => String::new(),
+            _ => format!(", {} of the sessions", human::percent(aim.share)),
+        };
+        rows.row("target", format_args!("{} ({}){share}", aim.target, aim.addresses.join(", ")));
+    }
     rows.row("connections", plan.connections);
     rows.row("interface", preview.io);
     for share in &preview.cores {

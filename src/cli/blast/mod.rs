@@ -34,8 +34,10 @@ use super::exit::{self, Exit, Failure};
 use super::signals::{self, Asked};
 use crate::blast::content::ContentError;
 use crate::blast::plan::{Plan, PlanError};
+use crate::blast::reach::Reach;
 use crate::blast::schedule::ProfileError;
 use crate::blast::selftest::TrialError;
+use crate::blast::targets::{self, Targets, TargetsError, Weighted};
 use crate::blast::{self, BlastError};
 use crate::engine::{self, CoresError, Refusal};
 use crate::measure::Verdict;
@@ -66,6 +68,8 @@ Examples:
       latency under load: a step for each rate, the knee marked
   ringpost-blast find-max --slo 'p99<20ms,errors<0.1%' 127.0.0.1:1025
       the highest rate at which that holds
+  ringpost-blast 3=10.0.0.1:25 10.0.0.2:25
+      two servers, three sessions to the one for each to the other
   ringpost-blast selftest
       prove that the response time tells the truth
   ringpost-blast --size 1KiB..256KiB --recipients 10 lmtp://[::1]:24
@@ -109,10 +113,11 @@ enum Task {
 /// Everything that one run is made from.
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT
+    /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT. Several
+    /// share the sessions; WEIGHT=TARGET gives one more of them, as in 3=10.0.0.1:25
     // Required, but not beside a task.
     #[arg(value_name = "TARGET", required = true)]
-    target: Option<String>,
+    targets: Vec<String>,
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
@@ -137,6 +142,8 @@ const STYLES: Styles = Styles::styled()
 enum Error {
     #[error(transparent)]
     Target(#[from] TargetError),
+    #[error(transparent)]
+    Targets(#[from] TargetsError),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -250,20 +257,16 @@ fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
 }
 
 fn plan(args: RunArgs) -> Result<Plan, Error> {
-    let RunArgs { target, load, content, protocol, policy, machine, artefacts } = args;
-    let mut target =
-        Target::parse_of(&target.unwrap_or_default(), &machine.allow_target, machine.family())?;
+    let RunArgs { targets, load, content, protocol, policy, machine, artefacts } = args;
     let reach = machine.reach();
-    target.addresses.retain(|address| reach.fits(address));
-    if target.addresses.is_empty() {
-        return Err(PlanError::SourceFamily(target.url).into());
-    }
+    let targets = targets.iter().map(|text| weighted(text, &machine, &reach));
+    let targets = Targets::new(targets.collect::<Result<_, _>>()?)?;
     let (engine, fallback) = engine::choose(machine.io.into())?;
     if let Some(refusal) = fallback {
         eprintln!("ringpost-blast: using epoll: {refusal}");
     }
     let plan = Plan {
-        target,
+        targets,
         connections: load.connections,
         load: load.load(),
         stop: load.stop(),
@@ -291,6 +294,17 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
     };
     plan.check()?;
     Ok(plan)
+}
+
+/// A target with its weight.
+fn weighted(text: &str, machine: &MachineArgs, reach: &Reach) -> Result<Weighted, Error> {
+    let (weight, text) = targets::weighted(text)?;
+    let mut target = Target::parse_of(text, &machine.allow_target, machine.family())?;
+    target.addresses.retain(|address| reach.fits(address));
+    match target.addresses.is_empty() {
+        true => Err(PlanError::SourceFamily(target.url).into()),
+        false => Ok(Weighted { target, weight }),
+    }
 }
 
 /// The first signal ends the run politely, the second at once.

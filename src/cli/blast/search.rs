@@ -229,8 +229,8 @@ impl Bench {
         let spacing = args.arrivals.spacing();
         let load = LoadArgs::steps(args.connections, args.settle, args.measure, args.drain);
         let artefacts = ArtefactArgs::default();
-        let (target, policy) = (Some(target), PolicyArgs::default());
-        let args = RunArgs { target, load, content, protocol, policy, machine, artefacts };
+        let (targets, policy) = (vec![target], PolicyArgs::default());
+        let args = RunArgs { targets, load, content, protocol, policy, machine, artefacts };
         let plan = plan(args)?;
         let stop = Arc::new(AtomicBool::new(false));
         watch_signals(Arc::clone(&stop))?;

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::blast::Seen;
 use crate::blast::plan::{Plan, Stop};
+use crate::blast::targets::Weighted;
 use crate::measure::Snapshot;
 use crate::report::live::{Goal, Live};
 use crate::report::progress::Progress;
@@ -52,7 +53,9 @@ impl Watching {
             Stop::Duration(duration) => Goal::Time(plan.warmup + duration + plan.cooldown),
         };
         let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let live = Live::start(plan.target.url.clone(), goal, coloured)?;
+        let url = |of: &Weighted| of.target.url.clone();
+        let all = plan.targets.all().iter().filter(|_| plan.targets.several());
+        let live = Live::start(plan.targets.names(), all.map(url).collect(), goal, coloured)?;
         Some(Self::View(Box::new(live)))
     }
 

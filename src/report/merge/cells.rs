@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{MergeError, read, started};
 use crate::measure::artefact::{RUN_CSV, RUN_HLOG};
-use crate::measure::hlog::{self, HlogError, HlogLine, TAG_WARMUP};
+use crate::measure::hlog::{self, HlogError, HlogLine, TAG_WARMUP, target_of_tag};
 use crate::measure::series::{self, Second};
 use crate::measure::{Interval, Mode, Run, Tally};
 
@@ -28,11 +28,13 @@ pub(super) struct At {
 pub(super) struct Cell {
     at: At,
     lasted_ns: u64,
+    /// The runs had the same targets, so that the second of one is the second of another.
+    targets: bool,
     interval: Interval,
 }
 
 impl Cell {
-    pub(super) fn new(mode: Mode) -> Self {
+    pub(super) fn new(mode: Mode, targets: bool) -> Self {
         let interval = Interval {
             warmup: false,
             begun_ns: 0,
@@ -41,7 +43,7 @@ impl Cell {
             connections: 0,
             tally: Box::new(Tally::new(mode)),
         };
-        Self { at: At { second: 0, measured: false }, lasted_ns: 0, interval }
+        Self { at: At { second: 0, measured: false }, lasted_ns: 0, targets, interval }
     }
 
     pub(super) fn begin(&mut self, at: At) {
@@ -121,9 +123,11 @@ impl Source<'_> {
         let mut next = Some(head);
         while let Some(line) = next {
             let tag = line.tag.as_deref();
-            cell.interval.tally.restore_line(tag, &line.histogram).map_err(unfit)?;
-            if at.measured {
-                total.restore_line(tag, &line.histogram).map_err(unfit)?;
+            if cell.targets || tag.and_then(target_of_tag).is_none() {
+                cell.interval.tally.restore_line(tag, &line.histogram).map_err(unfit)?;
+                if at.measured {
+                    total.restore_line(tag, &line.histogram).map_err(unfit)?;
+                }
             }
             let goes_on = |line: &Result<HlogLine, _>| !line.as_ref().is_ok_and(begins_interval);
             next = self.lines.next_if(goes_on).transpose().map_err(damaged)?;

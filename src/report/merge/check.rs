@@ -84,6 +84,8 @@ pub fn differences(before: &Plan, after: &Plan) -> Vec<Difference> {
     };
     names
         .into_iter()
+        // Several targets stand in `target` too.
+        .filter(|name| *name != "targets")
         .map(|name| {
             let (before, after) = (of(&before, name), of(&after, name));
             Difference { field: name.clone(), before, after }

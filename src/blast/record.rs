@@ -1,0 +1,94 @@
+//! What a session writes down: replies, errors, and what became of each message.
+
+use super::core::Core;
+use super::work::Arrival;
+use crate::measure::{ErrorKind, Message, OpenLoop, Outcome, Phase, Recorder};
+use crate::smtp::client::{self, Event};
+use crate::target::Lost;
+
+/// A message that was begun and not decided yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    /// When its first octet was handed to the kernel.
+    pub(super) began_ns: u64,
+    /// `None` in a closed loop.
+    pub(super) arrival: Option<Arrival>,
+    pub(super) bytes: u64,
+    pub(super) recipients: u32,
+}
+
+impl Open {
+    pub(super) fn start_ns(&self) -> u64 {
+        self.arrival.map_or(self.began_ns, |arrival| arrival.due_ns)
+    }
+}
+
+pub(super) fn kind(lost: &Lost) -> ErrorKind {
+    match lost {
+        Lost::Io(error) => ErrorKind::from(error),
+        Lost::Fault(_) => ErrorKind::Protocol,
+        Lost::Closed => ErrorKind::Closed,
+        Lost::Timeout => ErrorKind::Timeout,
+    }
+}
+
+#[inline]
+pub(super) fn count(recorder: &mut Recorder, event: &Event, took_ns: u64) {
+    let phase = phase(event.phase);
+    let enhanced = event.enhanced.map(|e| (e.class, e.subject, e.detail));
+    recorder.count_reply(phase, event.code, enhanced);
+    // An exchange of AUTH is timed as a whole.
+    if !matches!(event.phase, client::Phase::Unasked | client::Phase::Auth) {
+        recorder.record_phase(phase, Outcome::of_reply(event.code), took_ns);
+    }
+}
+
+/// Under which phase the replies of a command are counted.
+pub(super) fn phase(asked: client::Phase) -> Phase {
+    match asked {
+        client::Phase::Banner => Phase::Banner,
+        client::Phase::Hello => Phase::Hello,
+        client::Phase::Auth => Phase::Auth,
+        client::Phase::Mail => Phase::Mail,
+        client::Phase::Rcpt => Phase::Rcpt,
+        client::Phase::Data => Phase::Data,
+        client::Phase::EndOfData => Phase::EndOfData,
+        client::Phase::Rset => Phase::Rset,
+        client::Phase::Quit => Phase::Quit,
+        client::Phase::Unasked => Phase::Session,
+    }
+}
+
+#[inline]
+pub(super) fn decide(
+    core: &Core,
+    goal: usize,
+    recorder: &mut Recorder,
+    open: Open,
+    outcome: Outcome,
+    now_ns: u64,
+) {
+    let service_ns = now_ns - open.began_ns;
+    let start_ns = open.start_ns();
+    let message = Message {
+        outcome,
+        bytes: open.bytes,
+        recipients: open.recipients,
+        start_ns,
+        service_ns,
+        open: open.arrival.map(|Arrival { due_ns, free_ns }| OpenLoop {
+            response_ns: now_ns - due_ns,
+            send_lag_ns: open.began_ns - due_ns,
+            own_lag_ns: open.began_ns - due_ns.max(free_ns),
+        }),
+    };
+    recorder.record_message(&message);
+    if core.tells_targets() {
+        recorder.record_message_to(goal, &message);
+    }
+    if recorder.heeds(start_ns) {
+        recorder.record_phase(Phase::Message, outcome, service_ns);
+    }
+    core.in_flight.set(core.in_flight.get() - 1);
+    core.last_ns.set(now_ns);
+}

@@ -1,0 +1,185 @@
+//! The servers that a run sends to, and whose turn it is.
+
+use std::cell::RefCell;
+
+use crate::limits::{TARGET_WEIGHT_MAX, TARGETS_MAX};
+use crate::target::Target;
+
+/// A server, and its part of the sessions.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Weighted {
+    pub target: Target,
+    pub weight: u32,
+}
+
+/// One server or several; sessions are dealt to them by weight.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Targets(Vec<Weighted>);
+
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TargetsError {
+    #[error(
+        "'{text}' has no weight from 1 to {TARGET_WEIGHT_MAX}; write WEIGHT=TARGET, as in 3=127.0.0.1:25"
+    )]
+    Weight { text: String },
+    #[error("{count} targets are too many; name up to {TARGETS_MAX}")]
+    Many { count: usize },
+    #[error("{url} is named twice; give it a weight instead, as in 2={url}")]
+    Twice { url: String },
+}
+
+impl From<Target> for Targets {
+    fn from(target: Target) -> Self {
+        Self(vec![Weighted { target, weight: 1 }])
+    }
+}
+
+impl Targets {
+    /// # Errors
+    /// More than are kept apart, or one twice.
+    pub fn new(targets: Vec<Weighted>) -> Result<Self, TargetsError> {
+        if targets.len() > TARGETS_MAX {
+            return Err(TargetsError::Many { count: targets.len() });
+        }
+        let url = |index: usize| &targets[index].target.url;
+        let twice = (0..targets.len()).find(|&n| (0..n).any(|before| url(before) == url(n)));
+        match twice {
+            Some(twice) => Err(TargetsError::Twice { url: url(twice).clone() }),
+            None => Ok(Self(targets)),
+        }
+    }
+
+    /// Never empty.
+    pub fn all(&self) -> &[Weighted] {
+        &self.0
+    }
+
+    /// Whether they are told apart.
+    pub fn several(&self) -> bool {
+        self.0.len() > 1
+    }
+
+    /// For a heading.
+    pub fn names(&self) -> String {
+        let each = |weighted: &Weighted| match weighted.weight {
+            1 => weighted.target.url.clone(),
+            weight => format!("{weight}={}", weighted.target.url),
+        };
+        self.0.iter().map(each).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `WEIGHT=TARGET`, or a target alone. No host begins with digits and an equals sign, and a path has a
+/// scheme before it.
+///
+/// # Errors
+/// A number that is no weight.
+pub fn weighted(text: &str) -> Result<(u32, &str), TargetsError> {
+    let split = text.split_once('=').filter(|(number, _)| {
+        !number.is_empty() && number.bytes().all(|octet| octet.is_ascii_digit())
+    });
+    let Some((number, target)) = split else { return Ok((1, text)) };
+    let weight = number.parse().ok().filter(|weight| (1..=TARGET_WEIGHT_MAX).contains(weight));
+    let weight = weight.ok_or_else(|| TargetsError::Weight { text: text.to_owned() })?;
+    Ok((weight, target))
+}
+
+/// Deals sessions by weight, each as evenly between the others as it goes (smooth weighted round robin).
+#[derive(Debug)]
+pub(super) struct Turns {
+    weights: Vec<i64>,
+    /// How far each is behind its part.
+    owed: RefCell<Vec<i64>>,
+}
+
+impl Turns {
+    pub(super) fn new(targets: &Targets) -> Self {
+        let weights: Vec<i64> = targets.0.iter().map(|target| i64::from(target.weight)).collect();
+        Self { owed: RefCell::new(vec![0; weights.len()]), weights }
+    }
+
+    /// Whose turn it is among those that are `able`, or among all where none is.
+    pub(super) fn next(&self, able: impl Fn(usize) -> bool) -> usize {
+        let mut owed = self.owed.borrow_mut();
+        let any = (0..owed.len()).any(&able);
+        let (mut first, mut sum) = (None, 0);
+        for index in (0..owed.len()).filter(|&index| !any || able(index)) {
+            owed[index] += self.weights[index];
+            sum += self.weights[index];
+            if first.is_none_or(|first: usize| owed[index] > owed[first]) {
+                first = Some(index);
+            }
+        }
+        let first = first.unwrap_or_default();
+        owed[first] -= sum;
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::server::Protocol;
+
+    fn targets(weights: &[u32]) -> Targets {
+        let target = |(n, &weight)| {
+            let url = format!("smtp://127.0.0.1:{n}");
+            Weighted {
+                target: Target { protocol: Protocol::Smtp, url, addresses: Vec::new() },
+                weight,
+            }
+        };
+        Targets::new(weights.iter().enumerate().map(target).collect()).unwrap()
+    }
+
+    #[test]
+    fn turns_are_by_weight_and_spread_evenly() {
+        let turns = Turns::new(&targets(&[5, 1, 1]));
+        let dealt: Vec<usize> = (0..7).map(|_| turns.next(|_| true)).collect();
+        assert_eq!(dealt, [0, 0, 1, 0, 2, 0, 0]);
+        let turns = Turns::new(&targets(&[3, 1]));
+        let second = (0..4_000).filter(|_| turns.next(|_| true) == 1).count();
+        assert_eq!(second, 1_000);
+    }
+
+    #[test]
+    fn who_is_away_has_no_turn_unless_all_are() {
+        let turns = Turns::new(&targets(&[3, 1, 1]));
+        let dealt: Vec<usize> = (0..4).map(|_| turns.next(|index| index != 0)).collect();
+        assert_eq!(dealt, [1, 2, 1, 2]);
+        assert_eq!((0..5).filter(|_| turns.next(|_| false) == 0).count(), 3);
+    }
+
+    #[test]
+    fn a_weight_stands_before_the_target_and_nothing_else_is_one() {
+        for (text, expected) in [
+            ("127.0.0.1:25", Ok((1, "127.0.0.1:25"))),
+            ("3=127.0.0.1:25", Ok((3, "127.0.0.1:25"))),
+            ("12=smtp+unix:/run/a=3", Ok((12, "smtp+unix:/run/a=3"))),
+            ("smtp+unix:/run/3=4", Ok((1, "smtp+unix:/run/3=4"))),
+            ("=127.0.0.1:25", Ok((1, "=127.0.0.1:25"))),
+        ] {
+            assert_eq!(weighted(text), expected, "{text}");
+        }
+        for text in ["0=a:25", "1001=a:25", "99999999999=a:25"] {
+            assert!(weighted(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_named_twice_and_too_many_of_them_are_refused() {
+        let one = targets(&[1]).0;
+        let twice = Targets::new([one.clone(), one].concat()).unwrap_err();
+        assert!(twice.to_string().contains("named twice"), "{twice}");
+        let weights = [1; TARGETS_MAX + 1];
+        let target = |(n, &weight): (usize, &u32)| {
+            let url = n.to_string();
+            Weighted {
+                target: Target { protocol: Protocol::Smtp, url, addresses: Vec::new() },
+                weight,
+            }
+        };
+        let many = Targets::new(weights.iter().enumerate().map(target).collect()).unwrap_err();
+        assert_eq!(many, TargetsError::Many { count: TARGETS_MAX + 1 });
+    }
+}
