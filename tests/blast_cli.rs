@@ -167,6 +167,25 @@ fn what_the_generator_spends_in_the_cool_down_does_not_count() {
 }
 
 #[test]
+fn seconds_behind_the_measured_time_are_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let load = ["-z", "1500ms", "--cooldown", "1s", "-c", "2", "--out", out.to_str().unwrap()];
+    let done = blast(&[&[&server()[..]], &load[..]].concat());
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let csv = std::fs::read_to_string(out.join("run.csv")).unwrap();
+    let (head, rows) = csv.split_once('\n').unwrap();
+    let column = |name| head.split(',').position(|column| column == name).unwrap();
+    let field = |row: &str, name| row.split(',').nth(column(name)).unwrap().to_owned();
+    let after: Vec<_> = rows.lines().map(|row| field(row, "after")).collect();
+    assert_eq!(after[..3], ["0", "0", "1"], "{csv}");
+    let begin: f64 = field(rows.lines().nth(2).unwrap(), "start_s").parse().unwrap();
+    assert!((1.5..2.5).contains(&begin), "{csv}");
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("behind the measured time"));
+}
+
+#[test]
 fn pauses_that_take_descriptors_are_counted_before_the_run() {
     let program = env!("CARGO_BIN_EXE_ringpost-blast");
     let run = |engine| {
@@ -178,6 +197,36 @@ fn pauses_that_take_descriptors_are_counted_before_the_run() {
     let refused = run("epoll");
     assert!(text(&refused.stderr).contains("150 connections need 364 descriptors"));
     assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn a_disk_that_takes_no_artefact_costs_the_run_no_figure() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_ringpost-blast");
+    let address = server();
+    // A file may grow to so many blocks of 512 octets, and a write beyond is an error.
+    let run = |blocks: &str, out: &str, form: &[&str]| {
+        let line = "trap '' XFSZ; ulimit -f $0 && exec \"$@\"";
+        let out = dir.path().join(out);
+        let load = [program, &address, "-n", "50", "-c", "2", "--out", out.to_str().unwrap()];
+        let shell = Command::new("sh").args(["-c", line, blocks]).args(load).args(form).output();
+        shell.unwrap()
+    };
+    let none = run("0", "refused", &[]);
+    assert_eq!(none.status.code(), Some(2), "what cannot begin is no run: {none:?}");
+    assert_eq!(dir.path().join("refused").read_dir().unwrap().count(), 0, "and leaves nothing");
+    for (blocks, file) in [("1", "run.hlog"), ("24", "report.html")] {
+        let done = run(blocks, &format!("text-{blocks}"), &[]);
+        let said = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(74), "{said}");
+        let last = said.lines().last().unwrap();
+        assert!(last.contains(file) && last.contains("File too large"), "{last}");
+        assert!(text(&done.stdout).contains("msg/s"), "the report is printed");
+    }
+    let done = run("1", "json", &["--json"]);
+    let run: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((done.status.code(), &run["messages_ok"]), (Some(74), &50.into()));
+    assert!(!dir.path().join("json/run.json").exists(), "what is not whole is no run");
 }
 
 #[test]

@@ -171,6 +171,8 @@ pub struct Outcome {
     pub run: Run,
     pub totals: Totals,
     pub failure: Option<Failure>,
+    /// Why the artefacts are not whole, where they were to be.
+    pub unwritten: Option<ArtefactError>,
 }
 
 /// Runs `plan` to its end, or until `stop` is set: then messages under way are finished, and the
@@ -191,17 +193,14 @@ pub fn run(
     };
     let run_id = fastrand::u64(..);
     let corpus = Arc::new(Corpus::render(plan, run_id, started)?);
-    let mut dir = match &plan.out {
-        Some(path) => Some(RunDir::create(path, started, mode)?),
-        None => None,
-    };
+    let mut artefacts = Artefacts::begin(plan, started, mode)?;
     let shared = Arc::new(Shared::new(stop, plan.targets.all().len()));
     let (recorders, mut collector) =
         measure::team(plan.cores(), mode, plan.warmup, plan.measured());
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
     let mob = Mob::begin(plan, &corpus)?;
     let begun = team.start();
-    let cpu = follow(&mut collector, begun, plan.cuts(), dir.as_mut(), see)?;
+    let cpu = follow(&mut collector, begun, plan.cuts(), &mut artefacts, see);
     team.join();
     let misbehaviour = mob.end()?;
     let totals = collector.into_totals();
@@ -227,10 +226,34 @@ pub fn run(
     if let Some(stopped) = lock(&shared.stopped).take() {
         run.stop(stopped);
     }
-    if let Some(dir) = dir {
-        dir.finish(&run, &totals)?;
+    let unwritten = artefacts.finish(&run, &totals);
+    Ok(Outcome { run, totals, failure, unwritten })
+}
+
+/// The files of a run. The first that cannot be written is the end of them and not of the run, which
+/// is worth its report.
+struct Artefacts {
+    dir: Option<RunDir>,
+    failed: Option<ArtefactError>,
+}
+
+impl Artefacts {
+    fn begin(plan: &Plan, started: Timestamp, mode: Mode) -> Result<Self, ArtefactError> {
+        let dir = plan.out.as_ref().map(|path| RunDir::create(path, started, mode)).transpose()?;
+        Ok(Self { dir, failed: None })
     }
-    Ok(Outcome { run, totals, failure })
+
+    fn interval(&mut self, interval: &Interval) {
+        let Some(dir) = &mut self.dir else { return };
+        if let Err(error) = dir.interval(interval) {
+            self.failed = Some(error);
+            self.dir = None;
+        }
+    }
+
+    fn finish(self, run: &Run, totals: &Totals) -> Option<ArtefactError> {
+        self.failed.or_else(|| self.dir?.finish(run, totals).err())
+    }
 }
 
 /// Threads that are ready and wait for the start.
@@ -303,9 +326,9 @@ fn follow(
     collector: &mut Collector,
     begun: Instant,
     mut cuts: Cuts<CpuTime>,
-    mut dir: Option<&mut RunDir>,
+    artefacts: &mut Artefacts,
     see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
-) -> Result<CpuTime, BlastError> {
+) -> CpuTime {
     let board = collector.board();
     let beat = Duration::from_millis(PROGRESS_MS);
     let read = || CpuTime::of_process().ok();
@@ -314,15 +337,13 @@ fn follow(
         cuts.pass(elapsed, read);
         match collector.next(cuts.wait(elapsed).map_or(beat, |wait| wait.min(beat))) {
             Next::Interval(interval) => {
-                if let Some(dir) = &mut dir {
-                    dir.interval(&interval)?;
-                }
+                artefacts.interval(&interval);
                 see(begun.elapsed(), Seen::Interval(&interval), board.snapshot());
             }
             Next::Waiting => see(begun.elapsed(), Seen::Beat, board.snapshot()),
             Next::Finished => {
                 let spent = cuts.end(read).map(|(before, after)| after.since(before));
-                return Ok(spent.unwrap_or_default());
+                return spent.unwrap_or_default();
             }
         }
     }

@@ -51,9 +51,23 @@ impl RunDir {
         let hlog =
             HlogWriter::begin(BufWriter::new(file), started.into(), headline).map_err(at(&path))?;
         let path = dir.join(RUN_CSV);
-        let mut csv = BufWriter::new(File::create_new(&path).map_err(at(&path))?);
-        writeln!(csv, "{}", series::COLUMNS).map_err(at(&path))?;
-        Ok(Self { dir: dir.to_owned(), hlog, csv })
+        let csv = BufWriter::new(File::create_new(&path).map_err(at(&path))?);
+        let mut made = Self { dir: dir.to_owned(), hlog, csv };
+        // A disk that is full already is better known now than after the run.
+        match made.begin() {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                made.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), ArtefactError> {
+        self.hlog.flush().map_err(at(&self.dir.join(RUN_HLOG)))?;
+        writeln!(self.csv, "{}", series::COLUMNS)
+            .and_then(|()| self.csv.flush())
+            .map_err(at(&self.dir.join(RUN_CSV)))
     }
 
     pub fn path(&self) -> &Path {

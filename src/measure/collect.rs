@@ -9,8 +9,8 @@ use super::recorder::{Mode, Recorder};
 use super::tally::Tally;
 use crate::limits::{INTERVAL_NS, INTERVALS_OPEN_MAX};
 
-/// How the time of a run is cut: seconds of warm-up, the last of which may be short, then seconds of
-/// measurement. All cores use the same cuts, so that their intervals can be added.
+/// How the time of a run is cut: seconds of warm-up, of measurement, and of what comes after, the last
+/// of each of which may be short. All cores use the same cuts, so that their intervals can be added.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spans {
     warmup_ns: u64,
@@ -25,6 +25,20 @@ impl Spans {
 
     pub(super) fn is_warmup(self, index: u32) -> bool {
         index < self.warmup_intervals()
+    }
+
+    /// The first interval behind the measured time, if that has an end.
+    fn first_after(self) -> u32 {
+        let measured = match self.end_ns {
+            u64::MAX => u64::MAX,
+            end_ns => (end_ns - self.warmup_ns).div_ceil(INTERVAL_NS),
+        };
+        u32::try_from(measured).unwrap_or(u32::MAX).saturating_add(self.warmup_intervals())
+    }
+
+    /// Whether it lies behind the measured time, in the cool-down or while the last answers come.
+    fn is_after(self, index: u32) -> bool {
+        index >= self.first_after()
     }
 
     /// Whether a message that is due, or in a closed loop begun, at `start_ns` is measured.
@@ -49,6 +63,9 @@ impl Spans {
 
     /// The interval that `elapsed_ns` falls into.
     pub(super) fn index(self, elapsed_ns: u64) -> u32 {
+        if let Some(after_ns) = elapsed_ns.checked_sub(self.end_ns) {
+            return self.first_after() + (after_ns / INTERVAL_NS) as u32;
+        }
         match elapsed_ns.checked_sub(self.warmup_ns) {
             None => (elapsed_ns / INTERVAL_NS) as u32,
             Some(measured_ns) => self.warmup_intervals() + (measured_ns / INTERVAL_NS) as u32,
@@ -56,6 +73,9 @@ impl Spans {
     }
 
     fn start_ns(self, index: u32) -> u64 {
+        if self.is_after(index) {
+            return self.end_ns + u64::from(index - self.first_after()) * INTERVAL_NS;
+        }
         match index.checked_sub(self.warmup_intervals()) {
             None => u64::from(index) * INTERVAL_NS,
             Some(measured) => self.warmup_ns + u64::from(measured) * INTERVAL_NS,
@@ -87,6 +107,8 @@ pub(super) struct Handover {
 pub struct Interval {
     /// Warm-up is shown and logged under a tag, and is in no total.
     pub warmup: bool,
+    /// Behind the measured time: of what was due in it, only what ended later is here.
+    pub after: bool,
     /// Since the start of the run.
     pub begun_ns: u64,
     /// When the last core closed it; at the cuts of the run unless a core was held up.
@@ -264,6 +286,7 @@ impl Collector {
                 drop(core.blank.send(Box::new(Tally::new(self.mode))));
                 let interval = Interval {
                     warmup,
+                    after: self.spans.is_after(index),
                     begun_ns,
                     ended_ns: handover.ended_ns,
                     in_flight_peak: u64::from(handover.in_flight_peak),
@@ -371,6 +394,19 @@ mod tests {
     }
 
     #[test]
+    fn the_measured_time_is_cut_where_it_ends() {
+        let spans = Spans { warmup_ns: S / 2, end_ns: 2 * S };
+        let at = [0, S / 2, S, S + S / 2, 2 * S - 1, 2 * S, 3 * S - 1, 3 * S];
+        assert_eq!(at.map(|ns| spans.index(ns)), [0, 1, 1, 2, 2, 3, 3, 4]);
+        let ends = [S / 2, S + S / 2, 2 * S, 3 * S, 4 * S];
+        assert_eq!([0, 1, 2, 3, 4].map(|index| spans.end_ns(index)), ends);
+        assert_eq!([2, 3, 4].map(|index| spans.is_after(index)), [false, true, true]);
+        let endless = Spans { end_ns: u64::MAX, ..spans };
+        assert_eq!((endless.index(9 * S), endless.end_ns(9)), (9, 9 * S + S / 2));
+        assert!(!endless.is_after(1_000_000));
+    }
+
+    #[test]
     fn what_is_due_behind_the_measured_time_is_in_no_total_and_late_answers_are() {
         let length = Some(Duration::from_nanos(2 * S));
         let (mut recorders, mut collector) = team(1, Mode::Open, Duration::from_nanos(S), length);
@@ -391,7 +427,12 @@ mod tests {
         recorder.record_not_begun(2 * S, 6 * S);
         recorder.record_not_begun(3 * S, 6 * S);
         recorder.finish(6 * S);
-        while !matches!(collector.next(Duration::ZERO), Next::Finished) {}
+        let mut after = Vec::new();
+        while let Next::Interval(one) = collector.next(Duration::ZERO) {
+            after.push((one.after, one.begun_ns));
+        }
+        let seconds = [(false, 0), (false, S + 9), (true, 3 * S + 9), (true, 5 * S)];
+        assert_eq!(after, seconds);
         let totals = collector.into_totals();
         assert_eq!((totals.warmup_messages, totals.cooldown_messages), (2, 1));
         assert_eq!((totals.tally.messages_ok, totals.elapsed), (3, Duration::from_nanos(4 * S)));

@@ -10,7 +10,10 @@ use crate::limits::DURATION_S_MAX;
 /// Names and order of the columns. Latencies are of the headline metric: response time in an open
 /// loop, service time in a closed one.
 pub const COLUMNS: &str = "start_s,seconds,warmup,messages_ok,messages_failed,bytes,errors,\
-    connections,in_flight_peak,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,send_lag_p99_ns";
+    connections,in_flight_peak,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,send_lag_p99_ns,after";
+
+/// The one that earlier files lack.
+const LAST_COLUMN: &str = ",after";
 
 /// No run lasts longer, so a time beyond is damage.
 const SECONDS_MAX: f64 = 4.0 * DURATION_S_MAX as f64;
@@ -36,6 +39,8 @@ pub struct Second {
     pub max_ns: u64,
     /// Zero in a closed loop.
     pub send_lag_p99_ns: u64,
+    /// Behind the measured time: it holds what was due before and ended only now.
+    pub after: bool,
 }
 
 /// Which line of a `run.csv` cannot be read. Lines count from 1, the head included.
@@ -78,6 +83,7 @@ impl From<&Interval> for Second {
             p999_ns: latency.p999,
             max_ns: latency.max,
             send_lag_p99_ns: lag,
+            after: interval.after,
         }
     }
 }
@@ -86,7 +92,7 @@ impl Second {
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "{:.6},{:.6},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{:.6},{:.6},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             self.start_s,
             self.seconds,
             u8::from(self.warmup),
@@ -102,10 +108,11 @@ impl Second {
             self.p999_ns,
             self.max_ns,
             self.send_lag_p99_ns,
+            u8::from(self.after),
         )
     }
 
-    fn parse(row: &str) -> Option<Self> {
+    fn parse(row: &str, whole: bool) -> Option<Self> {
         let mut fields = row.split(',');
         let mut float = || {
             fields
@@ -132,6 +139,7 @@ impl Second {
             p999_ns: int()?,
             max_ns: int()?,
             send_lag_p99_ns: int()?,
+            after: whole && int()? != 0,
         };
         fields.next().is_none().then_some(second)
     }
@@ -140,12 +148,14 @@ impl Second {
 /// Reads a whole `run.csv`.
 pub fn read(text: &str) -> Result<Vec<Second>, SeriesError> {
     let mut lines = text.lines();
-    if lines.next() != Some(COLUMNS) {
+    let named = lines.next();
+    let whole = named == Some(COLUMNS);
+    if !whole && named != COLUMNS.strip_suffix(LAST_COLUMN) {
         return Err(SeriesError::OtherColumns);
     }
     (2..)
         .zip(lines)
-        .map(|(line, row)| Second::parse(row).ok_or(SeriesError::Malformed { line }))
+        .map(|(line, row)| Second::parse(row, whole).ok_or(SeriesError::Malformed { line }))
         .collect()
 }
 
@@ -171,6 +181,7 @@ mod tests {
             p999_ns: 10,
             max_ns: u64::MAX,
             send_lag_p99_ns: 12,
+            after: true,
         };
         let mut text = format!("{COLUMNS}\n").into_bytes();
         second.write(&mut text).unwrap();
@@ -178,11 +189,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_from_before_the_last_column_is_read() {
+        let columns = COLUMNS.strip_suffix(LAST_COLUMN).unwrap();
+        let text = format!("{columns}\n0,1,0,1,1,1,1,1,1,1,1,1,1,1,1\n");
+        assert!(!read(&text).unwrap()[0].after);
+        let text = format!("{columns}\n0,1,0,1,1,1,1,1,1,1,1,1,1,1,1,1\n");
+        assert_eq!(read(&text), Err(SeriesError::Malformed { line: 2 }));
+    }
+
+    #[test]
     fn a_torn_row_is_named_by_its_line() {
-        let text = format!("{COLUMNS}\n0,1,0,1,1,1,1,1,1,1,1,1,1,1,1\n1.0,1.0,0,5");
+        let text = format!("{COLUMNS}\n0,1,0,1,1,1,1,1,1,1,1,1,1,1,1,0\n1.0,1.0,0,5");
         assert_eq!(read(&text), Err(SeriesError::Malformed { line: 3 }));
         for time in ["inf", "NaN", "-1", "1e300"] {
-            let text = format!("{COLUMNS}\n{time},1,0,1,1,1,1,1,1,1,1,1,1,1,1\n");
+            let text = format!("{COLUMNS}\n{time},1,0,1,1,1,1,1,1,1,1,1,1,1,1,0\n");
             assert_eq!(read(&text), Err(SeriesError::Malformed { line: 2 }), "{time}");
         }
         assert_eq!(read("a,b\n"), Err(SeriesError::OtherColumns));

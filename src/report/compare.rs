@@ -244,7 +244,8 @@ fn share(name: &str, before: Option<f64>, after: Option<f64>) -> Row {
 /// Compares the means over the whole measured seconds of both runs.
 fn noise(before: &[Second], after: &[Second], of: fn(&Second) -> f64) -> Noise {
     let values = |seconds: &[Second]| -> Vec<f64> {
-        let whole = seconds.iter().filter(|second| !second.warmup && second.seconds > 0.9);
+        let whole =
+            seconds.iter().filter(|second| !second.warmup && !second.after && second.seconds > 0.9);
         whole.map(of).collect()
     };
     let (a, b) = (values(before), values(after));

@@ -59,10 +59,15 @@ fn steps<'a>(
     })
 }
 
-fn warm_up(chart: &mut Chart, seconds: &[&Second]) {
+/// What stands before and behind the measured time.
+fn unmeasured(chart: &mut Chart, seconds: &[&Second]) {
     let warm = seconds.iter().take_while(|second| second.warmup).last();
     if let Some(last) = warm {
         chart.band("warmup", 0.0, last.start_s + last.seconds, "warm-up, in no total");
+    }
+    if let Some(first) = seconds.iter().find(|second| second.after) {
+        let what = "behind the measured time: the last answers to what was due in it";
+        chart.band("warmup", first.start_s, end(seconds), what);
     }
 }
 
@@ -86,7 +91,7 @@ fn throughput(seconds: &[&Second]) -> Figure {
         x,
         Scale::from_zero(most * 1.05),
     );
-    warm_up(&mut chart, seconds);
+    unmeasured(&mut chart, seconds);
     chart.y_axis(short);
     time_axis(&mut chart, seconds);
     chart.area(steps(seconds, |s| s.messages_ok));
@@ -123,7 +128,7 @@ fn latency_over_time(seconds: &[&Second]) -> Figure {
     let x = Scale::Linear { from: 0.0, to: end(seconds) };
     let y = Scale::log_around(low as f64, high as f64);
     let mut chart = Chart::new("Median, 99th percentile and maximum latency, over time", x, y);
-    warm_up(&mut chart, seconds);
+    unmeasured(&mut chart, seconds);
     chart.y_axis(latency);
     time_axis(&mut chart, seconds);
     let points = |value: fn(&Second) -> u64| {

@@ -354,8 +354,12 @@ fn seconds(out: &mut String, rows: &[Second]) {
          <th scope=\"col\">max</th></tr></thead><tbody>",
     );
     for row in rows {
-        let warmup = if row.warmup { " (warm-up)" } else { "" };
-        let _ = write!(out, "<tr><th scope=\"row\">{:.1} s{warmup}</th>", row.start_s);
+        let part = match (row.warmup, row.after) {
+            (true, _) => " (warm-up)",
+            (_, true) => " (after)",
+            _ => "",
+        };
+        let _ = write!(out, "<tr><th scope=\"row\">{:.1} s{part}</th>", row.start_s);
         let counts =
             [row.messages_ok, row.messages_failed, row.errors, row.connections, row.in_flight_peak];
         for value in counts {

@@ -48,8 +48,8 @@ struct View {
     coloured: bool,
     elapsed: Duration,
     now: Snapshot,
-    /// The last whole second: whether warm-up, messages per second, and its headline.
-    second: (bool, f64, Latency),
+    /// The last whole second: the part of the run where it is not measured, messages per second, and its headline.
+    second: (&'static str, f64, Latency),
     /// Messages per second and p99 in microseconds, of the last seconds.
     rates: VecDeque<u64>,
     tails: VecDeque<u64>,
@@ -138,7 +138,7 @@ impl View {
             coloured,
             elapsed: Duration::ZERO,
             now: Snapshot::default(),
-            second: (false, 0.0, Latency::default()),
+            second: ("", 0.0, Latency::default()),
             rates: VecDeque::with_capacity(LIVE_SECONDS_MAX),
             tails: VecDeque::with_capacity(LIVE_SECONDS_MAX),
             sum: None,
@@ -163,7 +163,12 @@ impl View {
         }
         let rate = tally.messages_ok as f64 / seconds;
         let latency = Latency::from(tally.headline());
-        self.second = (interval.warmup, rate, latency);
+        let part = match (interval.warmup, interval.after) {
+            (true, _) => "  warm-up",
+            (_, true) => "  behind the measured time",
+            _ => "",
+        };
+        self.second = (part, rate, latency);
         for (history, value) in
             [(&mut self.rates, rate.round() as u64), (&mut self.tails, latency.p99 / 1_000)]
         {
@@ -195,13 +200,12 @@ impl View {
 
     fn head(&self) -> Vec<Line<'_>> {
         let now = &self.now;
-        let (warmup, rate, _) = self.second;
+        let (part, rate, _) = self.second;
         let done = now.messages_ok + now.messages_failed;
         let goal = match self.goal {
             Goal::Time(whole) => format!("of {}", human::seconds(whole.as_secs_f64())),
             Goal::Messages(whole) => format!("{} of {}", human::count(done), human::count(whole)),
         };
-        let phase = if warmup { "  warm-up" } else { "" };
         let elapsed = self.elapsed.as_secs_f64();
         let mut counts = vec![
             self.strong(format!("{} msg/s", human::rate(rate)), Color::Cyan),
@@ -221,7 +225,7 @@ impl View {
         vec![
             Line::from(vec![
                 self.strong(self.title.clone(), Color::Reset),
-                Span::raw(format!("  {elapsed:.1} s {goal}{phase}")),
+                Span::raw(format!("  {elapsed:.1} s {goal}{part}")),
             ]),
             Line::from(counts),
         ]

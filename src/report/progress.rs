@@ -21,6 +21,7 @@ pub struct Progress<W: Write> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Recent {
     warmup: bool,
+    after: bool,
     messages_s: f64,
     p50_ns: u64,
     p99_ns: u64,
@@ -41,6 +42,7 @@ impl<W: Write> Progress<W> {
         }
         self.last = Recent {
             warmup: interval.warmup,
+            after: interval.after,
             messages_s: tally.messages_ok as f64 / seconds,
             p50_ns: headline.value_at_quantile(0.5),
             p99_ns: headline.value_at_quantile(0.99),
@@ -96,6 +98,9 @@ fn line(elapsed: Duration, last: Recent, totals: Snapshot) -> String {
     if last.warmup {
         line += "  (warm-up)";
     }
+    if last.after {
+        line += "  (behind the measured time)";
+    }
     line
 }
 
@@ -114,6 +119,7 @@ mod tests {
         tally.service_ns.record_n(1_500_000, 2_000).unwrap();
         Interval {
             warmup: true,
+            after: false,
             begun_ns: 0,
             ended_ns: 2_000_000_000,
             in_flight_peak: 1,

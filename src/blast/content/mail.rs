@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::limits::{FLIGHT_REPLIES_MAX, LETTERS_MAX};
 use crate::spool::{Reader, SpoolError};
@@ -13,8 +14,8 @@ use crate::spool::{Reader, SpoolError};
 pub struct Mails {
     pub path: PathBuf,
     pub kind: Kind,
-    /// Never empty.
-    pub mails: Vec<Mail>,
+    /// Never empty, and shared by every copy of a plan.
+    pub mails: Arc<[Mail]>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,7 +100,7 @@ pub fn load(path: &Path, envelopes: bool, octets_max: u64) -> Result<Mails, Mail
     if all.mails.is_empty() {
         return Err(MailError::Nothing(path.to_owned()));
     }
-    Ok(Mails { path: path.to_owned(), kind, mails: all.mails })
+    Ok(Mails { path: path.to_owned(), kind, mails: all.mails.into() })
 }
 
 fn kind(path: &Path) -> Result<Kind, MailError> {

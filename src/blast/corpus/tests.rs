@@ -113,7 +113,7 @@ fn table(rows: &[[&str; 2]]) -> Option<Table> {
 }
 
 fn kept(mails: Vec<Mail>) -> Bodies {
-    Bodies::Kept(Mails { path: "kept".into(), kind: Kind::Spool, mails })
+    Bodies::Kept(Mails { path: "kept".into(), kind: Kind::Spool, mails: mails.into() })
 }
 
 #[test]

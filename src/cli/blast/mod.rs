@@ -40,7 +40,7 @@ use crate::blast::selftest::TrialError;
 use crate::blast::targets::{self, Targets, TargetsError, Weighted};
 use crate::blast::{self, BlastError};
 use crate::engine::{self, CoresError, Refusal};
-use crate::measure::Verdict;
+use crate::measure::{ArtefactError, Verdict};
 use crate::report::live;
 use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html};
@@ -80,7 +80,8 @@ Exit status:
      --slo, or the self-test failed
   2  the command line cannot be followed
   3  the target is out of reach, or cannot do what was asked
-  4  the generator was the limit: its figures say little about the server";
+  4  the generator was the limit: its figures say little about the server
+  74 the report or an artefact could not be written; what was measured is printed, where that can be";
 
 /// Load an SMTP or LMTP server and say how fast, how slow and how honest it is
 ///
@@ -161,6 +162,9 @@ enum Error {
     /// A task that runs many times ends with the first that cannot take place.
     #[error("{0}")]
     Failed(blast::Failure),
+    /// What was measured is printed all the same.
+    #[error("{0}; the artefacts are not whole")]
+    Unwritten(ArtefactError),
     #[error("cannot write the report: {0}")]
     Report(io::Error),
     #[error("cannot read the run back: {0}")]
@@ -175,7 +179,9 @@ impl Error {
             Self::Target(TargetError::Resolve { .. }) | Self::Failed(_) => {
                 Verdict::Unreachable.exit_code()
             }
-            Self::Report(_) | Self::Load(_) | Self::Signals(_) => Exit::Io as u8,
+            Self::Report(_) | Self::Unwritten(_) | Self::Load(_) | Self::Signals(_) => {
+                Exit::Io as u8
+            }
             _ => USAGE,
         }
     }
@@ -221,10 +227,16 @@ fn execute(args: RunArgs) -> Result<Verdict, Error> {
     watching.finish();
     let outcome = outcome?;
     let verdict = outcome.run.verdict;
-    let loaded = match &plan.out {
-        Some(dir) => with_page(dir)?,
-        None => Loaded::of(outcome.run, &outcome.totals),
+    let whole = match (&plan.out, outcome.unwritten) {
+        (_, Some(error)) => Err(Error::Unwritten(error)),
+        (Some(dir), None) => with_page(dir).map(Some),
+        (None, None) => Ok(None),
     };
+    let (loaded, unwritten) = match whole {
+        Ok(loaded) => (loaded, None),
+        Err(error) => (None, Some(error)),
+    };
+    let loaded = loaded.unwrap_or_else(|| Loaded::of(outcome.run, &outcome.totals));
     // What was measured before a target went away is worth its report.
     if json || outcome.failure.is_none() || loaded.run.messages_ok > 0 {
         print(&loaded, json).map_err(Error::Report)?;
@@ -232,13 +244,15 @@ fn execute(args: RunArgs) -> Result<Verdict, Error> {
     if let Some(failure) = outcome.failure {
         eprintln!("ringpost-blast: {failure}");
     }
-    Ok(verdict)
+    unwritten.map_or(Ok(verdict), Err)
 }
 
 /// The run as its artefacts tell it, among which a page is put.
 fn with_page(dir: &Path) -> Result<Loaded, Error> {
     let loaded = Loaded::open(dir)?;
-    std::fs::write(dir.join("report.html"), html::render(&loaded)).map_err(Error::Report)?;
+    let path = dir.join("report.html");
+    let failed = |error| Error::Unwritten(ArtefactError::Io { path: path.clone(), error });
+    std::fs::write(&path, html::render(&loaded)).map_err(failed)?;
     Ok(loaded)
 }
 

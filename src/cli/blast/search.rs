@@ -252,6 +252,9 @@ impl Bench {
         let out = self.out.as_ref().map(|dir| dir.join(format!("step-{number:02}-{rate:.0}")));
         let plan = Plan { load, out, ..self.plan.clone() };
         let outcome = blast::run(&plan, Arc::clone(&self.stop), &mut |_, _, _| ())?;
+        if let Some(error) = outcome.unwritten {
+            return Err(Error::Unwritten(error));
+        }
         if let Some(dir) = &plan.out {
             with_page(dir)?;
         }

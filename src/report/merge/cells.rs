@@ -17,11 +17,13 @@ pub(super) const SECOND_NS: i64 = 1_000_000_000;
 /// By how much a time in a file may be rounded, and more than a tick is ever early.
 const ROUNDED_NS: i64 = 500_000;
 
-/// A second since 1970, of which warm-up and measurement are kept apart.
+/// A second since 1970, of which warm-up, measurement and what comes after are kept apart.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct At {
     second: i64,
+    /// And is not the warm-up.
     measured: bool,
+    after: bool,
 }
 
 /// The sum of all runs over one second.
@@ -37,19 +39,22 @@ impl Cell {
     pub(super) fn new(mode: Mode, targets: bool) -> Self {
         let interval = Interval {
             warmup: false,
+            after: false,
             begun_ns: 0,
             ended_ns: 0,
             in_flight_peak: 0,
             connections: 0,
             tally: Box::new(Tally::new(mode)),
         };
-        Self { at: At { second: 0, measured: false }, lasted_ns: 0, targets, interval }
+        let at = At { second: 0, measured: false, after: false };
+        Self { at, lasted_ns: 0, targets, interval }
     }
 
     pub(super) fn begin(&mut self, at: At) {
         self.at = at;
         self.lasted_ns = 0;
         self.interval.warmup = !at.measured;
+        self.interval.after = at.after;
         self.interval.in_flight_peak = 0;
         self.interval.connections = 0;
         self.interval.tally.clear();
@@ -77,7 +82,7 @@ impl Files {
         let csv = read(dir, RUN_CSV)?;
         let rows = series::read(&String::from_utf8_lossy(&csv))
             .map_err(|error| MergeError::Series { dir: dir.to_owned(), error })?;
-        let mut last = At { second: i64::MIN, measured: false };
+        let mut last = At { second: i64::MIN, measured: false, after: false };
         let mut placed = VecDeque::with_capacity(rows.len());
         for row in rows {
             // A core that was held up may hand over out of turn; time does not go back for that.
@@ -146,12 +151,17 @@ fn begins_interval(line: &HlogLine) -> bool {
 fn place(run: &Run, row: &Second) -> At {
     let begun_ns = (row.start_s * 1e9).round() as i64;
     let due_ns = if run.shards.is_empty() {
-        let warmup_ns = (run.plan.warmup_s * 1e9).round() as i64;
-        let from_ns = if row.warmup { 0 } else { warmup_ns };
+        let ns = |seconds: f64| (seconds * 1e9).round() as i64;
+        let warmup_ns = ns(run.plan.warmup_s);
+        let from_ns = match (row.warmup, row.after) {
+            (true, _) => 0,
+            (_, false) => warmup_ns,
+            (_, true) => warmup_ns + ns(run.plan.duration_s.unwrap_or_default()),
+        };
         from_ns + (begun_ns - from_ns + ROUNDED_NS).div_euclid(SECOND_NS) * SECOND_NS
     } else {
         begun_ns
     };
     let second = (started(run) + due_ns + SECOND_NS / 2).div_euclid(SECOND_NS);
-    At { second, measured: !row.warmup }
+    At { second, measured: !row.warmup, after: row.after }
 }
