@@ -1,6 +1,7 @@
 //! The generator allocates nothing per message, by the clock or as fast as it can.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,15 +20,28 @@ use ringpost::smtp::client::{Hello, Pipelining};
 use ringpost::target::Target;
 use ringpost::{blast, measure::Conditions};
 
-/// Counts the allocations of the whole process: the server is another one.
+/// Counts the allocations of all threads but the test's, which are the generator's cores: the server
+/// is another process. The test's own thread collects what they hand over, a few boxes a second.
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: every call goes to the system allocator unchanged; counting touches an atomic alone.
+thread_local! {
+    static COLLECTS: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count() {
+    // Where a thread ends its locals are gone, and what it allocates then is no message's.
+    if COLLECTS.try_with(Cell::get) == Ok(false) {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+    }
+}
+
+// SAFETY: every call goes to the system allocator unchanged; counting touches an atomic and a
+// thread's own flag, neither of which allocates.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
+        count();
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
@@ -38,7 +52,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
+        count();
         // SAFETY: the caller keeps the contract of `realloc`.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -104,17 +118,24 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
         fail_if: Conditions::default(),
         command: Vec::new(),
     };
+    COLLECTS.set(true);
     let before = ALLOCATIONS.load(Relaxed);
     let run = blast::run(&plan, Arc::default(), &mut |_, _, _| ()).unwrap().run;
     assert_eq!(run.messages_ok, messages);
     ALLOCATIONS.load(Relaxed) - before
 }
 
+/// What a core may allocate beside its messages: a tally of some 20 boxes for each second in which a busy
+/// machine keeps the collector from giving the last one back, and a queue that grows once.
+const BESIDE: u64 = 100;
+
 #[test]
-fn ten_times_the_messages_cost_no_more_allocations_but_those_of_each_second() {
+fn eighteen_thousand_messages_more_cost_a_core_no_allocation() {
     let sink = Sink::start();
     let profile = Profile::constant(4_000.0).unwrap();
     let by_the_clock = Load::Messages(Schedule { profile, spacing: Spacing::Poisson });
+    // The first run of a process makes what the others find.
+    allocations(&sink, &Load::Closed, Pipelining::None, 200);
     for (load, pipelining) in [
         (Load::Closed, Pipelining::None),
         (Load::Closed, Pipelining::Full),
@@ -123,7 +144,6 @@ fn ten_times_the_messages_cost_no_more_allocations_but_those_of_each_second() {
         let few = allocations(&sink, &load, pipelining, 2_000);
         let many = allocations(&sink, &load, pipelining, 20_000);
         let more = many.saturating_sub(few);
-        // A second's tally is some 60 boxes; a run takes a few seconds, more on a busy machine.
-        assert!(more < 18_000 / 10, "{more} more for 18,000 messages: {load:?}, {pipelining:?}");
+        assert!(more < BESIDE, "{few}, then {many}: {load:?}, {pipelining:?}");
     }
 }
