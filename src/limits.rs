@@ -413,6 +413,9 @@ pub const LIVE_SECONDS_MAX: usize = 512;
 /// Share of its cores' time above which a generator that keeps a schedule is called the limit.
 pub const CPU_BUSY_MAX: f64 = 0.8;
 
+/// Octets of one histogram of a log, inflated: five digits over an hour of nanoseconds take less.
+pub const HISTOGRAM_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// Targets of one run: each costs a core some 70 KiB for its latencies.
 pub const TARGETS_MAX: usize = 32;
 pub const TARGET_WEIGHT_MAX: u32 = 1_000;

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::{Exit, Failure};
-use crate::measure::threshold::Judged;
+use crate::measure::threshold::{Condition, Judged};
 use crate::measure::{Conditions, Verdict};
 use crate::report::compare::{self, Comparison};
+use crate::report::foreign::{self, LogUnit, Reading};
 use crate::report::merge::{MergeError, merge};
 use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html, schema};
@@ -29,12 +30,14 @@ pub struct ReportArgs {
 enum Command {
     /// Print the report as text
     Show {
-        /// Directories that hold a run.json
-        #[arg(required = true, value_name = "RUN_DIR")]
+        /// Directories that hold a run.json, or HdrHistogram logs of any program
+        #[arg(required = true, value_name = "RUN_DIR|LOG")]
         runs: Vec<PathBuf>,
         /// Print each run.json on one line instead
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        logs: LogArgs,
     },
     /// Add up runs of one load to one run: counts, histograms and seconds, exactly
     ///
@@ -57,13 +60,18 @@ enum Command {
         json: bool,
     },
     /// Say what changed from one run to another, and whether that is more than noise
+    ///
+    /// A file in place of a directory is read as an HdrHistogram log of any program. What it does not
+    /// tell is unknown in the table, and no condition may ask for it.
     Compare {
-        /// The run to compare with
+        /// The run to compare with, or a log
         #[arg(value_name = "BEFORE")]
         before: PathBuf,
-        /// The run to judge
+        /// The run to judge, or a log
         #[arg(value_name = "AFTER")]
         after: PathBuf,
+        #[command(flatten)]
+        logs: LogArgs,
         /// Fail (exit status 1) when this holds, such as 'p99>+10%' (more than a tenth above BEFORE),
         /// 'rate<-5%' or 'failed>0' (of AFTER alone); may be given more than once
         #[arg(long, value_name = "CONDITION")]
@@ -107,6 +115,38 @@ impl Described {
     }
 }
 
+/// How the logs of other programs are read.
+#[derive(Args, Debug)]
+struct LogArgs {
+    /// Unit of the values of a log; two of them for two logs that differ, as in us,ms
+    #[arg(long, value_enum, value_name = "UNIT", value_delimiter = ',', default_value = "ns")]
+    unit: Vec<UnitArg>,
+    /// Take the lines of a log with this tag [default: those without one]
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum UnitArg {
+    Ns,
+    Us,
+    Ms,
+    S,
+}
+
+impl LogArgs {
+    /// For the log that stands there on the command line.
+    fn reading(&self, index: usize) -> Reading {
+        let unit = match self.unit.get(index).or(self.unit.last()) {
+            None | Some(UnitArg::Ns) => LogUnit::Ns,
+            Some(UnitArg::Us) => LogUnit::Us,
+            Some(UnitArg::Ms) => LogUnit::Ms,
+            Some(UnitArg::S) => LogUnit::S,
+        };
+        Reading { unit, tag: self.tag.clone() }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum ReportError {
     #[error(transparent)]
@@ -115,6 +155,13 @@ enum ReportError {
     Merge(#[from] MergeError),
     #[error("cannot write {}: {error}", .path.display())]
     Create { path: PathBuf, error: io::Error },
+    #[error("{}: a log of another program has no run.json; leave out --json", .0.display())]
+    NoJson(PathBuf),
+    #[error(
+        "--fail-if '{0}' asks for what a log of another program does not tell; it tells percentiles \
+         and rate"
+    )]
+    Untold(Condition),
     #[error("cannot write to stdout: {0}")]
     Stdout(io::Error),
     #[error("--output takes one run, and {0} were given; leave it out to write into each of them")]
@@ -138,7 +185,7 @@ impl ReportError {
             Self::Load(error) => load(error),
             Self::Stdout(_) => Exit::Io,
             Self::Create { .. } => Exit::CantCreate,
-            Self::ManyToOne(_) => Exit::Usage,
+            Self::ManyToOne(_) | Self::NoJson(_) | Self::Untold(_) => Exit::Usage,
         }
     }
 }
@@ -154,12 +201,14 @@ fn load(error: &LoadError) -> Exit {
 impl ReportArgs {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let done = match &self.command {
-            Command::Show { runs, json } => show(runs, *json).map(|()| ExitCode::SUCCESS),
+            Command::Show { runs, json, logs } => {
+                show(runs, *json, logs).map(|()| ExitCode::SUCCESS)
+            }
             Command::Merge { runs, output, mixed, json } => {
                 merge_runs(runs, output, *mixed, *json).map(|verdict| verdict.exit_code().into())
             }
-            Command::Compare { before, after, fail_if, html } => {
-                compare_runs([before, after], fail_if, html.as_deref()).map(ExitCode::from)
+            Command::Compare { before, after, fail_if, html, logs } => {
+                compare_runs([before, after], logs, fail_if, html.as_deref()).map(ExitCode::from)
             }
             Command::Html { runs, output } => {
                 write_html(runs, output.as_deref()).map(|()| ExitCode::SUCCESS)
@@ -188,12 +237,18 @@ fn colour() -> Colour {
 
 fn compare_runs(
     dirs: [&PathBuf; 2],
+    logs: &LogArgs,
     fail_if: &[Conditions],
     page: Option<&Path>,
 ) -> Result<u8, ReportError> {
-    let [before, after] = dirs.map(|dir| Loaded::open(dir));
-    let (before, after) = (before?, after?);
+    let before = Loaded::open_any(dirs[0], &logs.reading(0))?;
+    let after = Loaded::open_any(dirs[1], &logs.reading(1))?;
     let conditions = Conditions(fail_if.iter().flat_map(|list| list.0.iter().copied()).collect());
+    if (before.foreign || after.foreign)
+        && let Some(untold) = conditions.0.iter().find(|condition| !condition.is_of_headline())
+    {
+        return Err(ReportError::Untold(*untold));
+    }
     let comparison = Comparison::of(&before, &after, &conditions);
     let names = dirs.map(|dir| dir.display().to_string());
     let names = [names[0].as_str(), names[1].as_str()];
@@ -207,16 +262,23 @@ fn compare_runs(
     Ok(if failed { Verdict::ThresholdFailed.exit_code() } else { 0 })
 }
 
-fn show(runs: &[PathBuf], json: bool) -> Result<(), ReportError> {
+fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError> {
     let mut out = io::stdout().lock();
     let colour = colour();
     for (index, dir) in runs.iter().enumerate() {
-        let loaded = Loaded::open(dir)?;
+        let loaded = Loaded::open_any(dir, &logs.reading(index))?;
+        if json && loaded.foreign {
+            return Err(ReportError::NoJson(dir.clone()));
+        }
         let text = if json {
             serde_json::to_string(&loaded.run).expect("string keys and plain values") + "\n"
         } else {
             let gap = if index > 0 { "\n" } else { "" };
-            format!("{gap}{}", text::render(&loaded, colour))
+            let told = match loaded.foreign {
+                true => foreign::text(&dir.display().to_string(), &loaded, colour),
+                false => text::render(&loaded, colour),
+            };
+            format!("{gap}{told}")
         };
         out.write_all(text.as_bytes()).map_err(ReportError::Stdout)?;
     }
@@ -233,7 +295,7 @@ fn merge_runs(
     let page = output.join("report.html");
     fs::write(&page, html::render(&Loaded::open(output)?))
         .map_err(|error| ReportError::Create { path: page, error })?;
-    show(&[output.to_owned()], json)?;
+    show(&[output.to_owned()], json, &LogArgs { unit: Vec::new(), tag: None })?;
     Ok(run.verdict)
 }
 

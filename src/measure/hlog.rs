@@ -5,20 +5,23 @@
 //! `HistogramLogProcessor`. All values, the readable maximum included, are nanoseconds.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{
-    IntervalLogIterator, IntervalLogWriterBuilder, IntervalLogWriterError, LogEntry, Tag,
+    IntervalLogIterator, IntervalLogWriterBuilder, IntervalLogWriterError, LogEntry,
+    LogIteratorError, Tag,
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
 use super::collect::Interval;
 use super::kind::{Outcome, Phase};
-use crate::limits::TARGETS_MAX;
+use crate::limits::{HISTOGRAM_BYTES_MAX, TARGETS_MAX};
 
 /// What the untagged lines hold.
 pub const HEADLINE_OPEN: &str = "response";
@@ -175,7 +178,9 @@ pub fn read(log: &[u8]) -> impl Iterator<Item = Result<HlogLine, HlogError>> {
     let intervals = IntervalLogIterator::new(log).filter_map(|entry| match entry {
         Ok(LogEntry::Interval(interval)) => Some(Ok(interval)),
         Ok(_) => None,
-        Err(error) => Some(Err(format!("{error:?}"))),
+        Err(LogIteratorError::ParseError { offset }) => {
+            Some(Err(format!("no line of an interval log: '{}'", excerpt(&log[offset..]))))
+        }
     });
     (1..).zip(intervals).map(move |(line, interval)| {
         let fail = |why: String| HlogError { line, why };
@@ -184,13 +189,51 @@ pub fn read(log: &[u8]) -> impl Iterator<Item = Result<HlogLine, HlogError>> {
             BASE64.decode(interval.encoded_histogram()).map_err(|error| fail(error.to_string()))?;
         let histogram = deserializer
             .deserialize(&mut payload.as_slice())
-            .map_err(|error| fail(format!("{error:?}")))?;
+            .or_else(|error| match of_javascript(&payload) {
+                Some(payload) => deserializer.deserialize(&mut payload.as_slice()),
+                None => Err(error),
+            })
+            .map_err(|error| fail(error.to_string()))?;
         Ok(HlogLine {
             tag: interval.tag().map(|tag| tag.as_str().to_owned()),
             begun: interval.start_timestamp(),
             lasted: interval.duration(),
             histogram,
         })
+    })
+}
+
+/// hdr-histogram-js writes the integer one where an offset of zero and a ratio of 1.0 belong; its counts
+/// are as they are without. The payload with those, where it is such a one.
+fn of_javascript(payload: &[u8]) -> Option<Vec<u8>> {
+    const COMPRESSED_HEAD: usize = 8;
+    const OFFSET: Range<usize> = 8..12;
+    const RATIO: Range<usize> = 32..40;
+    let mut plain = Vec::new();
+    let inflater = ZlibDecoder::new(payload.get(COMPRESSED_HEAD..)?);
+    inflater.take(HISTOGRAM_BYTES_MAX).read_to_end(&mut plain).ok()?;
+    if plain.get(OFFSET)? != 1u32.to_be_bytes() || plain.get(RATIO)? != 1u64.to_be_bytes() {
+        return None;
+    }
+    plain[OFFSET].fill(0);
+    plain[RATIO].copy_from_slice(&1f64.to_be_bytes());
+    Some(plain)
+}
+
+/// The start of a line, fit to be shown.
+fn excerpt(rest: &[u8]) -> String {
+    const SHOWN: usize = 40;
+    let line = rest.split(|octet| *octet == b'\n').next().unwrap_or_default();
+    let text = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
+    let dots = if line.len() > SHOWN { "…" } else { "" };
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>() + dots
+}
+
+/// When a log says that it was begun, since 1970.
+pub fn start(log: &[u8]) -> Option<Duration> {
+    IntervalLogIterator::new(log).map_while(Result::ok).find_map(|entry| match entry {
+        LogEntry::StartTime(start) => Some(start),
+        _ => None,
     })
 }
 

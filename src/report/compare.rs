@@ -25,6 +25,9 @@ const SECONDS_MIN: usize = 10;
 /// Standard errors that a change may be due to chance.
 const ERRORS_OF_CHANCE: f64 = 2.0;
 
+/// Written for what a log of another program does not tell.
+const UNKNOWN: &str = "unknown";
+
 /// Relative change up to which a figure of unknown noise is called neither better nor worse. Phases
 /// are kept to 1 %, so the least of it would be rounding.
 const TELLING: f64 = 0.1;
@@ -45,6 +48,8 @@ pub struct Comparison {
     /// What to bear in mind, one sentence each.
     pub notes: Vec<String>,
     pub thresholds: Vec<Judged>,
+    /// Which of the two is a log of another program.
+    pub foreign: [bool; 2],
 }
 
 /// One figure of both runs.
@@ -113,8 +118,17 @@ impl Comparison {
     /// Compares `after` with `before`; `conditions` may speak of changes.
     pub fn of(before: &Loaded, after: &Loaded, conditions: &Conditions) -> Self {
         let (a, b) = (&before.run, &after.run);
-        let same_mode = a.mode() == b.mode();
+        let same_mode = alike([before, after]);
+        let foreign = before.foreign || after.foreign;
         let mut notes = Vec::new();
+        if foreign {
+            notes.push(
+                "a log of another program tells latencies and nothing of what they are of: whether they \
+                 count from an intended start, and what plan, machine and failures were behind them, is \
+                 unknown"
+                    .to_owned(),
+            );
+        }
         if !same_mode {
             notes.push(
                 "one run is an open loop and the other a closed one: only their service times are \
@@ -125,14 +139,33 @@ impl Comparison {
         let judge = |condition: &crate::measure::threshold::Condition| condition.judge_change(a, b);
         Self {
             rows: rows(before, after, same_mode),
-            differences: differences(&a.plan, &b.plan)
-                .into_iter()
-                .filter(|difference| difference.field != "command")
-                .chain(surroundings(a, b))
-                .collect(),
+            differences: match foreign {
+                true => Vec::new(),
+                false => differences(&a.plan, &b.plan)
+                    .into_iter()
+                    .filter(|difference| difference.field != "command")
+                    .chain(surroundings(a, b))
+                    .collect(),
+            },
+            foreign: [before.foreign, after.foreign],
             notes,
             thresholds: conditions.0.iter().map(judge).collect(),
         }
+    }
+}
+
+/// Whether the headlines may be laid over each other: that of a log is whatever it is.
+pub(super) fn alike(runs: [&Loaded; 2]) -> bool {
+    runs.iter().any(|run| run.foreign) || runs[0].run.mode() == runs[1].run.mode()
+}
+
+/// When a run began, and its verdict.
+fn identity(loaded: &Loaded) -> String {
+    let run = &loaded.run;
+    match (loaded.foreign, run.started.is_empty()) {
+        (false, _) => format!("{}  {}", run.started, run.verdict.name()),
+        (true, true) => "a log of another program".to_owned(),
+        (true, false) => format!("{}  a log of another program", run.started),
     }
 }
 
@@ -157,18 +190,24 @@ fn surroundings(a: &Run, b: &Run) -> Vec<Difference> {
 
 fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<Row> {
     let (a, b) = (&before.run, &after.run);
+    let foreign = before.foreign || after.foreign;
+    let rate = |of: &Loaded| (!of.foreign || of.run.elapsed_s > 0.0).then_some(of.run.rate_msg_s);
     let noise = |of: fn(&Second) -> f64| noise(&before.seconds, &after.seconds, of);
     let mut rows = vec![Row {
-        name: "accepted per second".to_owned(),
+        name: if foreign { "values per second" } else { "accepted per second" }.to_owned(),
         kind: Kind::Rate,
-        before: Some(a.rate_msg_s),
-        after: Some(b.rate_msg_s),
+        before: rate(before),
+        after: rate(after),
         noise: noise(|second| second.messages_ok as f64 / second.seconds),
     }];
     let headline =
         if same_mode { (*a.headline(), *b.headline()) } else { (a.service_ns, b.service_ns) };
-    let open = same_mode && a.mode() == Mode::Open;
-    let name = if open { "response time" } else { "service time" };
+    let open = !foreign && same_mode && a.mode() == Mode::Open;
+    let name = match (foreign, open) {
+        (true, _) => "latency",
+        (false, true) => "response time",
+        (false, false) => "service time",
+    };
     // The rows by the second are of the headline, which is another thing in the other mode.
     let timed = |of: fn(&Second) -> f64| if same_mode { noise(of) } else { Noise::Unknown };
     rows.extend([
@@ -183,19 +222,37 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<Row> {
         rows.push(time("service time", "p50", both, |l| l.p50, Noise::Unknown));
         rows.push(time("service time", "p99", both, |l| l.p99, Noise::Unknown));
     }
-    let failed = |run: &Run| {
+    let failed = |loaded: &Loaded| {
+        let run = &loaded.run;
         let messages = run.messages_ok + run.messages_failed;
-        (messages > 0).then(|| run.messages_failed as f64 / messages as f64)
+        (messages > 0 && !loaded.foreign).then(|| run.messages_failed as f64 / messages as f64)
     };
-    rows.push(share("not accepted", failed(a), failed(b)));
-    let cpu = |run: &Run| run.cpu_per_message_ns.user + run.cpu_per_message_ns.system;
+    rows.push(share("not accepted", failed(before), failed(after)));
+    let cpu = |loaded: &Loaded| {
+        let spent = loaded.run.cpu_per_message_ns;
+        (!loaded.foreign).then_some(spent.user + spent.system)
+    };
     rows.push(Row {
         name: "generator CPU per message".to_owned(),
         kind: Kind::Time,
-        before: Some(cpu(a)),
-        after: Some(cpu(b)),
+        before: cpu(before),
+        after: cpu(after),
         noise: Noise::Unknown,
     });
+    targets(&mut rows, a, b);
+    for phase in Phase::ALL {
+        let of = |run: &Run| run.phases.get(&phase).map(|result| result.latency_ns);
+        if let (Some(a), Some(b)) = (of(a), of(b)) {
+            let name = phase_title(phase);
+            rows.push(time(name, "p50", (a, b), |l| l.p50, Noise::Unknown));
+            rows.push(time(name, "p99", (a, b), |l| l.p99, Noise::Unknown));
+        }
+    }
+    rows
+}
+
+/// Of targets that both runs had.
+fn targets(rows: &mut Vec<Row>, a: &Run, b: &Run) {
     for a in &a.targets {
         let Some(b) = b.targets.iter().find(|b| b.target == a.target) else { continue };
         rows.push(Row {
@@ -209,15 +266,6 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<Row> {
         rows.push(time(&a.target, "p50", both, |l| l.p50, Noise::Unknown));
         rows.push(time(&a.target, "p99", both, |l| l.p99, Noise::Unknown));
     }
-    for phase in Phase::ALL {
-        let of = |run: &Run| run.phases.get(&phase).map(|result| result.latency_ns);
-        if let (Some(a), Some(b)) = (of(a), of(b)) {
-            let name = phase_title(phase);
-            rows.push(time(name, "p50", (a, b), |l| l.p50, Noise::Unknown));
-            rows.push(time(name, "p99", (a, b), |l| l.p99, Noise::Unknown));
-        }
-    }
-    rows
 }
 
 fn time(

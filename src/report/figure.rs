@@ -167,10 +167,13 @@ fn percentile_curve(metric: &str, headline: &Histogram<u64>, loaded: &Loaded) ->
 /// same thing.
 pub fn overlaid(runs: [&Loaded; 2]) -> Option<Figure> {
     let [a, b] = runs.map(|run| run.headline.as_ref().filter(|headline| !headline.is_empty()));
-    let same = runs[0].run.mode() == runs[1].run.mode();
+    let same = super::compare::alike(runs);
     same.then_some(())?;
-    let (metric, _) = metrics(&runs[0].run)[0];
-    let names = ["A", "B"].map(|name| format!("{name}, {metric} time"));
+    let metric = match runs.iter().any(|run| run.foreign) {
+        true => "latency".to_owned(),
+        false => format!("{} time", metrics(&runs[0].run)[0].0),
+    };
+    let names = ["A", "B"].map(|name| format!("{name}, {metric}"));
     Some(curves_by_nine(&[(&names[0], "s1", a?), (&names[1], "s2", b?)]))
 }
 

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::foreign::{self, Reading};
 use crate::measure::Totals;
 use crate::measure::artefact::{RUN_CSV, RUN_HLOG, RUN_JSON};
 use crate::measure::hlog::{self, HlogError};
@@ -16,7 +17,7 @@ use crate::measure::series::{self, Second, SeriesError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("{}: there is no such directory", .0.display())]
+    #[error("{}: there is no such directory, nor a log", .0.display())]
     NoDirectory(PathBuf),
     #[error(
         "{}: no run.json here; is it the --out directory of a run that has ended?",
@@ -29,6 +30,8 @@ pub enum LoadError {
         .path.display()
     )]
     OtherSchema { path: PathBuf, found: u64 },
+    #[error("{}: {why}", .path.display())]
+    NotALog { path: PathBuf, why: String },
     #[error("{}: not the result of a run: {error}", .path.display())]
     Json { path: PathBuf, error: serde_json::Error },
     #[error("{}: damaged: {error}", .path.display())]
@@ -51,6 +54,8 @@ pub struct Loaded {
     pub send_lag: Option<Histogram<u64>>,
     /// Rows of `run.csv`; empty where the file is missing.
     pub seconds: Vec<Second>,
+    /// A log of another program: of the run nothing is known but the headline and what follows from it.
+    pub foreign: bool,
 }
 
 impl Loaded {
@@ -63,7 +68,13 @@ impl Loaded {
             service: tally.open.as_ref().map(|_| tally.service_ns.clone()),
             send_lag: tally.open.as_ref().map(|open| open.send_lag_ns.clone()),
             seconds: Vec::new(),
+            foreign: false,
         }
+    }
+
+    /// Reads a directory, or a file that is a log of any program.
+    pub fn open_any(path: &Path, reading: &Reading) -> Result<Self, LoadError> {
+        if path.is_file() { foreign::open(path, reading) } else { Self::open(path) }
     }
 
     /// Reads a directory. `run.json` must be there; without the other files a report is shorter.
@@ -90,7 +101,7 @@ impl Loaded {
             Some(csv) => series::read(&String::from_utf8_lossy(&csv))
                 .map_err(|error| LoadError::Series { path, error })?,
         };
-        Ok(Self { run, headline, service, send_lag, seconds })
+        Ok(Self { run, headline, service, send_lag, seconds, foreign: false })
     }
 }
 
@@ -130,7 +141,7 @@ fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, LoadError> {
 }
 
 /// Foreign logs may hold histograms of other bounds; those of the first line are stretched to fit.
-fn add(sum: &mut Option<Histogram<u64>>, more: Histogram<u64>) {
+pub(super) fn add(sum: &mut Option<Histogram<u64>>, more: Histogram<u64>) {
     match sum {
         None => {
             let mut first = more;

@@ -5,6 +5,7 @@ pub mod bins;
 pub mod chart;
 pub mod compare;
 pub mod figure;
+pub mod foreign;
 pub mod html;
 pub mod human;
 pub mod live;

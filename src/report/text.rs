@@ -269,7 +269,9 @@ fn percentiles(out: &mut String, run: &Run, headline: Option<&Histogram<u64>>, c
         left.push(line);
     }
     let width = 8 + 11 * metrics.len();
-    let mut right = headline.map_or_else(Vec::new, |histogram| bars(histogram, metrics[0].0));
+    let mut right = headline.map_or_else(Vec::new, |histogram| {
+        bars(histogram, &format!("{} time of {}", metrics[0].0, plural(histogram.len(), "message")))
+    });
     let rows = left.len().max(right.len());
     left.resize(rows, String::new());
     right.resize(rows, String::new());
@@ -288,10 +290,11 @@ fn cell(latency: &Latency, ns: u64) -> String {
     if latency.count == 0 { "-".to_owned() } else { human::latency(ns) }
 }
 
-fn bars(histogram: &Histogram<u64>, metric: &str) -> Vec<String> {
+/// A histogram in characters, under what it is of.
+pub(super) fn bars(histogram: &Histogram<u64>, what: &str) -> Vec<String> {
     let bins = bins(histogram, BARS_MAX);
     let most = bins.iter().map(|bin| bin.count).max().unwrap_or(1);
-    let title = format!("{:>9}  {} time of {}", "from", metric, plural(histogram.len(), "message"));
+    let title = format!("{:>9}  {what}", "from");
     let row = |bin: &super::bins::Bin| {
         let share = bin.count as f64 / histogram.len() as f64;
         let bar = bar(bin.count as f64 / most as f64);

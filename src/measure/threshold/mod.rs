@@ -120,6 +120,11 @@ impl Condition {
         matches!(self.figure, Figure::Time(Time::Response | Time::SendLag | Time::OwnLag, _))
     }
 
+    /// Whether it speaks of the headline or the rate, which any log of latencies tells.
+    pub fn is_of_headline(&self) -> bool {
+        matches!(self.figure, Figure::Time(Time::Headline, _) | Figure::Rate)
+    }
+
     /// Whether it speaks of a change, which takes two runs.
     pub fn is_change(&self) -> bool {
         self.bound.unit == Unit::Change

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{change_text, noise_sign, value_text};
-use super::{Comparison, NOISE_NOTES, Row, Trend};
+use super::{Comparison, NOISE_NOTES, Trend, UNKNOWN, identity};
 use crate::report::chart::escape;
 use crate::report::{Loaded, figure, html};
 
@@ -13,13 +13,16 @@ pub fn render(comparison: &Comparison, names: [&str; 2], runs: [&Loaded; 2]) -> 
     html::begin(&mut out, &format!("{} and {} · ringpost", names[0], names[1]));
     out.push_str("<header><div><h1>Two runs compared</h1><p class=\"soft\">");
     for (sign, (name, loaded)) in ["A", "B"].iter().zip(names.iter().zip(runs)) {
+        let of = match loaded.foreign {
+            true => String::new(),
+            false => format!("{} · ", loaded.run.plan.target),
+        };
         let _ = write!(
             out,
-            "<b>{sign}</b> {} · {} · {} · {}<br>",
+            "<b>{sign}</b> {} · {}{}<br>",
             escape(name),
-            escape(&loaded.run.plan.target),
-            escape(&loaded.run.started),
-            loaded.run.verdict.name()
+            escape(&of),
+            escape(&identity(loaded).replace("  ", " · "))
         );
     }
     out.push_str("</p></div></header>");
@@ -34,22 +37,26 @@ pub fn render(comparison: &Comparison, names: [&str; 2], runs: [&Loaded; 2]) -> 
     if let Some(figure) = figure::overlaid(runs) {
         html::section(&mut out, &figure);
     }
-    table(&mut out, &comparison.rows);
+    table(&mut out, comparison);
     conditions(&mut out, comparison);
-    differences(&mut out, comparison);
+    if comparison.foreign == [false; 2] {
+        differences(&mut out, comparison);
+    }
     html::end(&mut out);
     out
 }
 
-fn table(out: &mut String, rows: &[Row]) {
+fn table(out: &mut String, comparison: &Comparison) {
     out.push_str(
         "<section class=\"wide\"><h2>What changed</h2><table><thead><tr><th></th>\
          <th scope=\"col\">A</th><th scope=\"col\">B</th><th scope=\"col\">change</th>\
          <th scope=\"col\" class=\"left\">noise</th></tr></thead><tbody>",
     );
-    for row in rows {
-        let cell =
-            |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| value_text(row.kind, v));
+    let none = comparison.foreign.map(|foreign| if foreign { UNKNOWN } else { "–" });
+    for row in &comparison.rows {
+        let cell = |value: Option<f64>, none: &str| {
+            value.map_or_else(|| none.to_owned(), |v| value_text(row.kind, v))
+        };
         let (tone, word) = match row.trend() {
             Trend::Better => ("good", "better "),
             Trend::Worse => ("bad", "worse "),
@@ -60,8 +67,8 @@ fn table(out: &mut String, rows: &[Row]) {
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td>\
              <td><span class=\"code {tone}\">{word}{}</span></td><td class=\"left\">{}</td></tr>",
             escape(&row.name),
-            cell(row.before),
-            cell(row.after),
+            cell(row.before, none[0]),
+            cell(row.after, none[1]),
             change_text(row),
             noise_sign(row.noise)
         );

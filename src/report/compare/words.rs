@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Comparison, Kind, NOISE_NOTES, Noise, Row, Trend, plot};
+use super::{Comparison, Kind, NOISE_NOTES, Noise, Row, Trend, UNKNOWN, alike, identity, plot};
 use crate::report::text::Colour;
 use crate::report::{Loaded, human};
 
@@ -15,15 +15,13 @@ pub fn render(
 ) -> String {
     let mut out = String::new();
     for (sign, (name, loaded)) in ["A", "B"].iter().zip(names.iter().zip(runs)) {
-        let run = &loaded.run;
-        let _ =
-            writeln!(out, "{sign}  {}  {}  {}", colour.bold(name), run.started, run.verdict.name());
+        let _ = writeln!(out, "{sign}  {}  {}", colour.bold(name), identity(loaded));
     }
     out.push('\n');
     for note in &comparison.notes {
         let _ = writeln!(out, "  {note}\n");
     }
-    table(&mut out, &comparison.rows, colour);
+    table(&mut out, comparison, colour);
     out.push('\n');
     for note in NOISE_NOTES {
         let _ = writeln!(out, "  {note}");
@@ -32,7 +30,7 @@ pub fn render(
     if let [Some(a), Some(b)] = runs.map(|run| run.headline.as_ref())
         && !a.is_empty()
         && !b.is_empty()
-        && runs[0].run.mode() == runs[1].run.mode()
+        && alike(runs)
     {
         for line in plot::lines(a, b) {
             let _ = writeln!(out, "  {}", line.trim_end());
@@ -43,7 +41,7 @@ pub fn render(
         let (before, after) = (&difference.before, &difference.after);
         let _ = writeln!(out, "  differs: {:<16} {before}  →  {after}", difference.field);
     }
-    if comparison.differences.is_empty() {
+    if comparison.differences.is_empty() && comparison.foreign == [false; 2] {
         out.push_str("  same plan, machine and version\n");
     }
     for judged in &comparison.thresholds {
@@ -53,17 +51,19 @@ pub fn render(
     out
 }
 
-fn table(out: &mut String, rows: &[Row], colour: Colour) {
+fn table(out: &mut String, comparison: &Comparison, colour: Colour) {
     let head = format!("  {:<28}{:>12}{:>12}{:>12}", "", "A", "B", "change");
     let _ = writeln!(out, "{}", colour.dim(&head));
-    for row in rows {
-        let cell =
-            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| value_text(row.kind, v));
+    let none = comparison.foreign.map(|foreign| if foreign { UNKNOWN } else { "-" });
+    for row in &comparison.rows {
+        let cell = |value: Option<f64>, none: &str| {
+            value.map_or_else(|| none.to_owned(), |v| value_text(row.kind, v))
+        };
         let line = format!(
             "  {:<28}{:>12}{:>12}{:>12} {}",
             row.name,
-            cell(row.before),
-            cell(row.after),
+            cell(row.before, none[0]),
+            cell(row.after, none[1]),
             change_text(row),
             noise_sign(row.noise),
         );
