@@ -19,6 +19,8 @@ EXT4_IOC_SHUTDOWN = 0x8004587D
 CUT_AFTER_JOURNAL, CUT_AT_ONCE = 1, 2
 UNMOUNT_S = 20
 PAGE_BYTES = mmap.PAGESIZE
+# Segments that are written back in part before a cut: each page of it waits for the disk.
+SCATTERED_MAX = 6
 
 
 class Mount:
@@ -104,9 +106,13 @@ def open_segments(spool):
 
 
 def write_back_some(spool, rng):
-    """Has the kernel write back the start of each segment and single pages behind it, and no others: what
+    """Has the kernel write back the start of some segments and single pages behind it, and no others: what
     a cut then leaves is in no order."""
-    for file in open_segments(spool):
+    files = open_segments(spool)
+    rng.shuffle(files)
+    for file in files[SCATTERED_MAX:]:
+        file.close()
+    for file in files[:SCATTERED_MAX]:
         with file:
             pages = os.fstat(file.fileno()).st_size // PAGE_BYTES
             if pages == 0:
@@ -119,12 +125,14 @@ def write_back_some(spool, rng):
 
 
 class Filler:
-    """A file that takes all the room there is, and gives it back."""
+    """A file that takes all the room there is, and gives it back: `share` octets at least, which it has
+    before anybody else can fill the disk."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, share=0):
         self.path = Path(directory) / "filler"
-        # Before anybody else fills the disk: then not even an empty file could be made.
-        self.path.touch()
+        with open(self.path, "wb") as file:
+            if share:
+                os.posix_fallocate(file.fileno(), 0, share)
 
     def fill(self, leave=0):
         """Leaves at most `leave` octets free, to the block."""

@@ -275,13 +275,23 @@ def read_spool(directory):
     return messages
 
 
-def oldest_segments(directory):
-    """{core: lowest number of a segment that has begun its life}."""
-    oldest = {}
+def begun(directory):
+    """(core, number) of each segment that has begun its life, in order."""
     for core, number, name in spool_reader.segment_files(str(directory)):
         with open(Path(directory) / name, "rb") as file:
             if any(file.read(64)):
-                oldest.setdefault(core, number)
+                yield core, number
+
+
+def begun_segments(directory):
+    return sum(1 for _ in begun(directory))
+
+
+def oldest_segments(directory):
+    """{core: lowest number of a segment that has begun its life}."""
+    oldest = {}
+    for core, number in begun(directory):
+        oldest.setdefault(core, number)
     return oldest
 
 

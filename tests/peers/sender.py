@@ -4,21 +4,39 @@ import random
 import socket
 import threading
 import time
+from typing import NamedTuple
 
 from ledger import make, render
 
 SENDERS = 4
-WAIT_S = 20.0
+# A machine that does other things besides gets minutes for what takes a second.
+WAIT_S = 120.0
 PAYLOADS = [render(size, random.Random(size)) for size in (500, 60_000, 200_000)]
 
 
-class Sender(threading.Thread):
-    """Sends one message after the other, whatever the replies, until it is told to stop. Refusals are
-    (when, seconds that the reply took, the reply); acceptances are (when, queue id)."""
+class Refusal(NamedTuple):
+    at: float
+    # That the reply took.
+    seconds: float
+    # What was refused: the first word of a command, or the dot.
+    verb: str
+    reply: str
 
-    def __init__(self, port, ledger, name, seed):
+
+class Acceptance(NamedTuple):
+    at: float
+    # When its end was about to be sent.
+    ended: float
+    queue_id: str
+
+
+class Sender(threading.Thread):
+    """Sends one message after the other, whatever the replies, until it is told to stop. While the gate
+    is shut it waits there with its next acceptance."""
+
+    def __init__(self, port, ledger, name, seed, gate):
         super().__init__(daemon=True)
-        self.port, self.ledger, self.label = port, ledger, name
+        self.port, self.ledger, self.label, self.gate = port, ledger, name, gate
         self.rng = random.Random(seed)
         self.refusals, self.accepted, self.promises = [], [], []
         self.stopped = threading.Event()
@@ -29,64 +47,102 @@ class Sender(threading.Thread):
             with socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S) as connection:
                 replies = connection.makefile("rb")
                 assert replies.readline().startswith(b"220")
-                self.say(connection, replies, b"HELO ledger.example.test\r\n")
+                self.say(connection, replies, "HELO", b" ledger.example.test\r\n")
                 count = 0
                 while not self.stopped.is_set():
                     count += 1
-                    self.send(connection, replies, b"%s-%d" % (self.label, count))
+                    if self.send(connection, replies, b"%s-%d" % (self.label, count)):
+                        self.gate.wait()
         except (OSError, AssertionError) as failure:
             self.failure = failure
         finally:
             self.ledger.keep(self.promises)
 
-    def say(self, connection, replies, octets):
+    def say(self, connection, replies, verb, rest):
         started = time.monotonic()
-        connection.sendall(octets)
+        connection.sendall(verb.encode() + rest)
         line = replies.readline()
-        assert line.endswith(b"\r\n"), f"the sink hung up after {octets[:40]!r}"
+        assert line.endswith(b"\r\n"), f"the sink hung up after {verb}"
         if line[:1] in b"45":
-            self.refusals.append((time.monotonic(), time.monotonic() - started, line.decode().strip()))
+            now = time.monotonic()
+            self.refusals.append(Refusal(now, now - started, verb, line.decode().strip()))
         return line
 
     def send(self, connection, replies, identity):
+        """Whether the message was accepted."""
         message = make(identity, self.rng.choice(PAYLOADS))
         self.ledger.offer(identity)
-        for command in (b"MAIL FROM:<a@example.test>\r\n", b"RCPT TO:<b@example.test>\r\n", b"DATA\r\n"):
-            if self.say(connection, replies, command)[:1] in b"45":
+        for verb, rest in (("MAIL", b" FROM:<a@example.test>\r\n"), ("RCPT", b" TO:<b@example.test>\r\n"), ("DATA", b"\r\n")):
+            if self.say(connection, replies, verb, rest)[:1] in b"45":
                 time.sleep(0.02)
-                return
-        line = self.say(connection, replies, message.replace(b"\r\n.", b"\r\n..") + b".\r\n")
-        if line.startswith(b"250"):
-            queue_id = line.split()[-1]
-            self.accepted.append((time.monotonic(), queue_id.decode()))
-            self.promises.append((identity, queue_id))
+                return False
+        connection.sendall(message.replace(b"\r\n.", b"\r\n.."))
+        ended = time.monotonic()
+        line = self.say(connection, replies, ".", b"\r\n")
+        if not line.startswith(b"250"):
+            return False
+        queue_id = line.split()[-1]
+        self.accepted.append(Acceptance(time.monotonic(), ended, queue_id.decode()))
+        self.promises.append((identity, queue_id))
+        return True
 
     def first_refusal(self, since):
-        return next((at for at, _, _ in list(self.refusals) if at >= since), None)
+        return next((refusal.at for refusal in list(self.refusals) if refusal.at >= since), None)
 
     def first_accepted(self, since):
-        return next((at for at, _ in list(self.accepted) if at >= since), None)
+        return next((accepted.at for accepted in list(self.accepted) if accepted.at >= since), None)
 
 
-def wait_until(what, condition):
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} within {WAIT_S} s: never"
-        time.sleep(0.01)
+class Load:
+    """The senders of one sink. Each has had one message accepted, and waits, when this is made: what the
+    sink has taken by then does not depend on who is fast."""
 
+    def __init__(self, sink, ledger, name, seed):
+        self.sink, self._gate = sink, threading.Event()
+        self.senders = [
+            Sender(sink.port, ledger, b"%s-%d" % (name, i), seed + i, self._gate) for i in range(SENDERS)
+        ]
+        for sender in self.senders:
+            sender.start()
+        self.wait_until("load", lambda: all(sender.accepted for sender in self.senders))
 
-def start_senders(sink, ledger, name, seed):
-    senders = [Sender(sink.port, ledger, b"%s-%d" % (name, i), seed + i) for i in range(SENDERS)]
-    for sender in senders:
-        sender.start()
-    wait_until("load", lambda: all(sender.accepted for sender in senders))
-    return senders
+    def go(self):
+        self._gate.set()
 
+    def hold(self):
+        """From here on each sender goes on until a message of its own is accepted, and no further."""
+        self._gate.clear()
 
-def stop_senders(senders):
-    for sender in senders:
-        sender.stopped.set()
-    for sender in senders:
-        sender.join(WAIT_S)
-        assert sender.failure is None, sender.failure
-    return [refusal for sender in senders for refusal in sender.refusals]
+    def wait_until(self, what, condition):
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            late = time.monotonic() > deadline
+            if late or any(sender.failure for sender in self.senders):
+                last = [(sender.failure, sender.refusals[-1:], sender.accepted[-1:]) for sender in self.senders]
+                raise AssertionError(f"{what}: {f'not in {WAIT_S} s' if late else 'never'}; {last}; {self.sink.stderr}")
+            time.sleep(0.01)
+
+    def wait_for_refusals(self, since):
+        self.wait_until("a refusal", lambda: all(sender.first_refusal(since) for sender in self.senders))
+
+    def wait_for_mail(self, since):
+        """The seconds until every sender had a message accepted."""
+        self.wait_until("mail taken again", lambda: all(sender.first_accepted(since) for sender in self.senders))
+        return max(sender.first_accepted(since) for sender in self.senders) - since
+
+    def stop(self):
+        """All refusals."""
+        refusals = self.end()
+        for sender in self.senders:
+            assert sender.failure is None, f"{sender.failure}: {self.sink.stderr}"
+        return refusals
+
+    def end(self):
+        """The same of a sink that has been killed."""
+        for sender in self.senders:
+            sender.stopped.set()
+        self._gate.set()
+        for sender in self.senders:
+            sender.join(WAIT_S)
+            assert not sender.is_alive()
+        return [refusal for sender in self.senders for refusal in sender.refusals]

@@ -14,7 +14,7 @@ import pytest
 from disks import LoopDisk, remount, tmpfs
 from harness import Sink, examine
 from ledger import WRONGS, Ledger, told
-from sender import start_senders, stop_senders, wait_until
+from sender import Load
 
 # For each engine.
 RUNS = int(os.environ.get("RINGPOST_FAILING_DISKS", "2"))
@@ -22,8 +22,6 @@ SEED = int(os.environ.get("RINGPOST_SEED", "1"))
 DISK_BYTES = 256 << 20
 # What the image may take of memory, its own tables included.
 UNDER_BYTES = (28 << 20, 44 << 20)
-# Senders wait for a reply each, so one may have a good one in its hand while another reads of the failure.
-SETTLE_S = 0.5
 AFTER_S = 1.5
 
 
@@ -33,17 +31,20 @@ def segment_of(queue_id):
 
 def fail(sink, ledger, name):
     """Loads the sink until its disk fails, and goes on for a while."""
-    senders = start_senders(sink, ledger, name, SEED)
-    wait_until("a failed sync", lambda: any(sender.refusals for sender in senders))
+    load = Load(sink, ledger, name, SEED)
+    load.go()
+    load.wait_until("a refusal", lambda: any(sender.refusals for sender in load.senders))
     time.sleep(AFTER_S)
     assert sink.process.poll() is None or sink.process.returncode > 0, f"{sink} died: {sink.stderr}"
-    refusals = stop_senders(senders)
-    failed = min(at for at, _, _ in refusals)
-    accepted = sorted(pair for sender in senders for pair in sender.accepted)
-    before = max(segment_of(id) for at, id in accepted if at <= failed)
-    late = [id for at, id in accepted if at > failed + SETTLE_S and segment_of(id) <= before]
-    assert not late, f"acknowledged after the failed sync: {late}"
-    return {line for _, _, line in refusals}
+    refusals = load.stop()
+    accepted = [accepted for sender in load.senders for accepted in sender.accepted]
+    failed = min((refusal.at for refusal in refusals if "synced" in refusal.reply), default=None)
+    if failed is not None:
+        before = max(segment_of(accepted.queue_id) for accepted in accepted if accepted.at <= failed)
+        # What ended when the failure had been read of.
+        late = [a for a in accepted if a.ended > failed and segment_of(a.queue_id) <= before]
+        assert not late, f"acknowledged after the failed sync: {late}"
+    return {refusal.reply for refusal in refusals}
 
 
 @pytest.mark.parametrize("errors", ["continue", "remount-ro"])

@@ -12,7 +12,7 @@ import pytest
 from disks import LoopDisk, remount
 from harness import Sink, deliver, examine
 from ledger import WRONGS, Ledger, nothing, recycled_by_right, told
-from sender import start_senders, stop_senders, wait_until
+from sender import Load
 
 SEED = int(os.environ.get("RINGPOST_SEED", "1"))
 DISK_BYTES = 256 << 20
@@ -21,12 +21,11 @@ ROOMS = {
     # It has gone round when the disk turns.
     "ring": ["--spool-limit", "16MiB", "--when-full", "recycle"],
 }
-# Senders wait for a reply each, so one may have a good one in its hand when the disk turns.
-SETTLE_S = 0.5
+AFTER_S = 0.5
 
 
-def latest_segment(senders):
-    return max(int(id.split("-")[1]) for sender in senders for _, id in list(sender.accepted)[-1:])
+def latest_segment(load):
+    return max(int(sender.accepted[-1].queue_id.split("-")[1]) for sender in load.senders)
 
 
 def make_read_only(disk):
@@ -52,22 +51,23 @@ def test_a_read_only_file_system_refuses_mail_and_loses_none(engine, loop_device
         spool = disk.path / "spool"
         options = ["--cores", "1", "--segment-size", "4MiB", "--durability", durability, *ROOMS[room]]
         with Sink(engine, spool, *options) as sink:
-            senders = start_senders(sink, ledger, b"before", SEED)
-            wait_until("some segments", lambda: latest_segment(senders) > 6)
+            load = Load(sink, ledger, b"before", SEED)
+            load.go()
+            load.wait_until("some segments", lambda: latest_segment(load) > 6)
             turned = time.monotonic()
             make_read_only(disk)
-            wait_until("a refusal for each", lambda: all(s.first_refusal(turned) for s in senders))
-            time.sleep(SETTLE_S)
-            refused = max(sender.first_refusal(turned) for sender in senders)
+            load.wait_for_refusals(turned)
+            time.sleep(AFTER_S)
+            refused = max(sender.first_refusal(turned) for sender in load.senders)
             assert sink.process.poll() is None, f"{sink} died: {sink.stderr}"
-            refusals = stop_senders(senders)
-            late = [at for sender in senders for at, _ in sender.accepted if at > refused + SETTLE_S]
+            refusals = load.stop()
+            late = [a for sender in load.senders for a in sender.accepted if a.ended > refused]
             assert not late, f"mail was taken {len(late)} times: {sink.stderr}"
             if durability == "process":
                 check(spool, ledger, f"{engine}, {durability}, {room}, before it is mounted anew")
             sink.terminate()
             status = sink.wait()
-        assert {line[:9] for _, _, line in refusals} <= {"451 4.3.0", "452 4.3.1"}, refusals
+        assert {refusal.reply[:9] for refusal in refusals} <= {"451 4.3.0", "452 4.3.1"}, refusals
         words = ("could not be synced", "refuses mail", "lost pages", "could not be written back")
         lines = [line for line in sink.stderr.splitlines() if any(word in line for word in words)]
         print("\n".join(lines), flush=True)

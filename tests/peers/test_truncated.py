@@ -10,12 +10,11 @@ import time
 import pytest
 from harness import END_S, Sink, deliver, examine
 from ledger import Ledger, told
-from sender import start_senders, stop_senders, wait_until
+from sender import Load
 
 SEED = int(os.environ.get("RINGPOST_SEED", "1"))
 SEGMENT_BYTES = 32 << 20
-# Senders wait for a reply each, so one may have a good one in its hand when the file is cut.
-SETTLE_S = 0.5
+AFTER_S = 1.0
 # Where to cut, by where the log of the live segment ends.
 CUTS = {
     "to nothing": lambda end: 0,
@@ -33,27 +32,27 @@ def place(queue_id):
     return segment, offset
 
 
-def last_accepted(senders):
-    return max(place(id) for sender in senders for _, id in list(sender.accepted)[-1:])
+def last_accepted(load):
+    return max(place(sender.accepted[-1].queue_id) for sender in load.senders)
 
 
-def cut_live_segment(spool, senders, where):
+def cut_live_segment(spool, load, where):
     """(number of the segment, octets left of it, when)"""
-    settled = last_accepted(senders)[0]
-    wait_until("a young segment", lambda: last_accepted(senders)[0] > settled)
-    number, end = last_accepted(senders)
+    settled = last_accepted(load)[0]
+    load.wait_until("a young segment", lambda: last_accepted(load)[0] > settled)
+    number, end = last_accepted(load)
     left = where(end)
     os.truncate(spool / f"c000-{number:08}.seg", left)
     return number, left, time.monotonic()
 
 
-def check(spool, senders, ledger, cuts, text):
-    accepted = sorted(pair for sender in senders for pair in sender.accepted)
-    late = [(at, id) for at, id in accepted for number, left, when in cuts
-            if place(id)[0] == number and left < SEGMENT_BYTES - 1 and at > when + SETTLE_S]
+def check(spool, load, ledger, cuts, text):
+    accepted = [accepted for sender in load.senders for accepted in sender.accepted]
+    late = [a for a in accepted for number, left, when in cuts
+            if place(a.queue_id)[0] == number and left < SEGMENT_BYTES - 1 and a.ended > when]
     assert not late, f"{text}: acknowledged from a segment that was cut: {late}"
     left_of = {number: left for number, left, _ in cuts}
-    places = sorted(place(id) for _, id in accepted)
+    places = sorted(place(a.queue_id) for a in accepted)
     next_place = dict(zip(places, places[1:]))
 
     def may_be_lost(queue_id):
@@ -74,14 +73,15 @@ def test_a_live_segment_is_cut_under_load(engine, durability, spool, tmp_path):
     ledger, cuts = Ledger(tmp_path / "ledger"), []
     options = ["--cores", "1", "--spool-limit", "2GiB", "--durability", durability]
     with Sink(engine, spool, *options, "--segment-size", "32MiB") as sink:
-        senders = start_senders(sink, ledger, b"cut", SEED)
+        load = Load(sink, ledger, b"cut", SEED)
+        load.go()
         for name, where in CUTS.items():
-            number, left, when = cut_live_segment(spool, senders, where)
+            number, left, when = cut_live_segment(spool, load, where)
             cuts.append((number, left, when))
-            wait_until(f"a new segment after a cut {name}", lambda: last_accepted(senders)[0] > number)
+            load.wait_until(f"a new segment after a cut {name}", lambda: last_accepted(load)[0] > number)
             assert sink.process.poll() is None, f"{name}: {sink} died: {sink.stderr}"
-        time.sleep(2 * SETTLE_S)
-        replies = {line[:9] for _, _, line in stop_senders(senders)}
+        time.sleep(AFTER_S)
+        replies = {refusal.reply[:9] for refusal in load.stop()}
         sink.terminate()
         status = sink.wait(2 * END_S)
     assert status == 74, f"{sink} ended with {status}: {sink.stderr}"
@@ -89,7 +89,7 @@ def test_a_live_segment_is_cut_under_load(engine, durability, spool, tmp_path):
     for number, left, _ in cuts:
         lines = [line for line in sink.stderr.splitlines() if f"-{number:08}.seg: was cut" in line]
         assert len(lines) == 1 and f"to {left} of {SEGMENT_BYTES} bytes" in lines[0], sink.stderr
-    verdict = check(spool, senders, ledger, cuts, f"{engine}, {durability}, {len(cuts)} cuts")
+    verdict = check(spool, load, ledger, cuts, f"{engine}, {durability}, {len(cuts)} cuts")
     assert verdict["acked"] > 100
     with Sink(engine, spool, *options) as sink:
         deliver(sink, 50)
