@@ -107,6 +107,7 @@ class Report:
     def __init__(self):
         self.damage = []  # (file, offset, what)
         self.torn = []  # likewise
+        self.torn_chains = {}  # id of a message that is torn: the segment that it misses
         self.ends = {}  # (core, number): where a segment ends that is not damaged
         self.open_records = 0
         self.orphaned_fragments = 0
@@ -134,6 +135,11 @@ class Doubt(Exception):
 class Torn(Doubt):
     """A doubt that a power cut is allowed to leave."""
 
+    def __init__(self, what, segment=None):
+        super().__init__(what)
+        # Where the chain of a message breaks.
+        self.segment = segment
+
 
 def segment_header(header, core, number):
     """Size, nonce and mark; the mark is None in version 1."""
@@ -146,10 +152,10 @@ def segment_header(header, core, number):
         mark = None
     elif zero or (mark or check) and check != commit_word(nonce, its_number, U64 - mark):
         raise Doubt("mark")
-    if its_core == core and its_number < number:
-        raise Torn("segment name")
-    if (its_core, its_number) != (core, number):
+    if its_core != core:
         raise Doubt("segment name")
+    if its_number != number:
+        raise Torn("segment name")
     return size, nonce, mark
 
 
@@ -273,7 +279,7 @@ def join(header, payload, fragments, lowest, ends):
     while back_offset:
         piece = fragments.pop((back_segment, back_offset), None)
         if piece is None and back_offset >= ends.get((core, back_segment), 1 << 32):
-            raise Torn("chain")
+            raise Torn("chain", back_segment)
         if piece is None:
             raise Doubt("recycled" if back_segment < lowest else "chain")
         its_draft, its_total, body, back_segment, back_offset = piece
@@ -314,6 +320,7 @@ def messages(directory, report=None):
                     report.recycled.append(f"{core}-{number}-{offset}")
                 elif isinstance(doubt, Torn):
                     report.torn.append((name, offset, str(doubt)))
+                    report.torn_chains[f"{core}-{number}-{offset}"] = doubt.segment
                 else:
                     report.damage.append((name, offset, str(doubt)))
                 continue

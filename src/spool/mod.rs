@@ -160,8 +160,9 @@
 //! The mark tells the last two apart. A doubt at or above it is a torn end, which a power cut is allowed
 //! to leave; a doubt below it is damage. So is an end below the mark, however clean it looks. An end
 //! above it with sound record headers further on is torn too: the writer leaves no gaps. Without a mark
-//! (version 1) every doubt is damage. A header that says an earlier number than the file name is a torn
-//! recycling; any other that is not zero and not sound is damage.
+//! (version 1) every doubt is damage. A header that says another number than the file name is a torn
+//! recycling, of which name or header came to the disk alone; one that says another core, and any other that
+//! is not zero and not sound, is damage.
 //!
 //! and of the messages:
 //!

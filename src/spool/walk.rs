@@ -85,12 +85,12 @@ impl Walk {
         let Some((header, mark)) = header else {
             return Ok(Opened::End(End::Damaged(Doubt::SegmentHeader)));
         };
-        if header.core == core && header.number < number {
-            // The name of a recycled file came to the disk, its new header did not.
-            return Ok(Opened::End(End::Torn(Doubt::SegmentName)));
-        }
-        if (header.core, header.number) != (core, number) {
+        if header.core != core {
             return Ok(Opened::End(End::Damaged(Doubt::SegmentName)));
+        }
+        if header.number != number {
+            // It was being recycled: of its new name and its new header one came to the disk alone.
+            return Ok(Opened::End(End::Torn(Doubt::SegmentName)));
         }
         let at = SEGMENT_HEADER_BYTES as u64;
         let len = len.min(header.bytes);

@@ -276,11 +276,19 @@ def read_spool(directory):
 
 
 def begun(directory):
-    """(core, number) of each segment that has begun its life, in order."""
+    """(core, number) of each segment that has begun its life, in order. One whose header is another's was
+    being recycled when the power went."""
     for core, number, name in spool_reader.segment_files(str(directory)):
         with open(Path(directory) / name, "rb") as file:
-            if any(file.read(64)):
+            header = file.read(64)
+        try:
+            if any(header):
+                spool_reader.segment_header(header, core, number)
                 yield core, number
+        except spool_reader.Torn:
+            pass
+        except spool_reader.Doubt:
+            yield core, number
 
 
 def begun_segments(directory):

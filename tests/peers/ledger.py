@@ -91,12 +91,14 @@ class Ledger:
 
 
 def recycled_by_right(spool, report):
-    """Tells of a queue id whether the ring has taken the message: its segment, or the start of its chain."""
+    """Tells of a queue id whether the ring has taken the message: its segment, or the start of its chain.
+    A power cut may have left the file that was being taken under its old name."""
     oldest, started_before = oldest_segments(spool), set(report.recycled)
 
     def recycled(queue_id):
         core, segment, _ = map(int, queue_id.split("-"))
-        return segment < oldest.get(core, 0) or queue_id in started_before
+        missed = report.torn_chains.get(queue_id, segment)
+        return min(segment, missed) < oldest.get(core, 0) or queue_id in started_before
 
     return recycled
 

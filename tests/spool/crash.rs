@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use ringpost::spool::{Doubt, Draft, Options, Place, Reader, Survey, Writer};
 
+use super::tape::file;
 use super::{number_from, octets, open_one, read_all, seal, small, store};
 
 /// Messages in the order of their seals, and where the log ended behind each.
@@ -284,6 +285,31 @@ fn a_segment_that_lost_its_header_is_told_of_and_kept() {
             assert_eq!(recovery.quarantined, [NAME]);
             assert!(fs::read(copy.path().join("quarantine").join(NAME)).unwrap() == bytes);
         }
+    }
+}
+
+#[test]
+fn a_segment_of_which_name_or_header_alone_came_to_the_disk_holds_nothing() {
+    // The header of a later life under the old name, and the other way round.
+    for (header, name) in [(3, 1), (1, 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _, mut writer) = open_one(dir.path(), small(8));
+        let mut places = Vec::new();
+        while writer.position().segment < 5 {
+            places.push(store(&mut writer, &octets(1, 9_000)).unwrap());
+        }
+        drop(writer);
+        drop(spool);
+        fs::copy(file(dir.path(), header), file(dir.path(), name)).unwrap();
+        places.retain(|place| place.segment != name);
+        let (read, survey) = read_all(dir.path());
+        let torn: Vec<_> = survey.torn.iter().map(|torn| (torn.what, torn.offset)).collect();
+        assert_eq!(torn, [(Doubt::SegmentName, 0)], "{survey}");
+        assert!(survey.damage.is_empty(), "{survey}");
+        assert!(read.iter().map(|(place, _)| *place).eq(places));
+        let (_, recovery, _) = open_one(dir.path(), small(8));
+        let moved = file(dir.path(), name).file_name().unwrap().to_owned();
+        assert_eq!(recovery.quarantined, [moved.to_str().unwrap()]);
     }
 }
 
