@@ -202,10 +202,10 @@ pub fn run(
     let begun = team.start();
     let cpu = follow(&mut collector, begun, plan.cuts(), &mut artefacts, see);
     team.join();
-    let misbehaviour = mob.end()?;
+    let met = mob.end()?;
     let totals = collector.into_totals();
     let machine = Machine::here(plan.engine.name());
-    let mut run = Run::new(started, describe(plan), machine, &totals, cpu);
+    let mut run = Run::new(started, describe(plan), machine, &totals, cpu.since(met.cpu));
     let failure = lock(&shared.failure).take();
     if let Some(failure) = &failure {
         run.overrule(Verdict::Unreachable, failure.to_string());
@@ -221,7 +221,7 @@ pub fn run(
             "{not_reopened} of {of} connections broke, and --reconnect never makes no other"
         ));
     }
-    run.misbehaviour = misbehaviour;
+    run.misbehaviour = met.misbehaviour;
     run.fail_if(&plan.fail_if);
     if let Some(stopped) = lock(&shared.stopped).take() {
         run.stop(stopped);
@@ -349,7 +349,8 @@ fn follow(
     }
 }
 
-/// One for each connection, those that misbehave included, and under epoll one for the alarm of each that pauses.
+/// One for each connection, those that misbehave included, and under epoll one for the alarm of each
+/// that pauses.
 fn descriptors(plan: &Plan) -> u64 {
     let alarms = plan.think.is_some() && plan.engine == EngineKind::Epoll;
     let mob = plan.misbehave.connections(plan.connections) as u64;

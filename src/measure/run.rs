@@ -109,7 +109,7 @@ pub struct Run {
     /// Of several targets, the part of each, in the order of the plan; empty for one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetResult>,
-    /// What clients that break the rules met (`--misbehave`); in no other figure but the CPU time.
+    /// What clients that break the rules met (`--misbehave`); in no other figure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub misbehaviour: Vec<Misbehaviour>,
     pub plan: Plan,

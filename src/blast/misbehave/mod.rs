@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -26,15 +26,22 @@ use super::corpus::Corpus;
 use super::plan::Plan;
 use crate::engine::{self, Watch};
 use crate::limits::{LAST_ANSWERS_NS, MISBEHAVIOUR_PAUSE_MS, PROGRESS_MS};
-use crate::measure::Misbehaviour;
+use crate::measure::{CpuTime, Cuts, Misbehaviour};
 use crate::smtp::ending::Ending;
 use crate::smtp::offered::Offered;
 use crate::target::Target;
 
+/// What came of all of them, and what they cost while the others were measured.
+#[derive(Default)]
+pub(super) struct Met {
+    pub(super) misbehaviour: Vec<Misbehaviour>,
+    pub(super) cpu: CpuTime,
+}
+
 /// The thread of those that misbehave.
 pub(super) struct Mob {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<io::Result<Vec<Misbehaviour>>>>,
+    thread: Option<JoinHandle<io::Result<Met>>>,
 }
 
 impl Mob {
@@ -46,17 +53,17 @@ impl Mob {
         }
         let kinds: Vec<_> = plan.misbehave.crowd(plan.connections).collect();
         let (engine, over) = (plan.engine, Arc::clone(&stop));
-        let part = Part::of(plan, corpus);
+        let (part, cuts) = (Part::of(plan, corpus), plan.cuts());
         let thread = std::thread::Builder::new()
             .name("blast-mob".to_owned())
-            .spawn(move || engine::run_core(engine, riot(part, kinds, over)))?;
+            .spawn(move || engine::run_core(engine, riot(part, kinds, cuts, over)))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 
     /// Ends all of them, and tells what came of it.
-    pub(super) fn end(mut self) -> io::Result<Vec<Misbehaviour>> {
+    pub(super) fn end(mut self) -> io::Result<Met> {
         self.stop.store(true, Relaxed);
-        let Some(thread) = self.thread.take() else { return Ok(Vec::new()) };
+        let Some(thread) = self.thread.take() else { return Ok(Met::default()) };
         thread.join().map_err(|_| io::Error::other("the thread of --misbehave died"))?
     }
 }
@@ -132,7 +139,13 @@ impl Crowd {
     }
 }
 
-async fn riot(part: Part, kinds: Vec<(Kind, usize)>, stop: Arc<AtomicBool>) -> Vec<Misbehaviour> {
+async fn riot(
+    part: Part,
+    kinds: Vec<(Kind, usize)>,
+    mut cuts: Cuts<CpuTime>,
+    stop: Arc<AtomicBool>,
+) -> Met {
+    let (begun, read) = (Instant::now(), || CpuTime::of_thread().ok());
     let Part { targets, helo, mail, rcpt } = part;
     let blank = |&(kind, connections): &(Kind, usize)| Misbehaviour {
         name: kind.to_string(),
@@ -161,6 +174,7 @@ async fn riot(part: Part, kinds: Vec<(Kind, usize)>, stop: Arc<AtomicBool>) -> V
         }
     }
     while !stop.load(Relaxed) {
+        cuts.pass(begun.elapsed(), read);
         tokio::time::sleep(Duration::from_millis(PROGRESS_MS)).await;
     }
     crowd.over.set(true);
@@ -170,7 +184,8 @@ async fn riot(part: Part, kinds: Vec<(Kind, usize)>, stop: Arc<AtomicBool>) -> V
     let all = async { while sessions.join_next().await.is_some() {} };
     drop(timeout(Duration::from_nanos(LAST_ANSWERS_NS), all).await);
     watch.abort();
-    crowd.met.take()
+    let spent = cuts.end(read).map(|(before, after)| after.since(before));
+    Met { misbehaviour: crowd.met.take(), cpu: spent.unwrap_or_default() }
 }
 
 /// One session after the other, until the run is over.
