@@ -376,7 +376,7 @@ fn a_dry_run_tells_the_plan_and_opens_no_connection() {
     let done = blast(&[&arguments[..], &["--json"]].concat());
     let told: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(
-        (&told["addresses"][0], &told["due"]["messages"]),
+        (&told["targets"][0]["addresses"][0], &told["due"]["messages"]),
         (&address.clone().into(), &1300.into())
     );
     assert_eq!(
