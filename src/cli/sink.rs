@@ -162,7 +162,7 @@ Examples:
 
 Exit codes: 0 ended as asked, 64 usage, 65 the spool is damaged or of another version,
 69 io_uring or an address is not available, 71 system error, 73 the spool cannot be made,
-74 the disk failed: a segment of the spool could not be synced, or could not be read.";
+74 the disk failed: a segment of the spool could not be synced or read, or was cut from outside.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Full {

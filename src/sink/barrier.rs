@@ -139,3 +139,109 @@ async fn sync(barriers: &[Barrier], writer: &RefCell<Writer>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::path::Path;
+
+    use super::*;
+    use crate::engine::{EngineKind, run_core};
+    use crate::spool::{Draft, Durability, Meta, Options, Place, Spool, SpoolError};
+
+    struct Desk {
+        dir: tempfile::TempDir,
+        gate: Gate,
+        writer: RefCell<Writer>,
+        _spool: Spool,
+    }
+
+    impl Desk {
+        fn new(durability: Durability) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let segment_bytes = 64 * 1024;
+            let limit_bytes = 8 * segment_bytes;
+            let options = Options { segment_bytes, limit_bytes, durability, ..Options::default() };
+            let (spool, _, mut writers) = Spool::open(dir.path(), options).unwrap();
+            let writer = RefCell::new(writers.remove(0));
+            Self { dir, gate: Gate::default(), writer, _spool: spool }
+        }
+
+        fn store(&self) -> Result<Place, SpoolError> {
+            let mut draft = Draft::default();
+            let mut writer = self.writer.borrow_mut();
+            writer.append(&mut draft, &[b'x'; 5_000])?;
+            let to: [(&[u8], &[u8]); 1] = [(b"b@x.example", b"")];
+            writer.seal(&mut draft, &Meta::default(), to)
+        }
+
+        fn ticket(&self) -> RangeInclusive<u64> {
+            self.store().unwrap();
+            let ticket = self.gate.sealed(&self.writer);
+            ticket..=ticket
+        }
+
+        fn cut(&self) {
+            let Place { core, segment, .. } = self.writer.borrow().position();
+            let name = format!("c{core:03}-{segment:08}.seg");
+            let path = self.dir.path().join(Path::new(&name));
+            OpenOptions::new().write(true).open(path).unwrap().set_len(100).unwrap();
+        }
+
+        async fn reached(&self, tickets: &RangeInclusive<u64>) -> Result<(), NotKept> {
+            self.gate.reached(tickets, &self.writer).await
+        }
+    }
+
+    fn on_a_core(future: impl Future<Output = ()>) {
+        run_core(EngineKind::Epoll, future).unwrap();
+    }
+
+    #[test]
+    fn who_waits_for_a_segment_that_is_torn_is_refused_and_who_comes_after_it_is_not() {
+        on_a_core(async {
+            for met_by_a_message in [false, true] {
+                let desk = Desk::new(Durability::Sync);
+                let kept = desk.ticket();
+                desk.reached(&kept).await.unwrap();
+                let waits = desk.ticket();
+                desk.cut();
+                if met_by_a_message {
+                    desk.store().unwrap_err();
+                    let after = desk.ticket();
+                    desk.reached(&after).await.unwrap();
+                }
+                assert_eq!(desk.reached(&waits).await, Err(NotKept));
+                assert_eq!(desk.reached(&waits).await, Err(NotKept), "for ever");
+                assert_eq!(desk.reached(&kept).await, Ok(()), "answered before");
+                let after = desk.ticket();
+                desk.reached(&after).await.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_segment_that_is_torn_between_seal_and_reply_is_met_without_a_sync() {
+        let desk = Desk::new(Durability::Process);
+        let first = desk.ticket();
+        desk.gate.stands(&first, &desk.writer).unwrap();
+        let waits = desk.ticket();
+        desk.cut();
+        assert_eq!(desk.gate.stands(&waits, &desk.writer), Err(NotKept));
+        let after = desk.ticket();
+        desk.gate.stands(&after, &desk.writer).unwrap();
+    }
+
+    #[test]
+    fn a_failed_sync_takes_with_it_what_was_sealed_while_it_ran() {
+        on_a_core(async {
+            let desk = Desk::new(Durability::Sync);
+            let (one, barrier) = (desk.ticket(), desk.writer.borrow().dirty().next().unwrap());
+            let two = desk.ticket();
+            desk.writer.borrow_mut().poison(&barrier);
+            for waits in [one, two] {
+                assert_eq!(desk.reached(&waits).await, Err(NotKept));
+            }
+        });
+    }
+}
