@@ -17,7 +17,7 @@ from pathlib import Path
 # linux/fs/ext4/ioctl.h: _IOR('X', 125, __u32) and its flags.
 EXT4_IOC_SHUTDOWN = 0x8004587D
 CUT_AFTER_JOURNAL, CUT_AT_ONCE = 1, 2
-UNMOUNT_S = 20
+UNMOUNT_S = 120
 PAGE_BYTES = mmap.PAGESIZE
 # Segments that are written back in part before a cut: each page of it waits for the disk.
 SCATTERED_MAX = 6

@@ -26,8 +26,9 @@ BINARIES = Path(
 sys.path.insert(0, str(REPO / "tests"))
 import spool_reader  # noqa: E402  (the folder above holds it)
 
-START_S = 20
-END_S = 30
+# A machine that does other things besides gets minutes for what takes a second.
+START_S = 120
+END_S = 120
 COMMAND_S = 180
 
 

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 
-from harness import START_S, oldest_segments
+from harness import END_S, START_S, oldest_segments
 
 QUEUED = re.compile(rb"250 [0-9.]+ .*queued as (\S+)")
 FLIGHT = 32
@@ -152,7 +152,7 @@ class Client(threading.Thread):
 
     def run(self):
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as connection:
                 replies = connection.makefile("rb")
                 self.expect(replies, b"220")
                 connection.sendall(b"EHLO ledger.example.test\r\n")
@@ -239,6 +239,6 @@ def start_clients(sink, ledger, name, rng):
 
 def join(clients):
     for client in clients:
-        client.join(30)
+        client.join(END_S)
         assert not client.is_alive()
         assert client.failure is None, client.failure

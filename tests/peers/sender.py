@@ -9,7 +9,6 @@ from typing import NamedTuple
 from ledger import make, render
 
 SENDERS = 4
-# A machine that does other things besides gets minutes for what takes a second.
 WAIT_S = 120.0
 PAYLOADS = [render(size, random.Random(size)) for size in (500, 60_000, 200_000)]
 
