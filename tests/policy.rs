@@ -133,6 +133,27 @@ fn the_first_reply_that_was_named_ends_the_run_and_stands_in_its_verdict() {
 }
 
 #[test]
+fn of_several_targets_the_one_that_refused_is_named() {
+    let (yes, no) = (
+        serve(good),
+        serve(|kind, n| match (kind, n) {
+            (".", 3) => Some("554 5.6.0 no"),
+            _ => good(kind, n),
+        }),
+    );
+    let options = [&no.address, "-n", "100000", "-c", "2", "--stop-on", "554"];
+    let (code, run, stderr) = blast(&yes, &options);
+    assert_eq!((code, &run["verdict"]), (Some(1), &"stopped".into()), "{stderr}");
+    let named = format!("smtp://{}", no.address);
+    assert_eq!(run["stopped"]["target"], named.as_str());
+    let reason = run["verdict_reasons"][0].as_str().unwrap();
+    assert!(
+        reason.ends_with(&format!(" s: {named}: end_of_data was answered 554 5.6.0 no")),
+        "{reason}"
+    );
+}
+
+#[test]
 fn refusals_that_were_not_named_are_counted_and_the_run_goes_on() {
     let host = serve(|kind, n| match (kind, n % 10) {
         ("MAIL", 5) => Some("450 4.3.2 later"),

@@ -178,14 +178,20 @@ async fn pace(core: Rc<Core>) {
     }
 }
 
-/// What ends a run before its time.
-#[derive(Clone, Copy)]
-enum Cause {
-    Reply(u16),
-    /// No reply came.
-    Error(ErrorKind),
-    /// Too much of all failed.
-    Share,
+/// What ends a run before its time: a reply, a failure without one, or too much of all.
+#[derive(Clone, Debug)]
+struct Trouble {
+    goal: Option<usize>,
+    phase: Phase,
+    code: Option<u16>,
+    error: Option<ErrorKind>,
+    text: String,
+}
+
+impl Trouble {
+    fn reply(goal: usize, phase: Phase, code: u16, said: &[u8]) -> Self {
+        Self { goal: Some(goal), phase, code: Some(code), error: None, text: words(said) }
+    }
 }
 
 /// How far the end of the run has come.
@@ -431,46 +437,46 @@ impl Core {
 
     /// A command was refused. It is `usual` where the dialogue goes on in another way.
     #[cold]
-    pub(super) fn refused(&self, phase: Phase, code: u16, said: &[u8], usual: bool) {
+    pub(super) fn refused(&self, goal: usize, phase: Phase, code: u16, said: &[u8], usual: bool) {
         if let Some(by) = self.policy.stops_at(code, usual) {
-            self.halt(by, phase, Cause::Reply(code), words(said));
+            self.halt(by, Trouble::reply(goal, phase, code, said));
         }
     }
 
     /// A message was refused.
     #[cold]
-    pub(super) fn message_refused(&self, phase: Phase, code: u16, said: &[u8]) {
-        self.count_error(phase, Cause::Reply(code), || words(said));
+    pub(super) fn message_refused(&self, goal: usize, phase: Phase, code: u16, said: &[u8]) {
+        self.count_error(|| Trouble::reply(goal, phase, code, said));
     }
 
     /// A connection could not be made, or has broken.
     #[cold]
     pub(super) fn broke(&self, goal: usize, phase: Phase, kind: ErrorKind, why: &str) {
+        let (goal, text) = (Some(goal), why.to_owned());
+        let trouble = Trouble { goal, phase, code: None, error: Some(kind), text };
         // A target that was never there is out of reach, which `failed` tells.
-        if self.policy.stop_on_error && self.reached(goal) {
-            self.halt("--on-error stop".to_owned(), phase, Cause::Error(kind), why.to_owned());
+        if self.policy.stop_on_error && goal.is_some_and(|goal| self.reached(goal)) {
+            self.halt("--on-error stop".to_owned(), trouble.clone());
         }
-        self.count_error(phase, Cause::Error(kind), || why.to_owned());
+        self.count_error(|| trouble);
     }
 
-    fn count_error(&self, phase: Phase, cause: Cause, why: impl Fn() -> String) {
+    fn count_error(&self, trouble: impl FnOnce() -> Trouble) {
         self.errors.set(self.errors.get() + 1);
         if let Some(most @ ErrorsMax::Count(count)) = self.policy.errors_max
             && self.shared.errors.fetch_add(1, Relaxed) >= count
         {
-            self.halt(most.to_string(), phase, cause, why());
+            self.halt(most.to_string(), trouble());
         }
     }
 
     /// Ends the run in order: nothing more begins, and what is under way is finished and counted.
-    fn halt(&self, by: String, phase: Phase, cause: Cause, text: String) {
+    fn halt(&self, by: String, trouble: Trouble) {
+        let Trouble { goal, phase, code, error, text } = trouble;
         let at_s = self.clock.elapsed_ns() as f64 / 1e9;
-        let (code, error) = match cause {
-            Cause::Reply(code) => (Some(code), None),
-            Cause::Error(kind) => (None, Some(kind)),
-            Cause::Share => (None, None),
-        };
-        self.shared.halt(Stopped { by, at_s, phase, code, error, text });
+        let target = goal.filter(|_| self.goals.len() > 1);
+        let target = target.map(|goal| self.goals[goal].target.url.clone());
+        self.shared.halt(Stopped { by, at_s, target, phase, code, error, text });
         self.notice_stop();
     }
 
@@ -484,7 +490,9 @@ impl Core {
         let errors = add(&self.shared.errors, errors - errors_shown);
         if messages >= ERRORS_SHARE_MESSAGES_MIN && errors as f64 > share * messages as f64 {
             let text = format!("{errors} errors in {messages} messages");
-            self.halt(most.to_string(), Phase::Message, Cause::Share, text);
+            let (phase, goal) = (Phase::Message, None);
+            let trouble = Trouble { goal, phase, code: None, error: None, text };
+            self.halt(most.to_string(), trouble);
         }
     }
 

@@ -46,6 +46,24 @@ impl fmt::Display for ErrorsMax {
 }
 
 impl ErrorPolicy {
+    /// The options that say it, but for those that say nothing new.
+    pub fn in_words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        match self.reconnect {
+            Reconnect::Always => {}
+            Reconnect::Never => words.push("--reconnect never".to_owned()),
+            Reconnect::Backoff(least, most) => {
+                words.push(format!("--reconnect backoff:{least:?}..{most:?}"));
+            }
+        }
+        if self.stop_on_error {
+            words.push("--on-error stop".to_owned());
+        }
+        words.extend(self.stop_on.iter().map(|codes| format!("--stop-on {codes}")));
+        words.extend(self.errors_max.map(|most| most.to_string()));
+        words
+    }
+
     /// The option by which this refusal ends the run. One that is `usual`, since the dialogue goes on in
     /// another way, is an error to nobody.
     pub fn stops_at(&self, code: u16, usual: bool) -> Option<String> {
@@ -117,6 +135,25 @@ mod tests {
         let long = pauses(Reconnect::Always, &[false; 20]);
         assert_eq!(long.last(), Some(&Some(1_000 * MS)));
         assert_eq!(pauses(Reconnect::Never, &[true, false]), [None, None]);
+    }
+
+    #[test]
+    fn what_is_not_usual_is_said_as_it_would_be_asked_for() {
+        assert!(ErrorPolicy::default().in_words().is_empty());
+        let policy = ErrorPolicy {
+            reconnect: Reconnect::Backoff(100 * MS, 5_000 * MS),
+            stop_on_error: true,
+            stop_on: vec![Codes::One(421), Codes::Class(5)],
+            errors_max: Some(ErrorsMax::Share(0.005)),
+        };
+        let words = [
+            "--reconnect backoff:100ms..5s",
+            "--on-error stop",
+            "--stop-on 421",
+            "--stop-on 5xx",
+            "--max-errors 0.5%",
+        ];
+        assert_eq!(policy.in_words(), words);
     }
 
     #[test]

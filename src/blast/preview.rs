@@ -31,6 +31,8 @@ pub struct Preview {
     pub corpus: Facts,
     /// Conditions that would fail the run.
     pub fail_if: Vec<String>,
+    /// What would end it before its time, and how connections are made again, where that was said.
+    pub policy: Vec<String>,
     /// Where the artefacts would go.
     pub out: Option<PathBuf>,
     pub example: Example,
@@ -217,6 +219,7 @@ impl Preview {
             due: Due::of(plan, described.messages),
             corpus: Facts::of(&corpus),
             fail_if: plan.fail_if.0.iter().map(ToString::to_string).collect(),
+            policy: plan.policy.in_words(),
             out: plan.out.clone(),
             example: Example::of(&corpus, now),
             plan: described,

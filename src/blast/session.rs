@@ -391,7 +391,13 @@ impl<'c> Session<'c> {
             }
             if event.code >= 400 {
                 let usual = self.client.falls_back();
-                self.core.refused(phase(event.phase), event.code, self.client.refusal(), usual);
+                self.core.refused(
+                    self.goal,
+                    phase(event.phase),
+                    event.code,
+                    self.client.refusal(),
+                    usual,
+                );
             }
             if event.phase == client::Phase::Auth {
                 let began_ns = *self.auth_ns.get_or_insert(self.sent_ns);
@@ -407,7 +413,7 @@ impl<'c> Session<'c> {
                     Verdict::Accepted => Outcome::Accepted,
                     Verdict::Refused(code) => {
                         let words = self.client.refusal();
-                        self.core.message_refused(phase(event.phase), code, words);
+                        self.core.message_refused(self.goal, phase(event.phase), code, words);
                         Outcome::of_refusal(code)
                     }
                 };

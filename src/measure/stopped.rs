@@ -14,6 +14,8 @@ pub struct Stopped {
     pub by: String,
     /// Since the start of the run, warm-up included.
     pub at_s: f64,
+    /// Which of several targets; `null` where there is one.
+    pub target: Option<String>,
     /// What was refused or failed.
     pub phase: Phase,
     /// Of the reply; `null` where none came.
@@ -27,9 +29,12 @@ pub struct Stopped {
 /// One sentence: `--stop-on 5xx ended the run after 0.3 s: rcpt was answered 550 5.1.1 no such user`.
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { by, at_s, phase, code, error, text } = self;
+        let Self { by, at_s, target, phase, code, error, text } = self;
         let phase = phase.name();
         write!(f, "{by} ended the run after {at_s:.1} s: ")?;
+        if let Some(target) = target {
+            write!(f, "{target}: ")?;
+        }
         match (code, error) {
             (Some(code), _) => write!(f, "{phase} was answered {code} {text}"),
             (None, Some(_)) => write!(f, "{phase} failed: {text}"),

@@ -49,6 +49,9 @@ fn text(preview: &Preview) -> String {
     for condition in &preview.fail_if {
         rows.row("fails if", condition);
     }
+    for option in &preview.policy {
+        rows.row("policy", option);
+    }
     let out = preview.out.as_ref().map(|dir| dir.display());
     rows.given("artefacts", out);
     example(&mut rows, &preview.example);
