@@ -76,6 +76,29 @@ fn launch<M: Unpin>(socket: Option<Rc<Socket>>, memory: M, entry: squeue::Entry)
     UnsubmittedOneshot::new(flight, Land(PhantomData), entry).submit()
 }
 
+/// What a receive is likely to find.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Expect {
+    /// Octets that have come already.
+    Octets,
+    /// None yet: it answers what leaves at the same time.
+    Wait,
+}
+
+/// Has a receive wait before its first attempt, which would find nothing (IORING_RECVSEND_POLL_FIRST,
+/// Linux 5.19, like the cancel by descriptor without which there is no ring). The io-uring crate gives
+/// no way to say so.
+fn poll_first(entry: &mut squeue::Entry) {
+    const IOPRIO_AT: usize = 2;
+    const IORING_RECVSEND_POLL_FIRST: u16 = 1;
+    // SAFETY: an entry is the kernel's `struct io_uring_sqe` of 64 octets (`repr(C)`), aligned to 8; the
+    // two octets at 2 are its `ioprio`, where a receive has its flags.
+    unsafe {
+        let flags = (&raw mut *entry).cast::<u8>().add(IOPRIO_AT).cast::<u16>();
+        flags.write(IORING_RECVSEND_POLL_FIRST);
+    }
+}
+
 fn is_cancelled(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR))
 }
@@ -183,7 +206,7 @@ impl Conn {
             buf.clear();
             return (Err(interrupted()), buf);
         }
-        let flight = self.launch_recv(buf);
+        let flight = self.launch_recv(buf, Expect::Octets);
         self.land_recv(flight).await
     }
 
@@ -203,7 +226,7 @@ impl Conn {
             let (sent, out) = self.land_send(send).await;
             return (sent, out, Err(interrupted()), into);
         }
-        let recv = self.launch_recv(into);
+        let recv = self.launch_recv(into, Expect::Wait);
         let (sent, out) = self.land_send(send).await;
         if sent.is_err() {
             // The stream is broken in the middle; the receive must not wait for what may never come.
@@ -225,11 +248,14 @@ impl Conn {
         }
     }
 
-    fn launch_recv(&self, mut buf: Buf) -> Airborne<Buf> {
+    fn launch_recv(&self, mut buf: Buf, expect: Expect) -> Airborne<Buf> {
         buf.clear();
         let bytes = buf.vec_mut();
         let room = u32::try_from(bytes.capacity()).unwrap_or(u32::MAX);
-        let entry = opcode::Recv::new(self.socket.target(), bytes.as_mut_ptr(), room).build();
+        let mut entry = opcode::Recv::new(self.socket.target(), bytes.as_mut_ptr(), room).build();
+        if expect == Expect::Wait {
+            poll_first(&mut entry);
+        }
         self.socket.waiting.set(true);
         launch(Some(self.socket.clone()), buf, entry)
     }
