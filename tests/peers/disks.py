@@ -136,7 +136,8 @@ class Filler:
 
     def fill(self, leave=0):
         """Leaves at most `leave` octets free, to the block."""
-        with open(self.path, "ab") as file:
+        # Without a buffer: what the disk has refused is not tried again at the close.
+        with open(self.path, "ab", buffering=0) as file:
             step = 1 << 20
             while step >= 512:
                 space = os.statvfs(self.path.parent)
@@ -145,7 +146,6 @@ class Filler:
                     continue
                 try:
                     file.write(bytes(step))
-                    file.flush()
                     os.fdatasync(file.fileno())
                 except OSError as error:
                     assert error.errno == errno.ENOSPC, error
