@@ -339,6 +339,7 @@ fn follow(
             Next::Interval(interval) => {
                 artefacts.interval(&interval);
                 see(begun.elapsed(), Seen::Interval(&interval), board.snapshot());
+                collector.reuse(interval);
             }
             Next::Waiting => see(begun.elapsed(), Seen::Beat, board.snapshot()),
             Next::Finished => {

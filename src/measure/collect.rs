@@ -166,6 +166,8 @@ pub struct Collector {
     filled: Receiver<Handover>,
     cores: Vec<CoreState>,
     open: BTreeMap<u32, Interval>,
+    /// Of intervals that were given out and came back.
+    blanks: Vec<Box<Tally>>,
     /// The lowest interval not given out yet.
     oldest: u32,
     connections: u64,
@@ -195,8 +197,12 @@ pub fn team(
         states.push(CoreState { writing: Some(0), blank });
         recorders.push(Recorder::new(core, mode, spans, cell, filled_to.clone(), blank_from));
     }
+    let mut tally = Tally::new(mode);
+    // Nobody clears it later, as all others are, which touches each page: what a run holds is held from
+    // its start on.
+    tally.clear();
     let totals = Totals {
-        tally: Tally::new(mode),
+        tally,
         elapsed: Duration::ZERO,
         in_flight_peak: 0,
         cores_lost: 0,
@@ -210,6 +216,7 @@ pub fn team(
         filled,
         cores: states,
         open: BTreeMap::new(),
+        blanks: Vec::new(),
         oldest: 0,
         connections: 0,
         totals,
@@ -241,6 +248,13 @@ impl Collector {
                 Err(RecvTimeoutError::Disconnected) => self.hung_up = true,
             }
         }
+    }
+
+    /// Takes back an interval that was given out, for its memory: a long run keeps what it has.
+    pub fn reuse(&mut self, interval: Interval) {
+        let mut tally = interval.tally;
+        tally.clear();
+        self.blanks.push(tally);
     }
 
     /// The result, once `next` has said `Finished`.
@@ -283,7 +297,8 @@ impl Collector {
                 drop(core.blank.send(tally));
             }
             None => {
-                drop(core.blank.send(Box::new(Tally::new(self.mode))));
+                let blank = self.blanks.pop().unwrap_or_else(|| Box::new(Tally::new(self.mode)));
+                drop(core.blank.send(blank));
                 let interval = Interval {
                     warmup,
                     after: self.spans.is_after(index),
@@ -518,6 +533,7 @@ mod tests {
             let mut messages = 0;
             while let Next::Interval(one) = collector.next(Duration::from_secs(10)) {
                 messages += one.tally.messages_ok;
+                collector.reuse(one);
             }
             assert_eq!(messages, 3_000);
         });
