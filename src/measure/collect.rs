@@ -166,8 +166,8 @@ pub struct Collector {
     filled: Receiver<Handover>,
     cores: Vec<CoreState>,
     open: BTreeMap<u32, Interval>,
-    /// Of intervals that were given out and came back.
-    blanks: Vec<Box<Tally>>,
+    /// Given out, come back, and empty.
+    spent: Vec<Interval>,
     /// The lowest interval not given out yet.
     oldest: u32,
     connections: u64,
@@ -216,7 +216,7 @@ pub fn team(
         filled,
         cores: states,
         open: BTreeMap::new(),
-        blanks: Vec::new(),
+        spent: Vec::new(),
         oldest: 0,
         connections: 0,
         totals,
@@ -251,10 +251,9 @@ impl Collector {
     }
 
     /// Takes back an interval that was given out, for its memory: a long run keeps what it has.
-    pub fn reuse(&mut self, interval: Interval) {
-        let mut tally = interval.tally;
-        tally.clear();
-        self.blanks.push(tally);
+    pub fn reuse(&mut self, mut interval: Interval) {
+        interval.tally.clear();
+        self.spent.push(interval);
     }
 
     /// The result, once `next` has said `Finished`.
@@ -297,7 +296,10 @@ impl Collector {
                 drop(core.blank.send(tally));
             }
             None => {
-                let blank = self.blanks.pop().unwrap_or_else(|| Box::new(Tally::new(self.mode)));
+                let blank = match self.spent.pop() {
+                    Some(spent) => spent.tally,
+                    None => Box::new(Tally::new(self.mode)),
+                };
                 drop(core.blank.send(blank));
                 let interval = Interval {
                     warmup,
