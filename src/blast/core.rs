@@ -1,11 +1,13 @@
 //! One generator core: a pinned thread, its sessions, and what they share.
 
+mod halt;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,19 +18,18 @@ use tokio::time::MissedTickBehavior;
 use super::corpus::{Corpus, Identity, Letter};
 use super::goal::Goal;
 use super::plan::Plan;
-use super::policy::{ErrorPolicy, ErrorsMax, Pauses};
+use super::policy::{ErrorPolicy, Pauses};
 use super::reach::Reach;
-use super::session::{End, Session, words};
+use super::session::{End, Session};
 use super::targets::{Turns, Weighted};
 use super::trace::Trace;
 use super::work::{Drive, Slot, Work};
 use super::{Failure, Shared, lock};
 use crate::engine::{self, Address, Conn, Connecting, EngineKind, Pool, Watch};
 use crate::limits::{
-    CONNECTS_AT_ONCE, ERRORS_SHARE_MESSAGES_MIN, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_LOOK_MS,
-    TARGET_AWAY_NS,
+    CONNECTS_AT_ONCE, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_LOOK_MS, TARGET_AWAY_NS,
 };
-use crate::measure::{ErrorKind, Phase, Recorder, Stopped, waited_by_thread};
+use crate::measure::{Recorder, waited_by_thread};
 
 /// What one core is to do.
 #[derive(Debug)]
@@ -175,22 +176,6 @@ async fn pace(core: Rc<Core>) {
     }
     if let Err(error) = core.work.pace().await {
         core.shared.give_up(Failure::Clock { why: error.to_string() });
-    }
-}
-
-/// What ends a run before its time: a reply, a failure without one, or too much of all.
-#[derive(Clone, Debug)]
-struct Trouble {
-    goal: Option<usize>,
-    phase: Phase,
-    code: Option<u16>,
-    error: Option<ErrorKind>,
-    text: String,
-}
-
-impl Trouble {
-    fn reply(goal: usize, phase: Phase, code: u16, said: &[u8]) -> Self {
-        Self { goal: Some(goal), phase, code: Some(code), error: None, text: words(said) }
     }
 }
 
@@ -432,73 +417,6 @@ impl Core {
             }
             tokio::time::sleep(left.min(Duration::from_millis(RECONNECT_LOOK_MS))).await;
             self.notice_stop();
-        }
-    }
-
-    /// A command was refused. It is `usual` where the dialogue goes on in another way.
-    #[cold]
-    pub(super) fn refused(&self, goal: usize, phase: Phase, code: u16, said: &[u8], usual: bool) {
-        if let Some(by) = self.policy.stops_at(code, usual) {
-            self.halt(by, Trouble::reply(goal, phase, code, said));
-        }
-    }
-
-    /// A message was refused.
-    #[cold]
-    pub(super) fn message_refused(&self, goal: usize, phase: Phase, code: u16, said: &[u8]) {
-        self.count_error(|| Trouble::reply(goal, phase, code, said));
-    }
-
-    /// A connection could not be made, or has broken.
-    #[cold]
-    pub(super) fn broke(&self, goal: usize, phase: Phase, kind: ErrorKind, why: &str) {
-        let (goal, text) = (Some(goal), why.to_owned());
-        let trouble = Trouble { goal, phase, code: None, error: Some(kind), text };
-        // A target that was never there is out of reach, which `failed` tells.
-        if self.policy.stop_on_error && goal.is_some_and(|goal| self.reached(goal)) {
-            self.halt("--on-error stop".to_owned(), trouble.clone());
-        }
-        self.count_error(|| trouble);
-    }
-
-    fn count_error(&self, trouble: impl FnOnce() -> Trouble) {
-        self.errors.set(self.errors.get() + 1);
-        if let Some(most @ ErrorsMax::Count(count)) = self.policy.errors_max
-            && self.shared.errors.fetch_add(1, Relaxed) >= count
-        {
-            self.halt(most.to_string(), trouble());
-        }
-    }
-
-    /// Ends the run in order: nothing more begins, and what is under way is finished and counted.
-    fn halt(&self, by: String, trouble: Trouble) {
-        let Trouble { goal, phase, code, error, text } = trouble;
-        let at_s = self.clock.elapsed_ns() as f64 / 1e9;
-        let target = goal.filter(|_| self.goals.len() > 1);
-        let target = target.map(|goal| self.goals[goal].target.url.clone());
-        self.shared.halt(Stopped { by, at_s, target, phase, code, error, text });
-        self.notice_stop();
-    }
-
-    /// Tells the other cores what this one has done, and sees whether too much of all failed.
-    fn watch_share(&self) {
-        let Some(most @ ErrorsMax::Share(share)) = self.policy.errors_max else { return };
-        let (messages, errors) = (self.seq.get(), self.errors.get());
-        let (messages_shown, errors_shown) = self.shown.replace((messages, errors));
-        let add = |total: &AtomicU64, more: u64| total.fetch_add(more, Relaxed) + more;
-        let messages = add(&self.shared.messages, messages - messages_shown);
-        let errors = add(&self.shared.errors, errors - errors_shown);
-        if messages >= ERRORS_SHARE_MESSAGES_MIN && errors as f64 > share * messages as f64 {
-            let text = format!("{errors} errors in {messages} messages");
-            let (phase, goal) = (Phase::Message, None);
-            let trouble = Trouble { goal, phase, code: None, error: None, text };
-            self.halt(most.to_string(), trouble);
-        }
-    }
-
-    fn notice_stop(&self) {
-        if self.shared.stop.load(Relaxed) {
-            self.work.stop(self.clock.elapsed_ns());
         }
     }
 

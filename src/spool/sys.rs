@@ -54,7 +54,7 @@ pub(super) fn write_back(fd: BorrowedFd<'_>, at: u64, bytes: u64) -> io::Result<
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs::File;
     use std::os::fd::AsFd;
     use std::os::unix::fs::FileExt;
@@ -80,9 +80,13 @@ mod tests {
         assert!(!is_all_dirty(file.as_fd(), bytes));
     }
 
-    /// Where the build is made there is a disk; where temporary files are, there may be none.
+    /// Beside the tests' program there is a disk; where temporary files are, there may be none.
+    pub fn dir_on_the_disk() -> tempfile::TempDir {
+        tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap()
+    }
+
     fn on_the_disk(bytes: u64) -> (tempfile::TempDir, File) {
-        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let dir = dir_on_the_disk();
         let file = File::options()
             .read(true)
             .write(true)

@@ -1,0 +1,107 @@
+//! The end of a run before its time: a refusal or a break where the plan asks for that, or too many.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::Core;
+use crate::blast::policy::ErrorsMax;
+use crate::blast::session::words;
+use crate::limits::ERRORS_SHARE_MESSAGES_MIN;
+use crate::measure::{ErrorKind, Phase, Stopped};
+
+/// What ends a run before its time: a reply, a failure without one, or too much of all.
+#[derive(Clone, Debug)]
+struct Trouble {
+    goal: Option<usize>,
+    phase: Phase,
+    code: Option<u16>,
+    error: Option<ErrorKind>,
+    text: String,
+}
+
+impl Trouble {
+    fn reply(goal: usize, phase: Phase, code: u16, said: &[u8]) -> Self {
+        Self { goal: Some(goal), phase, code: Some(code), error: None, text: words(said) }
+    }
+}
+
+impl Core {
+    /// A command was refused. It is `usual` where the dialogue goes on in another way.
+    #[cold]
+    pub(in crate::blast) fn refused(
+        &self,
+        goal: usize,
+        phase: Phase,
+        code: u16,
+        said: &[u8],
+        usual: bool,
+    ) {
+        if let Some(by) = self.policy.stops_at(code, usual) {
+            self.halt(by, Trouble::reply(goal, phase, code, said));
+        }
+    }
+
+    /// A message was refused.
+    #[cold]
+    pub(in crate::blast) fn message_refused(
+        &self,
+        goal: usize,
+        phase: Phase,
+        code: u16,
+        said: &[u8],
+    ) {
+        self.count_error(|| Trouble::reply(goal, phase, code, said));
+    }
+
+    /// A connection could not be made, or has broken.
+    #[cold]
+    pub(in crate::blast) fn broke(&self, goal: usize, phase: Phase, kind: ErrorKind, why: &str) {
+        let (goal, text) = (Some(goal), why.to_owned());
+        let trouble = Trouble { goal, phase, code: None, error: Some(kind), text };
+        // A target that was never there is out of reach, which `failed` tells.
+        if self.policy.stop_on_error && goal.is_some_and(|goal| self.reached(goal)) {
+            self.halt("--on-error stop".to_owned(), trouble.clone());
+        }
+        self.count_error(|| trouble);
+    }
+
+    fn count_error(&self, trouble: impl FnOnce() -> Trouble) {
+        self.errors.set(self.errors.get() + 1);
+        if let Some(most @ ErrorsMax::Count(count)) = self.policy.errors_max
+            && self.shared.errors.fetch_add(1, Relaxed) >= count
+        {
+            self.halt(most.to_string(), trouble());
+        }
+    }
+
+    /// Ends the run in order: nothing more begins, and what is under way is finished and counted.
+    fn halt(&self, by: String, trouble: Trouble) {
+        let Trouble { goal, phase, code, error, text } = trouble;
+        let at_s = self.clock.elapsed_ns() as f64 / 1e9;
+        let target = goal.filter(|_| self.goals.len() > 1);
+        let target = target.map(|goal| self.goals[goal].target.url.clone());
+        self.shared.halt(Stopped { by, at_s, target, phase, code, error, text });
+        self.notice_stop();
+    }
+
+    /// Tells the other cores what this one has done, and sees whether too much of all failed.
+    pub(super) fn watch_share(&self) {
+        let Some(most @ ErrorsMax::Share(share)) = self.policy.errors_max else { return };
+        let (messages, errors) = (self.seq.get(), self.errors.get());
+        let (messages_shown, errors_shown) = self.shown.replace((messages, errors));
+        let add = |total: &AtomicU64, more: u64| total.fetch_add(more, Relaxed) + more;
+        let messages = add(&self.shared.messages, messages - messages_shown);
+        let errors = add(&self.shared.errors, errors - errors_shown);
+        if messages >= ERRORS_SHARE_MESSAGES_MIN && errors as f64 > share * messages as f64 {
+            let text = format!("{errors} errors in {messages} messages");
+            let (phase, goal) = (Phase::Message, None);
+            let trouble = Trouble { goal, phase, code: None, error: None, text };
+            self.halt(most.to_string(), trouble);
+        }
+    }
+
+    pub(super) fn notice_stop(&self) {
+        if self.shared.stop.load(Relaxed) {
+            self.work.stop(self.clock.elapsed_ns());
+        }
+    }
+}
