@@ -62,15 +62,18 @@ class Mta:
         return f"127.0.0.1:{self.port}"
 
     def waiting(self):
-        """Files of messages that are not delivered yet."""
-        files = []
-        for queue in self.queues:
-            files += [path for path in (self.directory / queue).rglob("*") if path.is_file()]
-        return files
+        """Files of messages that are not delivered yet. Folders may go while this looks at them."""
+        return [
+            Path(folder, name)
+            for queue in self.queues
+            for folder, _, names in os.walk(self.directory / queue)
+            for name in names
+        ]
 
     def wait_until_empty(self, timeout=120):
         deadline = time.monotonic() + timeout
-        while left := self.waiting():
+        # The second look is for a message that the first one missed on its way from one queue to the next.
+        while left := self.waiting() or self.waiting():
             assert time.monotonic() < deadline, f"{len(left)} files still in the queue\n{self.log()[-3000:]}"
             time.sleep(0.1)
 

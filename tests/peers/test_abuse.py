@@ -10,7 +10,9 @@ from test_signals import Conversation
 
 KIB = 1024
 # What one hostile connection may cost: its buffers, its queued replies, and some slack of the allocator.
-CONNECTION_KIB = 256
+CONNECTION_KIB = 128
+# The heap grows by huge pages, a few of them for nothing that a connection did.
+HEAP_STEPS_KIB = 4 * 2048
 # The watch keeps deadlines to two beats of 250 ms.
 LATE_S = 1.5
 ENVELOPE = b"EHLO abuse.example.test\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\n"
@@ -63,7 +65,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_costs_little_memory_and_nobody_else_notices(engine, flood):
-    connections = 24
+    connections = 96
     with Sink(engine, None, "--cores", "1", "--max-size", "1MiB") as sink:
         deliver(sink, 50)
         # What the core takes once: its large receive buffer, and the steps of the allocator.
@@ -82,7 +84,7 @@ def test_a_flood_costs_little_memory_and_nobody_else_notices(engine, flood):
             for connection in hostile:
                 connection.close()
         report = sink.stop()
-    assert peak - before < connections * CONNECTION_KIB, f"{before} KiB grew to {peak} KiB"
+    assert peak - before < connections * CONNECTION_KIB + HEAP_STEPS_KIB, f"{before} KiB grew to {peak} KiB"
     assert report["messages"] == 70
 
 
