@@ -5,13 +5,16 @@
 //! whether or not somebody still awaits it; [`Core`] sees to it that the ring outlives every flight,
 //! because tokio-uring itself frees abandoned ones before it has cancelled them when it is dropped.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, FsyncFlags, TimeoutFlags, Timespec};
@@ -114,12 +117,15 @@ struct Socket {
     /// A send is in the ring. A cancel by descriptor could hit it instead of the receive beside it,
     /// so that is put off until the send has landed.
     sending: Cell<bool>,
+    /// Whom `interrupt` wakes where the cancel is put off.
+    put_off: RefCell<Option<Waker>>,
 }
 
 impl Socket {
     fn new(fd: OwnedFd) -> Rc<Self> {
         let (interrupted, waiting) = (Cell::new(false), Cell::new(false));
-        Rc::new(Self { fd, interrupted, waiting, sending: Cell::new(false) })
+        let (sending, put_off) = (Cell::new(false), RefCell::default());
+        Rc::new(Self { fd, interrupted, waiting, sending, put_off })
     }
 
     fn target(&self) -> Fd {
@@ -139,6 +145,14 @@ impl Socket {
         if self.waiting.get() && !self.sending.get() && RUNNING.get().is_some() {
             let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(self.target())).build();
             drop(UnsubmittedOneshot::new((), Forget, entry).submit());
+        }
+    }
+
+    /// Has `interrupt` wake this task.
+    fn wake_when_interrupted(&self, cx: &Context<'_>) {
+        match &mut *self.put_off.borrow_mut() {
+            Some(task) => task.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
         }
     }
 
@@ -173,6 +187,9 @@ impl Handle {
         if let Some(socket) = self.0.upgrade() {
             socket.interrupted.set(true);
             socket.cancel_waiting();
+            if let Some(task) = socket.put_off.take() {
+                task.wake();
+            }
         }
     }
 
@@ -227,15 +244,27 @@ impl Conn {
             return (sent, out, Err(interrupted()), into);
         }
         let recv = self.launch_recv(into, Expect::Wait);
-        let (sent, out) = self.land_send(send).await;
-        if sent.is_err() {
-            // The stream is broken in the middle; the receive must not wait for what may never come.
-            self.socket.shutdown();
-        }
-        if self.socket.interrupted.get() {
-            self.socket.cancel_waiting();
-        }
-        let (received, into) = self.land_recv(recv).await;
+        let mut send = pin!(self.land_send(send));
+        let mut recv = pin!(self.land_recv(recv));
+        let mut sent = None;
+        // A send ends at once nearly always, and there is nothing to do then: nobody is woken for it.
+        // One that fails has broken the connection, which ends the receive as well.
+        let (received, into) = poll_fn(|cx| {
+            if sent.is_none() && self.socket.interrupted.get() {
+                if let Poll::Ready(landed) = send.as_mut().poll(cx) {
+                    sent = Some(landed);
+                    self.socket.cancel_waiting();
+                }
+            } else if sent.is_none() {
+                self.socket.wake_when_interrupted(cx);
+            }
+            recv.as_mut().poll(cx)
+        })
+        .await;
+        let (sent, out) = match sent {
+            Some(landed) => landed,
+            None => send.await,
+        };
         (sent, out, received, into)
     }
 

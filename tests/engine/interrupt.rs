@@ -134,6 +134,32 @@ fn interrupt_lets_the_send_beside_a_receive_through() {
 }
 
 #[test]
+fn interrupt_during_the_send_ends_the_receive_when_the_send_is_through() {
+    let _quiet = with_others();
+    const OCTETS: usize = 6 * 1024 * 1024;
+    on_both(|_| async {
+        let (mut conn, mut stream) = pair().await;
+        let handle = conn.handle();
+        // A task of its own: the core's first one is polled whenever any of them is.
+        let exchange = tokio::task::spawn_local(async move {
+            conn.send_recv(vec![0; OCTETS].into(), Buf::with_capacity(8)).await
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        handle.interrupt();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let reader = thread::spawn(move || {
+            stream.read_exact(&mut vec![0; OCTETS]).unwrap();
+            stream
+        });
+        let (sent, out, received, _) = exchange.await.unwrap();
+        sent.unwrap();
+        assert_eq!(out.len(), OCTETS);
+        assert_eq!(received.unwrap_err().kind(), ErrorKind::Interrupted);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
 fn interrupt_before_send_recv_still_sends() {
     let _quiet = with_others();
     on_both(|_| async {
