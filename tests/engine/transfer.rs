@@ -223,17 +223,20 @@ fn reset_on_close_resets() {
 /// lettre does: the second piece leaves only when the first is acknowledged.
 #[test]
 fn quickack_spares_clients_the_delayed_acknowledgement() {
+    // TCP_DELACK_MIN is 40 ms.
+    const DELAYED: Duration = Duration::from_millis(35);
     let _quiet = with_others();
     on_both(|_| async {
         let (mut conn, mut stream) = pair().await;
         let client = thread::spawn(move || {
-            let start = Instant::now();
-            for _ in 0..50 {
+            let exchange = |_: &usize| {
+                let start = Instant::now();
                 stream.write_all(b"NO").unwrap();
                 stream.write_all(b"OP\r\n").unwrap();
                 stream.read_exact(&mut [0; 4]).unwrap();
-            }
-            start.elapsed()
+                start.elapsed() >= DELAYED
+            };
+            (0..50).filter(exchange).count()
         });
         for _ in 0..50 {
             let mut line = Vec::new();
@@ -245,8 +248,8 @@ fn quickack_spares_clients_the_delayed_acknowledgement() {
             }
             conn.send_all(b"250\n".to_vec().into()).await.0.unwrap();
         }
-        let elapsed = client.join().unwrap();
-        assert!(elapsed < Duration::from_millis(50 * 20), "50 lines took {elapsed:?}");
+        let delayed = client.join().unwrap();
+        assert!(delayed < 25, "{delayed} of 50 lines waited for an acknowledgement");
     });
 }
 
@@ -303,7 +306,7 @@ fn connect_to_a_silent_host_times_out_and_leaves_no_descriptor() {
         let error = connect(&address, &within(Duration::from_millis(200))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(start.elapsed() >= Duration::from_millis(200));
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < Duration::from_secs(60));
         assert_eq!(open_descriptors(), base);
     });
 }

@@ -13,8 +13,9 @@ KIB = 1024
 CONNECTION_KIB = 128
 # The heap grows by huge pages, a few of them for nothing that a connection did.
 HEAP_STEPS_KIB = 4 * 2048
-# The watch keeps deadlines to two beats of 250 ms.
+# The watch keeps deadlines to two beats of 250 ms; a machine that does other things besides is later.
 LATE_S = 1.5
+MUCH_LATER_S = 60
 ENVELOPE = b"EHLO abuse.example.test\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\n"
 
 
@@ -95,7 +96,7 @@ def test_octets_of_a_line_that_does_not_end_buy_no_time(engine):
             slow.socket.settimeout(0.2)
             answer = b""
             while not answer:
-                assert time.monotonic() - started < 2 + LATE_S
+                assert time.monotonic() - started < MUCH_LATER_S
                 slow.send(b"x")
                 try:
                     answer = slow.socket.recv(999)
@@ -107,12 +108,12 @@ def test_octets_of_a_line_that_does_not_end_buy_no_time(engine):
 
 
 def test_a_client_that_finishes_its_commands_may_take_its_time(engine):
-    with Sink(engine, None, "--timeout", "1500ms", "--cores", "1") as sink:
+    with Sink(engine, None, "--timeout", "4s", "--cores", "1") as sink:
         with Conversation(sink.port) as slow:
             for _ in range(3):
                 for piece in (b"NO", b"O", b"P"):
                     slow.send(piece)
-                    time.sleep(0.3)
+                    time.sleep(0.6)
                 slow.say(b"\r\n", 250)
         assert sink.stop()["timeouts"] == 0
 
@@ -124,7 +125,8 @@ def test_a_message_must_keep_its_rate(engine, rate, ends):
             slow.start_message()
             answer, started = b"", time.monotonic()
             slow.socket.settimeout(0.2)
-            while not answer and time.monotonic() - started < 1 + LATE_S + 0.5:
+            patience = MUCH_LATER_S if ends else 1 + LATE_S + 0.5
+            while not answer and time.monotonic() - started < patience:
                 slow.send(b"x")
                 try:
                     answer = slow.socket.recv(999)
@@ -148,10 +150,15 @@ def test_a_peer_that_never_reads_is_ended(engine):
         message = ENVELOPE.partition(b"\r\n")[2] + b"BDAT 0 LAST\r\n"
         sent = pour(deaf, ENVELOPE.partition(b"\r\n")[0] + b"\r\n" + message * 400_000, 6)
         assert sent < 400_000 * len(message)
-        time.sleep(1 + 1 + LATE_S)
-        with pytest.raises(OSError):
-            for _ in range(50):
+        ended, deadline = False, time.monotonic() + MUCH_LATER_S
+        while not ended:
+            assert time.monotonic() < deadline
+            try:
                 deaf.send(b"x" * 65536)
+            except TimeoutError:
+                pass
+            except OSError:
+                ended = True
         deaf.close()
         deliver(sink, 5)
         assert sink.stop()["timeouts"] == 1

@@ -184,7 +184,7 @@ fn a_customer_that_says_nothing_is_left_in_time() {
         stream.read_to_string(&mut rest).unwrap();
         let took = began.elapsed();
         assert_eq!(rest, "");
-        assert!(took >= REPLY_TIME / 2 && took < 5 * REPLY_TIME, "{took:?}");
+        assert!(took >= REPLY_TIME / 2 && took < 30 * REPLY_TIME, "{took:?}");
         let relay = post.sink.stop().relay.unwrap();
         assert_eq!((relay.runs, relay.messages, relay.left), (1, 0, 1));
     }
