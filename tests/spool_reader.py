@@ -152,9 +152,7 @@ def segment_header(header, core, number):
         mark = None
     elif zero or (mark or check) and check != commit_word(nonce, its_number, U64 - mark):
         raise Doubt("mark")
-    if its_core != core:
-        raise Doubt("segment name")
-    if its_number != number:
+    if (its_core, its_number) != (core, number):
         raise Torn("segment name")
     return size, nonce, mark
 

@@ -85,11 +85,9 @@ impl Walk {
         let Some((header, mark)) = header else {
             return Ok(Opened::End(End::Damaged(Doubt::SegmentHeader)));
         };
-        if header.core != core {
-            return Ok(Opened::End(End::Damaged(Doubt::SegmentName)));
-        }
-        if header.number != number {
-            // It was being recycled: of its new name and its new header one came to the disk alone.
+        if (header.core, header.number) != (core, number) {
+            // It was being recycled, maybe for another core: of its new name and its new header one came
+            // to the disk alone.
             return Ok(Opened::End(End::Torn(Doubt::SegmentName)));
         }
         let at = SEGMENT_HEADER_BYTES as u64;

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringpost::spool::{Doubt, Draft, Options, Place, Reader, Survey, Writer};
@@ -288,28 +288,50 @@ fn a_segment_that_lost_its_header_is_told_of_and_kept() {
     }
 }
 
+/// The spool of one core, closed, with several segments; where its messages are.
+fn closed_segments() -> (tempfile::TempDir, Vec<Place>) {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, mut writer) = open_one(dir.path(), small(8));
+    let mut places = Vec::new();
+    while writer.position().segment < 5 {
+        places.push(store(&mut writer, &octets(1, 9_000)).unwrap());
+    }
+    drop(writer);
+    drop(spool);
+    (dir, places)
+}
+
 #[test]
 fn a_segment_of_which_name_or_header_alone_came_to_the_disk_holds_nothing() {
-    // The header of a later life under the old name, and the other way round.
-    for (header, name) in [(3, 1), (1, 3)] {
-        let dir = tempfile::tempdir().unwrap();
-        let (spool, _, mut writer) = open_one(dir.path(), small(8));
-        let mut places = Vec::new();
-        while writer.position().segment < 5 {
-            places.push(store(&mut writer, &octets(1, 9_000)).unwrap());
+    // The header of a later life under the old name, and the other way round, for the same core or for
+    // another.
+    let of_another_core = "c001-00000009.seg";
+    for (header, name) in [
+        ("c000-00000003.seg", NAME),
+        (NAME, "c000-00000003.seg"),
+        ("c000-00000003.seg", of_another_core),
+        (of_another_core, NAME),
+    ] {
+        let (dir, mut places) = closed_segments();
+        if header == of_another_core {
+            // What a writer of that core has left, given back to this spool's core.
+            let (other, _) = closed_segments();
+            let mut bytes = fs::read(other.path().join(NAME)).unwrap();
+            bytes[16] = 1;
+            let crc = crc_fast::crc32_iscsi(&bytes[..48]);
+            bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+            fs::write(dir.path().join(name), bytes).unwrap();
+        } else {
+            fs::copy(dir.path().join(header), dir.path().join(name)).unwrap();
         }
-        drop(writer);
-        drop(spool);
-        fs::copy(file(dir.path(), header), file(dir.path(), name)).unwrap();
-        places.retain(|place| place.segment != name);
+        places.retain(|place| file(dir.path(), place.segment) != dir.path().join(name));
         let (read, survey) = read_all(dir.path());
         let torn: Vec<_> = survey.torn.iter().map(|torn| (torn.what, torn.offset)).collect();
         assert_eq!(torn, [(Doubt::SegmentName, 0)], "{survey}");
         assert!(survey.damage.is_empty(), "{survey}");
         assert!(read.iter().map(|(place, _)| *place).eq(places));
         let (_, recovery, _) = open_one(dir.path(), small(8));
-        let moved = file(dir.path(), name).file_name().unwrap().to_owned();
-        assert_eq!(recovery.quarantined, [moved.to_str().unwrap()]);
+        assert_eq!(recovery.quarantined, [name]);
     }
 }
 
@@ -328,6 +350,18 @@ fn a_segment_whose_recycling_was_cut_short_is_removed_and_nothing_kept_of_it() {
         assert!(recovery.trimmed_bytes >= bytes.len() as u64 && !left.exists());
         assert_eq!(recovery.survey.messages, ledger.len() as u64);
     }
+}
+
+/// Another process that runs one test of this file on `dir`, and what it says.
+fn start(test: &str, variable: &str, dir: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("crash::{test}"), "--nocapture"])
+        .env(variable, dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
 }
 
 const CHILD_RING: &str = "RINGPOST_TEST_CHILD_RING";
@@ -349,13 +383,8 @@ fn the_child_goes_round_until_it_is_killed() {
 fn a_ring_that_is_killed_while_it_goes_round_leaves_nothing_in_doubt() {
     for round in 0..30 {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "crash::the_child_goes_round_until_it_is_killed", "--nocapture"])
-            .env(CHILD_RING, dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (mut child, mut lines) =
+            start("the_child_goes_round_until_it_is_killed", CHILD_RING, dir.path());
         let started = lines.by_ref().any(|line| line.unwrap().contains("under way"));
         std::thread::sleep(Duration::from_micros(round * 977));
         child.kill().unwrap();
@@ -412,13 +441,8 @@ fn what_a_killed_process_acknowledged_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let mut known: Vec<(Place, u64)> = Vec::new();
     for round in 0..8u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "crash::the_child_writes_until_it_is_killed", "--nocapture"])
-            .env(CHILD_DIR, dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (mut child, mut lines) =
+            start("the_child_writes_until_it_is_killed", CHILD_DIR, dir.path());
         let mut acked: Vec<String> = Vec::new();
         let mut until = None;
         while until.is_none_or(|until| Instant::now() < until) {
