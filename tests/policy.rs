@@ -83,9 +83,13 @@ fn talk(mut stream: &TcpStream, manner: Manner, seen: &Seen) -> std::io::Result<
 }
 
 fn start(host: &Host, options: &[&str]) -> Child {
+    let common = [host.address.as_str(), "--json", "--live", "off"];
+    spawn(&[&common, options].concat())
+}
+
+fn spawn(arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_ringpost-blast"))
-        .args([&host.address, "--json", "--live", "off"])
-        .args(options)
+        .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -94,6 +98,17 @@ fn start(host: &Host, options: &[&str]) -> Child {
 
 fn blast(host: &Host, options: &[&str]) -> (Option<i32>, Value, String) {
     report(&start(host, options).wait_with_output().unwrap())
+}
+
+/// Short steps of a `sweep` or `find-max`.
+fn steps(task: &str, host: &Host, options: &[&str]) -> (Option<i32>, Value, String) {
+    let common = [task, &host.address, "--json", "--settle", "0s", "--measure", "1s"];
+    report(&spawn(&[&common, options].concat()).wait_with_output().unwrap())
+}
+
+fn said(told: &Value) -> String {
+    let sentences = told["said"].as_array().unwrap_or_else(|| panic!("no sentences in {told}"));
+    sentences.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
 }
 
 fn report(done: &Output) -> (Option<i32>, Value, String) {
@@ -299,4 +314,75 @@ fn a_policy_that_cannot_be_read_is_a_usage_error() {
         assert_eq!(code, Some(2), "{options:?}");
         assert!(stderr.contains(says), "{options:?}: {stderr}");
     }
+}
+
+/// The first step has 50 messages at most, so that it is one of the second or a later one.
+fn the_sixtieth_is_refused(kind: &str, n: u64) -> Option<&'static str> {
+    match (kind, n) {
+        (".", 60) => Some("451 4.3.0 later"),
+        _ => good(kind, n),
+    }
+}
+
+#[test]
+fn what_ends_a_run_ends_the_sweep_with_the_curve_up_to_there() {
+    let host = serve(the_sixtieth_is_refused);
+    let options = ["--rates", "50,100,200,400", "-c", "4", "--stop-on", "4xx"];
+    let (code, told, stderr) = steps("sweep", &host, &options);
+    assert_eq!(code, Some(1), "{stderr}");
+    let steps = told["steps"].as_array().unwrap();
+    assert!((2..4).contains(&steps.len()), "{told}");
+    assert_eq!(steps.last().unwrap()["verdict"], "stopped");
+    let said = said(&told);
+    assert!(said.contains("messages/s: --stop-on 4xx ended the run after"), "{said}");
+    assert!(said.contains("end_of_data was answered 451 4.3.0 later"), "{said}");
+}
+
+#[test]
+fn what_ends_a_run_ends_a_search_which_says_how_to_go_on() {
+    let host = serve(the_sixtieth_is_refused);
+    let options = ["--slo", "errors<50%", "--start", "50", "-c", "4", "--on-error", "stop"];
+    let (code, told, stderr) = steps("find-max", &host, &options);
+    assert_eq!(code, Some(1), "{stderr}");
+    let last = told["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["verdict"], &last["kept"]), (&"stopped".into(), &Value::Null));
+    let said = said(&told);
+    assert!(said.contains("bound them in --slo and leave out --on-error stop"), "{said}");
+    assert!(!said.contains("Nothing was missed"), "{said}");
+}
+
+#[test]
+fn errors_that_are_let_pass_do_not_end_a_sweep() {
+    let host = serve(the_sixtieth_is_refused);
+    let options = ["--rates", "50,100", "-c", "4", "--max-errors", "1"];
+    let (code, told, stderr) = steps("sweep", &host, &options);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(told["steps"].as_array().unwrap().len(), 2, "{told}");
+}
+
+#[test]
+fn each_step_of_a_sweep_keeps_to_the_policy_for_connections() {
+    let host = serve(|kind, n| match (kind, n) {
+        (".", 5) => None,
+        _ => good(kind, n),
+    });
+    let options = ["--rates", "20,30", "-c", "1", "--drain", "0s", "--reconnect", "never"];
+    let (code, told, stderr) = steps("sweep", &host, &options);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(host.seen.connected.lock().unwrap().len(), 2, "one for each step: {told}");
+}
+
+#[test]
+fn a_sweep_deals_its_sessions_to_several_targets_by_weight() {
+    let (first, second) = (serve(good), serve(good));
+    let weighted = format!("3={}", second.address);
+    let (code, told, stderr) = steps("sweep", &first, &[&weighted, "--rates", "40,80", "-c", "8"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(told["target"], format!("smtp://{}, 3=smtp://{}", first.address, second.address));
+    for step in told["steps"].as_array().unwrap() {
+        let of = |name: &str| [0, 1].map(|n| number(&step["targets"][n], name));
+        assert_eq!((of("weight"), of("connections_opened")), ([1, 3], [2, 6]), "{step}");
+        assert_eq!(of("messages_ok").iter().sum::<u64>(), number(step, "messages_ok"));
+    }
+    assert_eq!(second.seen.connected.lock().unwrap().len(), 12);
 }

@@ -10,7 +10,7 @@ use super::figure::Figure;
 use super::{html, human};
 use crate::limits::SEND_LAG_NOISE_NS;
 use crate::measure::Verdict;
-use crate::measure::run::{Latency, Run};
+use crate::measure::run::{Latency, Run, TargetResult};
 
 /// Version of the JSON of a sweep or search.
 pub(super) const SCHEMA: u32 = 1;
@@ -45,7 +45,7 @@ pub struct Curve {
     pub mark: Option<(f64, &'static str)>,
 }
 
-/// One step in JSON and CSV; times in nanoseconds, shares from 0 to 1.
+/// One step in CSV, and in JSON with its targets; times in nanoseconds, shares from 0 to 1.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Row {
@@ -75,7 +75,16 @@ pub(super) struct Told<'a> {
     target: &'a str,
     found_msg_s: Option<f64>,
     said: &'a [String],
-    steps: Vec<Row>,
+    steps: Vec<ToldStep<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ToldStep<'a> {
+    #[serde(flatten)]
+    row: Row,
+    /// Of several targets, the part of each, in the order of the command line; empty for one.
+    targets: &'a [TargetResult],
 }
 
 impl Step {
@@ -87,8 +96,13 @@ impl Step {
     /// Whether the target took what was due. The generator's own lateness is in the response times, so
     /// that they are upper bounds where it was the limit and still kept the rate.
     pub fn kept_up(&self) -> bool {
-        let behind = matches!(self.run.verdict, Verdict::TargetLimited | Verdict::Unreachable);
+        use Verdict::{Stopped, TargetLimited, Unreachable};
+        let behind = matches!(self.run.verdict, TargetLimited | Unreachable | Stopped);
         !behind && self.run.rate_msg_s >= self.asked * RATE_KEPT
+    }
+
+    fn told(&self) -> ToldStep<'_> {
+        ToldStep { row: self.row(), targets: &self.run.targets }
     }
 
     fn row(&self) -> Row {
@@ -133,6 +147,18 @@ pub fn knee(steps: &[Step]) -> Option<&Step> {
     knee
 }
 
+/// One sentence for each of several targets that some step had no connection with.
+pub fn absences(steps: &[Step]) -> Vec<String> {
+    let targets = steps.first().map_or(&[][..], |step| &step.run.targets);
+    let absent = |(index, target): (usize, &TargetResult)| {
+        let opened = |step: &Step| step.run.targets.get(index).map(|of| of.connections_opened);
+        let without = steps.iter().filter(|step| opened(step) == Some(0)).count();
+        let (of, url) = (steps.len(), &target.target);
+        (without > 0).then(|| format!("{url} had no connection in {without} of {of} steps."))
+    };
+    targets.iter().enumerate().filter_map(absent).collect()
+}
+
 impl Curve {
     /// A sweep, with its knee marked.
     pub fn of_sweep(steps: Vec<Step>) -> Self {
@@ -150,6 +176,7 @@ impl Curve {
         if found.is_some() && found == steps.last().map(|step| step.asked) {
             said.insert(1, "No step went beyond it, so it may be higher.".to_owned());
         }
+        said.extend(absences(&steps));
         let late =
             steps.iter().filter(|step| step.run.verdict == Verdict::GeneratorLimited).count();
         if late > 0 {
@@ -173,7 +200,7 @@ impl Curve {
             target: self.target(),
             found_msg_s: self.mark.map(|(rate, _)| rate),
             said: &self.said,
-            steps: self.steps.iter().map(Step::row).collect(),
+            steps: self.steps.iter().map(Step::told).collect(),
         };
         Ok(serde_json::to_string_pretty(&told)? + "\n")
     }
@@ -343,6 +370,28 @@ mod tests {
         assert!(
             page.contains("knee") && page.contains("smtp://&lt;a&gt;:25") && page.contains("<svg")
         );
+    }
+
+    #[test]
+    fn of_several_targets_each_step_tells_the_part_and_who_was_absent_is_named() {
+        let part = |target: &str, connections_opened| TargetResult {
+            target: target.to_owned(),
+            connections_opened,
+            ..TargetResult::default()
+        };
+        let with = |asked, second| {
+            let mut step = step(asked, 1_000_000, Verdict::Ok);
+            step.run.targets = vec![part("smtp://a:25", 3), part("smtp://b:25", second)];
+            step
+        };
+        let curve = Curve::of_sweep(vec![with(1e3, 1), with(2e3, 0)]);
+        let absent = "smtp://b:25 had no connection in 1 of 2 steps.";
+        assert!(curve.said.iter().any(|said| said == absent), "{:?}", curve.said);
+        assert!(!curve.said.iter().any(|said| said.contains("smtp://a:25")), "{:?}", curve.said);
+        let json: serde_json::Value = serde_json::from_str(&curve.json().unwrap()).unwrap();
+        assert_eq!(json["steps"][0]["targets"][1]["connections_opened"], 1);
+        assert_eq!(json["steps"][1]["asked_msg_s"], 2e3);
+        assert!(!curve.csv().unwrap().contains("targets"));
     }
 
     #[test]

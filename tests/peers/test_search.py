@@ -9,7 +9,7 @@ import time
 
 import pytest
 from aiosmtpd.controller import Controller
-from harness import binary, free_port, run
+from harness import Child, Sink, binary, free_port, run
 
 SHORT = ["-c", "16", "--settle", "300ms", "--measure", "1s", "--drain", "500ms"]
 
@@ -156,6 +156,34 @@ def test_find_max_of_aiosmtpd():
 def test_what_cannot_be_searched_is_a_usage_error(arguments, says):
     done = run([binary("ringpost-blast"), *arguments], check=False)
     assert done.returncode == 2 and says in done.stderr, done.stderr
+
+
+def test_a_target_that_goes_away_leaves_the_curve_up_to_there(engine):
+    with Sink(engine, None, "--cores", "1") as sink:
+        arguments = ["sweep", sink.address, "--rates", "50,60,70,80", "--json", "--io", engine, *SHORT]
+        with Child([binary("ringpost-blast"), *arguments]) as sweep:
+            sweep.wait_for_line("      50.0")
+            sink.kill()
+            assert sweep.wait() == 3, sweep.stderr
+    told = json.loads(sweep.stdout)
+    assert told["steps"][0]["messages_ok"] > 0
+    assert told["steps"][-1]["verdict"] == "unreachable" and len(told["steps"]) < 4, told
+    assert any(f"smtp://{sink.address}" in sentence for sentence in told["said"]), told["said"]
+
+
+def test_several_servers_share_the_steps_and_one_that_is_down_is_named(engine):
+    down = f"127.0.0.1:{free_port()}"
+    with Sink(engine, None, "--cores", "1") as first, Sink(engine, None, "--cores", "1") as second:
+        done = task("sweep", f"2={first.address}", second.address, down, "--rates", "100,200", "--json", "--io", engine, *SHORT)
+        told = json.loads(done.stdout)
+        arrived = [first.stop()["messages"], second.stop()["messages"]]
+    for step in told["steps"]:
+        parts = step["targets"]
+        assert [part["weight"] for part in parts] == [2, 1, 1]
+        assert parts[0]["messages_ok"] > 0 and parts[1]["messages_ok"] > 0 and parts[2]["messages_ok"] == 0, parts
+    # What settles is sent and not counted.
+    assert sum(step["messages_ok"] for step in told["steps"]) <= sum(arrived) and min(arrived) > 0
+    assert any(sentence == f"smtp://{down} had no connection in 2 of 2 steps." for sentence in told["said"]), told["said"]
 
 
 def test_a_target_out_of_reach_ends_the_task():

@@ -6,7 +6,7 @@ use crate::blast::policy::{ErrorPolicy, ErrorsMax, Reconnect};
 use crate::cli::value;
 use crate::measure::threshold::Codes;
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Refusals and breaks")]
 pub(super) struct PolicyArgs {
     /// What follows a connection that cannot be made or that the server ends: always makes another, at
@@ -28,9 +28,8 @@ pub(super) struct PolicyArgs {
     max_errors: Option<ErrorsMax>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum OnError {
-    #[default]
     Continue,
     Stop,
 }

@@ -20,9 +20,9 @@ use crate::blast::schedule::{Profile, Schedule, Spacing};
 use crate::blast::search::{Manner, Search, Tried};
 use crate::blast::{self, Failure};
 use crate::cli::value;
-use crate::measure::{Conditions, Verdict};
+use crate::measure::{Conditions, Stopped, Verdict};
 use crate::report::human;
-use crate::report::sweep::{Curve, Step};
+use crate::report::sweep::{Curve, Step, absences};
 
 /// Rates at which an automatic sweep ends at the latest.
 const DOUBLINGS_MAX: u32 = 20;
@@ -32,9 +32,10 @@ const BEHIND_MAX: usize = 2;
 /// What both tasks run at each rate.
 #[derive(Debug, Args)]
 struct StepArgs {
-    /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT
-    #[arg(value_name = "TARGET")]
-    target: String,
+    /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT. Several
+    /// share the sessions; WEIGHT=TARGET gives one more of them, as in 3=10.0.0.1:25
+    #[arg(value_name = "TARGET", required = true)]
+    targets: Vec<String>,
     /// Connections open at once, at most
     #[arg(short, long, value_name = "N", default_value_t = load::CONNECTIONS_DEFAULT, help_heading = "Steps")]
     connections: usize,
@@ -67,6 +68,8 @@ struct StepArgs {
     #[command(flatten)]
     protocol: ProtocolArgs,
     #[command(flatten)]
+    policy: PolicyArgs,
+    #[command(flatten)]
     machine: MachineArgs,
     /// Put the curve there as JSON, CSV and a page, and the artefacts of each step below it
     #[arg(long, value_name = "DIR", help_heading = "Report")]
@@ -78,7 +81,8 @@ struct StepArgs {
 
 /// Measure latency under load: one step for each rate, and the knee of the curve
 ///
-/// Without --rates the rate doubles from --start until it was not kept twice in a row.
+/// Without --rates the rate doubles from --start until it was not kept twice in a row. What ends a run by
+/// --on-error, --stop-on or --max-errors ends the sweep, with the curve up to there.
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
     /// Messages a second of each step, with commas between them: 1k,2k,4k
@@ -92,7 +96,8 @@ pub(super) struct SweepArgs {
 ///
 /// The rate doubles from --start until the level is missed, then the bracket is halved until its ends
 /// are --precision apart. A rate keeps the level when every condition of --slo holds and the target
-/// kept up.
+/// kept up. What ends a run by --on-error, --stop-on or --max-errors ends the search; errors that are to
+/// count against a rate, and not to end the search, belong into --slo.
 #[derive(Debug, Args)]
 pub(super) struct FindMaxArgs {
     /// Service level: conditions that must hold, such as 'p99<20ms,errors<0.1%'; the figures are those
@@ -126,14 +131,17 @@ impl SweepArgs {
         let mut bench = Bench::prepare(step)?;
         let mut behind = 0;
         for rate in rates {
-            let step = bench.step(rate, None)?;
+            let Some(step) = bench.step(rate, None)? else { break };
             behind = if step.kept_up() { 0 } else { behind + 1 };
-            if (behind >= BEHIND_MAX && !given) || bench.stopped() {
+            if behind >= BEHIND_MAX && !given {
                 break;
             }
         }
-        let steps = std::mem::take(&mut bench.steps);
-        bench.finish(&Curve::of_sweep(steps))
+        let (why, verdict) = bench.early().unzip();
+        let mut curve = Curve::of_sweep(std::mem::take(&mut bench.steps));
+        curve.said.extend(why);
+        bench.finish(&curve)?;
+        Ok(verdict.unwrap_or(Verdict::Ok))
     }
 }
 
@@ -145,7 +153,10 @@ impl FindMaxArgs {
         let mut bench = Bench::prepare(step)?;
         let (mut excused, mut limited) = (0, None);
         while let Some(rate) = search.next() {
-            let step = bench.step(rate, Some(&slo))?;
+            let Some(step) = bench.step(rate, Some(&slo))? else {
+                search.end();
+                break;
+            };
             let kept = step.kept == Some(true);
             // The generator's lateness is in the response time: a level that is kept in spite of it
             // is kept, and one that is missed says nothing of the target.
@@ -159,25 +170,37 @@ impl FindMaxArgs {
                     search.end();
                 }
             }
-            if bench.stopped() {
-                search.end();
-            }
         }
         let (low, high) = search.bracket();
-        let said = sentences(&search, &slo, limited);
+        let mut said = sentences(&search, &slo, limited, bench.stopped());
+        let (why, early) = bench.early().unzip();
+        said.extend(absences(&bench.steps));
+        said.extend(why);
+        if let Some(Ended::Policy(stopped)) = &bench.ended {
+            let by = &stopped.by;
+            said.push(format!(
+                "To have errors count against a rate and search on, bound them in --slo and leave out {by}."
+            ));
+        }
         let mark = low.map(|low| (low.rate, "max"));
         let steps = std::mem::take(&mut bench.steps);
-        let verdict = bench.finish(&Curve { task: "find-max", steps, said, mark })?;
-        Ok(match (low, high, limited) {
+        bench.finish(&Curve { task: "find-max", steps, said, mark })?;
+        let found = match (low, high, limited) {
             (_, _, Some(_)) => Verdict::GeneratorLimited,
             (None, Some(_), None) => Verdict::ThresholdFailed,
-            _ => verdict,
-        })
+            _ => Verdict::Ok,
+        };
+        Ok(early.unwrap_or(found))
     }
 }
 
 /// What the search found, how sure it is, and why it ended.
-fn sentences(search: &Search, slo: &Conditions, limited: Option<f64>) -> Vec<String> {
+fn sentences(
+    search: &Search,
+    slo: &Conditions,
+    limited: Option<f64>,
+    broken_off: bool,
+) -> Vec<String> {
     let (low, high) = search.bracket();
     let of = |tried: &Tried, count: u32, verb: &str| {
         let runs = tried.kept + tried.missed;
@@ -194,7 +217,7 @@ fn sentences(search: &Search, slo: &Conditions, limited: Option<f64>) -> Vec<Str
             human::rate(high.rate),
             human::percent(high.rate / low.rate - 1.0)
         ),
-        (Some(low), _) if limited.is_none() && high.is_none() => format!(
+        (Some(low), None) if limited.is_none() && !broken_off => format!(
             "Nothing was missed up to {} messages/s, which is as far as --most lets it go.",
             human::rate(low.rate)
         ),
@@ -213,6 +236,13 @@ fn sentences(search: &Search, slo: &Conditions, limited: Option<f64>) -> Vec<Str
     said
 }
 
+/// What ends a task before its last step, other than a signal.
+enum Ended {
+    /// One of the options that end a run.
+    Policy(Stopped),
+    Gone(Failure),
+}
+
 /// Runs steps, shows them, and keeps them.
 struct Bench {
     plan: Plan,
@@ -221,15 +251,15 @@ struct Bench {
     json: bool,
     stop: Arc<AtomicBool>,
     steps: Vec<Step>,
+    ended: Option<Ended>,
 }
 
 impl Bench {
     fn prepare(args: StepArgs) -> Result<Self, Error> {
-        let StepArgs { target, content, protocol, machine, out, json, .. } = args;
+        let StepArgs { targets, content, protocol, policy, machine, out, json, .. } = args;
         let spacing = args.arrivals.spacing();
         let load = LoadArgs::steps(args.connections, args.settle, args.measure, args.drain);
         let artefacts = ArtefactArgs::default();
-        let (targets, policy) = (vec![target], PolicyArgs::default());
         let args = RunArgs { targets, load, content, protocol, policy, machine, artefacts };
         let plan = plan(args)?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -237,15 +267,16 @@ impl Bench {
         if let Some(dir) = &out {
             fs::create_dir_all(dir).map_err(Error::Report)?;
         }
-        Ok(Self { plan, spacing, out, json, stop, steps: Vec::new() })
+        Ok(Self { plan, spacing, out, json, stop, steps: Vec::new(), ended: None })
     }
 
     fn stopped(&self) -> bool {
         self.stop.load(Relaxed)
     }
 
-    /// One run at `rate`.
-    fn step(&mut self, rate: f64, slo: Option<&Conditions>) -> Result<&Step, Error> {
+    /// One run at `rate`; `None` where it was broken off, which is the end of the task and says nothing
+    /// of the rate.
+    fn step(&mut self, rate: f64, slo: Option<&Conditions>) -> Result<Option<&Step>, Error> {
         let profile = Profile::constant(rate)?;
         let load = Load::Messages(Schedule { profile, spacing: self.spacing });
         let number = self.steps.len() + 1;
@@ -258,21 +289,36 @@ impl Bench {
         if let Some(dir) = &plan.out {
             with_page(dir)?;
         }
-        // What never worked will not work at another rate.
-        if let Some(failure) = outcome.failure.filter(|f| self.steps.is_empty() || is_unfit(f)) {
-            return Err(Error::Failed(failure));
-        }
         let run = outcome.run;
+        self.ended = match outcome.failure {
+            // What never worked will not work at another rate.
+            Some(failure) if self.steps.is_empty() || is_unfit(&failure) => {
+                return Err(Error::Failed(failure));
+            }
+            Some(failure) => Some(Ended::Gone(failure)),
+            None => run.stopped.clone().map(Ended::Policy),
+        };
         let mut step = Step { asked: rate, run, kept: None };
-        step.kept = slo.map(|slo| step.kept_up() && slo.met(&step.run));
+        let whole = !self.stopped();
+        step.kept = slo.filter(|_| whole).map(|slo| step.kept_up() && slo.met(&step.run));
         self.steps.push(step);
         let step = &self.steps[number - 1];
         eprintln!("{}", step.line());
-        Ok(step)
+        Ok(whole.then_some(step))
+    }
+
+    /// Why it ended early, and what that makes of the task.
+    fn early(&self) -> Option<(String, Verdict)> {
+        let (what, verdict) = match self.ended.as_ref()? {
+            Ended::Policy(stopped) => (stopped.to_string(), Verdict::Stopped),
+            Ended::Gone(failure) => (failure.to_string(), Verdict::Unreachable),
+        };
+        let rate = human::rate(self.steps.last()?.asked);
+        Some((format!("At {rate} messages/s: {what}."), verdict))
     }
 
     /// Writes and prints the whole.
-    fn finish(self, curve: &Curve) -> Result<Verdict, Error> {
+    fn finish(self, curve: &Curve) -> Result<(), Error> {
         let json = curve.json().map_err(|error| Error::Report(error.into()))?;
         if let Some(dir) = &self.out {
             let csv = curve.csv().map_err(|error| Error::Report(io::Error::other(error)))?;
@@ -283,8 +329,7 @@ impl Bench {
             written.map_err(Error::Report)?;
         }
         let text = if self.json { json } else { curve.text() };
-        io::stdout().lock().write_all(text.as_bytes()).map_err(Error::Report)?;
-        Ok(Verdict::Ok)
+        io::stdout().lock().write_all(text.as_bytes()).map_err(Error::Report)
     }
 }
 
