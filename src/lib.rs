@@ -13,7 +13,7 @@
 //!
 //! ```text
 //! bin -> cli -> sink | blast | report -> relay -> mailbox | target
-//!     -> smtp, spool, engine, measure -> scan, limits
+//!     -> smtp, spool, engine, measure -> scan, notice, limits
 //! ```
 //!
 //! `smtp`, `spool` and `engine` are strangers to each other; they meet in `sink/session.rs`,
@@ -27,6 +27,7 @@ pub mod engine;
 pub mod limits;
 pub mod mailbox;
 pub mod measure;
+mod notice;
 pub mod relay;
 pub mod report;
 pub mod scan;

@@ -46,6 +46,21 @@ fn text(octets: &[u8]) -> &str {
 }
 
 #[test]
+fn a_full_disk_behind_stderr_ends_nothing() {
+    let target = server();
+    let quiet = |program: &str, arguments: &[&str]| {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).stdout(Stdio::null()).stderr(full).status().unwrap().code()
+    };
+    let blast = env!("CARGO_BIN_EXE_ringpost-blast");
+    assert_eq!(quiet(blast, &[&target, "-n", "20", "-c", "2", "--trace", "2"]), Some(0));
+    assert_eq!(quiet(blast, &[&target, "-z", "1500ms", "-c", "2", "--live", "lines"]), Some(0));
+    assert_eq!(quiet(blast, &[&target, "--bogus"]), Some(2));
+    assert_eq!(quiet(env!("CARGO_BIN_EXE_ringpost"), &["spool", "ls", "/nowhere"]), Some(66));
+}
+
+#[test]
 fn json_goes_to_stdout_alone_and_counts_exactly() {
     let done = blast(&[&server(), "-n", "137", "-c", "5", "--size", "200..2k", "--json"]);
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));

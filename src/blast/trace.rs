@@ -2,6 +2,7 @@
 //! octets are counted instead of shown, and what logs us in is hidden.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::ops::Range;
 
 use crate::limits::TRACE_LINE_BYTES;
@@ -39,7 +40,7 @@ impl Trace {
             done = place.end;
         }
         self.commands(&mut text, &out[done..], secret);
-        eprint!("{text}");
+        show(&text);
     }
 
     /// The server has said this.
@@ -52,14 +53,14 @@ impl Trace {
         for line in lines(&heard) {
             self.line(&mut text, 'S', &shown(line));
         }
-        eprint!("{text}");
+        show(&text);
     }
 
     /// The session has ended otherwise than by QUIT.
     pub(super) fn ended(&mut self, why: &str) {
         let mut text = String::new();
         self.line(&mut text, 'S', &format!("({why})"));
-        eprint!("{text}");
+        show(&text);
     }
 
     fn commands(&mut self, text: &mut String, octets: &[u8], secret: bool) {
@@ -77,6 +78,11 @@ impl Trace {
         }
         let _ = writeln!(text, "{}{who}: {said}", self.label);
     }
+}
+
+/// That nobody can read it must not end the run.
+fn show(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::notice::notice;
 use crate::spool::{Doubt, SpoolError};
 
 /// Exit codes of `sysexits.h`; the generator has its own (see `cli::blast`).
@@ -72,7 +73,7 @@ pub fn run<O: Parser>(
         Err(error) => Err(Failure::with_code(usage, one_line(&error))),
     };
     outcome.unwrap_or_else(|failure| {
-        eprintln!("{name}: {}", failure.message);
+        notice!("{name}: {}", failure.message);
         ExitCode::from(failure.code)
     })
 }

@@ -312,7 +312,7 @@ fn write_html(runs: &[PathBuf], output: Option<&Path>) -> Result<(), ReportError
         }
         fs::write(&path, page)
             .map_err(|error| ReportError::Create { path: path.clone(), error })?;
-        println!("{}", path.display());
+        writeln!(io::stdout(), "{}", path.display()).map_err(ReportError::Stdout)?;
     }
     Ok(())
 }

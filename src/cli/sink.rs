@@ -1,5 +1,6 @@
 //! `ringpost-sink`: options, checked and handed down as a plan.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::signals::{self, Asked};
 use super::value::{self, IoArg};
 use crate::engine::{self, EngineKind};
 use crate::limits;
+use crate::notice::notice;
 use crate::report::human;
 use crate::sink::{self, KeepRule, Plan, Port, Sink, Stop, Store};
 use crate::smtp::auth::Mechanism;
@@ -191,7 +193,7 @@ fn serve(options: &Options) -> Result<ExitCode, Failure> {
     let (engine, refusal) = engine::choose(options.io.into())
         .map_err(|refusal| Failure::new(Exit::Unavailable, refusal))?;
     if let Some(refusal) = refusal {
-        eprintln!("ringpost-sink: {refusal}");
+        notice!("ringpost-sink: {refusal}");
     }
     let plan = plan(options, engine)?;
     let banner = banner(&plan, options);
@@ -199,23 +201,27 @@ fn serve(options: &Options) -> Result<ExitCode, Failure> {
     let (stop, _) = watch::channel(Stop::No);
     let (sink, recovery) = Sink::open(plan).map_err(failure)?;
     if let Some(recovery) = &recovery {
-        eprintln!("ringpost-sink: {recovery}");
+        notice!("ringpost-sink: {recovery}");
     }
     watch_signals(stop.clone())?;
     let mut summary = sink
         .run(stop, || {
-            eprintln!("ringpost-sink: {banner}");
+            notice!("ringpost-sink: {banner}");
             for url in urls {
-                eprintln!("listening {url}");
+                notice!("listening {url}");
             }
         })
         .map_err(failure)?;
     summary.recovery = recovery;
-    if options.json {
-        println!("{}", serde_json::to_string(&summary).expect("a summary holds numbers and names"));
+    let report = if options.json {
+        serde_json::to_string(&summary).expect("a summary holds numbers and names") + "\n"
     } else {
-        print!("{summary}");
-    }
+        summary.to_string()
+    };
+    io::stdout()
+        .write_all(report.as_bytes())
+        .and_then(|()| io::stdout().flush())
+        .map_err(|error| Failure::new(Exit::Io, format!("cannot write the report: {error}")))?;
     // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
     let sound = summary.failed_segments() == (0, 0);
     Ok(if sound { ExitCode::SUCCESS } else { Exit::Io.into() })
@@ -232,7 +238,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
         auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
             .map_err(|why| Failure::new(Exit::Usage, why))?;
     if let Some(warning) = warning {
-        eprintln!("ringpost-sink: {warning}");
+        notice!("ringpost-sink: {warning}");
     }
     let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
     let listeners = engine::bind(&addresses, cpus.len())

@@ -19,6 +19,7 @@ use super::{Errand, Plan, Source, Tally, Totals, unix_ns};
 use crate::engine::{self, EngineKind, Pool, Watch};
 use crate::limits::{RELAY_COUNT_MS, RELAY_LINE_MAX, RELAY_NOTES_MAX, RELAY_RUNS_MAX};
 use crate::mailbox::Tracer;
+use crate::notice::notice;
 use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer};
 use crate::spool::{DeliveryLog, Horizon, SpoolError};
@@ -117,7 +118,7 @@ pub(super) fn run(engine: EngineKind, setup: Setup, asks: mpsc::Receiver<Ask>) -
     match engine::run_core(engine, serve(setup, asks)) {
         Ok(totals) => totals,
         Err(error) => {
-            eprintln!("ringpost-sink: the relay cannot start: {error}; ETRN gets 458 and ATRN 451");
+            notice!("ringpost-sink: the relay cannot start: {error}; ETRN gets 458 and ATRN 451");
             Totals::default()
         }
     }
@@ -252,7 +253,7 @@ impl Office {
             left: totals.left + left,
         });
         let why = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-        eprintln!(
+        notice!(
             "ringpost-sink: {name}: {messages} messages; {delivered} recipients delivered, {refused} \
              refused, {left} left{why}"
         );
@@ -303,7 +304,7 @@ impl Office {
                     end.tell(office.deliver(extract, &target).await);
                 }
                 Err(error) => {
-                    eprintln!("ringpost-sink: ETRN {node}: {error}");
+                    notice!("ringpost-sink: ETRN {node}: {error}");
                     tell(&mut answer, EtrnAnswer::Unable);
                 }
             }
@@ -321,7 +322,7 @@ impl Office {
         let dir = self.dir.clone();
         task::spawn_blocking(move || {
             if let Err(error) = extract.read_out(&dir, &sender) {
-                eprintln!("ringpost-sink: the relay cannot read the spool any further: {error}");
+                notice!("ringpost-sink: the relay cannot read the spool any further: {error}");
             }
         });
         let (tracer, timeout) = (self.tracer.clone(), self.timeout);
@@ -368,7 +369,7 @@ impl Office {
                     Ok(Errand { satchel: office.satchel(extract), end })
                 }
                 Err(error) => {
-                    eprintln!("ringpost-sink: ATRN of {name}: {error}");
+                    notice!("ringpost-sink: ATRN of {name}: {error}");
                     Err(AtrnAnswer::Unable)
                 }
             };

@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd;
 use tokio::sync::Notify;
 
 use crate::engine;
+use crate::notice::notice;
 use crate::spool::{Barrier, Writer};
 
 /// The sync state of one core's spool.
@@ -121,7 +122,7 @@ async fn sync(barriers: &[Barrier], writer: &RefCell<Writer>) {
         if let Err(error) = engine::sync_data(barrier.as_raw_fd()).await {
             let mut writer = writer.borrow_mut();
             writer.poison(barrier);
-            eprintln!(
+            notice!(
                 "ringpost-sink: segment {} of core {} could not be synced ({error}); its messages \
                  that wait for their 250 get 451, and mail is refused until a sync of the next segment \
                  succeeds; check the disk",

@@ -18,6 +18,7 @@ use super::{Port, Rules, farewell, session};
 use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer, Pool, Watch};
 use crate::limits::LINGERERS_MAX;
 use crate::measure::cpu::PageFaults;
+use crate::notice::notice;
 use crate::relay::Relay;
 use crate::smtp::server::{CloseReason, Policy};
 use crate::spool::{Durability, SpoolError, Writer};
@@ -131,7 +132,7 @@ async fn accept_loop(core: Rc<Core>, mut listener: Listener, door: Rc<Door>) {
             Ok((conn, peer)) => core.clone().admit(conn, peer, door.clone()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
             Err(error) => {
-                eprintln!("ringpost-sink: {} takes no more connections: {error}", door.url);
+                notice!("ringpost-sink: {} takes no more connections: {error}", door.url);
                 return;
             }
         }
@@ -188,8 +189,8 @@ impl Core {
         match lack {
             // What failed has been told already.
             Some(SpoolError::Poisoned { .. } | SpoolError::Torn { .. }) => {}
-            Some(error) => eprintln!("ringpost-sink: core {core} refuses mail: {error}"),
-            None => eprintln!("ringpost-sink: core {core} takes mail again"),
+            Some(error) => notice!("ringpost-sink: core {core} refuses mail: {error}"),
+            None => notice!("ringpost-sink: core {core} takes mail again"),
         }
     }
 

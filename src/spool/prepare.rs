@@ -19,6 +19,7 @@ use super::marker::check_marker;
 use super::open::{Durability, Options, WhenFull};
 use super::segment::{self, Kept, Segment, file_name, fresh_header};
 use crate::limits::{FLUSH_CLOSE_MS, FLUSH_IDLE_MS, SPOOL_RETRY_MS};
+use crate::notice::notice;
 
 /// What a core asks of the helper.
 pub(super) enum Job {
@@ -235,7 +236,7 @@ impl Preparer {
                     self.shelves[core].failed.fetch_add(1, Ordering::Relaxed);
                     // A disk that fails one after the other is told of once.
                     if !std::mem::replace(&mut self.failing, true) {
-                        eprintln!(
+                        notice!(
                             "ringpost-sink: {}: could not be written back ({error}): the disk may \
                              hold less of it than was acknowledged, and of those after it; check \
                              the disk",

@@ -6,10 +6,10 @@ import socket
 import time
 
 import pytest
-from harness import Child, Sink, binary, deliver, free_port, read_spool, run
+from harness import Child, Sink, binary, deliver, free_port, read_spool, run, wait_for_port
 
 # sysexits.h
-USAGE, BAD_DATA, UNAVAILABLE, CANNOT_CREATE = 64, 65, 69, 73
+USAGE, BAD_DATA, UNAVAILABLE, CANNOT_CREATE, IO_FAILED = 64, 65, 69, 73, 74
 
 
 def sink_fails(*options, cwd=None):
@@ -147,6 +147,31 @@ def test_a_spool_of_another_version_is_left_alone(engine, spool):
     assert status == BAD_DATA, line
     assert str(spool) in line and "999" in line
     assert fingerprint(spool) == before
+
+
+def test_a_log_on_a_full_disk_costs_no_mail(engine, tmp_path):
+    """stderr takes nothing: neither the start nor a core that refuses mail may fall over it."""
+    spool = tmp_path / "spool"
+    options = ["--cores", "1", "--segment-size", "4MiB", "--spool-limit", "64MiB"]
+    argv = [binary("ringpost-sink"), "--io", engine, "--spool", spool, *options]
+    port = free_port()
+    argv = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *argv, "--listen", f"127.0.0.1:{port}"]
+    with Child(argv) as sink:
+        wait_for_port(port)
+        sink.port = port
+        assert fill(sink, 1) == [(250, "2.0.0")]
+        spool.rename(tmp_path / "away")
+        assert fill(sink, 16)[-1] == (451, "4.3.0")
+        sink.terminate()
+        assert sink.wait() == 0
+        assert sink.stdout.startswith("sink     8 messages")
+
+
+def test_a_report_that_cannot_be_printed_is_status_74(engine):
+    with Sink(engine, None, "--max-messages", "1", before=["sh", "-c", 'exec "$@" >/dev/full', "sh"]) as sink:
+        deliver(sink, 1)
+        assert sink.wait() == IO_FAILED
+        assert sink.stderr.splitlines()[-1].startswith("ringpost-sink: cannot write the report: No space left")
 
 
 def test_a_second_sink_on_the_same_spool_is_refused(engine, spool):

@@ -41,6 +41,7 @@ use crate::blast::targets::{self, Targets, TargetsError, Weighted};
 use crate::blast::{self, BlastError};
 use crate::engine::{self, CoresError, Refusal};
 use crate::measure::{ArtefactError, Verdict};
+use crate::notice::notice;
 use crate::report::live;
 use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html};
@@ -242,7 +243,7 @@ fn execute(args: RunArgs) -> Result<Verdict, Error> {
         print(&loaded, json).map_err(Error::Report)?;
     }
     if let Some(failure) = outcome.failure {
-        eprintln!("ringpost-blast: {failure}");
+        notice!("ringpost-blast: {failure}");
     }
     unwritten.map_or(Ok(verdict), Err)
 }
@@ -277,7 +278,7 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
     let targets = Targets::new(targets.collect::<Result<_, _>>()?)?;
     let (engine, fallback) = engine::choose(machine.io.into())?;
     if let Some(refusal) = fallback {
-        eprintln!("ringpost-blast: using epoll: {refusal}");
+        notice!("ringpost-blast: using epoll: {refusal}");
     }
     let plan = Plan {
         targets,

@@ -21,6 +21,7 @@ use crate::blast::search::{Manner, Search, Tried};
 use crate::blast::{self, Failure};
 use crate::cli::value;
 use crate::measure::{Conditions, Stopped, Verdict};
+use crate::notice::notice;
 use crate::report::human;
 use crate::report::sweep::{Curve, Step, absences};
 
@@ -303,7 +304,7 @@ impl Bench {
         step.kept = slo.filter(|_| whole).map(|slo| step.kept_up() && slo.met(&step.run));
         self.steps.push(step);
         let step = &self.steps[number - 1];
-        eprintln!("{}", step.line());
+        notice!("{}", step.line());
         Ok(whole.then_some(step))
     }
 

@@ -11,6 +11,7 @@ use crate::blast::selftest::{Proof, TOLERANCE, Trial};
 use crate::cli::value::{self, IoArg};
 use crate::engine;
 use crate::measure::Verdict;
+use crate::notice::notice;
 use crate::report::human;
 
 /// Prove that response time tells of a stall that service time and closed loops hide
@@ -54,7 +55,7 @@ impl SelftestArgs {
             connections: self.connections,
             engine,
         };
-        eprintln!(
+        notice!(
             "self-test: {} s with the schedule, {} s in a closed loop",
             (self.every * self.periods).as_secs_f64(),
             self.every.as_secs_f64()

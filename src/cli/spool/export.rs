@@ -11,6 +11,7 @@ use super::{DIR_DEFAULT, tell_of};
 use crate::cli::exit::{self, Exit, Failure};
 use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{Export, ExportError, Exported, Format, Newline};
+use crate::notice::notice;
 use crate::spool::Reader;
 
 /// Write messages as files of other programs, oldest first.
@@ -94,7 +95,7 @@ impl ExportArgs {
         progress.finish();
         match done {
             Ok(done) => {
-                eprintln!("ringpost: {}", summary(&done, &export.target));
+                notice!("ringpost: {}", summary(&done, &export.target));
                 Ok(tell_of(&listing.survey()))
             }
             // `| head` has seen enough.

@@ -17,6 +17,7 @@ use serde_json::json;
 use self::progress::Progress;
 use super::exit::{self, Exit, Failure};
 use crate::mailbox::{add_deliveries, as_json};
+use crate::notice::notice;
 use crate::spool::{CopyError, Deliveries, Place, Reader, SpoolError, Survey, text};
 
 /// Where the sink stores unless it is told otherwise.
@@ -109,10 +110,10 @@ fn time(unix_ns: u64) -> String {
 /// Tells on stderr what could not be read; the exit code says whether it is damage.
 fn tell_of(survey: &Survey) -> Exit {
     for torn in &survey.torn {
-        eprintln!("ringpost: torn end, as a power cut leaves it: {torn}");
+        notice!("ringpost: torn end, as a power cut leaves it: {torn}");
     }
     for damage in &survey.damage {
-        eprintln!("ringpost: damage: {damage}");
+        notice!("ringpost: damage: {damage}");
     }
     if survey.is_sound() { Exit::Ok } else { Exit::Data }
 }

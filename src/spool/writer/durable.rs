@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Draft, Writer};
 use crate::limits::MARK_EVERY_MS;
+use crate::notice::notice;
 use crate::spool::barrier::{Barrier, Fault};
 use crate::spool::error::SpoolError;
 use crate::spool::format::{Place, RECORD_HEADER_BYTES};
@@ -100,7 +101,7 @@ impl Writer {
         } else {
             "has lost pages that its disk could not read or write".to_owned()
         };
-        eprintln!(
+        notice!(
             "ringpost-sink: {}: {what}; its messages that wait for their 250 get 451, and new mail goes \
              to another segment; leave the files of the spool alone, and check the disk",
             path.display()
