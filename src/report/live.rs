@@ -188,7 +188,7 @@ impl View {
             Constraint::Length(1),
         ])
         .areas(frame.area());
-        frame.render_widget(Paragraph::new(self.head()), head);
+        frame.render_widget(Paragraph::new(self.head(head.width)), head);
         self.graphs(frame, graphs);
         let [left, right] =
             Layout::horizontal([Constraint::Length(32), Constraint::Min(40)]).areas(tables);
@@ -198,7 +198,15 @@ impl View {
         frame.render_widget(Paragraph::new(self.dim(hint)), foot);
     }
 
-    fn head(&self) -> Vec<Line<'_>> {
+    /// The targets by name, or how many there are where the names leave no room for the rest.
+    fn title(&self, room: usize) -> String {
+        match self.title.chars().count() > room && !self.targets.is_empty() {
+            true => format!("{} targets", self.targets.len()),
+            false => self.title.clone(),
+        }
+    }
+
+    fn head(&self, width: u16) -> Vec<Line<'_>> {
         let now = &self.now;
         let (part, rate, _) = self.second;
         let done = now.messages_ok + now.messages_failed;
@@ -206,7 +214,8 @@ impl View {
             Goal::Time(whole) => format!("of {}", human::seconds(whole.as_secs_f64())),
             Goal::Messages(whole) => format!("{} of {}", human::count(done), human::count(whole)),
         };
-        let elapsed = self.elapsed.as_secs_f64();
+        let progress = format!("  {:.1} s {goal}{part}", self.elapsed.as_secs_f64());
+        let room = usize::from(width).saturating_sub(progress.chars().count());
         let mut counts = vec![
             self.strong(format!("{} msg/s", human::rate(rate)), Color::Cyan),
             Span::raw(format!("  {} accepted", human::count(now.messages_ok))),
@@ -223,10 +232,7 @@ impl View {
             human::bytes(now.bytes as f64),
         )));
         vec![
-            Line::from(vec![
-                self.strong(self.title.clone(), Color::Reset),
-                Span::raw(format!("  {elapsed:.1} s {goal}{part}")),
-            ]),
+            Line::from(vec![self.strong(self.title(room), Color::Reset), Span::raw(progress)]),
             Line::from(counts),
         ]
     }
@@ -259,13 +265,9 @@ impl View {
         let Some(sum) = &self.sum else { return };
         let metric = if sum.open.is_some() { "response" } else { "service" };
         let (now, run) = (self.second.2, self.run);
-        let cell = |latency: &Latency, ns| match latency.count {
-            0 => "-".to_owned(),
-            _ => human::latency(ns),
-        };
         let rows = percentile_rows(&run).into_iter().zip(percentile_rows(&now));
         let rows = rows.map(|((name, all), (_, last))| {
-            Row::new([name.to_owned(), right(cell(&now, last)), right(cell(&run, all))])
+            Row::new([name.to_owned(), right(time(&now, last)), right(time(&run, all))])
         });
         let head = [metric.to_owned(), right("last second"), right("run")];
         let table = Table::new(rows, [9, 11, 10].map(Constraint::Length))
@@ -275,13 +277,21 @@ impl View {
     }
 
     fn phases(&self, frame: &mut Frame<'_>, area: Rect) {
-        let rows = self.phases.iter().map(|line| {
+        // Below the head; where not all fit, the last line says so.
+        let room = usize::from(area.height.saturating_sub(1));
+        let hidden = match self.phases.len() > room {
+            true => self.phases.len() + 1 - room,
+            false => 0,
+        };
+        let rows = self.phases[..self.phases.len() - hidden].iter().map(|line| {
             let latency = &line.latency;
             let [p50, p99, max] =
-                [latency.p50, latency.p99, latency.max].map(|ns| right(human::latency(ns)));
+                [latency.p50, latency.p99, latency.max].map(|ns| right(time(latency, ns)));
             let style = if line.refused { self.colour(Color::Red) } else { Style::new() };
             Row::new([line.title.clone(), p50, p99, max, format!("  {}", line.codes)]).style(style)
         });
+        let more = (hidden > 0).then(|| Row::new([format!("{hidden} more")]).style(Modifier::DIM));
+        let rows = rows.chain(more);
         let widths = [
             Constraint::Length(12),
             Constraint::Length(10),
@@ -332,18 +342,28 @@ fn target_lines(names: &[String], sum: &Tally) -> Vec<PhaseLine> {
     let line = |(index, name): (usize, &String)| {
         let of = sum.targets.get(index);
         let failed = of.map_or(0, |of| of.messages_failed);
-        let mut codes = format!("{}  {}", human::count(of.map_or(0, |of| of.messages_ok)), name);
+        let mut codes = format!("{} ok", human::count(of.map_or(0, |of| of.messages_ok)));
         if failed > 0 {
-            codes = format!("{codes}  {} failed", human::count(failed));
+            codes += &format!("  {} failed", human::count(failed));
         }
+        // Last, since it is what may be cut off: the number tells it too.
+        codes += &format!("  {}", name.split_once("://").map_or(name.as_str(), |(_, rest)| rest));
         PhaseLine {
             title: format!("target {}", index + 1),
             latency: of.map(|of| Latency::from(&of.headline_ns)).unwrap_or_default(),
             codes,
-            refused: failed > 0,
+            refused: failed > 0 || of.is_none_or(|of| of.connections_opened == 0),
         }
     };
     names.iter().enumerate().map(line).collect()
+}
+
+/// A figure of `latency`, which has none before anything was measured.
+fn time(latency: &Latency, ns: u64) -> String {
+    match latency.count {
+        0 => "-".to_owned(),
+        _ => human::latency(ns),
+    }
 }
 
 /// At the right of a column of ten.
@@ -366,6 +386,12 @@ mod tests {
     }
 
     fn view(coloured: bool) -> View {
+        view_of(&[], coloured)
+    }
+
+    /// Of several targets every fourth message is of the second, refused each third time, all others are of
+    /// the first, and there is no connection with the rest.
+    fn view_of(targets: &[&str], coloured: bool) -> View {
         let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::ZERO, None);
         let mut recorder = recorders.pop().unwrap();
         for n in 0..500 {
@@ -376,17 +402,29 @@ mod tests {
                 1_000,
             );
             recorder.count_reply(Phase::Rcpt, if n % 9 == 0 { 451 } else { 250 }, None);
-            recorder.record_message(&Message {
+            let message = Message {
                 outcome: Outcome::Accepted,
                 bytes: 10,
                 recipients: 1,
                 start_ns: n * 4_000_000,
                 service_ns: 2_000_000,
                 open: None,
-            });
+            };
+            recorder.record_message(&message);
+            if targets.is_empty() {
+                continue;
+            }
+            let outcome = if n % 12 == 3 { Outcome::Refused5xx } else { Outcome::Accepted };
+            recorder.record_message_to(usize::from(n % 4 == 3), &Message { outcome, ..message });
+            if n < 2 {
+                recorder.connection_opened_to(n as usize);
+            }
         }
         recorder.finish(2_000_000_000);
-        let mut view = View::new("smtp://a.example".to_owned(), Goal::Messages(1_000), coloured);
+        let title =
+            if targets.is_empty() { "smtp://a.example".to_owned() } else { targets.join(", ") };
+        let mut view = View::new(title, Goal::Messages(1_000), coloured);
+        view.targets = targets.iter().map(|&name| name.to_owned()).collect();
         while let Next::Interval(interval) = collector.next(Duration::ZERO) {
             view.take(&interval);
         }
@@ -422,6 +460,42 @@ mod tests {
         assert!(
             buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
         );
+    }
+
+    #[test]
+    fn several_targets_have_a_row_each_and_who_is_in_trouble_is_red() {
+        let names = ["smtp://a:25", "smtp://b:25", "smtp+unix:/c"];
+        let view = view_of(&names, true);
+        let shown = screen(&view);
+        assert!(shown[0].starts_with("smtp://a:25, smtp://b:25, smtp+unix:/c  2.0 s 500 of 1,000"));
+        for (title, rest) in [
+            ("target 1", "2.01 ms   2.01 ms   2.01 ms  375 ok  a:25 "),
+            ("target 2", "2.01 ms   2.01 ms   2.01 ms  83 ok  42 failed  b:25 "),
+            ("target 3", "-         -         -  0 ok  smtp+unix:/c "),
+        ] {
+            let row = shown.iter().find(|line| line.contains(title)).unwrap();
+            assert!(row.contains(rest), "{rest}: {row}");
+        }
+        let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
+        terminal.draw(|frame| view.draw(frame)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let red = |title: &str| {
+            let y = shown.iter().position(|line| line.contains(title)).unwrap();
+            buffer[(32, y as u16)].fg == Color::Red
+        };
+        assert_eq!(["target 1", "target 2", "target 3"].map(red), [false, true, true]);
+    }
+
+    #[test]
+    fn more_targets_than_fit_leave_the_rest_of_the_view_as_it_is_and_are_counted() {
+        let names: Vec<String> = (1..=32).map(|n| format!("smtp://192.0.2.{n}:25")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let shown = screen(&view_of(&names, true));
+        assert!(shown[0].starts_with("32 targets  2.0 s 500 of 1,000 "), "{}", shown[0]);
+        assert!(shown[23].contains("Ctrl-C ends the run"), "{shown:#?}");
+        let rows = shown.iter().filter(|line| line.contains("target ")).count();
+        assert!(rows > 9, "{shown:#?}");
+        assert!(shown[22].contains(&format!("{} more", 32 - rows)), "{shown:#?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -11,7 +12,7 @@ import termios
 import time
 
 import pytest
-from harness import Sink, binary
+from harness import Sink, binary, free_port
 
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 SHOW_CURSOR = b"\x1b[?25h"
@@ -35,8 +36,11 @@ class OnTerminal:
         deadline = time.monotonic() + END_S
         while wanted not in self.written:
             assert time.monotonic() < deadline, f"no {wanted!r} in {self.written!r}"
-            if select.select([self.master], [], [], 0.2)[0]:
-                self.written += os.read(self.master, 65536)
+            self.read_some()
+
+    def read_some(self):
+        if select.select([self.master], [], [], 0.2)[0]:
+            self.written += os.read(self.master, 65536)
 
     def end(self):
         """All that is left, and the exit status."""
@@ -61,6 +65,20 @@ class OnTerminal:
         os.close(self.master)
 
 
+def screen(written):
+    """The rows of a terminal to which that was written, as far as the view needs one: text, and where it
+    is put."""
+    cells, row, column = {}, 1, 1
+    for command, text in re.findall(r"\x1b\[([?\d;]*[A-Za-z])|([^\x1b]+)", written.decode("utf-8", "replace")):
+        if command.endswith("H"):
+            row, column = (int(number) for number in (command[:-1] or "1;1").split(";"))
+        for character in text:
+            cells[row, column] = character
+            column += 1
+    last = max((column for _, column in cells), default=0)
+    return ["".join(cells.get((row, column), " ") for column in range(1, last + 1)) for row in range(1, 31)]
+
+
 def load(port, *more):
     return [binary("ringpost-blast"), f"127.0.0.1:{port}", "-c", "4", *more]
 
@@ -82,6 +100,33 @@ def test_ctrl_c_gives_the_terminal_back(signals, status):
         assert SHOW_CURSOR in after
         if ended == 0:
             assert b"accepted" in after and b"end of data" in after, "the report stands on the screen"
+
+
+def test_several_targets_have_a_row_each():
+    down = free_port()
+    with Sink("epoll") as first, Sink("epoll") as second:
+        more = [f"3={second.address}", f"127.0.0.1:{down}", "-c", "8", "-z", "60s"]
+        with OnTerminal([binary("ringpost-blast"), first.address, *more], columns=120) as blast:
+            rows = {}
+
+            def ready():
+                before_the_report = screen(blast.written.partition(LEAVE)[0])
+                for line in before_the_report:
+                    if found := re.search(r"target (\d) +(\S.*)", line):
+                        rows[found[1]] = found[2]
+                ok = {number: re.search(r"([\d,]+) ok", row) for number, row in rows.items()}
+                return len(ok) == 3 and all(ok.values()) and ok["1"][1] != "0" and ok["2"][1] != "0"
+
+            deadline = time.monotonic() + END_S
+            while not ready():
+                assert time.monotonic() < deadline, blast.written
+                blast.read_some()
+            assert f" ok  {first.address}" in rows["1"] and f" ok  {second.address}" in rows["2"], rows
+            assert re.search(rf"0 ok +127\.0\.0\.1:{down}", rows["3"]), rows
+            blast.process.send_signal(signal.SIGINT)
+            assert blast.end() == 0
+            report = blast.written.split(LEAVE)[1].decode()
+    assert re.search(rf"smtp://{re.escape(second.address)} +3 ", report), report
 
 
 def test_colours_are_left_out_where_nobody_wants_them():
