@@ -1,5 +1,6 @@
 //! One generator core: a pinned thread, its sessions, and what they share.
 
+mod balance;
 mod halt;
 
 use std::cell::{Cell, RefCell};
@@ -201,6 +202,7 @@ async fn keep_open(core: Rc<Core>) {
             core.notice_stop();
             if core.work.stopped_ns().is_some() {
                 core.work.give_back(task);
+                core.let_go(goal);
                 break;
             }
             Session::open(&core, goal, &slot, task, asked_ns).await
@@ -212,6 +214,7 @@ async fn keep_open(core: Rc<Core>) {
                 End::Useless(why)
             }
         };
+        core.let_go(goal);
         let useful = match end {
             End::Worked => {
                 pauses.reset();
@@ -270,14 +273,6 @@ impl Core {
             errors: Cell::new(0),
             shown: Cell::new((0, 0)),
             shared,
-        }
-    }
-
-    /// The target of the next session.
-    fn deal(&self, now_ns: u64) -> usize {
-        match self.goals.len() {
-            1 => 0,
-            _ => self.turns.next(|goal| self.goals[goal].away_until_ns.get() <= now_ns),
         }
     }
 
@@ -389,6 +384,9 @@ impl Core {
                 false => why,
             };
             self.go_without(index, why, now_ns, now_ns + TARGET_AWAY_NS);
+        } else if self.work.sessions_stay() {
+            // Else the session would ask again alone, as its target lacks it, and serve nobody.
+            goal.away_until_ns.set(now_ns + TARGET_AWAY_NS);
         }
     }
 
@@ -427,6 +425,7 @@ impl Core {
         self.recorder.borrow().publish();
         self.watch_share();
         self.notice_stop();
+        self.balance(now_ns);
         self.note_behind(ending, now_ns);
         if self.work.stopped_ns().is_some() || now_ns >= self.work.last_start_ns() {
             let over_ns = now_ns - *ending.since_ns.get_or_insert(now_ns);

@@ -11,6 +11,10 @@ pub(super) struct Goal {
     pub(super) settings: Settings,
     /// Which of its addresses answered last.
     pub(super) address: Cell<usize>,
+    /// Sessions that are open to it, or being opened.
+    pub(super) held: Cell<usize>,
+    /// Of these, how many are to leave.
+    pub(super) surplus: Cell<usize>,
     /// Sessions whose greeting is done.
     pub(super) working: Cell<usize>,
     /// Sessions in a row that came to nothing.
@@ -27,10 +31,16 @@ impl Goal {
             target,
             settings,
             address: Cell::new(0),
+            held: Cell::new(0),
+            surplus: Cell::new(0),
             working: Cell::new(0),
             failures: Cell::new(0),
             worked_ns: Cell::new(0),
             away_until_ns: Cell::new(0),
         }
+    }
+    /// Whether nothing says that it works: the last sessions came to nothing, and there is no other.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.failures.get() > 0 && self.working.get() == 0
     }
 }

@@ -101,7 +101,7 @@ impl<'c> Session<'c> {
                 recorder.count_error(ErrorKind::from(&error));
                 let waited_ns = now_ns - connect_ns;
                 recorder.record_phase(Phase::Connect, Outcome::Unanswered, waited_ns);
-                core.broke(goal, Phase::Connect, ErrorKind::from(&error), &error.to_string());
+                core.broke(goal, Phase::Connect, ErrorKind::from(&error), || error.to_string());
                 let target = core.goals[goal].target.url.clone();
                 return Err(Failure::Unreachable { target, why: error.to_string() });
             }
@@ -211,6 +211,9 @@ impl<'c> Session<'c> {
         let work = &self.core.work;
         if let Some(arrival) = self.dealt.take() {
             return Next::Message(Some(arrival));
+        }
+        if self.core.is_surplus(self.goal) {
+            return Next::Leave;
         }
         if self.allowance == 0 && work.claims_one_by_one() {
             self.allowance = work.claim(1, self.now_ns);
@@ -462,7 +465,7 @@ impl<'c> Session<'c> {
             recorder.count_error(kind(lost));
             if !core.cut.get() && !is_unfit(lost) {
                 let phase = self.client.awaited().map_or(Phase::Session, phase);
-                core.broke(self.goal, phase, kind(lost), &lost.to_string());
+                core.broke(self.goal, phase, kind(lost), || lost.to_string());
             }
             if !matches!(lost, Lost::Fault(_))
                 && let Some(awaited) = self.client.awaited()
@@ -475,7 +478,8 @@ impl<'c> Session<'c> {
             }
         } else if self.client.login_failed() {
             recorder.count_error(ErrorKind::Auth);
-            core.broke(self.goal, Phase::Auth, ErrorKind::Auth, &words(self.client.refusal()));
+            let why = || words(self.client.refusal());
+            core.broke(self.goal, Phase::Auth, ErrorKind::Auth, why);
         }
         if self.client.ready() {
             core.session_ended(self.goal, self.now_ns);

@@ -114,10 +114,53 @@ impl Turns {
         owed[first] -= sum;
         first
     }
+
+    /// Which target lacks most of its part of the sessions that are `held` and one more: among those that
+    /// are `able`, or among all where none is.
+    pub(super) fn shortest(
+        &self,
+        held: impl Fn(usize) -> usize,
+        able: impl Fn(usize) -> bool,
+    ) -> usize {
+        let any = (0..self.weights.len()).any(&able);
+        let lacks = self.lacks(1, &held, |goal| !any || able(goal));
+        lacks.into_iter().rev().max_by_key(|(_, lack)| *lack).map_or(0, |(goal, _)| goal)
+    }
+
+    /// Who of those that are `able` has more than its part of the sessions `held`, and who lacks a whole
+    /// one at least. The former has one then.
+    pub(super) fn unfair(
+        &self,
+        held: impl Fn(usize) -> usize,
+        able: impl Fn(usize) -> bool,
+    ) -> Option<(usize, usize)> {
+        let lacks = self.lacks(0, &held, &able);
+        let whole: i64 = lacks.iter().map(|(goal, _)| self.weights[*goal]).sum();
+        let (to, most) = lacks.iter().max_by_key(|(_, lack)| *lack)?;
+        let (from, _) = lacks.iter().min_by_key(|(_, lack)| *lack)?;
+        (*most >= whole).then_some((*from, *to))
+    }
+
+    /// What each of the `able` lacks of its part of all that they have and `more`, in parts of the sum of
+    /// their weights.
+    fn lacks(
+        &self,
+        more: usize,
+        held: impl Fn(usize) -> usize,
+        able: impl Fn(usize) -> bool,
+    ) -> Vec<(usize, i64)> {
+        let able: Vec<usize> = (0..self.weights.len()).filter(|&goal| able(goal)).collect();
+        let whole: i64 = able.iter().map(|&goal| self.weights[goal]).sum();
+        let all = (able.iter().map(|&goal| held(goal)).sum::<usize>() + more) as i64;
+        let lack = |goal: usize| all * self.weights[goal] - whole * held(goal) as i64;
+        able.into_iter().map(|goal| (goal, lack(goal))).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::smtp::server::Protocol;
 
@@ -148,6 +191,50 @@ mod tests {
         let dealt: Vec<usize> = (0..4).map(|_| turns.next(|index| index != 0)).collect();
         assert_eq!(dealt, [1, 2, 1, 2]);
         assert_eq!((0..5).filter(|_| turns.next(|_| false) == 0).count(), 3);
+    }
+
+    #[test]
+    fn sessions_that_stay_are_dealt_by_weight_and_come_back_to_who_lacks_them() {
+        let turns = Turns::new(&targets(&[3, 1, 1]));
+        let mut held = [0; 3];
+        for _ in 0..10 {
+            held[turns.shortest(|goal| held[goal], |_| true)] += 1;
+        }
+        assert_eq!(held, [6, 2, 2]);
+        // The first is gone and comes back.
+        let mut held = [0, 5, 5];
+        assert_eq!(turns.unfair(|goal| held[goal], |goal| goal > 0), None);
+        let mut moved = 0;
+        while let Some((from, to)) = turns.unfair(|goal| held[goal], |_| true) {
+            held[from] -= 1;
+            held[to] += 1;
+            moved += 1;
+        }
+        assert_eq!((held, moved), ([6, 2, 2], 6));
+        assert_eq!(turns.shortest(|goal| [6, 3, 2][goal], |goal| goal < 2), 0);
+        assert_eq!(turns.shortest(|goal| [0, 9, 9][goal], |_| false), 0, "all where none is able");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_made_fair_stays_and_nobody_lacks_a_whole_session(
+            parts in prop::collection::vec((1..9u32, 0..40usize), 1..8),
+        ) {
+            let (weights, mut held): (Vec<u32>, Vec<usize>) = parts.into_iter().unzip();
+            let all: usize = held.iter().sum();
+            let turns = Turns::new(&targets(&weights));
+            let mut moves = 0;
+            while let Some((from, to)) = turns.unfair(|goal| held[goal], |_| true) {
+                held[from] -= 1;
+                held[to] += 1;
+                moves += 1;
+                prop_assert!(moves <= all, "{held:?}");
+            }
+            let whole: usize = weights.iter().map(|&weight| weight as usize).sum();
+            for (held, weight) in held.iter().zip(weights) {
+                prop_assert!((held + 1) * whole > all * weight as usize);
+            }
+        }
     }
 
     #[test]

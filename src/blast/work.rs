@@ -205,6 +205,11 @@ impl Work {
         self.drive == Drive::Closed && self.per_connection.is_none()
     }
 
+    /// Whether nothing but the end of the run, or the server, ends a session.
+    pub(super) fn sessions_stay(&self) -> bool {
+        self.per_connection.is_none() && self.drive != Drive::Sessions
+    }
+
     /// A pause between two messages of a session, if there is to be one.
     pub(super) fn pause(&self) -> Option<Duration> {
         self.think.map(|think| think.draw(&mut self.random.borrow_mut()))

@@ -2,10 +2,12 @@
 that is down is told by name while the others go on."""
 
 import json
+import signal
 import time
+from pathlib import Path
 
 import pytest
-from harness import Child, Sink, SmtpSink, binary, free_port, run
+from harness import END_S, Child, Sink, SmtpSink, binary, free_port, run
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from test_search import Limited
@@ -98,6 +100,48 @@ def test_one_that_comes_up_later_is_taken_in(engine, sinks):
     told = json.loads(generator.stdout)
     assert told["targets"][1]["messages_ok"] > 0, told["targets"]
     assert not any(late in reason for reason in told["verdict_reasons"]), told["verdict_reasons"]
+
+
+def connections(port):
+    """Established connections to a port of 127.0.0.1, as its server sees them."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1] == f"0100007F:{port:04X}" and row[3] == "01" for row in rows)
+
+
+def until(true, what):
+    deadline = time.monotonic() + END_S
+    while not true():
+        assert time.monotonic() < deadline, f"not within {END_S} s: {what}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("load", [[], ["-q", "400"]], ids=["closed", "open"])
+@pytest.mark.parametrize("away_s", [0, 13], ids=["restarted", "given-up"])
+def test_one_that_comes_back_gets_its_part_of_sessions_that_stay(engine, load, away_s):
+    port = free_port()
+    other = f"127.0.0.1:{port}"
+    again = [engine, None, "--cores", "1"]
+    with Sink(*again) as first:
+        arguments = [first.address, f"3={other}", "-z", "300s", "-c", "8", "--cores", "1", "--json", "--io", engine, "--live", "off", *load]
+        with Sink(*again, listen=f"smtp://{other}") as gone:
+            generator = Child([binary("ringpost-blast"), *arguments])
+            with generator:
+                until(lambda: (connections(first.port), connections(port)) == (2, 6), "dealt by weight")
+                gone.kill()
+                until(lambda: connections(first.port) >= 7, "the other takes its part")
+                time.sleep(away_s)
+                with Sink(*again, listen=f"smtp://{other}") as back:
+                    until(lambda: (connections(first.port), connections(port)) == (2, 6), "has its part again")
+                    generator.process.send_signal(signal.SIGINT)
+                    assert generator.wait() in (0, 4), generator.stderr
+                    assert back.stop()["messages"] > 0
+    told = json.loads(generator.stdout)
+    assert not any(other in reason for reason in told["verdict_reasons"]), told["verdict_reasons"]
+
+
+def test_sessions_that_never_end_stay_where_they_were_dealt(engine, sinks):
+    told = several([sinks[0].address, f"2={sinks[1].address}"], engine, "-z", "3s", "-c", "9", "--cores", "1", "--live", "off")
+    assert [one["connections_opened"] for one in told["targets"]] == [3, 6]
 
 
 def test_one_that_lacks_what_is_asked_is_left_alone(engine, sinks):

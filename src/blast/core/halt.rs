@@ -9,7 +9,7 @@ use crate::limits::ERRORS_SHARE_MESSAGES_MIN;
 use crate::measure::{ErrorKind, Phase, Stopped};
 
 /// What ends a run before its time: a reply, a failure without one, or too much of all.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Trouble {
     goal: Option<usize>,
     phase: Phase,
@@ -54,14 +54,22 @@ impl Core {
 
     /// A connection could not be made, or has broken.
     #[cold]
-    pub(in crate::blast) fn broke(&self, goal: usize, phase: Phase, kind: ErrorKind, why: &str) {
-        let (goal, text) = (Some(goal), why.to_owned());
-        let trouble = Trouble { goal, phase, code: None, error: Some(kind), text };
+    pub(in crate::blast) fn broke(
+        &self,
+        goal: usize,
+        phase: Phase,
+        kind: ErrorKind,
+        why: impl Fn() -> String,
+    ) {
+        let trouble = || {
+            let (goal, text) = (Some(goal), why());
+            Trouble { goal, phase, code: None, error: Some(kind), text }
+        };
         // A target that was never there is out of reach, which `failed` tells.
-        if self.policy.stop_on_error && goal.is_some_and(|goal| self.reached(goal)) {
-            self.halt("--on-error stop".to_owned(), trouble.clone());
+        if self.policy.stop_on_error && self.reached(goal) {
+            self.halt("--on-error stop".to_owned(), trouble());
         }
-        self.count_error(|| trouble);
+        self.count_error(trouble);
     }
 
     fn count_error(&self, trouble: impl FnOnce() -> Trouble) {
