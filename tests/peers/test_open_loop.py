@@ -49,32 +49,55 @@ def test_a_ramp_brings_its_integral(engine):
     assert (sent["plan"]["rate_msg_s"], sent["plan"]["duration_s"]) == (500, 2)
 
 
-def stand_still(pid, stall, period, until):
-    """Stops a process for the last `stall` seconds of each period; the kernel keeps its sockets."""
-    begun = time.monotonic()
-    number = 1
-    while begun + number * period <= until:
-        end = begun + number * period
-        time.sleep(max(0, end - stall - time.monotonic()))
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(max(0, end - time.monotonic()))
-        os.kill(pid, signal.SIGCONT)
-        number += 1
+class StandsStill(threading.Thread):
+    """Stops a process for the last `stall` seconds of each period; the kernel keeps its sockets. `stops`
+    tells how long it really was each time."""
+
+    def __init__(self, pid, stall, period, periods):
+        super().__init__()
+        self.pid, self.stall, self.period, self.periods = pid, stall, period, periods
+        self.stops = []
+
+    def run(self):
+        begun = time.monotonic()
+        for number in range(1, self.periods + 1):
+            end = begun + number * self.period
+            time.sleep(max(0, end - self.stall - time.monotonic()))
+            os.kill(self.pid, signal.SIGSTOP)
+            stopped = time.monotonic()
+            time.sleep(max(0, end - time.monotonic()))
+            os.kill(self.pid, signal.SIGCONT)
+            self.stops.append(time.monotonic() - stopped)
+
+
+def percentile_99_s(stops, duration):
+    """Who is due at u into a stop of d waits d - u: how long those wait at least who wait longest, a
+    hundredth of all."""
+    most = 0.01 * duration
+    longest = sorted(stops, reverse=True)
+    for count in range(1, len(longest) + 1):
+        bound = (sum(longest[:count]) - most) / count
+        if count == len(longest) or bound >= longest[count]:
+            return bound
 
 
 def test_a_stopped_smtp_sink_costs_what_arithmetic_says():
     stall, period, periods = 0.8, 4, 2
-    with SmtpSink() as sink:
-        until = time.monotonic() + (periods + 1) * period
-        stopper = threading.Thread(target=stand_still, args=(sink.process.pid, stall, period, until))
-        stopper.start()
-        try:
-            load = ["-q", "1000", "-c", "16", "-z", f"{periods * period}s"]
-            sent = blast(sink.address, *load, check=False)
-        finally:
-            stopper.join()
+    assert percentile_99_s([stall] * periods, period * periods) == pytest.approx(stall - 0.01 * period)
+    # Where other programs take the generator's core it says so, and nothing follows from the figures.
+    for _ in range(3):
+        with SmtpSink() as sink:
+            stopper = StandsStill(sink.process.pid, stall, period, periods)
+            stopper.start()
+            try:
+                load = ["-q", "1000", "-c", "16", "-z", f"{periods * period}s"]
+                sent = blast(sink.address, *load, check=False)
+            finally:
+                stopper.join()
+        if sent["verdict"] != "generator-limited":
+            break
     assert sent["messages_ok"] == 1000 * periods * period
-    computed = (stall - 0.01 * period) * 1e9
+    computed = percentile_99_s(stopper.stops, periods * period) * 1e9
     assert sent["response_ns"]["p99"] == pytest.approx(computed, rel=0.05)
     assert sent["service_ns"]["p99"] < computed / 2, "counted from the sending, the stall is hidden"
 
