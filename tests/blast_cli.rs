@@ -61,6 +61,25 @@ fn a_full_disk_behind_stderr_ends_nothing() {
 }
 
 #[test]
+fn a_name_that_is_no_text_and_a_run_of_no_time() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join(std::ffi::OsStr::from_bytes(b"r\xff"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost-blast"));
+    let done = command.args([&server(), "-n", "3", "-c", "1", "--out"]).arg(&out).output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let run: Value = serde_json::from_slice(&std::fs::read(out.join("run.json")).unwrap()).unwrap();
+    // By this a message is found in a spool.
+    assert!(text(&done.stdout).contains(run["id"].as_str().unwrap()), "{}", text(&done.stdout));
+
+    let done = blast(&["127.0.0.1:1", "-z", "0"]);
+    assert_eq!(done.status.code(), Some(2));
+    assert!(text(&done.stderr).contains("no time at all"), "{}", text(&done.stderr));
+    let done = blast(&["127.0.0.1:1", "--subject", "{nope}"]);
+    assert!(text(&done.stderr).contains("--subject: there is no {nope}"), "{}", text(&done.stderr));
+}
+
+#[test]
 fn json_goes_to_stdout_alone_and_counts_exactly() {
     let done = blast(&[&server(), "-n", "137", "-c", "5", "--size", "200..2k", "--json"]);
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));

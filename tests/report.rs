@@ -219,6 +219,12 @@ fn what_is_no_run_is_refused_with_its_reason_and_a_status_of_its_own() {
     fs::write(&path, "{").unwrap();
     assert_eq!(ringpost(&["show"], dir.path()).status.code(), Some(65));
 
+    for command in ["show", "html"] {
+        let file = ringpost(&[command], &path);
+        assert_eq!(file.status.code(), Some(66));
+        assert!(stderr(&file).contains("name the directory"), "{}", stderr(&file));
+    }
+
     fs::write(&path, serde_json::to_vec(&run).unwrap()).unwrap();
     fs::write(dir.path().join(RUN_HLOG), "0.000,1.000,5,notbase64!\n").unwrap();
     let damaged = ringpost(&["show"], dir.path());

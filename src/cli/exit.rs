@@ -105,10 +105,9 @@ pub fn spool(error: &SpoolError) -> Exit {
         SpoolError::Version { .. } | SpoolError::Damaged { .. } => Exit::Data,
         SpoolError::Foreign { .. } | SpoolError::Locked { .. } => Exit::CantCreate,
         SpoolError::Io { cause, .. } => match cause.kind() {
-            ErrorKind::NotFound => Exit::NoInput,
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Exit::NoInput,
             ErrorKind::PermissionDenied
             | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::NotADirectory
             | ErrorKind::AlreadyExists => Exit::CantCreate,
             _ => Exit::Io,
         },

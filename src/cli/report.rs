@@ -192,7 +192,9 @@ impl ReportError {
 
 fn load(error: &LoadError) -> Exit {
     match error {
-        LoadError::NoDirectory(_) | LoadError::NoRun(_) => Exit::NoInput,
+        LoadError::NoDirectory(_) | LoadError::NoRun(_) | LoadError::NotADirectory(_) => {
+            Exit::NoInput
+        }
         LoadError::Io { .. } => Exit::Io,
         _ => Exit::Data,
     }

@@ -13,6 +13,8 @@ use crate::spool::{Message, flag, text};
 pub struct Statistics {
     messages: u64,
     bytes: u64,
+    /// When the first and the last were received, Unix nanoseconds.
+    received_ns: Option<(u64, u64)>,
     /// Octets of messages as they were sent.
     sizes: Histogram<u64>,
     timeline: Timeline,
@@ -44,6 +46,7 @@ impl Default for Statistics {
         Self {
             messages: 0,
             bytes: 0,
+            received_ns: None,
             sizes: sizes.expect("bounds and digits are what the crate asks for"),
             timeline: Timeline::default(),
             senders: Domains::default(),
@@ -58,6 +61,9 @@ impl Statistics {
         let envelope = &message.envelope;
         self.messages += 1;
         self.bytes += message.bytes;
+        let at = envelope.received_ns;
+        let (first, last) = self.received_ns.unwrap_or((at, at));
+        self.received_ns = Some((first.min(at), last.max(at)));
         self.sizes.saturating_record(envelope.sent_bytes.unwrap_or(message.bytes));
         self.timeline.add(envelope.received_ns / 1_000_000_000);
         self.senders.add(&envelope.reverse_path);
@@ -76,6 +82,10 @@ impl Statistics {
     /// Octets stored of them.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    pub fn received_ns(&self) -> Option<(u64, u64)> {
+        self.received_ns
     }
 
     pub fn sizes(&self) -> &Histogram<u64> {
@@ -110,6 +120,8 @@ impl Statistics {
         json!({
             "messages": self.messages,
             "bytes": self.bytes,
+            "first_received_ns": self.received_ns.map(|(first, _)| first),
+            "last_received_ns": self.received_ns.map(|(_, last)| last),
             "sizes": {
                 "mean": sizes.mean(),
                 "p50": quantile(0.5),

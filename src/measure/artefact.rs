@@ -20,7 +20,7 @@ pub const RUN_CSV: &str = "run.csv";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ArtefactError {
-    #[error("{} already holds a run; give another --out, or move it away", .0.display())]
+    #[error("{} already holds a run; name another directory, or move it away", .0.display())]
     Taken(PathBuf),
     #[error("cannot write {}: {error}", .path.display())]
     Io { path: PathBuf, error: io::Error },

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::foreign::{self, Reading};
 use crate::measure::Totals;
-use crate::measure::artefact::{RUN_CSV, RUN_HLOG, RUN_JSON};
+use crate::measure::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
 use crate::measure::hlog::{self, HlogError};
 use crate::measure::run::{Run, SCHEMA};
 use crate::measure::series::{self, Second, SeriesError};
@@ -30,6 +30,8 @@ pub enum LoadError {
         .path.display()
     )]
     OtherSchema { path: PathBuf, found: u64 },
+    #[error("{}: a file; name the directory of the run", .0.display())]
+    NotADirectory(PathBuf),
     #[error("{}: {why}", .path.display())]
     NotALog { path: PathBuf, why: String },
     #[error("{}: not the result of a run: {error}", .path.display())]
@@ -74,7 +76,9 @@ impl Loaded {
 
     /// Reads a directory, or a file that is a log of any program.
     pub fn open_any(path: &Path, reading: &Reading) -> Result<Self, LoadError> {
-        if path.is_file() { foreign::open(path, reading) } else { Self::open(path) }
+        const NO_LOGS: [&str; 3] = [RUN_JSON, RUN_HGRM, RUN_CSV];
+        let is_log = path.is_file() && !NO_LOGS.iter().any(|name| path.ends_with(name));
+        if is_log { foreign::open(path, reading) } else { Self::open(path) }
     }
 
     /// Reads a directory. `run.json` must be there; without the other files a report is shorter.
@@ -106,6 +110,9 @@ impl Loaded {
 }
 
 pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
+    if dir.is_file() {
+        return Err(LoadError::NotADirectory(dir.to_owned()));
+    }
     if !dir.is_dir() {
         return Err(LoadError::NoDirectory(dir.to_owned()));
     }

@@ -215,8 +215,7 @@ impl Curve {
 
     pub fn text(&self) -> String {
         let mut text = format!("{} of {}\n\n", self.task, self.target());
-        let head = HEAD.iter().zip(WIDTHS).map(|(name, width)| format!("{name:>width$}"));
-        let _ = writeln!(text, "{}", head.collect::<String>());
+        let _ = writeln!(text, "{}", head());
         for step in &self.steps {
             text += &step.line();
             text.push('\n');
@@ -294,6 +293,11 @@ impl Curve {
 const HEAD: [&str; 9] =
     ["due/s", "accepted/s", "p50", "p99", "p99.9", "errors", "own lag p99", "CPU", "verdict"];
 const WIDTHS: [usize; 9] = [10, 12, 11, 11, 11, 10, 13, 8, 19];
+
+/// What stands above the rows of [`Step::line`].
+pub fn head() -> String {
+    HEAD.iter().zip(WIDTHS).map(|(name, width)| format!("{name:>width$}")).collect()
+}
 
 impl Step {
     fn cells(&self) -> [String; 9] {

@@ -92,7 +92,10 @@ def test_find_max_brackets_the_limit_of_a_server():
 def test_a_sweep_goes_over_the_knee_and_says_where_it_is(tmp_path):
     out = tmp_path / "curve"
     with Limited(100) as server:
-        done = task("sweep", server.address, "--rates", "20,50,400,800", "--out", out, *SHORT)
+        done = task("sweep", server.address, "--rates", "400,20,800,50,20", "--out", out, *SHORT)
+        assert done.stderr.split()[0] == "due/s"
+        again = task("find-max", server.address, "--slo", "failed<1", "--out", out, *SHORT, check=False)
+        assert again.returncode == 2 and "already holds a run" in again.stderr
     told = json.loads((out / "sweep.json").read_text())
     rates = [step["asked_msg_s"] for step in told["steps"]]
     assert rates == [20, 50, 400, 800], done.stdout

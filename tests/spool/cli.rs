@@ -72,6 +72,8 @@ fn stat_and_verify_count() {
     assert_eq!((&object["messages"], &object["sound"]), (&2.into(), &true.into()));
     let text = out(&ringpost(&["stat", path(&dir)]));
     assert!(text.contains("messages   2\n") && text.contains("core 0     2 messages, 8 bytes\n"));
+    let output = ringpost(&["stat", "--since", "2100-01-01", path(&dir)]);
+    assert!(!out(&output).contains("received "), "{}", out(&output));
     let output = ringpost(&["stat", "--json", path(&dir)]);
     let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(object["largest_bytes"], 5);

@@ -87,10 +87,10 @@ impl ContentArgs {
     ) -> Result<Content, ContentError> {
         let table = self.csv.as_deref().map(Table::load).transpose()?;
         let columns = table.as_ref().map(|table| &table.columns[..]);
-        let subject = self.subject.iter().map(|text| format!("Subject: {text}"));
-        let headers = self.header.iter().cloned().chain(subject);
+        let subject = self.subject.iter().map(|text| ("--subject", format!("Subject: {text}")));
+        let headers = self.header.iter().map(|line| ("--header", line.clone())).chain(subject);
         let headers = headers
-            .map(|line| template(line.as_bytes(), columns, Scope::Message, "--header"))
+            .map(|(option, line)| template(line.as_bytes(), columns, Scope::Message, option))
             .collect::<Result<_, _>>()?;
         let from = self.from.iter().map(|text| if text == "<>" { "" } else { text.as_str() });
         let of = ("--from", Scope::From, FROM_DEFAULT);

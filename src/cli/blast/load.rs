@@ -22,8 +22,9 @@ pub(super) struct LoadArgs {
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration",
           value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
-    /// Begin no message later than this [default: the length of the rate, else 10s]
-    #[arg(short = 'z', long, value_name = "DURATION", value_parser = value::duration)]
+    /// Begin no message later than this, counted from the end of --warmup [default: the length of the
+    /// rate, else 10s]
+    #[arg(short = 'z', long, value_name = "DURATION", value_parser = value::span)]
     duration: Option<Duration>,
     /// Messages a second, due by the clock whatever the server does (open loop): N, a ramp such as
     /// 1k..20k/60s, steps such as 1k,2k,5k:30s, or stretches of both with commas between them

@@ -305,7 +305,9 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
         engine,
         fail_if: artefacts.fail_if(),
         out: artefacts.out,
-        command: auth::without_secret(std::env::args()),
+        command: auth::without_secret(
+            std::env::args_os().map(|word| word.to_string_lossy().into_owned()),
+        ),
     };
     plan.check()?;
     Ok(plan)

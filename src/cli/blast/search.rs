@@ -18,12 +18,12 @@ use super::{ArtefactArgs, Error, RunArgs, artefacts, plan, watch_signals, with_p
 use crate::blast::plan::{Load, Plan};
 use crate::blast::schedule::{Profile, Schedule, Spacing};
 use crate::blast::search::{Manner, Search, Tried};
-use crate::blast::{self, Failure};
+use crate::blast::{self, BlastError, Failure};
 use crate::cli::value;
-use crate::measure::{Conditions, Stopped, Verdict};
+use crate::measure::{ArtefactError, Conditions, Stopped, Verdict};
 use crate::notice::notice;
 use crate::report::human;
-use crate::report::sweep::{Curve, Step, absences};
+use crate::report::sweep::{self, Curve, Step, absences};
 
 /// Rates at which an automatic sweep ends at the latest.
 const DOUBLINGS_MAX: u32 = 20;
@@ -124,7 +124,10 @@ fn precision(text: &str) -> Result<f64, String> {
 
 impl SweepArgs {
     pub(super) fn run(self) -> Result<Verdict, Error> {
-        let Self { rates, step } = self;
+        let Self { mut rates, step } = self;
+        // The knee is looked for on the way up.
+        rates.sort_by(f64::total_cmp);
+        rates.dedup();
         let (start, most) = (step.start, step.most);
         let given = !rates.is_empty();
         let doubled = (0..DOUBLINGS_MAX).map(|n| start * f64::from(1 << n));
@@ -266,7 +269,11 @@ impl Bench {
         let stop = Arc::new(AtomicBool::new(false));
         watch_signals(Arc::clone(&stop))?;
         if let Some(dir) = &out {
-            fs::create_dir_all(dir).map_err(Error::Report)?;
+            let failed = |error| ArtefactError::Io { path: dir.clone(), error };
+            fs::create_dir_all(dir).map_err(failed).map_err(BlastError::from)?;
+            if ["sweep.json", "find-max.json"].iter().any(|name| dir.join(name).exists()) {
+                return Err(BlastError::from(ArtefactError::Taken(dir.clone())).into());
+            }
         }
         Ok(Self { plan, spacing, out, json, stop, steps: Vec::new(), ended: None })
     }
@@ -304,6 +311,9 @@ impl Bench {
         step.kept = slo.filter(|_| whole).map(|slo| step.kept_up() && slo.met(&step.run));
         self.steps.push(step);
         let step = &self.steps[number - 1];
+        if number == 1 {
+            notice!("{}", sweep::head());
+        }
         notice!("{}", step.line());
         Ok(whole.then_some(step))
     }

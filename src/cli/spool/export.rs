@@ -146,8 +146,9 @@ fn summary(done: &Exported, target: &Path) -> String {
         count => format!("; {count} more went with the ring before they could be read"),
     };
     format!(
-        "exported {} messages, {} bytes, to {}{vanished}",
+        "exported {} message{}, {} bytes, to {}{vanished}",
         done.messages,
+        if done.messages == 1 { "" } else { "s" },
         done.bytes,
         target.display()
     )

@@ -38,6 +38,7 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "ringpost spool cat [OPTIONS] [DIR] <ID>")]
 pub struct Cat {
     /// The directory, if it is not ./ringpost-spool, and the id of the message, from `ls` or from the
     /// sink's reply

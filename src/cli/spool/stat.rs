@@ -86,19 +86,21 @@ impl Stat {
     ) -> Result<(), CopyError> {
         put(out, format_args!("messages   {}", statistics.messages()))?;
         put(out, format_args!("bytes      {}", statistics.bytes()))?;
-        if let (Some(first), Some(last)) = (survey.first_received_ns, survey.last_sealed_ns) {
+        if let Some((first, last)) = statistics.received_ns() {
             put(out, format_args!("received   {} to {}", time(first), time(last)))?;
         }
-        put(out, format_args!("segments   {} of {} bytes", survey.segments, survey.file_bytes))?;
+        for (name, count) in statistics.flags() {
+            put(out, format_args!("flag       {count:>10}  {name}"))?;
+        }
+        put(out, format_args!("\nin the whole spool"))?;
+        let (segments, bytes) = (survey.segments, survey.file_bytes);
+        put(out, format_args!("segments   {segments}, {bytes} bytes on the disk"))?;
         put(out, format_args!("unfinished {} fragments", survey.orphaned_fragments))?;
         put(out, format_args!("open       {} records", survey.open_records))?;
         put(out, format_args!("recycled   {} messages in part", survey.recycled_messages))?;
         for core in &survey.cores {
             let (number, messages, bytes) = (core.core, core.messages, core.bytes);
             put(out, format_args!("core {number:<5} {messages} messages, {bytes} bytes"))?;
-        }
-        for (name, count) in statistics.flags() {
-            put(out, format_args!("flag       {count:>10}  {name}"))?;
         }
         put_rate(out, &statistics.rate(RATE_SLOTS))?;
         put_sizes(out, statistics.sizes())?;
@@ -137,6 +139,7 @@ fn put_sizes(out: &mut impl Write, sizes: &Histogram<u64>) -> Result<(), CopyErr
             quantile(0.99)
         ),
     )?;
+    put(out, format_args!("{:>10} {:>10}", "from", "messages"))?;
     let bars = bins::bins(sizes, SIZE_BARS);
     let most = bars.iter().map(|bar| bar.count).max().unwrap_or(1);
     for bar in bars {
