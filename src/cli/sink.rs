@@ -91,11 +91,11 @@ struct Options {
     io: IoArg,
 
     /// Name in the greeting and the answer to EHLO [default: this host's name]
-    #[arg(long, value_name = "NAME", help_heading = "Protocol")]
+    #[arg(long, value_name = "NAME", help_heading = "Protocol", value_parser = value::host)]
     hostname: Option<String>,
 
     /// Largest message; announced with SIZE
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Protocol", value_parser = value::size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Protocol", value_parser = message_size)]
     max_size: u64,
 
     /// Recipients of one message; the next one gets 452
@@ -347,6 +347,14 @@ fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), Failure> {
         stop.send_if_modified(|now| now.grow(next));
     })
     .map_err(|error| Failure::new(Exit::Os, format_args!("cannot watch for signals: {error}")))
+}
+
+/// SIZE 0 would announce that there is no limit (RFC 1870 §3).
+fn message_size(text: &str) -> Result<u64, String> {
+    match value::size(text).map_err(|error| error.to_string())? {
+        0 => Err("a sink that takes no octet takes no mail; give 1 or more".to_owned()),
+        octets => Ok(octets),
+    }
 }
 
 fn failure(error: sink::SinkError) -> Failure {

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::blast::content::spread::Spread;
 use crate::engine::Io;
-use crate::limits::DURATION_S_MAX;
+use crate::limits::{DOMAIN_BYTES_MAX, DURATION_S_MAX};
 
 /// Widest lognormal spread: beyond it one message in a hundred is 100,000 times the median.
 const SIGMA_MAX: f64 = 5.0;
@@ -181,6 +181,18 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("must be at least 1".into()),
         Ok(n) => Ok(n),
         Err(error) => Err(format!("{error}")),
+    }
+}
+
+/// A host's name, which goes into replies and header fields as it is.
+pub fn host(text: &str) -> Result<String, String> {
+    let sound = !text.is_empty()
+        && text.len() <= DOMAIN_BYTES_MAX
+        && text.bytes().all(|octet| octet.is_ascii_graphic());
+    if sound {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("'{}' is no host name; write one such as mx.example.org", text.escape_debug()))
     }
 }
 

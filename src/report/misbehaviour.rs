@@ -93,7 +93,7 @@ pub(super) fn page(out: &mut String, run: &Run) {
         let _ = write!(
             out,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td class=\"codes\">\
-             <span class=\"code {tone}\">{}</span></td><td class=\"left\">{}</td><td class=\"left\">{}</td></tr>",
+             <span class=\"code {tone}\">{}</span></td><td class=\"left\">{}</td><td class=\"left text\">{}</td></tr>",
             escape(&met.name),
             human::count(met.connections),
             human::count(met.sessions),

@@ -14,11 +14,12 @@ pub struct Progress<W: Write> {
     in_place: bool,
     /// Characters of the line that stands there now.
     shown: usize,
-    last: Recent,
+    /// `None` before the first.
+    last: Option<Recent>,
 }
 
 /// What the last whole second looked like.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Recent {
     warmup: bool,
     after: bool,
@@ -29,7 +30,7 @@ struct Recent {
 
 impl<W: Write> Progress<W> {
     pub fn new(out: W, in_place: bool) -> Self {
-        Self { out, in_place, shown: 0, last: Recent::default() }
+        Self { out, in_place, shown: 0, last: None }
     }
 
     /// Takes in a second that is complete. Away from a terminal this prints the line.
@@ -40,13 +41,13 @@ impl<W: Write> Progress<W> {
         if seconds < SECOND_MIN {
             return;
         }
-        self.last = Recent {
+        self.last = Some(Recent {
             warmup: interval.warmup,
             after: interval.after,
             messages_s: tally.messages_ok as f64 / seconds,
             p50_ns: headline.value_at_quantile(0.5),
             p99_ns: headline.value_at_quantile(0.99),
-        };
+        });
         self.print(elapsed, totals);
     }
 
@@ -78,19 +79,19 @@ impl<W: Write> Progress<W> {
     }
 }
 
-fn line(elapsed: Duration, last: Recent, totals: Snapshot) -> String {
-    let mut line = format!(
-        "{:>7.1} s  {} msg/s  {} ok",
-        elapsed.as_secs_f64(),
-        human::rate(last.messages_s),
-        human::count(totals.messages_ok),
-    );
+fn line(elapsed: Duration, last: Option<Recent>, totals: Snapshot) -> String {
+    let mut line = format!("{:>7.1} s", elapsed.as_secs_f64());
+    if let Some(last) = last {
+        line += &format!("  {} msg/s", human::rate(last.messages_s));
+    }
+    line += &format!("  {} ok", human::count(totals.messages_ok));
     if totals.messages_failed > 0 {
         line += &format!("  {} failed", human::count(totals.messages_failed));
     }
     if totals.errors > 0 {
         line += &format!("  {} errors", human::count(totals.errors));
     }
+    let Some(last) = last else { return line };
     if last.p99_ns > 0 {
         line +=
             &format!("  p50 {}  p99 {}", human::latency(last.p50_ns), human::latency(last.p99_ns));
@@ -126,6 +127,13 @@ mod tests {
             connections: 1,
             tally,
         }
+    }
+
+    #[test]
+    fn before_the_first_second_is_over_there_is_no_rate() {
+        let mut out = Vec::new();
+        Progress::new(&mut out, true).refresh(Duration::from_millis(300), totals(5_000, 0));
+        assert_eq!(String::from_utf8(out).unwrap(), "\r    0.3 s  5,000 ok");
     }
 
     #[test]

@@ -71,7 +71,8 @@ def test_a_directory_that_goes_away_is_told_once_and_mail_is_refused_until_it_is
     assert len(read_spool(spool)) == accepted
 
 
-@pytest.mark.parametrize("option", [["--no-such-flag"], ["--io", "kqueue"], ["--listen", "gopher://x"], ["--segment-size", "65536"]])
+@pytest.mark.parametrize("option", [["--no-such-flag"], ["--io", "kqueue"], ["--listen", "gopher://x"], ["--segment-size", "65536"],
+                                    ["--hostname", "a b"], ["--hostname", ""], ["--max-size", "0"]])
 def test_a_wrong_flag_is_a_usage_error(option, tmp_path):
     done = run([binary("ringpost-sink"), *option], check=False, cwd=tmp_path, timeout=20)
     assert done.returncode == USAGE, done.stderr

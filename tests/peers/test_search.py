@@ -174,6 +174,22 @@ def test_a_target_that_goes_away_leaves_the_curve_up_to_there(engine):
     assert any(f"smtp://{sink.address}" in sentence for sentence in told["said"]), told["said"]
 
 
+def test_a_step_that_was_broken_off_decides_nothing(engine):
+    with Sink(engine, None, "--cores", "1") as sink:
+        for wait_for in ("due/s", "      50.0"):
+            arguments = ["sweep", sink.address, "--rates", "50,60", "--json", "--io", engine, "--settle", "1s", "--measure", "2s"]
+            with Child([binary("ringpost-blast"), *arguments]) as sweep:
+                if wait_for == "due/s":
+                    time.sleep(0.5)
+                else:
+                    sweep.wait_for_line(wait_for)
+                sweep.terminate()
+                sweep.wait()
+            told = json.loads(sweep.stdout)
+            assert len(told["steps"]) == 1 and "broken off" in told["said"][-1], told
+            assert ("knee" in told["said"][0]) == (wait_for != "due/s"), told["said"]
+
+
 def test_several_servers_share_the_steps_and_one_that_is_down_is_named(engine):
     down = f"127.0.0.1:{free_port()}"
     with Sink(engine, None, "--cores", "1") as first, Sink(engine, None, "--cores", "1") as second:

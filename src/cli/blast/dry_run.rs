@@ -121,7 +121,7 @@ fn content(rows: &mut Rows, preview: &Preview) {
     rows.row(
         "corpus",
         format_args!(
-            "{} different messages, {} different envelopes, {} of memory; seed {}",
+            "different messages: {}, different envelopes: {}; {} of memory; seed {}",
             human::count(corpus.messages),
             human::count(corpus.envelopes),
             human::bytes(corpus.memory as f64),

@@ -142,7 +142,7 @@ impl SweepArgs {
             }
         }
         let (why, verdict) = bench.early().unzip();
-        let mut curve = Curve::of_sweep(std::mem::take(&mut bench.steps));
+        let mut curve = bench.curve();
         curve.said.extend(why);
         bench.finish(&curve)?;
         Ok(verdict.unwrap_or(Verdict::Ok))
@@ -255,6 +255,8 @@ struct Bench {
     json: bool,
     stop: Arc<AtomicBool>,
     steps: Vec<Step>,
+    /// A signal came in the last of them.
+    broken_off: bool,
     ended: Option<Ended>,
 }
 
@@ -275,7 +277,16 @@ impl Bench {
                 return Err(BlastError::from(ArtefactError::Taken(dir.clone())).into());
             }
         }
-        Ok(Self { plan, spacing, out, json, stop, steps: Vec::new(), ended: None })
+        Ok(Self {
+            plan,
+            spacing,
+            out,
+            json,
+            stop,
+            steps: Vec::new(),
+            broken_off: false,
+            ended: None,
+        })
     }
 
     fn stopped(&self) -> bool {
@@ -315,7 +326,29 @@ impl Bench {
             notice!("{}", sweep::head());
         }
         notice!("{}", step.line());
+        self.broken_off = !whole;
         Ok(whole.then_some(step))
+    }
+
+    /// The curve of a sweep. Of a step that was broken off nothing follows, so it is shown only where it
+    /// is all there is.
+    fn curve(&mut self) -> Curve {
+        let mut steps = std::mem::take(&mut self.steps);
+        if !self.broken_off {
+            return Curve::of_sweep(steps);
+        }
+        let rate = steps.last().map_or(0.0, |step| step.asked);
+        if steps.len() > 1 {
+            steps.pop();
+        }
+        let whole = rate > steps[0].asked;
+        let mut curve = Curve::of_sweep(steps);
+        if !whole {
+            (curve.said, curve.mark) = (Vec::new(), None);
+        }
+        let rate = human::rate(rate);
+        curve.said.push(format!("The sweep was broken off in the step at {rate} messages/s."));
+        curve
     }
 
     /// Why it ended early, and what that makes of the task.

@@ -46,7 +46,7 @@ pub struct ExportArgs {
     shared: bool,
 
     /// Name of this host in Received fields and in Maildir names [default: this host's name]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::cli::value::host)]
     hostname: Option<String>,
 
     /// Stop after this many messages
