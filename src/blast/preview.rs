@@ -167,7 +167,7 @@ impl Example {
         let (mut mail, mut rcpt) = (Vec::new(), Vec::new());
         outgoing.write_mail(&mut mail, &Offered::default());
         outgoing.recipients.write_all(&mut rcpt, filling);
-        let mut octets = letter.octets().to_vec();
+        let mut octets = letter.octets();
         let due_unix_ns = now.as_nanosecond() as u64;
         letter.identify(&mut octets, 0, Identity { core, seq, due_unix_ns, filling });
         Self {

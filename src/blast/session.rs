@@ -303,10 +303,10 @@ impl<'c> Session<'c> {
         let Some((letter, identity)) = self.letter.take() else {
             return Ok(());
         };
+        let parts = letter.parts();
+        let whole = parts[0].len() + parts[1].len();
         let mut done = 0;
-        while done < letter.octets().len() {
-            let rest = &letter.octets()[done..];
-            let piece = &rest[..rest.len().min(SEND_PIECE_BYTES)];
+        for piece in parts.into_iter().flat_map(|part| part.chunks(SEND_PIECE_BYTES)) {
             let start = self.out.len();
             self.out.vec_mut().extend_from_slice(piece);
             letter.identify(&mut self.out.vec_mut()[start..], done, identity);
@@ -314,7 +314,7 @@ impl<'c> Session<'c> {
                 trace.body(start..start + piece.len());
             }
             done += piece.len();
-            if done < letter.octets().len() {
+            if piece.len() == SEND_PIECE_BYTES && done < whole {
                 self.send().await?;
             }
         }

@@ -1,12 +1,14 @@
 //! Mail that exists already: a message in a file, a directory of such files, an mbox, a Maildir, or
 //! a spool.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::limits::{FLIGHT_REPLIES_MAX, LETTERS_MAX};
+use crate::smtp::body;
+use crate::smtp::stamp::body_crc;
 use crate::spool::{Reader, SpoolError};
 
 /// Messages to send again, in an order that does not change.
@@ -14,6 +16,8 @@ use crate::spool::{Reader, SpoolError};
 pub struct Mails {
     pub path: PathBuf,
     pub kind: Kind,
+    /// Sent as they are, and not dot-stuffed.
+    pub raw: bool,
     /// Never empty, and shared by every copy of a plan.
     pub mails: Arc<[Mail]>,
 }
@@ -29,13 +33,46 @@ pub enum Kind {
     Spool,
 }
 
-/// One message.
+/// One message in the form in which it is sent. Whatever is rendered from it shares its octets, so that
+/// they are in memory once.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mail {
-    /// Line ends are CRLF; those of a spool are as they were received.
-    pub octets: Vec<u8>,
+    /// Line ends are CRLF; those of a spool are as they were received. The last line has its end, and
+    /// where DATA is to carry it, it is dot-stuffed.
+    pub octets: Arc<[u8]>,
+    /// Octets before dot-stuffing, and how many of them are the body.
+    pub size: u64,
+    pub body_size: u64,
+    /// Of the body.
+    pub body_crc: u32,
     /// With which it was received, where that is known and wanted.
     pub envelope: Option<Recorded>,
+}
+
+impl Mail {
+    /// A message as it was found, which may lack the line end that DATA needs. It is to be sent as it is
+    /// (`raw`), or dot-stuffed.
+    pub fn new(mut found: Vec<u8>, raw: bool, envelope: Option<Recorded>) -> Self {
+        if !found.is_empty() && !found.ends_with(b"\r\n") {
+            found.extend_from_slice(b"\r\n");
+        }
+        let body = &found[header_end(&found)..];
+        let (size, body_size, body_crc) = (found.len() as u64, body.len() as u64, body_crc(body));
+        if !raw {
+            let mut stuffed = Vec::with_capacity(found.len() + found.len() / 64);
+            body::stuff(&found, &mut stuffed);
+            found = stuffed;
+        }
+        Self { octets: found.into(), size, body_size, body_crc, envelope }
+    }
+}
+
+/// Where the body begins, behind the empty line that ends the header.
+pub fn header_end(message: &[u8]) -> usize {
+    match message.starts_with(b"\r\n") {
+        true => 2,
+        false => memchr::memmem::find(message, b"\r\n\r\n").map_or(message.len(), |at| at + 4),
+    }
 }
 
 /// Paths without angle brackets.
@@ -74,12 +111,13 @@ struct Gathering<'a> {
     mails: Vec<Mail>,
     octets: u64,
     octets_max: u64,
+    raw: bool,
 }
 
 /// Reads all messages of `path`, whose kind is found out by looking; `octets_max` bounds the memory.
-/// With `envelopes`, those of a spool come along.
-pub fn load(path: &Path, envelopes: bool, octets_max: u64) -> Result<Mails, MailError> {
-    let mut all = Gathering { path, mails: Vec::new(), octets: 0, octets_max };
+/// With `envelopes`, those of a spool come along. They are to be sent as they are (`raw`), or dot-stuffed.
+pub fn load(path: &Path, envelopes: bool, octets_max: u64, raw: bool) -> Result<Mails, MailError> {
+    let mut all = Gathering { path, mails: Vec::new(), octets: 0, octets_max, raw };
     let kind = kind(path)?;
     if envelopes && kind != Kind::Spool {
         return Err(MailError::NoEnvelopes(path.to_owned()));
@@ -87,8 +125,9 @@ pub fn load(path: &Path, envelopes: bool, octets_max: u64) -> Result<Mails, Mail
     match kind {
         Kind::File => all.file(path)?,
         Kind::Mbox => {
-            all.fits(size(path)?)?;
-            mbox(&read(path)?).try_for_each(|octets| all.push(with_crlf(&octets)))?;
+            let failed = |error| MailError::Read { path: path.to_owned(), error };
+            let file = BufReader::new(File::open(path).map_err(failed)?);
+            mbox(file).try_for_each(|octets| all.push(with_crlf(&octets.map_err(failed)?)))?;
         }
         Kind::Directory => all.directory(path)?,
         Kind::Maildir => {
@@ -100,14 +139,14 @@ pub fn load(path: &Path, envelopes: bool, octets_max: u64) -> Result<Mails, Mail
     if all.mails.is_empty() {
         return Err(MailError::Nothing(path.to_owned()));
     }
-    Ok(Mails { path: path.to_owned(), kind, mails: all.mails.into() })
+    Ok(Mails { path: path.to_owned(), kind, raw, mails: all.mails.into() })
 }
 
 fn kind(path: &Path) -> Result<Kind, MailError> {
     if !path.is_dir() {
         let mut start = [0; 5];
         let failed = |error| MailError::Read { path: path.to_owned(), error };
-        let mut file = fs::File::open(path).map_err(failed)?;
+        let mut file = File::open(path).map_err(failed)?;
         return match io::Read::read_exact(&mut file, &mut start) {
             Ok(()) if start == *b"From " => Ok(Kind::Mbox),
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(failed(error)),
@@ -141,7 +180,7 @@ impl Gathering<'_> {
             return Err(MailError::TooMany(self.path.to_owned()));
         }
         self.octets += octets.len() as u64;
-        self.mails.push(Mail { octets, envelope });
+        self.mails.push(Mail::new(octets, self.raw, envelope));
         Ok(())
     }
 
@@ -197,38 +236,49 @@ fn read(path: &Path) -> Result<Vec<u8>, MailError> {
 }
 
 /// The messages of an mbox (RFC 4155): each begins behind a line that starts with `From ` and follows
-/// an empty one. The empty line and one `>` of each `>From ` were put there by who wrote the file.
-fn mbox(text: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
-    let mut starts = memchr::memmem::find_iter(text, b"\nFrom ")
-        .map(|at| at + 1)
-        .filter(|&at| text[..at].ends_with(b"\n\n") || text[..at].ends_with(b"\r\n\r\n"))
-        .peekable();
-    let mut next = text.starts_with(b"From ").then_some(0);
+/// an empty one. The empty line and one `>` of each `>From ` were put there by who wrote the file. No
+/// more of it than one message is held.
+fn mbox(mut file: impl BufRead) -> impl Iterator<Item = io::Result<Vec<u8>>> {
+    let (mut message, mut line) = (None, Vec::new());
+    // As behind an empty line.
+    let mut behind_empty = true;
     std::iter::from_fn(move || {
-        let start = next?;
-        next = starts.next();
-        let with_line = &text[start..next.unwrap_or(text.len())];
-        let line = memchr::memchr(b'\n', with_line).map_or(with_line.len(), |lf| lf + 1);
-        Some(unquoted(without_last_empty_line(&with_line[line..])))
+        loop {
+            line.clear();
+            match file.read_until(b'\n', &mut line) {
+                Ok(0) => {
+                    message.iter_mut().for_each(cut_last_empty_line);
+                    return message.take().map(Ok);
+                }
+                Err(error) => return Some(Err(error)),
+                Ok(_) => {}
+            }
+            let begins = behind_empty && line.starts_with(b"From ");
+            behind_empty = matches!(&line[..], b"\n" | b"\r\n");
+            if begins {
+                if let Some(mut whole) = message.replace(Vec::new()) {
+                    cut_last_empty_line(&mut whole);
+                    return Some(Ok(whole));
+                }
+            } else if let Some(message) = &mut message {
+                message.extend_from_slice(unquoted(&line));
+            }
+        }
     })
 }
 
-fn without_last_empty_line(text: &[u8]) -> &[u8] {
-    match text {
-        [start @ .., b'\r', b'\n'] if start.ends_with(b"\n") => start,
-        [start @ .., b'\n'] if start.ends_with(b"\n") => start,
-        _ => text,
-    }
+fn cut_last_empty_line(text: &mut Vec<u8>) {
+    let kept = match &text[..] {
+        [start @ .., b'\r', b'\n'] if start.ends_with(b"\n") => start.len(),
+        [start @ .., b'\n'] if start.ends_with(b"\n") => start.len(),
+        whole => whole.len(),
+    };
+    text.truncate(kept);
 }
 
-fn unquoted(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    for line in text.split_inclusive(|&b| b == b'\n') {
-        let quotes = line.iter().take_while(|&&b| b == b'>').count();
-        let quoted = quotes > 0 && line[quotes..].starts_with(b"From ");
-        out.extend_from_slice(&line[usize::from(quoted)..]);
-    }
-    out
+fn unquoted(line: &[u8]) -> &[u8] {
+    let quotes = line.iter().take_while(|&&b| b == b'>').count();
+    &line[usize::from(quotes > 0 && line[quotes..].starts_with(b"From "))..]
 }
 
 /// Each LF without a CR gets one, and so does an end without a line end.
@@ -282,16 +332,16 @@ mod tests {
             ("dir", Kind::Directory, vec!["S: a\r\n\r\n", "S: b\r\n\r\n"]),
             ("maildir", Kind::Maildir, vec!["S: 4\r\n\r\n", "S: 3\r\n\r\n"]),
         ] {
-            let mails = load(&at(name), false, 1_000).unwrap();
+            let mails = load(&at(name), false, 1_000, true).unwrap();
             let expected: Vec<&[u8]> = expected.iter().map(|text| text.as_bytes()).collect();
             assert_eq!((mails.kind, octets(&mails)), (kind, expected), "{name}");
         }
-        let large = load(&at("one.eml"), false, 4).unwrap_err();
+        let large = load(&at("one.eml"), false, 4, true).unwrap_err();
         assert!(large.to_string().contains("more than 4 octets"), "{large}");
         fs::create_dir(at("empty")).unwrap();
-        assert!(matches!(load(&at("empty"), false, 9), Err(MailError::Nothing(_))));
-        assert!(matches!(load(&at("none"), false, 9), Err(MailError::Read { .. })));
-        assert!(matches!(load(&at("dir"), true, 9), Err(MailError::NoEnvelopes(_))));
+        assert!(matches!(load(&at("empty"), false, 9, true), Err(MailError::Nothing(_))));
+        assert!(matches!(load(&at("none"), false, 9, true), Err(MailError::Read { .. })));
+        assert!(matches!(load(&at("dir"), true, 9, true), Err(MailError::NoEnvelopes(_))));
     }
 
     /// As mboxrd is written: one `>` before each line that is `From ` behind any number of them.
@@ -303,6 +353,20 @@ mod tests {
         text.lines().map(line).collect()
     }
 
+    #[test]
+    fn a_mail_is_kept_as_it_is_sent_and_measured_as_it_was_found() {
+        let found = b"A: b\r\n\r\n.x\r\ny";
+        for (raw, octets) in
+            [(true, &b"A: b\r\n\r\n.x\r\ny\r\n"[..]), (false, b"A: b\r\n\r\n..x\r\ny\r\n")]
+        {
+            let mail = Mail::new(found.to_vec(), raw, None);
+            assert_eq!(&mail.octets[..], octets);
+            assert_eq!((mail.size, mail.body_size), (15, 7));
+            assert_eq!(mail.body_crc, body_crc(b".x\r\ny\r\n"));
+        }
+        assert_eq!(Mail::new(Vec::new(), false, None).size, 0);
+    }
+
     proptest! {
         #[test]
         fn what_is_written_as_mboxrd_is_read_back(
@@ -310,7 +374,7 @@ mod tests {
         ) {
             let file: String =
                 texts.iter().map(|text| format!("From x y\n{}\n", quoted(text))).collect();
-            let read: Vec<_> = mbox(file.as_bytes()).collect();
+            let read: Vec<_> = mbox(file.as_bytes()).map(Result::unwrap).collect();
             let expected: Vec<_> = texts.iter().map(|text| text.clone().into_bytes()).collect();
             prop_assert_eq!(read, expected);
         }

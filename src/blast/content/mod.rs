@@ -195,7 +195,7 @@ impl Content {
             Bodies::Sizes(spread) => spread.to_string(),
             Bodies::Given(body) => body.text().len().to_string(),
             Bodies::Kept(kept) => {
-                let sizes = || kept.mails.iter().map(|mail| mail.octets.len() as u64);
+                let sizes = || kept.mails.iter().map(|mail| mail.size);
                 let least = sizes().min().unwrap_or(0);
                 Spread::Even(least, sizes().max().unwrap_or(least)).to_string()
             }

@@ -1,5 +1,7 @@
 //! One rendered message, and what is written into its copies.
 
+use std::sync::Arc;
+
 use crate::smtp::blank::{BLANK_BYTES_MAX, Blank, Filling, fill};
 use crate::smtp::stamp::{body_crc, patch, patch_crc};
 
@@ -16,13 +18,15 @@ pub struct Identity {
 /// One rendered message in the form in which it is sent.
 #[derive(Debug)]
 pub struct Letter {
-    /// The stamp comes first, where there is one. Dot-stuffed and ending in CRLF, or raw.
-    pub(super) octets: Box<[u8]>,
+    /// The stamp comes first, where there is one. Dot-stuffed, or raw.
+    pub(super) own: Box<[u8]>,
+    /// What follows, of a mail that is sent again.
+    pub(super) mail: Option<Arc<[u8]>>,
     /// Octets before dot-stuffing.
     pub size: u64,
     pub eight_bit: bool,
     pub(super) stamped: bool,
-    /// What changes in `octets`, the stamp aside.
+    /// What changes in `own`, the stamp aside.
     pub(super) blanks: Box<[Blank]>,
     pub(super) sum: Option<Sum>,
     /// Which of the corpus' envelopes it has.
@@ -30,12 +34,17 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// The octets to send, but for the identity.
-    pub fn octets(&self) -> &[u8] {
-        &self.octets
+    /// The octets to send, but for the identity, one part behind the other.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [&self.own, self.mail.as_deref().unwrap_or_default()]
     }
 
-    /// Writes the identity into `copy`, which holds what begins at `start` in [`Letter::octets`]. The
+    /// A copy of the octets to send.
+    pub fn octets(&self) -> Vec<u8> {
+        self.parts().concat()
+    }
+
+    /// Writes the identity into `copy`, which holds what begins at `start` of the octets to send. The
     /// stamp is in the first piece as a whole.
     #[inline]
     pub fn identify(&self, copy: &mut [u8], start: usize, identity: Identity) {

@@ -43,6 +43,8 @@ pub struct Corpus {
     envelopes: Vec<Envelope>,
     /// For envelopes in ASCII, and for others.
     params: [MailParams; 2],
+    /// Octets of the mails that letters share.
+    shared: u64,
     seed: u64,
     cores: u64,
 }
@@ -60,18 +62,19 @@ impl Corpus {
             letters: Vec::with_capacity(rendering.letters),
             envelopes: Vec::new(),
             params: [false, true].map(|utf8| MailParams::new(&content.mail_params, utf8)),
+            shared: shared(content),
             seed: content.seed,
             cores: plan.cores() as u64,
         };
         let mut memory = 0;
         for n in 0..rendering.letters {
             let (mut letter, envelope) = rendering.next(n)?;
-            memory += letter.octets().len() as u64;
+            memory += letter.own.len() as u64;
             if corpus.envelopes.last() != Some(&envelope) {
                 memory += envelope.bytes() as u64;
                 corpus.envelopes.push(envelope);
             }
-            if memory > content.memory_max {
+            if corpus.shared + memory > content.memory_max {
                 return Err(too_large(content, rendering.letters, memory / (n as u64 + 1)));
             }
             letter.envelope = corpus.envelopes.len() as u32 - 1;
@@ -125,8 +128,9 @@ impl Corpus {
 
     /// Octets of all that is kept.
     pub fn bytes(&self) -> usize {
-        let letters = self.letters.iter().map(|letter| letter.octets().len());
-        letters.chain(self.envelopes.iter().map(Envelope::bytes)).sum()
+        let letters = self.letters.iter().map(|letter| letter.own.len());
+        let own: usize = letters.chain(self.envelopes.iter().map(Envelope::bytes)).sum();
+        own + self.shared as usize
     }
 
     /// Whether some address is not ASCII.
@@ -136,7 +140,8 @@ impl Corpus {
 
     /// Octets of the longest message as it is sent.
     pub fn longest(&self) -> usize {
-        self.letters.iter().map(|letter| letter.octets().len()).max().unwrap_or(0)
+        let octets = |letter: &Letter| letter.parts().map(<[u8]>::len).iter().sum();
+        self.letters.iter().map(octets).max().unwrap_or(0)
     }
 }
 
@@ -156,6 +161,9 @@ struct Rendering<'a> {
 impl<'a> Rendering<'a> {
     fn begin(plan: &'a Plan, run: u64, now: Timestamp) -> Result<Self, ContentError> {
         let content = &plan.content;
+        if let Bodies::Kept(kept) = &content.bodies {
+            debug_assert_eq!(kept.raw, plan.chunking, "read for another form of sending");
+        }
         let letters = letters(content)?;
         let mut random = fastrand::Rng::with_seed(content.seed);
         let sizes = match &content.bodies {
@@ -185,7 +193,7 @@ impl<'a> Rendering<'a> {
         let (from, recipient, date) = (&envelope.from, &recipient, &self.date);
         let mut scene = Scene { row, from, recipient, date, salt };
         let letter = match (&self.content.bodies, mail) {
-            (_, Some(mail)) => self.writer.kept(&mail.octets, &mut scene),
+            (_, Some(mail)) => self.writer.kept(mail, &mut scene),
             (Bodies::Given(body), _) => self.writer.given(body, &mut scene),
             _ => self.writer.written(self.sizes[n], &mut scene, &mut self.random)?,
         };
@@ -204,10 +212,7 @@ fn letters(content: &Content) -> Result<usize, ContentError> {
             (mean, ((SAME_SIZE_BYTES as f64 / mean) as u64).clamp(1, SAME_SIZE_MAX))
         }
         Bodies::Given(body) => (body.text().len() as f64, 1),
-        Bodies::Kept(kept) => {
-            let octets: usize = kept.mails.iter().map(|mail| mail.octets.len()).sum();
-            (octets as f64 / kept.mails.len() as f64, kept.mails.len() as u64)
-        }
+        Bodies::Kept(kept) => (STAMP_BYTES as f64, kept.mails.len() as u64),
     };
     let mean = (mean + content.recipients.mean() * RECIPIENT_BYTES) as u64 + 1;
     let enough = if content.varied() { VARIED_MAX } else { enough };
@@ -215,7 +220,7 @@ fn letters(content: &Content) -> Result<usize, ContentError> {
         (CORPUS_BYTES.min(content.memory_max) / mean).clamp(SIZES_MIN.min(enough), enough) as usize;
     let round = rounds(content).max().unwrap_or(1);
     let letters = fit.max(round).next_multiple_of(round);
-    if mean.saturating_mul(letters as u64) > content.memory_max {
+    if mean.saturating_mul(letters as u64).saturating_add(shared(content)) > content.memory_max {
         return Err(too_large(content, letters, mean));
     }
     Ok(letters)
@@ -242,8 +247,18 @@ fn rounds(content: &Content) -> impl Iterator<Item = usize> {
     fine.chain(lines).chain(lists)
 }
 
-fn too_large(content: &Content, letters: usize, mean: u64) -> ContentError {
-    let needed = mean.saturating_mul(letters as u64);
+/// Octets of the mails that are there already, whatever is rendered from them.
+fn shared(content: &Content) -> u64 {
+    match &content.bodies {
+        Bodies::Kept(kept) => kept.mails.iter().map(|mail| mail.octets.len() as u64).sum(),
+        _ => 0,
+    }
+}
+
+/// `own` is the mean of what each message has to itself.
+fn too_large(content: &Content, letters: usize, own: u64) -> ContentError {
+    let needed = own.saturating_mul(letters as u64).saturating_add(shared(content));
+    let mean = needed / letters as u64;
     ContentError::TooLarge { letters, mean, needed, limit: content.memory_max }
 }
 

@@ -1,4 +1,5 @@
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::writer::LINE_BYTES;
@@ -87,7 +88,7 @@ fn sent(corpus: &Corpus, letter: &Letter, core: u16, seq: u64) -> (String, Vec<u
     let mut commands = Vec::new();
     outgoing.write_mail(&mut commands, &Offered::default());
     outgoing.recipients.write_all(&mut commands, filling);
-    let mut message = letter.octets().to_vec();
+    let mut message = letter.octets();
     letter.identify(&mut message, 0, Identity { core, seq, due_unix_ns: 99, filling });
     (String::from_utf8(commands).unwrap(), message)
 }
@@ -112,8 +113,9 @@ fn table(rows: &[[&str; 2]]) -> Option<Table> {
     Some(Table { path: "who.csv".into(), columns: vec!["user".into(), "name".into()], rows })
 }
 
+/// To be sent as they are.
 fn kept(mails: Vec<Mail>) -> Bodies {
-    Bodies::Kept(Mails { path: "kept".into(), kind: Kind::Spool, mails: mails.into() })
+    Bodies::Kept(Mails { path: "kept".into(), kind: Kind::Spool, raw: true, mails: mails.into() })
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn bare_messages_have_no_header_but_that_of_the_user_and_exactly_their_size() {
     for size in [2, 3, 80, 81, 700] {
         let corpus = render(Content { bare: true, ..content(Spread::one(size)) }, true);
         let (letter, filling) = (corpus.pick(0, 1), corpus.filling(0, 1));
-        let mut octets = letter.octets().to_vec();
+        let mut octets = letter.octets();
         letter.identify(&mut octets, 0, Identity { filling, ..Identity::default() });
         assert_eq!((octets.len() as u64, letter.size), (size, size));
         assert_eq!(octets, letter.octets(), "nothing is patched in");
@@ -132,7 +134,7 @@ fn bare_messages_have_no_header_but_that_of_the_user_and_exactly_their_size() {
     let corpus = render(given, true);
     assert!(corpus.pick(0, 1).octets().starts_with(b"Subject: mine\r\n\r\n"));
     assert_eq!(corpus.pick(0, 1).size, 100);
-    let mails = vec![Mail { octets: b"A: b\r\n\r\nc\r\n".to_vec(), envelope: None }];
+    let mails = vec![Mail::new(b"A: b\r\n\r\nc\r\n".to_vec(), true, None)];
     let corpus =
         render(Content { bare: true, bodies: kept(mails), ..content(Spread::one(1)) }, true);
     assert_eq!(corpus.pick(0, 1).octets(), b"A: b\r\n\r\nc\r\n");
@@ -147,8 +149,8 @@ fn messages_have_the_size_asked_for_and_a_true_stamp() {
         let message = letter.octets();
         assert_eq!(message.len() as u64, size);
         assert!(message.ends_with(b"\r\n"));
-        let stamp = Stamp::find(message).unwrap();
-        let body = body_of(message);
+        let stamp = Stamp::find(&message).unwrap();
+        let body = body_of(&message);
         assert_eq!((stamp.size, stamp.crc), (body.len() as u64, body_crc(body)), "{size}");
         assert!(body.split(|&b| b == b'\n').all(|line| line.len() <= LINE_BYTES + 1));
     }
@@ -159,7 +161,7 @@ fn stuffed_and_raw_forms_are_one_message_and_dots_occur() {
     let raw = render(content(Spread::one(9_000)), true);
     let stuffed = render(content(Spread::one(9_000)), false);
     for (raw, stuffed) in raw.letters.iter().zip(&stuffed.letters) {
-        assert_eq!(unstuffed(stuffed.octets()), raw.octets());
+        assert_eq!(unstuffed(&stuffed.octets()), raw.octets());
         assert_eq!(raw.size, stuffed.size);
     }
     assert!(stuffed.longest() > 9_000, "no line began with a dot");
@@ -175,7 +177,7 @@ fn the_identity_goes_into_stamp_and_message_id_and_nowhere_else() {
     // 12,344 rounds of four cores, and the fourth.
     let id = "<0000000000000abc.000000049380@e.example>\r\n";
     assert!(text(&message).contains(id), "{}", text(&message));
-    let changed = message.iter().zip(letter.octets()).filter(|(a, b)| a != b).count();
+    let changed = message.iter().zip(&letter.octets()).filter(|(a, b)| a != b).count();
     assert_eq!(changed, 1 + 5 + 2 + 4);
 }
 
@@ -328,7 +330,7 @@ fn headers_of_the_user_take_the_place_of_ours() {
     let headers = ["Subject: mine", "X-More: yes", "from: <me@x>"];
     let headers: Vec<_> = headers.iter().map(|line| Template::literal(line.as_bytes())).collect();
     let corpus = render(Content { headers: headers.clone(), ..content(Spread::one(700)) }, true);
-    let message = text(corpus.letters[0].octets()).to_lowercase();
+    let message = text(&corpus.letters[0].octets()).to_lowercase();
     let count = |what: &str| message.matches(what).count();
     assert_eq!((count("\nsubject: mine\r\n"), count("\nsubject:")), (1, 1));
     assert_eq!((count("\nx-more: yes\r\n"), count("\nfrom:"), count("\nto:")), (1, 1, 1));
@@ -339,7 +341,7 @@ fn headers_of_the_user_take_the_place_of_ours() {
 
 #[test]
 fn kept_messages_keep_their_octets_and_may_keep_their_envelopes() {
-    let mail = |octets: &[u8], envelope| Mail { octets: octets.to_vec(), envelope };
+    let mail = |octets: &[u8], envelope| Mail::new(octets.to_vec(), true, envelope);
     let recorded = Recorded {
         from: b"was@b.example".to_vec(),
         recipients: vec![b"one@d.example".to_vec(), "j\u{fc}rgen@d.example".into()],
@@ -356,7 +358,7 @@ fn kept_messages_keep_their_octets_and_may_keep_their_envelopes() {
     assert_eq!(&first.octets()[STAMP_BYTES..], whole);
     assert!(first.eight_bit && !second.eight_bit);
     assert_eq!(
-        Stamp::find(first.octets()).unwrap().crc,
+        Stamp::find(&first.octets()).unwrap().crc,
         body_crc(b".dot {seq}\r\nlast \xc3\xa9\r\n")
     );
     assert!(
@@ -422,4 +424,23 @@ fn more_than_one_recipient_are_numbered() {
         ["RCPT TO:<a@d>", "RCPT TO:<b@d>", "RCPT TO:<c@d>"]
     );
     assert_eq!(lines(3, &["a@d", "a@d"]).iter().collect::<HashSet<_>>().len(), 3);
+}
+
+#[test]
+fn letters_share_the_octets_of_a_kept_mail_however_many_there_are() {
+    let mail = Mail::new([b"A: b\r\n\r\n", &[b'x'; 100_000][..]].concat(), false, None);
+    let octets = mail.octets.len();
+    let kept = Mails { path: "x".into(), kind: Kind::File, raw: false, mails: vec![mail].into() };
+    let bodies = Bodies::Kept(kept.clone());
+    // Two senders make at least two letters.
+    let from =
+        vec![Choice::literal("a@b.example", "--from"), Choice::literal("b@b.example", "--from")];
+    let varied = Content { bodies, from, memory_max: 2_000_000, ..content(Spread::one(1)) };
+    let corpus = render(varied, false);
+    assert!(corpus.letters.len() > 20, "{}", corpus.letters.len());
+    for letter in &corpus.letters {
+        assert!(Arc::ptr_eq(letter.mail.as_ref().unwrap(), &kept.mails[0].octets));
+    }
+    assert!(corpus.bytes() < octets + corpus.letters.len() * 400, "{}", corpus.bytes());
+    assert_eq!(corpus.longest(), STAMP_BYTES + octets);
 }

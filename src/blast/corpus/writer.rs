@@ -1,7 +1,10 @@
 //! Renders single messages.
 
+use std::sync::Arc;
+
 use super::letter::{Letter, Sum};
 use crate::blast::content::ContentError;
+use crate::blast::content::mail::{Mail, header_end};
 use crate::blast::content::template::{Rendered, Scene, Template};
 use crate::smtp::blank::{Blank, Fill};
 use crate::smtp::body;
@@ -71,41 +74,47 @@ impl Writer<'_> {
         self.letter(&header, &text)
     }
 
-    /// A message as it was found, which may lack the line end that DATA needs.
-    pub(super) fn kept(&self, octets: &[u8], scene: &mut Scene<'_>) -> Letter {
-        let mut header = self.given_headers(scene);
-        let mut message = Rendered { octets: octets.to_vec(), blanks: Vec::new() };
-        if !octets.is_empty() && !octets.ends_with(b"\r\n") {
-            message.octets.extend_from_slice(b"\r\n");
+    /// A message that exists, behind the stamp and the headers that are given.
+    pub(super) fn kept(&self, mail: &Mail, scene: &mut Scene<'_>) -> Letter {
+        let own = self.begun(mail.body_size, mail.body_crc, &self.given_headers(scene));
+        let letter = self.sealed(own, None);
+        Letter {
+            size: letter.size + mail.size,
+            eight_bit: letter.eight_bit || !mail.octets.is_ascii(),
+            mail: Some(Arc::clone(&mail.octets)),
+            ..letter
         }
-        let text = split_header(&mut message);
-        header.push(&message);
-        self.letter(&header, &text)
     }
 
     fn letter(&self, header: &Rendered, text: &Rendered) -> Letter {
-        let stamp = Stamp {
-            run: self.run,
-            size: text.octets.len() as u64,
-            crc: body_crc(&text.octets),
-            ..Stamp::default()
-        };
-        let mut raw = Rendered::default();
+        let mut whole = self.begun(text.octets.len() as u64, body_crc(&text.octets), header);
+        whole.push(text);
+        self.sealed(whole, Sum::new(&text.octets, &text.blanks).filter(|_| !self.bare))
+    }
+
+    /// The stamp and the header of a message with such a body.
+    fn begun(&self, size: u64, crc: u32, header: &Rendered) -> Rendered {
+        let mut begun = Rendered::default();
         if !self.bare {
-            stamp.write(&mut raw.octets);
+            Stamp { run: self.run, size, crc, ..Stamp::default() }.write(&mut begun.octets);
         }
-        raw.push(header);
-        raw.push(text);
+        begun.push(header);
+        begun
+    }
+
+    /// A message in the form in which it is sent.
+    fn sealed(&self, raw: Rendered, sum: Option<Sum>) -> Letter {
         let size = raw.octets.len() as u64;
         let eight_bit = !raw.octets.is_ascii();
-        let raw = if self.raw { raw } else { stuffed(&raw) };
+        let sent = if self.raw { raw } else { stuffed(&raw) };
         Letter {
-            octets: raw.octets.into_boxed_slice(),
+            own: sent.octets.into_boxed_slice(),
+            mail: None,
             size,
             eight_bit,
             stamped: !self.bare,
-            blanks: raw.blanks.into_boxed_slice(),
-            sum: if self.bare { None } else { Sum::new(&text.octets, &text.blanks) },
+            blanks: sent.blanks.into_boxed_slice(),
+            sum,
             envelope: 0,
         }
     }
@@ -155,11 +164,7 @@ fn name(line: &[u8]) -> Vec<u8> {
 
 /// Cuts the body off behind the empty line that ends the header.
 fn split_header(message: &mut Rendered) -> Rendered {
-    let end = if message.octets.starts_with(b"\r\n") {
-        2
-    } else {
-        memchr::memmem::find(&message.octets, b"\r\n\r\n").map_or(message.octets.len(), |at| at + 4)
-    };
+    let end = header_end(&message.octets);
     let blanks = message.blanks.iter().filter(|blank| blank.at >= end);
     let blanks = blanks.map(|blank| Blank { at: blank.at - end, ..*blank }).collect();
     message.blanks.retain(|blank| blank.at < end);

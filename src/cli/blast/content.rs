@@ -82,6 +82,7 @@ impl ContentArgs {
     /// Reads the files and the templates. The parameters are those of MAIL and RCPT.
     pub(super) fn content(
         self,
+        chunking: bool,
         mail_params: Vec<String>,
         rcpt_params: Vec<String>,
     ) -> Result<Content, ContentError> {
@@ -108,7 +109,8 @@ impl ContentArgs {
                 Bodies::Given(template(&octets, columns, Scope::Message, &place)?)
             }
             (None, Some(path)) => {
-                Bodies::Kept(mail::load(path, self.recorded_envelopes, self.corpus_memory)?)
+                let (envelopes, most) = (self.recorded_envelopes, self.corpus_memory);
+                Bodies::Kept(mail::load(path, envelopes, most, chunking)?)
             }
             (None, None) => Bodies::Sizes(self.size),
         };

@@ -289,7 +289,11 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
         cooldown: load.cooldown,
         drain: load.drain,
         think: load.think,
-        content: content.content(protocol.params(On::Mail), protocol.params(On::Rcpt))?,
+        content: content.content(
+            protocol.chunking,
+            protocol.params(On::Mail),
+            protocol.params(On::Rcpt),
+        )?,
         per_connection: load.per_connection,
         misbehave: load.misbehave.unwrap_or_default(),
         pipelining: protocol.pipelining(),
