@@ -200,12 +200,12 @@ pub fn run(
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
     let mob = Mob::begin(plan, &corpus)?;
     let begun = team.start();
-    let cpu = follow(&mut collector, begun, plan.cuts(), &mut artefacts, see);
+    let cpu = follow(&mut collector, begun, plan.cuts(), &mob, &mut artefacts, see);
     team.join();
-    let met = mob.end()?;
+    let misbehaviour = mob.end()?;
     let totals = collector.into_totals();
     let machine = Machine::here(plan.engine.name());
-    let mut run = Run::new(started, describe(plan), machine, &totals, cpu.since(met.cpu));
+    let mut run = Run::new(started, describe(plan), machine, &totals, cpu);
     let failure = lock(&shared.failure).take();
     if let Some(failure) = &failure {
         run.overrule(Verdict::Unreachable, failure.to_string());
@@ -221,7 +221,7 @@ pub fn run(
             "{not_reopened} of {of} connections broke, and --reconnect never makes no other"
         ));
     }
-    run.misbehaviour = met.misbehaviour;
+    run.misbehaviour = misbehaviour;
     run.fail_if(&plan.fail_if);
     if let Some(stopped) = lock(&shared.stopped).take() {
         run.stop(stopped);
@@ -321,17 +321,19 @@ fn assignment(plan: &Arc<Plan>, corpus: &Arc<Corpus>, index: usize) -> Assignmen
     }
 }
 
-/// Collects until all cores have finished; answers the CPU time of the measured part.
+/// Collects until all cores have finished; answers the CPU time of the measured part, without that of the
+/// mob, which is read at the same moments.
 fn follow(
     collector: &mut Collector,
     begun: Instant,
-    mut cuts: Cuts<CpuTime>,
+    mut cuts: Cuts<(CpuTime, CpuTime)>,
+    mob: &Mob,
     artefacts: &mut Artefacts,
     see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
 ) -> CpuTime {
     let board = collector.board();
     let beat = Duration::from_millis(PROGRESS_MS);
-    let read = || CpuTime::of_process().ok();
+    let read = || Some((CpuTime::of_process().ok()?, mob.spent()));
     loop {
         let elapsed = begun.elapsed();
         cuts.pass(elapsed, read);
@@ -343,8 +345,8 @@ fn follow(
             }
             Next::Waiting => see(begun.elapsed(), Seen::Beat, board.snapshot()),
             Next::Finished => {
-                let spent = cuts.end(read).map(|(before, after)| after.since(before));
-                return spent.unwrap_or_default();
+                let Some((before, after)) = cuts.end(read) else { return CpuTime::default() };
+                return after.0.since(before.0).since(after.1.since(before.1));
             }
         }
     }

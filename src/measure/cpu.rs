@@ -21,9 +21,19 @@ impl CpuTime {
         Self::read(libc::RUSAGE_SELF)
     }
 
-    /// The calling thread.
-    pub fn of_thread() -> io::Result<Self> {
-        Self::read(libc::RUSAGE_THREAD)
+    /// One thread of this process, by its number in the kernel; `None` where it is gone, or the kernel
+    /// does not count it. The sum is exact, its parts are told apart by ticks of the clock.
+    pub fn of_task(tid: i32) -> Option<Self> {
+        let read = |name| std::fs::read_to_string(format!("/proc/self/task/{tid}/{name}")).ok();
+        let spent_ns: u64 = read("schedstat")?.split_ascii_whitespace().next()?.parse().ok()?;
+        let stat = read("stat")?;
+        // The name may hold anything; behind it the twelfth field and the next are of user and system.
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+        let mut ticks = || fields.next()?.parse::<u64>().ok();
+        let (user, system) = (ticks()?, ticks()?);
+        let user_ns = u128::from(spent_ns) * u128::from(user) / u128::from((user + system).max(1));
+        let user = Duration::from_nanos(user_ns as u64);
+        Some(Self { user, system: Duration::from_nanos(spent_ns) - user })
     }
 }
 
@@ -186,11 +196,29 @@ mod tests {
 
     #[test]
     fn a_thread_that_works_shows_in_its_own_and_in_the_process_time() {
-        let (process, thread) = (CpuTime::of_process().unwrap(), CpuTime::of_thread().unwrap());
-        let mut sum = 0u64;
-        while CpuTime::of_thread().unwrap().since(thread).total() < Duration::from_millis(20) {
-            sum = (0..10_000).fold(sum, |sum, n| std::hint::black_box(sum ^ n));
+        let (tell, told) = std::sync::mpsc::channel();
+        let (done, end) = std::sync::mpsc::channel::<()>();
+        let worker = std::thread::spawn(move || {
+            tell.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            let mut sum = 0u64;
+            while end.try_recv().is_err() {
+                sum = (0..10_000).fold(sum, |sum, n| std::hint::black_box(sum ^ n));
+            }
+        });
+        let tid = told.recv().unwrap();
+        let read = || (CpuTime::of_process().unwrap(), CpuTime::of_task(tid).unwrap());
+        let before = read();
+        let mut after = before;
+        while after.1.since(before.1).total() < Duration::from_millis(100) {
+            std::thread::sleep(Duration::from_millis(5));
+            after = read();
         }
-        assert!(CpuTime::of_process().unwrap().since(process).total() >= Duration::from_millis(15));
+        done.send(()).unwrap();
+        worker.join().unwrap();
+        // The kernel brings the time of a thread that runs up to date at each tick.
+        let slack = Duration::from_millis(20);
+        assert!(after.0.since(before.0).total() + slack >= after.1.since(before.1).total());
+        assert!(after.1.user > after.1.system, "{after:?}");
+        assert_eq!(CpuTime::of_task(tid), None);
     }
 }

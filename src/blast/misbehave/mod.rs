@@ -13,8 +13,9 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -26,22 +27,17 @@ use super::corpus::Corpus;
 use super::plan::Plan;
 use crate::engine::{self, Watch};
 use crate::limits::{LAST_ANSWERS_NS, MISBEHAVIOUR_PAUSE_MS, PROGRESS_MS};
-use crate::measure::{CpuTime, Cuts, Misbehaviour};
+use crate::measure::{CpuTime, Misbehaviour};
 use crate::smtp::ending::Ending;
 use crate::smtp::offered::Offered;
 use crate::target::Target;
 
-/// What came of all of them, and what they cost while the others were measured.
-#[derive(Default)]
-pub(super) struct Met {
-    pub(super) misbehaviour: Vec<Misbehaviour>,
-    pub(super) cpu: CpuTime,
-}
-
 /// The thread of those that misbehave.
 pub(super) struct Mob {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<io::Result<Met>>>,
+    thread: Option<JoinHandle<io::Result<Vec<Misbehaviour>>>>,
+    /// Its number in the kernel.
+    tid: Option<i32>,
 }
 
 impl Mob {
@@ -49,21 +45,29 @@ impl Mob {
     pub(super) fn begin(plan: &Plan, corpus: &Corpus) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         if plan.misbehave.is_empty() {
-            return Ok(Self { stop, thread: None });
+            return Ok(Self { stop, thread: None, tid: None });
         }
         let kinds: Vec<_> = plan.misbehave.crowd(plan.connections).collect();
         let (engine, over) = (plan.engine, Arc::clone(&stop));
-        let (part, cuts) = (Part::of(plan, corpus), plan.cuts());
-        let thread = std::thread::Builder::new()
-            .name("blast-mob".to_owned())
-            .spawn(move || engine::run_core(engine, riot(part, kinds, cuts, over)))?;
-        Ok(Self { stop, thread: Some(thread) })
+        let part = Part::of(plan, corpus);
+        let (tell, told) = channel();
+        let thread = std::thread::Builder::new().name("blast-mob".to_owned()).spawn(move || {
+            // Nobody who began it goes away before it has told.
+            let _ = tell.send(rustix::thread::gettid().as_raw_nonzero().get());
+            engine::run_core(engine, riot(part, kinds, over))
+        })?;
+        Ok(Self { stop, thread: Some(thread), tid: told.recv().ok() })
+    }
+
+    /// What its thread has spent up to now.
+    pub(super) fn spent(&self) -> CpuTime {
+        self.tid.and_then(CpuTime::of_task).unwrap_or_default()
     }
 
     /// Ends all of them, and tells what came of it.
-    pub(super) fn end(mut self) -> io::Result<Met> {
+    pub(super) fn end(mut self) -> io::Result<Vec<Misbehaviour>> {
         self.stop.store(true, Relaxed);
-        let Some(thread) = self.thread.take() else { return Ok(Met::default()) };
+        let Some(thread) = self.thread.take() else { return Ok(Vec::new()) };
         thread.join().map_err(|_| io::Error::other("the thread of --misbehave died"))?
     }
 }
@@ -139,13 +143,7 @@ impl Crowd {
     }
 }
 
-async fn riot(
-    part: Part,
-    kinds: Vec<(Kind, usize)>,
-    mut cuts: Cuts<CpuTime>,
-    stop: Arc<AtomicBool>,
-) -> Met {
-    let (begun, read) = (Instant::now(), || CpuTime::of_thread().ok());
+async fn riot(part: Part, kinds: Vec<(Kind, usize)>, stop: Arc<AtomicBool>) -> Vec<Misbehaviour> {
     let Part { targets, helo, mail, rcpt } = part;
     let blank = |&(kind, connections): &(Kind, usize)| Misbehaviour {
         name: kind.to_string(),
@@ -174,7 +172,6 @@ async fn riot(
         }
     }
     while !stop.load(Relaxed) {
-        cuts.pass(begun.elapsed(), read);
         tokio::time::sleep(Duration::from_millis(PROGRESS_MS)).await;
     }
     crowd.over.set(true);
@@ -184,8 +181,7 @@ async fn riot(
     let all = async { while sessions.join_next().await.is_some() {} };
     drop(timeout(Duration::from_nanos(LAST_ANSWERS_NS), all).await);
     watch.abort();
-    let spent = cuts.end(read).map(|(before, after)| after.since(before));
-    Met { misbehaviour: crowd.met.take(), cpu: spent.unwrap_or_default() }
+    crowd.met.take()
 }
 
 /// One session after the other, until the run is over.
