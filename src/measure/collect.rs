@@ -1,92 +1,14 @@
 //! Where the cores' tallies meet: intervals for the log and the live line, totals for the result.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::board::Board;
-use super::recorder::{Mode, Recorder};
+use super::recorder::Mode;
+use super::spans::Spans;
 use super::tally::Tally;
-use crate::limits::{INTERVAL_NS, INTERVALS_OPEN_MAX};
-
-/// How the time of a run is cut: seconds of warm-up, of measurement, and of what comes after, the last
-/// of each of which may be short. All cores use the same cuts, so that their intervals can be added.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spans {
-    warmup_ns: u64,
-    /// The end of the measured time; `u64::MAX` where messages and not time end it.
-    end_ns: u64,
-}
-
-impl Spans {
-    fn warmup_intervals(self) -> u32 {
-        self.warmup_ns.div_ceil(INTERVAL_NS) as u32
-    }
-
-    pub(super) fn is_warmup(self, index: u32) -> bool {
-        index < self.warmup_intervals()
-    }
-
-    /// The first interval behind the measured time, if that has an end.
-    fn first_after(self) -> u32 {
-        let measured = match self.end_ns {
-            u64::MAX => u64::MAX,
-            end_ns => (end_ns - self.warmup_ns).div_ceil(INTERVAL_NS),
-        };
-        u32::try_from(measured).unwrap_or(u32::MAX).saturating_add(self.warmup_intervals())
-    }
-
-    /// Whether it lies behind the measured time, in the cool-down or while the last answers come.
-    fn is_after(self, index: u32) -> bool {
-        index >= self.first_after()
-    }
-
-    /// Whether a message that is due, or in a closed loop begun, at `start_ns` is measured.
-    pub(super) fn measures(self, start_ns: u64) -> bool {
-        (self.warmup_ns..self.end_ns).contains(&start_ns)
-    }
-
-    /// Counts a message that is not measured and ended outside of the warm-up.
-    pub(super) fn pass_over(self, tally: &mut Tally, start_ns: u64) {
-        if start_ns < self.warmup_ns {
-            tally.messages_early += 1;
-        } else {
-            tally.messages_late += 1;
-        }
-    }
-
-    /// The end of what the figures cover, as of `elapsed_ns`: the measured time, and longer where
-    /// messages that were due in it end after it.
-    pub(super) fn measured_until(self, elapsed_ns: u64, last_ns: u64) -> u64 {
-        elapsed_ns.min(self.end_ns.max(last_ns)).saturating_sub(self.warmup_ns)
-    }
-
-    /// The interval that `elapsed_ns` falls into.
-    pub(super) fn index(self, elapsed_ns: u64) -> u32 {
-        if let Some(after_ns) = elapsed_ns.checked_sub(self.end_ns) {
-            return self.first_after() + (after_ns / INTERVAL_NS) as u32;
-        }
-        match elapsed_ns.checked_sub(self.warmup_ns) {
-            None => (elapsed_ns / INTERVAL_NS) as u32,
-            Some(measured_ns) => self.warmup_intervals() + (measured_ns / INTERVAL_NS) as u32,
-        }
-    }
-
-    fn start_ns(self, index: u32) -> u64 {
-        if self.is_after(index) {
-            return self.end_ns + u64::from(index - self.first_after()) * INTERVAL_NS;
-        }
-        match index.checked_sub(self.warmup_intervals()) {
-            None => u64::from(index) * INTERVAL_NS,
-            Some(measured) => self.warmup_ns + u64::from(measured) * INTERVAL_NS,
-        }
-    }
-
-    /// The first nanosecond after the interval.
-    pub(super) fn end_ns(self, index: u32) -> u64 {
-        self.start_ns(index + 1)
-    }
-}
+use crate::limits::INTERVALS_OPEN_MAX;
 
 /// A core's tally of one interval on its way to the collector.
 pub(super) struct Handover {
@@ -176,56 +98,42 @@ pub struct Collector {
     hung_up: bool,
 }
 
-/// Makes the recorders of a run, one per core, and their collector. Measured is what starts after the
-/// warm-up and within `length`, if that is given.
-pub fn team(
-    cores: usize,
-    mode: Mode,
-    warmup: Duration,
-    length: Option<Duration>,
-) -> (Vec<Recorder>, Collector) {
-    let end_ns = length.map_or(u64::MAX, |length| (warmup + length).as_nanos() as u64);
-    let spans = Spans { warmup_ns: warmup.as_nanos() as u64, end_ns };
-    let (board, cells) = Board::new(cores);
-    let (filled_to, filled) = channel();
-    let mut recorders = Vec::with_capacity(cores);
-    let mut states = Vec::with_capacity(cores);
-    for (core, cell) in cells.into_iter().enumerate() {
-        let (blank, blank_from) = channel();
-        // One spare each, so that the first handover allocates as little as the later ones.
-        drop(blank.send(Box::new(Tally::new(mode))));
-        states.push(CoreState { writing: Some(0), blank });
-        recorders.push(Recorder::new(core, mode, spans, cell, filled_to.clone(), blank_from));
-    }
-    let mut tally = Tally::new(mode);
-    // Nobody clears it later, as all others are, which touches each page: what a run holds is held from
-    // its start on.
-    tally.clear();
-    let totals = Totals {
-        tally,
-        elapsed: Duration::ZERO,
-        in_flight_peak: 0,
-        cores_lost: 0,
-        warmup_messages: 0,
-        cooldown_messages: 0,
-    };
-    let collector = Collector {
-        mode,
-        spans,
-        board,
-        filled,
-        cores: states,
-        open: BTreeMap::new(),
-        spent: Vec::new(),
-        oldest: 0,
-        connections: 0,
-        totals,
-        hung_up: false,
-    };
-    (recorders, collector)
-}
-
 impl Collector {
+    /// For cores that all write their first interval, each with what it is sent blank tallies by.
+    pub(super) fn new(
+        mode: Mode,
+        spans: Spans,
+        board: Board,
+        filled: Receiver<Handover>,
+        blanks: Vec<Sender<Box<Tally>>>,
+    ) -> Self {
+        let mut tally = Tally::new(mode);
+        // Nobody clears it later, as all others are, which touches each page: what a run holds is held from
+        // its start on.
+        tally.clear();
+        let totals = Totals {
+            tally,
+            elapsed: Duration::ZERO,
+            in_flight_peak: 0,
+            cores_lost: 0,
+            warmup_messages: 0,
+            cooldown_messages: 0,
+        };
+        Self {
+            mode,
+            spans,
+            board,
+            filled,
+            cores: blanks.into_iter().map(|blank| CoreState { writing: Some(0), blank }).collect(),
+            open: BTreeMap::new(),
+            spent: Vec::new(),
+            oldest: 0,
+            connections: 0,
+            totals,
+            hung_up: false,
+        }
+    }
+
     /// The cells of the live line; readable from any thread.
     pub fn board(&self) -> Board {
         self.board.clone()
@@ -339,8 +247,10 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::INTERVAL_NS;
     use crate::measure::kind::{Outcome, Phase};
     use crate::measure::recorder::{Message, OpenLoop};
+    use crate::measure::team;
 
     const S: u64 = INTERVAL_NS;
 
@@ -408,19 +318,6 @@ mod tests {
         let totals = collector.into_totals();
         assert_eq!((totals.tally.messages_ok, totals.warmup_messages), (12, 4));
         assert_eq!(totals.elapsed, Duration::from_nanos(3 * S - half));
-    }
-
-    #[test]
-    fn the_measured_time_is_cut_where_it_ends() {
-        let spans = Spans { warmup_ns: S / 2, end_ns: 2 * S };
-        let at = [0, S / 2, S, S + S / 2, 2 * S - 1, 2 * S, 3 * S - 1, 3 * S];
-        assert_eq!(at.map(|ns| spans.index(ns)), [0, 1, 1, 2, 2, 3, 3, 4]);
-        let ends = [S / 2, S + S / 2, 2 * S, 3 * S, 4 * S];
-        assert_eq!([0, 1, 2, 3, 4].map(|index| spans.end_ns(index)), ends);
-        assert_eq!([2, 3, 4].map(|index| spans.is_after(index)), [false, true, true]);
-        let endless = Spans { end_ns: u64::MAX, ..spans };
-        assert_eq!((endless.index(9 * S), endless.end_ns(9)), (9, 9 * S + S / 2));
-        assert!(!endless.is_after(1_000_000));
     }
 
     #[test]

@@ -242,8 +242,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::measure::collect::{Next, team};
+    use crate::measure::collect::Next;
     use crate::measure::recorder::{Message, Mode};
+    use crate::measure::team;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]

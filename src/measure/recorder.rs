@@ -4,8 +4,9 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use super::board::Cell;
-use super::collect::{Handover, Spans};
+use super::collect::Handover;
 use super::kind::{ErrorKind, Outcome, Phase};
+use super::spans::Spans;
 use super::tally::Tally;
 
 /// Whether arrivals have an intended start.
