@@ -18,6 +18,7 @@ pub mod hgrm;
 pub mod hlog;
 pub mod kind;
 pub mod misbehaviour;
+pub mod open;
 pub mod portion;
 pub mod recorder;
 pub mod restore;

@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::enhanced::{Enhanced, EnhancedKey};
 use super::kind::{ErrorKind, Outcome, Phase};
+use super::open::OpenTally;
 use super::portion::Portion;
 use super::recorder::{Message, Mode};
 use super::split::Split;
@@ -60,56 +61,6 @@ pub struct Tally {
     enhanced: Enhanced,
 }
 
-/// What only an open loop can know, because only there has each message an intended start.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OpenTally {
-    /// Intended start to the last reply. Messages that were never begun are in it with the time
-    /// waited until the end, as unanswered ones are in the service time.
-    pub response_ns: Histogram<u64>,
-    /// Intended start to the first octet handed to the kernel.
-    pub send_lag_ns: Histogram<u64>,
-    /// Of the send lag, what passed while a session was free: the generator's own lateness. The rest
-    /// was a wait for a session, because the target had not answered.
-    pub own_lag_ns: Histogram<u64>,
-    /// Messages that were due and that no session has begun, because none was free until the end.
-    pub not_begun: u64,
-    /// Messages due and not begun when the measured time ended, and how late the oldest of them was
-    /// then, on the core where it was latest.
-    pub behind: u64,
-    pub behind_ns: u64,
-}
-
-impl OpenTally {
-    fn new() -> Self {
-        Self {
-            response_ns: histogram(HEADLINE_DIGITS),
-            send_lag_ns: histogram(HEADLINE_DIGITS),
-            own_lag_ns: histogram(PHASE_DIGITS),
-            not_begun: 0,
-            behind: 0,
-            behind_ns: 0,
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        add(&mut self.response_ns, &other.response_ns);
-        add(&mut self.send_lag_ns, &other.send_lag_ns);
-        add(&mut self.own_lag_ns, &other.own_lag_ns);
-        self.not_begun += other.not_begun;
-        self.behind += other.behind;
-        self.behind_ns = self.behind_ns.max(other.behind_ns);
-    }
-
-    fn clear(&mut self) {
-        self.response_ns.reset();
-        self.send_lag_ns.reset();
-        self.own_lag_ns.reset();
-        self.not_begun = 0;
-        self.behind = 0;
-        self.behind_ns = 0;
-    }
-}
-
 pub(super) fn histogram(digits: u8) -> Histogram<u64> {
     // From 1 ns on, or the digits would begin to hold only far above the low end: with 1 us as the
     // lowest value a cell is 512 ns wide up to 1 ms, which is 5 % of a 10 us reply.
@@ -117,7 +68,7 @@ pub(super) fn histogram(digits: u8) -> Histogram<u64> {
 }
 
 /// Adds histograms that `histogram` made with the same digits, hence with the same cells.
-fn add(into: &mut Histogram<u64>, from: &Histogram<u64>) {
+pub(super) fn add(into: &mut Histogram<u64>, from: &Histogram<u64>) {
     into.add(from).expect("equal bounds");
 }
 
