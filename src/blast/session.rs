@@ -1,10 +1,14 @@
 //! One connection: the only file that joins sockets, protocol and recorder.
 
+mod end;
+
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub(super) use self::end::End;
+use self::end::is_unfit;
 use super::Failure;
 use super::core::Core;
 use super::corpus::{Identity, Letter};
@@ -14,22 +18,8 @@ use super::work::{Arrival, Drive, Slot, Task};
 use crate::engine::{Alarm, Buf, Conn, Guard};
 use crate::limits::{IDLE_PROBE_NS, REPLY_S_MAX, SEND_PIECE_BYTES};
 use crate::measure::{ErrorKind, Outcome, Phase};
-use crate::smtp::auth::Mechanism;
-use crate::smtp::client::{self, Client, Fault, Verdict, Want};
+use crate::smtp::client::{self, Client, Verdict, Want};
 use crate::target::Lost;
-
-/// How a connection ended.
-#[derive(Debug)]
-pub(super) enum End {
-    /// We closed it because nothing was left to do on it.
-    Worked,
-    /// The server ended it, or it broke, after it was of use.
-    Broken,
-    /// It came to nothing; a later one may do better.
-    Useless(Failure),
-    /// No connection to this target can do what is asked.
-    Unfit(Failure),
-}
 
 /// What a session does where a message may follow.
 enum Next {
@@ -486,51 +476,6 @@ impl<'c> Session<'c> {
         }
         self.judge(result)
     }
-
-    fn judge(&self, result: Result<(), Lost>) -> End {
-        let goal = &self.core.goals[self.goal];
-        let target = goal.target.url.clone();
-        if let Err(Lost::Fault(Fault::NotOffered(extension))) = result {
-            let cure = match extension {
-                "CHUNKING" => "--chunking",
-                "SMTPUTF8" => "the address that is not ASCII",
-                _ => "--pipelining",
-            };
-            return End::Unfit(Failure::NotOffered { target, extension, cure });
-        }
-        if let Err(Lost::Fault(Fault::NoMechanism)) = result {
-            let named = goal.settings.login.as_ref().and_then(|login| login.mechanism());
-            let wanted = match named {
-                Some(mechanism) => format!("AUTH {}", mechanism.name()),
-                None => "AUTH with a password".to_owned(),
-            };
-            return End::Unfit(Failure::NoMechanism { target, wanted });
-        }
-        if self.client.login_failed() {
-            let mechanism = self.client.mechanism().map_or("", Mechanism::name);
-            let why = match self.client.login_fault() {
-                Some(fault) => fault.to_string(),
-                None => String::from_utf8_lossy(self.client.refusal()).into_owned(),
-            };
-            return End::Useless(Failure::Login { target, mechanism, why });
-        }
-        let ready = self.client.ready();
-        match result {
-            Ok(()) if ready && self.leaving => End::Worked,
-            _ if self.decided > 0 => End::Broken,
-            Ok(()) if ready => End::Broken,
-            Ok(()) => {
-                let why = String::from_utf8_lossy(self.client.refusal()).into_owned();
-                End::Useless(Failure::Refused { target, why })
-            }
-            Err(lost) => End::Useless(Failure::Unreachable { target, why: lost.to_string() }),
-        }
-    }
-}
-
-/// Whether no connection to this target can do what is asked.
-fn is_unfit(lost: &Lost) -> bool {
-    matches!(lost, Lost::Fault(Fault::NotOffered(_) | Fault::NoMechanism))
 }
 
 /// What a server said, as it may be shown on a terminal.
