@@ -193,6 +193,10 @@ pub const DELIVERED_TIDY_BYTES: u64 = 1024 * 1024;
 /// Pause of the helper thread before it tries again to find room for a segment.
 pub const SPOOL_RETRY_MS: u64 = 500;
 
+/// Pause between two looks of a core whether the segment that it writes is still where readers find it: so
+/// long may messages go into a file that somebody has removed.
+pub const SPOOL_LOOK_MS: u64 = 100;
+
 /// Octets that a reader of the spool takes from a file at once.
 pub const SPOOL_READ_BYTES: usize = 256 * 1024;
 

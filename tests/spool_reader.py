@@ -173,13 +173,14 @@ def gap(data, at, core, number, nonce):
 def records(data, core, number, report, name):
     """(offset, header fields, payload) of each committed record of a segment's octets."""
     header = data[:64]
-    if not any(data):
+    whole = len(data) % 65536 == 0
+    if not any(data[:-8] if whole else data):
         report.ends[core, number] = 0
         return
     at, mark = 0, None
     try:
         if not any(header):
-            raise (Doubt if len(data) % 65536 else Torn)("lost header")
+            raise (Torn if whole else Doubt)("lost header")
         if len(header) < 64:
             raise Doubt("segment header")
         size, nonce, mark = segment_header(header, core, number)

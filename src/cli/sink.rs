@@ -20,7 +20,7 @@ use crate::engine::{self, EngineKind};
 use crate::limits;
 use crate::notice::notice;
 use crate::report::human;
-use crate::sink::{self, KeepRule, Plan, Port, Sink, Stop, Store};
+use crate::sink::{self, Failed, KeepRule, Plan, Port, Sink, Stop, Store};
 use crate::smtp::auth::Mechanism;
 use crate::smtp::server::{BareNewline, Policy};
 use crate::spool::{self, Durability, WhenFull};
@@ -223,7 +223,7 @@ fn serve(options: &Options) -> Result<ExitCode, Failure> {
         .and_then(|()| io::stdout().flush())
         .map_err(|error| Failure::new(Exit::Io, format!("cannot write the report: {error}")))?;
     // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
-    let sound = summary.failed_segments() == (0, 0);
+    let sound = summary.failed_segments() == Failed::default();
     Ok(if sound { ExitCode::SUCCESS } else { Exit::Io.into() })
 }
 

@@ -6,7 +6,6 @@
 //! the batch grows with the load and a lone message waits for one sync only.
 
 use std::cell::{Cell, RefCell};
-use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 
 use tokio::sync::Notify;
@@ -31,10 +30,6 @@ pub(super) struct Gate {
     turn: Notify,
 }
 
-/// The messages are not known to be kept.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct NotKept;
-
 impl Gate {
     /// Notes one sealed message and returns its ticket.
     pub(super) fn sealed(&self, writer: &RefCell<Writer>) -> u64 {
@@ -44,38 +39,20 @@ impl Gate {
         self.sealed.get()
     }
 
-    /// Whether the messages of `tickets` are still where they were sealed, as far as that can be known
-    /// without a sync.
-    ///
-    /// # Errors
-    /// [`NotKept`] when a segment that may hold one of them was given up meanwhile.
-    pub(super) fn stands(
-        &self,
-        tickets: &RangeInclusive<u64>,
-        writer: &RefCell<Writer>,
-    ) -> Result<(), NotKept> {
+    /// Looks whether everything that was sealed is still where it was sealed, as far as that can be known
+    /// without a sync: what [`Gate::is_lost`] does not know then is acknowledged.
+    pub(super) fn stand(&self, writer: &RefCell<Writer>) {
         // An error was told when it was met, and counts as a failure.
-        let _ = writer.borrow_mut().check();
+        let _ = writer.borrow_mut().acknowledge();
         self.heed(writer);
-        self.not_lost(tickets)
     }
 
-    /// Returns once every message up to the last of `tickets` is synced.
-    ///
-    /// # Errors
-    /// [`NotKept`] when a sync that was to cover one of the tickets failed, or what it was to cover was
-    /// torn. It stays failed: the kernel reports a write-back error once and then forgets it, so trying
-    /// again would lie.
-    pub(super) async fn reached(
-        &self,
-        tickets: &RangeInclusive<u64>,
-        writer: &RefCell<Writer>,
-    ) -> Result<(), NotKept> {
+    /// Returns once every message up to `ticket` is synced, or [lost](Gate::is_lost).
+    pub(super) async fn reached(&self, ticket: u64, writer: &RefCell<Writer>) {
         loop {
             self.heed(writer);
-            self.not_lost(tickets)?;
-            if self.synced.get() >= *tickets.end() {
-                return Ok(());
+            if self.synced.get() >= ticket {
+                return;
             }
             if self.running.get() {
                 self.turn.notified().await;
@@ -85,10 +62,11 @@ impl Gate {
         }
     }
 
-    fn not_lost(&self, tickets: &RangeInclusive<u64>) -> Result<(), NotKept> {
-        let takes =
-            |&(after, up_to): &(u64, u64)| after < *tickets.end() && *tickets.start() <= up_to;
-        if self.lost.borrow().iter().any(takes) { Err(NotKept) } else { Ok(()) }
+    /// Whether the message is not kept: the sync that was to cover it failed, or the segment that held it
+    /// was given up meanwhile. It stays lost: the kernel reports a write-back error once and then forgets
+    /// it, so trying again would lie.
+    pub(super) fn is_lost(&self, ticket: u64) -> bool {
+        self.lost.borrow().iter().any(|&(after, up_to)| after < ticket && ticket <= up_to)
     }
 
     /// Looks whether the writer has given a segment up. It has taken out all that was not synced, and with
@@ -132,13 +110,9 @@ async fn sync(barriers: &[Barrier], writer: &RefCell<Writer>) {
             return;
         }
     }
-    // Not before the last: until then what the first ones cover may have to be refused with the rest.
-    let mut writer = writer.borrow_mut();
-    for barrier in barriers {
-        if writer.synced(barrier).is_err() {
-            return;
-        }
-    }
+    // Not before the last: until then what the first ones cover may have to be refused with the rest. An
+    // error was told, and counts as a failure.
+    let _ = writer.borrow_mut().all_synced(barriers);
 }
 
 #[cfg(test)]
@@ -176,10 +150,9 @@ mod tests {
             writer.seal(&mut draft, &Meta::default(), to)
         }
 
-        fn ticket(&self) -> RangeInclusive<u64> {
+        fn ticket(&self) -> u64 {
             self.store().unwrap();
-            let ticket = self.gate.sealed(&self.writer);
-            ticket..=ticket
+            self.gate.sealed(&self.writer)
         }
 
         fn cut(&self) {
@@ -189,8 +162,15 @@ mod tests {
             OpenOptions::new().write(true).open(path).unwrap().set_len(100).unwrap();
         }
 
-        async fn reached(&self, tickets: &RangeInclusive<u64>) -> Result<(), NotKept> {
-            self.gate.reached(tickets, &self.writer).await
+        /// Whether the message is kept, as of its sync.
+        async fn reaches(&self, ticket: u64) -> bool {
+            self.gate.reached(ticket, &self.writer).await;
+            !self.gate.is_lost(ticket)
+        }
+
+        fn stands(&self, ticket: u64) -> bool {
+            self.gate.stand(&self.writer);
+            !self.gate.is_lost(ticket)
         }
     }
 
@@ -204,19 +184,19 @@ mod tests {
             for met_by_a_message in [false, true] {
                 let desk = Desk::new(Durability::Sync);
                 let kept = desk.ticket();
-                desk.reached(&kept).await.unwrap();
+                assert!(desk.reaches(kept).await);
                 let waits = desk.ticket();
                 desk.cut();
                 if met_by_a_message {
                     desk.store().unwrap_err();
                     let after = desk.ticket();
-                    desk.reached(&after).await.unwrap();
+                    assert!(desk.reaches(after).await);
                 }
-                assert_eq!(desk.reached(&waits).await, Err(NotKept));
-                assert_eq!(desk.reached(&waits).await, Err(NotKept), "for ever");
-                assert_eq!(desk.reached(&kept).await, Ok(()), "answered before");
+                assert!(!desk.reaches(waits).await);
+                assert!(!desk.reaches(waits).await, "for ever");
+                assert!(desk.reaches(kept).await, "answered before");
                 let after = desk.ticket();
-                desk.reached(&after).await.unwrap();
+                assert!(desk.reaches(after).await);
             }
         });
     }
@@ -225,12 +205,12 @@ mod tests {
     fn a_segment_that_is_torn_between_seal_and_reply_is_met_without_a_sync() {
         let desk = Desk::new(Durability::Process);
         let first = desk.ticket();
-        desk.gate.stands(&first, &desk.writer).unwrap();
+        assert!(desk.stands(first));
         let waits = desk.ticket();
         desk.cut();
-        assert_eq!(desk.gate.stands(&waits, &desk.writer), Err(NotKept));
+        assert!(!desk.stands(waits));
         let after = desk.ticket();
-        desk.gate.stands(&after, &desk.writer).unwrap();
+        assert!(desk.stands(after));
     }
 
     #[test]
@@ -241,7 +221,7 @@ mod tests {
             let two = desk.ticket();
             desk.writer.borrow_mut().poison(&barrier);
             for waits in [one, two] {
-                assert_eq!(desk.reached(&waits).await, Err(NotKept));
+                assert!(!desk.reaches(waits).await);
             }
         });
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::barrier::Gate;
 use super::crowd::Crowd;
@@ -16,7 +17,7 @@ use super::ledger::{Counters, Quota, Stop};
 use super::summary::{CoreSummary, SpoolSummary};
 use super::{Port, Rules, farewell, session};
 use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer, Pool, Watch};
-use crate::limits::LINGERERS_MAX;
+use crate::limits::{LINGERERS_MAX, SPOOL_LOOK_MS};
 use crate::measure::cpu::PageFaults;
 use crate::notice::notice;
 use crate::relay::Relay;
@@ -104,6 +105,7 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
         ended: Notify::new(),
     });
     let ticker = tokio::task::spawn_local(core.watch.clone().run());
+    let look_out = tokio::task::spawn_local(look_out(core.clone()));
     let mut loops = Vec::new();
     for (bound, port) in setup.listeners.into_iter().zip(setup.ports) {
         let door = Rc::new(Door { url: port.url, policy: Rc::new(port.policy) });
@@ -117,7 +119,21 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
     close_doors(loops).await;
     core.wind_up(stop, setup.drain).await;
     ticker.abort();
+    look_out.abort();
     Ok(core.summary(setup.index, setup.cpu))
+}
+
+/// Looks now and then whether the segment that is written is still where readers find it, also while nobody
+/// sends.
+async fn look_out(core: Rc<Core>) {
+    let Some(writer) = &core.writer else { return };
+    let mut interval = tokio::time::interval(Duration::from_millis(SPOOL_LOOK_MS));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        // An error has been told, and counts as a failure.
+        let _ = writer.borrow_mut().look();
+    }
 }
 
 /// Waits until the stop has grown to `at_least`. A sink whose sender is gone is being torn down.
@@ -188,7 +204,9 @@ impl Core {
         let core = writer.borrow().core();
         match lack {
             // What failed has been told already.
-            Some(SpoolError::Poisoned { .. } | SpoolError::Torn { .. }) => {}
+            Some(
+                SpoolError::Poisoned { .. } | SpoolError::Torn { .. } | SpoolError::Removed { .. },
+            ) => {}
             Some(error) => notice!("ringpost-sink: core {core} refuses mail: {error}"),
             None => notice!("ringpost-sink: core {core} takes mail again"),
         }
@@ -239,7 +257,9 @@ impl Core {
 
     fn summary(&self, index: usize, cpu: usize) -> CoreSummary {
         let spool = self.writer.as_ref().map(|writer| {
-            let writer = writer.borrow();
+            let mut writer = writer.borrow_mut();
+            // What happened since the last look counts too.
+            let _ = writer.look();
             SpoolSummary { position: writer.position().to_string(), stats: writer.stats() }
         });
         let faults = PageFaults::of_thread().unwrap_or_default();

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use self::crowd::Crowd;
 pub use self::keep::{BadKeepRule, Keep, KeepRule, KeepRules};
 pub use self::ledger::{Quota, Stop};
-pub use self::summary::{CoreSummary, SpoolSummary, Summary, durability_name};
+pub use self::summary::{CoreSummary, Failed, SpoolSummary, Summary, durability_name};
 pub use self::trust::{NetworkError, Networks};
 use crate::engine::{self, BoundListener, EngineKind};
 use crate::measure::cpu::CpuTime;

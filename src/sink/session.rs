@@ -399,7 +399,7 @@ impl Session<'_> {
         }
         let ticket = match &self.core.writer {
             Some(writer) if self.message.keep != Keep::Nothing => self.core.gate.sealed(writer),
-            // Nothing to sync; but its reply leaves with those before it.
+            // Nothing to sync; but its reply leaves with those before it. 0 is nothing to wait for.
             _ => self.kept.last().map_or(0, |kept| kept.ticket),
         };
         self.kept.push(Kept {
@@ -457,17 +457,18 @@ impl Session<'_> {
     /// Makes the queued 250s of this round true, or takes them back; after it they may be sent.
     async fn settle(&mut self, out: &mut Vec<u8>) {
         let Some(last) = self.kept.last() else { return };
-        // 0 is nothing to sync.
-        let first = self.kept.iter().map(|kept| kept.ticket).find(|ticket| *ticket > 0);
-        let tickets = first.unwrap_or(0)..=last.ticket;
+        let mut refusal = NOT_STORED;
         if let (Some(durability), Some(writer)) = (self.core.durability, &self.core.writer) {
-            let (kept, refusal) = match durability {
-                Durability::Sync => (self.core.gate.reached(&tickets, writer).await, NOT_SYNCED),
-                Durability::Process => (self.core.gate.stands(&tickets, writer), NOT_STORED),
-            };
-            if kept.is_err() {
-                return self.take_back(refusal, out);
+            match durability {
+                Durability::Sync => {
+                    self.core.gate.reached(last.ticket, writer).await;
+                    refusal = NOT_SYNCED;
+                }
+                Durability::Process => self.core.gate.stand(writer),
             }
+        }
+        if self.kept.iter().any(|kept| self.core.gate.is_lost(kept.ticket)) {
+            self.take_back(refusal, out);
         }
         let mut counters = self.core.counters.borrow_mut();
         for kept in self.kept.drain(..) {
@@ -480,19 +481,23 @@ impl Session<'_> {
         }
     }
 
-    /// Replaces each queued 250 of this round by `refusal`, line for line (LMTP has several).
+    /// Replaces the queued 250 of each message that is lost by `refusal`, line for line (LMTP has several).
     fn take_back(&mut self, refusal: Reply, out: &mut Vec<u8>) {
         let queued = std::mem::take(out);
         let mut copied = 0;
-        for kept in self.kept.drain(..) {
-            out.extend_from_slice(&queued[copied..kept.reply.start]);
-            for _ in memchr::memchr_iter(b'\n', &queued[kept.reply.clone()]) {
-                refusal.write(out, true);
+        self.kept.retain(|kept| {
+            let lost = self.core.gate.is_lost(kept.ticket);
+            if lost {
+                out.extend_from_slice(&queued[copied..kept.reply.start]);
+                for _ in memchr::memchr_iter(b'\n', &queued[kept.reply.clone()]) {
+                    refusal.write(out, true);
+                }
+                copied = kept.reply.end;
+                self.core.quota.return_message();
+                self.core.counters.borrow_mut().rejected += 1;
             }
-            copied = kept.reply.end;
-            self.core.quota.return_message();
-            self.core.counters.borrow_mut().rejected += 1;
-        }
+            !lost
+        });
         out.extend_from_slice(&queued[copied..]);
     }
 

@@ -155,12 +155,27 @@ impl Summary {
     }
 }
 
+/// Segments that were given up, by what befell them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Failed {
+    /// They could not be made durable.
+    pub poisoned: u64,
+    /// They were cut from outside or lost pages.
+    pub torn: u64,
+    /// They were removed, moved away or replaced.
+    pub removed: u64,
+    /// Messages that had been acknowledged in these.
+    pub removed_messages: u64,
+}
+
 impl Summary {
-    /// Segments that could not be made durable, and those that were cut from outside or lost pages.
-    pub fn failed_segments(&self) -> (u64, u64) {
+    pub fn failed_segments(&self) -> Failed {
         let spools = self.cores.iter().filter_map(|core| core.spool.as_ref());
-        spools.fold((0, 0), |(poisoned, torn), spool| {
-            (poisoned + spool.stats.poisoned, torn + spool.stats.torn)
+        spools.fold(Failed::default(), |sum, SpoolSummary { stats, .. }| Failed {
+            poisoned: sum.poisoned + stats.poisoned,
+            torn: sum.torn + stats.torn,
+            removed: sum.removed + stats.removed,
+            removed_messages: sum.removed_messages + stats.removed_messages,
         })
     }
 }
@@ -213,12 +228,19 @@ impl fmt::Display for Summary {
         if self.messages > 0 {
             writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;
         }
-        let (poisoned, torn) = self.failed_segments();
+        let Failed { poisoned, torn, removed, removed_messages } = self.failed_segments();
         if poisoned > 0 {
             writeln!(f, "disk     FAILED: {poisoned} segments could not be synced, see stderr")?;
         }
         if torn > 0 {
             writeln!(f, "disk     FAILED: {torn} segments were cut or lost pages, see stderr")?;
+        }
+        if removed > 0 {
+            writeln!(
+                f,
+                "disk     FAILED: {removed} segments were removed or moved away, with {removed_messages} \
+                 messages acknowledged in them, see stderr"
+            )?;
         }
         self.cores.iter().try_for_each(|core| writeln!(f, "{core}"))
     }

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::segment::{Segment, is_shortened};
+use super::segment::{self, Segment};
 
 /// A part of the log that a sync has to cover before its messages are durable.
 ///
@@ -18,6 +19,8 @@ pub struct Barrier {
     pub(super) start: usize,
     /// Octets of the segment written by then.
     pub(super) end: usize,
+    /// Messages that the log had taken by then.
+    pub(super) sealed: u64,
     pub(super) file: Arc<File>,
 }
 
@@ -39,13 +42,13 @@ impl Barrier {
         self.header.number
     }
 
-    /// Whether the file is no longer as long as it was made.
-    pub(super) fn is_shortened(&self) -> bool {
-        is_shortened(&self.file, &self.header)
+    /// What has happened to the file of a segment that should be at `path`.
+    pub(super) fn fault(&self, path: &Path) -> Option<Fault> {
+        segment::fault_of(&self.file, &self.header, path)
     }
 
-    fn new(segment: &Segment, start: usize, end: usize) -> Self {
-        Self { header: segment.header, start, end, file: segment.file.clone() }
+    fn new(segment: &Segment, start: usize, end: usize, sealed: u64) -> Self {
+        Self { header: segment.header, start, end, sealed, file: segment.file.clone() }
     }
 }
 
@@ -56,48 +59,77 @@ pub(super) enum Fault {
     Unsynced,
     /// It was cut from outside, or lost pages under the map.
     Torn,
+    /// Its name is gone, or leads to another file.
+    Removed,
 }
 
-/// The barriers of one log under [`Durability::Sync`](super::Durability::Sync).
+/// What of one log may not be acknowledged yet. Under [`Durability::Process`](super::Durability::Process)
+/// what was acknowledged counts as synced here.
 pub(super) struct Barriers {
     /// Segments that were left with records not yet known durable, oldest first.
     left: VecDeque<Barrier>,
     /// Octets of the present segment known durable.
     synced_end: usize,
+    /// Messages of the log known durable, or given up.
+    settled: u64,
     /// Segments that were given up, for ever.
     poisoned: Vec<(u32, Fault)>,
 }
 
 impl Barriers {
     pub(super) fn new() -> Self {
-        Self { left: VecDeque::new(), synced_end: SEGMENT_HEADER_BYTES, poisoned: Vec::new() }
+        Self {
+            left: VecDeque::new(),
+            synced_end: SEGMENT_HEADER_BYTES,
+            settled: 0,
+            poisoned: Vec::new(),
+        }
     }
 
-    /// Everything to be synced, with the present segment written up to `head`.
+    /// Everything to be synced, with the present segment written up to `head` and `sealed` messages taken.
     pub(super) fn due<'a>(
         &'a self,
         present: &'a Segment,
         head: usize,
+        sealed: u64,
     ) -> impl Iterator<Item = Barrier> + 'a {
         let due = head > self.synced_end && !self.is_poisoned(present.header.number);
-        self.left.iter().cloned().chain(due.then(|| Barrier::new(present, self.synced_end, head)))
+        let present = due.then(|| Barrier::new(present, self.synced_end, head, sealed));
+        self.left.iter().cloned().chain(present)
     }
 
     /// The log leaves a segment that was written up to `end`.
-    pub(super) fn leave(&mut self, segment: &Segment, end: usize) {
+    pub(super) fn leave(&mut self, segment: &Segment, end: usize, sealed: u64) {
         if end > self.synced_end && !self.is_poisoned(segment.header.number) {
-            self.left.push_back(Barrier::new(segment, self.synced_end, end));
+            self.left.push_back(Barrier::new(segment, self.synced_end, end, sealed));
         }
         self.synced_end = SEGMENT_HEADER_BYTES;
     }
 
     /// `present` is the segment being written.
     pub(super) fn synced(&mut self, barrier: &Barrier, present: u32) {
+        self.settled = self.settled.max(barrier.sealed);
         if barrier.segment() == present {
             self.synced_end = self.synced_end.max(barrier.end);
         } else {
             self.left.retain(|left| left.segment() != barrier.segment() || left.end > barrier.end);
         }
+    }
+
+    /// Nothing waits any more: the present segment was written up to `head`, and `sealed` messages taken.
+    pub(super) fn settle(&mut self, head: usize, sealed: u64) {
+        self.left.clear();
+        (self.synced_end, self.settled) = (head, sealed);
+    }
+
+    /// Messages of the log known durable, or given up.
+    pub(super) fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// The ring has taken the segments below `floor`.
+    pub(super) fn forget_below(&mut self, floor: u32) {
+        self.left.retain(|left| left.segment() >= floor);
     }
 
     /// Where what is known durable ends, without a gap before: segment and octets of it.

@@ -61,8 +61,8 @@ pub enum SpoolError {
     EnvelopeTooLarge { bytes: usize, max: usize },
 
     #[error(
-        "the start of the message was recycled before its end came; raise --spool-limit, or lower \
-         --max-size"
+        "the start of the message was recycled or moved away before its end came; raise --spool-limit, or \
+         lower --max-size"
     )]
     Outlived,
 
@@ -80,6 +80,12 @@ pub enum SpoolError {
          acknowledged from it is refused; leave the files of the spool alone, and check the disk"
     )]
     Torn { core: u16, segment: u32 },
+
+    #[error(
+        "segment {segment} of core {core} was removed or moved away while it was written: what was not yet \
+         acknowledged from it is refused; leave the files of the spool alone"
+    )]
+    Removed { core: u16, segment: u32 },
 
     #[error("the spool is shutting down; the message must be sent again")]
     Closed,

@@ -8,7 +8,7 @@ mod record;
 mod segment;
 
 pub use record::{COMMIT_AT, Kind, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, Slot, flag};
-pub use segment::{MARK_AT, Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
+pub use segment::{MARK_AT, Mark, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES};
 
 /// Every record starts at a multiple of this.
 pub const ALIGNMENT: usize = 8;

@@ -10,7 +10,7 @@
 //! - nobody shrinks it: this program trims a segment only after its map is gone, and the directory is
 //!   ours alone (mode 0700, locked);
 //! - where somebody does shrink it, or its disk fails, the fault is survived (`sigbus.rs`), and
-//!   [`Map::is_torn`] says so;
+//!   [`Map::is_torn`] says so, also when it was made longer again;
 //! - one thread owns it. Others, in this process and outside, look at the file with `read`, never at
 //!   this memory.
 
@@ -43,6 +43,7 @@ pub struct Map {
 impl Map {
     /// Maps the first `len` octets of `file`, which the caller has allocated (see the contract).
     pub fn new(file: &File, len: usize) -> io::Result<Self> {
+        assert!(len > 0 && len.is_multiple_of(size_of::<u64>()), "{len} octets are no segment");
         let raw = MmapOptions::new().len(len).map_raw(file)?;
         // A core dump of a sink is not the place for gigabytes of other people's mail. Refusal is harmless.
         let _ = raw.advise(Advice::DontDump);
@@ -109,21 +110,18 @@ impl Map {
         cell.store(word.to_le(), Ordering::Release);
     }
 
-    /// Whether pages of the file were lost under the map: what was stored to them is nowhere. Cheap. The
-    /// page in which a file that was cut ends is still there whole, so that a cut inside of the last page
-    /// does not show here; see [`Map::is_in_last_page`].
-    pub fn is_torn(&self) -> bool {
-        if let Some(last) = self.len.checked_sub(1) {
-            // Wherever the file was cut, its last page is missed, long before the log comes to the cut.
-            // SAFETY: inside of the map.
-            unsafe { self.raw().as_mut_ptr().add(last).read_volatile() };
-        }
-        self.guarded.is_hit()
+    /// Whether octets of the file were lost under the map: what was stored to them is nowhere. `witness` is
+    /// the last word of the file as it was made. Cheap.
+    pub fn is_torn(&self, witness: u64) -> bool {
+        // Wherever the file was cut, its last page is missed, or zero in part, long before the log comes to
+        // the cut.
+        self.last_word() != witness || self.guarded.is_hit()
     }
 
-    /// Whether the octets before `end` reach into the last page.
-    pub fn is_in_last_page(&self, end: usize) -> bool {
-        end + rustix::param::page_size() > self.len
+    fn last_word(&self) -> u64 {
+        let at = self.len - size_of::<u64>();
+        // SAFETY: inside of the map, which starts on a page and has whole words (see `new`).
+        u64::from_le(unsafe { self.raw().as_mut_ptr().add(at).cast::<u64>().read_volatile() })
     }
 
     fn check(&self, at: usize, len: usize) {
@@ -159,20 +157,25 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_anywhere_before_the_last_page_shows_before_the_log_comes_to_it() {
+    fn a_cut_shows_wherever_it_was_and_whatever_came_behind_it() {
         let page = rustix::param::page_size();
-        for (cut, torn) in [(0, true), (1, true), (5 * page + 1, true), (7 * page + 1, false)] {
-            let (file, mut map) = map(8 * page);
-            map.populate(Touch::Write).unwrap();
-            map.write_at(0, b"before");
-            assert!(!map.is_torn());
-            file.set_len(cut as u64).unwrap();
-            assert_eq!(map.is_torn(), torn, "cut to {cut}");
-            map.write_at(6 * page - 3, b"over the cut");
-            map.zero_at(7 * page, page);
-            map.store_release(4 * page, 1);
-            assert_eq!(map.is_torn(), torn, "cut to {cut}");
-            assert!(map.is_in_last_page(7 * page + 1) && !map.is_in_last_page(7 * page));
+        let (len, witness) = (8 * page, 0x0101_0101_0101_0101_u64);
+        for cut in [0, 1, 5 * page + 1, 7 * page + 1, len - 9, len - 1, len] {
+            for made_longer_again in [false, true] {
+                let (file, mut map) = map(len);
+                map.populate(Touch::Write).unwrap();
+                map.write_at(0, b"before");
+                map.write_at(len - 8, &witness.to_le_bytes());
+                assert!(!map.is_torn(witness));
+                file.set_len(cut as u64).unwrap();
+                if made_longer_again {
+                    file.set_len(len as u64).unwrap();
+                }
+                assert_eq!(map.is_torn(witness), cut < len, "cut to {cut}");
+                map.write_at(6 * page - 3, b"over the cut");
+                map.store_release(4 * page, 1);
+                assert_eq!(map.is_torn(witness), cut < len, "cut to {cut}");
+            }
         }
     }
 

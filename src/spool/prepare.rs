@@ -33,6 +33,8 @@ pub(super) enum Job {
     Flushed { order: Order, outcome: io::Result<File> },
     /// Nothing from the start to the end of this barrier was acknowledged or ever will be.
     Void { core: usize, barrier: Barrier },
+    /// This one's name leads elsewhere before it was used; make another ready.
+    Replace { core: usize, segment: Segment },
     /// Have the disk take a write to this one and a sync before it is used, and to all that follow.
     Probe { core: usize, segment: Segment, suspicion: u32 },
     /// This one will never be written again; `used` octets of it count.
@@ -194,6 +196,11 @@ impl Preparer {
             }
             Job::Flushed { order, outcome } => self.flushed(&order, outcome),
             Job::Void { core, barrier } => self.void(core, &barrier),
+            Job::Replace { core, segment } => {
+                self.disk_bytes -= segment.finish(0);
+                self.shelves[core].held -= 1;
+                self.supply(core);
+            }
             Job::Probe { core, segment, suspicion } => {
                 self.shelves[core].suspicion = suspicion;
                 let probed = self.probe(core, segment);
@@ -302,11 +309,11 @@ impl Preparer {
         let mut sealed = self.shelves[core].sealed.iter_mut();
         if let Some(sealed) = sealed.find(|sealed| sealed.number == barrier.segment()) {
             sealed.sound = false;
-            if barrier.is_shortened() {
-                return;
-            }
+            // One that was cut is not made longer again.
+            let cut = segment::shortened_to(&barrier.file, &barrier.header).map(|cut| cut as usize);
+            let end = barrier.end.min(cut.unwrap_or(barrier.end));
             // The disk may refuse this too; then all that readers see was refused with 451 or better.
-            let zeros = vec![0; barrier.end - barrier.start];
+            let zeros = vec![0; end.saturating_sub(barrier.start)];
             let _ = barrier.file.write_all_at(&zeros, barrier.start as u64);
         }
     }
@@ -493,7 +500,7 @@ mod tests {
         fs::remove_file(&full.path).unwrap();
         jobs.send(Job::Retire { core: 0, segment: full, used: 64, sound: true }).unwrap();
         let (header, file) = (fresh_header(0, 99, 0), present.file.clone());
-        let of_another = Barrier { header, start: 0, end: 0, file };
+        let of_another = Barrier { header, start: 0, end: 0, sealed: 0, file };
         let until = Instant::now() + Duration::from_secs(20);
         let next = loop {
             assert!(Instant::now() < until, "no room was looked for between the jobs");

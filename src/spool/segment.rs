@@ -12,8 +12,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
+use super::barrier::Fault;
 use super::error::SpoolError;
-use super::format::{MARK_AT, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::format::{
+    MARK_AT, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES,
+};
 use super::map::{Map, Touch};
 use super::open::Durability;
 use super::sys;
@@ -137,7 +140,9 @@ impl Segment {
         let path = dir.join(file_name(header.core, header.number));
         let failed = |cause| SpoolError::io("prepare the segment", &path, cause);
         let was_kept = map.is_some();
-        file.write_all_at(&header.encode(), 0).map_err(failed)?;
+        file.write_all_at(&header.encode(), 0)
+            .and_then(|()| file.write_all_at(&header.witness().to_le_bytes(), witness_at(&header)))
+            .map_err(failed)?;
         if durability == Durability::Sync {
             // Length and name must be on the disk before a barrier on the data means anything.
             file.sync_all().map_err(failed)?;
@@ -172,10 +177,27 @@ impl Segment {
         Ok(Self { map, file: Arc::new(file), path, header, probed: 0 })
     }
 
-    /// Whether octets that were stored before `end` may be lost. Cheap until the last page.
-    pub(super) fn is_torn(&self, end: usize) -> bool {
-        self.map.is_torn()
-            || self.map.is_in_last_page(end) && is_shortened(&self.file, &self.header)
+    /// Octets that records and the empty slot behind the last of them may take.
+    pub(super) fn room(&self) -> usize {
+        self.map.len() - WITNESS_BYTES
+    }
+
+    /// Whether octets that were stored may be lost. Cheap.
+    pub(super) fn is_torn(&self) -> bool {
+        self.map.is_torn(self.header.witness())
+    }
+
+    /// Whether the name still leads to this file. Asks the kernel.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.file.metadata().is_ok_and(|ours| leads_to(&self.path, &ours))
+    }
+
+    /// Notes in a segment that was cut that it was sound up to `end`, so that what is missing is seen to be.
+    pub(super) fn mark_cut(&self, end: usize) -> io::Result<()> {
+        if self.file.metadata()?.len() < SEGMENT_HEADER_BYTES as u64 {
+            return Ok(());
+        }
+        self.file.write_all_at(&self.header.mark(end as u32), MARK_AT)
     }
 
     /// Whether the disk takes a write to this segment and a sync: not known after it has refused one.
@@ -193,15 +215,20 @@ impl Segment {
     ///
     /// A failed cut is no loss: readers stop at the empty slot behind the last record.
     pub(super) fn finish(self, used: usize) -> u64 {
+        let (torn, in_place) = (self.is_torn(), self.is_in_place());
         let Self { map, file, path, header, .. } = self;
-        let torn = map.is_torn();
         drop(map);
         if let Some(cut) = shortened_to(&file, &header) {
             // Neither made longer again nor marked: what is missing must be seen to be missing.
             return header.bytes - cut;
         }
         if used <= SEGMENT_HEADER_BYTES {
-            return fs::remove_file(path).map_or(0, |()| header.bytes);
+            // What has the name now is not ours to remove.
+            return if in_place {
+                fs::remove_file(path).map_or(0, |()| header.bytes)
+            } else {
+                header.bytes
+            };
         }
         if !torn && file.sync_data().is_ok() {
             // Without its mark a segment is as sound as before; less is known of it, that is all.
@@ -219,20 +246,51 @@ fn forget(dir: &Path, header: &SegmentHeader) {
 }
 
 /// Octets of a file that is no longer as long as it was made. One that cannot be asked counts as empty.
-fn shortened_to(file: &File, header: &SegmentHeader) -> Option<u64> {
+pub(super) fn shortened_to(file: &File, header: &SegmentHeader) -> Option<u64> {
     let present = file.metadata().map_or(0, |metadata| metadata.len());
     (present < header.bytes).then_some(present)
 }
 
 /// Whether a file is no longer as long as it was made.
-pub(super) fn is_shortened(file: &File, header: &SegmentHeader) -> bool {
+fn is_shortened(file: &File, header: &SegmentHeader) -> bool {
     shortened_to(file, header).is_some()
+}
+
+/// What has happened from outside to a segment that should be as long as it was made, and at `path`.
+pub(super) fn fault_of(file: &File, header: &SegmentHeader, path: &Path) -> Option<Fault> {
+    let Ok(metadata) = file.metadata() else { return Some(Fault::Torn) };
+    if !has_witness(file, header) {
+        return Some(Fault::Torn);
+    }
+    (!leads_to(path, &metadata)).then_some(Fault::Removed)
+}
+
+fn witness_at(header: &SegmentHeader) -> u64 {
+    header.bytes - WITNESS_BYTES as u64
+}
+
+/// Whether nobody has cut a file since its life began.
+pub(super) fn has_witness(file: &File, header: &SegmentHeader) -> bool {
+    let mut found = [0; WITNESS_BYTES];
+    let read = file.read_exact_at(&mut found, witness_at(header));
+    read.is_ok() && u64::from_le_bytes(found) == header.witness()
+}
+
+/// Whether `path` leads to the file of which this is told. Who may not look believes it.
+fn leads_to(path: &Path, ours: &fs::Metadata) -> bool {
+    match fs::metadata(path) {
+        Ok(there) => identity(&there) == identity(ours),
+        Err(error) => {
+            !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        }
+    }
 }
 
 /// The map of a segment that nobody writes any more, kept for the file's next life: a page that was not
 /// written back meanwhile is still writable there, and asking for it again costs next to nothing.
 pub(super) struct Kept {
     map: Map,
+    witness: u64,
     /// (device, inode): the name may come to stand for another file.
     file: (u64, u64),
 }
@@ -241,13 +299,13 @@ impl Kept {
     /// `None` when it cannot be told later whether the map is of the file that has the name then.
     pub(super) fn new(segment: Segment) -> Option<Self> {
         let file = identity(&segment.file.metadata().ok()?);
-        Some(Self { map: segment.map, file })
+        Some(Self { map: segment.map, witness: segment.header.witness(), file })
     }
 
     /// The map, if it is the one of `file` and all of that.
     fn map_of(self, file: &File) -> io::Result<Option<Map>> {
         let same = identity(&file.metadata()?) == self.file;
-        Ok((same && !self.map.is_torn()).then_some(self.map))
+        Ok((same && !self.map.is_torn(self.witness)).then_some(self.map))
     }
 }
 

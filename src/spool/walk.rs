@@ -11,7 +11,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use super::error::{Doubt, SpoolError};
 use super::format::{
     ALIGNMENT, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
-    SegmentHeader, Slot,
+    SegmentHeader, Slot, WITNESS_BYTES,
 };
 use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_PEEK_BYTES, SPOOL_READ_BYTES};
 
@@ -336,11 +336,15 @@ impl Window {
         Ok(())
     }
 
-    /// What a file of `len` octets is whose header is zeros: one that was never begun holds nothing else.
+    /// What a file of `len` octets is whose header is zeros: one that was never begun holds nothing else but
+    /// its witness.
     fn end_without_header(&mut self, len: u64) -> Result<End, SpoolError> {
+        let whole = len.is_multiple_of(SEGMENT_STEP_BYTES);
+        let end = if whole { len.saturating_sub(WITNESS_BYTES as u64) } else { len };
         let mut at = 0;
         loop {
             let rest = self.rest(at, SPOOL_READ_BYTES)?;
+            let rest = &rest[..rest.len().min((end - at) as usize)];
             if rest.is_empty() {
                 return Ok(End::Clean);
             }
@@ -350,7 +354,7 @@ impl Window {
             at += rest.len() as u64;
         }
         // One that was cut to its length was on the disk before, with its header.
-        let verdict = if len.is_multiple_of(SEGMENT_STEP_BYTES) { End::Torn } else { End::Damaged };
+        let verdict = if whole { End::Torn } else { End::Damaged };
         Ok(verdict(Doubt::NoHeader))
     }
 

@@ -1,6 +1,7 @@
 //! The writing end of one core: appends pieces of open messages, seals them, rolls to the next
 //! segment. Nothing here waits, allocates or calls the kernel, except when a segment is full.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, TryRecvError};
@@ -13,12 +14,12 @@ use super::envelope::Meta;
 use super::error::SpoolError;
 use super::format::{
     ALIGNMENT, COMMIT_AT, Kind, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader,
-    SEGMENT_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 use super::horizon::Horizon;
 use super::marker::Lock;
 use super::open::Durability;
-use super::prepare::{Job, Supplies};
+use super::prepare::{Job, Ready, Supplies};
 use super::segment::Segment;
 use crate::limits::{RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
 
@@ -75,6 +76,18 @@ pub struct Stats {
     pub poisoned: u64,
     /// Segments that were cut from outside or lost pages, and those that had to be given up with them.
     pub torn: u64,
+    /// Segments that were removed, moved away or replaced while they were written, and likewise.
+    pub removed: u64,
+    /// Messages that had been acknowledged in them.
+    pub removed_messages: u64,
+}
+
+/// A segment that the log has left and the ring has not taken yet.
+struct Left {
+    header: SegmentHeader,
+    /// Messages that the log had taken when it began, and when it was left.
+    began: u64,
+    ended: u64,
 }
 
 /// The log of one core. One thread owns it.
@@ -95,12 +108,16 @@ pub struct Writer {
     envelope: Vec<u8>,
     supplies: Supplies,
     spare: Option<Segment>,
+    /// Oldest first.
+    left: VecDeque<Left>,
+    /// Messages that the log had taken when the present segment began.
+    began: u64,
     /// The helper has no segment for us and keeps trying.
     shortage: Option<SpoolError>,
     /// Times a segment was poisoned. A segment is written to only if the disk has taken a write to it
     /// and a sync since the last time.
     suspicion: u32,
-    /// Times a segment was given up, for that or because it was torn.
+    /// Times a segment was given up, for that or because of what happened to its file.
     failures: u32,
     /// When the helper was last told what is durable.
     marked: Instant,
@@ -133,6 +150,8 @@ impl Writer {
             envelope: Vec::with_capacity(4096),
             supplies,
             spare: None,
+            left: VecDeque::new(),
+            began: 0,
             shortage: None,
             suspicion: 0,
             failures: 0,
@@ -259,9 +278,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the ring has taken the start of the message.
-    fn is_outlived(&self, draft: &Draft) -> bool {
-        draft.first_segment < self.supplies.floor.load(Ordering::Acquire)
+    /// Whether the ring has taken a segment, or is about to.
+    fn is_taken(&self, segment: u32) -> bool {
+        segment < self.supplies.floor.load(Ordering::Acquire)
     }
 
     /// Makes the head a record of `draft` with room for at least one octet; returns the room.
@@ -366,8 +385,7 @@ impl Writer {
         let segment = self.segment_mut();
         let bytes = header.encode(segment.header.nonce);
         let next = payload_end.next_multiple_of(ALIGNMENT);
-        let zeros_end = (next + RECORD_HEADER_BYTES).min(segment.map.len());
-        segment.map.zero_at(payload_end, zeros_end - payload_end);
+        segment.map.zero_at(payload_end, next + RECORD_HEADER_BYTES - payload_end);
         segment.map.write_at(head, &bytes[..COMMIT_AT]);
         let commit = u32::from_le_bytes(bytes[COMMIT_AT..].try_into().expect("four octets"));
         segment.map.store_release(head + COMMIT_AT, commit);
@@ -379,16 +397,16 @@ impl Writer {
     /// Goes to the next segment, or says why there is none; then the present one stays.
     fn roll(&mut self) -> Result<(), SpoolError> {
         self.close_fragment();
-        // What is torn gets no new life; those whose messages it holds hear of it when they go on.
-        let _ = self.check();
-        let next = match self.spare.take() {
+        // What is torn gets no new life; those whose messages it holds hear of it when they go on. Later it
+        // may be moved by right.
+        let _ = self.look();
+        let spare = self.spare.take();
+        let next = match spare.and_then(|spare| self.in_place(spare)) {
             Some(spare) => spare,
             None => self.take_next()?,
         };
         let left = self.segment.replace(next).expect("a live writer has a segment");
-        if self.durability == Durability::Sync {
-            self.barriers.leave(&left, self.head);
-        }
+        self.leave(&left);
         let used = std::mem::replace(&mut self.head, SEGMENT_HEADER_BYTES);
         self.stats.rolls += 1;
         let sound = !self.barriers.is_poisoned(left.header.number);
@@ -406,28 +424,46 @@ impl Writer {
             }
             Err(TryRecvError::Empty) => {
                 self.stats.roll_waits += 1;
-                let outcome = self.supplies.ready.recv().unwrap_or(Err(SpoolError::Closed));
-                self.judge(outcome)
+                loop {
+                    let supplied = self.supplies.ready.recv().unwrap_or(Err(SpoolError::Closed));
+                    if let Some(outcome) = self.judge(supplied) {
+                        return outcome;
+                    }
+                }
             }
         }
     }
 
-    fn poll_supplies(&mut self) -> Result<Result<Segment, SpoolError>, TryRecvError> {
-        let outcome = self.supplies.ready.try_recv()?;
-        Ok(self.judge(outcome))
+    fn poll_supplies(&mut self) -> Result<Ready, TryRecvError> {
+        loop {
+            let supplied = self.supplies.ready.try_recv()?;
+            if let Some(outcome) = self.judge(supplied) {
+                return Ok(outcome);
+            }
+        }
     }
 
-    /// Takes what the helper sent, or sends it back to be probed.
-    fn judge(&mut self, supplied: Result<Segment, SpoolError>) -> Result<Segment, SpoolError> {
+    /// Takes what the helper sent, or sends it back to be probed. `None`: it makes another.
+    fn judge(&mut self, supplied: Ready) -> Option<Ready> {
         let outcome = match supplied {
             Ok(segment) if segment.probed < self.suspicion => {
                 self.have_probed(segment);
                 Err(self.given_up(self.segment().header.number))
             }
-            supplied => supplied,
+            Ok(segment) => Ok(self.in_place(segment)?),
+            Err(error) => Err(error),
         };
         self.shortage = outcome.as_ref().err().cloned();
-        outcome
+        Some(outcome)
+    }
+
+    /// A segment that is ready, if nobody has taken its file away meanwhile; the helper makes another then.
+    fn in_place(&self, segment: Segment) -> Option<Segment> {
+        if segment.is_in_place() {
+            return Some(segment);
+        }
+        self.hand_over(Job::Replace { core: self.core.into(), segment });
+        None
     }
 
     fn have_probed(&self, segment: Segment) {
@@ -440,14 +476,16 @@ impl Writer {
         self.hand_over(Job::Want { core: self.core.into() });
     }
 
-    /// Octets of payload that still fit behind the head, the open record's own taken off.
+    /// Octets of payload that still fit behind the head, with an empty slot behind them and the open record's
+    /// own taken off.
     fn space(&self) -> usize {
         let taken = self.open.as_ref().map_or(0, |open| open.body_bytes);
-        self.segment().map.len().saturating_sub(self.head + RECORD_HEADER_BYTES + taken)
+        let slots = 2 * RECORD_HEADER_BYTES;
+        self.segment().room().saturating_sub(self.head + slots + taken)
     }
 
     fn capacity(&self) -> usize {
-        self.segment().map.len() - SEGMENT_HEADER_BYTES - RECORD_HEADER_BYTES
+        self.segment().room() - SEGMENT_HEADER_BYTES - 2 * RECORD_HEADER_BYTES
     }
 
     fn segment(&self) -> &Segment {
@@ -469,7 +507,7 @@ impl Writer {
                 | Job::Flushed { .. }
                 | Job::Void { .. },
             )) => {}
-            Err(mpsc::SendError(Job::Probe { segment, .. })) => {
+            Err(mpsc::SendError(Job::Probe { segment, .. } | Job::Replace { segment, .. })) => {
                 segment.finish(0);
             }
             Err(mpsc::SendError(Job::Finish { segment, used })) => {

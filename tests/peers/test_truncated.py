@@ -1,6 +1,6 @@
-"""Somebody cuts a segment that a loaded sink writes through its map. The sink must live, say so once,
-acknowledge nothing more that may be in the lost part, and go on in another segment. What was
-acknowledged before and lay below the cut is there.
+"""Somebody cuts a segment that a loaded sink writes through its map, and maybe makes it longer again. The
+sink must live, say so once, acknowledge nothing more from it, and go on in another segment. What was
+acknowledged before and lay below the cut is there, what was refused is not, and what is missing shows.
 """
 
 import os
@@ -36,20 +36,24 @@ def last_accepted(load):
     return max(place(sender.accepted[-1].queue_id) for sender in load.senders)
 
 
-def cut_live_segment(spool, load, where):
+def cut_live_segment(spool, load, where, again):
     """(number of the segment, octets left of it, when)"""
     settled = last_accepted(load)[0]
     load.wait_until("a young segment", lambda: last_accepted(load)[0] > settled)
     number, end = last_accepted(load)
     left = where(end)
-    os.truncate(spool / f"c000-{number:08}.seg", left)
-    return number, left, time.monotonic()
+    path = spool / f"c000-{number:08}.seg"
+    os.truncate(path, left)
+    when = time.monotonic()
+    if again:
+        os.truncate(path, SEGMENT_BYTES)
+    return number, left, when
 
 
 def check(spool, load, ledger, cuts, text):
     accepted = [accepted for sender in load.senders for accepted in sender.accepted]
     late = [a for a in accepted for number, left, when in cuts
-            if place(a.queue_id)[0] == number and left < SEGMENT_BYTES - 1 and a.ended > when]
+            if place(a.queue_id)[0] == number and a.ended > when]
     assert not late, f"{text}: acknowledged from a segment that was cut: {late}"
     left_of = {number: left for number, left, _ in cuts}
     places = sorted(place(a.queue_id) for a in accepted)
@@ -65,18 +69,22 @@ def check(spool, load, ledger, cuts, text):
     messages, report = examine(spool)
     verdict = told(text, ledger.verdict(messages, may_be_lost))
     assert not any(verdict[name] for name in ("lost", "dup", "corrupt")), f"{text}: {verdict}, {report.damage}"
+    acknowledged = set(ledger.acknowledged().values())
+    refused = [message.id for message in messages if message.id not in acknowledged]
+    assert not refused, f"{text}: refused, and in the spool: {refused}"
     return verdict
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["cut", "cut-and-longer-again"])
 @pytest.mark.parametrize("durability", ["process", "sync"])
-def test_a_live_segment_is_cut_under_load(engine, durability, spool, tmp_path):
+def test_a_live_segment_is_cut_under_load(engine, durability, again, spool, tmp_path):
     ledger, cuts = Ledger(tmp_path / "ledger"), []
     options = ["--cores", "1", "--spool-limit", "2GiB", "--durability", durability]
     with Sink(engine, spool, *options, "--segment-size", "32MiB") as sink:
         load = Load(sink, ledger, b"cut", SEED)
         load.go()
         for name, where in CUTS.items():
-            number, left, when = cut_live_segment(spool, load, where)
+            number, left, when = cut_live_segment(spool, load, where, again)
             cuts.append((number, left, when))
             load.wait_until(f"a new segment after a cut {name}", lambda: last_accepted(load)[0] > number)
             assert sink.process.poll() is None, f"{name}: {sink} died: {sink.stderr}"
@@ -88,8 +96,10 @@ def test_a_live_segment_is_cut_under_load(engine, durability, spool, tmp_path):
     assert replies <= {"451 4.3.0"}, replies
     for number, left, _ in cuts:
         lines = [line for line in sink.stderr.splitlines() if f"-{number:08}.seg: was cut" in line]
-        assert len(lines) == 1 and f"to {left} of {SEGMENT_BYTES} bytes" in lines[0], sink.stderr
-    verdict = check(spool, load, ledger, cuts, f"{engine}, {durability}, {len(cuts)} cuts")
+        # It may be met in between.
+        said = f"to {left} of {SEGMENT_BYTES} bytes" in lines[0] or again and "made longer again" in lines[0]
+        assert len(lines) == 1 and said, sink.stderr
+    verdict = check(spool, load, ledger, cuts, f"{engine}, {durability}, {len(cuts)} cuts, {again=}")
     assert verdict["acked"] > 100
     with Sink(engine, spool, *options) as sink:
         deliver(sink, 50)

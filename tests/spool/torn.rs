@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ringpost::spool::{Draft, Durability, Options, Place, SpoolError, Writer};
+use ringpost::spool::{Draft, Durability, Options, Place, SpoolError, Survey, Writer};
 
 use super::tape::file;
 use super::{SEGMENT, octets, open_one, read_all, seal, small, store};
@@ -28,11 +28,11 @@ fn cut(dir: &Path, number: u32, bytes: u64) {
 fn acknowledge(writer: &mut Writer, sealed: &[Place]) -> Vec<Place> {
     let before = writer.failures();
     let barriers: Vec<_> = writer.dirty().collect();
-    let synced = barriers.iter().all(|barrier| {
-        rustix::fs::fdatasync(barrier).unwrap();
-        writer.synced(barrier).is_ok()
-    });
-    if synced && writer.check().is_ok() && writer.failures() == before {
+    barriers.iter().for_each(|barrier| rustix::fs::fdatasync(barrier).unwrap());
+    if writer.all_synced(&barriers).is_ok()
+        && writer.acknowledge().is_ok()
+        && writer.failures() == before
+    {
         sealed.to_vec()
     } else {
         Vec::new()
@@ -115,24 +115,191 @@ fn what_was_sealed_and_not_yet_acknowledged_is_refused_with_the_rest() {
             assert!(acknowledge(&mut writer, &sealed).is_empty(), "{durability:?}, cut to {at}");
             let after = store(&mut writer, b"after").unwrap();
             assert_eq!(acknowledge(&mut writer, &[after]), [after]);
-            let refused: &[Place] = if durability == Durability::Sync { &sealed } else { &[] };
-            check_ledger(dir.path(), &[after], refused, 0, |_| 0);
+            check_ledger(dir.path(), &[after], &sealed, 0, |_| 0);
         }
     }
 }
 
 #[test]
-fn a_cut_inside_of_the_last_page_is_met_when_the_log_comes_there() {
-    let page = rustix::param::page_size() as u64;
+fn a_cut_ahead_of_the_log_is_met_at_once_even_if_it_took_one_octet() {
+    for durability in BOTH {
+        for at in [40_000, SEGMENT - 9, SEGMENT - 1] {
+            let dir = tempfile::tempdir().unwrap();
+            let (_spool, _, mut writer) = open_one(dir.path(), options(durability));
+            let before = store(&mut writer, &octets(1, 30_000)).unwrap();
+            assert_eq!(acknowledge(&mut writer, &[before]).len(), 1);
+            cut(dir.path(), 1, at);
+            let error = store(&mut writer, b"into what was cut").unwrap_err();
+            assert!(is_torn(&error), "{error}");
+            assert!(store(&mut writer, b"after").unwrap().segment > 1);
+            assert_eq!(read_all(dir.path()).0[0].0, before);
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_is_cut_and_made_longer_again_is_given_up_and_shows_that_messages_are_missing() {
+    for durability in BOTH {
+        for at in [0, 1, 64, 100, 4_096, 9_000, 12_000, 40_000, SEGMENT - 1] {
+            let dir = tempfile::tempdir().unwrap();
+            let (spool, _, mut writer) = open_one(dir.path(), options(durability));
+            let kept: Vec<_> =
+                (0..4).map(|seed| store(&mut writer, &octets(seed, 4_000)).unwrap()).collect();
+            assert_eq!(acknowledge(&mut writer, &kept).len(), 4);
+            let end = u64::from(writer.position().offset);
+            let waits = store(&mut writer, &octets(5, 2_500)).unwrap();
+            cut(dir.path(), 1, at);
+            cut(dir.path(), 1, SEGMENT);
+            assert!(acknowledge(&mut writer, &[waits]).is_empty(), "{durability:?}, cut to {at}");
+            let after = store(&mut writer, b"after").unwrap();
+            assert_eq!((after.segment, writer.stats().torn, writer.failures()), (2, 1, 1));
+            assert_eq!(acknowledge(&mut writer, &[after]), [after]);
+            let missing = |read: usize, survey: &Survey| {
+                assert_eq!(read == 5, at >= end, "cut to {at}: {read}");
+                let told = survey.damage.len() + survey.torn.len();
+                assert_eq!(told, usize::from(at < end), "cut to {at}: {survey}");
+            };
+            check_ledger(dir.path(), &[after], &[waits], at, |_| 0);
+            let (read, survey) = read_all(dir.path());
+            missing(read.len(), &survey);
+            drop(writer);
+            drop(spool);
+            let (read, survey) = read_all(dir.path());
+            missing(read.len(), &survey);
+        }
+    }
+}
+
+#[test]
+fn what_was_refused_in_the_segment_before_is_taken_out_too() {
     for durability in BOTH {
         let dir = tempfile::tempdir().unwrap();
-        let (_spool, _, mut writer) = open_one(dir.path(), options(durability));
-        store(&mut writer, &octets(1, 30_000)).unwrap();
-        cut(dir.path(), 1, SEGMENT - page + 100);
-        let error = store(&mut writer, &octets(2, (SEGMENT - page - 30_000) as usize)).unwrap_err();
-        assert!(is_torn(&error), "{error}");
-        assert!(store(&mut writer, b"after").unwrap().segment > 1);
+        let (spool, _, mut writer) = open_one(dir.path(), options(durability));
+        let kept = store(&mut writer, &octets(1, 30_000)).unwrap();
+        assert_eq!(acknowledge(&mut writer, &[kept]).len(), 1);
+        // One round of a client: its messages stand in two segments.
+        let mut refused = Vec::new();
+        while refused.len() < 6 {
+            refused.push(store(&mut writer, &octets(2, 9_000)).unwrap());
+        }
+        assert_eq!(writer.position().segment, 2);
+        cut(dir.path(), 2, 500);
+        assert!(acknowledge(&mut writer, &refused).is_empty());
+        let after = store(&mut writer, b"after").unwrap();
+        assert_eq!(acknowledge(&mut writer, &[after]), [after]);
+        drop(writer);
+        drop(spool);
+        let found: Vec<_> = read_all(dir.path()).0.into_iter().map(|(place, _)| place).collect();
+        assert_eq!(found, [kept, after], "{durability:?}");
     }
+}
+
+/// How somebody takes the file of a live segment away.
+type Theft = (&'static str, fn(&Path));
+
+const TAKEN_AWAY: [Theft; 4] = [
+    ("removed", |file| fs::remove_file(file).unwrap()),
+    ("moved", |file| fs::rename(file, file.with_extension("moved")).unwrap()),
+    ("moved over another", |file| {
+        let other = file.with_extension("other");
+        fs::write(&other, b"of another program").unwrap();
+        fs::rename(&other, file).unwrap();
+    }),
+    ("replaced by a copy", |file| {
+        let copy = file.with_extension("copy");
+        fs::copy(file, &copy).unwrap();
+        fs::rename(&copy, file).unwrap();
+    }),
+];
+
+#[test]
+fn a_segment_whose_file_is_taken_away_is_given_up_at_the_next_look() {
+    for durability in BOTH {
+        for (how, take) in TAKEN_AWAY {
+            let dir = tempfile::tempdir().unwrap();
+            let (spool, _, mut writer) = open_one(dir.path(), options(durability));
+            let lost = [1, 2, 3].map(|seed| store(&mut writer, &octets(seed, 4_000)).unwrap());
+            assert_eq!(acknowledge(&mut writer, &lost).len(), 3);
+            writer.look().unwrap();
+            let waits = store(&mut writer, &octets(4, 4_000)).unwrap();
+            take(&file(dir.path(), 1));
+            // A sync ends in a look of its own.
+            if durability == Durability::Sync {
+                assert!(acknowledge(&mut writer, &[waits]).is_empty());
+            } else {
+                let error = writer.look().unwrap_err();
+                assert!(matches!(error, SpoolError::Removed { segment: 1, .. }), "{how}: {error}");
+            }
+            writer.look().unwrap();
+            let stats = writer.stats();
+            assert_eq!((stats.removed, stats.removed_messages, stats.torn), (1, 3, 0), "{how}");
+            assert_eq!(writer.failures(), 1);
+            let after = store(&mut writer, b"after").unwrap();
+            assert_eq!(acknowledge(&mut writer, &[after]), [after]);
+            let found: Vec<_> = read_all(dir.path()).0.into_iter().map(|(at, _)| at).collect();
+            let copied = how == "replaced by a copy";
+            assert!(found.contains(&after));
+            assert_eq!(found.len(), if copied { 5 } else { 1 }, "{how}");
+            drop(writer);
+            drop(spool);
+            assert_eq!(file(dir.path(), 1).exists(), how.contains("another") || copied, "{how}");
+            let moved = file(dir.path(), 1).with_extension("moved");
+            if how == "moved" {
+                fs::rename(moved, file(dir.path(), 1)).unwrap();
+                let found: Vec<_> = read_all(dir.path()).0.into_iter().map(|(at, _)| at).collect();
+                assert_eq!(found, [lost[0], lost[1], lost[2], after], "what waited was refused");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_was_made_ready_and_taken_away_is_never_written() {
+    for durability in BOTH {
+        for (how, take) in TAKEN_AWAY {
+            // In the hands of the helper, and in those of the writer.
+            for in_hand in [false, true] {
+                let dir = tempfile::tempdir().unwrap();
+                let (spool, _, mut writer) = open_one(dir.path(), options(durability));
+                while !file(dir.path(), 2).exists() {
+                    std::thread::yield_now();
+                }
+                let mut kept = vec![store(&mut writer, &octets(1, 9_000)).unwrap()];
+                while in_hand && writer.room().is_ok() && kept.len() < 6 {
+                    kept.push(store(&mut writer, &octets(1, 9_000)).unwrap());
+                }
+                assert_eq!(acknowledge(&mut writer, &kept).len(), kept.len());
+                take(&file(dir.path(), 2));
+                while writer.position().segment < 5 {
+                    let place = store(&mut writer, &octets(2, 9_000)).unwrap();
+                    assert_ne!(place.segment, 2, "{how}");
+                    kept.extend(acknowledge(&mut writer, &[place]));
+                }
+                assert_eq!((writer.stats().removed, writer.failures()), (0, 0), "{how}");
+                drop(writer);
+                drop(spool);
+                let found: Vec<_> = read_all(dir.path()).0.into_iter().map(|(at, _)| at).collect();
+                assert_eq!(found, kept, "{how}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_that_began_in_a_segment_that_was_moved_away_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_spool, _, mut writer) = open_one(dir.path(), options(Durability::Process));
+    let mut draft = Draft::default();
+    writer.append(&mut draft, &octets(1, 20_000)).unwrap();
+    while writer.position().segment == 1 {
+        store(&mut writer, &octets(2, 9_000)).unwrap();
+    }
+    writer.acknowledge().unwrap();
+    fs::remove_file(file(dir.path(), 1)).unwrap();
+    let error = seal(&mut writer, &mut draft).unwrap_err();
+    assert!(error.is_full(), "{error}");
+    // To make room so is anybody's right.
+    assert_eq!((writer.failures(), writer.stats().removed), (0, 0));
 }
 
 #[test]
@@ -141,7 +308,7 @@ fn a_message_of_which_a_piece_was_cut_off_is_refused() {
         // Cut while the message is open, in the same segment or in one that the log has left.
         for left in [false, true] {
             let dir = tempfile::tempdir().unwrap();
-            let (_spool, _, mut writer) = open_one(dir.path(), options(durability));
+            let (spool, _, mut writer) = open_one(dir.path(), options(durability));
             let mut draft = Draft::default();
             writer.append(&mut draft, &octets(1, 20_000)).unwrap();
             let mut other = Draft::default();
@@ -158,6 +325,8 @@ fn a_message_of_which_a_piece_was_cut_off_is_refused() {
             assert!(is_torn(&error), "{durability:?}, {left}: {error}");
             let after = store(&mut writer, b"after").unwrap();
             assert_eq!(acknowledge(&mut writer, &[after]), [after]);
+            drop(writer);
+            drop(spool);
             let (found, _) = read_all(dir.path());
             assert!(found.iter().all(|(_, body)| body == b"after" || body.len() == 9_000));
         }
@@ -204,7 +373,7 @@ fn a_message_larger_than_the_segment_that_is_cut_under_it_is_refused() {
 #[test]
 fn a_segment_that_was_left_and_is_cut_before_its_sync_fails_all_that_waits() {
     let dir = tempfile::tempdir().unwrap();
-    let (_spool, _, mut writer) = open_one(dir.path(), options(Durability::Sync));
+    let (spool, _, mut writer) = open_one(dir.path(), options(Durability::Sync));
     let mut sealed = Vec::new();
     while writer.position().segment == 1 {
         sealed.push(store(&mut writer, &octets(1, 9_000)).unwrap());
@@ -213,6 +382,8 @@ fn a_segment_that_was_left_and_is_cut_before_its_sync_fails_all_that_waits() {
     assert!(acknowledge(&mut writer, &sealed).is_empty());
     let after = store(&mut writer, b"after").unwrap();
     assert_eq!(acknowledge(&mut writer, &[after]), [after]);
+    drop(writer);
+    drop(spool);
     assert_eq!(read_all(dir.path()).0, [(after, b"after".to_vec())]);
 }
 
@@ -254,6 +425,7 @@ fn the_child_writes_while_its_segments_are_cut() {
     for seed in 0..600 {
         let stored = store(&mut writer, &octets(seed, random.usize(1..9_000)));
         refused += u32::from(stored.is_err());
+        let _ = writer.acknowledge();
         if random.u8(0..6) == 0 {
             cut(dir, writer.position().segment, random.u64(0..SEGMENT));
         }

@@ -10,6 +10,8 @@ const FORMAT_VERSION: u32 = 2;
 const VERSION_WITHOUT_MARK: u32 = 1;
 /// Octets of a segment header; the first record slot follows.
 pub const SEGMENT_HEADER_BYTES: usize = 64;
+/// Octets at the end of a file in its full length that hold no record.
+pub const WITNESS_BYTES: usize = 8;
 /// Where the durable mark stands inside a segment header.
 pub const MARK_AT: u64 = at::MARK as u64;
 /// Octets of a durable mark: 8, aligned, so that a store or a sector write takes all or none of it.
@@ -84,6 +86,12 @@ impl SegmentHeader {
         put32(&mut out, 0, end);
         put32(&mut out, 4, self.mark_check(end));
         out
+    }
+
+    /// The last octets of the file while it is as long as it was made. Whoever cuts it takes some of them,
+    /// also if he makes it longer again: none is zero.
+    pub fn witness(&self) -> u64 {
+        self.nonce | u64::from_le_bytes([1; WITNESS_BYTES])
     }
 
     /// Other than the commit word of any record: no sequence number comes near the top.

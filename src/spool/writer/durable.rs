@@ -1,20 +1,23 @@
 //! What of a writer's log can be believed to be kept: barriers and their syncs, segments that the disk
-//! has failed, segments that were cut from outside.
+//! has failed, segments whose files were cut, removed or moved away from outside.
 
-use std::fs;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Draft, Writer};
+use super::{Draft, Left, Writer};
 use crate::limits::MARK_EVERY_MS;
 use crate::notice::notice;
 use crate::spool::barrier::{Barrier, Fault};
 use crate::spool::error::SpoolError;
-use crate::spool::format::{Place, RECORD_HEADER_BYTES};
+use crate::spool::format::{Place, RECORD_HEADER_BYTES, SegmentHeader};
 use crate::spool::horizon::Horizon;
 use crate::spool::open::Durability;
 use crate::spool::prepare::Job;
-use crate::spool::segment::file_name;
+use crate::spool::segment::{Segment, file_name, has_witness};
 
 impl Writer {
     /// What must be synced before everything sealed up to now is durable. Empty unless the durability
@@ -22,25 +25,55 @@ impl Writer {
     /// [`Writer::poison`] before it acknowledges.
     pub fn dirty(&self) -> impl Iterator<Item = Barrier> + '_ {
         let syncing = self.durability == Durability::Sync;
-        let due = syncing.then(|| self.barriers.due(self.segment(), self.head));
-        due.into_iter().flatten()
+        syncing.then(|| self.waiting()).into_iter().flatten()
     }
 
-    /// The sync of this barrier succeeded. An error says that another sync of the same segment failed:
-    /// the kernel reports that only once, so a later success proves nothing. Or that the segment is
-    /// torn: then what was synced may not be all that was stored.
+    /// What was sealed and may not be acknowledged yet.
+    fn waiting(&self) -> impl Iterator<Item = Barrier> + '_ {
+        self.barriers.due(self.segment(), self.head, self.stats.messages)
+    }
+
+    /// Under [`Durability::Process`]: everything sealed up to now is kept, and is acknowledged. An error
+    /// is given once: what was not acknowledged before is taken out of the log.
+    pub fn acknowledge(&mut self) -> Result<(), SpoolError> {
+        self.check()?;
+        if self.durability == Durability::Process {
+            self.barriers.settle(self.head, self.stats.messages);
+        }
+        Ok(())
+    }
+
+    /// The sync of this barrier succeeded; see [`Writer::all_synced`].
     pub fn synced(&mut self, barrier: &Barrier) -> Result<(), SpoolError> {
+        self.all_synced(std::slice::from_ref(barrier))
+    }
+
+    /// The syncs of these barriers succeeded. An error says that another sync of the same segment failed:
+    /// the kernel reports that only once, so a later success proves nothing. Or that what was synced may
+    /// not be all that was stored, or not be in the spool. Then none of them counts as durable.
+    pub fn all_synced(&mut self, barriers: &[Barrier]) -> Result<(), SpoolError> {
+        barriers.iter().try_for_each(|barrier| self.check_synced(barrier))?;
+        barriers.iter().for_each(|barrier| self.note_synced(barrier));
+        Ok(())
+    }
+
+    fn check_synced(&mut self, barrier: &Barrier) -> Result<(), SpoolError> {
         let segment = barrier.segment();
         if self.barriers.is_poisoned(segment) {
             return Err(self.given_up(segment));
         }
-        let present = self.segment().header.number;
-        if segment == present {
+        if segment == self.segment().header.number {
             self.check()?;
         }
-        if barrier.is_shortened() {
-            return Err(self.tear(segment));
+        match barrier.fault(&self.path_of(segment)) {
+            // The ring may have taken one that was left: first the floor goes up, then the name goes.
+            Some(fault) if !self.is_taken(segment) => Err(self.tear(segment, fault, &barrier.file)),
+            _ => Ok(()),
         }
+    }
+
+    fn note_synced(&mut self, barrier: &Barrier) {
+        let (segment, present) = (barrier.segment(), self.segment().header.number);
         self.barriers.synced(barrier, present);
         let (segment_of_end, end) = self.barriers.end(present);
         let end = Place { core: self.core, segment: segment_of_end, offset: end as u32 };
@@ -51,7 +84,6 @@ impl Writer {
             self.marked = Instant::now();
             self.hand_over(Job::Durable { core: self.core.into(), barrier: barrier.clone() });
         }
-        Ok(())
     }
 
     /// The sync of this barrier failed: nothing more is acknowledged from its segment, for ever. New
@@ -71,13 +103,21 @@ impl Writer {
     /// Whether the present segment still takes what is stored to it; cheap. An error is given once: the
     /// segment was cut from outside, or its disk failed under the map. Then nothing more is acknowledged
     /// from it, and new messages go to the next one.
-    pub fn check(&mut self) -> Result<(), SpoolError> {
-        let segment = self.segment();
-        let number = segment.header.number;
-        if !segment.is_torn(self.head) || self.barriers.is_poisoned(number) {
+    pub(super) fn check(&mut self) -> Result<(), SpoolError> {
+        if !self.segment().is_torn() || self.is_poisoned() {
             return Ok(());
         }
-        Err(self.tear(number))
+        Err(self.tear_present(Fault::Torn))
+    }
+
+    /// Whether the present segment is still where readers find it, and not cut. Asks the kernel: to be done
+    /// now and then. An error is as that of [`Writer::acknowledge`].
+    pub fn look(&mut self) -> Result<(), SpoolError> {
+        self.check()?;
+        if self.is_poisoned() || self.segment().is_in_place() {
+            return Ok(());
+        }
+        Err(self.tear_present(Fault::Removed))
     }
 
     /// Times that segments were given up. Whoever holds back acknowledgements of what was sealed before
@@ -92,38 +132,102 @@ impl Writer {
         (self.durability == Durability::Sync).then(|| self.horizon.clone())
     }
 
-    fn tear(&mut self, segment: u32) -> SpoolError {
-        let path = self.path_of(segment);
-        let present = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        let whole = self.segment().header.bytes;
-        let what = if present < whole {
-            format!("was cut from outside, to {present} of {whole} bytes")
-        } else {
-            "has lost pages that its disk could not read or write".to_owned()
-        };
+    fn tear_present(&mut self, fault: Fault) -> SpoolError {
+        let (number, file) = (self.segment().header.number, self.segment().file.clone());
+        self.tear(number, fault, &file)
+    }
+
+    fn tear(&mut self, segment: u32, fault: Fault, file: &File) -> SpoolError {
+        let acknowledged = self.acknowledged_in(segment);
         notice!(
-            "ringpost-sink: {}: {what}; its messages that wait for their 250 get 451, and new mail goes \
-             to another segment; leave the files of the spool alone, and check the disk",
-            path.display()
+            "ringpost-sink: {}: {}; its messages that wait for their 250 get 451, and new mail goes to \
+             another segment; leave the files of the spool alone, and check the disk",
+            self.path_of(segment).display(),
+            self.what_happened(segment, fault, file, acknowledged),
         );
-        self.give_up(segment, Fault::Torn);
+        self.give_up(segment, fault);
+        if fault == Fault::Removed {
+            self.stats.removed_messages += acknowledged;
+        } else if segment == self.segment().header.number {
+            // What cannot be marked is as lost, and does not show in its file.
+            let _ = self.segment().mark_cut(self.head);
+        }
         self.given_up(segment)
     }
 
-    /// All that is not known durable is taken out of the log, what was sealed since and in later segments
+    fn what_happened(&self, segment: u32, fault: Fault, file: &File, acknowledged: u64) -> String {
+        let metadata = file.metadata();
+        let whole = self.segment().header.bytes;
+        let present = metadata.as_ref().map_or(0, Metadata::len);
+        let named = metadata.as_ref().is_ok_and(|metadata| metadata.nlink() > 0);
+        let lost = format!("the {acknowledged} messages acknowledged in it are");
+        let below =
+            format!("of the {acknowledged} messages acknowledged in it those below are there");
+        match fault {
+            Fault::Removed if named => {
+                format!("was moved away while it was written: {lost} where it is now")
+            }
+            Fault::Removed if self.path_of(segment).exists() => {
+                format!("was replaced by another file while it was written: {lost} lost")
+            }
+            Fault::Removed => format!("was removed while it was written: {lost} lost"),
+            _ if present < whole => {
+                format!("was cut from outside, to {present} of {whole} bytes: {below}")
+            }
+            _ if self.header_of(segment).is_some_and(|header| has_witness(file, &header)) => {
+                "has lost pages that its disk could not read or write".to_owned()
+            }
+            _ => format!("was cut from outside and made longer again: {below}"),
+        }
+    }
+
+    /// How many messages were acknowledged that are in this segment.
+    fn acknowledged_in(&self, segment: u32) -> u64 {
+        let (began, ended) = match self.left_one(segment) {
+            Some(left) => (left.began, left.ended),
+            None => (self.began, self.stats.messages),
+        };
+        ended.min(self.barriers.settled()).saturating_sub(began)
+    }
+
+    fn left_one(&self, segment: u32) -> Option<&Left> {
+        self.left.iter().find(|left| left.header.number == segment)
+    }
+
+    fn header_of(&self, segment: u32) -> Option<SegmentHeader> {
+        let present = self.segment().header;
+        let left = || self.left_one(segment).map(|left| left.header);
+        (present.number == segment).then_some(present).or_else(left)
+    }
+
+    /// All that was not acknowledged is taken out of the log, what was sealed since and in later segments
     /// too: it may have begun here, and none of it may be acknowledged.
-    ///
-    /// Under [`Durability::Process`] what was sealed has been acknowledged, and stays as far as it is
-    /// there.
     fn give_up(&mut self, segment: u32, fault: Fault) {
-        let due: Vec<_> = self.dirty().collect();
+        let waiting: Vec<_> = self.waiting().collect();
         self.failures += 1;
         self.barriers.poison(segment, fault);
-        for barrier in due {
+        for barrier in waiting {
             self.take_out(barrier, fault);
         }
+        self.barriers.settle(self.head, self.stats.messages);
         self.stats.poisoned = self.barriers.poisoned(Fault::Unsynced);
         self.stats.torn = self.barriers.poisoned(Fault::Torn);
+        self.stats.removed = self.barriers.poisoned(Fault::Removed);
+    }
+
+    /// The log leaves a segment.
+    pub(super) fn leave(&mut self, left: &Segment) {
+        let messages = self.stats.messages;
+        self.barriers.leave(left, self.head, messages);
+        let began = std::mem::replace(&mut self.began, messages);
+        self.left.push_back(Left { header: left.header, began, ended: messages });
+        let floor = self.supplies.floor.load(Ordering::Acquire);
+        while self.left.front().is_some_and(|left| left.header.number < floor) {
+            self.left.pop_front();
+        }
+        if self.durability == Durability::Process {
+            self.barriers.forget_below(floor);
+        }
     }
 
     fn take_out(&mut self, barrier: Barrier, fault: Fault) {
@@ -141,10 +245,7 @@ impl Writer {
     /// Checks the segment in which a message was sealed just now, and takes the message out of it again
     /// if that is torn.
     pub(super) fn check_sealed(&mut self, place: Place) -> Result<Place, SpoolError> {
-        self.check().map(|()| place).inspect_err(|_| {
-            self.segment_mut().map.zero_at(place.offset as usize, RECORD_HEADER_BYTES);
-            self.head = self.head.min(place.offset as usize);
-        })
+        self.check().map(|()| place)
     }
 
     /// Every segment that holds a piece of the message must still be there and be sound.
@@ -152,16 +253,27 @@ impl Writer {
         let Some(latest) = draft.latest else { return Ok(()) };
         // The helper moves the floor before it takes a segment. If it does so right after this look,
         // the message goes the way of the ring's oldest, as it would have a moment later.
-        if self.is_outlived(draft) {
+        if self.is_taken(draft.first_segment) {
             return Err(SpoolError::Outlived);
         }
         self.check_sound(draft.first_segment, latest.segment)?;
-        let present = self.segment().header.number;
-        for left in (draft.first_segment..=latest.segment).filter(|number| *number != present) {
-            // Not every number between has a segment: one that could not be made has used its own up.
-            let there = fs::metadata(self.path_of(left));
-            if there.is_ok_and(|metadata| metadata.len() < self.segment().header.bytes) {
-                return Err(self.tear(left));
+        if draft.first_segment == self.segment().header.number {
+            return Ok(());
+        }
+        let pieces = draft.first_segment..=latest.segment;
+        let left: Vec<_> = self.left.iter().map(|left| left.header).collect();
+        for header in left.into_iter().filter(|header| pieces.contains(&header.number)) {
+            match File::open(self.path_of(header.number)) {
+                Ok(file) if has_witness(&file, &header) => {}
+                Ok(file) if !self.is_taken(header.number) => {
+                    return Err(self.tear(header.number, Fault::Torn, &file));
+                }
+                Ok(_) => return Err(SpoolError::Outlived),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(SpoolError::Outlived);
+                }
+                // Whoever has no descriptor left for a look is not worse off than before it.
+                Err(_) => {}
             }
         }
         Ok(())
@@ -182,6 +294,7 @@ impl Writer {
     pub(super) fn given_up(&self, segment: u32) -> SpoolError {
         match self.barriers.fault_of(segment) {
             Some(Fault::Torn) => SpoolError::Torn { core: self.core, segment },
+            Some(Fault::Removed) => SpoolError::Removed { core: self.core, segment },
             _ => SpoolError::Poisoned { core: self.core, segment },
         }
     }
