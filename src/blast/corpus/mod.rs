@@ -15,7 +15,7 @@ use super::content::template::Scene;
 use super::content::{Bodies, Choice, Content, ContentError};
 use super::plan::Plan;
 use crate::limits::{CORPUS_BYTES, GENERATED_BYTES_MAX};
-use crate::smtp::blank::{Filling, mix};
+use crate::smtp::blank::Filling;
 use crate::smtp::outgoing::{MailParams, Outgoing};
 use crate::smtp::stamp::STAMP_BYTES;
 
@@ -83,12 +83,12 @@ impl Corpus {
         Ok(corpus)
     }
 
-    /// The message that `seq` of `core` sends: by arithmetic, so that a run can be repeated.
+    /// The message that `seq` of `core` sends: by arithmetic, so that a run can be repeated, and each in
+    /// turn, so that no line of a file is left out where each core sends its share.
     #[inline]
     pub fn pick(&self, core: u16, seq: u64) -> &Letter {
-        let count = self.letters.len() as u64;
-        let drawn = mix(self.seed ^ (u64::from(core) << 48) ^ seq) % count;
-        &self.letters[drawn as usize]
+        let number = self.filling(core, seq).number - 1;
+        &self.letters[(number % self.letters.len() as u64) as usize]
     }
 
     /// What blanks of message `seq` of `core` are filled with: cores number their messages in turn, so
@@ -166,10 +166,11 @@ impl<'a> Rendering<'a> {
         }
         let letters = letters(content)?;
         let mut random = fastrand::Rng::with_seed(content.seed);
-        let sizes = match &content.bodies {
+        let mut sizes = match &content.bodies {
             Bodies::Sizes(spread) => spread.deal(letters, content.bytes_min(), GENERATED_BYTES_MAX),
             _ => Vec::new(),
         };
+        random.shuffle(&mut sizes);
         let cards = Cards::shuffle(content, letters, &mut random);
         let (helo, headers, raw) = (&plan.helo, &content.headers, plan.chunking);
         let addressing = Addressing::new(content);

@@ -195,11 +195,13 @@ fn numbers_of_all_cores_are_those_from_one_on() {
 #[test]
 fn sizes_spread_evenly_from_end_to_end() {
     let corpus = render(content(Spread::Even(1_000, 5_000)), true);
-    let sizes: Vec<u64> = corpus.letters.iter().map(|letter| letter.size).collect();
+    let mut sizes: Vec<u64> = corpus.letters.iter().map(|letter| letter.size).collect();
+    assert!(!sizes.is_sorted(), "small messages first, and large ones last");
+    sizes.sort_unstable();
     assert_eq!((sizes[0], sizes[sizes.len() - 1]), (1_000, 5_000));
     let mean = sizes.iter().sum::<u64>() / sizes.len() as u64;
     assert!((2_990..=3_010).contains(&mean), "{mean}");
-    let picked: HashSet<u64> = (0..10_000).map(|seq| corpus.pick(0, seq).size).collect();
+    let picked: HashSet<u64> = (1..=10_000).map(|seq| corpus.pick(0, seq).size).collect();
     assert!(picked.len() > sizes.len() * 9 / 10);
 }
 
@@ -373,6 +375,28 @@ fn kept_messages_keep_their_octets_and_may_keep_their_envelopes() {
     let bodies = kept(vec![mail(b"\r\n", Some(forged))]);
     let said = refused(Content { bodies, ..content(Spread::one(1)) });
     assert!(said.starts_with("kept message 0-1-64 gives 'a b@c'"), "{said}");
+}
+
+#[test]
+fn every_row_and_every_kept_message_has_its_turn() {
+    let rows = [["ada", ""], ["bob", ""], ["eve", ""]];
+    let from_rows = Content {
+        to: vec![choice("{csv.user}@d.example", 1, Scope::Recipient)],
+        table: table(&rows),
+        ..content(Spread::Even(600, 5_000))
+    };
+    let corpus = Corpus { cores: 2, ..render(from_rows, true) };
+    for number in 0..300u64 {
+        let (core, seq) = ((number % 2) as u16, number / 2 + 1);
+        let (commands, _) = sent(&corpus, corpus.pick(core, seq), core, seq);
+        let user = rows[number as usize % 3][0];
+        assert!(commands.contains(&format!("RCPT TO:<{user}@d.example>")), "{number}: {commands}");
+    }
+    let mails =
+        [b"a: 1\r\n\r\n", b"a: 2\r\n\r\n"].map(|octets| Mail::new(octets.to_vec(), true, None));
+    let corpus = render(Content { bodies: kept(mails.into()), ..content(Spread::one(1)) }, true);
+    let turn = |seq| text(&corpus.pick(0, seq).octets()).contains("a: 1");
+    assert_eq!([1, 2, 3, 4].map(turn), [true, false, true, false]);
 }
 
 #[test]

@@ -29,8 +29,8 @@ pub(super) struct ContentArgs {
     /// {date} the time of the start, {csv.COLUMN} a value of --csv; {{ stands for {
     #[arg(long, value_name = "FILE", conflicts_with = "size")]
     body: Option<PathBuf>,
-    /// Send the messages found there as they are: a message, a directory of messages, an mbox, a
-    /// Maildir or a spool of ringpost-sink
+    /// Send the messages found there as they are, each in turn: a message, a directory of messages, an
+    /// mbox, a Maildir or a spool of ringpost-sink
     #[arg(long, value_name = "PATH", conflicts_with_all = ["size", "body"])]
     corpus: Option<PathBuf>,
     /// Send each message of a spool with the envelope with which it was received
@@ -73,7 +73,7 @@ pub(super) struct ContentArgs {
     /// next row
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Seed of the message texts and of which message is sent when
+    /// Seed of the message texts, and of the order of sizes, senders and recipients
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
 }
