@@ -5,14 +5,12 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How often the user has asked, and with what.
+/// How often the user has asked, and the exit code of a program that such a signal ended: 128 and its
+/// number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Asked {
-    Once,
-    /// The exit code of a program that a signal ended: 128 and its number.
-    Twice {
-        exit: u8,
-    },
+    Once { exit: u8 },
+    Twice { exit: u8 },
 }
 
 /// Calls `on_signal` for the first signal and for the second.
@@ -34,7 +32,8 @@ pub(super) fn watch(mut on_signal: impl FnMut(Asked) + Send + 'static) -> io::Re
                 _ = interrupt.recv() => 2,
                 _ = terminate.recv() => 15,
             };
-            on_signal(if first { Asked::Once } else { Asked::Twice { exit: 128 + number } });
+            let exit = 128 + number;
+            on_signal(if first { Asked::Once { exit } } else { Asked::Twice { exit } });
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;

@@ -343,7 +343,7 @@ fn banner(plan: &Plan, options: &Options) -> String {
 /// Turns the first signal into a drain and the second into an end at once.
 fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), Failure> {
     signals::watch(move |asked| {
-        let next = if asked == Asked::Once { Stop::Drain } else { Stop::Now };
+        let next = if matches!(asked, Asked::Once { .. }) { Stop::Drain } else { Stop::Now };
         stop.send_if_modified(|now| now.grow(next));
     })
     .map_err(|error| Failure::new(Exit::Os, format_args!("cannot watch for signals: {error}")))

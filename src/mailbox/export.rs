@@ -1,6 +1,7 @@
 //! Takes messages out of a spool into files of other programs.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
@@ -69,6 +70,8 @@ pub enum ExportError {
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
     #[error("'{template}' is no pattern of strftime; write for example 'dump/%Y%m%d.'")]
     Template { template: String },
+    #[error("stopped by a signal; what is complete stays, the rest was not written")]
+    Stopped,
     #[error(transparent)]
     Spool(#[from] SpoolError),
 }
@@ -81,7 +84,7 @@ impl ExportError {
 
 impl Export {
     /// Writes the messages that `selection` takes, at most `limit`. `on_message` is called for each
-    /// message looked at.
+    /// message looked at, and may break it off.
     ///
     /// # Errors
     /// Files that were complete before the error stay; the one in hand is gone.
@@ -90,7 +93,7 @@ impl Export {
         listing: &mut Listing<'_>,
         selection: &Selection,
         limit: usize,
-        on_message: &mut dyn FnMut(&Listing<'_>),
+        on_message: &mut dyn FnMut(&Listing<'_>) -> ControlFlow<()>,
     ) -> Result<Exported, ExportError> {
         let mut writer = Writer::create(self)?;
         let mut done = Exported::default();
@@ -99,7 +102,9 @@ impl Export {
             && let Some(message) = listing.next()
         {
             let message = message?;
-            on_message(listing);
+            if on_message(listing).is_break() {
+                return Err(ExportError::Stopped);
+            }
             body.clear();
             let read = selection.takes(listing, &message).and_then(|taken| {
                 if taken {

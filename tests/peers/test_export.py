@@ -9,9 +9,11 @@ import json
 import mailbox
 import os
 import re
+import signal
 import smtplib
 import socket
 import subprocess
+import time
 from datetime import datetime, timezone
 
 import pytest
@@ -363,3 +365,18 @@ def test_an_interrupted_export_leaves_no_file_under_its_name(kept, tmp_path):
             whole = {message.id: message for message in messages}
             for path in target.glob("*.eml") if format == "eml" else ():
                 check_delivered_loosely(path.read_bytes(), whole[path.stem])
+
+
+def test_a_signal_takes_away_what_is_not_complete(engine, tmp_path):
+    with Sink(engine, tmp_path / "spool", "--cores", "1") as sink:
+        blast(sink.address, "-n", "60000", "-c", "4", "--chunking", "--depth", "32")
+        sink.stop()
+    for name, number in (("a.mbox", signal.SIGINT), ("b.mbox", signal.SIGTERM)):
+        command = ["spool", "export", tmp_path / "spool", "--format", "mbox", "-o", tmp_path / name]
+        with Child([binary("ringpost"), *command]) as export:
+            deadline = time.monotonic() + 60
+            while not list(tmp_path.glob(".ringpost-export-*")):
+                assert time.monotonic() < deadline and export.process.poll() is None, export.stderr
+            export.process.send_signal(number)
+            assert export.wait() == 128 + number and "stopped by a signal" in export.stderr, export.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["spool"]

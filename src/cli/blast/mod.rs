@@ -331,7 +331,7 @@ fn weighted(text: &str, machine: &MachineArgs, reach: &Reach) -> Result<Weighted
 /// The first signal ends the run politely, the second at once.
 fn watch_signals(stop: Arc<AtomicBool>) -> Result<(), Error> {
     signals::watch(move |asked| match asked {
-        Asked::Once => stop.store(true, Relaxed),
+        Asked::Once { .. } => stop.store(true, Relaxed),
         Asked::Twice { exit } => {
             live::restore();
             std::process::exit(exit.into());

@@ -1,7 +1,10 @@
 //! `ringpost spool export`.
 
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use clap::{Args, ValueEnum};
 
@@ -9,6 +12,7 @@ use super::pick::Pick;
 use super::progress::Progress;
 use super::{DIR_DEFAULT, tell_of};
 use crate::cli::exit::{self, Exit, Failure};
+use crate::cli::signals::{self, Asked};
 use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{Export, ExportError, Exported, Format, Newline};
 use crate::notice::notice;
@@ -75,6 +79,7 @@ enum NewlineArg {
 impl ExportArgs {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
         let export = self.check()?;
+        let ended_by = stop_flag(&export.target)?;
         let reader = Reader::open(&self.dir).map_err(spool_failed)?;
         let selection = self.pick.selection(&self.dir).map_err(spool_failed)?;
         let mut listing = reader.oldest_first();
@@ -90,6 +95,10 @@ impl ExportArgs {
                     shown = walked;
                     progress.set(walked);
                 }
+                match ended_by.load(Relaxed) {
+                    0 => ControlFlow::Continue(()),
+                    _ => ControlFlow::Break(()),
+                }
             },
         );
         progress.finish();
@@ -101,6 +110,9 @@ impl ExportArgs {
             // `| head` has seen enough.
             Err(ExportError::Io { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => {
                 Ok(Exit::Ok)
+            }
+            Err(error @ ExportError::Stopped) => {
+                Err(Failure::with_code(ended_by.load(Relaxed), error))
             }
             Err(error) => Err(failed(error)),
         }
@@ -158,9 +170,24 @@ fn spool_failed(error: crate::spool::SpoolError) -> Failure {
     Failure::new(exit::spool(&error), error)
 }
 
+/// Holds the exit code once a signal has come, so that what is not complete can be taken away. Stdout
+/// holds nothing that could be, and a reader of it that stands still must not keep us.
+fn stop_flag(target: &Path) -> Result<Arc<AtomicU8>, Failure> {
+    let flag = Arc::new(AtomicU8::new(0));
+    if target != Path::new("-") {
+        let told = Arc::clone(&flag);
+        let on_signal = move |asked| match asked {
+            Asked::Once { exit } => told.store(exit, Relaxed),
+            Asked::Twice { exit } => std::process::exit(exit.into()),
+        };
+        signals::watch(on_signal).map_err(|error| Failure::new(Exit::Os, error))?;
+    }
+    Ok(flag)
+}
+
 fn failed(error: ExportError) -> Failure {
     let exit = match &error {
-        ExportError::Exists { .. } => Exit::CantCreate,
+        ExportError::Exists { .. } | ExportError::Stopped => Exit::CantCreate,
         ExportError::Template { .. } => Exit::Usage,
         ExportError::Spool(error) => exit::spool(error),
         ExportError::Io { cause, .. } => match cause.kind() {
