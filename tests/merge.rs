@@ -156,6 +156,8 @@ fn a_sum_is_shown_as_any_run_with_its_shards() {
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert_eq!(page, html::render(&Loaded::open(&out).unwrap()));
     assert!(page.contains("<h2>Shards</h2>"));
+    // It has no id of its own.
+    assert!(!page.contains("· run <") && !shown.lines().next().unwrap().contains("  run"));
     let again = ringpost(&["show", out.to_str().unwrap()]);
     assert_eq!(String::from_utf8(again.stdout).unwrap(), shown);
 }

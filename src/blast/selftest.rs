@@ -55,7 +55,9 @@ pub struct Trial {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
-    #[error("a stall of {stall:?} in {period:?}: give more than a fiftieth and less than a half")]
+    #[error(
+        "--stall {stall:?} in each {period:?} of --every; give more than a fiftieth of it and less than a half"
+    )]
     Stall { stall: Duration, period: Duration },
     #[error(
         "{connections} connections are more than one in 200 of the messages in a period, so that \

@@ -88,12 +88,12 @@ fn head(out: &mut String, run: &Run) {
     begin(out, &format!("{} · {rate} msg/s · ringpost", run.plan.target));
     let _ = write!(
         out,
-        "<header><div><h1>{}</h1><p class=\"soft\">{}<br>{} · run {}</p></div>\
+        "<header><div><h1>{}</h1><p class=\"soft\">{}<br>{}{}</p></div>\
          <div class=\"verdict {}\">{}</div></header>",
         escape(&run.plan.target),
         escape(&plan(&run.plan, &run.machine.engine)),
         escape(&run.started.replace('T', " ").replace('Z', " UTC")),
-        escape(&run.id),
+        if run.id.is_empty() { String::new() } else { format!(" · run {}", escape(&run.id)) },
         tone(run.verdict),
         verdict(run.verdict),
     );

@@ -86,11 +86,9 @@ pub fn render(loaded: &Loaded, colour: Colour) -> String {
 
 fn head(out: &mut String, run: &Run, colour: Colour) {
     let target = colour.bold(&run.plan.target);
-    let _ = writeln!(
-        out,
-        "ringpost {}  {target}  {}  run {}",
-        run.versions.ringpost, run.started, run.id
-    );
+    // A merged run has none of its own; its shards have.
+    let id = if run.id.is_empty() { String::new() } else { format!("  run {}", run.id) };
+    let _ = writeln!(out, "ringpost {}  {target}  {}{id}", run.versions.ringpost, run.started);
     let _ = writeln!(out, "{}\n", colour.dim(&plan(&run.plan, &run.machine.engine)));
     let bytes_s = if run.elapsed_s > 0.0 { run.bytes as f64 / run.elapsed_s } else { 0.0 };
     let _ = writeln!(

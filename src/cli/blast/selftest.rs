@@ -34,7 +34,7 @@ pub(super) struct SelftestArgs {
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
     /// Connections open at once
-    #[arg(short, long, value_name = "N", default_value_t = 16)]
+    #[arg(short, long, value_name = "N", default_value_t = 16, value_parser = value::at_least_one)]
     connections: usize,
     /// Kernel interface of the generator
     #[arg(long, value_enum, value_name = "ENGINE", default_value = "auto")]
