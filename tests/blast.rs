@@ -277,18 +277,26 @@ fn connections_are_renewed_after_as_many_messages_as_asked() {
 #[test]
 fn time_ends_a_run_and_warm_up_is_left_out() {
     for engine in engines() {
-        let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
-        let stop = Stop::Duration(Duration::from_millis(400));
-        let warmup = Duration::from_millis(200);
-        let plan = Plan { stop, warmup, ..plan(&host.address.to_string(), engine) };
-        let begun = Instant::now();
-        let outcome = go(&plan);
-        assert!(begun.elapsed() >= Duration::from_millis(600));
-        let run = outcome.run;
-        assert!((0.3..5.0).contains(&run.elapsed_s), "{}", run.elapsed_s);
-        assert!(run.messages_ok > 0 && run.warmup_messages > 0);
-        let seen = host.seen.lock().unwrap();
-        assert_eq!(run.messages_ok + run.warmup_messages, seen.messages.len() as u64);
+        // On a busy machine nothing may come to its end within a part of a second.
+        let both = [1, 10, 100].into_iter().find(|&longer| {
+            let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
+            let (warmup, length) =
+                (longer * Duration::from_millis(200), longer * Duration::from_millis(400));
+            let plan = Plan {
+                stop: Stop::Duration(length),
+                warmup,
+                ..plan(&host.address.to_string(), engine)
+            };
+            let begun = Instant::now();
+            let run = go(&plan).run;
+            let most = begun.elapsed().saturating_sub(warmup);
+            let measured = length.as_secs_f64()..=most.as_secs_f64();
+            assert!(measured.contains(&run.elapsed_s), "{} in {measured:?}", run.elapsed_s);
+            let seen = host.seen.lock().unwrap();
+            assert_eq!(run.messages_ok + run.warmup_messages, seen.messages.len() as u64);
+            run.messages_ok > 0 && run.warmup_messages > 0
+        });
+        assert!(both.is_some(), "nothing is counted in one of the parts, however long they are");
     }
 }
 

@@ -26,7 +26,7 @@ use super::{BlastError, run};
 use crate::engine::{self, Address, Alarm, BindError, Conn, EngineKind, Listener};
 use crate::limits::RECV_LARGE_BYTES;
 use crate::measure::run::Latency;
-use crate::measure::{Conditions, Run, Verdict};
+use crate::measure::{Conditions, CpuTime, Run, Verdict, waited_by_task};
 use crate::smtp::auth::AuthPolicy;
 use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::extension::Extensions;
@@ -100,7 +100,22 @@ pub struct Proof {
     pub closed_messages: u64,
     pub compared: Vec<Compared>,
     pub verdict: Verdict,
+    /// How long the server ran, and how long it was ready to and something else had its CPU; 0 where the
+    /// kernel does not count it.
+    pub server_cpu_ns: u64,
+    pub server_wait_ns: u64,
     pub passed: bool,
+}
+
+impl Proof {
+    /// Whether it failed for want of CPU: the generator was the limit, or the server waited for longer
+    /// than the tolerance allows, and not only for the moment that each waking takes. Then nothing is
+    /// proven.
+    pub fn is_disturbed(&self) -> bool {
+        let late_ns = TOLERANCE * self.compared[0].computed_ns as f64;
+        let starved = self.server_wait_ns as f64 > late_ns.max(self.server_cpu_ns as f64 / 2.0);
+        !self.passed && (starved || self.verdict == Verdict::GeneratorLimited)
+    }
 }
 
 impl Trial {
@@ -113,7 +128,14 @@ impl Trial {
         let open = self.plan(&server, Load::Messages(schedule), self.period * self.periods)?;
         let closed = self.plan(&server, Load::Closed, self.period)?;
         let go = |plan| Ok::<_, TrialError>(run(&plan, Arc::default(), &mut |_, _, _| ())?.run);
-        Ok(self.compare(&go(open)?, &go(closed)?))
+        let before = server.share();
+        let open = go(open)?;
+        let after = server.share();
+        let share = Share {
+            ran: after.ran.saturating_sub(before.ran),
+            waited: after.waited.saturating_sub(before.waited),
+        };
+        Ok(self.compare(&open, &go(closed)?, share))
     }
 
     fn check(&self) -> Result<(), TrialError> {
@@ -168,7 +190,7 @@ impl Trial {
         })
     }
 
-    fn compare(&self, open: &Run, closed: &Run) -> Proof {
+    fn compare(&self, open: &Run, closed: &Run, server: Share) -> Proof {
         let response = open.response_ns.unwrap_or_default();
         let compared = QUANTILES.map(|(quantile, of)| {
             let computed_s = computed(self.stall, self.period, quantile);
@@ -194,10 +216,19 @@ impl Trial {
             messages: open.messages_ok,
             closed_messages: closed.messages_ok,
             verdict: open.verdict,
+            server_cpu_ns: server.ran.as_nanos() as u64,
+            server_wait_ns: server.waited.as_nanos() as u64,
             passed: told && hidden && whole,
             compared: compared.to_vec(),
         }
     }
+}
+
+/// How long a thread ran, and how long it was ready to and did not.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    ran: Duration,
+    waited: Duration,
 }
 
 /// Seconds that the message at this quantile waits.
@@ -209,6 +240,8 @@ fn computed(stall: Duration, period: Duration, quantile: f64) -> f64 {
 /// of each period, so that it neither reads nor answers.
 struct StallingServer {
     address: Address,
+    /// Number of its thread in the kernel.
+    tid: i32,
     /// Dropping it ends the server.
     _running: Sender<()>,
 }
@@ -219,8 +252,11 @@ impl StallingServer {
         let listener = engine::bind(&anywhere, 1)?.remove(0).remove(0);
         let address = listener.address().clone();
         let (running, over) = channel::<()>();
+        let (tell, told) = channel();
         let cpu = engine::allowed()?.into_iter().next();
         std::thread::Builder::new().name("stalling".to_owned()).spawn(move || {
+            // Who began it waits for that.
+            let _ = tell.send(rustix::thread::gettid().as_raw_nonzero().get());
             // Unpinned, it shares a core with the generator and nothing else changes.
             drop(cpu.map(engine::pin));
             let begun = Instant::now();
@@ -236,7 +272,17 @@ impl StallingServer {
                 Ok::<(), io::Error>(())
             })
         })?;
-        Ok(Self { address, _running: running })
+        let gone = |_| io::Error::other("its thread ended at once");
+        let tid = told.recv().map_err(gone)?;
+        Ok(Self { address, tid, _running: running })
+    }
+
+    /// What it had of its CPU since its start.
+    fn share(&self) -> Share {
+        Share {
+            ran: CpuTime::of_task(self.tid).unwrap_or_default().total(),
+            waited: waited_by_task(self.tid).unwrap_or_default(),
+        }
     }
 
     fn target(&self) -> Target {
@@ -316,6 +362,33 @@ mod tests {
             let computed = computed(seconds(stall), seconds(period), quantile);
             assert!((counted - computed).abs() < 0.002, "{quantile}: {counted} {computed}");
         }
+    }
+
+    #[test]
+    fn a_failure_is_one_unless_the_cpu_was_with_others() {
+        let second = Duration::from_secs(1);
+        let trial = Trial {
+            stall: second,
+            period: 10 * second,
+            periods: 1,
+            rate: 1_000.0,
+            connections: 16,
+            engine: EngineKind::Epoll,
+        };
+        let latency = |p99| Latency { p99, p999: 990_000_000, ..Latency::default() };
+        let run = |p99, verdict| Run { response_ns: Some(latency(p99)), verdict, ..Run::default() };
+        let told = |p99, verdict, wait_ms| {
+            let (ran, waited) = (Duration::from_millis(400), Duration::from_millis(wait_ms));
+            let server = Share { ran, waited };
+            let proof = trial.compare(&run(p99, verdict), &Run::default(), server);
+            (proof.passed, proof.is_disturbed())
+        };
+        let (right, wrong) = (900_000_000, 950_000_000);
+        assert_eq!(told(right, Verdict::Ok, 0), (true, false));
+        assert_eq!(told(right, Verdict::GeneratorLimited, 500), (true, false));
+        assert_eq!(told(wrong, Verdict::Ok, 199), (false, false));
+        assert_eq!(told(wrong, Verdict::TargetLimited, 201), (false, true));
+        assert_eq!(told(wrong, Verdict::GeneratorLimited, 0), (false, true));
     }
 
     #[test]

@@ -87,7 +87,16 @@ impl CpuTime {
 /// How long the calling thread was ready to run and something else had its CPU, since its start.
 /// `None` where the kernel does not count it.
 pub fn waited_by_thread() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    waited("/proc/thread-self/schedstat")
+}
+
+/// The same of another thread of this process, by its number in the kernel.
+pub fn waited_by_task(tid: i32) -> Option<Duration> {
+    waited(&format!("/proc/self/task/{tid}/schedstat"))
+}
+
+fn waited(schedstat: &str) -> Option<Duration> {
+    let text = std::fs::read_to_string(schedstat).ok()?;
     let waited_ns = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(Duration::from_nanos(waited_ns))
 }

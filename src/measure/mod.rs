@@ -35,7 +35,7 @@ pub mod verdict;
 pub use artefact::{ArtefactError, RunDir};
 pub use board::{Board, Snapshot};
 pub use collect::{Collector, Interval, Next, Totals};
-pub use cpu::{CpuTime, Cuts, waited_by_thread};
+pub use cpu::{CpuTime, Cuts, waited_by_task, waited_by_thread};
 pub use enhanced::EnhancedKey;
 pub use kind::{ErrorKind, Outcome, Phase};
 pub use misbehaviour::Misbehaviour;
