@@ -324,6 +324,13 @@ fn the_sixtieth_is_refused(kind: &str, n: u64) -> Option<&'static str> {
     }
 }
 
+fn at_once_refused(kind: &str, n: u64) -> Option<&'static str> {
+    match kind {
+        "." => Some("451 4.3.0 later"),
+        _ => good(kind, n),
+    }
+}
+
 #[test]
 fn what_ends_a_run_ends_the_sweep_with_the_curve_up_to_there() {
     let host = serve(the_sixtieth_is_refused);
@@ -336,6 +343,11 @@ fn what_ends_a_run_ends_the_sweep_with_the_curve_up_to_there() {
     let said = said(&told);
     assert!(said.contains("messages/s: --stop-on 4xx ended the run after"), "{said}");
     assert!(said.contains("end_of_data was answered 451 4.3.0 later"), "{said}");
+    assert!(said.contains("knee") && !said.contains("broken off"), "{said}");
+    let (code, told, stderr) = self::steps("sweep", &serve(at_once_refused), &options);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(told["steps"].as_array().unwrap().len(), 1, "{told}");
+    assert!(!self::said(&told).contains("knee"), "{told}");
 }
 
 #[test]

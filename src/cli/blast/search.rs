@@ -255,7 +255,7 @@ struct Bench {
     json: bool,
     stop: Arc<AtomicBool>,
     steps: Vec<Step>,
-    /// A signal came in the last of them.
+    /// The last of them was cut short.
     broken_off: bool,
     ended: Option<Ended>,
 }
@@ -330,24 +330,23 @@ impl Bench {
         Ok(whole.then_some(step))
     }
 
-    /// The curve of a sweep. Of a step that was broken off nothing follows, so it is shown only where it
-    /// is all there is.
+    /// The curve of a sweep. Of a step that was broken off nothing follows: it is shown where it is all there
+    /// is, or tells what ended it.
     fn curve(&mut self) -> Curve {
         let mut steps = std::mem::take(&mut self.steps);
-        if !self.broken_off {
-            return Curve::of_sweep(steps);
-        }
-        let rate = steps.last().map_or(0.0, |step| step.asked);
-        if steps.len() > 1 {
-            steps.pop();
-        }
-        let whole = rate > steps[0].asked;
+        let cut_short = if self.broken_off { steps.pop() } else { None };
         let mut curve = Curve::of_sweep(steps);
-        if !whole {
+        let Some(last) = cut_short else { return curve };
+        if curve.steps.is_empty() {
             (curve.said, curve.mark) = (Vec::new(), None);
         }
-        let rate = human::rate(rate);
-        curve.said.push(format!("The sweep was broken off in the step at {rate} messages/s."));
+        if self.ended.is_none() {
+            let rate = human::rate(last.asked);
+            curve.said.push(format!("The sweep was broken off in the step at {rate} messages/s."));
+        }
+        if self.ended.is_some() || curve.steps.is_empty() {
+            curve.steps.push(last);
+        }
         curve
     }
 
