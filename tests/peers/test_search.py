@@ -163,31 +163,34 @@ def test_what_cannot_be_searched_is_a_usage_error(arguments, says):
 
 def test_a_target_that_goes_away_leaves_the_curve_up_to_there(engine):
     with Sink(engine, None, "--cores", "1") as sink:
-        arguments = ["sweep", sink.address, "--rates", "50,60,70,80", "--json", "--io", engine, *SHORT]
+        rates = ",".join(str(rate) for rate in range(50, 70))
+        arguments = ["sweep", sink.address, "--rates", rates, "--json", "--io", engine, *SHORT]
         with Child([binary("ringpost-blast"), *arguments]) as sweep:
             sweep.wait_for_line("      50.0")
             sink.kill()
             assert sweep.wait() == 3, sweep.stderr
     told = json.loads(sweep.stdout)
     assert told["steps"][0]["messages_ok"] > 0
-    assert told["steps"][-1]["verdict"] == "unreachable" and len(told["steps"]) < 4, told
+    # The step in which it went may have begun before.
+    assert told["steps"][-1]["verdict"] != "ok" and len(told["steps"]) < 20, told
     assert any(f"smtp://{sink.address}" in sentence for sentence in told["said"]), told["said"]
 
 
 def test_a_step_that_was_broken_off_decides_nothing(engine):
     with Sink(engine, None, "--cores", "1") as sink:
-        for wait_for in ("due/s", "      50.0"):
-            arguments = ["sweep", sink.address, "--rates", "50,60", "--json", "--io", engine, "--settle", "1s", "--measure", "2s"]
+        for step, settle in (("first", "60s"), ("second", "1s")):
+            lengths = ["--settle", settle, "--measure", "4s"]
+            arguments = ["sweep", sink.address, "--rates", "50,60", "--json", "--io", engine, *lengths]
             with Child([binary("ringpost-blast"), *arguments]) as sweep:
-                if wait_for == "due/s":
-                    time.sleep(0.5)
+                if step == "first":
+                    time.sleep(2)
                 else:
-                    sweep.wait_for_line(wait_for)
+                    sweep.wait_for_line("      50.0")
                 sweep.terminate()
                 sweep.wait()
             told = json.loads(sweep.stdout)
             assert len(told["steps"]) == 1 and "broken off" in told["said"][-1], told
-            assert ("knee" in told["said"][0]) == (wait_for != "due/s"), told["said"]
+            assert ("knee" in told["said"][0]) == (step == "second"), told["said"]
 
 
 def test_several_servers_share_the_steps_and_one_that_is_down_is_named(engine):
