@@ -325,12 +325,8 @@ fn the_self_test_passes_and_says_what_it_compared() {
         || blast(&["selftest", "--stall", "500ms", "--every", "5s", "--periods", "1", "--json"]);
     // Where other programs have the CPU it says so and proves nothing: then again.
     let limited = |done: &Output| done.status.code() == Some(4);
-    let Some(done) = (0..SELFTESTS_MAX).map(|_| proof()).find(|done| !limited(done)) else {
-        eprintln!(
-            "not tested: for {SELFTESTS_MAX} self-tests other programs had this machine's CPUs"
-        );
-        return;
-    };
+    let mut tries = (1..SELFTESTS_MAX).map(|_| proof());
+    let done = tries.find(|done| !limited(done)).unwrap_or_else(proof);
     let proof: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(done.status.code(), Some(0), "{proof}");
     assert_eq!((&proof["passed"], &proof["messages"]), (&true.into(), &5_000.into()));
