@@ -8,8 +8,8 @@ use super::text::Colour;
 use crate::measure::Misbehaviour;
 use crate::measure::run::Run;
 
-/// `550: 12  closed: 3`.
-fn answers(met: &Misbehaviour) -> String {
+/// `550: 12  closed: 3`, with `between` in place of the two spaces.
+fn answers(met: &Misbehaviour, between: &str) -> String {
     let codes = met.replies.iter().map(|(code, &count)| (code.to_string(), count));
     let others = [
         ("closed", met.closed),
@@ -22,7 +22,7 @@ fn answers(met: &Misbehaviour) -> String {
     ];
     let others = others.into_iter().map(|(name, count)| (name.to_owned(), count));
     let each = |(name, count): (String, u64)| format!("{name}: {}", human::count(count));
-    codes.chain(others.filter(|&(_, count)| count > 0)).map(each).collect::<Vec<_>>().join("  ")
+    codes.chain(others.filter(|&(_, count)| count > 0)).map(each).collect::<Vec<_>>().join(between)
 }
 
 /// Whether the answers are those of the RFCs.
@@ -57,7 +57,7 @@ pub(super) fn text(out: &mut String, run: &Run, colour: Colour) {
             met.name,
             human::count(met.connections),
             human::count(met.sessions),
-            answers(met)
+            answers(met, "  ")
         );
         let _ = writeln!(out, "{}", line.trim_end());
         if met.wrong > 0 {
@@ -98,7 +98,8 @@ pub(super) fn page(out: &mut String, run: &Run) {
             human::count(met.connections),
             human::count(met.sessions),
             verdict(met),
-            answers(met),
+            // Spaces in a row are one on a page.
+            answers(met, ", "),
             escape(&rule)
         );
     }
@@ -140,6 +141,7 @@ mod tests {
         let mut told = String::new();
         page(&mut told, &run);
         assert!(told.contains("hi&lt;\\n") && told.contains("code bad\">accepted! 2"), "{told}");
+        assert!(told.contains("<td class=\"left\">250: 2, closed: 1</td>"), "{told}");
         let mut none = String::new();
         page(&mut none, &Run::default());
         text(&mut none, &Run::default(), Colour::Plain);
