@@ -135,7 +135,10 @@ fn a_condition_that_holds_fails_the_run_and_one_that_does_not_lets_it_pass() {
 fn command_lines_that_cannot_be_followed_are_usage_errors() {
     let address = server();
     for (arguments, says) in [
-        (&["-n", "5", "-z", "5s"][..], "cannot be used with"),
+        (
+            &["-n", "5", "-z", "5s"][..],
+            "cannot be used with '--duration <DURATION>'; leave out the",
+        ),
         (&["--size", "1x"], "is no size"),
         (&["--size", "9"], "too small"),
         (&["-z", "soon"], "is no duration"),

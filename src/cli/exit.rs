@@ -83,6 +83,10 @@ fn one_line(error: &clap::Error) -> String {
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "a command is missing; see --help".into();
     }
+    let way_out = match error.kind() {
+        clap::error::ErrorKind::ArgumentConflict => "; leave out the one or the other",
+        _ => "",
+    };
     let text = error.to_string();
     let said: Vec<&str> = text
         .lines()
@@ -90,7 +94,7 @@ fn one_line(error: &clap::Error) -> String {
         .map(|line| line.trim().trim_start_matches("error: ").trim_start_matches("tip: "))
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
         .collect();
-    format!("{}; see --help", said.join("; ").replace(":; ", ": "))
+    format!("{}{way_out}; see --help", said.join("; ").replace(":; ", ": "))
 }
 
 /// The exit code for what went wrong with a spool.

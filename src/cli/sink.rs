@@ -45,8 +45,9 @@ struct Options {
     #[arg(long, value_name = "DIR", default_value = "ringpost-spool", help_heading = "Spool")]
     spool: PathBuf,
 
-    /// Count messages and forget them
-    #[arg(long, conflicts_with = "spool", help_heading = "Spool")]
+    /// Count messages and forget them; no other option of the spool goes with it
+    #[arg(long, conflicts_with_all = ["spool", "spool_limit", "when_full", "keep", "segment_size", "durability"],
+          help_heading = "Spool")]
     discard: bool,
 
     /// Disk that the spool may use, over all cores
@@ -59,12 +60,7 @@ struct Options {
 
     /// How much to keep of mail to a domain (* for all others): all, headers (the header block), or
     /// none (counted, with "queued as discarded"). Of several recipients the most generous counts
-    #[arg(
-        long,
-        value_name = "DOMAIN=all|headers|none",
-        conflicts_with = "discard",
-        help_heading = "Spool"
-    )]
+    #[arg(long, value_name = "DOMAIN=all|headers|none", help_heading = "Spool")]
     keep: Vec<KeepRule>,
 
     /// Size of one segment file

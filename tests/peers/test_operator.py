@@ -72,7 +72,10 @@ def test_a_directory_that_goes_away_is_told_once_and_mail_is_refused_until_it_is
 
 
 @pytest.mark.parametrize("option", [["--no-such-flag"], ["--io", "kqueue"], ["--listen", "gopher://x"], ["--segment-size", "65536"],
-                                    ["--hostname", "a b"], ["--hostname", ""], ["--max-size", "0"]])
+                                    ["--hostname", "a b"], ["--hostname", ""], ["--max-size", "0"],
+                                    *([*of_spool, "--discard"] for of_spool in (
+                                        ["--durability", "sync"], ["--keep", "*=all"], ["--when-full", "refuse"],
+                                        ["--spool-limit", "1GiB"], ["--segment-size", "32MiB"], ["--spool", "here"]))])
 def test_a_wrong_flag_is_a_usage_error(option, tmp_path):
     done = run([binary("ringpost-sink"), *option], check=False, cwd=tmp_path, timeout=20)
     assert done.returncode == USAGE, done.stderr
