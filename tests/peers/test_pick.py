@@ -140,6 +140,14 @@ def test_every_filter_picks_what_the_naive_one_picks(spool):
     assert trivial == 2, "a filter that takes all or nothing proves little"
 
 
+@pytest.mark.parametrize("command", [["ls"], ["stat"], ["export", "--format", "jsonl", "-o", "-"]], ids=lambda c: c[0])
+@pytest.mark.parametrize(("since", "until"), [("2026-02-01", "2026-01-01"), ("1m", "10m"), ("2026-01-01", "2026-01-01")])
+def test_a_span_that_ends_before_it_begins_is_a_usage_error(command, since, until, tmp_path):
+    done = run([binary("ringpost"), "spool", *command, "--since", since, "--until", until, tmp_path], check=False)
+    assert done.returncode == 64 and "exchange the two" in done.stderr, done.stderr
+    assert done.stdout == "" and done.stderr.count("\n") == 1
+
+
 def test_messages_come_in_the_order_of_time_whatever_the_core(spool):
     directory, messages, _ = spool
     assert len({message.id.split("-")[0] for message in messages}) == 2, "one core took everything"

@@ -58,7 +58,7 @@ pub struct ExportArgs {
     limit: Option<usize>,
 
     #[command(flatten)]
-    pick: Pick,
+    pub(super) pick: Pick,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -26,7 +26,7 @@ pub struct Ls {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    pick: Pick,
+    pub(super) pick: Pick,
 }
 
 impl Ls {

@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
 
+use self::pick::Pick;
 use self::progress::Progress;
 use super::exit::{self, Exit, Failure};
 use crate::mailbox::{add_deliveries, as_json};
@@ -68,6 +69,9 @@ pub struct Verify {
 impl Command {
     /// Does what was asked; gives the exit code.
     pub fn run(self) -> Result<Exit, Failure> {
+        if let Some(pick) = self.pick() {
+            pick.check()?;
+        }
         if let Self::Export(export) = self {
             return export.run();
         }
@@ -85,6 +89,15 @@ impl Command {
             Err(CopyError::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
             Err(CopyError::Out(error)) => Err(Failure::new(Exit::Io, format!("stdout: {error}"))),
             Err(CopyError::Spool(error)) => Err(Failure::new(exit::spool(&error), error)),
+        }
+    }
+
+    fn pick(&self) -> Option<&Pick> {
+        match self {
+            Self::Ls(ls) => Some(&ls.pick),
+            Self::Stat(stat) => Some(&stat.pick),
+            Self::Export(export) => Some(&export.pick),
+            Self::Cat(_) | Self::Verify(_) => None,
         }
     }
 }

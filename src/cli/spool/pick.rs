@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::time;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::value::{self, ValueError};
 use crate::mailbox::{AddressPattern, Selection};
 use crate::spool::{Deliveries, SpoolError, flag};
@@ -60,6 +62,21 @@ pub(super) struct Pick {
 }
 
 impl Pick {
+    /// What can be refused before a spool is opened.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since >= until => {
+                let (since, until) = (time(since), time(until));
+                let why = format_args!(
+                    "--since {since} is not before --until {until}, so that no message lies between; \
+                     exchange the two"
+                );
+                Err(Failure::new(Exit::Usage, why))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// For the messages of the spool in `dir`.
     pub(super) fn selection(&self, dir: &Path) -> Result<Selection, SpoolError> {
         Ok(Selection {

@@ -34,7 +34,7 @@ pub struct Stat {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    pick: Pick,
+    pub(super) pick: Pick,
 }
 
 impl Stat {
