@@ -199,6 +199,45 @@ fn the_commands_show_and_html_tell_a_run_again() {
 }
 
 #[test]
+fn how_a_log_is_read_is_asked_for_logs_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    support::write_run(dir.path(), Mode::Closed);
+    let run = dir.path().to_str().unwrap();
+    for options in
+        [&["show", "--unit", "us"][..], &["show", "--tag", "x"], &["compare", "--unit", "ns", run]]
+    {
+        let refused = ringpost(options, dir.path());
+        assert_eq!(refused.status.code(), Some(64), "{options:?}");
+        assert!(stderr(&refused).contains("leave it out, or name the log"), "{}", stderr(&refused));
+        assert!(refused.stdout.is_empty());
+    }
+    let beside = ringpost(&["show", "--unit", "us", run], &dir.path().join(RUN_HLOG));
+    assert!(beside.status.success(), "{}", stderr(&beside));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    support::write_run(dir.path(), Mode::Closed);
+    let run = dir.path().to_str().unwrap();
+    for arguments in [
+        &["show", run][..],
+        &["show", "--json", run],
+        &["compare", run, run],
+        &["html", run],
+        &["html", "-o", "-", run],
+        &["schema"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));
+        let done = command.arg("report").args(arguments).stdout(writer).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", stderr(&done));
+        assert_eq!(stderr(&done), "", "{arguments:?}");
+    }
+}
+
+#[test]
 fn what_is_no_run_is_refused_with_its_reason_and_a_status_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let missing = ringpost(&["show"], &dir.path().join("missing"));

@@ -118,8 +118,8 @@ impl Described {
 /// How the logs of other programs are read.
 #[derive(Args, Debug)]
 struct LogArgs {
-    /// Unit of the values of a log; two of them for two logs that differ, as in us,ms
-    #[arg(long, value_enum, value_name = "UNIT", value_delimiter = ',', default_value = "ns")]
+    /// Unit of the values of a log; two of them for two logs that differ, as in us,ms [default: ns]
+    #[arg(long, value_enum, value_name = "UNIT", value_delimiter = ',')]
     unit: Vec<UnitArg>,
     /// Take the lines of a log with this tag [default: those without one]
     #[arg(long, value_name = "TAG")]
@@ -135,6 +135,17 @@ enum UnitArg {
 }
 
 impl LogArgs {
+    /// Refuses what would be ignored: a run's directory tells its own units and tags.
+    fn check<P: AsRef<Path>>(&self, runs: &[P]) -> Result<(), ReportError> {
+        let given = [(!self.unit.is_empty(), "--unit"), (self.tag.is_some(), "--tag")];
+        match given.into_iter().find(|(given, _)| *given) {
+            Some((_, what)) if runs.iter().all(|run| run.as_ref().is_dir()) => {
+                Err(ReportError::NoLog(what))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// For the log that stands there on the command line.
     fn reading(&self, index: usize) -> Reading {
         let unit = match self.unit.get(index).or(self.unit.last()) {
@@ -162,6 +173,10 @@ enum ReportError {
          and rate"
     )]
     Untold(Condition),
+    #[error(
+        "{0} is for a log, and what was given is the directory of a run; leave it out, or name the log"
+    )]
+    NoLog(&'static str),
     #[error("cannot write to stdout: {0}")]
     Stdout(io::Error),
     #[error("--output takes one run, and {0} were given; leave it out to write into each of them")]
@@ -185,7 +200,7 @@ impl ReportError {
             Self::Load(error) => load(error),
             Self::Stdout(_) => Exit::Io,
             Self::Create { .. } => Exit::CantCreate,
-            Self::ManyToOne(_) | Self::NoJson(_) | Self::Untold(_) => Exit::Usage,
+            Self::ManyToOne(_) | Self::NoJson(_) | Self::NoLog(_) | Self::Untold(_) => Exit::Usage,
         }
     }
 }
@@ -243,6 +258,7 @@ fn compare_runs(
     fail_if: &[Conditions],
     page: Option<&Path>,
 ) -> Result<u8, ReportError> {
+    logs.check(&dirs)?;
     let before = Loaded::open_any(dirs[0], &logs.reading(0))?;
     let after = Loaded::open_any(dirs[1], &logs.reading(1))?;
     let conditions = Conditions(fail_if.iter().flat_map(|list| list.0.iter().copied()).collect());
@@ -265,6 +281,7 @@ fn compare_runs(
 }
 
 fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError> {
+    logs.check(runs)?;
     let mut out = io::stdout().lock();
     let colour = colour();
     for (index, dir) in runs.iter().enumerate() {
