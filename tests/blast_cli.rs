@@ -175,6 +175,11 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["--no-headers", "--size", "1"], "--size 1 is too small"),
         (&["--source", "::1"], "no --source is of the family of smtp://127.0.0.1:"),
         (&["--fail-if", "p99>20"], "which is a time: write ns"),
+        (
+            &["--source", "192.0.2.1"],
+            "192.0.2.1, which --source names, is no address of this machine",
+        ),
+        (&["--source", "127.0.0.2", "--source", "192.0.2.0/24"], "'ip address' lists"),
         (&["--fail-if", "p99>+10%"], "ringpost report compare"),
     ] {
         let done = blast(&[&[&address[..]], arguments].concat());

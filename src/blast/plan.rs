@@ -1,5 +1,6 @@
 //! What a run is to do, checked: nothing below sees the command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,6 +114,11 @@ pub enum PlanError {
     HelloOfLmtp(&'static str),
     #[error("no --source is of the family of {0}; give one that is, or leave it out")]
     SourceFamily(String),
+    #[error(
+        "{0}, which --source names, is no address of this machine; 'ip address' lists those that are, \
+         and 'ip address add' adds one"
+    )]
+    SourceElsewhere(IpAddr),
     #[error("--cooldown needs an end by time: -z, or a rate with a length, and no -n")]
     CooldownWithoutEnd,
 }

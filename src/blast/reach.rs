@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::engine::Address;
+use crate::engine::{self, Address};
 use crate::limits::UNREACHED_TRIES;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,6 +40,12 @@ impl Reach {
                 Address::Tcp(to) => self.source(0, to.is_ipv6()).is_some(),
                 Address::Unix(_) => false,
             }
+    }
+
+    /// A source that this machine does not have. Of a network only the first host is looked at: there may
+    /// be millions.
+    pub fn elsewhere(&self) -> Option<IpAddr> {
+        self.sources.iter().map(|net| host(net, 0)).find(|&ip| engine::is_elsewhere(ip))
     }
 
     /// The source of connection number `n` to an address of this family, from 0 on: one network after

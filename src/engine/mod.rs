@@ -328,6 +328,13 @@ pub async fn connect(address: &Address, how: &Connecting) -> io::Result<Conn> {
     Ok(Conn { link, tcp: address.is_tcp() })
 }
 
+/// Whether the kernel says that `ip` is no address of this machine. What it cannot say counts as one.
+pub fn is_elsewhere(ip: IpAddr) -> bool {
+    let bound = Socket::new(Domain::for_address((ip, 0).into()), Type::STREAM, None)
+        .and_then(|socket| bind_source(&socket, ip));
+    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+}
+
 fn bind_source(socket: &Socket, ip: IpAddr) -> io::Result<()> {
     if socket.domain()? != Domain::for_address((ip, 0).into()) {
         let text = format!("the source address {ip} is of another family than the target");
