@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -325,6 +325,33 @@ fn a_signal_ends_the_run_with_its_report() {
 }
 
 /// Of ten seconds each.
+#[test]
+fn a_second_signal_ends_at_once_as_the_first_one_says() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringpost-blast"))
+        .args([
+            &mute.local_addr().unwrap().to_string(),
+            "-n",
+            "1",
+            "--drain",
+            "1h",
+            "--live",
+            "off",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _waiting = mute.accept().unwrap();
+    let signal = |child: &Child| kill_process(Pid::from_child(child), Signal::INT).unwrap();
+    signal(&child);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said = lines.find(|line| line.contains("ending")).unwrap();
+    assert!(said.contains("3600 s (--drain); a second signal ends at once"), "{said}");
+    signal(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
 const SELFTESTS_MAX: usize = 8;
 
 #[test]

@@ -122,6 +122,11 @@ impl Drop for Live {
     }
 }
 
+/// Whether a view has the terminal.
+pub fn is_shown() -> bool {
+    TAKEN.load(Relaxed)
+}
+
 /// Gives the terminal back if a view has it, also from a thread that is about to end the program.
 pub fn restore() {
     if TAKEN.swap(false, Relaxed) {

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
@@ -219,7 +220,7 @@ fn execute(args: RunArgs) -> Result<Verdict, Error> {
         return dry_run::print(&plan, json);
     }
     let stop = Arc::new(AtomicBool::new(false));
-    watch_signals(Arc::clone(&stop))?;
+    watch_signals(Arc::clone(&stop), plan.drain)?;
     let mut watching = Watching::start(live, &plan);
     let outcome = blast::run(&plan, stop, &mut |elapsed, seen, totals| {
         watching.see(elapsed, &seen, totals);
@@ -332,9 +333,20 @@ fn weighted(text: &str, machine: &MachineArgs, reach: &Reach) -> Result<Weighted
 }
 
 /// The first signal ends the run politely, the second at once.
-fn watch_signals(stop: Arc<AtomicBool>) -> Result<(), Error> {
+fn watch_signals(stop: Arc<AtomicBool>, drain: Duration) -> Result<(), Error> {
     signals::watch(move |asked| match asked {
-        Asked::Once { .. } => stop.store(true, Relaxed),
+        Asked::Once { .. } => {
+            stop.store(true, Relaxed);
+            // The live view has it in its last line.
+            if !live::is_shown() {
+                let gap = if io::stderr().is_terminal() { "\n" } else { "" };
+                notice!(
+                    "{gap}ringpost-blast: ending; what is under way gets {} s (--drain); a second signal \
+                     ends at once, without a report",
+                    drain.as_secs_f64()
+                );
+            }
+        }
         Asked::Twice { exit } => {
             live::restore();
             std::process::exit(exit.into());

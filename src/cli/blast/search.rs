@@ -269,7 +269,7 @@ impl Bench {
         let args = RunArgs { targets, load, content, protocol, policy, machine, artefacts };
         let plan = plan(args)?;
         let stop = Arc::new(AtomicBool::new(false));
-        watch_signals(Arc::clone(&stop))?;
+        watch_signals(Arc::clone(&stop), plan.drain)?;
         if let Some(dir) = &out {
             let failed = |error| ArtefactError::Io { path: dir.clone(), error };
             fs::create_dir_all(dir).map_err(failed).map_err(BlastError::from)?;
