@@ -143,8 +143,9 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["--size", "9"], "too small"),
         (&["-z", "soon"], "is no duration"),
         (&["-z", "1e19", "--warmup", "1e19"], "longer than ten years"),
-        (&["-n", "0"], "0 is not in"),
-        (&["-c", "0"], "--connections 0 is out of range"),
+        (&["-n", "0"], "'0' is no count"),
+        (&["-n", "1.5"], "such as 500, 20k or 1.5M"),
+        (&["-c", "0"], "'0' is no count"),
         (&["--depth", "4"], "--depth needs --chunking"),
         (&["-q", "fast"], "'fast' is no rate"),
         (&["-q", "1k,2k"], "without a length"),
@@ -174,12 +175,12 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["--send-buffer", "3GiB"], "out of range"),
         (&["--no-headers", "--size", "1"], "--size 1 is too small"),
         (&["--source", "::1"], "no --source is of the family of smtp://127.0.0.1:"),
-        (&["--fail-if", "p99>20"], "which is a time: write ns"),
         (
             &["--source", "192.0.2.1"],
             "192.0.2.1, which --source names, is no address of this machine",
         ),
         (&["--source", "127.0.0.2", "--source", "192.0.2.0/24"], "'ip address' lists"),
+        (&["--fail-if", "p99>20"], "which is a time: write ns"),
         (&["--fail-if", "p99>+10%"], "ringpost report compare"),
     ] {
         let done = blast(&[&[&address[..]], arguments].concat());
@@ -324,7 +325,6 @@ fn a_signal_ends_the_run_with_its_report() {
     }
 }
 
-/// Of ten seconds each.
 #[test]
 fn a_second_signal_ends_at_once_as_the_first_one_says() {
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -352,6 +352,7 @@ fn a_second_signal_ends_at_once_as_the_first_one_says() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
+/// Of ten seconds each.
 const SELFTESTS_MAX: usize = 8;
 
 #[test]
@@ -376,7 +377,7 @@ fn the_self_test_passes_and_says_what_it_compared() {
 fn a_self_test_that_could_prove_nothing_is_a_usage_error_and_a_task_takes_no_target() {
     for (arguments, says) in [
         (&["selftest", "--stall", "10ms"][..], "more than a fiftieth"),
-        (&["selftest", "-c", "0"], "at least 1"),
+        (&["selftest", "-c", "0"], "'0' is no count"),
         (&["selftest", "-c", "64", "-q", "1000"], "fewer connections"),
         (&["selftest", "127.0.0.1:1025"], "unexpected argument"),
         (&["-c", "5", "selftest"], "'selftest'"),
@@ -482,6 +483,11 @@ fn a_dry_run_counts_what_a_run_sends() {
         plan
     };
     assert_eq!(plan(&told), plan(&run));
+
+    let thousands = [&address, "-n", "1.5k", "-c", "1k", "--cores", "1", "--dry-run", "--json"];
+    let told: Value = serde_json::from_slice(&blast(&thousands).stdout).unwrap();
+    let counted = (&told["due"]["messages"], &told["cores"][0]["connections"]);
+    assert_eq!(counted, (&1_500.into(), &1_000.into()));
 
     let ended = [&address, "-n", "5", "-c", "9", "--cores", "1", "--dry-run", "--json"];
     let told: Value = serde_json::from_slice(&blast(&ended).stdout).unwrap();

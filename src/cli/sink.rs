@@ -131,12 +131,12 @@ struct Options {
     #[command(flatten)]
     relay: RelayOptions,
 
-    /// Stop, with exit code 0, after N messages, the last of them answered
-    #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Stop, with exit code 0, after N messages, such as 500, 20k or 1M, the last of them answered
+    #[arg(long, value_name = "N", help_heading = "End", value_parser = value::count)]
     max_messages: Option<u64>,
 
     /// Stop, with exit code 0, after N sessions have ended
-    #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", help_heading = "End", value_parser = value::count)]
     max_sessions: Option<u64>,
 
     /// Time that open messages get after SIGTERM or SIGINT; a second signal ends at once

@@ -36,6 +36,8 @@ pub enum ValueError {
     Size(String),
     #[error("'{0}' is no size range; write SIZE or MIN..MAX with MIN <= MAX, such as 1KiB..64KiB")]
     Range(String),
+    #[error("'{0}' is no count; write a whole number above zero, such as 500, 20k or 1.5M")]
+    Whole(String),
     #[error("'{0}' is no count; write N or MIN..MAX with 1 <= MIN <= MAX, such as 5 or 1..20")]
     Count(String),
     #[error(
@@ -128,8 +130,8 @@ fn spread(text: &str, value: impl Fn(&str) -> Option<u64>) -> Option<Spread> {
 /// `N` or `MIN..MAX`, from 1 on.
 pub fn count_range(text: &str) -> Result<(u64, u64), ValueError> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
-    match (least.parse(), most.parse()) {
-        (Ok(least @ 1..), Ok(most)) if least <= most => Ok((least, most)),
+    match (count(least), count(most)) {
+        (Ok(least), Ok(most)) if least <= most => Ok((least, most)),
         _ => Err(ValueError::Count(text.to_owned())),
     }
 }
@@ -175,13 +177,31 @@ pub fn span(text: &str) -> Result<Duration, ValueError> {
     if span.is_zero() { Err(ValueError::Zero(text.to_owned())) } else { Ok(span) }
 }
 
-/// A count of one or more.
-pub fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(n) => Ok(n),
-        Err(error) => Err(format!("{error}")),
-    }
+/// `500`, `0.5`, `20k`, `1.5M`, by 1,000, as people count what has no octets.
+pub fn number(text: &str) -> Option<f64> {
+    let (digits, unit) = match text.as_bytes().last()? {
+        b'k' | b'K' => (&text[..text.len() - 1], 1e3),
+        b'm' | b'M' => (&text[..text.len() - 1], 1e6),
+        _ => (text, 1.0),
+    };
+    let plain = digits.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+    plain.then(|| digits.parse::<f64>().ok().map(|number| number * unit))?
+}
+
+/// A count of one or more: a [`number`] that is whole.
+pub fn count(text: &str) -> Result<u64, ValueError> {
+    let scaled = || {
+        // Up to 9e15 all whole numbers are floating-point numbers, and 1.001 * 1e6 is a bit less than one.
+        let (n, whole) = number(text).map(|n| (n, n.round())).filter(|(n, _)| *n < 9e15)?;
+        ((n - whole).abs() < 1e-6).then_some(whole as u64)
+    };
+    let count = text.parse().ok().or_else(scaled).filter(|n| *n > 0);
+    count.ok_or_else(|| ValueError::Whole(text.to_owned()))
+}
+
+/// A [`count`] of what is kept in memory.
+pub fn at_least_one(text: &str) -> Result<usize, ValueError> {
+    count(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// A host's name, which goes into replies and header fields as it is.
@@ -259,6 +279,26 @@ mod tests {
             assert!(size_spread(bad).is_err(), "{bad}");
         }
         assert!(count_spread("1k").is_err());
+    }
+
+    #[test]
+    fn counts_have_the_units_of_rates() {
+        for (text, n) in [
+            ("1", 1),
+            ("1k", 1_000),
+            ("1.5K", 1_500),
+            ("2m", 2_000_000),
+            ("1.001M", 1_001_000),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(count(text), Ok(n), "{text}");
+        }
+        assert_eq!(count_range("1..2k"), Ok((1, 2_000)));
+        for bad in
+            ["", "0", "0k", "k", "1.5", "-1", "1g", "1kk", "1e3", "inf", "10000000000M", "1.2345k"]
+        {
+            assert!(count(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

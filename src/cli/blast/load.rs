@@ -15,12 +15,11 @@ const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(super) struct LoadArgs {
-    /// Connections open at once, at most
-    #[arg(short, long, value_name = "N", default_value_t = CONNECTIONS_DEFAULT)]
+    /// Connections open at once, at most, such as 64 or 10k
+    #[arg(short, long, value_name = "N", default_value_t = CONNECTIONS_DEFAULT, value_parser = value::at_least_one)]
     pub(super) connections: usize,
-    /// End after N messages
-    #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration",
-          value_parser = clap::value_parser!(u64).range(1..))]
+    /// End after N messages, such as 500, 20k or 1.5M
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = value::count)]
     messages: Option<u64>,
     /// Begin no message later than this, counted from the end of --warmup [default: the length of the
     /// rate, else 10s]
@@ -147,7 +146,7 @@ enum RateError {
 /// the next one that is named.
 fn rate(text: &str) -> Result<Profile, RateError> {
     let syntax = || RateError::Syntax(text.to_owned());
-    if let Some(rate) = number(text) {
+    if let Some(rate) = value::number(text) {
         return Ok(Profile::constant(rate)?);
     }
     let mut legs = Vec::new();
@@ -158,7 +157,7 @@ fn rate(text: &str) -> Result<Profile, RateError> {
             None => (part, None),
         };
         let (from, to) = rates.split_once("..").unwrap_or((rates, rates));
-        let (from, to) = number(from).zip(number(to)).ok_or_else(syntax)?;
+        let (from, to) = value::number(from).zip(value::number(to)).ok_or_else(syntax)?;
         length = named.or(length);
         let length = length.ok_or_else(|| RateError::NoLength(text.to_owned()))?;
         legs.push(Leg { from, to, length });
@@ -167,20 +166,9 @@ fn rate(text: &str) -> Result<Profile, RateError> {
     Ok(Profile::of(legs)?)
 }
 
-/// `500`, `0.5`, `20k`, `1.5M`.
-fn number(text: &str) -> Option<f64> {
-    let (digits, unit) = match text.as_bytes().last()? {
-        b'k' | b'K' => (&text[..text.len() - 1], 1e3),
-        b'm' | b'M' => (&text[..text.len() - 1], 1e6),
-        _ => (text, 1.0),
-    };
-    let plain = digits.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
-    plain.then(|| digits.parse::<f64>().ok().map(|number| number * unit))?
-}
-
 /// One rate, above zero.
 pub(super) fn rate_number(text: &str) -> Result<f64, String> {
-    number(text).filter(|rate| *rate > 0.0).ok_or_else(|| {
+    value::number(text).filter(|rate| *rate > 0.0).ok_or_else(|| {
         format!("'{text}' is no rate; write a number a second, such as 500, 20k or 1.5M")
     })
 }

@@ -277,10 +277,10 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
     let reach = machine.reach();
     let targets = targets.iter().map(|text| weighted(text, &machine, &reach));
     let targets = Targets::new(targets.collect::<Result<_, _>>()?)?;
-    let (engine, fallback) = engine::choose(machine.io.into())?;
     if let Some(ip) = reach.elsewhere() {
         return Err(PlanError::SourceElsewhere(ip).into());
     }
+    let (engine, fallback) = engine::choose(machine.io.into())?;
     if let Some(refusal) = fallback {
         notice!("ringpost-blast: using epoll: {refusal}");
     }

@@ -38,7 +38,7 @@ struct StepArgs {
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
     /// Connections open at once, at most
-    #[arg(short, long, value_name = "N", default_value_t = load::CONNECTIONS_DEFAULT, help_heading = "Steps")]
+    #[arg(short, long, value_name = "N", default_value_t = load::CONNECTIONS_DEFAULT, value_parser = value::at_least_one, help_heading = "Steps")]
     connections: usize,
     /// How what is due is spread over time
     #[arg(
