@@ -111,13 +111,15 @@ struct Gathering<'a> {
     mails: Vec<Mail>,
     octets: u64,
     octets_max: u64,
+    mails_max: usize,
     raw: bool,
 }
 
 /// Reads all messages of `path`, whose kind is found out by looking; `octets_max` bounds the memory.
 /// With `envelopes`, those of a spool come along. They are to be sent as they are (`raw`), or dot-stuffed.
 pub fn load(path: &Path, envelopes: bool, octets_max: u64, raw: bool) -> Result<Mails, MailError> {
-    let mut all = Gathering { path, mails: Vec::new(), octets: 0, octets_max, raw };
+    let mails_max = LETTERS_MAX;
+    let mut all = Gathering { path, mails: Vec::new(), octets: 0, octets_max, mails_max, raw };
     let kind = kind(path)?;
     if envelopes && kind != Kind::Spool {
         return Err(MailError::NoEnvelopes(path.to_owned()));
@@ -162,7 +164,11 @@ fn kind(path: &Path) -> Result<Kind, MailError> {
 }
 
 impl Gathering<'_> {
-    fn fits(&self, more: u64) -> Result<(), MailError> {
+    /// Whether there is room for so many octets and mails more.
+    fn fits(&self, more: u64, mails: usize) -> Result<(), MailError> {
+        if self.mails.len() + mails > self.mails_max {
+            return Err(MailError::TooMany(self.path.to_owned()));
+        }
         if self.octets.saturating_add(more) > self.octets_max {
             let (path, limit) = (self.path.to_owned(), self.octets_max);
             return Err(MailError::TooLarge { path, limit });
@@ -175,17 +181,14 @@ impl Gathering<'_> {
     }
 
     fn push_with(&mut self, octets: Vec<u8>, envelope: Option<Recorded>) -> Result<(), MailError> {
-        self.fits(octets.len() as u64)?;
-        if self.mails.len() == LETTERS_MAX {
-            return Err(MailError::TooMany(self.path.to_owned()));
-        }
+        self.fits(octets.len() as u64, 1)?;
         self.octets += octets.len() as u64;
         self.mails.push(Mail::new(octets, self.raw, envelope));
         Ok(())
     }
 
     fn file(&mut self, path: &Path) -> Result<(), MailError> {
-        self.fits(size(path)?)?;
+        self.fits(size(path)?, 1)?;
         self.push(with_crlf(&read(path)?))
     }
 
@@ -200,15 +203,21 @@ impl Gathering<'_> {
                 files.push(path);
             }
         }
+        self.fits(0, files.len())?;
         files.sort_unstable();
         files.iter().try_for_each(|path| self.file(path))
     }
 
     fn spool(&mut self, envelopes: bool) -> Result<(), MailError> {
         let reader = Reader::open(self.path)?;
+        // A listing is cheap beside the octets: what is too much is refused before they are read.
+        let mut listed = (0, 0);
+        for message in reader.messages() {
+            listed = (listed.0 + message?.bytes, listed.1 + 1);
+            self.fits(listed.0, listed.1)?;
+        }
         for message in reader.messages() {
             let message = message?;
-            self.fits(message.bytes)?;
             let octets = reader.body(&message)?;
             let envelope = envelopes.then(|| Recorded {
                 from: message.envelope.reverse_path,
@@ -308,6 +317,21 @@ mod tests {
 
     fn octets(mails: &Mails) -> Vec<&[u8]> {
         mails.mails.iter().map(|mail| &mail.octets[..]).collect()
+    }
+
+    #[test]
+    fn a_spool_of_too_much_is_refused_before_its_octets_are_read() {
+        let path = &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/spool-2");
+        let all = load(path, false, u64::MAX, true).unwrap().mails;
+        let found: u64 = all.iter().map(|mail| mail.size).sum();
+        let gather = |octets_max, mails_max| {
+            let mut some =
+                Gathering { path, mails: Vec::new(), octets: 0, octets_max, mails_max, raw: true };
+            (some.spool(false), some.mails.len())
+        };
+        assert!(matches!(gather(found, all.len()), (Ok(()), read) if read == all.len()));
+        assert!(matches!(gather(found, all.len() - 1), (Err(MailError::TooMany(_)), 0)));
+        assert!(matches!(gather(found - 1, all.len()), (Err(MailError::TooLarge { .. }), 0)));
     }
 
     #[test]
