@@ -214,10 +214,13 @@ fn serve(options: &Options) -> Result<ExitCode, Failure> {
     } else {
         summary.to_string()
     };
-    io::stdout()
-        .write_all(report.as_bytes())
-        .and_then(|()| io::stdout().flush())
-        .map_err(|error| Failure::new(Exit::Io, format!("cannot write the report: {error}")))?;
+    match io::stdout().write_all(report.as_bytes()).and_then(|()| io::stdout().flush()) {
+        // Whoever reads the report has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::new(Exit::Io, format!("cannot write the report: {error}")));
+        }
+        _ => {}
+    }
     // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
     let sound = summary.failed_segments() == Failed::default();
     Ok(if sound { ExitCode::SUCCESS } else { Exit::Io.into() })

@@ -178,6 +178,13 @@ def test_a_report_that_cannot_be_printed_is_status_74(engine):
         assert sink.stderr.splitlines()[-1].startswith("ringpost-sink: cannot write the report: No space left")
 
 
+def test_a_reader_of_the_report_who_has_gone_is_no_failure(engine):
+    with Sink(engine, None, "--max-messages", "1", before=["bash", "-c", 'exec "$@" > >(exit)', "bash"]) as sink:
+        deliver(sink, 1)
+        assert sink.wait() == 0, sink.stderr
+        assert "report" not in sink.stderr
+
+
 def test_a_second_sink_on_the_same_spool_is_refused(engine, spool):
     with Sink(engine, spool) as first:
         deliver(first, 100)
