@@ -1,13 +1,26 @@
 //! How a program ends: one line on stderr, and an exit code that scripts can rely on.
 
 use std::fmt::Display;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::notice::notice;
 use crate::spool::{Doubt, SpoolError};
+
+/// Writes a report to stdout. Whoever reads it may have seen enough, as in `… | head -1`: that is no failure,
+/// and what the program found decides its status as before.
+///
+/// # Errors
+/// That of the file or pipe behind stdout.
+pub(super) fn tell(report: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(report.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        told => told,
+    }
+}
 
 /// Exit codes of `sysexits.h`; the generator has its own (see `cli::blast`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

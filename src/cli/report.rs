@@ -1,13 +1,13 @@
 //! `ringpost report`: a run's artefacts, told again.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::exit::{Exit, Failure};
+use super::exit::{self, Exit, Failure};
 use crate::measure::threshold::{Condition, Judged};
 use crate::measure::{Conditions, Verdict};
 use crate::report::compare::{self, Comparison};
@@ -230,19 +230,11 @@ impl ReportArgs {
             Command::Html { runs, output } => {
                 write_html(runs, output.as_deref()).map(|()| ExitCode::SUCCESS)
             }
-            Command::Schema { of } => io::stdout()
-                .write_all(of.schema().as_bytes())
-                .map(|()| ExitCode::SUCCESS)
-                .map_err(ReportError::Stdout),
-        };
-        match done {
-            Ok(code) => Ok(code),
-            // Whoever reads us has seen enough, as in `ringpost report show DIR | head -1`.
-            Err(ReportError::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                Ok(ExitCode::SUCCESS)
+            Command::Schema { of } => {
+                exit::tell(of.schema()).map(|()| ExitCode::SUCCESS).map_err(ReportError::Stdout)
             }
-            Err(error) => Err(Failure::with_code(error.code(), error)),
-        }
+        };
+        done.map_err(|error| Failure::with_code(error.code(), error))
     }
 }
 
@@ -275,14 +267,13 @@ fn compare_runs(
             .map_err(|error| ReportError::Create { path: path.to_owned(), error })?;
     }
     let text = compare::text(&comparison, names, [&before, &after], colour());
-    io::stdout().write_all(text.as_bytes()).map_err(ReportError::Stdout)?;
+    exit::tell(text).map_err(ReportError::Stdout)?;
     let failed = comparison.thresholds.iter().any(Judged::fails);
     Ok(if failed { Verdict::ThresholdFailed.exit_code() } else { 0 })
 }
 
 fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError> {
     logs.check(runs)?;
-    let mut out = io::stdout().lock();
     let colour = colour();
     for (index, dir) in runs.iter().enumerate() {
         let loaded = Loaded::open_any(dir, &logs.reading(index))?;
@@ -299,9 +290,9 @@ fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError>
             };
             format!("{gap}{told}")
         };
-        out.write_all(text.as_bytes()).map_err(ReportError::Stdout)?;
+        exit::tell(text).map_err(ReportError::Stdout)?;
     }
-    out.flush().map_err(ReportError::Stdout)
+    Ok(())
 }
 
 fn merge_runs(
@@ -326,12 +317,12 @@ fn write_html(runs: &[PathBuf], output: Option<&Path>) -> Result<(), ReportError
         let page = html::render(&Loaded::open(dir)?);
         let path = output.map_or_else(|| dir.join("report.html"), Path::to_owned);
         if path == Path::new("-") {
-            io::stdout().write_all(page.as_bytes()).map_err(ReportError::Stdout)?;
+            exit::tell(page).map_err(ReportError::Stdout)?;
             continue;
         }
         fs::write(&path, page)
             .map_err(|error| ReportError::Create { path: path.clone(), error })?;
-        writeln!(io::stdout(), "{}", path.display()).map_err(ReportError::Stdout)?;
+        exit::tell(format!("{}\n", path.display())).map_err(ReportError::Stdout)?;
     }
     Ok(())
 }

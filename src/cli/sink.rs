@@ -1,6 +1,5 @@
 //! `ringpost-sink`: options, checked and handed down as a plan.
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use tokio::sync::watch;
 
 use super::auth;
 use super::commands::CommandOptions;
-use super::exit::{Exit, Failure};
+use super::exit::{self, Exit, Failure};
 use super::listen::ListenUrl;
 use super::peers::Peers;
 use super::relay::RelayOptions;
@@ -182,7 +181,7 @@ enum Bare {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    super::exit::run("ringpost-sink", Exit::Usage as u8, |options: Options| serve(&options))
+    exit::run("ringpost-sink", Exit::Usage as u8, |options: Options| serve(&options))
 }
 
 fn serve(options: &Options) -> Result<ExitCode, Failure> {
@@ -214,13 +213,8 @@ fn serve(options: &Options) -> Result<ExitCode, Failure> {
     } else {
         summary.to_string()
     };
-    match io::stdout().write_all(report.as_bytes()).and_then(|()| io::stdout().flush()) {
-        // Whoever reads the report has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(Failure::new(Exit::Io, format!("cannot write the report: {error}")));
-        }
-        _ => {}
-    }
+    exit::tell(report)
+        .map_err(|error| Failure::new(Exit::Io, format!("cannot write the report: {error}")))?;
     // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
     let sound = summary.failed_segments() == Failed::default();
     Ok(if sound { ExitCode::SUCCESS } else { Exit::Io.into() })
@@ -358,7 +352,7 @@ fn message_size(text: &str) -> Result<u64, String> {
 
 fn failure(error: sink::SinkError) -> Failure {
     let exit = match &error {
-        sink::SinkError::Spool(error) => match super::exit::spool(error) {
+        sink::SinkError::Spool(error) => match exit::spool(error) {
             // What a reader does not find, a sink could not make.
             Exit::NoInput => Exit::CantCreate,
             exit => exit,

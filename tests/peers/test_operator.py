@@ -194,6 +194,19 @@ def test_a_reader_of_the_report_who_has_gone_is_no_failure(engine):
         assert "report" not in sink.stderr
 
 
+def test_a_condition_that_failed_is_told_to_who_reads_no_report(engine, tmp_path):
+    """As in `… --fail-if … | head -1` under pipefail."""
+    with Sink(engine, None) as sink:
+        for name in ("a", "b"):
+            run([binary("ringpost-blast"), "-n", "20", "--out", tmp_path / name, sink.address])
+        for program in (
+            [binary("ringpost-blast"), "-n", "20", "--fail-if", "p50>1ns", sink.address],
+            [binary("ringpost"), "report", "compare", "--fail-if", "p50>1ns", tmp_path / "a", tmp_path / "b"],
+        ):
+            with Child(["bash", "-c", 'exec "$@" > >(exit)', "bash", *program]) as child:
+                assert child.wait() == 1, child.stderr
+
+
 def test_a_second_sink_on_the_same_spool_is_refused(engine, spool):
     with Sink(engine, spool) as first:
         deliver(first, 100)

@@ -1,11 +1,11 @@
 //! `ringpost-blast --dry-run`: the plan, for people or as JSON.
 
 use std::fmt::{self, Display, Write as _};
-use std::io::{self, Write as _};
 
 use super::Error;
 use crate::blast::plan::Plan;
 use crate::blast::preview::{Example, Preview, Share};
+use crate::cli::exit;
 use crate::cli::spool::without_controls;
 use crate::measure::Verdict;
 use crate::report::human;
@@ -17,7 +17,7 @@ pub(super) fn print(plan: &Plan, json: bool) -> Result<Verdict, Error> {
     } else {
         text(&preview)
     };
-    io::stdout().lock().write_all(text.as_bytes()).map_err(Error::Report)?;
+    exit::tell(text).map_err(Error::Report)?;
     Ok(Verdict::Ok)
 }
 

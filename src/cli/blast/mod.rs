@@ -11,7 +11,7 @@ mod search;
 mod selftest;
 mod watching;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -193,10 +193,6 @@ impl Error {
 pub fn main() -> ExitCode {
     exit::run("ringpost-blast", USAGE, |cli: Cli| match cli.execute() {
         Ok(verdict) => Ok(verdict.exit_code().into()),
-        // Whoever reads the report has seen enough.
-        Err(Error::Report(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            Ok(ExitCode::SUCCESS)
-        }
         Err(error) => Err(Failure::with_code(error.exit_code(), error)),
     })
 }
@@ -259,17 +255,12 @@ fn with_page(dir: &Path) -> Result<Loaded, Error> {
 }
 
 fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, &loaded.run)?;
-        writeln!(out)?;
-    } else {
-        let plain =
-            !out.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        let colour = if plain { Colour::Plain } else { Colour::Ansi };
-        out.write_all(text::render(loaded, colour).as_bytes())?;
+        return exit::tell(serde_json::to_string(&loaded.run)? + "\n");
     }
-    out.flush()
+    let plain = !io::stdout().is_terminal()
+        || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    exit::tell(text::render(loaded, if plain { Colour::Plain } else { Colour::Ansi }))
 }
 
 fn plan(args: RunArgs) -> Result<Plan, Error> {

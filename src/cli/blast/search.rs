@@ -1,7 +1,7 @@
 //! `ringpost-blast sweep` and `find-max`: the same run at many rates.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -19,6 +19,7 @@ use crate::blast::plan::{Load, Plan};
 use crate::blast::schedule::{Profile, Schedule, Spacing};
 use crate::blast::search::{Manner, Search, Tried};
 use crate::blast::{self, BlastError, Failure};
+use crate::cli::exit;
 use crate::cli::value;
 use crate::measure::{ArtefactError, Conditions, Stopped, Verdict};
 use crate::notice::notice;
@@ -372,7 +373,7 @@ impl Bench {
             written.map_err(Error::Report)?;
         }
         let text = if self.json { json } else { curve.text() };
-        io::stdout().lock().write_all(text.as_bytes()).map_err(Error::Report)
+        exit::tell(text).map_err(Error::Report)
     }
 }
 

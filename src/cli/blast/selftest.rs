@@ -1,13 +1,13 @@
 //! `ringpost-blast selftest`.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use clap::Args;
 
 use super::Error;
 use crate::blast::selftest::{Proof, TOLERANCE, Trial};
+use crate::cli::exit;
 use crate::cli::value::{self, IoArg};
 use crate::engine;
 use crate::measure::Verdict;
@@ -67,7 +67,7 @@ impl SelftestArgs {
         } else {
             text(&proof)
         };
-        io::stdout().lock().write_all(text.as_bytes()).map_err(Error::Report)?;
+        exit::tell(text).map_err(Error::Report)?;
         Ok(match proof.passed {
             true => Verdict::Ok,
             false if proof.is_disturbed() => Verdict::GeneratorLimited,
