@@ -39,6 +39,7 @@ impl Goal {
             away_until_ns: Cell::new(0),
         }
     }
+
     /// Whether nothing says that it works: the last sessions came to nothing, and there is no other.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.failures.get() > 0 && self.working.get() == 0
