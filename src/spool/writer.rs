@@ -264,8 +264,9 @@ impl Writer {
 
     /// Makes the head a record of `draft` with room for `bytes` of envelope.
     fn claim_for_envelope(&mut self, draft: &mut Draft, bytes: usize) -> Result<(), SpoolError> {
+        self.check_pieces(draft)?;
         self.yield_head(draft);
-        if self.space() < bytes || (self.is_poisoned() && draft.latest.is_none()) {
+        if self.space() < bytes || self.is_poisoned() {
             self.roll()?;
         }
         if self.space() < bytes {
@@ -285,9 +286,7 @@ impl Writer {
 
     /// Makes the head a record of `draft` with room for at least one octet; returns the room.
     fn claim(&mut self, draft: &mut Draft, wanted: usize) -> Result<usize, SpoolError> {
-        if let Some(latest) = draft.latest {
-            self.check_sound(draft.first_segment, latest.segment)?;
-        }
+        self.check_pieces(draft)?;
         self.yield_head(draft);
         let space = self.space();
         let too_small = wanted > space && space < SEGMENT_REST_BYTES.min(self.capacity() / 4);

@@ -303,6 +303,30 @@ fn a_message_that_began_in_a_segment_that_was_moved_away_is_refused() {
 }
 
 #[test]
+fn the_end_of_a_message_goes_to_no_segment_that_was_given_up_meanwhile() {
+    for durability in BOTH {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _, mut writer) = open_one(dir.path(), options(durability));
+        let mut draft = Draft::default();
+        writer.append(&mut draft, &octets(1, 5_000)).unwrap();
+        let mut sealed = Vec::new();
+        while writer.position().segment == 1 {
+            sealed.push(store(&mut writer, &octets(2, 9_000)).unwrap());
+        }
+        assert_eq!(acknowledge(&mut writer, &sealed), sealed);
+        cut(dir.path(), 2, SEGMENT - 1);
+        assert!(is_torn(&store(&mut writer, b"meets it").unwrap_err()));
+        // None of it is in the segment that was cut.
+        let place = seal(&mut writer, &mut draft).unwrap();
+        assert!(place.segment > 2, "{durability:?}: {place}");
+        assert_eq!(acknowledge(&mut writer, &[place]), [place]);
+        drop(writer);
+        drop(spool);
+        assert!(read_all(dir.path()).0.iter().any(|(there, _)| *there == place));
+    }
+}
+
+#[test]
 fn a_message_of_which_a_piece_was_cut_off_is_refused() {
     for durability in BOTH {
         // Cut while the message is open, in the same segment or in one that the log has left.

@@ -256,7 +256,7 @@ impl Writer {
         if self.is_taken(draft.first_segment) {
             return Err(SpoolError::Outlived);
         }
-        self.check_sound(draft.first_segment, latest.segment)?;
+        self.check_pieces(draft)?;
         if draft.first_segment == self.segment().header.number {
             return Ok(());
         }
@@ -279,8 +279,11 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn check_sound(&self, first: u32, last: u32) -> Result<(), SpoolError> {
-        match self.barriers.poisoned_within(first, last) {
+    /// No segment that may hold a piece of the message was given up. What comes of it next goes to a sound
+    /// one then: the present segment, if it was given up, has none of it.
+    pub(super) fn check_pieces(&self, draft: &Draft) -> Result<(), SpoolError> {
+        let Some(latest) = draft.latest else { return Ok(()) };
+        match self.barriers.poisoned_within(draft.first_segment, latest.segment) {
             Some(segment) => Err(self.given_up(segment)),
             None => Ok(()),
         }
