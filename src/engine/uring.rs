@@ -2,14 +2,15 @@
 //!
 //! Invariant: memory that the kernel may write to or read from is owned by the operation's
 //! [`Flight`] from submission to completion. tokio-uring holds the flight while the operation runs,
-//! whether or not somebody still awaits it; [`Core`] sees to it that the ring outlives every flight,
+//! whether or not somebody still awaits it; [`ring`] sees to it that the ring outlives every flight,
 //! because tokio-uring itself frees abandoned ones before it has cancelled them when it is dropped.
+
+mod ring;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::pin::pin;
@@ -18,13 +19,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, FsyncFlags, TimeoutFlags, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{cqueue, opcode, squeue};
 use rustix::net::Shutdown;
 use socket2::{SockAddr, SockAddrStorage};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 use super::{Buf, RUNNING, interrupted};
-use crate::limits::{CORE_END_MS, RING_COMPLETIONS, RING_ENTRIES};
+
+pub(super) use ring::{probe, run};
 
 thread_local! {
     /// Operations of this thread whose memory the kernel may still touch.
@@ -465,100 +467,4 @@ impl Alarm {
 pub(super) async fn sync_data(fd: RawFd) -> io::Result<()> {
     let entry = opcode::Fsync::new(Fd(fd)).flags(FsyncFlags::DATASYNC).build();
     launch(None, (), entry).await.0.map(drop)
-}
-
-/// Ring settings, best first. A kernel that does not know a flag answers EINVAL. Never
-/// DEFER_TASKRUN: tokio-uring waits on the ring's descriptor and would sleep for ever.
-pub(super) fn ring_settings() -> [io_uring::Builder; 3] {
-    let plain = || {
-        let mut builder = tokio_uring::uring_builder();
-        builder.setup_clamp();
-        builder
-    };
-    let mut cooperative = plain();
-    cooperative.setup_coop_taskrun().setup_taskrun_flag();
-    let mut best = cooperative.clone();
-    best.setup_single_issuer();
-    [best, cooperative, plain()]
-}
-
-/// Whether this host lets us have a ring that can cancel by descriptor, which `interrupt` needs.
-pub(super) fn probe() -> io::Result<()> {
-    let mut built = Err(io::ErrorKind::Unsupported.into());
-    for settings in ring_settings() {
-        built = settings.build(2);
-        if !matches!(&built, Err(error) if error.raw_os_error() == Some(libc::EINVAL)) {
-            break;
-        }
-    }
-    let mut ring: IoUring = built?;
-    let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
-    let fd = Fd(ours.as_raw_fd());
-    let poll = opcode::PollAdd::new(fd, libc::POLLIN as u32).build().user_data(1);
-    let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(fd)).build().user_data(2);
-    for entry in [poll, cancel] {
-        // SAFETY: neither operation points to memory.
-        unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
-    }
-    // Waits for the cancel alone; the poll would never complete where the cancel is refused.
-    ring.submit_and_wait(1)?;
-    let refused = ring.completion().find(|entry| entry.user_data() == 2 && entry.result() < 0);
-    match refused {
-        Some(entry) => Err(io::Error::from_raw_os_error(-entry.result())),
-        None => Ok(()),
-    }
-}
-
-/// The runtime, and the promise that it outlives every flight.
-struct Core {
-    runtime: ManuallyDrop<tokio_uring::Runtime>,
-}
-
-impl Core {
-    fn new() -> io::Result<Self> {
-        let mut refused = None;
-        for mut ring in ring_settings() {
-            ring.setup_cqsize(RING_COMPLETIONS);
-            let mut builder = tokio_uring::builder();
-            builder.entries(RING_ENTRIES).uring_builder(&ring);
-            match tokio_uring::Runtime::new(&builder) {
-                Ok(runtime) => return Ok(Self { runtime: ManuallyDrop::new(runtime) }),
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(refused.unwrap_or_else(|| io::ErrorKind::Unsupported.into()))
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        // With flights left, freeing the runtime frees memory that the kernel may still write to.
-        // Then it stays: a leak at the end of a thread that went wrong, in place of corruption.
-        if FLIGHTS.get() == 0 {
-            // SAFETY: not used again; this is the drop.
-            unsafe { ManuallyDrop::drop(&mut self.runtime) };
-        }
-    }
-}
-
-pub(super) fn run<F: Future>(future: F) -> io::Result<F::Output> {
-    let core = Core::new()?;
-    Ok(core.runtime.block_on(async {
-        let output = future.await;
-        end_flights().await;
-        output
-    }))
-}
-
-/// Cancels what tasks left in the ring, so that it can be freed.
-async fn end_flights() {
-    for _ in 0..CORE_END_MS {
-        if FLIGHTS.get() == 0 {
-            return;
-        }
-        let entry = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
-        UnsubmittedOneshot::new((), Forget, entry).submit().await;
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
