@@ -19,7 +19,7 @@
 //! `smtp`, `spool` and `engine` are strangers to each other; they meet in `sink/session.rs`,
 //! `blast/session.rs` and `relay` (`courier.rs`, `office.rs`) alone; `mailbox` reads what the spool
 //! keeps with what `smtp` knows of a message. `smtp` and `scan` never name a socket, a file, a clock
-//! or a runtime. `tests/tidy.rs` reads the source and holds these rules.
+//! or a runtime. `tests/tidy` reads the source and holds these rules.
 
 pub mod blast;
 pub mod cli;

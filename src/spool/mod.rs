@@ -2,7 +2,7 @@
 //!
 //! Writers store through a map ([`Writer`]); readers use `read` ([`Reader`]), in this process or in
 //! any other, while the sink runs. This page is the format to the byte: a reader can be written from
-//! it alone, and one was (`tests/spool_reader.py`).
+//! it alone, and one was (`tests/peers/spool_reader.py`).
 //!
 //! # The directory
 //!

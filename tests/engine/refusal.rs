@@ -17,7 +17,7 @@ fn refused_io_uring_falls_back_with_one_line_or_is_an_error_when_forced() {
         return println!("told {line}");
     }
     let _quiet = with_others();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/deny_io_uring.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/deny_io_uring.py");
     for (errno, cause) in [("EPERM", "Docker"), ("ENOSYS", "Podman")] {
         let name =
             "engine::refusal::refused_io_uring_falls_back_with_one_line_or_is_an_error_when_forced";
@@ -39,7 +39,7 @@ fn runtime_on_a_host_that_refuses_is_an_error_and_not_a_panic() {
         return;
     }
     let _quiet = with_others();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/deny_io_uring.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/deny_io_uring.py");
     for errno in ["EPERM", "ENOSYS"] {
         let name = "engine::refusal::runtime_on_a_host_that_refuses_is_an_error_and_not_a_panic";
         let output = child(name, errno, &["python3", script, errno, "--"]).output().unwrap();

@@ -10,11 +10,12 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import spool_reader
 
 REPO = Path(__file__).resolve().parents[2]
 PEERS = Path(os.environ.get("RINGPOST_PEERS", REPO / ".peers")).resolve()
@@ -22,9 +23,6 @@ BINARIES = Path(
     os.environ.get("RINGPOST_BINARIES")
     or Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target")) / "release"
 ).resolve()
-
-sys.path.insert(0, str(REPO / "tests"))
-import spool_reader  # noqa: E402  (the folder above holds it)
 
 # A machine that does other things besides gets minutes for what takes a second.
 START_S = 120

@@ -232,7 +232,7 @@ fn crash(tape: &Tape, seed: u64, scratch: &Path) {
 
 /// Name and octets of each message, as the reader in Python lists them. It says too what is damaged.
 fn by_the_other_reader(dir: &Path) -> Vec<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spool_reader.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/spool_reader.py");
     let output = Command::new("python3").arg("-B").arg(script).arg(dir).output();
     let output = output.expect("python3 runs the independent reader");
     assert!(matches!(output.status.code(), Some(0 | 65)), "{output:?}");

@@ -122,7 +122,7 @@ fn the_independent_reader_reads_the_same() {
 }
 
 fn python(args: &[&str]) -> Vec<u8> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spool_reader.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/spool_reader.py");
     let output = Command::new("python3").arg("-B").arg(script).args(args).output();
     let output = output.expect("python3 runs the independent reader");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

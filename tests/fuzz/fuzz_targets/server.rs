@@ -2,12 +2,12 @@
 
 #![no_main]
 
-#[path = "../../tests/support/drive.rs"]
+#[path = "../../support/drive.rs"]
 mod drive;
-#[path = "../../tests/support/reference/mod.rs"]
+#[path = "../../support/reference/mod.rs"]
 #[allow(dead_code)]
 mod reference;
-#[path = "../../tests/support/stream/mod.rs"]
+#[path = "../../support/stream/mod.rs"]
 #[allow(dead_code)]
 mod stream;
 

@@ -1,14 +1,13 @@
 //! Two runs held against each other, from their directories.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use ringpost::measure::artefact::RUN_JSON;
 use ringpost::measure::{Mode, Run};
-use support::{write_run, write_run_at};
+
+use crate::support::{write_run, write_run_at};
 
 fn compare(before: &Path, after: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));

@@ -3,8 +3,6 @@
 //! Needs Chromium, which `scripts/peers` brings where it runs as root; without it these tests fail
 //! rather than pass unseen. Pictures go to `RINGPOST_ARTEFACTS`, or to `target/tmp`.
 
-mod support;
-
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -16,7 +14,8 @@ use ringpost::measure::{Conditions, Mode};
 use ringpost::report::compare::{self, Comparison};
 use ringpost::report::merge::merge;
 use ringpost::report::{Loaded, html};
-use support::{write_run, write_run_at};
+
+use crate::support::{write_run, write_run_at};
 
 const WIDTH: u32 = 1_180;
 const HEIGHT: u32 = 2_700;

@@ -3,22 +3,15 @@
 //! `FUZZ_RUNS` says how many, `FUZZ_SEED` where to start; a failure prints the seed of the one run
 //! that shows it. Run `n` of seed `s` is run 0 of seed `s + n`.
 
-#[path = "support/drive.rs"]
-mod drive;
-#[path = "support/reference/mod.rs"]
-mod reference;
-#[path = "support/stream/mod.rs"]
-mod stream;
-
 use std::rc::Rc;
 use std::time::Instant;
 
 use fastrand::Rng;
 use ringpost::smtp::server::Policy;
 
-use drive::drive;
-use reference::{Quirk, Reference, Seen};
-use stream::{random_policy, random_session};
+use crate::drive::drive;
+use crate::reference::{Quirk, Reference, Seen};
+use crate::stream::{random_policy, random_session};
 
 const RUNS_DEFAULT: u64 = 40_000;
 

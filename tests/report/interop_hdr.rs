@@ -3,14 +3,14 @@
 //! Needs the programs that `scripts/peers` brings; without them these tests fail rather than pass
 //! unseen.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ringpost::measure::run::Latency;
 use ringpost::measure::{Mode, Outcome, Phase, Run, hlog};
 use serde_json::Value;
+
+use crate::support;
 
 fn peers() -> PathBuf {
     match std::env::var_os("RINGPOST_PEERS") {
@@ -33,7 +33,7 @@ fn program(names: &[&str]) -> PathBuf {
 }
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name)
 }
 
 fn output(command: &mut Command) -> String {

@@ -5,18 +5,6 @@
 //! §4.1.1.4). What is stored and answered must be what the slow receiver of `support` says, which
 //! must be what [`Ending::ends`] says.
 
-#[path = "support/drive.rs"]
-mod drive;
-#[path = "support/reference/mod.rs"]
-#[allow(dead_code, reason = "tests/fuzz.rs plants all the mistakes")]
-mod reference;
-#[path = "support/sink.rs"]
-#[allow(dead_code, reason = "tests/conformance.rs reads reply by reply")]
-mod sink;
-#[path = "support/stream/mod.rs"]
-#[allow(dead_code, reason = "tests/fuzz.rs takes the random streams")]
-mod stream;
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -27,10 +15,10 @@ use ringpost::smtp::ending::{Ending, endings};
 use ringpost::smtp::server::{BareNewline, Policy};
 use ringpost::spool::Reader;
 
-use drive::{drive, words};
-use reference::{Quirk, Reference, Seen};
-use sink::{Caller, Running, engines};
-use stream::policy;
+use crate::drive::{drive, words};
+use crate::reference::{Quirk, Reference, Seen};
+use crate::sink::{Caller, Running, engines};
+use crate::stream::policy;
 
 /// Clients at once on each sink.
 const CALLERS: usize = 4;

@@ -1,7 +1,5 @@
 //! A run's directory, from the files to what people read.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -11,6 +9,8 @@ use ringpost::measure::run::Latency;
 use ringpost::measure::{ArtefactError, Mode, Run, RunDir, hlog};
 use ringpost::report::text::{self, Colour};
 use ringpost::report::{Loaded, html};
+
+use crate::support;
 
 fn ringpost(args: &[&str], dir: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));

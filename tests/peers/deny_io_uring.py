@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a program under a seccomp filter that refuses io_uring, as container runtimes do.
 
-    python3 tests/deny_io_uring.py EPERM|ENOSYS -- COMMAND [ARGUMENT...]
+    python3 tests/peers/deny_io_uring.py EPERM|ENOSYS -- COMMAND [ARGUMENT...]
 
 Docker and containerd answer EPERM, Podman ENOSYS. The filter holds for the program and all it starts.
 """

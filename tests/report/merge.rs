@@ -1,7 +1,5 @@
 //! Runs added up: exact, in any order, and only where they belong together.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,8 +8,9 @@ use ringpost::measure::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
 use ringpost::measure::{Conditions, Mode, Run, Tally, Verdict};
 use ringpost::report::merge::{MergeError, merge};
 use ringpost::report::{Loaded, html};
-use support::{write_run, write_run_at};
 use tempfile::TempDir;
+
+use crate::support::{write_run, write_run_at};
 
 /// Three shards that began within a second of each other, as an orchestrator starts them.
 const STARTED: [&str; 3] =

@@ -1,0 +1,6 @@
+//! The generator, as a library and as a program: what it counts, when it sends, how it ends.
+
+mod counts;
+mod open_loop;
+mod policy;
+mod program;

@@ -1,0 +1,3 @@
+//! The sink as a program, under clients of other people.
+
+mod lettre;
