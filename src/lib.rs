@@ -12,7 +12,7 @@
 //! Arrows go down only:
 //!
 //! ```text
-//! bin -> cli -> sink | blast | report -> relay -> mailbox | target
+//! bin -> cli -> sink | blast | report -> relay -> mailbox | dial
 //!     -> smtp, spool, engine, measure -> scan, notice, limits
 //! ```
 //!
@@ -23,6 +23,7 @@
 
 pub mod blast;
 pub mod cli;
+pub mod dial;
 pub mod engine;
 pub mod limits;
 pub mod mailbox;
@@ -34,4 +35,3 @@ pub mod scan;
 pub mod sink;
 pub mod smtp;
 pub mod spool;
-pub mod target;

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
+use crate::dial::Target;
 use crate::smtp::client::Settings;
-use crate::target::Target;
 
 pub(super) struct Goal {
     pub(super) target: Target,

@@ -11,6 +11,7 @@ use super::policy::{ErrorPolicy, Reconnect};
 use super::reach::Reach;
 use super::schedule::{Schedule, Think};
 use super::targets::{Targets, Weighted};
+use crate::dial::Target;
 use crate::engine::EngineKind;
 use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, UNREACHED_S};
 use crate::measure::threshold::Condition;
@@ -18,7 +19,6 @@ use crate::measure::{Conditions, Cuts};
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Hello, Pipelining, Settings};
 use crate::smtp::server::Protocol;
-use crate::target::Target;
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,9 +2,9 @@
 
 use super::core::Core;
 use super::work::Arrival;
+use crate::dial::Lost;
 use crate::measure::{ErrorKind, Message, OpenLoop, Outcome, Phase, Recorder};
 use crate::smtp::client::{self, Event};
-use crate::target::Lost;
 
 /// A message that was begun and not decided yet.
 #[derive(Clone, Copy, Debug)]

@@ -23,6 +23,7 @@ use super::policy::ErrorPolicy;
 use super::reach::Reach;
 use super::schedule::{Profile, ProfileError, Schedule, Spacing};
 use super::{BlastError, run};
+use crate::dial::Target;
 use crate::engine::{self, Address, Alarm, BindError, Conn, EngineKind, Listener};
 use crate::limits::RECV_LARGE_BYTES;
 use crate::measure::run::Latency;
@@ -31,7 +32,6 @@ use crate::smtp::auth::AuthPolicy;
 use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
-use crate::target::Target;
 
 /// How far a measured percentile may be from the computed one.
 pub const TOLERANCE: f64 = 0.05;

@@ -15,11 +15,11 @@ use super::corpus::{Identity, Letter};
 use super::record::{Open, count, decide, kind, phase};
 use super::trace::Trace;
 use super::work::{Arrival, Drive, Slot, Task};
+use crate::dial::Lost;
 use crate::engine::{Alarm, Buf, Conn, Guard};
 use crate::limits::{IDLE_PROBE_NS, REPLY_S_MAX, SEND_PIECE_BYTES};
 use crate::measure::{ErrorKind, Outcome, Phase};
 use crate::smtp::client::{self, Client, Verdict, Want};
-use crate::target::Lost;
 
 /// What a session does where a message may follow.
 enum Next {

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
+use crate::dial::Target;
 use crate::limits::{TARGET_WEIGHT_MAX, TARGETS_MAX};
-use crate::target::Target;
 
 /// A server, and its part of the sessions.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::{Exit, Failure};
+use crate::dial::{Target, TargetError};
 use crate::relay::{Grant, Grants, Plan, Route, Routes};
 use crate::smtp::extension::Extensions;
 use crate::smtp::node::Node;
 use crate::smtp::server::{Commands, Policy};
-use crate::target::{Target, TargetError};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Relay")]

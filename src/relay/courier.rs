@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Tally;
 use super::parcel::Parcel;
 use super::reading::Letter;
+use crate::dial;
 use crate::engine::{Buf, Conn, Guard, Pool};
 use crate::limits::SEND_PIECE_BYTES;
 use crate::mailbox::Tracer;
@@ -18,7 +19,6 @@ use crate::smtp::client::{Client, Event, Fault, Hello, Pipelining, Settings, Wan
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::Protocol;
 use crate::spool::{Delivery, Fate, SpoolError};
-use crate::target;
 
 /// Deliveries to be noted in the spool, and where the outcome is told.
 pub(super) type Note = (Vec<Delivery>, oneshot::Sender<Result<(), SpoolError>>);
@@ -38,7 +38,7 @@ pub(super) struct Satchel {
 #[derive(Debug, thiserror::Error)]
 enum Lost {
     #[error("{0}")]
-    Server(#[from] target::Lost),
+    Server(#[from] dial::Lost),
     #[error("{0}")]
     Spool(#[from] SpoolError),
     #[error("a message was recycled while it was sent")]
@@ -234,10 +234,10 @@ impl<'c> Courier<'c> {
                 self.into = into;
                 read?;
             }
-            _ if self.guard.fired() => return Err(target::Lost::Timeout.into()),
+            _ if self.guard.fired() => return Err(dial::Lost::Timeout.into()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             _ if sent.is_err() => {}
-            Ok(_) => return Err(target::Lost::Closed.into()),
+            Ok(_) => return Err(dial::Lost::Closed.into()),
             Err(error) => return Err(error.into()),
         }
         if self.client.over() { Ok(()) } else { Ok(sent?) }

@@ -16,6 +16,7 @@ use super::courier::{Courier, Note, Satchel};
 use super::reading::{Extract, Waiting};
 use super::route::{Routes, Selection};
 use super::{Errand, Plan, Source, Tally, Totals, unix_ns};
+use crate::dial::Target;
 use crate::engine::{self, EngineKind, Pool, Watch};
 use crate::limits::{RELAY_COUNT_MS, RELAY_LINE_MAX, RELAY_NOTES_MAX, RELAY_RUNS_MAX};
 use crate::mailbox::Tracer;
@@ -23,7 +24,6 @@ use crate::notice::notice;
 use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer};
 use crate::spool::{DeliveryLog, Horizon, SpoolError};
-use crate::target::Target;
 
 /// What a core asks.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::dial::Target;
 use crate::smtp::node::Node;
 use crate::smtp::path::domain_of;
 use crate::spool::{Deliveries, Message};
-use crate::target::Target;
 
 /// Where the mail of a node is sent when ETRN asks for it.
 #[derive(Clone, Debug)]

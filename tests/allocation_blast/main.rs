@@ -15,9 +15,9 @@ use ringpost::blast::plan::{Load, Plan, Stop};
 use ringpost::blast::policy::ErrorPolicy;
 use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
+use ringpost::dial::Target;
 use ringpost::engine::{self, Io};
 use ringpost::smtp::client::{Hello, Pipelining};
-use ringpost::target::Target;
 use ringpost::{blast, measure::Conditions};
 
 /// Counts the allocations of all threads but the test's, which are the generator's cores: the server

@@ -15,6 +15,7 @@ use ringpost::blast::plan::{Load, Plan, Stop};
 use ringpost::blast::policy::ErrorPolicy;
 use ringpost::blast::reach::Reach;
 use ringpost::blast::{self, Failure, Outcome};
+use ringpost::dial::Target;
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::measure::{Conditions, ErrorKind, Outcome as Measured, Phase, Verdict};
 use ringpost::smtp::auth::AuthPolicy;
@@ -23,7 +24,6 @@ use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
 use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
 use ringpost::smtp::stamp::{Stamp, body_crc};
-use ringpost::target::Target;
 
 /// How the server misbehaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -16,11 +16,11 @@ use ringpost::blast::policy::ErrorPolicy;
 use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Leg, Profile, Schedule, Spacing, Think};
 use ringpost::blast::{self, Outcome};
+use ringpost::dial::Target;
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::measure::{Conditions, ErrorKind as Trouble, Run, Verdict};
 use ringpost::smtp::client::{Hello, Pipelining};
 use ringpost::smtp::stamp::Stamp;
-use ringpost::target::Target;
 
 const MS: Duration = Duration::from_millis(1);
 

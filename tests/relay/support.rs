@@ -5,6 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use ringpost::dial::Target;
 use ringpost::engine::EngineKind;
 use ringpost::limits::MESSAGE_BYTES_DEFAULT;
 use ringpost::relay::{Grants, Plan, Route, Routes};
@@ -13,7 +14,6 @@ use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::node::Node;
 use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol};
 use ringpost::spool::{Deliveries, Reader};
-use ringpost::target::Target;
 
 use crate::sink::{Caller, Running};
 

@@ -12,12 +12,12 @@ use crate::blast::misbehave::Misbehave;
 use crate::blast::plan::{Load, Stop};
 use crate::blast::policy::ErrorPolicy;
 use crate::blast::reach::Reach;
+use crate::dial::Target;
 use crate::engine::EngineKind;
 use crate::smtp::body::{Piece, Unstuffer};
 use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::offered::Offered;
 use crate::smtp::stamp::{Stamp, body_crc};
-use crate::target::Target;
 
 fn plan(content: Content, chunking: bool) -> Plan {
     Plan {

@@ -25,12 +25,12 @@ use self::caller::{Caller, End};
 pub use self::kind::{Kind, Misbehave, MisbehaveError};
 use super::corpus::Corpus;
 use super::plan::Plan;
+use crate::dial::Target;
 use crate::engine::{self, Watch};
 use crate::limits::{LAST_ANSWERS_NS, MISBEHAVIOUR_PAUSE_MS, PROGRESS_MS};
 use crate::measure::{CpuTime, Misbehaviour};
 use crate::smtp::ending::Ending;
 use crate::smtp::offered::Offered;
-use crate::target::Target;
 
 /// The thread of those that misbehave.
 pub(super) struct Mob {

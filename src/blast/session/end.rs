@@ -2,9 +2,9 @@
 
 use super::Session;
 use crate::blast::Failure;
+use crate::dial::Lost;
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::Fault;
-use crate::target::Lost;
 
 /// How a connection ended.
 #[derive(Debug)]

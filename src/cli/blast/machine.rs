@@ -7,9 +7,9 @@ use ipnet::IpNet;
 
 use crate::blast::reach::Reach;
 use crate::cli::value::{self, IoArg};
+use crate::dial::Family;
 use crate::engine::{self, CoresError};
 use crate::limits::UNREACHED_TRIES;
-use crate::target::Family;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Machine")]

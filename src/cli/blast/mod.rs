@@ -40,6 +40,7 @@ use crate::blast::schedule::ProfileError;
 use crate::blast::selftest::TrialError;
 use crate::blast::targets::{self, Targets, TargetsError, Weighted};
 use crate::blast::{self, BlastError};
+use crate::dial::{Target, TargetError};
 use crate::engine::{self, CoresError, Refusal};
 use crate::measure::{ArtefactError, Verdict};
 use crate::notice::notice;
@@ -47,7 +48,6 @@ use crate::report::live;
 use crate::report::text::{self, Colour};
 use crate::report::{LoadError, Loaded, html};
 use crate::smtp::params::On;
-use crate::target::{Target, TargetError};
 
 /// Exit status for a command line that cannot be followed; clap uses the same.
 const USAGE: u8 = 2;
