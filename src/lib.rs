@@ -17,7 +17,7 @@
 //! ```
 //!
 //! `smtp`, `spool` and `engine` are strangers to each other; they meet in `sink/session.rs`,
-//! `blast/session.rs` and `relay` (`courier.rs`, `office.rs`) alone; `mailbox` reads what the spool
+//! `blast/session.rs` and `relay` (`delivery.rs`, `queue.rs`) alone; `mailbox` reads what the spool
 //! keeps with what `smtp` knows of a message. `smtp` and `scan` never name a socket, a file, a clock
 //! or a runtime. `tests/tidy` reads the source and holds these rules.
 

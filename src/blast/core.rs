@@ -23,7 +23,7 @@ use super::policy::{ErrorPolicy, Pauses};
 use super::reach::Reach;
 use super::session::{End, Session};
 use super::targets::{Turns, Weighted};
-use super::trace::Trace;
+use super::transcript::Trace;
 use super::work::{Drive, Slot, Work};
 use super::{Failure, Shared, lock};
 use crate::engine::{self, Address, Conn, Connecting, EngineKind, Pool, Watch};

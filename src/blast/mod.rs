@@ -21,7 +21,7 @@ pub mod search;
 pub mod selftest;
 mod session;
 pub mod targets;
-mod trace;
+mod transcript;
 mod work;
 
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ use super::Failure;
 use super::core::Core;
 use super::corpus::{Identity, Letter};
 use super::record::{Open, count, decide, kind, phase};
-use super::trace::Trace;
+use super::transcript::Trace;
 use super::work::{Arrival, Drive, Slot, Task};
 use crate::dial::Lost;
 use crate::engine::{Alarm, Buf, Conn, Guard};

@@ -5,18 +5,18 @@
 //! Cores ask through a [`Relay`], and wait for an answer without blocking their other sessions.
 //!
 //! ```text
-//!  core --Relay--> [office] line, runs, counters
+//!  core --Relay--> [queue] line, runs, counters
 //!                     |  +-- [reading] Reader, Deliveries: messages that wait, piece by piece
 //!                     |  +-- notes: DeliveryLog, one writer
 //!                     v
-//!                 [courier] Conn + smtp::Client, here or on the core
+//!                 [delivery] Conn + smtp::Client, here or on the core
 //! ```
 
-mod courier;
-mod office;
-mod parcel;
+mod delivery;
+mod queue;
 mod reading;
 mod route;
+mod transaction;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use self::courier::{Courier, Satchel};
-use self::office::{Ask, End, Setup};
+use self::delivery::{Courier, Satchel};
+use self::queue::{Ask, End, Setup};
 pub use self::route::{BadGrant, Grant, Grants, Route, Routes};
 use crate::engine::{Conn, EngineKind, Guard, Pool, unix_ns};
 use crate::limits::RELAY_ASKS_MAX;
@@ -124,7 +124,7 @@ impl Relay {
         let dir = source.dir.clone();
         let setup = Setup::new(plan, source, drain, leaving.clone())?;
         let thread = thread::Builder::new().name("relay".to_owned());
-        let thread = thread.spawn(move || office::run(engine, setup, inbox));
+        let thread = thread.spawn(move || queue::run(engine, setup, inbox));
         let thread = thread.map_err(|cause| SpoolError::io("start the relay of", &dir, cause))?;
         Ok((Self { asks, grants, leaving }, Office(thread)))
     }

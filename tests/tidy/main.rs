@@ -152,7 +152,7 @@ fn strangers_meet_in_the_sessions_only() {
         let names = |what: &str| code(&source.text).any(|(_, text)| text.contains(what));
         let met =
             ["crate::smtp", "crate::spool", "crate::engine"].iter().filter(|w| names(w)).count();
-        let assembles = ["session.rs", "core.rs", "mod.rs", "courier.rs", "office.rs"]
+        let assembles = ["session.rs", "core.rs", "mod.rs", "delivery.rs", "queue.rs"]
             .iter()
             .any(|f| source.path.ends_with(f));
         assert!(met < 3 || assembles, "{} joins smtp, spool and engine", source.path);

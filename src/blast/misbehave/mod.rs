@@ -2,9 +2,9 @@
 //! server makes of them is told apart, and what they do to the others shows in the others' latency.
 //!
 //! They have a thread of their own, so that the cores of the good sessions spend nothing on them. `kind`
-//! says what there is and what a server may answer, `script` what each does, `caller` is one connection.
+//! says what there is and what a server may answer, `script` what each does, `client` is one connection.
 
-mod caller;
+mod client;
 mod kind;
 mod script;
 
@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use self::caller::{Caller, End};
+use self::client::{Caller, End};
 pub use self::kind::{Kind, Misbehave, MisbehaveError};
 use super::corpus::Corpus;
 use super::plan::Plan;

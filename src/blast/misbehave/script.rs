@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::caller::{Caller, End};
+use super::client::{Caller, End};
 use super::kind::{Allowed, Farewell, Kind, Stage};
 use crate::limits::{
     MISBEHAVIOUR_BODY_BYTES_MAX, MISBEHAVIOUR_FLOOD_BYTES, MISBEHAVIOUR_RECIPIENTS,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Tally;
-use super::parcel::Parcel;
 use super::reading::Letter;
+use super::transaction::Parcel;
 use crate::dial;
 use crate::engine::{Buf, Conn, Guard, Pool};
 use crate::limits::SEND_PIECE_BYTES;

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{self, JoinHandle};
 
-use super::courier::{Courier, Note, Satchel};
+use super::delivery::{Courier, Note, Satchel};
 use super::reading::{Extract, Waiting};
 use super::route::{Routes, Selection};
 use super::{Errand, Plan, Source, Tally, Totals, unix_ns};
