@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ringpost::engine::{
-    Address, Buf, Conn, Connecting, EngineKind, Io, allowed, bind, choose, connect, pin, run_core,
+    Address, Buf, Conn, Connecting, EngineKind, Io, bind, choose, connect, run_core,
 };
+use ringpost::host::{allowed, pin};
 use rustix::time::{ClockId, clock_gettime};
 
 const SESSIONS: usize = 64;

@@ -25,6 +25,7 @@ pub mod blast;
 pub mod cli;
 pub mod dial;
 pub mod engine;
+pub mod host;
 pub mod limits;
 pub mod mailbox;
 pub mod measure;

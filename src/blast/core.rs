@@ -27,10 +27,11 @@ use super::transcript::Trace;
 use super::work::{Drive, Slot, Work};
 use super::{Failure, Shared, lock};
 use crate::engine::{self, Address, Conn, Connecting, EngineKind, Pool, Watch};
+use crate::host::{self, waited_by_thread};
 use crate::limits::{
     CONNECTS_AT_ONCE, LAST_ANSWERS_NS, PROGRESS_MS, RECONNECT_LOOK_MS, TARGET_AWAY_NS,
 };
-use crate::measure::{Recorder, waited_by_thread};
+use crate::measure::Recorder;
 
 /// What one core is to do.
 #[derive(Debug)]
@@ -121,7 +122,7 @@ pub(super) fn run(
     opening: &Receiver<Clock>,
 ) {
     // Unpinned, the core is slower and nothing else.
-    drop(engine::pin(assignment.cpu));
+    drop(host::pin(assignment.cpu));
     let engine = assignment.engine;
     let ended = engine::run_core(engine, async move {
         drop(ready.send(Ok(())));

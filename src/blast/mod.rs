@@ -41,11 +41,12 @@ use self::misbehave::Mob;
 use self::plan::{Load, Plan, Stop};
 use self::targets::Weighted;
 use crate::engine::EngineKind;
+use crate::host::{CpuTime, Cuts};
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::run::PlannedTarget;
 use crate::measure::{
-    self, ArtefactError, Collector, CpuTime, Cuts, Interval, Machine, Mode, Next, Recorder, Run,
-    RunDir, Snapshot, Stopped, Totals, Verdict,
+    self, ArtefactError, Collector, Interval, Machine, Mode, Next, Recorder, Run, RunDir, Snapshot,
+    Stopped, Totals, Verdict,
 };
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::Pipelining;

@@ -25,9 +25,10 @@ use super::schedule::{Profile, ProfileError, Schedule, Spacing};
 use super::{BlastError, run};
 use crate::dial::Target;
 use crate::engine::{self, Address, Alarm, BindError, Conn, EngineKind, Listener};
+use crate::host::{self, CpuTime, waited_by_task};
 use crate::limits::RECV_LARGE_BYTES;
 use crate::measure::run::Latency;
-use crate::measure::{Conditions, CpuTime, Run, Verdict, waited_by_task};
+use crate::measure::{Conditions, Run, Verdict};
 use crate::smtp::auth::AuthPolicy;
 use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::extension::Extensions;
@@ -178,7 +179,7 @@ impl Trial {
             helo: "client.example".to_owned(),
             login: None,
             // The last, as the server takes the first.
-            cpus: engine::allowed()?.into_iter().next_back().into_iter().collect(),
+            cpus: host::allowed()?.into_iter().next_back().into_iter().collect(),
             engine: self.engine,
             reach: Reach::default(),
             policy: ErrorPolicy::default(),
@@ -253,12 +254,12 @@ impl StallingServer {
         let address = listener.address().clone();
         let (running, over) = channel::<()>();
         let (tell, told) = channel();
-        let cpu = engine::allowed()?.into_iter().next();
+        let cpu = host::allowed()?.into_iter().next();
         std::thread::Builder::new().name("stalling".to_owned()).spawn(move || {
             // Who began it waits for that.
             let _ = tell.send(rustix::thread::gettid().as_raw_nonzero().get());
             // Unpinned, it shares a core with the generator and nothing else changes.
-            drop(cpu.map(engine::pin));
+            drop(cpu.map(host::pin));
             let begun = Instant::now();
             engine::run_core(EngineKind::Epoll, async {
                 tokio::task::spawn_local(accept(listener.attach()?));

@@ -16,6 +16,7 @@ use super::relay::RelayOptions;
 use super::signals::{self, Asked};
 use super::value::{self, IoArg};
 use crate::engine::{self, EngineKind};
+use crate::host;
 use crate::limits;
 use crate::notice::notice;
 use crate::report::human;
@@ -222,8 +223,8 @@ fn serve(options: &Options) -> Result<ExitCode, Failure> {
 
 fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
     let cpus = match &options.cores {
-        Some(text) => engine::cpus(text).map_err(|why| Failure::new(Exit::Usage, why))?,
-        None => engine::allowed().map_err(|why| Failure::new(Exit::Os, why))?,
+        Some(text) => host::cpus(text).map_err(|why| Failure::new(Exit::Usage, why))?,
+        None => host::allowed().map_err(|why| Failure::new(Exit::Os, why))?,
     };
     let mut commands = options.commands.check(&options.listen)?;
     options.relay.switch_on(&mut commands);

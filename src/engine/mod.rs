@@ -14,11 +14,8 @@
 //! - [`run_core`]'s future ends last: it has ended its tasks before it returns.
 
 mod address;
-mod affinity;
 mod alarm;
 mod buffer;
-mod clock;
-mod descriptors;
 mod epoll;
 mod listen;
 mod probe;
@@ -38,11 +35,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::limits::CONNECT_S_DEFAULT;
 
 pub use address::{Address, Peer};
-pub use affinity::{CoresError, allowed, cpus, pin};
 pub use alarm::Alarm;
 pub use buffer::{Buf, Pool};
-pub use clock::unix_ns;
-pub use descriptors::raise_descriptor_limit;
 pub use listen::{BindError, BoundListener, Listener, bind};
 pub use probe::{Refusal, choose};
 pub use watch::{Guard, Watch};

@@ -12,7 +12,6 @@
 pub mod artefact;
 pub mod board;
 pub mod collect;
-pub mod cpu;
 mod enhanced;
 pub mod hgrm;
 pub mod hlog;
@@ -35,7 +34,6 @@ pub mod verdict;
 pub use artefact::{ArtefactError, RunDir};
 pub use board::{Board, Snapshot};
 pub use collect::{Collector, Interval, Next, Totals};
-pub use cpu::{CpuTime, Cuts, waited_by_task, waited_by_thread};
 pub use enhanced::EnhancedKey;
 pub use kind::{ErrorKind, Outcome, Phase};
 pub use misbehaviour::Misbehaviour;

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::collect::Totals;
-use super::cpu::CpuTime;
 use super::kind::{ErrorKind, Outcome, Phase};
 use super::misbehaviour::Misbehaviour;
 use super::recorder::Mode;
@@ -16,6 +15,7 @@ use super::stopped::Stopped;
 use super::tally::Tally;
 use super::threshold::{Conditions, Judged};
 use super::verdict::{Judgement, Verdict};
+use crate::host::CpuTime;
 
 /// Version of `run.json`. A field may be added without a new version; one that changes its meaning or
 /// goes away makes a new one.

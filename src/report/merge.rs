@@ -17,13 +17,14 @@ use jiff::Timestamp;
 use self::cells::{Cell, Files, Source};
 pub use self::check::{Difference, differences};
 use super::load::{self, LoadError};
+use crate::host::CpuTime;
 use crate::measure::hlog::HlogError;
 use crate::measure::misbehaviour;
 use crate::measure::restore::Unfit;
 use crate::measure::run::{Plan, Shard, Versions};
 use crate::measure::series::SeriesError;
 use crate::measure::{
-    ArtefactError, Conditions, CpuTime, Machine, Mode, Phase, Run, RunDir, Tally, Totals, Verdict,
+    ArtefactError, Conditions, Machine, Mode, Phase, Run, RunDir, Tally, Totals, Verdict,
 };
 
 #[derive(Debug, thiserror::Error)]

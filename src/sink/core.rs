@@ -17,8 +17,8 @@ use super::ledger::{Counters, Quota, Stop};
 use super::summary::{CoreSummary, SpoolSummary};
 use super::{Port, Rules, farewell, session};
 use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer, Pool, Watch};
+use crate::host::{self, PageFaults};
 use crate::limits::{LINGERERS_MAX, SPOOL_LOOK_MS};
-use crate::measure::cpu::PageFaults;
 use crate::notice::notice;
 use crate::relay::Relay;
 use crate::smtp::server::{CloseReason, Policy};
@@ -78,7 +78,7 @@ pub(super) struct Core {
 
 /// Runs one core on this thread until it is told to stop and its sessions are over.
 pub(super) fn run(setup: Setup) -> io::Result<CoreSummary> {
-    engine::pin(setup.cpu)?;
+    host::pin(setup.cpu)?;
     let engine = setup.engine;
     engine::run_core(engine, serve(setup))?
 }

@@ -31,7 +31,7 @@ pub use self::ledger::{Quota, Stop};
 pub use self::summary::{CoreSummary, Failed, SpoolSummary, Summary, durability_name};
 pub use self::trust::{NetworkError, Networks};
 use crate::engine::{self, BoundListener, EngineKind};
-use crate::measure::cpu::CpuTime;
+use crate::host::{self, CpuTime};
 use crate::relay::{self, Relay};
 use crate::smtp::server::Policy;
 use crate::spool::{self, Durability, Recovery, Spool, SpoolError, Writer};
@@ -230,7 +230,7 @@ fn join(
 
 /// Raises the descriptor limit to what the system allows and returns how many sessions fit in it.
 pub fn sessions_allowed(asked: Option<usize>) -> usize {
-    let descriptors = engine::raise_descriptor_limit();
+    let descriptors = host::raise_descriptor_limit();
     let fit = descriptors.saturating_sub(crate::limits::DESCRIPTORS_RESERVED) as usize;
     asked.map_or(fit, |asked| asked.min(fit)).max(1)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Plan;
 use super::ledger::Counters;
-use crate::measure::cpu::PageFaults;
+use crate::host::PageFaults;
 use crate::relay::Totals;
 use crate::spool::{Durability, Recovery, Stats};
 

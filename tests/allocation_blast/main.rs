@@ -17,6 +17,7 @@ use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::dial::Target;
 use ringpost::engine::{self, Io};
+use ringpost::host;
 use ringpost::smtp::client::{Hello, Pipelining};
 use ringpost::{blast, measure::Conditions};
 
@@ -108,7 +109,7 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
         hello: Hello::Extended,
         helo: "client.example".to_owned(),
         login: None,
-        cpus: engine::allowed().unwrap().into_iter().next_back().into_iter().collect(),
+        cpus: host::allowed().unwrap().into_iter().next_back().into_iter().collect(),
         engine,
         reach: Reach::default(),
         policy: ErrorPolicy::default(),

@@ -17,6 +17,7 @@ use ringpost::blast::reach::Reach;
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::dial::Target;
 use ringpost::engine::{self, EngineKind, Io};
+use ringpost::host;
 use ringpost::measure::{Conditions, ErrorKind, Outcome as Measured, Phase, Verdict};
 use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::client::{Hello, Pipelining};
@@ -146,7 +147,7 @@ fn content(size: Spread) -> Content {
 }
 
 fn plan(target: &str, engine: EngineKind) -> Plan {
-    let allowed = engine::allowed().unwrap();
+    let allowed = host::allowed().unwrap();
     Plan {
         targets: Target::parse(target, &[]).unwrap().into(),
         connections: 4,

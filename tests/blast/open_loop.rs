@@ -18,6 +18,7 @@ use ringpost::blast::schedule::{Leg, Profile, Schedule, Spacing, Think};
 use ringpost::blast::{self, Outcome};
 use ringpost::dial::Target;
 use ringpost::engine::{self, EngineKind, Io};
+use ringpost::host;
 use ringpost::measure::{Conditions, ErrorKind as Trouble, Run, Verdict};
 use ringpost::smtp::client::{Hello, Pipelining};
 use ringpost::smtp::stamp::Stamp;
@@ -170,7 +171,7 @@ fn plan(host: &Host, engine: EngineKind) -> Plan {
         hello: Hello::Extended,
         helo: "client.example".to_owned(),
         login: None,
-        cpus: engine::allowed().unwrap().into_iter().take(2).collect(),
+        cpus: host::allowed().unwrap().into_iter().take(2).collect(),
         engine,
         reach: Reach::default(),
         policy: ErrorPolicy::default(),
@@ -249,7 +250,7 @@ fn turns_at_connecting_are_waited_for_because_of_the_server() {
             let host = listen(deaf, Manner::Good, 500 * MS);
             let (load, stop) = (Load::Messages(constant(1_000.0)), Stop::Messages(400));
             let (connections, per_connection) = (400, Some((1, 1)));
-            let cpus = engine::allowed().unwrap().into_iter().take(1).collect();
+            let cpus = host::allowed().unwrap().into_iter().take(1).collect();
             go(&Plan { load, stop, connections, per_connection, cpus, ..plan(&host, engine) }).run
         });
         assert_eq!((run.messages_ok, run.connections_opened), (400, 400), "{run:?}");

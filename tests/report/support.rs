@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ringpost::host::CpuTime;
 use ringpost::measure::run::Versions;
 use ringpost::measure::{
-    CpuTime, ErrorKind, Machine, Message, Mode, Next, OpenLoop, Outcome, Phase, Plan, Recorder,
-    Run, RunDir, Totals, team,
+    ErrorKind, Machine, Message, Mode, Next, OpenLoop, Outcome, Phase, Plan, Recorder, Run, RunDir,
+    Totals, team,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ringpost::measure::cpu::PageFaults;
+use ringpost::host::PageFaults;
 use ringpost::spool::{Draft, Options, Reader, SpoolError, WhenFull};
 
 use super::{SEGMENT, octets, open_one, read_all, seal, small, store};

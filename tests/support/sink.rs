@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ringpost::engine::{self, Address, EngineKind, Io};
+use ringpost::host;
 use ringpost::relay;
 use ringpost::sink::{KeepRules, Networks, Plan, Port, Rules, Sink, Stop, Store, Summary};
 use ringpost::smtp::server::Policy;
@@ -101,7 +102,7 @@ impl Running {
 /// CPUs in turn.
 fn next_cpu() -> usize {
     static STARTED: AtomicUsize = AtomicUsize::new(0);
-    let cpus = engine::allowed().unwrap();
+    let cpus = host::allowed().unwrap();
     cpus[STARTED.fetch_add(1, Ordering::Relaxed) % cpus.len()]
 }
 

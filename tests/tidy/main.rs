@@ -5,25 +5,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms it may name. `bin` may name all.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("limits", &[]),
     ("notice", &[]),
+    ("host", &["limits"]),
     ("scan", &["limits"]),
     ("smtp", &["scan", "limits"]),
     ("spool", &["scan", "notice", "limits"]),
-    ("engine", &["limits"]),
+    ("engine", &["host", "limits"]),
     ("dial", &["smtp", "engine", "limits"]),
-    ("measure", &["limits"]),
-    ("report", &["measure", "limits"]),
-    ("relay", &["mailbox", "dial", "smtp", "spool", "engine", "notice", "limits"]),
-    ("sink", &["relay", "smtp", "spool", "engine", "measure", "scan", "notice", "limits"]),
-    ("blast", &["dial", "smtp", "spool", "engine", "measure", "report", "scan", "limits"]),
+    ("measure", &["host", "limits"]),
+    ("report", &["measure", "host", "limits"]),
+    ("relay", &["mailbox", "dial", "smtp", "spool", "engine", "host", "notice", "limits"]),
+    ("sink", &["relay", "smtp", "spool", "engine", "measure", "host", "scan", "notice", "limits"]),
+    (
+        "blast",
+        &["dial", "smtp", "spool", "engine", "measure", "host", "report", "scan", "limits"],
+    ),
     ("mailbox", &["smtp", "spool", "scan", "limits"]),
     (
         "cli",
         &[
             "sink", "blast", "report", "mailbox", "relay", "dial", "smtp", "spool", "engine",
-            "measure", "notice", "limits",
+            "measure", "host", "notice", "limits",
         ],
     ),
 ];
@@ -36,7 +40,7 @@ const UNSAFE_FILES: [&str; 7] = [
     "src/engine/uring.rs",
     "src/engine/uring/ring.rs",
     "src/engine/sys.rs",
-    "src/measure/cpu.rs",
+    "src/host/cpu.rs",
 ];
 
 const UNSAFE_FORMS: [&str; 5] =

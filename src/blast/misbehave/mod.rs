@@ -27,8 +27,9 @@ use super::corpus::Corpus;
 use super::plan::Plan;
 use crate::dial::Target;
 use crate::engine::{self, Watch};
+use crate::host::CpuTime;
 use crate::limits::{LAST_ANSWERS_NS, MISBEHAVIOUR_PAUSE_MS, PROGRESS_MS};
-use crate::measure::{CpuTime, Misbehaviour};
+use crate::measure::Misbehaviour;
 use crate::smtp::ending::Ending;
 use crate::smtp::offered::Offered;
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::blast::reach::Reach;
 use crate::cli::value::{self, IoArg};
 use crate::dial::Family;
-use crate::engine::{self, CoresError};
+use crate::host::{self, CoresError};
 use crate::limits::UNREACHED_TRIES;
 
 #[derive(Debug, Args)]
@@ -94,10 +94,10 @@ impl MachineArgs {
 
     /// Counted from the last CPU down, so that a server pinned to the first ones is left alone.
     pub(super) fn cpus(&self) -> Result<Vec<usize>, CoresError> {
-        let allowed = engine::allowed().map_err(CoresError::Mask)?;
+        let allowed = host::allowed().map_err(CoresError::Mask)?;
         let half = (allowed.len() / 2).max(1).to_string();
         let text = self.cores.as_deref().unwrap_or(&half);
-        let chosen = engine::cpus(text)?;
+        let chosen = host::cpus(text)?;
         match text.trim().parse::<usize>() {
             Ok(count) => Ok(allowed.into_iter().rev().take(count).collect()),
             Err(_) => Ok(chosen),
