@@ -32,6 +32,7 @@ pub mod measure;
 mod notice;
 pub mod relay;
 pub mod report;
+pub mod run;
 pub mod scan;
 pub mod sink;
 pub mod smtp;

@@ -43,11 +43,8 @@ use self::targets::Weighted;
 use crate::engine::EngineKind;
 use crate::host::{CpuTime, Cuts};
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
-use crate::measure::run::PlannedTarget;
-use crate::measure::{
-    self, ArtefactError, Collector, Interval, Machine, Mode, Next, Recorder, Run, RunDir, Snapshot,
-    Stopped, Totals, Verdict,
-};
+use crate::measure::{self, Collector, Interval, Mode, Next, Recorder, Snapshot, Totals};
+use crate::run::{self, ArtefactError, Machine, PlannedTarget, Run, RunDir, Stopped, Verdict};
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::Pipelining;
 
@@ -382,7 +379,7 @@ fn planned(of: &Weighted) -> PlannedTarget {
 }
 
 /// The plan as the result carries it.
-fn describe(plan: &Plan) -> measure::Plan {
+fn describe(plan: &Plan) -> run::Plan {
     let schedule = plan.schedule();
     let (messages, duration) = match plan.stop {
         Stop::Messages(messages) => (Some(messages), None),
@@ -393,7 +390,7 @@ fn describe(plan: &Plan) -> measure::Plan {
         Pipelining::Commands => "commands",
         Pipelining::Full => "full",
     };
-    measure::Plan {
+    run::Plan {
         command: plan.command.clone(),
         target: plan.targets.names(),
         targets: plan

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::limits::{RECONNECT_MS_MAX, RECONNECT_MS_MIN};
-use crate::measure::threshold::Codes;
+use crate::run::threshold::Codes;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ErrorPolicy {

@@ -12,14 +12,14 @@ use super::misbehave::Kind;
 use super::plan::{Load, Plan};
 use super::targets::Weighted;
 use crate::limits::{PREVIEW_LINE_BYTES, PREVIEW_LINES};
-use crate::measure;
+use crate::run;
 use crate::smtp::offered::Offered;
 
 /// The plan with what follows from it.
 #[derive(Debug, Serialize)]
 pub struct Preview {
     /// As it would stand in `run.json`.
-    pub plan: measure::Plan,
+    pub plan: run::Plan,
     pub targets: Vec<Aim>,
     /// The kernel interface.
     pub io: &'static str,

@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::{self, Exit, Failure};
-use crate::measure::threshold::{Condition, Judged};
-use crate::measure::{Conditions, Verdict};
 use crate::report::compare::{self, Comparison};
-use crate::report::foreign::{self, LogUnit, Reading};
-use crate::report::merge::{MergeError, merge};
 use crate::report::text::{self, Colour};
-use crate::report::{LoadError, Loaded, html, schema};
+use crate::report::{foreign, html, schema};
+use crate::run::foreign::{LogUnit, Reading};
+use crate::run::merge::{MergeError, merge};
+use crate::run::threshold::{Condition, Judged};
+use crate::run::{Conditions, Verdict};
+use crate::run::{LoadError, Loaded};
 
 /// Exit status for runs that do not belong together.
 const MISMATCH: u8 = 5;

@@ -9,38 +9,25 @@
 //! A core writes plain values that nobody else can see; they meet when the core hands its tally over
 //! at a tick. Tallies add up exactly, in any order. All latencies are nanoseconds.
 
-pub mod artefact;
 pub mod board;
 pub mod collect;
 mod enhanced;
-pub mod hgrm;
-pub mod hlog;
 pub mod kind;
 pub mod misbehaviour;
 pub mod open;
 pub mod portion;
 pub mod recorder;
-pub mod restore;
-pub mod run;
-pub mod series;
 mod spans;
 pub mod split;
-pub mod stopped;
 pub mod tally;
 mod team;
-pub mod threshold;
-pub mod verdict;
 
-pub use artefact::{ArtefactError, RunDir};
 pub use board::{Board, Snapshot};
 pub use collect::{Collector, Interval, Next, Totals};
 pub use enhanced::EnhancedKey;
 pub use kind::{ErrorKind, Outcome, Phase};
 pub use misbehaviour::Misbehaviour;
 pub use recorder::{Message, Mode, OpenLoop, Recorder};
-pub use run::{Machine, Plan, Run};
-pub use stopped::Stopped;
+pub use split::Split;
 pub use tally::Tally;
 pub use team::team;
-pub use threshold::Conditions;
-pub use verdict::Verdict;

@@ -67,12 +67,12 @@ impl Split {
         }
     }
 
-    pub(super) fn add_all(&mut self, samples: &Histogram<u64>) {
+    pub(crate) fn add_all(&mut self, samples: &Histogram<u64>) {
         self.all.add(samples).expect("equal bounds");
     }
 
     /// Adds to a part what the whole has already.
-    pub(super) fn add_apart(&mut self, outcome: Outcome, samples: &Histogram<u64>) {
+    pub(crate) fn add_apart(&mut self, outcome: Outcome, samples: &Histogram<u64>) {
         if let Some(index) = Self::index(outcome) {
             let part = self.apart[index].get_or_insert_with(|| histogram(PHASE_DIGITS));
             part.add(samples).expect("equal bounds");

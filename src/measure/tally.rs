@@ -119,12 +119,12 @@ impl Tally {
         &self.phases[phase as usize]
     }
 
-    pub(super) fn split_mut(&mut self, phase: Phase) -> &mut Split {
+    pub(crate) fn split_mut(&mut self, phase: Phase) -> &mut Split {
         &mut self.phases[phase as usize]
     }
 
     /// The part of one of several targets; made where it is missing.
-    pub(super) fn target_mut(&mut self, target: usize) -> &mut Portion {
+    pub(crate) fn target_mut(&mut self, target: usize) -> &mut Portion {
         if self.targets.len() <= target {
             self.targets.resize_with(target + 1, Portion::new);
         }
@@ -275,7 +275,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn note_behind(&mut self, messages: u64, oldest_ns: u64) {
+    pub(crate) fn note_behind(&mut self, messages: u64, oldest_ns: u64) {
         if let Some(open) = &mut self.open {
             open.behind += messages;
             open.behind_ns = open.behind_ns.max(oldest_ns);
@@ -299,7 +299,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn count_replies(&mut self, phase: Phase, code: u16, count: u64) {
+    pub(crate) fn count_replies(&mut self, phase: Phase, code: u16, count: u64) {
         let column = usize::from(code.wrapping_sub(CODE_MIN));
         if column < CODES {
             self.replies[phase as usize * CODES + column] += count;
@@ -308,23 +308,23 @@ impl Tally {
         }
     }
 
-    pub(super) fn count_replies_odd(&mut self, count: u64) {
+    pub(crate) fn count_replies_odd(&mut self, count: u64) {
         self.replies_odd += count;
     }
 
-    pub(super) fn count_enhanced(&mut self, key: EnhancedKey, count: u64) {
+    pub(crate) fn count_enhanced(&mut self, key: EnhancedKey, count: u64) {
         self.enhanced.add_entry(key, count);
     }
 
-    pub(super) fn count_enhanced_rest(&mut self, count: u64) {
+    pub(crate) fn count_enhanced_rest(&mut self, count: u64) {
         self.enhanced.add_rest(count);
     }
 
-    pub(super) fn count_error(&mut self, kind: ErrorKind) {
+    pub(crate) fn count_error(&mut self, kind: ErrorKind) {
         self.count_errors(kind, 1);
     }
 
-    pub(super) fn count_errors(&mut self, kind: ErrorKind, count: u64) {
+    pub(crate) fn count_errors(&mut self, kind: ErrorKind, count: u64) {
         self.errors[kind as usize] += count;
     }
 

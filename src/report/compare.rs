@@ -11,13 +11,13 @@ mod words;
 
 pub use self::page::render as html;
 pub use self::words::render as text;
-use super::load::Loaded;
-use super::merge::{Difference, differences};
 use super::text::phase_title;
-use crate::measure::run::{Latency, Run};
-use crate::measure::series::Second;
-use crate::measure::threshold::{Conditions, Judged};
 use crate::measure::{Mode, Phase};
+use crate::run::Loaded;
+use crate::run::merge::{Difference, differences};
+use crate::run::series::Second;
+use crate::run::threshold::{Conditions, Judged};
+use crate::run::{Latency, Run};
 
 /// Seconds of each run below which nothing is said about noise.
 const SECONDS_MIN: usize = 10;
@@ -136,7 +136,7 @@ impl Comparison {
                     .to_owned(),
             );
         }
-        let judge = |condition: &crate::measure::threshold::Condition| condition.judge_change(a, b);
+        let judge = |condition: &crate::run::threshold::Condition| condition.judge_change(a, b);
         Self {
             rows: rows(before, after, same_mode),
             differences: match foreign {

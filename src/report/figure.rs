@@ -5,9 +5,9 @@ use hdrhistogram::Histogram;
 use super::bins::bins;
 use super::chart::{Chart, Scale, legend};
 use super::human;
-use super::load::Loaded;
 use super::text::metrics;
-use crate::measure::series::Second;
+use crate::run::Loaded;
+use crate::run::series::Second;
 
 /// A chart with its heading and the key to its lines, as HTML.
 pub struct Figure {

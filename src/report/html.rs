@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 
 use super::chart::{Scale, escape, spark};
 use super::figure::Figure;
-use super::load::Loaded;
 use super::plain::sentences;
 use super::shards::outliers;
 use super::text::{
@@ -13,9 +12,10 @@ use super::text::{
     plural, trouble_rows,
 };
 use super::{figure, human, misbehaviour, targets};
-use crate::measure::run::{Latency, Run};
-use crate::measure::series::Second;
-use crate::measure::{Mode, Verdict};
+use crate::measure::Mode;
+use crate::run::Loaded;
+use crate::run::series::Second;
+use crate::run::{Latency, Run, Verdict};
 
 const STYLE: &str = include_str!("page.css");
 

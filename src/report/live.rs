@@ -23,8 +23,8 @@ use super::figure::SECOND_MIN;
 use super::human;
 use super::text::{percentile_rows, phase_title};
 use crate::limits::{LIVE_FRAME_MS, LIVE_SECONDS_MAX};
-use crate::measure::run::Latency;
 use crate::measure::{Interval, Mode, Phase, Snapshot, Tally};
+use crate::run::Latency;
 
 /// Smallest terminal, in columns and rows, that the view fits.
 const SIZE_MIN: (u16, u16) = (76, 16);

@@ -6,7 +6,7 @@ use super::chart::escape;
 use super::human;
 use super::text::Colour;
 use crate::measure::Misbehaviour;
-use crate::measure::run::Run;
+use crate::run::Run;
 
 /// `550: 12  closed: 3`, with `between` in place of the two spaces.
 fn answers(met: &Misbehaviour, between: &str) -> String {

@@ -9,8 +9,6 @@ pub mod foreign;
 pub mod html;
 pub mod human;
 pub mod live;
-pub mod load;
-pub mod merge;
 mod misbehaviour;
 pub mod plain;
 pub mod progress;
@@ -19,5 +17,3 @@ pub mod shards;
 pub mod sweep;
 mod targets;
 pub mod text;
-
-pub use load::{LoadError, Loaded};

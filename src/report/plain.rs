@@ -2,8 +2,8 @@
 
 use super::human;
 use super::text::{phase_title, plural};
-use crate::measure::run::Run;
-use crate::measure::{Mode, Phase, Verdict};
+use crate::measure::{Mode, Phase};
+use crate::run::{Run, Verdict};
 
 /// The steps of one message's dialogue.
 const STEPS: [Phase; 4] = [Phase::Mail, Phase::Rcpt, Phase::Data, Phase::EndOfData];
@@ -117,7 +117,7 @@ fn meaning(verdict: Verdict) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::run::{Latency, PhaseResult, Plan};
+    use crate::run::{Latency, PhaseResult, Plan};
 
     #[test]
     fn a_run_is_told_in_sentences_that_name_its_figures() {

@@ -19,7 +19,8 @@ mod tests {
 
     use super::super::sweep::Told;
     use super::*;
-    use crate::measure::{ErrorKind, Outcome, Phase, Run};
+    use crate::measure::{ErrorKind, Outcome, Phase};
+    use crate::run::Run;
 
     /// Where it is set, the files are written anew.
     const WRITE: &str = "RINGPOST_WRITE_SCHEMA";
@@ -37,7 +38,7 @@ mod tests {
     }
 
     fn of_run() -> Value {
-        let version = crate::measure::run::SCHEMA;
+        let version = crate::run::result::SCHEMA;
         let mut schema = derived::<Run>("run.json of ringpost-blast", version, None);
         let names = |names: Vec<&str>| json!({ "enum": names });
         let outcomes = [Outcome::Accepted].into_iter().chain(Outcome::APART).map(Outcome::name);

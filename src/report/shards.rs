@@ -1,6 +1,6 @@
 //! The runs behind a merged one, side by side: a sum hides the shard that was not like the others.
 
-use crate::measure::run::{Run, Shard};
+use crate::run::{Run, Shard};
 
 /// Shards below which no one can be told from the rest.
 const SHARDS_MIN: usize = 3;
@@ -58,7 +58,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::run::Latency;
+    use crate::run::Latency;
 
     fn shard(rate_msg_s: f64, p99: u64, messages_failed: u64) -> Shard {
         let service_ns = Latency { p50: 1_000_000, p99, count: 9, ..Latency::default() };

@@ -9,8 +9,7 @@ use super::chart::{Chart, Scale, escape, legend};
 use super::figure::Figure;
 use super::{html, human};
 use crate::limits::SEND_LAG_NOISE_NS;
-use crate::measure::Verdict;
-use crate::measure::run::{Latency, Run, TargetResult};
+use crate::run::{Latency, Run, TargetResult, Verdict};
 
 /// Version of the JSON of a sweep or search.
 pub(super) const SCHEMA: u32 = 1;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::chart::escape;
 use super::human;
 use super::text::Colour;
-use crate::measure::run::{Run, TargetResult};
+use crate::run::{Run, TargetResult};
 
 const HEAD: [&str; 8] =
     ["weight", "connections", "accepted", "failed", "msg/s", "p50", "p99", "max"];

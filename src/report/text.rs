@@ -7,12 +7,12 @@ use hdrhistogram::Histogram;
 
 use super::bins::bins;
 use super::human;
-use super::load::Loaded;
 use super::misbehaviour;
 use super::shards::outliers;
 use super::targets;
-use crate::measure::run::{Latency, Plan, Run, Shard};
-use crate::measure::{Mode, Outcome, Phase, Verdict};
+use crate::measure::{Mode, Outcome, Phase};
+use crate::run::Loaded;
+use crate::run::{Latency, Plan, Run, Shard, Verdict};
 
 /// Said instead of a figure that would be made up.
 pub const CLOSED_LOOP_NOTE: &str = "closed loop: no intended start, response time is not defined";

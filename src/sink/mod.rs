@@ -30,7 +30,7 @@ pub use self::keep::{BadKeepRule, Keep, KeepRule, KeepRules};
 pub use self::ledger::{Quota, Stop};
 pub use self::summary::{CoreSummary, Failed, SpoolSummary, Summary, durability_name};
 pub use self::trust::{NetworkError, Networks};
-use crate::engine::{self, BoundListener, EngineKind};
+use crate::engine::{BoundListener, EngineKind};
 use crate::host::{self, CpuTime};
 use crate::relay::{self, Relay};
 use crate::smtp::server::Policy;

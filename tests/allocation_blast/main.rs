@@ -19,7 +19,7 @@ use ringpost::dial::Target;
 use ringpost::engine::{self, Io};
 use ringpost::host;
 use ringpost::smtp::client::{Hello, Pipelining};
-use ringpost::{blast, measure::Conditions};
+use ringpost::{blast, run::Conditions};
 
 /// Counts the allocations of all threads but the test's, which are the generator's cores: the server
 /// is another process. The test's own thread collects what they hand over, a few boxes a second.

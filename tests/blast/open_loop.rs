@@ -19,7 +19,8 @@ use ringpost::blast::{self, Outcome};
 use ringpost::dial::Target;
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::host;
-use ringpost::measure::{Conditions, ErrorKind as Trouble, Run, Verdict};
+use ringpost::measure::ErrorKind as Trouble;
+use ringpost::run::{Conditions, Run, Verdict};
 use ringpost::smtp::client::{Hello, Pipelining};
 use ringpost::smtp::stamp::Stamp;
 

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ringpost::measure::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
-use ringpost::measure::run::Latency;
-use ringpost::measure::{ArtefactError, Mode, Run, RunDir, hlog};
+use ringpost::measure::Mode;
+use ringpost::report::html;
 use ringpost::report::text::{self, Colour};
-use ringpost::report::{Loaded, html};
+use ringpost::run::Loaded;
+use ringpost::run::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
+use ringpost::run::{ArtefactError, Latency, Run, RunDir, hlog};
 
 use crate::support;
 

@@ -10,10 +10,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use ringpost::measure::{Conditions, Mode};
+use ringpost::measure::Mode;
 use ringpost::report::compare::{self, Comparison};
-use ringpost::report::merge::merge;
-use ringpost::report::{Loaded, html};
+use ringpost::report::html;
+use ringpost::run::Conditions;
+use ringpost::run::Loaded;
+use ringpost::run::merge::merge;
 
 use crate::support::{write_run, write_run_at};
 

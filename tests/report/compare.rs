@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ringpost::measure::artefact::RUN_JSON;
-use ringpost::measure::{Mode, Run};
+use ringpost::measure::Mode;
+use ringpost::run::Run;
+use ringpost::run::artefact::RUN_JSON;
 
 use crate::support::{write_run, write_run_at};
 

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ringpost::measure::run::Latency;
-use ringpost::measure::{Mode, Outcome, Phase, Run, hlog};
+use ringpost::measure::{Mode, Outcome, Phase};
+use ringpost::run::{Latency, Run, hlog};
 use serde_json::Value;
 
 use crate::support;

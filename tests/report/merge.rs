@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use ringpost::measure::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
-use ringpost::measure::{Conditions, Mode, Run, Tally, Verdict};
-use ringpost::report::merge::{MergeError, merge};
-use ringpost::report::{Loaded, html};
+use ringpost::measure::{Mode, Tally};
+use ringpost::report::html;
+use ringpost::run::Loaded;
+use ringpost::run::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
+use ringpost::run::merge::{MergeError, merge};
+use ringpost::run::{Conditions, Run, Verdict};
 use tempfile::TempDir;
 
 use crate::support::{write_run, write_run_at};

@@ -4,11 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringpost::host::CpuTime;
-use ringpost::measure::run::Versions;
 use ringpost::measure::{
-    ErrorKind, Machine, Message, Mode, Next, OpenLoop, Outcome, Phase, Plan, Recorder, Run, RunDir,
-    Totals, team,
+    ErrorKind, Message, Mode, Next, OpenLoop, Outcome, Phase, Recorder, Totals, team,
 };
+use ringpost::run::{Machine, Plan, Run, RunDir, Versions};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const CORES: usize = 2;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms it may name. `bin` may name all.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("limits", &[]),
     ("notice", &[]),
     ("host", &["limits"]),
@@ -14,20 +14,18 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("spool", &["scan", "notice", "limits"]),
     ("engine", &["host", "limits"]),
     ("dial", &["smtp", "engine", "limits"]),
-    ("measure", &["host", "limits"]),
-    ("report", &["measure", "host", "limits"]),
+    ("measure", &["limits"]),
+    ("run", &["measure", "host", "limits"]),
+    ("report", &["run", "measure", "limits"]),
     ("relay", &["mailbox", "dial", "smtp", "spool", "engine", "host", "notice", "limits"]),
     ("sink", &["relay", "smtp", "spool", "engine", "measure", "host", "scan", "notice", "limits"]),
-    (
-        "blast",
-        &["dial", "smtp", "spool", "engine", "measure", "host", "report", "scan", "limits"],
-    ),
+    ("blast", &["dial", "smtp", "spool", "engine", "run", "measure", "host", "scan", "limits"]),
     ("mailbox", &["smtp", "spool", "scan", "limits"]),
     (
         "cli",
         &[
             "sink", "blast", "report", "mailbox", "relay", "dial", "smtp", "spool", "engine",
-            "measure", "host", "notice", "limits",
+            "run", "measure", "host", "notice", "limits",
         ],
     ),
 ];

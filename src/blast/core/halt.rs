@@ -6,7 +6,8 @@ use super::Core;
 use crate::blast::policy::ErrorsMax;
 use crate::blast::session::words;
 use crate::limits::ERRORS_SHARE_MESSAGES_MIN;
-use crate::measure::{ErrorKind, Phase, Stopped};
+use crate::measure::{ErrorKind, Phase};
+use crate::run::Stopped;
 
 /// What ends a run before its time: a reply, a failure without one, or too much of all.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ fn plan(content: Content, chunking: bool) -> Plan {
         misbehave: Misbehave::default(),
         trace: 0,
         out: None,
-        fail_if: crate::measure::Conditions::default(),
+        fail_if: crate::run::Conditions::default(),
         command: Vec::new(),
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::watching::LiveArg;
-use crate::measure::Conditions;
-use crate::measure::threshold::ThresholdError;
+use crate::run::Conditions;
+use crate::run::threshold::ThresholdError;
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Report")]

@@ -7,8 +7,8 @@ use crate::blast::plan::Plan;
 use crate::blast::preview::{Example, Preview, Share};
 use crate::cli::exit;
 use crate::cli::spool::without_controls;
-use crate::measure::Verdict;
 use crate::report::human;
+use crate::run::Verdict;
 
 pub(super) fn print(plan: &Plan, json: bool) -> Result<Verdict, Error> {
     let preview = Preview::of(plan)?;

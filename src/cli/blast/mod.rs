@@ -43,11 +43,11 @@ use crate::blast::{self, BlastError};
 use crate::dial::{Target, TargetError};
 use crate::engine::{self, Refusal};
 use crate::host::CoresError;
-use crate::measure::{ArtefactError, Verdict};
 use crate::notice::notice;
+use crate::report::html;
 use crate::report::live;
 use crate::report::text::{self, Colour};
-use crate::report::{LoadError, Loaded, html};
+use crate::run::{ArtefactError, LoadError, Loaded, Verdict};
 use crate::smtp::params::On;
 
 /// Exit status for a command line that cannot be followed; clap uses the same.

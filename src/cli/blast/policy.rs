@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use crate::blast::policy::{ErrorPolicy, ErrorsMax, Reconnect};
 use crate::cli::value;
-use crate::measure::threshold::Codes;
+use crate::run::threshold::Codes;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Refusals and breaks")]

@@ -21,10 +21,10 @@ use crate::blast::search::{Manner, Search, Tried};
 use crate::blast::{self, BlastError, Failure};
 use crate::cli::exit;
 use crate::cli::value;
-use crate::measure::{ArtefactError, Conditions, Stopped, Verdict};
 use crate::notice::notice;
 use crate::report::human;
 use crate::report::sweep::{self, Curve, Step, absences};
+use crate::run::{ArtefactError, Conditions, Stopped, Verdict};
 
 /// Rates at which an automatic sweep ends at the latest.
 const DOUBLINGS_MAX: u32 = 20;

@@ -10,9 +10,9 @@ use crate::blast::selftest::{Proof, TOLERANCE, Trial};
 use crate::cli::exit;
 use crate::cli::value::{self, IoArg};
 use crate::engine;
-use crate::measure::Verdict;
 use crate::notice::notice;
 use crate::report::human;
+use crate::run::Verdict;
 
 /// Prove that response time tells of a stall that service time and closed loops hide
 ///

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::words::{change_text, noise_sign, value_text};
 use super::{Comparison, NOISE_NOTES, Trend, UNKNOWN, identity};
 use crate::report::chart::escape;
-use crate::report::{Loaded, figure, html};
+use crate::report::{figure, html};
+use crate::run::Loaded;
 
 /// The page as one string of HTML; `names` say which run is which.
 pub fn render(comparison: &Comparison, names: [&str; 2], runs: [&Loaded; 2]) -> String {

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{Comparison, Kind, NOISE_NOTES, Noise, Row, Trend, UNKNOWN, alike, identity, plot};
+use crate::report::human;
 use crate::report::text::Colour;
-use crate::report::{Loaded, human};
+use crate::run::Loaded;
 
 /// The whole comparison; `names` say which run is which.
 pub fn render(

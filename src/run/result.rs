@@ -6,16 +6,11 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::collect::Totals;
-use super::kind::{ErrorKind, Outcome, Phase};
-use super::misbehaviour::Misbehaviour;
-use super::recorder::Mode;
-use super::split::Split;
 use super::stopped::Stopped;
-use super::tally::Tally;
 use super::threshold::{Conditions, Judged};
 use super::verdict::{Judgement, Verdict};
 use crate::host::CpuTime;
+use crate::measure::{ErrorKind, Misbehaviour, Mode, Outcome, Phase, Split, Tally, Totals};
 
 /// Version of `run.json`. A field may be added without a new version; one that changes its meaning or
 /// goes away makes a new one.

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::collect::{Interval, Totals};
 use super::hlog::{HEADLINE_CLOSED, HEADLINE_OPEN, HlogWriter};
-use super::recorder::Mode;
-use super::run::Run;
+use super::result::Run;
 use super::{hgrm, series};
+use crate::measure::{Interval, Mode, Totals};
 
 pub const RUN_JSON: &str = "run.json";
 pub const RUN_HLOG: &str = "run.hlog";

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::{MergeError, read, started};
-use crate::measure::artefact::{RUN_CSV, RUN_HLOG};
-use crate::measure::hlog::{self, HlogError, HlogLine, TAG_WARMUP, target_of_tag};
-use crate::measure::series::{self, Second};
-use crate::measure::{Interval, Mode, Run, Tally};
+use crate::measure::{Interval, Mode, Tally};
+use crate::run::Run;
+use crate::run::artefact::{RUN_CSV, RUN_HLOG};
+use crate::run::hlog::{self, HlogError, HlogLine, TAG_WARMUP, target_of_tag};
+use crate::run::series::{self, Second};
 
 pub(super) const SECOND_NS: i64 = 1_000_000_000;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{ErrorKind, Phase};
+use crate::measure::{ErrorKind, Phase};
 
 /// The first thing that was to end the run, and did; part of `run.json`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

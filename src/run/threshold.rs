@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::bound::{Bound, Operator, Unit};
 pub use self::figure::{Codes, Figure, Statistic, Time};
-use super::run::Run;
+use super::result::Run;
 
 /// A comparison of one figure with a bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::measure::kind::{ErrorKind, Phase};
-    use crate::measure::run::{Latency, PhaseResult};
+    use crate::run::result::{Latency, PhaseResult};
 
     fn times() -> impl Strategy<Value = Time> {
         prop_oneof![

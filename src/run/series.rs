@@ -3,9 +3,9 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use super::collect::Interval;
-use super::run::Latency;
+use super::result::Latency;
 use crate::limits::DURATION_S_MAX;
+use crate::measure::Interval;
 
 /// Names and order of the columns. Latencies are of the headline metric: response time in an open
 /// loop, service time in a closed one.

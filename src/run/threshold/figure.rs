@@ -4,9 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::bound::Unit;
-use crate::measure::kind::{ErrorKind, Phase};
-use crate::measure::misbehaviour::Misbehaviour;
-use crate::measure::run::{Latency, Run};
+use crate::measure::{ErrorKind, Misbehaviour, Phase};
+use crate::run::result::{Latency, Run};
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

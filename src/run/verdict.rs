@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::collect::Totals;
-use super::kind::ErrorKind;
-use super::tally::Tally;
 use crate::limits::{BEHIND_NOISE_NS, CPU_BUSY_MAX, SEND_LAG_NOISE_NS};
+use crate::measure::{ErrorKind, Tally, Totals};
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -19,9 +19,8 @@ use hdrhistogram::serialization::interval_log::{
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
-use super::collect::Interval;
-use super::kind::{Outcome, Phase};
 use crate::limits::{HISTOGRAM_BYTES_MAX, TARGETS_MAX};
+use crate::measure::{Interval, Outcome, Phase};
 
 /// What the untagged lines hold.
 pub const HEADLINE_OPEN: &str = "response";

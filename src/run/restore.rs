@@ -2,16 +2,13 @@
 
 use hdrhistogram::Histogram;
 
-use super::enhanced::EnhancedKey;
 use super::hlog::{
     TAG_OWN_LAG, TAG_REFUSED, TAG_SEND_LAG, TAG_SERVICE, TAG_WARMUP, TAG_WARMUP_LAG, phase_of_tag,
     target_of_tag,
 };
-use super::kind::Phase;
-use super::run::Run;
+use super::result::Run;
 use super::series::Second;
-use super::tally::Tally;
-use crate::measure::kind::ErrorKind;
+use crate::measure::{EnhancedKey, ErrorKind, Phase, Tally};
 
 /// Why a line of a log cannot be part of a tally.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

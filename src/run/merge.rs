@@ -18,14 +18,12 @@ use self::cells::{Cell, Files, Source};
 pub use self::check::{Difference, differences};
 use super::load::{self, LoadError};
 use crate::host::CpuTime;
-use crate::measure::hlog::HlogError;
-use crate::measure::misbehaviour;
-use crate::measure::restore::Unfit;
-use crate::measure::run::{Plan, Shard, Versions};
-use crate::measure::series::SeriesError;
-use crate::measure::{
-    ArtefactError, Conditions, Machine, Mode, Phase, Run, RunDir, Tally, Totals, Verdict,
-};
+use crate::measure::{Mode, Phase, Tally, Totals, misbehaviour};
+use crate::run::hlog::HlogError;
+use crate::run::restore::Unfit;
+use crate::run::result::{Plan, Shard, Versions};
+use crate::run::series::SeriesError;
+use crate::run::{ArtefactError, Conditions, Machine, Run, RunDir, Verdict};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {

@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::foreign::{self, Reading};
 use crate::measure::Totals;
-use crate::measure::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
-use crate::measure::hlog::{self, HlogError};
-use crate::measure::run::{Run, SCHEMA};
-use crate::measure::series::{self, Second, SeriesError};
+use crate::run::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
+use crate::run::hlog::{self, HlogError};
+use crate::run::result::{Run, SCHEMA};
+use crate::run::series::{self, Second, SeriesError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {

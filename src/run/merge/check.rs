@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{MergeError, measured};
 use crate::measure::Mode;
-use crate::measure::run::{Plan, Shard};
+use crate::run::result::{Plan, Shard};
 
 /// What may differ between two shards of one load.
 const OF_ITS_OWN: [&str; 3] = ["command", "seed", "cores"];

@@ -1,0 +1,177 @@
+//! Interval logs of other programs, in the place of a run: latencies, and what follows from them. What
+//! else a run would tell is unknown.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use jiff::Timestamp;
+
+use super::load::{LoadError, Loaded, add};
+use crate::run::hlog::{self, HlogLine};
+use crate::run::result::{Latency, Run};
+use crate::run::series::Second;
+
+/// What the values of a log are counted in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogUnit {
+    #[default]
+    Ns,
+    Us,
+    Ms,
+    S,
+}
+
+impl LogUnit {
+    const fn ns(self) -> u64 {
+        match self {
+            Self::Ns => 1,
+            Self::Us => 1_000,
+            Self::Ms => 1_000_000,
+            Self::S => 1_000_000_000,
+        }
+    }
+}
+
+/// How a log is to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    pub unit: LogUnit,
+    /// The lines with this tag in place of those without one.
+    pub tag: Option<String>,
+}
+
+/// Reads a log. Without a tag its untagged lines count, or all where they have one tag in common.
+///
+/// # Errors
+/// A file that is no such log, is damaged, or has no lines of that kind.
+pub fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
+    let octets = fs::read(path).map_err(|error| LoadError::Io { path: path.to_owned(), error })?;
+    let octets = without_blank_lines(&octets);
+    let empty = |why: String| LoadError::NotALog { path: path.to_owned(), why };
+    let damaged = |error| LoadError::Hlog { path: path.to_owned(), error };
+    // Decoded, a log is a hundred times its size: no line is kept.
+    let tags = hlog::read(&octets).map(|line| line.map(|line| line.tag).map_err(damaged));
+    let tags = tags.collect::<Result<BTreeSet<_>, _>>()?;
+    let names: Vec<&str> = tags.iter().flatten().map(String::as_str).collect();
+    let wanted = match (&reading.tag, &names[..]) {
+        (None, [one]) if !tags.contains(&None) => Some((*one).to_owned()),
+        (tag, _) => tag.clone(),
+    };
+    if !tags.contains(&wanted) {
+        return Err(empty(match (wanted, names.is_empty()) {
+            (None, true) => "it holds no interval of an HdrHistogram log".to_owned(),
+            (None, false) => {
+                format!("all its lines have tags; name one with --tag: {}", names.join(", "))
+            }
+            (Some(tag), true) => format!("no line has the tag '{tag}', or any"),
+            (Some(tag), false) => {
+                format!("no line has the tag '{tag}'; there are {}", names.join(", "))
+            }
+        }));
+    }
+    let mut sum = Sum::default();
+    for line in hlog::read(&octets) {
+        let line = line.map_err(damaged)?;
+        if line.tag == wanted {
+            sum.take(&line, reading.unit.ns());
+        }
+    }
+    Ok(sum.loaded(&octets))
+}
+
+/// Some writers leave blank lines, and the end of the last one out, which the reader does not take.
+fn without_blank_lines(log: &[u8]) -> Vec<u8> {
+    let lines = log.split(|octet| *octet == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines.flat_map(|line| line.iter().copied().chain([b'\n'])).collect()
+}
+
+/// The lines of one tag.
+#[derive(Default)]
+struct Sum {
+    headline: Option<Histogram<u64>>,
+    seconds: Vec<Second>,
+    /// From the first begin to the last end.
+    span: Option<(Duration, Duration)>,
+}
+
+impl Sum {
+    fn take(&mut self, line: &HlogLine, factor: u64) {
+        let scaled = scaled(&line.histogram, factor);
+        let latency = Latency::from(&scaled);
+        let ended = line.begun + line.lasted;
+        let (first, last) = self.span.unwrap_or((line.begun, ended));
+        self.span = Some((first.min(line.begun), last.max(ended)));
+        self.seconds.push(Second {
+            start_s: (line.begun.saturating_sub(first)).as_secs_f64(),
+            seconds: line.lasted.as_secs_f64(),
+            messages_ok: latency.count,
+            p50_ns: latency.p50,
+            p90_ns: latency.p90,
+            p99_ns: latency.p99,
+            p999_ns: latency.p999,
+            max_ns: latency.max,
+            ..Second::default()
+        });
+        add(&mut self.headline, scaled);
+    }
+
+    fn loaded(self, octets: &[u8]) -> Loaded {
+        let Self { headline, seconds, span } = self;
+        let (begun, ended) = span.unwrap_or_default();
+        let service_ns = headline.as_ref().map(Latency::from).unwrap_or_default();
+        let elapsed_s = (ended - begun).as_secs_f64();
+        let run = Run {
+            started: started(octets, begun),
+            messages_ok: service_ns.count,
+            elapsed_s,
+            rate_msg_s: if elapsed_s > 0.0 { service_ns.count as f64 / elapsed_s } else { 0.0 },
+            service_ns,
+            ..Run::default()
+        };
+        Loaded { run, headline, service: None, send_lag: None, seconds, foreign: true }
+    }
+}
+
+/// The same in nanoseconds, to the digits that it was kept to.
+fn scaled(histogram: &Histogram<u64>, factor: u64) -> Histogram<u64> {
+    if factor == 1 {
+        return histogram.clone();
+    }
+    let mut scaled = Histogram::new(histogram.sigfig()).expect("digits of a histogram");
+    for cell in histogram.iter_recorded() {
+        let value = cell.value_iterated_to().saturating_mul(factor).min(i64::MAX as u64);
+        scaled.record_n(value, cell.count_since_last_iteration()).expect("it grows");
+    }
+    scaled
+}
+
+/// From the log's own words; empty where it does not say.
+fn started(octets: &[u8], begun: Duration) -> String {
+    let at = |since: Duration| Timestamp::try_from(std::time::SystemTime::UNIX_EPOCH + since).ok();
+    let start = hlog::start(octets).or(Some(begun).filter(|begun| begun.as_secs() > 1_000_000_000));
+    start.and_then(at).map(|at| at.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_told_in_nanoseconds_and_counts_stay() {
+        let mut ms = Histogram::<u64>::new(3).unwrap();
+        for value in 1..=1_000 {
+            ms.record(value).unwrap();
+        }
+        let ns = scaled(&ms, LogUnit::Ms.ns());
+        assert_eq!(ns.len(), 1_000);
+        let p50 = ns.value_at_quantile(0.5) as f64;
+        assert!((p50 / 500e6 - 1.0).abs() < 0.001, "{p50}");
+        assert_eq!(scaled(&ms, 1), ms);
+        let mut most = Histogram::<u64>::new(3).unwrap();
+        most.record(u64::MAX / 4).unwrap();
+        assert_eq!(scaled(&most, LogUnit::S.ns()).len(), 1, "beyond what fits is kept as the most");
+    }
+}

@@ -1,0 +1,31 @@
+//! One run as files, written and read back: what was counted becomes a result that can be shown, judged,
+//! compared and added up, by a later version and on another machine.
+//!
+//! ```text
+//! Interval --RunDir--> run.hlog, run.csv      a line a second
+//! Totals --> Run --RunDir--> run.json, run.hgrm   at the end
+//! directory --Loaded--> Run, histograms, seconds  --merge--> a directory again
+//! ```
+
+pub mod artefact;
+pub mod foreign;
+pub mod hgrm;
+pub mod hlog;
+pub mod load;
+pub mod merge;
+pub mod restore;
+pub mod result;
+pub mod series;
+pub mod stopped;
+pub mod threshold;
+pub mod verdict;
+
+pub use artefact::{ArtefactError, RunDir};
+pub use load::{LoadError, Loaded};
+pub use result::{
+    CpuPerMessage, Latency, Machine, PhaseResult, Plan, PlannedTarget, Run, Shard, TargetResult,
+    Versions,
+};
+pub use stopped::Stopped;
+pub use threshold::Conditions;
+pub use verdict::Verdict;
