@@ -37,3 +37,4 @@ pub mod scan;
 pub mod sink;
 pub mod smtp;
 pub mod spool;
+pub mod stamp;

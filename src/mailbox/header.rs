@@ -6,8 +6,8 @@ use mail_parser::{HeaderName, MessageParser};
 
 use crate::limits::HEADER_SEARCH_BYTES;
 use crate::scan::HeaderCut;
-use crate::smtp::stamp::Stamp;
 use crate::spool::{CopyError, Listing, Message};
+use crate::stamp::Stamp;
 
 /// Knows the one field that is shown; whole messages are for mail readers.
 static SUBJECTS: LazyLock<MessageParser> =

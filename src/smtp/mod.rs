@@ -20,5 +20,4 @@ pub mod params;
 pub mod path;
 pub mod reply;
 pub mod server;
-pub mod stamp;
 pub mod xtext;

@@ -25,7 +25,7 @@ use ringpost::smtp::client::{Hello, Pipelining};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
 use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
-use ringpost::smtp::stamp::{Stamp, body_crc};
+use ringpost::stamp::{Stamp, body_crc};
 
 /// How the server misbehaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -22,7 +22,7 @@ use ringpost::host;
 use ringpost::measure::ErrorKind as Trouble;
 use ringpost::run::{Conditions, Run, Verdict};
 use ringpost::smtp::client::{Hello, Pipelining};
-use ringpost::smtp::stamp::Stamp;
+use ringpost::stamp::Stamp;
 
 const MS: Duration = Duration::from_millis(1);
 

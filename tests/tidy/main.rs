@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms it may name. `bin` may name all.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("limits", &[]),
     ("notice", &[]),
     ("host", &["limits"]),
     ("scan", &["limits"]),
+    ("stamp", &["scan", "limits"]),
     ("smtp", &["scan", "limits"]),
     ("spool", &["scan", "notice", "limits"]),
     ("engine", &["host", "limits"]),
@@ -19,8 +20,11 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("report", &["run", "measure", "limits"]),
     ("relay", &["mailbox", "dial", "smtp", "spool", "engine", "host", "notice", "limits"]),
     ("sink", &["relay", "smtp", "spool", "engine", "measure", "host", "scan", "notice", "limits"]),
-    ("blast", &["dial", "smtp", "spool", "engine", "run", "measure", "host", "scan", "limits"]),
-    ("mailbox", &["smtp", "spool", "scan", "limits"]),
+    (
+        "blast",
+        &["dial", "smtp", "stamp", "spool", "engine", "run", "measure", "host", "scan", "limits"],
+    ),
+    ("mailbox", &["smtp", "stamp", "spool", "scan", "limits"]),
     (
         "cli",
         &[
@@ -32,9 +36,9 @@ const ARROWS: [(&str, &[&str]); 16] = [
 
 /// Files that may hold `unsafe`; each opens with the invariant that it upholds.
 const UNSAFE_FILES: [&str; 7] = [
-    "src/spool/map.rs",
-    "src/spool/sigbus.rs",
-    "src/spool/sys.rs",
+    "src/spool/write/map.rs",
+    "src/spool/write/sigbus.rs",
+    "src/spool/write/sys.rs",
     "src/engine/uring.rs",
     "src/engine/uring/ring.rs",
     "src/engine/sys.rs",

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::limits::{FLIGHT_REPLIES_MAX, LETTERS_MAX};
 use crate::smtp::body;
-use crate::smtp::stamp::body_crc;
 use crate::spool::{Reader, SpoolError};
+use crate::stamp::body_crc;
 
 /// Messages to send again, in an order that does not change.
 #[derive(Clone, Debug, Eq, PartialEq)]

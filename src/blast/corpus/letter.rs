@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::smtp::blank::{BLANK_BYTES_MAX, Blank, Filling, fill};
-use crate::smtp::stamp::{body_crc, patch, patch_crc};
+use crate::stamp::{body_crc, patch, patch_crc};
 
 /// What tells messages apart; changes with each of them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -17,7 +17,7 @@ use super::plan::Plan;
 use crate::limits::{CORPUS_BYTES, GENERATED_BYTES_MAX};
 use crate::smtp::blank::Filling;
 use crate::smtp::outgoing::{MailParams, Outgoing};
-use crate::smtp::stamp::STAMP_BYTES;
+use crate::stamp::STAMP_BYTES;
 
 /// The stamp, the empty line, and a body of an empty line.
 pub const MESSAGE_BYTES_MIN: u64 = STAMP_BYTES as u64 + 4;

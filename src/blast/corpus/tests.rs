@@ -17,7 +17,7 @@ use crate::engine::EngineKind;
 use crate::smtp::body::{Piece, Unstuffer};
 use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::offered::Offered;
-use crate::smtp::stamp::{Stamp, body_crc};
+use crate::stamp::{Stamp, body_crc};
 
 fn plan(content: Content, chunking: bool) -> Plan {
     Plan {

@@ -8,7 +8,7 @@ use crate::blast::content::mail::{Mail, header_end};
 use crate::blast::content::template::{Rendered, Scene, Template};
 use crate::smtp::blank::{Blank, Fill};
 use crate::smtp::body;
-use crate::smtp::stamp::{STAMP_BYTES, Stamp, body_crc};
+use crate::stamp::{STAMP_BYTES, Stamp, body_crc};
 
 /// Octets of a text line without CRLF (RFC 5322 §2.1.1).
 pub(super) const LINE_BYTES: usize = 78;
