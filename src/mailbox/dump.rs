@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::export::ExportError;
+use super::error::ExportError;
 use super::files::{GrowingFile, NewFile, make_dirs};
-use super::trace::Tracer;
+use super::received::Tracer;
 use crate::spool::{Envelope, Message};
 
 /// Files named by a strftime pattern of the message's time.

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use super::dump::Dumps;
+use super::error::ExportError;
 use super::files::NewFile;
 use super::maildir::{EmlDir, Maildir};
+use super::received::Tracer;
 use super::select::Selection;
-use super::trace::Tracer;
 use super::{jsonl, mbox};
 use crate::limits::EXPORT_WRITE_BYTES;
-use crate::spool::{CopyError, Listing, Message, SpoolError};
+use crate::spool::{CopyError, Listing, Message};
 
 /// What is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,27 +60,6 @@ pub struct Exported {
     pub bytes: u64,
     /// Messages that the ring took while they were read.
     pub vanished: u64,
-}
-
-/// Why an export ended.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    #[error("{path} exists, and nothing is overwritten; name a new one, or move it away")]
-    Exists { path: PathBuf },
-    #[error("{path}: cannot {doing}: {cause}; what is complete stays, the rest was not written")]
-    Io { doing: &'static str, path: PathBuf, cause: io::Error },
-    #[error("'{template}' is no pattern of strftime; write for example 'dump/%Y%m%d.'")]
-    Template { template: String },
-    #[error("stopped by a signal; what is complete stays, the rest was not written")]
-    Stopped,
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-}
-
-impl ExportError {
-    pub(super) fn io(doing: &'static str, path: &Path, cause: io::Error) -> Self {
-        Self::Io { doing, path: path.to_owned(), cause }
-    }
 }
 
 impl Export {

@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::{NamedTempFile, TempPath};
 
-use super::export::ExportError;
+use super::error::ExportError;
 use crate::limits::EXPORT_WRITE_BYTES;
 
 /// Makes a directory, and those above it; it must not exist yet.

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::header;
-use super::trace::format_time;
+use super::received::format_time;
 use crate::spool::{Delivery, Message};
 
 /// Id, sizes, times, flags and envelope of a message, and its decoded subject.

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::export::ExportError;
+use super::error::ExportError;
 use super::files::{fresh_dir, write_and_rename};
 use crate::spool::Message;
 

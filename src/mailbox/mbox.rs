@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use memchr::memmem;
 
-use super::trace::format_time;
+use super::received::format_time;
 use crate::spool::Message;
 
 /// Appends one message with its separators: a `From ` line, the message in which each line that

@@ -5,24 +5,26 @@
 //! stamp and no file; here they meet, on the reading side only.
 //!
 //! - [`Selection`]: which messages, by envelope, time, size, subject, run and flags.
-//! - `trace`: what final delivery adds to a message, and dates.
+//! - `received`: what final delivery adds to a message, and dates.
 //! - [`Export`]: Maildir, mbox, eml, JSON lines, and the dumps of Postfix's smtp-sink.
 //! - [`Statistics`]: what there is, in numbers.
 
 mod dump;
+mod error;
 mod export;
 mod files;
 mod header;
 mod jsonl;
 mod maildir;
 mod mbox;
+mod received;
 mod select;
 mod statistics;
-mod trace;
 
-pub use export::{Export, ExportError, Exported, Format, Newline};
+pub use error::ExportError;
+pub use export::{Export, Exported, Format, Newline};
 pub use header::{header_block, hops_of, subject, subject_of};
 pub use jsonl::{add_deliveries, as_json};
+pub use received::Tracer;
 pub use select::{AddressPattern, BadPattern, Selection};
 pub use statistics::{Share, Slot, Statistics};
-pub use trace::Tracer;
