@@ -4,8 +4,7 @@
 //! Empty values are left out, except a recipient's path.
 
 use super::error::SpoolError;
-use super::flag;
-use super::format::Place;
+use super::format::{Place, flag};
 use crate::limits::ENVELOPE_BYTES_MAX;
 
 mod tag {

@@ -229,44 +229,18 @@
 //! # }
 //! ```
 
-mod audit;
-mod barrier;
-mod chain;
-mod delivered;
 mod envelope;
 mod error;
-mod flush;
 mod format;
-mod horizon;
-mod listing;
-mod map;
-mod marker;
-mod messages;
-mod open;
-mod prepare;
-mod quarantine;
-mod reader;
-mod recover;
-mod segment;
-mod sigbus;
-mod survey;
-mod sys;
-mod walk;
-mod writer;
+mod options;
+mod read;
+mod write;
 
-#[cfg(test)]
-mod golden;
-
-pub use barrier::Barrier;
-pub use delivered::{Deliveries, Delivery, DeliveryLog, Fate};
 pub use envelope::{Envelope, Meta, Recipient, text};
 pub use error::{Doubt, SpoolError};
-pub use format::{BadPlace, Place, flag};
-pub use horizon::Horizon;
-pub use listing::Listing;
-pub use messages::Messages;
-pub use open::{Durability, Options, Spool, WhenFull};
-pub use reader::{CopyError, Message, Reader};
-pub use recover::Recovery;
-pub use survey::{CoreSurvey, Damage, Survey};
-pub use writer::{Draft, Stats, Writer};
+pub use format::{BadPlace, Delivery, Fate, Place, flag};
+pub use options::{Durability, Options, WhenFull};
+pub use read::{
+    CopyError, CoreSurvey, Damage, Deliveries, Listing, Message, Messages, Reader, Survey,
+};
+pub use write::{Barrier, DeliveryLog, Draft, Horizon, Recovery, Spool, Stats, Writer};

@@ -1,7 +1,8 @@
 //! The header of a record, and its commit word.
 
+use super::octets::{ALIGNMENT, commit_word, crc32c, get32, get64, put32, put64};
+use super::place::Place;
 use super::segment::SegmentHeader;
-use super::{ALIGNMENT, Place, commit_word, crc32c, get32, get64, put32, put64};
 
 /// First octets of a record, as they stand in the file.
 pub const RECORD_MAGIC: [u8; 4] = *b"RPR\x01";

@@ -1,6 +1,6 @@
 //! The header of a segment, and the mark in it.
 
-use super::{ALIGNMENT, commit_word, crc32c, get32, get64, put32, put64};
+use super::octets::{ALIGNMENT, commit_word, crc32c, get32, get64, put32, put64};
 
 /// First octets of a segment file.
 const SEGMENT_MAGIC: [u8; 8] = *b"RINGPOST";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::error::Doubt;
+use crate::spool::error::Doubt;
 
 /// The sums of one pass over a spool.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]

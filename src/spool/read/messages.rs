@@ -5,37 +5,29 @@ use std::fs;
 use std::io::Write;
 
 use super::chain::{Chain, Fragment, Part};
-use super::envelope::Envelope;
-use super::error::{Doubt, SpoolError};
-use super::format::{Kind, Mark, Place, RecordHeader, SegmentHeader};
-use super::reader::{CopyError, Message, Reader};
-use super::segment::file_name;
+use super::directory::{SegmentDirectory, Stop};
+use super::message::{CopyError, Message};
 use super::survey::{Damage, Survey};
 use super::walk::{End, Opened, Step, Walk};
+use crate::spool::envelope::Envelope;
+use crate::spool::error::{Doubt, SpoolError};
+use crate::spool::format::{Kind, Mark, Place, RecordHeader, SegmentHeader, file_name};
 
 /// How one segment ended, for the recovery.
-pub(super) struct SegmentEnd {
-    pub(super) core: u16,
-    pub(super) number: u32,
+pub(in crate::spool) struct SegmentEnd {
+    pub(in crate::spool) core: u16,
+    pub(in crate::spool) number: u32,
     /// If it can be believed.
-    pub(super) header: Option<(SegmentHeader, Mark)>,
+    pub(in crate::spool) header: Option<(SegmentHeader, Mark)>,
     /// Octets up to which all is sound; 0 without a readable header.
-    pub(super) used: u64,
-    pub(super) last_seq: u64,
-    pub(super) end: End,
-}
-
-/// Where the walk through a segment ended above the mark, so that a power cut may have taken the rest.
-/// A lost record can look like an end that nothing was ever written behind; then it is not torn.
-#[derive(Clone, Copy)]
-pub(super) struct Stop {
-    pub(super) at: u64,
-    pub(super) torn: bool,
+    pub(in crate::spool) used: u64,
+    pub(in crate::spool) last_seq: u64,
+    pub(in crate::spool) end: End,
 }
 
 /// Makes messages of the records of one core, and counts.
 pub(super) struct Assembler<'a> {
-    reader: &'a Reader,
+    directory: &'a SegmentDirectory,
     /// Not claimed yet, by segment and offset.
     fragments: HashMap<(u32, u32), Fragment>,
     /// Segments in which a piece was missed, by core and number, and where they stop.
@@ -44,8 +36,13 @@ pub(super) struct Assembler<'a> {
 }
 
 impl<'a> Assembler<'a> {
-    pub(super) fn new(reader: &'a Reader) -> Self {
-        Self { reader, fragments: HashMap::new(), stops: HashMap::new(), survey: Survey::default() }
+    pub(super) fn new(directory: &'a SegmentDirectory) -> Self {
+        Self {
+            directory,
+            fragments: HashMap::new(),
+            stops: HashMap::new(),
+            survey: Survey::default(),
+        }
     }
 
     pub(super) fn add_fragment(&mut self, place: Place, fragment: Fragment) {
@@ -115,7 +112,7 @@ impl<'a> Assembler<'a> {
         let segment = (piece.core, piece.segment);
         let stop = match self.stops.get(&segment) {
             Some(known) => *known,
-            None => *self.stops.entry(segment).insert_entry(self.reader.stop(segment)?).get(),
+            None => *self.stops.entry(segment).insert_entry(self.directory.stop(segment)?).get(),
         };
         let stop = stop.filter(|stop| stop.at <= piece.offset.into());
         // What stands behind a torn place is not believed, nor left there by the next sink.
@@ -123,7 +120,7 @@ impl<'a> Assembler<'a> {
             return Ok(Err(Doubt::Torn));
         }
         // The sink may have written it after we had left its segment.
-        let fragment = self.reader.fragment(piece)?;
+        let fragment = self.directory.fragment(piece)?;
         let lost = stop.is_some() && fragment.as_ref().err() == Some(&Doubt::Chain);
         Ok(if lost { Err(Doubt::Torn) } else { fragment })
     }
@@ -140,7 +137,7 @@ impl<'a> Assembler<'a> {
         core: u16,
         number: u32,
     ) -> Result<Result<Current, End>, SpoolError> {
-        let path = self.reader.path(core, number);
+        let path = self.directory.path(core, number);
         match Walk::open(&path, core, number)? {
             Opened::Walk(walk) => {
                 self.survey.segments += 1;
@@ -212,7 +209,7 @@ impl Current {
 
 /// Copies at most `max_bytes` of a message, from the segment that is open where it is there.
 pub(super) fn copy_body(
-    reader: &Reader,
+    directory: &SegmentDirectory,
     current: Option<&mut Current>,
     message: &Message,
     max_bytes: u64,
@@ -226,11 +223,11 @@ pub(super) fn copy_body(
         match &mut current {
             _ if bytes == 0 => {}
             Some(open) if open.holds(part.place) => {
-                reader.copy_part(&mut open.walk, message.place, part.place, bytes, out)?;
+                directory.copy_part(&mut open.walk, message.place, part.place, bytes, out)?;
             }
             _ => {
-                let mut walk = reader.walk(part.place)?;
-                reader.copy_part(&mut walk, message.place, part.place, bytes, out)?;
+                let mut walk = directory.walk(part.place)?;
+                directory.copy_part(&mut walk, message.place, part.place, bytes, out)?;
             }
         }
     }
@@ -256,8 +253,8 @@ impl Iterator for Messages<'_> {
 }
 
 impl<'a> Messages<'a> {
-    pub(super) fn new(reader: &'a Reader, segments: &'a [(u16, u32)]) -> Self {
-        let log = Assembler::new(reader);
+    pub(super) fn new(directory: &'a SegmentDirectory, segments: &'a [(u16, u32)]) -> Self {
+        let log = Assembler::new(directory);
         Self { log, segments, next_segment: 0, current: None, ends: Vec::new() }
     }
 
@@ -274,7 +271,7 @@ impl<'a> Messages<'a> {
         max_bytes: u64,
         out: &mut dyn Write,
     ) -> Result<(), CopyError> {
-        copy_body(self.log.reader, self.current.as_mut(), message, max_bytes, out)
+        copy_body(self.log.directory, self.current.as_mut(), message, max_bytes, out)
     }
 
     /// Octets of segment files that lie behind us.
@@ -284,7 +281,7 @@ impl<'a> Messages<'a> {
     }
 
     /// Runs to the end and tells of each segment as well.
-    pub(super) fn into_ends(mut self) -> Result<(Survey, Vec<SegmentEnd>), SpoolError> {
+    pub(in crate::spool) fn into_ends(mut self) -> Result<(Survey, Vec<SegmentEnd>), SpoolError> {
         while self.advance()?.is_some() {}
         Ok((self.log.survey, self.ends))
     }

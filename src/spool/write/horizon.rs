@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::format::Place;
+use crate::spool::format::Place;
 
-/// The end of what is durable of one core's log, under [`Durability::Sync`](super::Durability::Sync):
+/// The end of what is durable of one core's log, under [`Durability::Sync`](crate::spool::Durability::Sync):
 /// behind it are messages that were sealed and not acknowledged yet.
 #[derive(Clone, Debug)]
 pub struct Horizon {

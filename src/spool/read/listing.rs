@@ -3,15 +3,16 @@
 use std::io::Write;
 
 use super::chain::Fragment;
-use super::error::SpoolError;
-use super::format::Kind;
+use super::directory::SegmentDirectory;
+use super::message::{CopyError, Message};
 use super::messages::{self, Assembler, Current, Messages};
-use super::reader::{CopyError, Message, Reader};
 use super::survey::Survey;
 use crate::limits::SPOOL_BACKWARD_MESSAGES;
+use crate::spool::error::SpoolError;
+use crate::spool::format::Kind;
 
-/// Every whole message of a spool by the time at which it was sealed; see [`Reader::oldest_first`] and
-/// [`Reader::newest_first`].
+/// Every whole message of a spool by the time at which it was sealed; see [`Reader::oldest_first`](super::Reader::oldest_first) and
+/// [`Reader::newest_first`](super::Reader::newest_first).
 ///
 /// Each core's log is in that order already; this takes from the one whose turn it is.
 pub struct Listing<'a> {
@@ -53,23 +54,23 @@ impl Iterator for Listing<'_> {
 
 impl<'a> Listing<'a> {
     pub(super) fn oldest_first(
-        reader: &'a Reader,
+        directory: &'a SegmentDirectory,
         cores: impl Iterator<Item = &'a [(u16, u32)]>,
     ) -> Self {
-        let forwards = |segments| Source::new(Log::Forwards(Messages::new(reader, segments)));
+        let forwards = |segments| Source::new(Log::Forwards(Messages::new(directory, segments)));
         Self { cores: cores.map(forwards).collect(), latest: None, newest_first: false }
     }
 
     pub(super) fn newest_first(
-        reader: &'a Reader,
+        directory: &'a SegmentDirectory,
         cores: impl Iterator<Item = &'a [(u16, u32)]>,
     ) -> Self {
-        let backwards = |segments| Source::new(Log::Backwards(Backwards::new(reader, segments)));
+        let backwards = |segments| Source::new(Log::Backwards(Backwards::new(directory, segments)));
         Self { cores: cores.map(backwards).collect(), latest: None, newest_first: true }
     }
 
     /// Writes at most `max_bytes` of the octets of the message that `next` gave last, exactly as the
-    /// client sent them, dots unstuffed. Cheaper than [`Reader::copy_body`]: they are at hand.
+    /// client sent them, dots unstuffed. Cheaper than [`Reader::copy_body`](super::Reader::copy_body): they are at hand.
     pub fn copy_body(
         &mut self,
         message: &Message,
@@ -97,7 +98,7 @@ impl<'a> Listing<'a> {
         sums
     }
 
-    /// Octets of segment files that lie behind us; of those that [`Reader::file_bytes`] counts.
+    /// Octets of segment files that lie behind us; of those that [`Reader::file_bytes`](super::Reader::file_bytes) counts.
     pub fn bytes_walked(&self) -> u64 {
         let walked = |source: &Source<'_>| match &source.log {
             Log::Forwards(log) => log.bytes_walked(),
@@ -132,7 +133,7 @@ impl<'a> Source<'a> {
 /// Records link forwards only. So a segment is walked once for the places of its messages, and then
 /// from behind in stretches, each of which is walked forwards again.
 struct Backwards<'a> {
-    reader: &'a Reader,
+    directory: &'a SegmentDirectory,
     log: Assembler<'a>,
     /// Not yet opened.
     segments: &'a [(u16, u32)],
@@ -166,10 +167,10 @@ impl Iterator for Backwards<'_> {
 }
 
 impl<'a> Backwards<'a> {
-    fn new(reader: &'a Reader, segments: &'a [(u16, u32)]) -> Self {
+    fn new(directory: &'a SegmentDirectory, segments: &'a [(u16, u32)]) -> Self {
         Self {
-            reader,
-            log: Assembler::new(reader),
+            directory,
+            log: Assembler::new(directory),
             segments,
             current: None,
             offsets: Vec::new(),
@@ -223,6 +224,6 @@ impl<'a> Backwards<'a> {
         max_bytes: u64,
         out: &mut dyn Write,
     ) -> Result<(), CopyError> {
-        messages::copy_body(self.reader, self.current.as_mut(), message, max_bytes, out)
+        messages::copy_body(self.directory, self.current.as_mut(), message, max_bytes, out)
     }
 }

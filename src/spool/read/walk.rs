@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use super::error::{Doubt, SpoolError};
-use super::format::{
+use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_PEEK_BYTES, SPOOL_READ_BYTES};
+use crate::spool::error::{Doubt, SpoolError};
+use crate::spool::format::{
     ALIGNMENT, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
     SegmentHeader, Slot, WITNESS_BYTES,
 };
-use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_PEEK_BYTES, SPOOL_READ_BYTES};
 
 /// How the records of a segment end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum End {
+pub(in crate::spool) enum End {
     /// Behind a committed record comes nothing.
     Clean,
     /// A record was begun and not committed: the writer is at it, or died at it.

@@ -1,7 +1,7 @@
 //! How a message's pieces hang together: from the seal back through its fragments.
 
-use super::error::Doubt;
-use super::format::{Place, RecordHeader};
+use crate::spool::error::Doubt;
+use crate::spool::format::{Place, RecordHeader};
 
 /// The body octets of one record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -6,17 +6,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::error::SpoolError;
-use super::format::{Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::messages::SegmentEnd;
-use super::prepare::Old;
 use super::quarantine;
-use super::reader::Reader;
-use super::segment::{self, file_name, is_in_making};
-use super::survey::Survey;
-use super::walk::End;
+use super::segment;
+use crate::spool::error::SpoolError;
+use crate::spool::format::{Mark, SEGMENT_HEADER_BYTES, SegmentHeader, file_name, is_in_making};
+use crate::spool::read::{End, Reader, SegmentEnd, Survey};
 
 /// What was found and done when the spool was opened.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
@@ -48,6 +44,12 @@ impl fmt::Display for Recovery {
         }
         Ok(())
     }
+}
+
+/// A segment of an earlier run, which counts against the limit.
+pub(super) struct Old {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
 }
 
 pub(super) struct Recovered {

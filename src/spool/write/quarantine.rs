@@ -7,8 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::marker;
-use super::segment::parse_file_name;
 use crate::limits::{SEGMENT_STEP_BYTES, WRITE_STEP_BYTES};
+use crate::spool::format::parse_file_name;
 
 /// Name of the directory inside of the spool's.
 pub(super) const DIRECTORY: &str = "quarantine";

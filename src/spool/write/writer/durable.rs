@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use super::{Draft, Left, Writer};
 use crate::limits::MARK_EVERY_MS;
 use crate::notice::notice;
-use crate::spool::barrier::{Barrier, Fault};
 use crate::spool::error::SpoolError;
-use crate::spool::format::{Place, RECORD_HEADER_BYTES, SegmentHeader};
-use crate::spool::horizon::Horizon;
-use crate::spool::open::Durability;
-use crate::spool::prepare::Job;
-use crate::spool::segment::{Segment, file_name, has_witness};
+use crate::spool::format::{Place, RECORD_HEADER_BYTES, SegmentHeader, file_name};
+use crate::spool::options::Durability;
+use crate::spool::write::barrier::Barrier;
+use crate::spool::write::fault::Fault;
+use crate::spool::write::horizon::Horizon;
+use crate::spool::write::job::Job;
+use crate::spool::write::segment::{Segment, has_witness};
 
 impl Writer {
     /// What must be synced before everything sealed up to now is durable. Empty unless the durability

@@ -1,17 +1,7 @@
-//! The durable format: segment header, record header, checksums. `spool/mod.rs` describes it to the
-//! byte; this file and those below it are the only ones that know the offsets.
+//! The name of a record, and of a message.
 
 use std::fmt;
 use std::str::FromStr;
-
-mod record;
-mod segment;
-
-pub use record::{COMMIT_AT, Kind, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, Slot, flag};
-pub use segment::{MARK_AT, Mark, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES};
-
-/// Every record starts at a multiple of this.
-pub const ALIGNMENT: usize = 8;
 
 /// Where a record stands; of a message, where its sealing record stands, which is its name for ever.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -71,33 +61,6 @@ impl serde::Serialize for Place {
     }
 }
 
-/// The word whose store makes a record real. Never 0; other for each segment life and each record.
-pub fn commit_word(nonce: u64, segment: u32, seq: u64) -> u32 {
-    let mixed = (nonce ^ seq).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(segment);
-    ((mixed >> 32) ^ mixed) as u32 | 1
-}
-
-/// CRC-32C (Castagnoli; RFC 3720 §12.1).
-pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc_fast::crc32_iscsi(bytes)
-}
-
-fn put32(out: &mut [u8], at: usize, value: u32) {
-    out[at..at + 4].copy_from_slice(&value.to_le_bytes());
-}
-
-fn put64(out: &mut [u8], at: usize, value: u64) {
-    out[at..at + 8].copy_from_slice(&value.to_le_bytes());
-}
-
-fn get32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four octets"))
-}
-
-fn get64(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight octets"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,10 +73,5 @@ mod tests {
         for bad in ["", "1", "1-2", "1-2-3-4", "1--3", "-1-2-3", "+1-2-3", "70000-1-1", "1-2-x"] {
             assert_eq!(bad.parse::<Place>(), Err(BadPlace), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_checksum_is_castagnolis() {
-        assert_eq!(crc32c(b"123456789"), 0xE306_9283);
     }
 }

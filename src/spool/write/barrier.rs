@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::fault::Fault;
 use super::segment::{self, Segment};
+use crate::spool::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// A part of the log that a sync has to cover before its messages are durable.
 ///
@@ -52,18 +53,7 @@ impl Barrier {
     }
 }
 
-/// Why a segment was given up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Fault {
-    /// A sync failed. The kernel reports that once and then says yes again.
-    Unsynced,
-    /// It was cut from outside, or lost pages under the map.
-    Torn,
-    /// Its name is gone, or leads to another file.
-    Removed,
-}
-
-/// What of one log may not be acknowledged yet. Under [`Durability::Process`](super::Durability::Process)
+/// What of one log may not be acknowledged yet. Under [`Durability::Process`](crate::spool::Durability::Process)
 /// what was acknowledged counts as synced here.
 pub(super) struct Barriers {
     /// Segments that were left with records not yet known durable, oldest first.

@@ -240,7 +240,8 @@ mod tests {
     #[test]
     fn a_fault_elsewhere_ends_the_process_as_it_would_without_us() {
         for guards in ["0", "1"] {
-            let name = "spool::sigbus::tests::the_child_that_faults_outside_of_every_guarded_map";
+            let name =
+                "spool::write::sigbus::tests::the_child_that_faults_outside_of_every_guarded_map";
             let status = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", name])
                 .env(CHILD, guards)

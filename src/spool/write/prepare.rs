@@ -12,55 +12,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::barrier::Barrier;
-use super::error::SpoolError;
-use super::flush::{Flusher, Order};
-use super::format::SegmentHeader;
-use super::marker::check_marker;
-use super::open::{Durability, Options, WhenFull};
-use super::segment::{self, Kept, Segment, file_name, fresh_header};
+use super::flush::Flusher;
+use super::job::{Job, Order, Ready, Supplies};
+use super::recover::Old;
+use super::segment::{self, Kept, Segment, fresh_header};
 use crate::limits::{FLUSH_CLOSE_MS, FLUSH_IDLE_MS, SPOOL_RETRY_MS};
 use crate::notice::notice;
-
-/// What a core asks of the helper.
-pub(super) enum Job {
-    /// Make one more segment ready.
-    Want { core: usize },
-    /// This one is full, or, if it is not sound, has been poisoned; `used` octets of it count.
-    Retire { core: usize, segment: Segment, used: usize, sound: bool },
-    /// The end of this barrier is on the disk.
-    Durable { core: usize, barrier: Barrier },
-    /// This one has been written back, or could not be.
-    Flushed { order: Order, outcome: io::Result<File> },
-    /// Nothing from the start to the end of this barrier was acknowledged or ever will be.
-    Void { core: usize, barrier: Barrier },
-    /// This one's name leads elsewhere before it was used; make another ready.
-    Replace { core: usize, segment: Segment },
-    /// Have the disk take a write to this one and a sync before it is used, and to all that follow.
-    Probe { core: usize, segment: Segment, suspicion: u32 },
-    /// This one will never be written again; `used` octets of it count.
-    Finish { segment: Segment, used: usize },
-    /// The core is gone; what was made ready for it is not needed.
-    Leave { ready: Receiver<Ready> },
-}
-
-/// What a core gets for a want.
-pub(super) type Ready = Result<Segment, SpoolError>;
-
-/// A core's end of the line to the helper.
-pub(super) struct Supplies {
-    pub(super) ready: Receiver<Ready>,
-    pub(super) jobs: Sender<Job>,
-    /// Segments of this core with a lower number are gone, or about to go.
-    pub(super) floor: Arc<AtomicU32>,
-    /// Segments of this core whose write-back failed.
-    pub(super) failed: Arc<AtomicU64>,
-}
-
-/// A segment of an earlier run, which counts against the limit.
-pub(super) struct Old {
-    pub(super) path: PathBuf,
-    pub(super) bytes: u64,
-}
+use crate::spool::error::SpoolError;
+use crate::spool::format::{SegmentHeader, file_name};
+use crate::spool::options::{Durability, Options, WhenFull};
+use crate::spool::read::check_marker;
 
 /// One core as the helper sees it.
 struct Shelf {
@@ -476,7 +437,7 @@ impl Preparer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::marker;
+    use crate::spool::write::marker;
 
     #[test]
     fn room_is_looked_for_again_however_busy_the_helper_is() {

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
-use super::format::SegmentHeader;
+use super::job::{Job, Supplies};
 use super::marker::lock;
-use super::prepare::{Job, Supplies};
 use super::segment::Segment;
-use super::{Draft, Durability, Meta, Reader, Writer, flag};
+use super::writer::{Draft, Writer};
+use crate::spool::format::SegmentHeader;
+use crate::spool::{Durability, Meta, Reader, flag};
 
 fn golden(spool: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(spool)

@@ -1,127 +1,36 @@
-//! Reads a spool: every message in order, or one by its name. Works beside a running sink.
+//! The directory of a spool: its segments, and single records in them.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::chain::{Chain, Fragment, Part};
-use super::envelope::Envelope;
-use super::error::{Doubt, SpoolError};
-use super::format::{Kind, Place, RECORD_HEADER_BYTES, RecordHeader};
-use super::listing::Listing;
-use super::marker::check_marker;
-use super::messages::{self, Messages, Stop};
-use super::segment::{file_name, parse_file_name};
+use super::chain::Fragment;
+use super::message::CopyError;
 use super::walk::{End, Opened, Step, Walk};
+use crate::spool::error::{Doubt, SpoolError};
+use crate::spool::format::{
+    EARLIER_MARKER_TEXT, Kind, MARKER, MARKER_TEXT, Place, RECORD_HEADER_BYTES, RecordHeader,
+    file_name, parse_file_name,
+};
 
-/// A spool directory as it was when it was opened.
-pub struct Reader {
+/// The segments of a spool as they were when it was opened.
+pub(super) struct SegmentDirectory {
     dir: PathBuf,
     /// In the order of core and number.
     segments: Vec<(u16, u32)>,
 }
 
-/// A whole message: where its pieces are, and what is known of it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Message {
-    pub place: Place,
-    /// Octets of the body.
-    pub bytes: u64,
-    pub envelope: Envelope,
-    /// First to last.
-    pub(super) parts: Vec<Part>,
+/// Where the walk through a segment ended above the mark, so that a power cut may have taken the rest.
+/// A lost record can look like an end that nothing was ever written behind; then it is not torn.
+#[derive(Clone, Copy)]
+pub(super) struct Stop {
+    pub(super) at: u64,
+    pub(super) torn: bool,
 }
 
-#[cfg(test)]
-impl Message {
-    /// A message without a body, for tests of what goes by the envelope.
-    pub(crate) fn of_envelope(place: Place, envelope: Envelope) -> Self {
-        Self { place, bytes: 0, envelope, parts: Vec::new() }
-    }
-}
-
-/// Why a body could not be copied out.
-#[derive(Debug, thiserror::Error)]
-pub enum CopyError {
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-    /// The receiving side failed.
-    #[error(transparent)]
-    Out(io::Error),
-}
-
-impl CopyError {
-    /// The ring took the message while it was read: nothing is wrong, it is just gone.
-    pub fn is_recycled(&self) -> bool {
-        matches!(self, Self::Spool(SpoolError::Damaged { what: Doubt::Recycled, .. }))
-    }
-}
-
-impl Reader {
-    /// Opens a spool directory for reading; needs no lock.
-    pub fn open(dir: &Path) -> Result<Self, SpoolError> {
-        check_marker(dir)?;
+impl SegmentDirectory {
+    pub(super) fn list(dir: &Path) -> Result<Self, SpoolError> {
         Ok(Self { dir: dir.to_owned(), segments: list_segments(dir)? })
-    }
-
-    /// Without looking at the marker, for the one who holds its lock.
-    pub(super) fn open_locked(dir: &Path) -> Result<Self, SpoolError> {
-        Ok(Self { dir: dir.to_owned(), segments: list_segments(dir)? })
-    }
-
-    /// Every whole message, in the order of core, segment and offset.
-    pub fn messages(&self) -> Messages<'_> {
-        Messages::new(self, &self.segments)
-    }
-
-    /// Every whole message of all cores, in the order in which they were sealed.
-    pub fn oldest_first(&self) -> Listing<'_> {
-        Listing::oldest_first(self, self.cores())
-    }
-
-    /// Every whole message of all cores, the one that was sealed last first. The first come at once,
-    /// however large the spool is.
-    pub fn newest_first(&self) -> Listing<'_> {
-        Listing::newest_first(self, self.cores())
-    }
-
-    /// The message whose sealing record is at `place`.
-    pub fn get(&self, place: Place) -> Result<Message, SpoolError> {
-        let (header, envelope) = match self.record(place) {
-            Ok(Some(record)) => record,
-            Ok(None) | Err(SpoolError::Damaged { what: Doubt::Recycled, .. }) => {
-                return Err(SpoolError::NoMessage { place });
-            }
-            Err(error) => return Err(error),
-        };
-        if header.kind == Kind::Fragment {
-            return Err(SpoolError::NoMessage { place });
-        }
-        let damaged = |what| SpoolError::Damaged { place, what };
-        let mut chain = Chain::new(place, &header);
-        while let Some(back) = chain.back {
-            let fragment = self.fragment(back)?.map_err(damaged)?;
-            chain.add(back, fragment).map_err(damaged)?;
-        }
-        let parts = chain.finish().map_err(damaged)?;
-        let envelope = Envelope::decode(&envelope, header.flags);
-        let envelope = envelope.ok_or_else(|| damaged(Doubt::Envelope))?;
-        Ok(Message { place, bytes: header.total_bytes, envelope, parts })
-    }
-
-    /// Writes the message's octets, exactly as the client sent them, dots unstuffed.
-    pub fn copy_body(&self, message: &Message, out: &mut dyn Write) -> Result<(), CopyError> {
-        messages::copy_body(self, None, message, u64::MAX, out)
-    }
-
-    /// The message's octets in memory.
-    pub fn body(&self, message: &Message) -> Result<Vec<u8>, SpoolError> {
-        let mut body = Vec::with_capacity(message.bytes as usize);
-        match self.copy_body(message, &mut body) {
-            Ok(()) => Ok(body),
-            Err(CopyError::Spool(error)) => Err(error),
-            Err(CopyError::Out(error)) => unreachable!("a vector takes all octets: {error}"),
-        }
     }
 
     /// Opens the segment of `place`; the doubt [`Doubt::Recycled`] when it is gone.
@@ -153,7 +62,10 @@ impl Reader {
 
     /// The record at `place` and its envelope; `None` when there is nothing, and the doubt
     /// [`Doubt::Recycled`] when its segment is gone.
-    fn record(&self, place: Place) -> Result<Option<(RecordHeader, Vec<u8>)>, SpoolError> {
+    pub(super) fn record(
+        &self,
+        place: Place,
+    ) -> Result<Option<(RecordHeader, Vec<u8>)>, SpoolError> {
         let damaged = |what| SpoolError::Damaged { place, what };
         let mut walk = self.walk(place)?;
         if place.offset < RECORD_HEADER_BYTES as u32 || !place.offset.is_multiple_of(8) {
@@ -214,7 +126,7 @@ impl Reader {
     }
 
     /// Octets of all segment files.
-    pub fn file_bytes(&self) -> u64 {
+    pub(super) fn file_bytes(&self) -> u64 {
         let bytes = |&(core, number): &(u16, u32)| fs::metadata(self.path(core, number));
         self.segments
             .iter()
@@ -224,7 +136,7 @@ impl Reader {
     }
 
     /// The segments of each core.
-    fn cores(&self) -> impl Iterator<Item = &[(u16, u32)]> {
+    pub(super) fn cores(&self) -> impl Iterator<Item = &[(u16, u32)]> {
         self.segments.chunk_by(|a, b| a.0 == b.0)
     }
 
@@ -237,7 +149,8 @@ impl Reader {
     }
 }
 
-pub(super) fn list_segments(dir: &Path) -> Result<Vec<(u16, u32)>, SpoolError> {
+/// Core and number of each segment file, in that order.
+pub(in crate::spool) fn list_segments(dir: &Path) -> Result<Vec<(u16, u32)>, SpoolError> {
     let failed = |cause| SpoolError::io("list the spool", dir, cause);
     let mut segments = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {
@@ -246,4 +159,26 @@ pub(super) fn list_segments(dir: &Path) -> Result<Vec<(u16, u32)>, SpoolError> {
     }
     segments.sort_unstable();
     Ok(segments)
+}
+
+/// Finds out whether `dir` is a spool that this program reads.
+pub(in crate::spool) fn check_marker(dir: &Path) -> Result<(), SpoolError> {
+    let path = dir.join(MARKER);
+    match fs::read(&path) {
+        Ok(text) => check_marker_text(dir, &text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.is_dir() => {
+            Err(SpoolError::NotASpool { dir: dir.to_owned() })
+        }
+        Err(cause) => Err(SpoolError::io("open the spool", dir, cause)),
+    }
+}
+
+/// Refuses a text that is not of a version that this program reads.
+pub(in crate::spool) fn check_marker_text(dir: &Path, text: &[u8]) -> Result<(), SpoolError> {
+    if text == MARKER_TEXT.as_bytes() || text == EARLIER_MARKER_TEXT.as_bytes() {
+        return Ok(());
+    }
+    let first = text.split(|&b| b == b'\n').next().unwrap_or_default();
+    let shown = first[..first.len().min(64)].escape_ascii().to_string();
+    Err(SpoolError::Version { dir: dir.to_owned(), found: shown })
 }

@@ -1,4 +1,4 @@
-//! One segment file: its name, how it comes to be, how it ends.
+//! One segment file: how it comes to be, how it ends.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -12,42 +12,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::barrier::Fault;
-use super::error::SpoolError;
-use super::format::{
-    MARK_AT, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES,
-};
+use super::fault::Fault;
 use super::map::{Map, Touch};
-use super::open::Durability;
 use super::sys;
 use crate::limits::WRITE_STEP_BYTES;
-
-/// `c<core>-<number>.seg`; zero padded, so that a listing is in order.
-pub(super) fn file_name(core: u16, number: u32) -> String {
-    format!("c{core:03}-{number:08}.seg")
-}
-
-/// The name of a segment that is being made, of nothing or of an older one: it holds nothing, and no
-/// reader looks at it.
-fn name_in_making(core: u16, number: u32) -> String {
-    format!("c{core:03}-{number:08}.new")
-}
-
-/// Whether a file is a segment that was being made when its maker died.
-pub(super) fn is_in_making(name: &str) -> bool {
-    let stem = name.strip_suffix(".new");
-    stem.is_some_and(|stem| parse_file_name(&format!("{stem}.seg")).is_some())
-}
-
-/// Core and number of a segment's file name; `None` for any other file.
-pub(super) fn parse_file_name(name: &str) -> Option<(u16, u32)> {
-    let (core, number) = name.strip_prefix('c')?.strip_suffix(".seg")?.split_once('-')?;
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if core.len() < 3 || number.len() < 8 || !digits(core) || !digits(number) {
-        return None;
-    }
-    Some((core.parse().ok()?, number.parse().ok()?))
-}
+use crate::spool::error::SpoolError;
+use crate::spool::format::{
+    MARK_AT, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES, file_name,
+    name_in_making,
+};
+use crate::spool::options::Durability;
 
 /// Header of a segment that begins its life now.
 pub(super) fn fresh_header(core: u16, number: u32, bytes: u64) -> SegmentHeader {
@@ -351,21 +325,6 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn file_names_are_read_as_they_are_written_and_nothing_else_is() {
-        assert_eq!(file_name(1, 22), "c001-00000022.seg");
-        assert_eq!(parse_file_name("c001-00000022.seg"), Some((1, 22)));
-        assert_eq!(parse_file_name(&file_name(u16::MAX, u32::MAX)), Some((u16::MAX, u32::MAX)));
-        for other in
-            ["SPOOL", "c1-22.seg", "c001-00000022", "cx01-00000022.seg", "c001-+0000022.seg"]
-        {
-            assert_eq!(parse_file_name(other), None, "{other}");
-        }
-        assert!(is_in_making(&name_in_making(1, 22)) && !is_in_making(&file_name(1, 22)));
-        assert_eq!(parse_file_name(&name_in_making(1, 22)), None);
-        assert!(!is_in_making("delivered.new") && !is_in_making("c1-2.new"));
-    }
 
     #[test]
     fn a_file_system_without_allocation_gets_zeros() {

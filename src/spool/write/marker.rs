@@ -7,13 +7,9 @@ use std::path::Path;
 
 use rustix::fs::FlockOperation;
 
-use super::error::SpoolError;
-
-/// Name and content of the file that makes a directory a spool.
-const MARKER: &str = "SPOOL";
-const MARKER_TEXT: &str = "ringpost-spool 2\n";
-/// What a spool without marks says; it is read, and becomes one of the present version when written.
-const EARLIER_TEXT: &str = "ringpost-spool 1\n";
+use crate::spool::error::SpoolError;
+use crate::spool::format::{MARKER, MARKER_TEXT};
+use crate::spool::read::check_marker_text;
 
 /// The exclusive lock on the marker file; goes when this is dropped.
 pub(super) struct Lock {
@@ -27,27 +23,6 @@ impl Drop for Lock {
         // here fails to unlock nothing that the close below would not.
         let _ = rustix::fs::flock(&self.marker, FlockOperation::Unlock);
     }
-}
-
-/// Finds out whether `dir` is a spool that this program reads.
-pub(super) fn check_marker(dir: &Path) -> Result<(), SpoolError> {
-    let path = dir.join(MARKER);
-    match fs::read(&path) {
-        Ok(text) => check_marker_text(dir, &text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.is_dir() => {
-            Err(SpoolError::NotASpool { dir: dir.to_owned() })
-        }
-        Err(cause) => Err(SpoolError::io("open the spool", dir, cause)),
-    }
-}
-
-fn check_marker_text(dir: &Path, text: &[u8]) -> Result<(), SpoolError> {
-    if text == MARKER_TEXT.as_bytes() || text == EARLIER_TEXT.as_bytes() {
-        return Ok(());
-    }
-    let first = text.split(|&b| b == b'\n').next().unwrap_or_default();
-    let shown = first[..first.len().min(64)].escape_ascii().to_string();
-    Err(SpoolError::Version { dir: dir.to_owned(), found: shown })
 }
 
 /// Makes the directory if need be, refuses a foreign one, and locks it.

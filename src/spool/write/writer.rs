@@ -10,18 +10,18 @@ use std::time::Instant;
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::barrier::Barriers;
-use super::envelope::Meta;
-use super::error::SpoolError;
-use super::format::{
+use super::horizon::Horizon;
+use super::job::{Job, Ready, Supplies};
+use super::marker::Lock;
+use super::segment::Segment;
+use crate::limits::{RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
+use crate::spool::envelope::Meta;
+use crate::spool::error::SpoolError;
+use crate::spool::format::{
     ALIGNMENT, COMMIT_AT, Kind, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader,
     SEGMENT_HEADER_BYTES, SegmentHeader,
 };
-use super::horizon::Horizon;
-use super::marker::Lock;
-use super::open::Durability;
-use super::prepare::{Job, Ready, Supplies};
-use super::segment::Segment;
-use crate::limits::{RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
+use crate::spool::options::Durability;
 
 mod durable;
 

@@ -1,4 +1,4 @@
-//! Write-back of sealed segments, for [`Durability::Process`](super::Durability::Process): on a thread
+//! Write-back of sealed segments, for [`Durability::Process`](crate::spool::Durability::Process): on a thread
 //! of its own, because it waits for the disk, and paced, so that neither the kernel's own write-back nor
 //! its brake on those who dirty pages ever has much to do.
 //!
@@ -8,23 +8,13 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use super::format::SegmentHeader;
-use super::prepare::Job;
+use super::job::{Job, Order};
 use super::sys;
 use crate::limits::{FLUSH_BACKLOG_BYTES, FLUSH_BACKLOG_MEMORY_PART, WRITE_STEP_BYTES};
-
-/// A segment that nobody writes any more.
-pub(super) struct Order {
-    pub(super) core: usize,
-    pub(super) header: SegmentHeader,
-    pub(super) path: PathBuf,
-    /// Octets of it that count.
-    pub(super) end: usize,
-}
 
 pub(super) struct Flusher {
     /// `None` when there is no thread: then the kernel does it in its own time.
@@ -142,7 +132,9 @@ fn write(file: &File, end: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::segment::fresh_header;
+    use std::path::PathBuf;
+
+    use crate::spool::write::segment::fresh_header;
 
     fn order(number: u32) -> Order {
         Order { core: 0, header: fresh_header(0, number, 100), path: PathBuf::new(), end: 100 }

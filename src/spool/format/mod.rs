@@ -1,0 +1,19 @@
+//! The durable format: names, marker, segment header, record header, checksums, deliveries. `spool/mod.rs`
+//! describes it to the byte; the files here, and those of the envelope, are the only ones that know the
+//! offsets.
+
+mod delivery;
+mod marker;
+mod name;
+mod octets;
+mod place;
+mod record;
+mod segment;
+
+pub use delivery::{DELIVERY_BYTES, Delivery, Fate};
+pub use marker::{EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT};
+pub use name::{file_name, is_in_making, name_in_making, parse_file_name};
+pub use octets::ALIGNMENT;
+pub use place::{BadPlace, Place};
+pub use record::{COMMIT_AT, Kind, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, Slot, flag};
+pub use segment::{MARK_AT, Mark, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES};

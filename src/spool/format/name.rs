@@ -1,0 +1,48 @@
+//! The names of segment files.
+
+/// `c<core>-<number>.seg`; zero padded, so that a listing is in order.
+pub fn file_name(core: u16, number: u32) -> String {
+    format!("c{core:03}-{number:08}.seg")
+}
+
+/// The name of a segment that is being made, of nothing or of an older one: it holds nothing, and no
+/// reader looks at it.
+pub fn name_in_making(core: u16, number: u32) -> String {
+    format!("c{core:03}-{number:08}.new")
+}
+
+/// Whether a file is a segment that was being made when its maker died.
+pub fn is_in_making(name: &str) -> bool {
+    let stem = name.strip_suffix(".new");
+    stem.is_some_and(|stem| parse_file_name(&format!("{stem}.seg")).is_some())
+}
+
+/// Core and number of a segment's file name; `None` for any other file.
+pub fn parse_file_name(name: &str) -> Option<(u16, u32)> {
+    let (core, number) = name.strip_prefix('c')?.strip_suffix(".seg")?.split_once('-')?;
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if core.len() < 3 || number.len() < 8 || !digits(core) || !digits(number) {
+        return None;
+    }
+    Some((core.parse().ok()?, number.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_read_as_they_are_written_and_nothing_else_is() {
+        assert_eq!(file_name(1, 22), "c001-00000022.seg");
+        assert_eq!(parse_file_name("c001-00000022.seg"), Some((1, 22)));
+        assert_eq!(parse_file_name(&file_name(u16::MAX, u32::MAX)), Some((u16::MAX, u32::MAX)));
+        for other in
+            ["SPOOL", "c1-22.seg", "c001-00000022", "cx01-00000022.seg", "c001-+0000022.seg"]
+        {
+            assert_eq!(parse_file_name(other), None, "{other}");
+        }
+        assert!(is_in_making(&name_in_making(1, 22)) && !is_in_making(&file_name(1, 22)));
+        assert_eq!(parse_file_name(&name_in_making(1, 22)), None);
+        assert!(!is_in_making("delivered.new") && !is_in_making("c1-2.new"));
+    }
+}

@@ -1,0 +1,77 @@
+//! What a spool is to be: its sizes, its limit, what a 250 promises.
+
+use super::error::SpoolError;
+use crate::limits::{
+    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_FLOOR, SEGMENT_BYTES_MAX, SEGMENT_STEP_BYTES,
+    SEGMENTS_PER_CORE_MIN, SPOOL_BYTES_DEFAULT,
+};
+
+/// What happens when the limit is reached.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum WhenFull {
+    /// The oldest segment makes room for the newest: a ring.
+    #[default]
+    Recycle,
+    /// Messages are refused (452) until there is room.
+    Refuse,
+}
+
+/// What a 250 promises.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Durability {
+    /// The message survives the death of the process. A power cut or a crash of the system may take
+    /// what the system had not written back yet, the newest first.
+    #[default]
+    Process,
+    /// The message survives a power cut, once the caller has synced what [`Writer::dirty`](super::Writer::dirty) gives.
+    Sync,
+}
+
+/// What a spool needs to know to be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Options {
+    /// Length of a segment file, a multiple of 64 KiB.
+    pub segment_bytes: u64,
+    /// Octets of all segment files together, those of earlier runs too.
+    pub limit_bytes: u64,
+    pub when_full: WhenFull,
+    pub durability: Durability,
+    /// Writers wanted.
+    pub cores: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            limit_bytes: SPOOL_BYTES_DEFAULT,
+            when_full: WhenFull::default(),
+            durability: Durability::default(),
+            cores: 1,
+        }
+    }
+}
+
+impl Options {
+    /// Refuses what cannot work, before anything is touched.
+    pub fn check(&self) -> Result<(), SpoolError> {
+        let &Self { segment_bytes, limit_bytes, cores, .. } = self;
+        let (min, max, step) = (SEGMENT_BYTES_FLOOR, SEGMENT_BYTES_MAX, SEGMENT_STEP_BYTES);
+        if !(min..=max).contains(&segment_bytes) || !segment_bytes.is_multiple_of(step) {
+            return Err(SpoolError::SegmentSize { segment_bytes, min, max, step });
+        }
+        assert!((1..=usize::from(u16::MAX)).contains(&cores), "{cores} cores");
+        let have = limit_bytes / segment_bytes;
+        let need = SEGMENTS_PER_CORE_MIN * cores as u64;
+        if have < need {
+            return Err(SpoolError::LimitTooSmall {
+                limit_bytes,
+                segment_bytes,
+                cores,
+                have,
+                need,
+            });
+        }
+        Ok(())
+    }
+}

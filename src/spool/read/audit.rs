@@ -1,0 +1,115 @@
+//! Reads and checks a whole spool, its segments shared among threads.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use super::chain::Fragment;
+use super::directory::SegmentDirectory;
+use super::messages::Assembler;
+use super::survey::Survey;
+use crate::spool::envelope;
+use crate::spool::error::{Doubt, SpoolError};
+use crate::spool::format::{Kind, Place, RecordHeader};
+
+/// What one segment holds: whole messages counted, and those pieces whose messages reach beyond it.
+struct Sheet {
+    survey: Survey,
+    fragments: Vec<(Place, Fragment)>,
+    seals: Vec<Seal>,
+}
+
+/// The end of a message that has other pieces.
+struct Seal {
+    place: Place,
+    header: RecordHeader,
+    /// First and last time, where the envelope can be read.
+    times: Result<(u64, u64), Doubt>,
+}
+
+/// See [`Reader::survey`](super::Reader::survey).
+pub(super) fn survey(
+    directory: &SegmentDirectory,
+    threads: usize,
+    on_segment: &(dyn Fn(u64) + Sync),
+) -> Result<Survey, SpoolError> {
+    let mut sums = Assembler::new(directory);
+    let mut present = None;
+    for sheet in sheets(directory, threads, on_segment)? {
+        let (core, sheet) = sheet;
+        if present.replace(core) != Some(core) {
+            sums.drop_fragments();
+        }
+        sums.survey.add(&sheet.survey);
+        for (place, fragment) in sheet.fragments {
+            sums.add_fragment(place, fragment);
+        }
+        for Seal { place, header, times } in sheet.seals {
+            let whole = sums.parts(place, &header)?.and(times);
+            sums.count(place, header.total_bytes, whole);
+        }
+    }
+    sums.drop_fragments();
+    Ok(sums.survey)
+}
+
+/// All sheets with their cores, in the order of the segments.
+fn sheets(
+    directory: &SegmentDirectory,
+    threads: usize,
+    on_segment: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<(u16, Sheet)>, SpoolError> {
+    let segments = directory.segments();
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let (done, sheets) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, segments.len().max(1)) {
+            let done = done.clone();
+            let (next, failed) = (&next, &failed);
+            scope.spawn(move || {
+                while !failed.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&(core, number)) = segments.get(index) else { break };
+                    let sheet = sheet(directory, core, number);
+                    if let Ok(sheet) = &sheet {
+                        on_segment(sheet.survey.file_bytes);
+                    }
+                    failed.fetch_or(sheet.is_err(), Ordering::Relaxed);
+                    // The receiver lives until the scope has ended.
+                    let _ = done.send((index, core, sheet));
+                }
+            });
+        }
+    });
+    drop(done);
+    let mut all: Vec<_> = sheets.into_iter().collect();
+    all.sort_unstable_by_key(|(index, _, _)| *index);
+    all.into_iter().map(|(_, core, sheet)| Ok((core, sheet?))).collect()
+}
+
+fn sheet(directory: &SegmentDirectory, core: u16, number: u32) -> Result<Sheet, SpoolError> {
+    let mut log = Assembler::new(directory);
+    let (mut fragments, mut seals) = (Vec::new(), Vec::new());
+    if let Ok(mut current) = log.open(core, number)? {
+        let end = loop {
+            let (place, header) = match current.step()? {
+                Ok(record) => record,
+                Err(end) => break end,
+            };
+            if header.kind == Kind::Fragment {
+                fragments.push((place, Fragment::from(&header)));
+                continue;
+            }
+            let times = envelope::check(current.walk.envelope()).ok_or(Doubt::Envelope);
+            if header.back().is_some() {
+                seals.push(Seal { place, header, times });
+            } else {
+                let whole = log.parts(place, &header)?.and(times);
+                log.count(place, header.total_bytes, whole);
+            }
+        };
+        log.close(&mut current, end)?;
+    }
+    Ok(Sheet { survey: log.survey, fragments, seals })
+}

@@ -1,0 +1,57 @@
+//! What became of recipients whose mail was handed on to another server: the file `delivered`, read as
+//! a whole.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::message::Message;
+use crate::spool::error::SpoolError;
+use crate::spool::format::{DELIVERY_BYTES, Delivery};
+
+/// Name of the file.
+pub(in crate::spool) const DELIVERED: &str = "delivered";
+
+/// All deliveries that a spool knows of, as they were when they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Deliveries {
+    /// In the order of [`Delivery::key`], each key once.
+    pub(in crate::spool) known: Vec<Delivery>,
+}
+
+impl Deliveries {
+    /// Reads the file of the spool in `dir`; without one nothing has been delivered. Damaged records
+    /// and a torn end are passed over: their recipients count as not delivered.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`] when the file is there and cannot be read.
+    pub fn read(dir: &Path) -> Result<Self, SpoolError> {
+        let path = dir.join(DELIVERED);
+        let octets = match fs::read(&path) {
+            Ok(octets) => octets,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(cause) => return Err(SpoolError::io("read the deliveries", &path, cause)),
+        };
+        let mut known: Vec<_> =
+            octets.chunks_exact(DELIVERY_BYTES).filter_map(Delivery::decode).collect();
+        // Stable, so that the first of two stays: what was delivered once was delivered.
+        known.sort_by_key(Delivery::key);
+        known.dedup_by_key(|delivery| delivery.key());
+        Ok(Self { known })
+    }
+
+    /// Those of one message, in the order of its recipients.
+    pub fn of(&self, message: &Message) -> &[Delivery] {
+        let (place, sealed_ns) = (message.place, message.envelope.sealed_ns);
+        let start = self.known.partition_point(|d| d.key() < (place, sealed_ns, 0));
+        let rest = &self.known[start..];
+        let end = rest.partition_point(|d| (d.place, d.sealed_ns) == (place, sealed_ns));
+        &rest[..end]
+    }
+
+    /// What became of the recipient with this number; `None` while it waits.
+    pub fn fate(&self, message: &Message, recipient: usize) -> Option<&Delivery> {
+        let of = self.of(message);
+        of.binary_search_by_key(&recipient, |d| d.recipient as usize).ok().map(|at| &of[at])
+    }
+}

@@ -1,0 +1,44 @@
+//! A message that was read, and why its octets cannot be had.
+
+use std::io;
+
+use super::chain::Part;
+use crate::spool::envelope::Envelope;
+use crate::spool::error::{Doubt, SpoolError};
+use crate::spool::format::Place;
+
+/// A whole message: where its pieces are, and what is known of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Message {
+    pub place: Place,
+    /// Octets of the body.
+    pub bytes: u64,
+    pub envelope: Envelope,
+    /// First to last.
+    pub(super) parts: Vec<Part>,
+}
+
+#[cfg(test)]
+impl Message {
+    /// A message without a body, for tests of what goes by the envelope.
+    pub(crate) fn of_envelope(place: Place, envelope: Envelope) -> Self {
+        Self { place, bytes: 0, envelope, parts: Vec::new() }
+    }
+}
+
+/// Why a body could not be copied out.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The receiving side failed.
+    #[error(transparent)]
+    Out(io::Error),
+}
+
+impl CopyError {
+    /// The ring took the message while it was read: nothing is wrong, it is just gone.
+    pub fn is_recycled(&self) -> bool {
+        matches!(self, Self::Spool(SpoolError::Damaged { what: Doubt::Recycled, .. }))
+    }
+}

@@ -1,0 +1,24 @@
+//! The reading wing: finds messages in the segments, with `read` and not through a map, while a sink
+//! writes. It knows nothing of the writing wing.
+
+mod audit;
+mod chain;
+mod delivered;
+mod directory;
+mod listing;
+mod message;
+mod messages;
+mod reader;
+mod survey;
+mod walk;
+
+pub(in crate::spool) use delivered::DELIVERED;
+pub use delivered::Deliveries;
+pub(in crate::spool) use directory::{check_marker, check_marker_text, list_segments};
+pub use listing::Listing;
+pub use message::{CopyError, Message};
+pub use messages::Messages;
+pub(in crate::spool) use messages::SegmentEnd;
+pub use reader::Reader;
+pub use survey::{CoreSurvey, Damage, Survey};
+pub(in crate::spool) use walk::End;

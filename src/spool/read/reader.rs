@@ -1,0 +1,103 @@
+//! Reads a spool: every message in order, or one by its name. Works beside a running sink.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::audit;
+use super::chain::Chain;
+use super::directory::{SegmentDirectory, check_marker};
+use super::listing::Listing;
+use super::message::{CopyError, Message};
+use super::messages::{self, Messages};
+use super::survey::Survey;
+use crate::spool::envelope::Envelope;
+use crate::spool::error::{Doubt, SpoolError};
+use crate::spool::format::{Kind, Place};
+
+/// A spool directory as it was when it was opened.
+pub struct Reader {
+    directory: SegmentDirectory,
+}
+
+impl Reader {
+    /// Opens a spool directory for reading; needs no lock.
+    pub fn open(dir: &Path) -> Result<Self, SpoolError> {
+        check_marker(dir)?;
+        Ok(Self { directory: SegmentDirectory::list(dir)? })
+    }
+
+    /// Without looking at the marker, for the one who holds its lock.
+    pub(in crate::spool) fn open_locked(dir: &Path) -> Result<Self, SpoolError> {
+        Ok(Self { directory: SegmentDirectory::list(dir)? })
+    }
+
+    /// Every whole message, in the order of core, segment and offset.
+    pub fn messages(&self) -> Messages<'_> {
+        Messages::new(&self.directory, self.directory.segments())
+    }
+
+    /// Every whole message of all cores, in the order in which they were sealed.
+    pub fn oldest_first(&self) -> Listing<'_> {
+        Listing::oldest_first(&self.directory, self.directory.cores())
+    }
+
+    /// Every whole message of all cores, the one that was sealed last first. The first come at once,
+    /// however large the spool is.
+    pub fn newest_first(&self) -> Listing<'_> {
+        Listing::newest_first(&self.directory, self.directory.cores())
+    }
+
+    /// The message whose sealing record is at `place`.
+    pub fn get(&self, place: Place) -> Result<Message, SpoolError> {
+        let (header, envelope) = match self.directory.record(place) {
+            Ok(Some(record)) => record,
+            Ok(None) | Err(SpoolError::Damaged { what: Doubt::Recycled, .. }) => {
+                return Err(SpoolError::NoMessage { place });
+            }
+            Err(error) => return Err(error),
+        };
+        if header.kind == Kind::Fragment {
+            return Err(SpoolError::NoMessage { place });
+        }
+        let damaged = |what| SpoolError::Damaged { place, what };
+        let mut chain = Chain::new(place, &header);
+        while let Some(back) = chain.back {
+            let fragment = self.directory.fragment(back)?.map_err(damaged)?;
+            chain.add(back, fragment).map_err(damaged)?;
+        }
+        let parts = chain.finish().map_err(damaged)?;
+        let envelope = Envelope::decode(&envelope, header.flags);
+        let envelope = envelope.ok_or_else(|| damaged(Doubt::Envelope))?;
+        Ok(Message { place, bytes: header.total_bytes, envelope, parts })
+    }
+
+    /// Writes the message's octets, exactly as the client sent them, dots unstuffed.
+    pub fn copy_body(&self, message: &Message, out: &mut dyn Write) -> Result<(), CopyError> {
+        messages::copy_body(&self.directory, None, message, u64::MAX, out)
+    }
+
+    /// The message's octets in memory.
+    pub fn body(&self, message: &Message) -> Result<Vec<u8>, SpoolError> {
+        let mut body = Vec::with_capacity(message.bytes as usize);
+        match self.copy_body(message, &mut body) {
+            Ok(()) => Ok(body),
+            Err(CopyError::Spool(error)) => Err(error),
+            Err(CopyError::Out(error)) => unreachable!("a vector takes all octets: {error}"),
+        }
+    }
+
+    /// Octets of all segment files.
+    pub fn file_bytes(&self) -> u64 {
+        self.directory.file_bytes()
+    }
+
+    /// Reads everything, checks every checksum and every chain, on up to `threads` threads, and gives
+    /// the sums. `on_segment` is told the octets of each segment behind us, by any of the threads.
+    pub fn survey(
+        &self,
+        threads: usize,
+        on_segment: &(dyn Fn(u64) + Sync),
+    ) -> Result<Survey, SpoolError> {
+        audit::survey(&self.directory, threads, on_segment)
+    }
+}

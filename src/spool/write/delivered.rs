@@ -1,0 +1,172 @@
+//! Notes what became of recipients whose mail was handed on to another server, in the file `delivered`.
+//!
+//! Segments are never touched for it. The file is appended to by the sink that holds the spool's lock.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::limits::DELIVERED_TIDY_BYTES;
+use crate::spool::error::SpoolError;
+use crate::spool::format::Delivery;
+use crate::spool::options::Durability;
+use crate::spool::read::{DELIVERED, Deliveries, list_segments};
+
+/// Where the file is written anew, until it takes the old one's place.
+const NEW_FILE: &str = "delivered.new";
+
+/// Appends deliveries. For the holder of the spool's lock.
+#[derive(Debug)]
+pub struct DeliveryLog {
+    dir: PathBuf,
+    durability: Durability,
+    file: File,
+    bytes: u64,
+    /// The file is tidied when it has grown to this.
+    tidy_bytes: u64,
+}
+
+impl DeliveryLog {
+    /// Opens the file, or makes it, without what is torn, damaged or of segments that are gone.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`].
+    pub fn open(dir: &Path, durability: Durability) -> Result<Self, SpoolError> {
+        let (file, bytes) = rewrite(dir, durability)?;
+        let tidy_bytes = next_tidy(bytes);
+        Ok(Self { dir: dir.to_owned(), durability, file, bytes, tidy_bytes })
+    }
+
+    /// Appends, and under [`Durability::Sync`] waits for the disk. A mark that a power cut takes
+    /// means one message twice, never one less.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`]; nothing of `deliveries` is kept then.
+    pub fn append(&mut self, deliveries: &[Delivery]) -> Result<(), SpoolError> {
+        if self.bytes >= self.tidy_bytes {
+            (self.file, self.bytes) = rewrite(&self.dir, self.durability)?;
+            self.tidy_bytes = next_tidy(self.bytes);
+        }
+        let octets: Vec<u8> = deliveries.iter().flat_map(Delivery::encode).collect();
+        let mut written = self.file.write_all(&octets);
+        if written.is_ok() && self.durability == Durability::Sync {
+            written = self.file.sync_data();
+        }
+        if let Err(cause) = written {
+            // What is left of a record would shift all that follow.
+            let _ = self.file.set_len(self.bytes);
+            return Err(SpoolError::io("note a delivery", &self.dir.join(DELIVERED), cause));
+        }
+        self.bytes += octets.len() as u64;
+        Ok(())
+    }
+}
+
+fn next_tidy(bytes: u64) -> u64 {
+    (2 * bytes).max(DELIVERED_TIDY_BYTES)
+}
+
+/// Writes the file anew with what still has a segment, and opens it for appending. A crash leaves the
+/// old one or the new one.
+fn rewrite(dir: &Path, durability: Durability) -> Result<(File, u64), SpoolError> {
+    let path = dir.join(NEW_FILE);
+    let failed = |cause| SpoolError::io("write the deliveries", &path, cause);
+    let living: HashSet<_> = list_segments(dir)?.into_iter().collect();
+    let known = Deliveries::read(dir)?.known;
+    let kept = known.iter().filter(|d| living.contains(&(d.place.core, d.place.segment)));
+    let octets: Vec<u8> = kept.flat_map(Delivery::encode).collect();
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.create(true).truncate(true).write(true).mode(0o600).open(&path).map_err(failed)?;
+    file.write_all(&octets).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&path, dir.join(DELIVERED)).map_err(failed)?;
+    if durability == Durability::Sync {
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
+    }
+    let file = OpenOptions::new().append(true).open(dir.join(DELIVERED)).map_err(failed)?;
+    Ok((file, octets.len() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::format::{DELIVERY_BYTES, Fate, Place};
+    use crate::spool::{Envelope, Message};
+
+    fn delivery(segment: u32, recipient: u32, fate: Fate) -> Delivery {
+        let place = Place { core: 1, segment, offset: 64 };
+        Delivery { place, sealed_ns: 9, recipient, fate, code: 250, at_ns: 10 }
+    }
+
+    fn message(segment: u32, sealed_ns: u64) -> Message {
+        let envelope = Envelope { sealed_ns, ..Envelope::default() };
+        Message::of_envelope(Place { core: 1, segment, offset: 64 }, envelope)
+    }
+
+    fn spool_with(segments: &[u32]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for number in segments {
+            fs::write(dir.path().join(format!("c001-{number:08}.seg")), b"").unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn what_is_appended_is_known_and_belongs_to_one_message() {
+        let dir = spool_with(&[1, 2]);
+        let mut log = DeliveryLog::open(dir.path(), Durability::Sync).unwrap();
+        log.append(&[delivery(1, 2, Fate::Delivered), delivery(1, 0, Fate::Refused)]).unwrap();
+        log.append(&[delivery(2, 0, Fate::Delivered)]).unwrap();
+        let known = Deliveries::read(dir.path()).unwrap();
+        assert_eq!(known.of(&message(1, 9)).len(), 2);
+        assert_eq!(known.fate(&message(1, 9), 0).unwrap().fate, Fate::Refused);
+        assert_eq!(known.fate(&message(1, 9), 1), None);
+        assert_eq!(known.fate(&message(1, 9), 2).unwrap().fate, Fate::Delivered);
+        assert_eq!(known.of(&message(1, 8)), [], "another life of the place");
+        assert_eq!(known.of(&message(3, 9)), []);
+    }
+
+    #[test]
+    fn a_torn_end_and_a_damaged_record_lose_themselves_alone() {
+        let dir = spool_with(&[1]);
+        let mut log = DeliveryLog::open(dir.path(), Durability::Process).unwrap();
+        let three = [0, 1, 2].map(|recipient| delivery(1, recipient, Fate::Delivered));
+        log.append(&three).unwrap();
+        let path = dir.path().join(DELIVERED);
+        let whole = fs::read(&path).unwrap();
+        for cut in 0..=whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let known = Deliveries::read(dir.path()).unwrap();
+            assert_eq!(known.of(&message(1, 9)).len(), cut / DELIVERY_BYTES, "cut at {cut}");
+        }
+        let mut damaged = whole.clone();
+        damaged[DELIVERY_BYTES + 20] ^= 4;
+        fs::write(&path, &damaged).unwrap();
+        let known = Deliveries::read(dir.path()).unwrap();
+        assert!(known.fate(&message(1, 9), 1).is_none() && known.of(&message(1, 9)).len() == 2);
+        // The next writer begins behind the last whole record.
+        fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+        let mut log = DeliveryLog::open(dir.path(), Durability::Process).unwrap();
+        log.append(&[delivery(1, 7, Fate::Delivered)]).unwrap();
+        assert_eq!(Deliveries::read(dir.path()).unwrap().of(&message(1, 9)).len(), 3);
+    }
+
+    #[test]
+    fn deliveries_go_with_their_segment_at_the_start_and_as_the_file_grows() {
+        let dir = spool_with(&[1, 2]);
+        let mut log = DeliveryLog::open(dir.path(), Durability::Process).unwrap();
+        log.append(&[delivery(1, 0, Fate::Delivered), delivery(2, 0, Fate::Delivered)]).unwrap();
+        fs::remove_file(dir.path().join("c001-00000001.seg")).unwrap();
+        drop(log);
+        let mut log = DeliveryLog::open(dir.path(), Durability::Process).unwrap();
+        let path = dir.path().join(DELIVERED);
+        assert_eq!(fs::metadata(&path).unwrap().len() as usize, DELIVERY_BYTES);
+        let many: Vec<_> = (0..30_000).map(|n| delivery(7, n, Fate::Delivered)).collect();
+        log.append(&many).unwrap();
+        log.append(&[delivery(2, 1, Fate::Refused)]).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len() as usize, 2 * DELIVERY_BYTES);
+        assert_eq!(Deliveries::read(dir.path()).unwrap().of(&message(2, 9)).len(), 2);
+    }
+}

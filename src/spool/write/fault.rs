@@ -1,0 +1,12 @@
+//! What can happen to a segment while it is in use.
+
+/// Why a segment was given up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// A sync failed. The kernel reports that once and then says yes again.
+    Unsynced,
+    /// It was cut from outside, or lost pages under the map.
+    Torn,
+    /// Its name is gone, or leads to another file.
+    Removed,
+}

@@ -1,0 +1,28 @@
+//! The writing wing: one [`Writer`] a core, the helper threads behind it, and what an opener does.
+
+mod barrier;
+mod delivered;
+mod fault;
+mod flush;
+mod horizon;
+mod job;
+mod map;
+mod marker;
+mod open;
+mod prepare;
+mod quarantine;
+mod recover;
+mod segment;
+mod sigbus;
+mod sys;
+mod writer;
+
+#[cfg(test)]
+mod golden;
+
+pub use barrier::Barrier;
+pub use delivered::DeliveryLog;
+pub use horizon::Horizon;
+pub use open::Spool;
+pub use recover::Recovery;
+pub use writer::{Draft, Stats, Writer};
