@@ -10,12 +10,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::barrier::Gate;
-use super::crowd::Crowd;
+use super::group_commit::Gate;
 use super::keep::KeepRules;
-use super::ledger::{Counters, Quota, Stop};
+use super::peer_limit::Crowd;
+use super::quota::{Counters, Quota, Stop};
 use super::summary::{CoreSummary, SpoolSummary};
-use super::{Port, Rules, farewell, session};
+use super::{Port, Rules, lingering_close, session};
 use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer, Pool, Watch};
 use crate::host::{self, PageFaults};
 use crate::limits::{LINGERERS_MAX, SPOOL_LOOK_MS};
@@ -219,7 +219,7 @@ impl Core {
         let count = usize::from(linger);
         self.lingerers.set(self.lingerers.get() + count);
         tokio::task::spawn_local(async move {
-            farewell::turn_away(&self, conn, &door, why, linger).await;
+            lingering_close::turn_away(&self, conn, &door, why, linger).await;
             self.lingerers.set(self.lingerers.get() - count);
         });
     }

@@ -4,19 +4,19 @@
 //! share nothing while they run; they hear of the end through a watch channel and hand their
 //! numbers over when they are joined.
 
-mod barrier;
 mod core;
-mod crowd;
-mod doorstep;
-mod farewell;
+mod deadline;
+mod group_commit;
 mod keep;
-mod ledger;
-mod patience;
+mod lingering_close;
+mod networks;
+mod odmr;
+mod peer_limit;
+mod pregreet;
 pub mod proxy;
+mod quota;
 mod session;
 mod summary;
-mod trust;
-mod waiting;
 
 use std::io;
 use std::path::PathBuf;
@@ -25,11 +25,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use self::crowd::Crowd;
 pub use self::keep::{BadKeepRule, Keep, KeepRule, KeepRules};
-pub use self::ledger::{Quota, Stop};
+pub use self::networks::{NetworkError, Networks};
+use self::peer_limit::Crowd;
+pub use self::quota::{Quota, Stop};
 pub use self::summary::{CoreSummary, Failed, SpoolSummary, Summary, durability_name};
-pub use self::trust::{NetworkError, Networks};
 use crate::engine::{BoundListener, EngineKind};
 use crate::host::{self, CpuTime};
 use crate::relay::{self, Relay};

@@ -8,12 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use super::core::{Core, Door};
-use super::doorstep::{self, Rebuff};
-use super::farewell;
+use super::deadline::Patience;
 use super::keep::Keep;
-use super::ledger::Stop;
-use super::patience::Patience;
-use super::waiting::{self, Turn};
+use super::lingering_close;
+use super::odmr::{self, Turn};
+use super::pregreet::{self, Rebuff};
+use super::quota::Stop;
 use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::host::unix_ns;
 use crate::limits::DIRECT_RECVS_MAX;
@@ -30,11 +30,11 @@ const QUOTA_USED: Reply = Reply::new(421, 3, 2, "This sink has taken all the mes
 /// Serves one connection to its end and closes it.
 pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) {
     let guard = core.watch.register(conn.handle());
-    let caller = match doorstep::meet(core, &mut conn, &guard, peer).await {
+    let caller = match pregreet::meet(core, &mut conn, &guard, peer).await {
         Ok(caller) => caller,
         Err(Rebuff::Gone) => return conn.close().await,
         Err(Rebuff::Refused(why)) => {
-            farewell::refuse(core, &mut conn, &guard, door, why).await;
+            lingering_close::refuse(core, &mut conn, &guard, door, why).await;
             return conn.close().await;
         }
     };
@@ -158,12 +158,12 @@ impl Session<'_> {
             };
         }
         if next == Next::Close {
-            farewell::part(self.core, conn, &self.guard, out, inbox).await;
+            lingering_close::part(self.core, conn, &self.guard, out, inbox).await;
             return;
         }
         if let Some(turn) = self.turn.take() {
             self.core.pool.give(inbox);
-            return waiting::turn(self.core, conn, &self.guard, out, turn).await;
+            return odmr::turn(self.core, conn, &self.guard, out, turn).await;
         }
         // The watch shuts the connection of a peer that does not read what we send.
         if self.guard.fired() {
@@ -297,7 +297,7 @@ impl Session<'_> {
     async fn answer(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
         // The relay takes the time that it needs; none of that is the client's.
         self.guard.disarm();
-        let errand = waiting::answer(self.core, &mut self.server, out).await;
+        let errand = odmr::answer(self.core, &mut self.server, out).await;
         self.turn = errand.map(|errand| Turn { errand, said: input.to_vec() });
         self.turn.is_some()
     }

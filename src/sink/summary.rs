@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Plan;
-use super::ledger::Counters;
+use super::quota::Counters;
 use crate::host::PageFaults;
 use crate::relay::Totals;
 use crate::spool::{Durability, Recovery, Stats};

@@ -5,9 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use super::core::Core;
-use super::crowd::Place;
-use super::ledger::Stop;
+use super::peer_limit::Place;
 use super::proxy::{self, Header};
+use super::quota::Stop;
 use crate::engine::{Conn, Guard, Peer};
 use crate::limits::PROXY_HEADER_MS;
 use crate::smtp::server::CloseReason;
