@@ -1,6 +1,7 @@
 //! `ringpost-blast`: the command line of the load generator.
 
 mod artefacts;
+mod auth;
 mod content;
 mod dry_run;
 mod load;
@@ -30,7 +31,6 @@ use self::protocol::ProtocolArgs;
 use self::search::{FindMaxArgs, SweepArgs};
 use self::selftest::SelftestArgs;
 use self::watching::Watching;
-use super::auth;
 use super::exit::{self, Exit, Failure};
 use super::signals::{self, Asked};
 use crate::blast::content::ContentError;

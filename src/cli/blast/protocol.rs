@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::auth;
+use super::auth;
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::params::On;

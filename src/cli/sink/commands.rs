@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use jiff::{Timestamp, ToSpan};
 
-use super::exit::{Exit, Failure};
 use super::listen::ListenUrl;
-use super::value;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::value;
 use crate::limits::HOLD_S_MAX;
 use crate::smtp::directory::Directory;
 use crate::smtp::extension::Extensions;

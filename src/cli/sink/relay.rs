@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::exit::{Exit, Failure};
+use crate::cli::exit::{Exit, Failure};
 use crate::dial::{Target, TargetError};
 use crate::relay::{Grant, Grants, Plan, Route, Routes};
 use crate::smtp::extension::Extensions;

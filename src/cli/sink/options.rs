@@ -9,12 +9,12 @@ use tokio::sync::watch;
 
 use super::auth;
 use super::commands::CommandOptions;
-use super::exit::{self, Exit, Failure};
 use super::listen::ListenUrl;
 use super::peers::Peers;
 use super::relay::RelayOptions;
-use super::signals::{self, Asked};
-use super::value::{self, IoArg};
+use crate::cli::exit::{self, Exit, Failure};
+use crate::cli::signals::{self, Asked};
+use crate::cli::value::{self, IoArg};
 use crate::engine::{self, EngineKind};
 use crate::host;
 use crate::limits;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::value;
+use crate::cli::value;
 use crate::limits;
 use crate::sink::{Networks, Rules};
 
