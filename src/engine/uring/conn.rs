@@ -1,11 +1,4 @@
-//! The io_uring engine: single-shot operations on plain descriptors through tokio-uring's ring.
-//!
-//! Invariant: memory that the kernel may write to or read from is owned by the operation's
-//! [`Flight`] from submission to completion. tokio-uring holds the flight while the operation runs,
-//! whether or not somebody still awaits it; [`ring`] sees to it that the ring outlives every flight,
-//! because tokio-uring itself frees abandoned ones before it has cancelled them when it is dropped.
-
-mod ring;
+//! Connections, listeners and alarms over the ring.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -24,13 +17,11 @@ use rustix::net::Shutdown;
 use socket2::{SockAddr, SockAddrStorage};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
-use super::{Buf, RUNNING, interrupted};
-
-pub(super) use ring::{probe, run};
+use crate::engine::{Buf, RUNNING, interrupted};
 
 thread_local! {
     /// Operations of this thread whose memory the kernel may still touch.
-    static FLIGHTS: Cell<usize> = const { Cell::new(0) };
+    pub(super) static FLIGHTS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// What one operation lends to the kernel.
@@ -172,7 +163,7 @@ impl Socket {
 }
 
 /// For operations whose answer nobody needs.
-struct Forget;
+pub(super) struct Forget;
 
 impl OneshotOutputTransform for Forget {
     type Output = ();
@@ -182,10 +173,10 @@ impl OneshotOutputTransform for Forget {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Handle(Weak<Socket>);
+pub(in crate::engine) struct Handle(Weak<Socket>);
 
 impl Handle {
-    pub(super) fn interrupt(&self) {
+    pub(in crate::engine) fn interrupt(&self) {
         if let Some(socket) = self.0.upgrade() {
             socket.interrupted.set(true);
             socket.cancel_waiting();
@@ -195,7 +186,7 @@ impl Handle {
         }
     }
 
-    pub(super) fn shutdown(&self) {
+    pub(in crate::engine) fn shutdown(&self) {
         if let Some(socket) = self.0.upgrade() {
             socket.shutdown();
         }
@@ -203,24 +194,24 @@ impl Handle {
 }
 
 #[derive(Debug)]
-pub(super) struct Conn {
+pub(in crate::engine) struct Conn {
     socket: Rc<Socket>,
 }
 
 impl Conn {
-    pub(super) fn new(fd: OwnedFd) -> Self {
+    pub(in crate::engine) fn new(fd: OwnedFd) -> Self {
         Self { socket: Socket::new(fd) }
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(in crate::engine) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.fd.as_fd()
     }
 
-    pub(super) fn handle(&self) -> Handle {
+    pub(in crate::engine) fn handle(&self) -> Handle {
         Handle(Rc::downgrade(&self.socket))
     }
 
-    pub(super) async fn recv(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
+    pub(in crate::engine) async fn recv(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
         if self.socket.interrupted.take() {
             buf.clear();
             return (Err(interrupted()), buf);
@@ -229,12 +220,12 @@ impl Conn {
         self.land_recv(flight).await
     }
 
-    pub(super) async fn send_all(&mut self, buf: Buf) -> (io::Result<()>, Buf) {
+    pub(in crate::engine) async fn send_all(&mut self, buf: Buf) -> (io::Result<()>, Buf) {
         let flight = self.launch_send(buf, 0);
         self.land_send(flight).await
     }
 
-    pub(super) async fn send_recv(
+    pub(in crate::engine) async fn send_recv(
         &mut self,
         out: Buf,
         mut into: Buf,
@@ -271,7 +262,7 @@ impl Conn {
     }
 
     /// Waits for operations whose futures were dropped; the descriptor closes with the last owner.
-    pub(super) async fn close(self) {
+    pub(in crate::engine) async fn close(self) {
         let socket = Rc::downgrade(&self.socket);
         drop(self);
         while socket.strong_count() > 0 {
@@ -340,7 +331,7 @@ impl Drop for Conn {
 }
 
 /// Connects a blocking socket; on time-out the attempt is cancelled and awaited.
-pub(super) async fn connect(fd: OwnedFd, to: SockAddr, limit: Duration) -> io::Result<Conn> {
+pub(in crate::engine) async fn connect(fd: OwnedFd, to: SockAddr, limit: Duration) -> io::Result<Conn> {
     let socket = Socket::new(fd);
     let to = Box::new(to);
     let entry = opcode::Connect::new(socket.target(), to.as_ptr().cast(), to.len()).build();
@@ -368,25 +359,25 @@ struct Caller {
     length: libc::socklen_t,
 }
 
-pub(super) struct Acceptor {
+pub(in crate::engine) struct Acceptor {
     socket: Rc<Socket>,
     caller: Option<Box<Caller>>,
 }
 
 impl Acceptor {
-    pub(super) fn new(fd: OwnedFd) -> Self {
+    pub(in crate::engine) fn new(fd: OwnedFd) -> Self {
         Self { socket: Socket::new(fd), caller: None }
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(in crate::engine) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.fd.as_fd()
     }
 
-    pub(super) fn handle(&self) -> Handle {
+    pub(in crate::engine) fn handle(&self) -> Handle {
         Handle(Rc::downgrade(&self.socket))
     }
 
-    pub(super) async fn accept(&mut self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    pub(in crate::engine) async fn accept(&mut self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
         if self.socket.interrupted.take() {
             return Err(interrupted());
         }
@@ -395,7 +386,7 @@ impl Acceptor {
     }
 
     /// Like `accept`, but does not wait: the cancel is queued right behind it.
-    pub(super) async fn accept_waiting(&mut self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    pub(in crate::engine) async fn accept_waiting(&mut self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
         let flight = self.launch_accept();
         self.socket.cancel_waiting();
         match self.land_accept(flight).await {
@@ -444,13 +435,13 @@ impl Acceptor {
 
 /// Absolute timeouts of the ring (IORING_OP_TIMEOUT on CLOCK_MONOTONIC).
 #[derive(Debug, Default)]
-pub(super) struct Alarm {
+pub(in crate::engine) struct Alarm {
     /// Where the kernel reads the time; with the kernel while the alarm is set.
     time: Option<Box<Timespec>>,
 }
 
 impl Alarm {
-    pub(super) async fn until(&mut self, at: Duration) -> io::Result<()> {
+    pub(in crate::engine) async fn until(&mut self, at: Duration) -> io::Result<()> {
         let mut time = self.time.take().unwrap_or_default();
         *time = Timespec::new().sec(at.as_secs()).nsec(at.subsec_nanos());
         let entry = opcode::Timeout::new(&raw const *time).flags(TimeoutFlags::ABS).build();
@@ -464,7 +455,7 @@ impl Alarm {
     }
 }
 
-pub(super) async fn sync_data(fd: RawFd) -> io::Result<()> {
+pub(in crate::engine) async fn sync_data(fd: RawFd) -> io::Result<()> {
     let entry = opcode::Fsync::new(Fd(fd)).flags(FsyncFlags::DATASYNC).build();
     launch(None, (), entry).await.0.map(drop)
 }
