@@ -3,9 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
-use socket2::SockAddr;
+use socket2::{SockAddr, SockRef};
 
 /// An address that one socket can be bound or connected to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +45,12 @@ impl Address {
         }
     }
 
-    pub(super) fn from_sockaddr(address: &SockAddr) -> Self {
+    /// The address that a socket is bound to.
+    pub(super) fn of_socket(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        Ok(Self::from_sockaddr(&SockRef::from(&fd).local_addr()?))
+    }
+
+    fn from_sockaddr(address: &SockAddr) -> Self {
         match address.as_socket() {
             Some(inet) => Self::Tcp(inet),
             None => Self::Unix(address.as_pathname().map(PathBuf::from).unwrap_or_default()),

@@ -6,26 +6,18 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{EngineKind, current, epoll, uring};
+use super::backend::{BackendAlarm, each};
+use super::kind::current;
 
 /// Wakes its owner on this core. One that wakes often costs one kernel operation each time and no
 /// allocation.
 #[derive(Debug)]
-pub struct Alarm(Kind);
-
-#[derive(Debug)]
-enum Kind {
-    Epoll(epoll::Alarm),
-    Uring(uring::Alarm),
-}
+pub struct Alarm(BackendAlarm);
 
 impl Alarm {
     /// An alarm of the core that runs on this thread. Under epoll it holds a descriptor.
     pub fn new() -> io::Result<Self> {
-        Ok(Self(match current()? {
-            EngineKind::Epoll => Kind::Epoll(epoll::Alarm::new()?),
-            EngineKind::Uring => Kind::Uring(uring::Alarm::default()),
-        }))
+        Ok(Self(BackendAlarm::new(current()?)?))
     }
 
     /// Returns at `instant` or a little later, at once when it has passed. May be dropped before.
@@ -34,10 +26,7 @@ impl Alarm {
         if left.is_zero() {
             return Ok(());
         }
-        match &mut self.0 {
-            Kind::Epoll(alarm) => alarm.until(monotonic() + left).await,
-            Kind::Uring(alarm) => alarm.until(monotonic() + left).await,
-        }
+        each!(&mut self.0, alarm => alarm.until(monotonic() + left).await)
     }
 }
 

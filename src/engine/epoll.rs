@@ -19,19 +19,21 @@ use socket2::SockAddr;
 use tokio::io::unix::AsyncFd;
 use tokio::task::LocalSet;
 
-use super::{Buf, interrupted, sys};
+use super::buffer::Buf;
+use super::kind::interrupted;
+use super::sys;
 use crate::limits::CONNECT_RETRY_MS;
 
 /// A registered descriptor and the flag that ends a wait on it.
 #[derive(Debug)]
-struct Socket {
+struct EpollSocket {
     fd: AsyncFd<OwnedFd>,
     interrupted: Cell<bool>,
     /// The task that waits to read, to be woken when the flag is set.
     waiter: RefCell<Option<Waker>>,
 }
 
-impl Socket {
+impl EpollSocket {
     fn new(fd: OwnedFd) -> io::Result<Rc<Self>> {
         let fd = sys::register(fd)?;
         let (interrupted, waiter) = (Cell::new(false), RefCell::new(None));
@@ -85,9 +87,9 @@ enum Attempt<T> {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Handle(Weak<Socket>);
+pub(super) struct EpollHandle(Weak<EpollSocket>);
 
-impl Handle {
+impl EpollHandle {
     pub(super) fn interrupt(&self) {
         if let Some(socket) = self.0.upgrade() {
             socket.interrupted.set(true);
@@ -106,21 +108,21 @@ impl Handle {
 }
 
 #[derive(Debug)]
-pub(super) struct Conn {
-    socket: Rc<Socket>,
+pub(super) struct EpollConn {
+    socket: Rc<EpollSocket>,
 }
 
-impl Conn {
+impl EpollConn {
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: Socket::new(fd)? })
+        Ok(Self { socket: EpollSocket::new(fd)? })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.fd.get_ref().as_fd()
     }
 
-    pub(super) fn handle(&self) -> Handle {
-        Handle(Rc::downgrade(&self.socket))
+    pub(super) fn handle(&self) -> EpollHandle {
+        EpollHandle(Rc::downgrade(&self.socket))
     }
 
     pub(super) async fn recv(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
@@ -170,6 +172,9 @@ impl Conn {
         (sent, out, received, into)
     }
 
+    /// The descriptor closes with the last owner, and this is it.
+    pub(super) async fn close(self) {}
+
     /// Waits for room after a send found none. The readiness may be a stale one, from before that
     /// send: it is cleared, the caller tries again, and only then does the wait become a real one.
     async fn writable(&self) -> io::Result<()> {
@@ -183,7 +188,7 @@ pub(super) async fn connect(
     socket: socket2::Socket,
     to: &SockAddr,
     limit: Duration,
-) -> io::Result<Conn> {
+) -> io::Result<EpollConn> {
     tokio::time::timeout(limit, async {
         while let Err(error) = socket.connect(to) {
             match error.raw_os_error() {
@@ -195,14 +200,14 @@ pub(super) async fn connect(
                 _ => return Err(error),
             }
         }
-        Conn::new(socket.into())
+        EpollConn::new(socket.into())
     })
     .await
     .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn finish_connect(socket: socket2::Socket) -> io::Result<Conn> {
-    let conn = Conn::new(socket.into())?;
+async fn finish_connect(socket: socket2::Socket) -> io::Result<EpollConn> {
+    let conn = EpollConn::new(socket.into())?;
     conn.socket.fd.writable().await?.retain_ready();
     match socket2::SockRef::from(&conn.fd()).take_error()? {
         None => Ok(conn),
@@ -210,21 +215,21 @@ async fn finish_connect(socket: socket2::Socket) -> io::Result<Conn> {
     }
 }
 
-pub(super) struct Acceptor {
-    socket: Rc<Socket>,
+pub(super) struct EpollAcceptor {
+    socket: Rc<EpollSocket>,
 }
 
-impl Acceptor {
+impl EpollAcceptor {
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: Socket::new(fd)? })
+        Ok(Self { socket: EpollSocket::new(fd)? })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.fd.get_ref().as_fd()
     }
 
-    pub(super) fn handle(&self) -> Handle {
-        Handle(Rc::downgrade(&self.socket))
+    pub(super) fn handle(&self) -> EpollHandle {
+        EpollHandle(Rc::downgrade(&self.socket))
     }
 
     pub(super) async fn accept(&mut self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
@@ -244,9 +249,9 @@ fn accept_now(fd: &OwnedFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
 
 /// A timer descriptor among the others that epoll watches.
 #[derive(Debug)]
-pub(super) struct Alarm(AsyncFd<OwnedFd>);
+pub(super) struct EpollAlarm(AsyncFd<OwnedFd>);
 
-impl Alarm {
+impl EpollAlarm {
     pub(super) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         Ok(Self(sys::register(timerfd_create(TimerfdClockId::Monotonic, flags)?)?))

@@ -1,195 +1,22 @@
-//! Listeners: bound before the cores start, so that every refusal is known before anything runs.
-//!
-//! TCP gets one socket per core (SO_REUSEPORT: the kernel spreads connections by their addresses).
-//! That option also lets a second process of the same user bind the port and take half of the
-//! connections, so the first socket of an address is bound without it: any other user of the port,
-//! our own kind included, is then a clash. Only afterwards is the option set for its siblings.
+//! Accepting connections on one core, also when descriptors run out.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, Socket, Type};
-use thiserror::Error;
-
-use super::{Address, Conn, EngineKind, Handle, Peer, Reach, current, epoll, local_address, uring};
-use crate::limits::{ACCEPT_PAUSE_MS, LISTEN_BACKLOG};
-
-#[derive(Debug, Error)]
-pub enum BindError {
-    #[error("{address} is in use: stop the process that listens there, or choose another address")]
-    InUse { address: Address },
-    #[error(
-        "{address}: permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, a socket file needs a writable directory"
-    )]
-    Denied { address: Address },
-    #[error("{} exists and is not a socket: remove it or choose another path", path.display())]
-    NotASocket { path: PathBuf },
-    #[error("cannot listen on {address}: {source}")]
-    Io { address: Address, source: io::Error },
-}
-
-/// A listening socket of one core, still unattached: send it to the core's thread.
-#[derive(Debug)]
-pub struct BoundListener {
-    fd: OwnedFd,
-    address: Address,
-    file: Option<Arc<SocketFile>>,
-}
-
-impl BoundListener {
-    /// The bound address, with the port that the kernel chose for port 0.
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// Attaches to the core that runs on this thread.
-    pub fn attach(self) -> io::Result<Listener> {
-        let kind = current()?;
-        let spare = Some(self.fd.try_clone()?);
-        socket2::SockRef::from(&self.fd).set_nonblocking(kind == EngineKind::Epoll)?;
-        let acceptor = match kind {
-            EngineKind::Epoll => Acceptor::Epoll(epoll::Acceptor::new(self.fd)?),
-            EngineKind::Uring => Acceptor::Uring(uring::Acceptor::new(self.fd)),
-        };
-        Ok(Listener { acceptor, kind, address: self.address, spare, _file: self.file })
-    }
-}
-
-/// Binds every address for every core. Element `n` of the answer is for core `n` and holds one
-/// listener per address, in the given order.
-pub fn bind(addresses: &[Address], cores: usize) -> Result<Vec<Vec<BoundListener>>, BindError> {
-    assert!(cores > 0, "listeners need a core");
-    let mut by_core: Vec<Vec<BoundListener>> = (0..cores).map(|_| Vec::new()).collect();
-    for address in addresses {
-        let bound = match address {
-            Address::Tcp(inet) => bind_tcp(*inet, cores),
-            Address::Unix(path) => bind_unix(path, cores)?,
-        };
-        let bound = bound.map_err(|source| BindError::new(address, source))?;
-        for (listeners, listener) in by_core.iter_mut().zip(bound) {
-            listeners.push(listener);
-        }
-    }
-    Ok(by_core)
-}
-
-impl BindError {
-    fn new(address: &Address, source: io::Error) -> Self {
-        let address = address.clone();
-        match source.kind() {
-            io::ErrorKind::AddrInUse => Self::InUse { address },
-            io::ErrorKind::PermissionDenied => Self::Denied { address },
-            _ => Self::Io { address, source },
-        }
-    }
-}
-
-fn bind_tcp(asked: SocketAddr, cores: usize) -> io::Result<Vec<BoundListener>> {
-    let first = tcp_socket(asked)?;
-    first.bind(&SockAddr::from(asked))?;
-    let address = local_address(first.as_fd())?;
-    let bound = first.local_addr()?;
-    let mut sockets = vec![first];
-    for _ in 1..cores {
-        sockets[0].set_reuse_port(true)?;
-        let sibling = tcp_socket(asked)?;
-        sibling.set_reuse_port(true)?;
-        sibling.bind(&bound)?;
-        sockets.push(sibling);
-    }
-    let listen = |socket: Socket| {
-        socket.listen(LISTEN_BACKLOG)?;
-        Ok(BoundListener { fd: socket.into(), address: address.clone(), file: None })
-    };
-    sockets.into_iter().map(listen).collect()
-}
-
-fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A port whose last connections are in TIME_WAIT is free.
-    socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it, which saves a system call for each.
-    socket.set_tcp_nodelay(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    Ok(socket)
-}
-
-/// All cores share one socket: there is no SO_REUSEPORT for paths.
-fn bind_unix(path: &Path, cores: usize) -> Result<io::Result<Vec<BoundListener>>, BindError> {
-    clear_stale(path)?;
-    let address = Address::Unix(path.to_owned());
-    Ok((|| {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.bind(&SockAddr::unix(path)?)?;
-        let file = Arc::new(SocketFile::new(path)?);
-        socket.listen(LISTEN_BACKLOG)?;
-        (0..cores)
-            .map(|_| {
-                let fd = socket.try_clone()?.into();
-                Ok(BoundListener { fd, address: address.clone(), file: Some(file.clone()) })
-            })
-            .collect()
-    })())
-}
-
-/// Removes a socket file that nobody listens on, as a killed process leaves it behind.
-fn clear_stale(path: &Path) -> Result<(), BindError> {
-    let address = || Address::Unix(path.to_owned());
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(BindError::new(&address(), source)),
-    };
-    if !found.file_type().is_socket() {
-        return Err(BindError::NotASocket { path: path.to_owned() });
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(|source| BindError::new(&address(), source))
-        }
-        _ => Err(BindError::InUse { address: address() }),
-    }
-}
-
-/// The file of a unix listener; removed with the last core's listener, unless somebody else's file
-/// has taken its place.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        let found = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
-        if ours {
-            // Best effort: a file left behind is found stale at the next start.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
+use super::address::{Address, Peer};
+use super::backend::{BackendAcceptor, each};
+use super::conn::{Conn, Handle};
+use super::kind::EngineKind;
+use super::socket_file::SocketFile;
+use super::task::sleep;
+use crate::limits::ACCEPT_PAUSE_MS;
 
 /// Accepts connections on one core.
 pub struct Listener {
-    acceptor: Acceptor,
+    acceptor: BackendAcceptor,
     kind: EngineKind,
     address: Address,
     /// A descriptor kept back for the day there is no other: given up, it lets one caller in, who
@@ -198,49 +25,25 @@ pub struct Listener {
     _file: Option<Arc<SocketFile>>,
 }
 
-enum Acceptor {
-    Epoll(epoll::Acceptor),
-    Uring(uring::Acceptor),
-}
-
-type Accepted = io::Result<(OwnedFd, Option<SocketAddr>)>;
-
-impl Acceptor {
-    async fn accept(&mut self) -> Accepted {
-        match self {
-            Self::Epoll(acceptor) => acceptor.accept().await,
-            Self::Uring(acceptor) => acceptor.accept().await,
-        }
-    }
-
-    async fn accept_waiting(&mut self) -> Accepted {
-        match self {
-            Self::Epoll(acceptor) => acceptor.accept_waiting().await,
-            Self::Uring(acceptor) => acceptor.accept_waiting().await,
-        }
-    }
-
-    /// Keeps a descriptor back; `None` when there is none.
-    fn reserve(&self) -> Option<OwnedFd> {
-        let fd = match self {
-            Self::Epoll(acceptor) => acceptor.fd(),
-            Self::Uring(acceptor) => acceptor.fd(),
-        };
-        fd.try_clone_to_owned().ok()
-    }
-}
-
 impl Listener {
+    pub(super) fn new(
+        kind: EngineKind,
+        fd: OwnedFd,
+        address: Address,
+        file: Option<Arc<SocketFile>>,
+    ) -> io::Result<Self> {
+        let spare = Some(fd.try_clone()?);
+        let acceptor = BackendAcceptor::new(kind, fd)?;
+        Ok(Self { acceptor, kind, address, spare, _file: file })
+    }
+
     pub fn address(&self) -> &Address {
         &self.address
     }
 
     /// `interrupt` on it makes `accept` answer `ErrorKind::Interrupted`; no connection is lost.
     pub fn handle(&self) -> Handle {
-        Handle(match &self.acceptor {
-            Acceptor::Epoll(acceptor) => Reach::Epoll(acceptor.handle()),
-            Acceptor::Uring(acceptor) => Reach::Uring(acceptor.handle()),
-        })
+        Handle(self.acceptor.handle())
     }
 
     /// The next connection. Out of descriptors or memory, it lets one caller in as
@@ -248,7 +51,7 @@ impl Listener {
     /// Any error but `Interrupted` means that this listener is of no more use.
     pub async fn accept(&mut self) -> io::Result<(Conn, Peer)> {
         loop {
-            let error = match self.acceptor.accept().await {
+            let error = match each!(&mut self.acceptor, acceptor => acceptor.accept().await) {
                 Ok((fd, caller)) => match self.admit(fd, caller) {
                     Ok(admitted) => return Ok(admitted),
                     Err(error) => error,
@@ -267,7 +70,8 @@ impl Listener {
     /// greet and turn away when the listener stops.
     pub async fn accept_waiting(&mut self) -> io::Result<Option<(Conn, Peer)>> {
         loop {
-            let error = match self.acceptor.accept_waiting().await {
+            let error = match each!(&mut self.acceptor, acceptor => acceptor.accept_waiting().await)
+            {
                 Ok((fd, caller)) => return self.admit(fd, caller).map(Some),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => error,
@@ -283,16 +87,21 @@ impl Listener {
     fn admit(&mut self, fd: OwnedFd, address: Option<SocketAddr>) -> io::Result<(Conn, Peer)> {
         let conn = Conn::new(self.kind, fd, self.address.is_tcp())?;
         if self.spare.is_none() {
-            self.spare = self.acceptor.reserve();
+            self.spare = self.reserve();
         }
         Ok((conn, Peer { address, crowded: self.spare.is_none() }))
+    }
+
+    /// Keeps a descriptor back; `None` when there is none.
+    fn reserve(&self) -> Option<OwnedFd> {
+        each!(&self.acceptor, acceptor => acceptor.fd()).try_clone_to_owned().ok()
     }
 
     /// Gives the spare descriptor up for the next caller, or waits for somebody to close.
     async fn make_room(&mut self) {
         if self.spare.take().is_none() {
-            tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-            self.spare = self.acceptor.reserve();
+            sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            self.spare = self.reserve();
         }
     }
 }
@@ -325,30 +134,6 @@ impl Trouble {
                 Self::Full
             }
             _ => Self::Listener,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::{Connecting, connect, run_core};
-
-    #[test]
-    fn accepted_and_connected_sockets_send_small_packets_at_once() {
-        for kind in [EngineKind::Epoll, EngineKind::Uring] {
-            let ended = run_core(kind, async {
-                let address = Address::Tcp(([127, 0, 0, 1], 0).into());
-                let mut bound = bind(&[address], 1).unwrap();
-                let mut listener = bound[0].remove(0).attach().unwrap();
-                let caller =
-                    connect(&listener.address().clone(), &Connecting::default()).await.unwrap();
-                let (conn, _) = listener.accept().await.unwrap();
-                for end in [&caller, &conn] {
-                    assert!(rustix::net::sockopt::tcp_nodelay(end.fd()).unwrap());
-                }
-            });
-            assert!(ended.is_ok() || kind == EngineKind::Uring, "a host may refuse io_uring only");
         }
     }
 }

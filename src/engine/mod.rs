@@ -1,37 +1,45 @@
 //! Sockets and the clock of one core, over io_uring or epoll.
 //!
 //! Everything here belongs to one thread: [`run_core`] starts the runtime on the calling thread, and
-//! what is accepted or connected in there never leaves it. The two engines stand side by side in
-//! two-variant enums; nothing above this room knows which one runs.
+//! what is accepted or connected in there never leaves it. The engines stand side by side in
+//! `backend`; nothing else in this room, and nothing above it, knows which one runs.
 //!
 //! Rules that the callers keep:
 //!
 //! - The future of `recv`, `send_all`, `send_recv` and `accept` is awaited to its end. To stop one,
 //!   call [`Handle::interrupt`] (or [`Handle::shutdown`]) and go on awaiting: under io_uring, what a
 //!   dropped receive had taken from the socket is lost. Memory stays safe either way.
-//! - Nothing waits by `tokio::task::yield_now`: io_uring operations are submitted when the core has
-//!   nothing to run, and a task that only yields keeps it from ever getting there.
+//! - Nothing waits by yielding: io_uring operations are submitted when the core has nothing to run,
+//!   and a task that only yields keeps it from ever getting there.
 //! - [`run_core`]'s future ends last: it has ended its tasks before it returns.
 
 mod address;
 mod alarm;
+mod backend;
+mod bind;
 mod buffer;
 mod conn;
+mod connect;
 mod epoll;
+mod kind;
 mod listen;
 mod probe;
+mod runtime;
+pub mod signal;
+mod socket_file;
 mod sys;
+pub mod task;
 mod uring;
 mod watch;
 
 pub use address::{Address, Peer};
 pub use alarm::Alarm;
+pub use bind::{BindError, BoundListener, bind};
 pub use buffer::{Buf, Pool};
-pub use conn::{
-    Conn, Connecting, EngineKind, Handle, Io, connect, is_elsewhere, run_core, sync_data,
-};
-pub use listen::{BindError, BoundListener, Listener, bind};
+pub use conn::{Conn, Handle};
+pub use connect::{Connecting, connect, is_elsewhere};
+pub use kind::{EngineKind, Io};
+pub use listen::Listener;
 pub use probe::{Refusal, choose};
+pub use runtime::{run_core, sync_data};
 pub use watch::{Guard, Watch};
-
-use conn::{RUNNING, Reach, current, interrupted, local_address};

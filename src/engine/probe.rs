@@ -4,7 +4,8 @@ use std::fmt;
 use std::fs;
 use std::io;
 
-use super::{EngineKind, Io, uring};
+use super::backend;
+use super::kind::{EngineKind, Io};
 
 /// Why io_uring cannot be used here. Displays as one line: what, why, way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,9 @@ pub fn choose(io: Io) -> Result<(EngineKind, Option<Refusal>), Refusal> {
     if io == Io::Epoll {
         return Ok((EngineKind::Epoll, None));
     }
-    match uring::probe().map_err(|error| Refusal::new(&error, disabled_by_sysctl())) {
+    match backend::probe(EngineKind::Uring)
+        .map_err(|error| Refusal::new(&error, disabled_by_sysctl()))
+    {
         Ok(()) => Ok((EngineKind::Uring, None)),
         Err(refusal) if io == Io::Auto => Ok((EngineKind::Epoll, Some(refusal))),
         Err(refusal) => Err(refusal),

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use slab::Slab;
-use tokio::time::MissedTickBehavior;
 
-use super::Handle;
+use super::conn::Handle;
+use super::task::interval;
 use crate::limits::{WATCH_GRACE_TICKS, WATCH_TICK_MS};
 
 const TICK: Duration = Duration::from_millis(WATCH_TICK_MS);
@@ -79,8 +79,7 @@ impl Watch {
 
     /// Beats for ever; the one task of this core that does.
     pub async fn run(self: Rc<Self>) {
-        let mut interval = tokio::time::interval(TICK);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut interval = interval(TICK);
         // The first tick of an interval is immediate.
         interval.tick().await;
         loop {

@@ -1,76 +1,20 @@
-//! Connections, listeners and alarms over the ring.
+//! Connections over the ring.
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::marker::PhantomData;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
-use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
-use io_uring::types::{CancelBuilder, Fd, FsyncFlags, TimeoutFlags, Timespec};
-use io_uring::{cqueue, opcode, squeue};
-use rustix::net::Shutdown;
-use socket2::{SockAddr, SockAddrStorage};
-use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
+use io_uring::{opcode, squeue};
+use socket2::SockAddr;
 
-use crate::engine::{Buf, RUNNING, interrupted};
-
-thread_local! {
-    /// Operations of this thread whose memory the kernel may still touch.
-    pub(super) static FLIGHTS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// What one operation lends to the kernel.
-struct Flight<M> {
-    memory: M,
-    _aloft: Aloft,
-}
-
-/// Counts a flight for as long as its memory lives; holds the descriptor open meanwhile.
-struct Aloft(#[expect(dead_code, reason = "held for its drop")] Option<Rc<Socket>>);
-
-impl Aloft {
-    fn new(socket: Option<Rc<Socket>>) -> Self {
-        FLIGHTS.set(FLIGHTS.get() + 1);
-        Self(socket)
-    }
-}
-
-impl Drop for Aloft {
-    fn drop(&mut self) {
-        FLIGHTS.set(FLIGHTS.get() - 1);
-    }
-}
-
-/// Ends a flight: the kernel's answer, and the memory back.
-struct Land<M>(PhantomData<M>);
-
-impl<M> OneshotOutputTransform for Land<M> {
-    type Output = (io::Result<usize>, M);
-    type StoredData = Flight<M>;
-
-    fn transform_oneshot_output(self, flight: Flight<M>, entry: cqueue::Entry) -> Self::Output {
-        let answer = entry.result();
-        let result = match usize::try_from(answer) {
-            Ok(value) => Ok(value),
-            Err(_) => Err(io::Error::from_raw_os_error(-answer)),
-        };
-        (result, flight.memory)
-    }
-}
-
-type Airborne<M> = InFlightOneshot<Flight<M>, Land<M>>;
-
-/// Queues `entry`, which may point into the heap behind `memory` and names `socket`'s descriptor;
-/// both are held until it completes.
-fn launch<M: Unpin>(socket: Option<Rc<Socket>>, memory: M, entry: squeue::Entry) -> Airborne<M> {
-    let flight = Flight { memory, _aloft: Aloft::new(socket) };
-    UnsubmittedOneshot::new(flight, Land(PhantomData), entry).submit()
-}
+use super::flight::{Airborne, launch};
+use super::socket::{UringHandle, UringSocket};
+use crate::engine::buffer::Buf;
+use crate::engine::kind::interrupted;
 
 /// What a receive is likely to find.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -87,6 +31,7 @@ enum Expect {
 fn poll_first(entry: &mut squeue::Entry) {
     const IOPRIO_AT: usize = 2;
     const IORING_RECVSEND_POLL_FIRST: u16 = 1;
+    const { assert!(size_of::<squeue::Entry>() == 64, "an entry is the kernel's io_uring_sqe") };
     // SAFETY: an entry is the kernel's `struct io_uring_sqe` of 64 octets (`repr(C)`), aligned to 8; the
     // two octets at 2 are its `ioprio`, where a receive has its flags.
     unsafe {
@@ -95,120 +40,22 @@ fn poll_first(entry: &mut squeue::Entry) {
     }
 }
 
-fn is_cancelled(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR))
-}
-
-/// A descriptor and what is known of its operations.
 #[derive(Debug)]
-struct Socket {
-    fd: OwnedFd,
-    /// Set by `interrupt`, taken by the receive or accept that answers for it.
-    interrupted: Cell<bool>,
-    /// A receive, accept or connect is in the ring.
-    waiting: Cell<bool>,
-    /// A send is in the ring. A cancel by descriptor could hit it instead of the receive beside it,
-    /// so that is put off until the send has landed.
-    sending: Cell<bool>,
-    /// Whom `interrupt` wakes where the cancel is put off.
-    put_off: RefCell<Option<Waker>>,
+pub(in crate::engine) struct UringConn {
+    socket: Rc<UringSocket>,
 }
 
-impl Socket {
-    fn new(fd: OwnedFd) -> Rc<Self> {
-        let (interrupted, waiting) = (Cell::new(false), Cell::new(false));
-        let (sending, put_off) = (Cell::new(false), RefCell::default());
-        Rc::new(Self { fd, interrupted, waiting, sending, put_off })
-    }
-
-    fn target(&self) -> Fd {
-        Fd(self.fd.as_raw_fd())
-    }
-
-    fn shutdown(&self) {
-        // ENOTCONN: the peer was faster.
-        let _ = rustix::net::shutdown(&self.fd, Shutdown::Both);
-    }
-
-    /// Cancels the operation that waits on this descriptor, if one does and it is alone.
-    ///
-    /// The queue keeps order: a cancel never meets an operation that was queued after it, so an
-    /// operation that completes in the meantime is the only other outcome, and its answer stands.
-    fn cancel_waiting(&self) {
-        if self.waiting.get() && !self.sending.get() && RUNNING.get().is_some() {
-            let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(self.target())).build();
-            drop(UnsubmittedOneshot::new((), Forget, entry).submit());
-        }
-    }
-
-    /// Has `interrupt` wake this task.
-    fn wake_when_interrupted(&self, cx: &Context<'_>) {
-        match &mut *self.put_off.borrow_mut() {
-            Some(task) => task.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-    }
-
-    /// Turns the answer to a waiting operation into the caller's, and accounts for the interrupt.
-    fn landed<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        self.waiting.set(false);
-        match result {
-            Err(error) if is_cancelled(&error) => {
-                self.interrupted.set(false);
-                Err(interrupted())
-            }
-            other => other,
-        }
-    }
-}
-
-/// For operations whose answer nobody needs.
-pub(super) struct Forget;
-
-impl OneshotOutputTransform for Forget {
-    type Output = ();
-    type StoredData = ();
-
-    fn transform_oneshot_output(self, (): (), _: cqueue::Entry) {}
-}
-
-#[derive(Clone, Debug)]
-pub(in crate::engine) struct Handle(Weak<Socket>);
-
-impl Handle {
-    pub(in crate::engine) fn interrupt(&self) {
-        if let Some(socket) = self.0.upgrade() {
-            socket.interrupted.set(true);
-            socket.cancel_waiting();
-            if let Some(task) = socket.put_off.take() {
-                task.wake();
-            }
-        }
-    }
-
-    pub(in crate::engine) fn shutdown(&self) {
-        if let Some(socket) = self.0.upgrade() {
-            socket.shutdown();
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(in crate::engine) struct Conn {
-    socket: Rc<Socket>,
-}
-
-impl Conn {
+impl UringConn {
     pub(in crate::engine) fn new(fd: OwnedFd) -> Self {
-        Self { socket: Socket::new(fd) }
+        Self { socket: UringSocket::new(fd) }
     }
 
     pub(in crate::engine) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.fd.as_fd()
     }
 
-    pub(in crate::engine) fn handle(&self) -> Handle {
-        Handle(Rc::downgrade(&self.socket))
+    pub(in crate::engine) fn handle(&self) -> UringHandle {
+        UringHandle(Rc::downgrade(&self.socket))
     }
 
     pub(in crate::engine) async fn recv(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
@@ -285,6 +132,7 @@ impl Conn {
     async fn land_recv(&self, flight: Airborne<Buf>) -> (io::Result<usize>, Buf) {
         let (result, mut buf) = flight.await;
         if let Ok(count) = result {
+            assert!(count <= buf.capacity(), "the kernel wrote no more than it was given room for");
             // SAFETY: the kernel wrote `count` octets to the start of the vector, no more than the
             // capacity it was told.
             unsafe { buf.vec_mut().set_len(count) };
@@ -307,6 +155,7 @@ impl Conn {
         let mut sent = 0;
         let (result, buf) = loop {
             let (result, buf) = flight.await;
+            debug_assert!(sent < buf.len(), "a send was for octets that were left");
             match result {
                 Ok(count) if sent + count == buf.len() => break (Ok(()), buf),
                 Ok(0) => break (Err(io::ErrorKind::WriteZero.into()), buf),
@@ -320,7 +169,7 @@ impl Conn {
     }
 }
 
-impl Drop for Conn {
+impl Drop for UringConn {
     /// An operation whose future was dropped still holds the descriptor: end it, or the peer
     /// would never see the close.
     fn drop(&mut self) {
@@ -331,8 +180,12 @@ impl Drop for Conn {
 }
 
 /// Connects a blocking socket; on time-out the attempt is cancelled and awaited.
-pub(in crate::engine) async fn connect(fd: OwnedFd, to: SockAddr, limit: Duration) -> io::Result<Conn> {
-    let socket = Socket::new(fd);
+pub(in crate::engine) async fn connect(
+    fd: OwnedFd,
+    to: SockAddr,
+    limit: Duration,
+) -> io::Result<UringConn> {
+    let socket = UringSocket::new(fd);
     let to = Box::new(to);
     let entry = opcode::Connect::new(socket.target(), to.as_ptr().cast(), to.len()).build();
     let mut flight = launch(Some(socket.clone()), to, entry);
@@ -345,117 +198,10 @@ pub(in crate::engine) async fn connect(fd: OwnedFd, to: SockAddr, limit: Duratio
         }
     };
     match landed {
-        Ok(_) => Ok(Conn { socket }),
+        Ok(_) => Ok(UringConn { socket }),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             Err(io::ErrorKind::TimedOut.into())
         }
         Err(error) => Err(error),
     }
-}
-
-/// Room for the caller's address, reused by one accept after the other.
-struct Caller {
-    storage: SockAddrStorage,
-    length: libc::socklen_t,
-}
-
-pub(in crate::engine) struct Acceptor {
-    socket: Rc<Socket>,
-    caller: Option<Box<Caller>>,
-}
-
-impl Acceptor {
-    pub(in crate::engine) fn new(fd: OwnedFd) -> Self {
-        Self { socket: Socket::new(fd), caller: None }
-    }
-
-    pub(in crate::engine) fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.fd.as_fd()
-    }
-
-    pub(in crate::engine) fn handle(&self) -> Handle {
-        Handle(Rc::downgrade(&self.socket))
-    }
-
-    pub(in crate::engine) async fn accept(&mut self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-        if self.socket.interrupted.take() {
-            return Err(interrupted());
-        }
-        let flight = self.launch_accept();
-        self.land_accept(flight).await
-    }
-
-    /// Like `accept`, but does not wait: the cancel is queued right behind it.
-    pub(in crate::engine) async fn accept_waiting(&mut self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-        let flight = self.launch_accept();
-        self.socket.cancel_waiting();
-        match self.land_accept(flight).await {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-            other => other,
-        }
-    }
-
-    fn launch_accept(&mut self) -> Airborne<Box<Caller>> {
-        let mut caller = self
-            .caller
-            .take()
-            .unwrap_or_else(|| Box::new(Caller { storage: SockAddrStorage::zeroed(), length: 0 }));
-        caller.length = caller.storage.size_of();
-        let entry = opcode::Accept::new(
-            self.socket.target(),
-            (&raw mut caller.storage).cast(),
-            &raw mut caller.length,
-        )
-        .flags(libc::SOCK_CLOEXEC)
-        .build();
-        self.socket.waiting.set(true);
-        launch(Some(self.socket.clone()), caller, entry)
-    }
-
-    async fn land_accept(
-        &mut self,
-        flight: Airborne<Box<Caller>>,
-    ) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-        let (result, mut caller) = flight.await;
-        let accepted = self.socket.landed(result).map(|number| {
-            // SAFETY: the completion of an accept gives us a descriptor that nobody else has.
-            let fd = unsafe { OwnedFd::from_raw_fd(number as RawFd) };
-            let storage = std::mem::replace(&mut caller.storage, SockAddrStorage::zeroed());
-            // SAFETY: the storage was zeroed once and then written by the kernel, which tells
-            // how much of it is an address.
-            let address = unsafe { SockAddr::new(storage, caller.length) };
-            (fd, address.as_socket())
-        });
-        self.caller = Some(caller);
-        accepted
-    }
-}
-
-/// Absolute timeouts of the ring (IORING_OP_TIMEOUT on CLOCK_MONOTONIC).
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Alarm {
-    /// Where the kernel reads the time; with the kernel while the alarm is set.
-    time: Option<Box<Timespec>>,
-}
-
-impl Alarm {
-    pub(in crate::engine) async fn until(&mut self, at: Duration) -> io::Result<()> {
-        let mut time = self.time.take().unwrap_or_default();
-        *time = Timespec::new().sec(at.as_secs()).nsec(at.subsec_nanos());
-        let entry = opcode::Timeout::new(&raw const *time).flags(TimeoutFlags::ABS).build();
-        let (result, time) = launch(None, time, entry).await;
-        self.time = Some(time);
-        match result {
-            // How a timeout says that it has come.
-            Err(error) if error.raw_os_error() == Some(libc::ETIME) => Ok(()),
-            other => other.map(drop),
-        }
-    }
-}
-
-pub(in crate::engine) async fn sync_data(fd: RawFd) -> io::Result<()> {
-    let entry = opcode::Fsync::new(Fd(fd)).flags(FsyncFlags::DATASYNC).build();
-    launch(None, (), entry).await.0.map(drop)
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{IoUring, opcode};
-use tokio_uring::UnsubmittedOneshot;
 
-use super::{FLIGHTS, Forget};
+use super::cancel::cancel;
+use super::flight::FLIGHTS;
 use crate::limits::{CORE_END_MS, RING_COMPLETIONS, RING_ENTRIES};
 
 /// Ring settings, best first. A kernel that does not know a flag answers EINVAL. Never
@@ -58,11 +58,11 @@ pub(in crate::engine) fn probe() -> io::Result<()> {
 }
 
 /// The runtime, and the promise that it outlives every flight.
-struct Core {
+struct RingRuntime {
     runtime: ManuallyDrop<tokio_uring::Runtime>,
 }
 
-impl Core {
+impl RingRuntime {
     fn new() -> io::Result<Self> {
         let mut refused = None;
         for mut ring in ring_settings() {
@@ -79,7 +79,7 @@ impl Core {
     }
 }
 
-impl Drop for Core {
+impl Drop for RingRuntime {
     fn drop(&mut self) {
         // With flights left, freeing the runtime frees memory that the kernel may still write to.
         // Then it stays: a leak at the end of a thread that went wrong, in place of corruption.
@@ -91,7 +91,7 @@ impl Drop for Core {
 }
 
 pub(in crate::engine) fn run<F: Future>(future: F) -> io::Result<F::Output> {
-    let core = Core::new()?;
+    let core = RingRuntime::new()?;
     Ok(core.runtime.block_on(async {
         let output = future.await;
         end_flights().await;
@@ -105,8 +105,7 @@ async fn end_flights() {
         if FLIGHTS.get() == 0 {
             return;
         }
-        let entry = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
-        UnsubmittedOneshot::new((), Forget, entry).submit().await;
+        cancel(CancelBuilder::any()).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
