@@ -12,10 +12,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
-
 use super::corpus::{Corpus, Identity, Letter};
 use super::goal::Goal;
 use super::plan::Plan;
@@ -26,6 +22,7 @@ use super::targets::{Turns, Weighted};
 use super::transcript::Trace;
 use super::work::{Drive, Slot, Work};
 use super::{Failure, Shared, lock};
+use crate::engine::task::{self, JoinSet, Semaphore, select};
 use crate::engine::{self, Address, Conn, Connecting, EngineKind, Pool, Watch};
 use crate::host::{self, waited_by_thread};
 use crate::limits::{
@@ -140,17 +137,16 @@ async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorde
     let connections = assignment.connections;
     let mut waits = assignment.plan.cuts();
     let core = Rc::new(Core::new(assignment, shared, recorder, clock));
-    let watch = tokio::task::spawn_local(Rc::clone(&core.watch).run());
-    let pacer = tokio::task::spawn_local(pace(Rc::clone(&core)));
+    let watch = task::spawn(Rc::clone(&core.watch).run());
+    let pacer = task::spawn(pace(Rc::clone(&core)));
     let mut sessions = JoinSet::new();
     for _ in 0..connections {
         sessions.spawn_local(keep_open(Rc::clone(&core)));
     }
-    let mut beat = tokio::time::interval(Duration::from_millis(PROGRESS_MS));
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beat = task::interval(Duration::from_millis(PROGRESS_MS));
     let mut ending = Ending::default();
     loop {
-        tokio::select! {
+        select! {
             ended = sessions.join_next() => if ended.is_none() { break },
             _ = beat.tick() => {
                 waits.pass(clock.started().elapsed(), waited_by_thread);
@@ -414,7 +410,7 @@ impl Core {
             if left.is_zero() {
                 return;
             }
-            tokio::time::sleep(left.min(Duration::from_millis(RECONNECT_LOOK_MS))).await;
+            task::sleep(left.min(Duration::from_millis(RECONNECT_LOOK_MS))).await;
             self.notice_stop();
         }
     }

@@ -24,7 +24,7 @@ use super::reach::Reach;
 use super::schedule::{Profile, ProfileError, Schedule, Spacing};
 use super::{BlastError, run};
 use crate::dial::Target;
-use crate::engine::{self, Address, Alarm, BindError, Conn, EngineKind, Listener};
+use crate::engine::{self, Address, Alarm, BindError, Conn, EngineKind, Listener, task};
 use crate::host::{self, CpuTime, waited_by_task};
 use crate::limits::RECV_LARGE_BYTES;
 use crate::run::{Conditions, Latency, Run, Verdict};
@@ -261,7 +261,7 @@ impl StallingServer {
             drop(cpu.map(host::pin));
             let begun = Instant::now();
             engine::run_core(EngineKind::Epoll, async {
-                tokio::task::spawn_local(accept(listener.attach()?));
+                task::spawn(accept(listener.attach()?));
                 let mut alarm = Alarm::new()?;
                 let mut end = begun;
                 while over.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
@@ -296,7 +296,7 @@ impl StallingServer {
 
 async fn accept(mut listener: Listener) {
     while let Ok((conn, _)) = listener.accept().await {
-        tokio::task::spawn_local(serve(conn));
+        task::spawn(serve(conn));
     }
 }
 

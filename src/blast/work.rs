@@ -13,12 +13,11 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::core::Clock;
 use super::plan::{Load, Plan, Stop, share};
 use super::schedule::{Arrivals, End, Think};
 use crate::engine::Alarm;
+use crate::engine::task::{Notify, select};
 use crate::limits::{ALARM_LEAD_NS, SPIN_NS_MAX, SPIN_RATE_MAX};
 
 /// What makes a session send its next message.
@@ -286,7 +285,7 @@ impl Work {
     pub(super) async fn sleep_until(&self, alarm: &mut Alarm, until_ns: u64) -> io::Result<()> {
         // Nobody need wait for what may not be begun.
         let until_ns = until_ns.min(self.last_start_ns);
-        tokio::select! {
+        select! {
             slept = alarm.until(self.clock.instant(until_ns)) => slept,
             () = self.stopping.notified() => Ok(()),
         }
@@ -340,7 +339,7 @@ impl Work {
             let alarm_ns = due_ns.saturating_sub(self.lead_ns.max(SPIN_NS_MAX));
             if alarm_ns > now_ns {
                 let at = if self.lead_ns > 0 { alarm_ns } else { due_ns };
-                tokio::select! {
+                select! {
                     biased;
                     () = self.changed.notified() => continue,
                     woken = alarm.until(self.clock.instant(at)) => woken?,

@@ -1,9 +1,8 @@
 //! SIGINT and SIGTERM: the first asks for a polite end, the second for an end at once.
 
 use std::io;
-use std::thread;
 
-use tokio::signal::unix::{SignalKind, signal};
+use crate::engine::signal::on_signals;
 
 /// How often the user has asked, and the exit code of a program that such a signal ended: 128 and its
 /// number.
@@ -15,27 +14,18 @@ pub(super) enum Asked {
 
 /// Calls `on_signal` for the first signal and for the second.
 ///
-/// The watcher has a thread and a small runtime of its own, so that a busy core cannot hold a signal
-/// up.
-///
 /// # Errors
 /// When the system refuses the handler or the thread.
 pub(super) fn watch(mut on_signal: impl FnMut(Asked) + Send + 'static) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut interrupt, mut terminate) = {
-        let _entered = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    let watch = async move {
-        for first in [true, false] {
-            let number = tokio::select! {
-                _ = interrupt.recv() => 2,
-                _ = terminate.recv() => 15,
-            };
-            let exit = 128 + number;
-            on_signal(if first { Asked::Once { exit } } else { Asked::Twice { exit } });
+    let mut count = 0_u32;
+    on_signals(&[libc::SIGINT, libc::SIGTERM], move |number| {
+        // Signal numbers end at 64.
+        let exit = 128 + number as u8;
+        match count {
+            0 => on_signal(Asked::Once { exit }),
+            1 => on_signal(Asked::Twice { exit }),
+            _ => {}
         }
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;
-    Ok(())
+        count = count.saturating_add(1);
+    })
 }

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::{self, JoinHandle};
+use tokio::sync::{mpsc, oneshot};
 
 use super::delivery::{Courier, Note, Satchel};
 use super::reading::{Extract, Waiting};
 use super::route::{Routes, Selection};
 use super::{Errand, Plan, Source, Tally, Totals, unix_ns};
 use crate::dial::Target;
+use crate::engine::task::{self, JoinHandle, Notify};
 use crate::engine::{self, EngineKind, Pool, Watch};
 use crate::limits::{RELAY_COUNT_MS, RELAY_LINE_MAX, RELAY_NOTES_MAX, RELAY_RUNS_MAX};
 use crate::mailbox::Tracer;
@@ -145,7 +145,7 @@ async fn serve(setup: Setup, mut asks: mpsc::Receiver<Ask>) -> Totals {
         totals: Cell::default(),
         ended: Notify::new(),
     });
-    let ticker = task::spawn_local(office.watch.clone().run());
+    let ticker = task::spawn(office.watch.clone().run());
     let writer = task::spawn_blocking(move || {
         while let Some((deliveries, answer)) = to_note.blocking_recv() {
             // The delivery that waited for it may have been cut.
@@ -153,7 +153,7 @@ async fn serve(setup: Setup, mut asks: mpsc::Receiver<Ask>) -> Totals {
         }
     });
     let ears = office.clone();
-    let listener = task::spawn_local(async move {
+    let listener = task::spawn(async move {
         while let Some((id, outcome)) = ended.recv().await {
             ears.end(id, outcome);
         }
@@ -172,7 +172,7 @@ async fn serve(setup: Setup, mut asks: mpsc::Receiver<Ask>) -> Totals {
     drop(office);
     // What is noted is written before the thread ends; a delivery that hangs in a connect still holds
     // its way to the writer.
-    let _ = tokio::time::timeout(Duration::from_secs(1), writer).await;
+    let _ = task::timeout(Duration::from_secs(1), writer).await;
     totals
 }
 
@@ -286,10 +286,10 @@ impl Office {
     ) {
         let (extract, mut end) = self.enter(selection, format!("ETRN {node} to {}", target.url));
         let office = self.clone();
-        task::spawn_local(async move {
+        task::spawn(async move {
             let mut counting = office.count_waiting(&extract);
             let limit = Duration::from_millis(RELAY_COUNT_MS);
-            let counted = match tokio::time::timeout(limit, &mut counting).await {
+            let counted = match task::timeout(limit, &mut counting).await {
                 Ok(counted) => counted,
                 Err(_) => {
                     tell(&mut answer, EtrnAnswer::Queued);
@@ -360,7 +360,7 @@ impl Office {
         }
         let (extract, mut end) = self.enter(selection, format!("ATRN of {name}"));
         let office = self.clone();
-        task::spawn_local(async move {
+        task::spawn(async move {
             let counted = office.count_waiting(&extract).await;
             let errand = match counted.unwrap_or_else(|_| Ok(Waiting::default())) {
                 Ok(Waiting { messages: 0, .. }) => Err(AtrnAnswer::Nothing),
@@ -392,7 +392,7 @@ impl Office {
             }
         };
         // What is still there is cut next.
-        let _ = tokio::time::timeout(limit, idle).await;
+        let _ = task::timeout(limit, idle).await;
     }
 }
 

@@ -177,6 +177,7 @@ mod tests {
     use tokio::sync::{mpsc, oneshot};
 
     use super::*;
+    use crate::engine::{EngineKind, run_core};
     use crate::smtp::extension::Extensions;
     use crate::spool::Recipient;
 
@@ -217,14 +218,14 @@ mod tests {
                 sender.try_send(piece.as_bytes().to_vec()).unwrap();
             }
             let confirm = sound.then_some(confirm);
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
+            let ended = run_core(EngineKind::Epoll, async {
                 assert_eq!(parcel.piece().await.as_deref(), Some(&b"hel"[..]));
                 if let Some(confirm) = confirm {
                     confirm.send(()).unwrap();
                 }
                 assert_eq!(parcel.piece().await, expected);
             });
+            ended.unwrap();
         }
     }
 

@@ -3,12 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::watch;
 
 use super::group_commit::Gate;
 use super::keep::KeepRules;
@@ -16,6 +15,7 @@ use super::peer_limit::Crowd;
 use super::quota::{Counters, Quota, Stop};
 use super::summary::{CoreSummary, SpoolSummary};
 use super::{Port, Rules, lingering_close, session};
+use crate::engine::task::{self, JoinHandle, Notify, select};
 use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer, Pool, Watch};
 use crate::host::{self, PageFaults};
 use crate::limits::{LINGERERS_MAX, SPOOL_LOOK_MS};
@@ -104,14 +104,14 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
         connections_max: setup.connections_max,
         ended: Notify::new(),
     });
-    let ticker = tokio::task::spawn_local(core.watch.clone().run());
-    let look_out = tokio::task::spawn_local(look_out(core.clone()));
+    let ticker = task::spawn(core.watch.clone().run());
+    let look_out = task::spawn(look_out(core.clone()));
     let mut loops = Vec::new();
     for (bound, port) in setup.listeners.into_iter().zip(setup.ports) {
         let door = Rc::new(Door { url: port.url, policy: Rc::new(port.policy) });
         let listener = bound.attach()?;
         let handle = listener.handle();
-        let task = tokio::task::spawn_local(accept_loop(core.clone(), listener, door));
+        let task = task::spawn(accept_loop(core.clone(), listener, door));
         loops.push((handle, task));
     }
     wait_for(&mut stop, Stop::NoNewSessions).await;
@@ -127,8 +127,7 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
 /// sends.
 async fn look_out(core: Rc<Core>) {
     let Some(writer) = &core.writer else { return };
-    let mut interval = tokio::time::interval(Duration::from_millis(SPOOL_LOOK_MS));
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut interval = task::interval(Duration::from_millis(SPOOL_LOOK_MS));
     loop {
         interval.tick().await;
         // An error has been told, and counts as a failure.
@@ -182,7 +181,7 @@ impl Core {
             counters.active += 1;
             counters.active_peak = counters.active_peak.max(counters.active);
         }
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             session::serve(&self, conn, peer, &door).await;
             self.counters.borrow_mut().active -= 1;
             self.ended.notify_waiters();
@@ -218,7 +217,7 @@ impl Core {
         let linger = !peer.crowded && self.lingerers.get() < LINGERERS_MAX;
         let count = usize::from(linger);
         self.lingerers.set(self.lingerers.get() + count);
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             lingering_close::turn_away(&self, conn, &door, why, linger).await;
             self.lingerers.set(self.lingerers.get() - count);
         });
@@ -233,22 +232,22 @@ impl Core {
         }
         self.watch.interrupt_all();
         let out_of_time = async {
-            tokio::select! {
-                () = tokio::time::sleep(drain) => {}
+            select! {
+                () = task::sleep(drain) => {}
                 () = wait_for(&mut stop, Stop::Now) => {}
             }
         };
         self.until(out_of_time).await;
         self.stop.set(Stop::Now);
         self.watch.shutdown_all();
-        self.until(tokio::time::sleep(Duration::from_secs(2))).await;
+        self.until(task::sleep(Duration::from_secs(2))).await;
     }
 
     /// Waits until no session is left, or `limit` is over.
     async fn until(&self, limit: impl Future<Output = ()>) {
-        tokio::pin!(limit);
+        let mut limit = pin!(limit);
         while self.counters.borrow().active > 0 {
-            tokio::select! {
+            select! {
                 () = self.ended.notified() => {}
                 () = &mut limit => return,
             }

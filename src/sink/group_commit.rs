@@ -8,9 +8,8 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsRawFd;
 
-use tokio::sync::Notify;
-
 use crate::engine;
+use crate::engine::task::{Notify, give_way};
 use crate::notice::notice;
 use crate::spool::{Barrier, Writer};
 
@@ -83,7 +82,7 @@ impl Gate {
     async fn lead(&self, writer: &RefCell<Writer>) {
         self.running.set(true);
         // Sessions whose octets are here already ride along. This does not wait for any other.
-        tokio::task::yield_now().await;
+        give_way().await;
         let covers = self.sealed.get();
         let barriers: Vec<Barrier> = writer.borrow().dirty().collect();
         sync(&barriers, writer).await;

@@ -17,15 +17,12 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-
 use self::client::{Caller, End};
 pub use self::kind::{Kind, Misbehave, MisbehaveError};
 use super::corpus::Corpus;
 use super::plan::Plan;
 use crate::dial::Target;
+use crate::engine::task::{self, JoinSet, Notify};
 use crate::engine::{self, Watch};
 use crate::host::CpuTime;
 use crate::limits::{LAST_ANSWERS_NS, MISBEHAVIOUR_PAUSE_MS, PROGRESS_MS};
@@ -127,7 +124,7 @@ impl Crowd {
     async fn pause(&self, pause: Duration) {
         if !self.over() {
             // Elapsed or not: the caller looks whether the run is over.
-            drop(timeout(pause, self.ending.notified()).await);
+            drop(task::timeout(pause, self.ending.notified()).await);
         }
     }
 
@@ -165,7 +162,7 @@ async fn riot(part: Part, kinds: Vec<(Kind, usize)>, stop: Arc<AtomicBool>) -> V
         smuggled: Cell::new(0),
         met: RefCell::new(kinds.iter().map(blank).collect()),
     });
-    let watch = tokio::task::spawn_local(Rc::clone(&crowd.watch).run());
+    let watch = task::spawn(Rc::clone(&crowd.watch).run());
     let mut sessions = JoinSet::new();
     for (index, (kind, connections)) in kinds.into_iter().enumerate() {
         for _ in 0..connections {
@@ -173,14 +170,14 @@ async fn riot(part: Part, kinds: Vec<(Kind, usize)>, stop: Arc<AtomicBool>) -> V
         }
     }
     while !stop.load(Relaxed) {
-        tokio::time::sleep(Duration::from_millis(PROGRESS_MS)).await;
+        task::sleep(Duration::from_millis(PROGRESS_MS)).await;
     }
     crowd.over.set(true);
     crowd.ending.notify_waiters();
     crowd.watch.shutdown_all();
     // What hangs in a connect is left to the end of the thread.
     let all = async { while sessions.join_next().await.is_some() {} };
-    drop(timeout(Duration::from_nanos(LAST_ANSWERS_NS), all).await);
+    drop(task::timeout(Duration::from_nanos(LAST_ANSWERS_NS), all).await);
     watch.abort();
     crowd.met.take()
 }
