@@ -1,4 +1,4 @@
-"""What smtp-source does, ringpost-blast does too: each row of the README's table "Coming from smtp-source"
+"""What smtp-source does, ringpost-blast does too: each row of the manual's table "Coming from smtp-source"
 beside the real one, against a server that writes down what it is told."""
 
 import re
@@ -313,8 +313,8 @@ def test_connects_that_are_refused_are_tried_so_often():
 
 
 def test_the_table_leaves_no_flag_out():
-    page = (REPO / "README.md").read_text()
-    table = page.partition("### Coming from smtp-source")[2].partition("###")[0]
+    page = (REPO / "src/cli/blast/manual.md").read_text()
+    table = page.partition("## Coming from smtp-source")[2].partition("\n## ")[0]
     first = [cell for line in table.splitlines() if line.startswith("| `") for cell in line.split("|")[1:5:3]]
     flags = set(re.findall(r"`-(\w)", " ".join(first)))
     assert flags >= set("46AcCdfFlLmMNorRsStTvw"), set("46AcCdfFlLmMNorRsStTvw") - flags
