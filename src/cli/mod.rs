@@ -2,6 +2,7 @@
 
 pub mod blast;
 pub mod exit;
+mod man;
 pub mod report;
 mod signals;
 pub mod sink;

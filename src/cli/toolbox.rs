@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::exit::{Exit, Failure};
+use super::man::ManArgs;
 use super::report::ReportArgs;
 use super::{exit, spool};
 
@@ -22,6 +23,7 @@ enum Command {
     #[command(subcommand)]
     Spool(Box<spool::Command>),
     Report(ReportArgs),
+    Man(ManArgs),
 }
 
 /// The whole program.
@@ -35,6 +37,7 @@ impl Cli {
         match self.command {
             Command::Spool(command) => command.run().map(ExitCode::from),
             Command::Report(args) => args.run(),
+            Command::Man(args) => args.run(),
         }
     }
 }

@@ -1,0 +1,59 @@
+//! The command line of `ringpost man`.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum as _};
+
+use super::page::Page;
+use super::terminal::{self, Ink};
+use super::{pager, roff};
+use crate::cli::exit::{self, Exit, Failure};
+
+/// Widest text on a terminal: longer lines are hard to read.
+const COLUMNS_MAX: usize = 110;
+/// Where there is no terminal.
+const COLUMNS_DEFAULT: usize = 100;
+
+/// Print a page of the manual; without a page, list the pages
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// Which page
+    page: Option<Page>,
+    /// Print the source of a page for man(1), as packages install it
+    #[arg(long, requires = "page")]
+    roff: bool,
+}
+
+impl ManArgs {
+    pub(in crate::cli) fn run(self) -> Result<ExitCode, Failure> {
+        let told = match self.page {
+            None => exit::tell(list()),
+            Some(page) if self.roff => exit::tell(roff::render(page)),
+            Some(page) => pager::show(&terminal::render(&page.blocks(), columns(), ink())),
+        };
+        told.map(|()| ExitCode::SUCCESS).map_err(|error| {
+            Failure::new(Exit::Io, format_args!("cannot write to stdout: {error}"))
+        })
+    }
+}
+
+fn list() -> String {
+    let mut text = String::from("The pages of the manual:\n\n");
+    for page in Page::value_variants() {
+        let _ = writeln!(text, "  ringpost man {:<8} {}", page.name(), page.summary());
+    }
+    text
+}
+
+fn columns() -> usize {
+    let terminal = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let columns = terminal.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+    columns.map_or(COLUMNS_DEFAULT, |columns| columns.min(COLUMNS_MAX))
+}
+
+fn ink() -> Ink {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if refused || !io::stdout().is_terminal() { Ink::Plain } else { Ink::Ansi }
+}

@@ -1,0 +1,258 @@
+//! A page as text: wrapped to a width, with colours or without.
+
+use textwrap::core::display_width;
+use textwrap::{Options, WordSplitter};
+
+use super::markdown::{Block, Span, Style};
+
+const INDENT: &str = "  ";
+/// Between the columns of a table.
+const GAP: &str = "  ";
+/// Rows of more lines than this stand apart from each other.
+const CLOSE_LINES_MAX: usize = 2;
+
+/// Whether words may be coloured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ink {
+    Plain,
+    Ansi,
+}
+
+/// No line is longer than `width` columns, those of code blocks and single long words excepted.
+pub(super) fn render(blocks: &[Block], width: usize, ink: Ink) -> String {
+    let mut out = String::new();
+    let mut after_item = false;
+    for block in blocks {
+        let is_item = matches!(block, Block::Item(_));
+        if !(out.is_empty() || is_item && after_item) {
+            out.push('\n');
+        }
+        out.push_str(&render_block(block, width, ink));
+        out.push('\n');
+        after_item = is_item;
+    }
+    out
+}
+
+fn render_block(block: &Block, width: usize, ink: Ink) -> String {
+    match block {
+        Block::Heading { level, text } => {
+            let indent = if *level > 2 { INDENT } else { "" };
+            let text: Vec<_> =
+                text.iter().map(|span| Span { style: Style::Strong, ..span.clone() }).collect();
+            wrap(&styled(&text, ink), width, indent, indent)
+        }
+        Block::Paragraph(text) => wrap(&styled(text, ink), width, INDENT, INDENT),
+        Block::Item(text) => wrap(&styled(text, ink), width, "  • ", "    "),
+        Block::Code(text) => {
+            let line = |line: &str| match line {
+                "" => String::new(),
+                line => format!("{INDENT}{INDENT}{}", paint(line, Style::Code, ink)),
+            };
+            text.lines().map(line).collect::<Vec<_>>().join("\n")
+        }
+        Block::Table { head, rows } => table(head, rows, width, ink),
+    }
+}
+
+fn wrap(text: &str, width: usize, first: &str, later: &str) -> String {
+    let options = whole_words(width).initial_indent(first).subsequent_indent(later);
+    textwrap::fill(text, options.break_words(false))
+}
+
+/// Breaks lines at spaces alone: a hyphen belongs to an option.
+fn whole_words(width: usize) -> Options<'static> {
+    Options::new(width).word_splitter(WordSplitter::NoHyphenation)
+}
+
+/// Columns share the width: narrow ones take what they need, wide ones the same part of the rest each.
+fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], width: usize, ink: Ink) -> String {
+    let strong = |span: &Span| Span { style: Style::Strong, ..span.clone() };
+    let head: Vec<String> =
+        head.iter().map(|cell| styled(&cell.iter().map(strong).collect::<Vec<_>>(), ink)).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| styled(cell, ink)).collect()).collect();
+    let natural = natural_widths(&head, &rows);
+    let gaps = GAP.len() * (natural.len() - 1);
+    let widths = shares(&natural, width.saturating_sub(INDENT.len() + gaps));
+    let drawn: Vec<Vec<String>> = rows.iter().map(|row| draw_row(row, &widths)).collect();
+    let apart = drawn.iter().any(|row| row.len() > CLOSE_LINES_MAX);
+    let between = if apart { "\n\n" } else { "\n" };
+    let body = drawn.iter().map(|row| row.join("\n")).collect::<Vec<_>>().join(between);
+    if head.iter().all(String::is_empty) {
+        return body;
+    }
+    let line = "─".repeat(widths.iter().sum::<usize>() + gaps);
+    format!("{}\n{INDENT}{line}\n{body}", draw_row(&head, &widths).join("\n"))
+}
+
+/// The width of each column if nothing were wrapped.
+fn natural_widths(head: &[String], rows: &[Vec<String>]) -> Vec<usize> {
+    let mut widths: Vec<usize> = head.iter().map(|cell| display_width(cell)).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(display_width(cell));
+        }
+    }
+    widths
+}
+
+/// Cuts the widest columns down to one width, so that the sum fits.
+fn shares(natural: &[usize], available: usize) -> Vec<usize> {
+    let fits =
+        |cap: usize| natural.iter().map(|width| (*width).min(cap)).sum::<usize>() <= available;
+    let widest = natural.iter().copied().max().unwrap_or(0);
+    let cap = (1..=widest).rev().find(|cap| fits(*cap)).unwrap_or(1);
+    natural.iter().map(|width| (*width).clamp(1, cap)).collect()
+}
+
+/// The lines of one row.
+fn draw_row(cells: &[String], widths: &[usize]) -> Vec<String> {
+    let wrapped: Vec<_> = cells
+        .iter()
+        .zip(widths)
+        .map(|(cell, width)| textwrap::wrap(cell, whole_words(*width)))
+        .collect();
+    let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
+    let line = |index: usize| {
+        let cells = wrapped.iter().zip(widths).map(|(lines, width)| {
+            let text = lines.get(index).map_or("", |line| line);
+            format!("{text}{}", " ".repeat(width.saturating_sub(display_width(text))))
+        });
+        let line = cells.collect::<Vec<_>>().join(GAP);
+        format!("{INDENT}{}", line.trim_end())
+    };
+    (0..height).map(line).collect()
+}
+
+/// Each word is painted for itself, so that no colour runs over the end of a line.
+fn styled(spans: &[Span], ink: Ink) -> String {
+    let words = |span: &Span| {
+        let painted = span.text.split(' ').map(|word| paint(word, span.style, ink));
+        painted.collect::<Vec<_>>().join(" ")
+    };
+    spans.iter().map(words).collect()
+}
+
+fn paint(text: &str, style: Style, ink: Ink) -> String {
+    let code = match style {
+        Style::Code => "36",
+        Style::Emphasis => "3",
+        Style::Strong => "1",
+        Style::Plain => "",
+    };
+    if ink == Ink::Plain || code.is_empty() || text.is_empty() {
+        return text.to_owned();
+    }
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::super::markdown::{self, plain};
+    use super::super::page::Page;
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        let mut words: Vec<String> = text
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect();
+        words.sort();
+        words
+    }
+
+    fn text(block: &Block) -> String {
+        match block {
+            Block::Heading { text, .. } | Block::Paragraph(text) | Block::Item(text) => plain(text),
+            Block::Code(text) => text.clone(),
+            Block::Table { head, rows } => {
+                let cells = head.iter().chain(rows.iter().flatten());
+                cells.map(|cell| plain(cell)).collect::<Vec<_>>().join(" ")
+            }
+        }
+    }
+
+    /// What a terminal shows of it.
+    fn without_escapes(text: &str) -> String {
+        let mut shown = String::new();
+        let mut rest = text;
+        while let Some((before, escape)) = rest.split_once('\x1b') {
+            shown.push_str(before);
+            rest = escape.split_once('m').expect("a colour ends with m").1;
+        }
+        shown + rest
+    }
+
+    #[test]
+    fn nothing_of_a_page_is_lost() {
+        for page in Page::value_variants() {
+            let blocks = page.blocks();
+            let all = blocks.iter().map(text).collect::<Vec<_>>().join(" ");
+            for ink in [Ink::Plain, Ink::Ansi] {
+                let shown = without_escapes(&render(&blocks, 1_000, ink));
+                assert_eq!(words(&all), words(&shown), "{page:?}, {ink:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_fit_the_terminal_and_colours_end_with_them() {
+        for page in Page::value_variants() {
+            let blocks = page.blocks();
+            for width in [72, 80, 100, 160] {
+                let coloured = render(&blocks, width, Ink::Ansi);
+                let plain = render(&blocks, width, Ink::Plain);
+                assert!(!plain.contains('\x1b'));
+                assert_eq!(without_escapes(&coloured), plain, "{page:?} at {width}");
+                for line in coloured.lines().filter(|line| line.contains('\x1b')) {
+                    assert!(line.matches('\x1b').count() % 2 == 0, "{line:?}");
+                }
+                let code: Vec<_> = blocks
+                    .iter()
+                    .filter_map(|block| match block {
+                        Block::Code(text) => Some(text.lines()),
+                        _ => None,
+                    })
+                    .flatten()
+                    .collect();
+                for line in plain.lines() {
+                    let columns = line.chars().count();
+                    assert!(
+                        columns <= width || code.contains(&line.trim_start()),
+                        "{page:?}: {line}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_page_looks_like_this() {
+        let source = "# ringpost x\n\nIt does *this*.\n\n- one\n- two\n\n```sh\nringpost x\n\n  more\n```\n\n\
+                      | option | what |\n|---|---|\n| `--a` | one two three four five |\n| `--b` | six |\n";
+        let expected = "\
+ringpost x
+
+  It does this.
+
+  • one
+  • two
+
+    ringpost x
+
+      more
+
+  option  what
+  ──────────────────────────────
+  --a     one two three four
+          five
+  --b     six
+";
+        let shown = render(&markdown::parse(source), 32, Ink::Plain);
+        assert_eq!(shown, expected, "\n{shown}");
+    }
+}
