@@ -113,44 +113,6 @@ fn read_usage(who: libc::c_int) -> io::Result<libc::rusage> {
     }
 }
 
-/// A counter that only rises, read at two moments of a run: where what is measured begins and ends.
-#[derive(Debug)]
-pub struct Cuts<T> {
-    from: Duration,
-    to: Option<Duration>,
-    first: Option<T>,
-    last: Option<T>,
-}
-
-impl<T: Copy> Cuts<T> {
-    /// Moments since the start of the run; without `to` the end of the run is the second.
-    pub fn at(from: Duration, to: Option<Duration>) -> Self {
-        Self { from, to, first: None, last: None }
-    }
-
-    /// Reads the counter where a moment has come.
-    pub fn pass(&mut self, elapsed: Duration, read: impl Fn() -> Option<T>) {
-        if self.first.is_none() && elapsed >= self.from {
-            self.first = read();
-        }
-        if self.last.is_none() && self.to.is_some_and(|to| elapsed >= to) {
-            self.last = read();
-        }
-    }
-
-    /// How long until the next moment, if one is still to come.
-    pub fn wait(&self, elapsed: Duration) -> Option<Duration> {
-        let moments = [Some(self.from), self.to];
-        let left = moments.into_iter().flatten().filter_map(|at| at.checked_sub(elapsed));
-        left.filter(|left| !left.is_zero()).min()
-    }
-
-    /// Both readings at the end of the run; `None` where it ended before the first.
-    pub fn end(self, read: impl Fn() -> Option<T>) -> Option<(T, T)> {
-        self.first.zip(self.last.or_else(read))
-    }
-}
-
 /// The kernel keeps both fields non-negative, and microseconds below one million.
 fn duration(time: libc::timeval) -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000)
@@ -184,23 +146,6 @@ mod tests {
         let mut fresh = memmap2::MmapMut::map_anon(1 << 20).unwrap();
         fresh.iter_mut().step_by(4096).for_each(|octet| *octet = 1);
         assert!(PageFaults::of_thread().unwrap().since(before).minor > 0);
-    }
-
-    #[test]
-    fn a_counter_is_read_once_at_each_of_its_moments() {
-        let [zero, one, two, three, four] = [0, 1, 2, 3, 4].map(Duration::from_secs);
-        let run = |from, to| {
-            let mut cuts = Cuts::at(from, to);
-            let waits = [zero, one, two, three].map(|now| {
-                cuts.pass(now, || Some(now.as_secs()));
-                cuts.wait(now)
-            });
-            (waits, cuts.end(|| Some(9)))
-        };
-        let waits = [Some(one), Some(two), Some(one), None];
-        assert_eq!(run(one, Some(three)), (waits, Some((1, 3))));
-        assert_eq!(run(zero, None), ([None; 4], Some((0, 9))));
-        assert_eq!(run(four, None).1, None);
     }
 
     #[test]

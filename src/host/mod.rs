@@ -8,5 +8,5 @@ mod descriptors;
 
 pub use affinity::{CoresError, allowed, cpus, pin};
 pub use clock::unix_ns;
-pub use cpu::{CpuTime, Cuts, PageFaults, waited_by_task, waited_by_thread};
+pub use cpu::{CpuTime, PageFaults, waited_by_task, waited_by_thread};
 pub use descriptors::raise_descriptor_limit;

@@ -9,25 +9,34 @@
 //! A core writes plain values that nobody else can see; they meet when the core hands its tally over
 //! at a tick. Tallies add up exactly, in any order. All latencies are nanoseconds.
 
-pub mod board;
-pub mod collect;
+mod board;
+mod collect;
+mod cuts;
 mod enhanced;
-pub mod kind;
+mod histogram;
+mod interval;
+mod kind;
+mod message;
 pub mod misbehaviour;
-pub mod open;
-pub mod portion;
-pub mod recorder;
+mod open;
+mod portion;
+mod recorder;
 mod spans;
-pub mod split;
-pub mod tally;
+mod split;
+mod tally;
 mod team;
 
 pub use board::{Board, Snapshot};
-pub use collect::{Collector, Interval, Next, Totals};
+pub use collect::{Collector, Next};
+pub use cuts::Cuts;
 pub use enhanced::EnhancedKey;
+pub use interval::{Interval, Totals};
 pub use kind::{ErrorKind, Outcome, Phase};
+pub use message::{Message, Mode, OpenLoop};
 pub use misbehaviour::Misbehaviour;
-pub use recorder::{Message, Mode, OpenLoop, Recorder};
+pub use open::OpenTally;
+pub use portion::Portion;
+pub use recorder::Recorder;
 pub use split::Split;
 pub use tally::Tally;
 pub use team::team;

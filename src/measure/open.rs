@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::tally::{HEADLINE_DIGITS, PHASE_DIGITS, add, histogram};
+use super::histogram::{HEADLINE_DIGITS, PHASE_DIGITS, add, histogram};
 
 /// What only an open loop can know, because only there has each message an intended start.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,9 +2,9 @@
 
 use hdrhistogram::Histogram;
 
+use super::histogram::{PHASE_DIGITS, histogram};
 use super::kind::Outcome;
-use super::recorder::Message;
-use super::tally::{PHASE_DIGITS, histogram};
+use super::message::Message;
 use crate::limits::LATENCY_NS_MAX;
 
 /// The part of one target in a tally; adds up as that does.

@@ -2,8 +2,8 @@
 
 use hdrhistogram::Histogram;
 
+use super::histogram::{PHASE_DIGITS, histogram};
 use super::kind::Outcome;
-use super::tally::{PHASE_DIGITS, histogram};
 
 /// The parts beside the whole. Most phases never see a refusal, so a part takes memory from its first
 /// sample on, which is the only allocation that recording ever makes: at most one per outcome.

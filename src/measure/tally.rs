@@ -3,17 +3,13 @@
 use hdrhistogram::Histogram;
 
 use super::enhanced::{Enhanced, EnhancedKey};
+use super::histogram::{HEADLINE_DIGITS, PHASE_DIGITS, add, histogram};
 use super::kind::{ErrorKind, Outcome, Phase};
+use super::message::{Message, Mode};
 use super::open::OpenTally;
 use super::portion::Portion;
-use super::recorder::{Message, Mode};
 use super::split::Split;
 use crate::limits::LATENCY_NS_MAX;
-
-/// Digits of the headline histograms: any percentile is right to 0.1 %.
-pub const HEADLINE_DIGITS: u8 = 3;
-/// Digits of the other histograms: right to 1 %, at an eighth of the memory.
-pub const PHASE_DIGITS: u8 = 2;
 
 const CODE_MIN: u16 = 200;
 const CODES: usize = 400;
@@ -59,17 +55,6 @@ pub struct Tally {
     /// Replies whose code is outside 200 to 599.
     replies_odd: u64,
     enhanced: Enhanced,
-}
-
-pub(super) fn histogram(digits: u8) -> Histogram<u64> {
-    // From 1 ns on, or the digits would begin to hold only far above the low end: with 1 us as the
-    // lowest value a cell is 512 ns wide up to 1 ms, which is 5 % of a 10 us reply.
-    Histogram::new_with_bounds(1, LATENCY_NS_MAX, digits).expect("bounds are constant and valid")
-}
-
-/// Adds histograms that `histogram` made with the same digits, hence with the same cells.
-pub(super) fn add(into: &mut Histogram<u64>, from: &Histogram<u64>) {
-    into.add(from).expect("equal bounds");
 }
 
 impl Tally {
@@ -339,7 +324,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::measure::recorder::OpenLoop;
+    use crate::measure::message::OpenLoop;
 
     /// One thing to record, made from plain numbers so that proptest can shrink it.
     type Act = (u8, u64, u16, u64);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::board::Board;
 use super::collect::Collector;
-use super::recorder::{Mode, Recorder};
+use super::message::Mode;
+use super::recorder::Recorder;
 use super::spans::Spans;
 use super::tally::Tally;
 

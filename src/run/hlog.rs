@@ -241,9 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::measure::collect::Next;
-    use crate::measure::recorder::{Message, Mode};
-    use crate::measure::team;
+    use crate::measure::{Message, Mode, Next, team};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]

@@ -211,7 +211,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::measure::kind::{ErrorKind, Phase};
+    use crate::measure::{ErrorKind, Phase};
     use crate::run::result::{Latency, PhaseResult};
 
     fn times() -> impl Strategy<Value = Time> {

@@ -175,7 +175,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::measure::recorder::Mode;
+    use crate::measure::Mode;
 
     fn totals(mode: Mode) -> Totals {
         let mut tally = Tally::new(mode);

@@ -1,0 +1,59 @@
+//! A span of the run: as a core hands it over, as all cores together come to, and the whole.
+
+use std::time::Duration;
+
+use super::tally::Tally;
+
+/// A core's tally of one interval on its way to the collector.
+pub(super) struct Handover {
+    pub(super) core: usize,
+    pub(super) interval: u32,
+    /// The interval that the core writes now; `None` when it has finished.
+    pub(super) next: Option<u32>,
+    pub(super) begun_ns: u64,
+    pub(super) ended_ns: u64,
+    /// How much of the measured time has passed.
+    pub(super) measured_ns: u64,
+    pub(super) in_flight_peak: u32,
+    pub(super) tally: Box<Tally>,
+}
+
+/// One second of the run, all cores together.
+#[derive(Debug)]
+pub struct Interval {
+    /// Warm-up is shown and logged under a tag, and is in no total.
+    pub warmup: bool,
+    /// Behind the measured time: of what was due in it, only what ended later is here.
+    pub after: bool,
+    /// Since the start of the run.
+    pub begun_ns: u64,
+    /// When the last core closed it; at the cuts of the run unless a core was held up.
+    pub ended_ns: u64,
+    /// Sum of the cores' peaks, which may have been at different moments: an upper bound.
+    pub in_flight_peak: u64,
+    /// Open connections at its end.
+    pub connections: u64,
+    pub tally: Box<Tally>,
+}
+
+impl Interval {
+    pub fn seconds(&self) -> f64 {
+        self.ended_ns.saturating_sub(self.begun_ns) as f64 / 1e9
+    }
+}
+
+/// The whole run without its warm-up.
+#[derive(Debug)]
+pub struct Totals {
+    pub tally: Tally,
+    /// End of the warm-up to the end of the measured time, or to the last message that was due in it.
+    pub elapsed: Duration,
+    /// Highest `in_flight_peak` of any interval.
+    pub in_flight_peak: u64,
+    /// Cores that went away without finishing; what they had recorded since their last tick is lost.
+    pub cores_lost: u32,
+    /// Messages of the warm-up. Of all other figures only the connections count it in.
+    pub warmup_messages: u64,
+    /// Messages of the cool-down.
+    pub cooldown_messages: u64,
+}
