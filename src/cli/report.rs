@@ -10,10 +10,12 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::exit::{self, Exit, Failure};
 use crate::report::compare::{self, Comparison};
 use crate::report::text::{self, Colour};
-use crate::report::{foreign, html, schema};
+use crate::report::{foreign, html};
+use crate::run::Judged;
 use crate::run::foreign::{LogUnit, Reading};
 use crate::run::merge::{MergeError, merge};
-use crate::run::threshold::{Condition, Judged};
+use crate::run::schema;
+use crate::run::threshold::Condition;
 use crate::run::{Conditions, Verdict};
 use crate::run::{LoadError, Loaded};
 

@@ -13,10 +13,11 @@ pub use self::page::render as html;
 pub use self::words::render as text;
 use super::text::phase_title;
 use crate::measure::{Mode, Phase};
+use crate::run::Judged;
 use crate::run::Loaded;
 use crate::run::merge::{Difference, differences};
 use crate::run::series::Second;
-use crate::run::threshold::{Conditions, Judged};
+use crate::run::threshold::Conditions;
 use crate::run::{Latency, Run};
 
 /// Seconds of each run below which nothing is said about noise.

@@ -12,7 +12,6 @@ pub mod live;
 mod misbehaviour;
 pub mod plain;
 pub mod progress;
-pub mod schema;
 pub mod shards;
 pub mod sweep;
 mod targets;

@@ -1,156 +1,21 @@
-//! Many runs of one plan at rising rates: the curve of latency under load, its knee, and the files and
-//! tables that tell it.
+//! A sweep, told: its knee in sentences, its steps as a table, its curve on a page.
 
 use std::fmt::Write as _;
-
-use serde::Serialize;
 
 use super::chart::{Chart, Scale, escape, legend};
 use super::figure::Figure;
 use super::{html, human};
 use crate::limits::SEND_LAG_NOISE_NS;
-use crate::run::{Latency, Run, TargetResult, Verdict};
-
-/// Version of the JSON of a sweep or search.
-pub(super) const SCHEMA: u32 = 1;
-/// A rate whose p99 is more than so many times the lowest of the slower rates is beyond the knee.
-const KNEE_FACTOR: u64 = 3;
-
-/// Share of what was due that must be accepted for a rate to count as kept.
-const RATE_KEPT: f64 = 0.95;
+use crate::run::curve::{Curve, KNEE_FACTOR, RATE_KEPT, RateStep, knee};
+use crate::run::{Latency, TargetResult, Verdict};
 
 type Percentile = fn(&Latency) -> u64;
 
-/// One rate, measured.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// Messages a second that were due.
-    pub asked: f64,
-    pub run: Run,
-    /// Whether the service level was kept, where there is one.
-    pub kept: Option<bool>,
-}
-
-/// What was measured, as the files and the page tell it.
-#[derive(Clone, Debug)]
-pub struct Curve {
-    /// `sweep` or `find-max`.
-    pub task: &'static str,
-    /// In the order in which they were run.
-    pub steps: Vec<Step>,
-    /// What was found, and by what rule; whole sentences.
-    pub said: Vec<String>,
-    /// The rate that was found, and what it is called.
-    pub mark: Option<(f64, &'static str)>,
-}
-
-/// One step in CSV, and in JSON with its targets; times in nanoseconds, shares from 0 to 1.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct Row {
-    asked_msg_s: f64,
-    rate_msg_s: f64,
-    kept: Option<bool>,
-    verdict: Verdict,
-    response_p50_ns: u64,
-    response_p99_ns: u64,
-    response_p999_ns: u64,
-    response_max_ns: u64,
-    service_p99_ns: u64,
-    own_lag_p99_ns: u64,
-    messages_ok: u64,
-    messages_failed: u64,
-    messages_not_begun: u64,
-    errors_share: f64,
-    cpu_busy: f64,
-}
-
-/// The whole in JSON.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Told<'a> {
-    schema: u32,
-    task: &'a str,
-    target: &'a str,
-    found_msg_s: Option<f64>,
-    said: &'a [String],
-    steps: Vec<ToldStep<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct ToldStep<'a> {
-    #[serde(flatten)]
-    row: Row,
-    /// Of several targets, the part of each, in the order of the command line; empty for one.
-    targets: &'a [TargetResult],
-}
-
-impl Step {
-    /// Response times, of which an open loop has some whenever anything was due.
-    fn response(&self) -> Latency {
-        self.run.response_ns.unwrap_or_default()
-    }
-
-    /// Whether the target took what was due. The generator's own lateness is in the response times, so
-    /// that they are upper bounds where it was the limit and still kept the rate.
-    pub fn kept_up(&self) -> bool {
-        use Verdict::{Stopped, TargetLimited, Unreachable};
-        let behind = matches!(self.run.verdict, TargetLimited | Unreachable | Stopped);
-        !behind && self.run.rate_msg_s >= self.asked * RATE_KEPT
-    }
-
-    fn told(&self) -> ToldStep<'_> {
-        ToldStep { row: self.row(), targets: &self.run.targets }
-    }
-
-    fn row(&self) -> Row {
-        let Self { asked, run, kept } = self;
-        let response = self.response();
-        let lost = run.messages_failed + run.messages_not_begun;
-        Row {
-            asked_msg_s: *asked,
-            rate_msg_s: run.rate_msg_s,
-            kept: *kept,
-            verdict: run.verdict,
-            response_p50_ns: response.p50,
-            response_p99_ns: response.p99,
-            response_p999_ns: response.p999,
-            response_max_ns: response.max,
-            service_p99_ns: run.service_ns.p99,
-            own_lag_p99_ns: run.own_lag_ns.unwrap_or_default().p99,
-            messages_ok: run.messages_ok,
-            messages_failed: run.messages_failed,
-            messages_not_begun: run.messages_not_begun,
-            errors_share: lost as f64 / (run.messages_ok + lost).max(1) as f64,
-            cpu_busy: run.cpu_busy,
-        }
-    }
-}
-
-/// The last step before the curve bends: the highest rate up to which the target kept up, and p99
-/// stayed within [`KNEE_FACTOR`] times the lowest p99 of the slower steps or below the noise of the
-/// machine. `None` where the first step is beyond it.
-pub fn knee(steps: &[Step]) -> Option<&Step> {
-    let mut lowest = u64::MAX;
-    let mut knee = None;
-    for step in steps {
-        let p99 = step.response().p99;
-        let bent = p99 > lowest.saturating_mul(KNEE_FACTOR) && p99 > SEND_LAG_NOISE_NS;
-        if bent || !step.kept_up() {
-            break;
-        }
-        lowest = lowest.min(p99);
-        knee = Some(step);
-    }
-    knee
-}
-
 /// One sentence for each of several targets that some step had no connection with.
-pub fn absences(steps: &[Step]) -> Vec<String> {
+pub fn absences(steps: &[RateStep]) -> Vec<String> {
     let targets = steps.first().map_or(&[][..], |step| &step.run.targets);
     let absent = |(index, target): (usize, &TargetResult)| {
-        let opened = |step: &Step| step.run.targets.get(index).map(|of| of.connections_opened);
+        let opened = |step: &RateStep| step.run.targets.get(index).map(|of| of.connections_opened);
         let without = steps.iter().filter(|step| opened(step) == Some(0)).count();
         let (of, url) = (steps.len(), &target.target);
         (without > 0).then(|| format!("{url} had no connection in {without} of {of} steps."))
@@ -160,7 +25,7 @@ pub fn absences(steps: &[Step]) -> Vec<String> {
 
 impl Curve {
     /// A sweep, with its knee marked.
-    pub fn of_sweep(steps: Vec<Step>) -> Self {
+    pub fn of_sweep(steps: Vec<RateStep>) -> Self {
         let found = knee(&steps).map(|step| step.asked);
         let rule = format!(
             "The rule: the highest rate up to which {} of what was due was accepted in time, and p99 \
@@ -185,31 +50,6 @@ impl Curve {
             ));
         }
         Self { task: "sweep", steps, said, mark: found.map(|rate| (rate, "knee")) }
-    }
-
-    fn target(&self) -> &str {
-        self.steps.first().map_or("", |step| &step.run.plan.target)
-    }
-
-    /// One JSON object with a line end.
-    pub fn json(&self) -> serde_json::Result<String> {
-        let told = Told {
-            schema: SCHEMA,
-            task: self.task,
-            target: self.target(),
-            found_msg_s: self.mark.map(|(rate, _)| rate),
-            said: &self.said,
-            steps: self.steps.iter().map(Step::told).collect(),
-        };
-        Ok(serde_json::to_string_pretty(&told)? + "\n")
-    }
-
-    /// A header line and one line for each step.
-    pub fn csv(&self) -> Result<String, csv::Error> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        self.steps.iter().try_for_each(|step| writer.serialize(step.row()))?;
-        let octets = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
-        Ok(String::from_utf8_lossy(&octets).into_owned())
     }
 
     pub fn text(&self) -> String {
@@ -261,7 +101,7 @@ impl Curve {
     /// Percentiles of the response time over the rate, both on log scales; `None` where two rates at
     /// least do not make a curve.
     fn figure(&self) -> Option<Figure> {
-        let mut steps: Vec<&Step> = self.steps.iter().collect();
+        let mut steps: Vec<&RateStep> = self.steps.iter().collect();
         steps.sort_by(|a, b| a.asked.total_cmp(&b.asked));
         let (first, last) = (steps.first()?.asked, steps.last()?.asked);
         if first >= last {
@@ -293,28 +133,29 @@ const HEAD: [&str; 9] =
     ["due/s", "accepted/s", "p50", "p99", "p99.9", "errors", "own lag p99", "CPU", "verdict"];
 const WIDTHS: [usize; 9] = [10, 12, 11, 11, 11, 10, 13, 8, 19];
 
-/// What stands above the rows of [`Step::line`].
+/// What stands above the rows of [`RateStep::line`].
 pub fn head() -> String {
     HEAD.iter().zip(WIDTHS).map(|(name, width)| format!("{name:>width$}")).collect()
 }
 
-impl Step {
+impl RateStep {
     fn cells(&self) -> [String; 9] {
-        let row = self.row();
+        let (run, response) = (&self.run, self.response());
+        let own_lag = run.own_lag_ns.unwrap_or_default();
         let verdict = match self.kept {
             Some(true) => "kept".to_owned(),
             Some(false) if self.kept_up() => "missed".to_owned(),
-            _ => row.verdict.name().to_owned(),
+            _ => run.verdict.name().to_owned(),
         };
         [
-            human::rate(row.asked_msg_s),
-            human::rate(row.rate_msg_s),
-            human::latency(row.response_p50_ns),
-            human::latency(row.response_p99_ns),
-            human::latency(row.response_p999_ns),
-            human::percent(row.errors_share),
-            human::latency(row.own_lag_p99_ns),
-            human::percent(row.cpu_busy),
+            human::rate(self.asked),
+            human::rate(run.rate_msg_s),
+            human::latency(response.p50),
+            human::latency(response.p99),
+            human::latency(response.p999),
+            human::percent(self.errors_share()),
+            human::latency(own_lag.p99),
+            human::percent(run.cpu_busy),
             verdict,
         ]
     }
@@ -328,32 +169,14 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::Run;
 
-    fn step(asked: f64, p99: u64, verdict: Verdict) -> Step {
+    fn step(asked: f64, p99: u64, verdict: Verdict) -> RateStep {
         let response = Latency { p50: p99 / 2, p99, p999: 2 * p99, count: 9, ..Latency::default() };
         let mut run = Run { verdict, rate_msg_s: asked, ..Run::default() };
         run.response_ns = Some(response);
         run.plan.target = "smtp://<a>:25".to_owned();
-        Step { asked, run, kept: None }
-    }
-
-    fn knee_of(steps: &[(f64, u64, Verdict)]) -> Option<f64> {
-        let steps: Vec<_> = steps.iter().map(|(a, p, v)| step(*a, *p, *v)).collect();
-        knee(&steps).map(|step| step.asked)
-    }
-
-    #[test]
-    fn the_knee_is_the_last_step_before_the_bend() {
-        const MS: u64 = 1_000_000;
-        use Verdict::{GeneratorLimited, Ok, TargetLimited};
-        assert_eq!(knee_of(&[]), None);
-        let rising = [(1e3, 2 * MS, Ok), (2e3, 3 * MS, Ok), (4e3, 6 * MS, Ok), (8e3, 7 * MS, Ok)];
-        assert_eq!(knee_of(&rising), Some(4e3));
-        let slow = [(1e3, 2 * MS, Ok), (2e3, 2 * MS, TargetLimited), (4e3, 2 * MS, Ok)];
-        assert_eq!(knee_of(&slow), Some(1e3));
-        assert_eq!(knee_of(&[(1e3, MS, GeneratorLimited), (2e3, 9 * MS, Ok)]), Some(1e3));
-        // Ten times as long, and still within the noise of the machine.
-        assert_eq!(knee_of(&[(1e3, MS / 10, Ok), (2e3, MS, Ok)]), Some(2e3));
+        RateStep { asked, run, kept: None }
     }
 
     #[test]

@@ -9,10 +9,11 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
 
+use super::artefact::{RUN_CSV, RUN_HGRM, RUN_JSON};
+use super::hlog::{self, HlogLine};
 use super::load::{LoadError, Loaded, add};
-use crate::run::hlog::{self, HlogLine};
-use crate::run::result::{Latency, Run};
-use crate::run::series::Second;
+use super::result::{Latency, Run};
+use super::series::Second;
 
 /// What the values of a log are counted in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -43,11 +44,20 @@ pub struct Reading {
     pub tag: Option<String>,
 }
 
+impl Loaded {
+    /// Reads a directory, or a file that is a log of any program.
+    pub fn open_any(path: &Path, reading: &Reading) -> Result<Self, LoadError> {
+        const NO_LOGS: [&str; 3] = [RUN_JSON, RUN_HGRM, RUN_CSV];
+        let is_log = path.is_file() && !NO_LOGS.iter().any(|name| path.ends_with(name));
+        if is_log { open(path, reading) } else { Self::open(path) }
+    }
+}
+
 /// Reads a log. Without a tag its untagged lines count, or all where they have one tag in common.
 ///
 /// # Errors
 /// A file that is no such log, is damaged, or has no lines of that kind.
-pub fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
+fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
     let octets = fs::read(path).map_err(|error| LoadError::Io { path: path.to_owned(), error })?;
     let octets = without_blank_lines(&octets);
     let empty = |why: String| LoadError::NotALog { path: path.to_owned(), why };

@@ -8,12 +8,11 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::foreign::{self, Reading};
+use super::artefact::{RUN_CSV, RUN_HLOG, RUN_JSON};
+use super::hlog::{self, HlogError};
+use super::result::{Run, SCHEMA};
+use super::series::{self, Second, SeriesError};
 use crate::measure::Totals;
-use crate::run::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
-use crate::run::hlog::{self, HlogError};
-use crate::run::result::{Run, SCHEMA};
-use crate::run::series::{self, Second, SeriesError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -72,13 +71,6 @@ impl Loaded {
             seconds: Vec::new(),
             foreign: false,
         }
-    }
-
-    /// Reads a directory, or a file that is a log of any program.
-    pub fn open_any(path: &Path, reading: &Reading) -> Result<Self, LoadError> {
-        const NO_LOGS: [&str; 3] = [RUN_JSON, RUN_HGRM, RUN_CSV];
-        let is_log = path.is_file() && !NO_LOGS.iter().any(|name| path.ends_with(name));
-        if is_log { foreign::open(path, reading) } else { Self::open(path) }
     }
 
     /// Reads a directory. `run.json` must be there; without the other files a report is shorter.

@@ -16,13 +16,13 @@ use jiff::Timestamp;
 
 use self::cells::{Cell, Files, Source};
 pub use self::check::{Difference, differences};
+use super::hlog::HlogError;
 use super::load::{self, LoadError};
+use super::result::{Plan, Shard, Versions};
+use super::series::SeriesError;
 use crate::host::CpuTime;
 use crate::measure::{Mode, Phase, Tally, Totals, misbehaviour};
-use crate::run::hlog::HlogError;
 use crate::run::restore::Unfit;
-use crate::run::result::{Plan, Shard, Versions};
-use crate::run::series::SeriesError;
 use crate::run::{ArtefactError, Conditions, Machine, Run, RunDir, Verdict};
 
 #[derive(Debug, thiserror::Error)]

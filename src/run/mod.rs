@@ -8,19 +8,23 @@
 //! ```
 
 pub mod artefact;
+pub mod curve;
 pub mod foreign;
 pub mod hgrm;
 pub mod hlog;
+mod judged;
 pub mod load;
 pub mod merge;
 pub mod restore;
 pub mod result;
+pub mod schema;
 pub mod series;
 pub mod stopped;
 pub mod threshold;
 pub mod verdict;
 
 pub use artefact::{ArtefactError, RunDir};
+pub use judged::Judged;
 pub use load::{LoadError, Loaded};
 pub use result::{
     CpuPerMessage, Latency, Machine, PhaseResult, Plan, PlannedTarget, Run, Shard, TargetResult,

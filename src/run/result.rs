@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::judged::Judged;
 use super::stopped::Stopped;
-use super::threshold::{Conditions, Judged};
 use super::verdict::{Judgement, Verdict};
 use crate::host::CpuTime;
 use crate::measure::{ErrorKind, Misbehaviour, Mode, Outcome, Phase, Split, Tally, Totals};
@@ -371,19 +371,6 @@ impl Run {
             versions: Versions::of_this_build(),
             shards: Vec::new(),
         }
-    }
-
-    /// Judges the run by conditions of which none may hold. One that does decides the verdict, unless
-    /// there was no server to be judged.
-    pub fn fail_if(&mut self, conditions: &Conditions) {
-        self.thresholds = conditions.judge(self);
-        let failed = self.thresholds.iter().filter(|judged| judged.fails());
-        let reasons: Vec<String> = failed.map(ToString::to_string).collect();
-        let decided = matches!(self.verdict, Verdict::Unreachable | Verdict::Stopped);
-        if !reasons.is_empty() && !decided {
-            self.verdict = Verdict::ThresholdFailed;
-        }
-        self.verdict_reasons.splice(0..0, reasons);
     }
 
     /// Replaces the verdict where the caller knows more, such as a server that went away.

@@ -18,11 +18,11 @@ mod figure;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 pub use self::bound::{Bound, Operator, Unit};
 pub use self::figure::{Codes, Figure, Statistic, Time};
+use super::judged::Judged;
 use super::result::Run;
+use super::verdict::Verdict;
 
 /// A comparison of one figure with a bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,22 +35,6 @@ pub struct Condition {
 /// Conditions in the order given; `p99<20ms,failed<0.1%`. Never empty when parsed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conditions(pub Vec<Condition>);
-
-/// A condition as a run met it; part of `run.json`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Judged {
-    /// As given: `p99>20ms`.
-    pub condition: String,
-    /// What it was held against, in full: `response.p99`.
-    pub figure: String,
-    /// In the unit of the bound; `null` where there was nothing to measure.
-    pub measured: Option<f64>,
-    /// `ms`, `%`, `k` and so on; empty for a plain number.
-    pub unit: String,
-    /// `null` where there was nothing to measure: neither side may take comfort from that.
-    pub holds: Option<bool>,
-}
 
 /// Which part of an expression cannot be read, and what can.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -166,6 +150,21 @@ impl Condition {
     }
 }
 
+impl Run {
+    /// Judges the run by conditions of which none may hold. One that does decides the verdict, unless
+    /// there was no server to be judged.
+    pub fn fail_if(&mut self, conditions: &Conditions) {
+        self.thresholds = conditions.judge(self);
+        let failed = self.thresholds.iter().filter(|judged| judged.fails());
+        let reasons: Vec<String> = failed.map(ToString::to_string).collect();
+        let decided = matches!(self.verdict, Verdict::Unreachable | Verdict::Stopped);
+        if !reasons.is_empty() && !decided {
+            self.verdict = Verdict::ThresholdFailed;
+        }
+        self.verdict_reasons.splice(0..0, reasons);
+    }
+}
+
 impl Conditions {
     pub fn judge(&self, run: &Run) -> Vec<Judged> {
         self.0.iter().map(|condition| condition.judge(run)).collect()
@@ -175,35 +174,6 @@ impl Conditions {
     pub fn met(&self, run: &Run) -> bool {
         self.judge(run).iter().all(|judged| judged.holds == Some(true))
     }
-}
-
-impl Judged {
-    /// Whether a `--fail-if` of this condition fails the run: it held, or nobody can say.
-    pub fn fails(&self) -> bool {
-        self.holds != Some(false)
-    }
-}
-
-/// One sentence: `p99>20ms: response.p99 is 23.14ms`.
-impl fmt::Display for Judged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} ", self.condition, self.figure)?;
-        match self.measured {
-            None => f.write_str("cannot be told, there was nothing to measure"),
-            Some(value) => write!(f, "is {}{}", four_digits(value), self.unit),
-        }
-    }
-}
-
-fn four_digits(value: f64) -> String {
-    let decimals = match value.abs() {
-        v if v == v.trunc() || v >= 1_000.0 => 0,
-        v if v >= 100.0 => 1,
-        v if v >= 10.0 => 2,
-        v if v >= 0.001 => 3,
-        _ => 6,
-    };
-    format!("{value:.decimals$}")
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ use crate::cli::exit;
 use crate::cli::value;
 use crate::notice::notice;
 use crate::report::human;
-use crate::report::sweep::{self, Curve, Step, absences};
+use crate::report::sweep::{self, absences};
+use crate::run::curve::{Curve, RateStep};
 use crate::run::{ArtefactError, Conditions, Stopped, Verdict};
 
 /// Rates at which an automatic sweep ends at the latest.
@@ -255,7 +256,7 @@ struct Bench {
     out: Option<PathBuf>,
     json: bool,
     stop: Arc<AtomicBool>,
-    steps: Vec<Step>,
+    steps: Vec<RateStep>,
     /// The last of them was cut short.
     broken_off: bool,
     ended: Option<Ended>,
@@ -296,7 +297,7 @@ impl Bench {
 
     /// One run at `rate`; `None` where it was broken off, which is the end of the task and says nothing
     /// of the rate.
-    fn step(&mut self, rate: f64, slo: Option<&Conditions>) -> Result<Option<&Step>, Error> {
+    fn step(&mut self, rate: f64, slo: Option<&Conditions>) -> Result<Option<&RateStep>, Error> {
         let profile = Profile::constant(rate)?;
         let load = Load::Messages(Schedule { profile, spacing: self.spacing });
         let number = self.steps.len() + 1;
@@ -318,7 +319,7 @@ impl Bench {
             Some(failure) => Some(Ended::Gone(failure)),
             None => run.stopped.clone().map(Ended::Policy),
         };
-        let mut step = Step { asked: rate, run, kept: None };
+        let mut step = RateStep { asked: rate, run, kept: None };
         let whole = !self.stopped();
         step.kept = slo.filter(|_| whole).map(|slo| step.kept_up() && slo.met(&step.run));
         self.steps.push(step);

@@ -17,7 +17,7 @@ mod tests {
     use schemars::generate::SchemaSettings;
     use serde_json::{Value, json};
 
-    use super::super::sweep::Told;
+    use super::super::curve::{self, CurveJson};
     use super::*;
     use crate::measure::{ErrorKind, Outcome, Phase};
     use crate::run::Run;
@@ -68,7 +68,7 @@ mod tests {
     fn the_files_are_what_the_types_say() {
         let told = |task: &str| {
             let title = format!("{task}.json of ringpost-blast");
-            derived::<Told<'_>>(&title, super::super::sweep::SCHEMA, Some(task))
+            derived::<CurveJson<'_>>(&title, curve::SCHEMA, Some(task))
         };
         for (name, kept, derived) in [
             ("run", RUN, of_run()),
@@ -77,7 +77,7 @@ mod tests {
         ] {
             let text = serde_json::to_string_pretty(&derived).unwrap() + "\n";
             if std::env::var_os(WRITE).is_some() {
-                let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/schema");
+                let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/run/schema");
                 std::fs::write(dir.join(name).with_extension("json"), &text).unwrap();
             } else {
                 assert!(

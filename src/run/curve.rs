@@ -1,0 +1,205 @@
+//! Runs of one plan at rising rates: the curve of latency under load, its knee, and its files.
+
+use serde::Serialize;
+
+use super::result::{Latency, Run, TargetResult};
+use super::verdict::Verdict;
+use crate::limits::SEND_LAG_NOISE_NS;
+
+/// Version of the JSON of a sweep or search.
+pub(super) const SCHEMA: u32 = 1;
+/// A rate whose p99 is more than so many times the lowest of the slower rates is beyond the knee.
+pub const KNEE_FACTOR: u64 = 3;
+
+/// Share of what was due that must be accepted for a rate to count as kept.
+pub const RATE_KEPT: f64 = 0.95;
+
+/// One rate, measured.
+#[derive(Clone, Debug)]
+pub struct RateStep {
+    /// Messages a second that were due.
+    pub asked: f64,
+    pub run: Run,
+    /// Whether the service level was kept, where there is one.
+    pub kept: Option<bool>,
+}
+
+/// What was measured, as the files and the page tell it.
+#[derive(Clone, Debug)]
+pub struct Curve {
+    /// `sweep` or `find-max`.
+    pub task: &'static str,
+    /// In the order in which they were run.
+    pub steps: Vec<RateStep>,
+    /// What was found, and by what rule; whole sentences.
+    pub said: Vec<String>,
+    /// The rate that was found, and what it is called.
+    pub mark: Option<(f64, &'static str)>,
+}
+
+/// One step in CSV, and in JSON with its targets; times in nanoseconds, shares from 0 to 1.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct StepRow {
+    asked_msg_s: f64,
+    rate_msg_s: f64,
+    kept: Option<bool>,
+    verdict: Verdict,
+    response_p50_ns: u64,
+    response_p99_ns: u64,
+    response_p999_ns: u64,
+    response_max_ns: u64,
+    service_p99_ns: u64,
+    own_lag_p99_ns: u64,
+    messages_ok: u64,
+    messages_failed: u64,
+    messages_not_begun: u64,
+    errors_share: f64,
+    cpu_busy: f64,
+}
+
+/// The whole in JSON.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct CurveJson<'a> {
+    schema: u32,
+    task: &'a str,
+    target: &'a str,
+    found_msg_s: Option<f64>,
+    said: &'a [String],
+    steps: Vec<StepJson<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct StepJson<'a> {
+    #[serde(flatten)]
+    row: StepRow,
+    /// Of several targets, the part of each, in the order of the command line; empty for one.
+    targets: &'a [TargetResult],
+}
+
+impl RateStep {
+    /// Response times, of which an open loop has some whenever anything was due.
+    pub fn response(&self) -> Latency {
+        self.run.response_ns.unwrap_or_default()
+    }
+
+    /// Whether the target took what was due. The generator's own lateness is in the response times, so
+    /// that they are upper bounds where it was the limit and still kept the rate.
+    pub fn kept_up(&self) -> bool {
+        use Verdict::{Stopped, TargetLimited, Unreachable};
+        let behind = matches!(self.run.verdict, TargetLimited | Unreachable | Stopped);
+        !behind && self.run.rate_msg_s >= self.asked * RATE_KEPT
+    }
+
+    fn told(&self) -> StepJson<'_> {
+        StepJson { row: self.row(), targets: &self.run.targets }
+    }
+
+    /// Messages refused, unanswered or never begun, of all that were due.
+    pub fn errors_share(&self) -> f64 {
+        let run = &self.run;
+        let lost = run.messages_failed + run.messages_not_begun;
+        lost as f64 / (run.messages_ok + lost).max(1) as f64
+    }
+
+    fn row(&self) -> StepRow {
+        let Self { asked, run, kept } = self;
+        let response = self.response();
+        StepRow {
+            asked_msg_s: *asked,
+            rate_msg_s: run.rate_msg_s,
+            kept: *kept,
+            verdict: run.verdict,
+            response_p50_ns: response.p50,
+            response_p99_ns: response.p99,
+            response_p999_ns: response.p999,
+            response_max_ns: response.max,
+            service_p99_ns: run.service_ns.p99,
+            own_lag_p99_ns: run.own_lag_ns.unwrap_or_default().p99,
+            messages_ok: run.messages_ok,
+            messages_failed: run.messages_failed,
+            messages_not_begun: run.messages_not_begun,
+            errors_share: self.errors_share(),
+            cpu_busy: run.cpu_busy,
+        }
+    }
+}
+
+/// The last step before the curve bends: the highest rate up to which the target kept up, and p99
+/// stayed within [`KNEE_FACTOR`] times the lowest p99 of the slower steps or below the noise of the
+/// machine. `None` where the first step is beyond it.
+pub fn knee(steps: &[RateStep]) -> Option<&RateStep> {
+    let mut lowest = u64::MAX;
+    let mut knee = None;
+    for step in steps {
+        let p99 = step.response().p99;
+        let bent = p99 > lowest.saturating_mul(KNEE_FACTOR) && p99 > SEND_LAG_NOISE_NS;
+        if bent || !step.kept_up() {
+            break;
+        }
+        lowest = lowest.min(p99);
+        knee = Some(step);
+    }
+    knee
+}
+
+impl Curve {
+    pub fn target(&self) -> &str {
+        self.steps.first().map_or("", |step| &step.run.plan.target)
+    }
+
+    /// One JSON object with a line end.
+    pub fn json(&self) -> serde_json::Result<String> {
+        let told = CurveJson {
+            schema: SCHEMA,
+            task: self.task,
+            target: self.target(),
+            found_msg_s: self.mark.map(|(rate, _)| rate),
+            said: &self.said,
+            steps: self.steps.iter().map(RateStep::told).collect(),
+        };
+        Ok(serde_json::to_string_pretty(&told)? + "\n")
+    }
+
+    /// A header line and one line for each step.
+    pub fn csv(&self) -> Result<String, csv::Error> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        self.steps.iter().try_for_each(|step| writer.serialize(step.row()))?;
+        let octets = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+        Ok(String::from_utf8_lossy(&octets).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(asked: f64, p99: u64, verdict: Verdict) -> RateStep {
+        let response = Latency { p50: p99 / 2, p99, p999: 2 * p99, count: 9, ..Latency::default() };
+        let mut run = Run { verdict, rate_msg_s: asked, ..Run::default() };
+        run.response_ns = Some(response);
+        run.plan.target = "smtp://<a>:25".to_owned();
+        RateStep { asked, run, kept: None }
+    }
+
+    fn knee_of(steps: &[(f64, u64, Verdict)]) -> Option<f64> {
+        let steps: Vec<_> = steps.iter().map(|(a, p, v)| step(*a, *p, *v)).collect();
+        knee(&steps).map(|step| step.asked)
+    }
+
+    #[test]
+    fn the_knee_is_the_last_step_before_the_bend() {
+        const MS: u64 = 1_000_000;
+        use Verdict::{GeneratorLimited, Ok, TargetLimited};
+        assert_eq!(knee_of(&[]), None);
+        let rising = [(1e3, 2 * MS, Ok), (2e3, 3 * MS, Ok), (4e3, 6 * MS, Ok), (8e3, 7 * MS, Ok)];
+        assert_eq!(knee_of(&rising), Some(4e3));
+        let slow = [(1e3, 2 * MS, Ok), (2e3, 2 * MS, TargetLimited), (4e3, 2 * MS, Ok)];
+        assert_eq!(knee_of(&slow), Some(1e3));
+        assert_eq!(knee_of(&[(1e3, MS, GeneratorLimited), (2e3, 9 * MS, Ok)]), Some(1e3));
+        // Ten times as long, and still within the noise of the machine.
+        assert_eq!(knee_of(&[(1e3, MS / 10, Ok), (2e3, MS, Ok)]), Some(2e3));
+    }
+}
