@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::content::ContentError;
 use super::corpus::{Corpus, Identity};
-use super::describe;
+use super::describe::describe;
 use super::misbehave::Kind;
 use super::plan::{Load, Plan};
 use super::targets::Weighted;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 pub(super) use self::end::End;
 use self::end::is_unfit;
-use super::Failure;
 use super::core::Core;
 use super::corpus::{Identity, Letter};
+use super::failure::{Failure, words};
 use super::record::{Open, count, decide, kind, phase};
 use super::transcript::Trace;
 use super::work::{Arrival, Drive, Slot, Task};
@@ -476,10 +476,4 @@ impl<'c> Session<'c> {
         }
         self.judge(result)
     }
-}
-
-/// What a server said, as it may be shown on a terminal.
-pub(super) fn words(said: &[u8]) -> String {
-    let said = String::from_utf8_lossy(said);
-    said.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::core::Clock;
+use super::clock::Clock;
 use super::plan::{Load, Plan, Stop, share};
 use super::schedule::{Arrivals, End, Think};
 use crate::engine::Alarm;

@@ -10,10 +10,16 @@ use self::mail::{MailError, Mails};
 use self::spread::Spread;
 use self::table::{Table, TableError};
 use self::template::{Template, TemplateError};
-use super::corpus::{BARE_BYTES_MIN, MESSAGE_BYTES_MIN};
 use crate::limits::{
     CORPUS_MEMORY_DEFAULT, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
 };
+use crate::stamp::STAMP_BYTES;
+
+/// Octets of the smallest message of ours: the stamp, the empty line, and a body of an empty line.
+pub const MESSAGE_BYTES_MIN: u64 = STAMP_BYTES as u64 + 4;
+
+/// The same without the stamp: an empty line.
+pub const BARE_BYTES_MIN: u64 = 2;
 
 /// Where message octets come from.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use crate::blast::policy::Reconnect;
 
 impl Core {
     /// The target of the next session, which it holds until [`Self::let_go`].
-    pub(super) fn deal(&self, now_ns: u64) -> usize {
+    pub(in crate::blast) fn deal(&self, now_ns: u64) -> usize {
         let goal = match self.goals.len() {
             1 => 0,
             _ if self.work.sessions_stay() => self
@@ -18,7 +18,7 @@ impl Core {
         goal
     }
 
-    pub(super) fn let_go(&self, goal: usize) {
+    pub(in crate::blast) fn let_go(&self, goal: usize) {
         self.goals[goal].held.set(self.goals[goal].held.get() - 1);
     }
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Core;
+use crate::blast::failure::words;
 use crate::blast::policy::ErrorsMax;
-use crate::blast::session::words;
 use crate::limits::ERRORS_SHARE_MESSAGES_MIN;
 use crate::measure::{ErrorKind, Phase};
 use crate::run::Stopped;
@@ -108,7 +108,7 @@ impl Core {
         }
     }
 
-    pub(super) fn notice_stop(&self) {
+    pub(in crate::blast) fn notice_stop(&self) {
         if self.shared.stop.load(Relaxed) {
             self.work.stop(self.clock.elapsed_ns());
         }

@@ -19,12 +19,6 @@ use crate::smtp::blank::Filling;
 use crate::smtp::outgoing::{MailParams, Outgoing};
 use crate::stamp::STAMP_BYTES;
 
-/// The stamp, the empty line, and a body of an empty line.
-pub const MESSAGE_BYTES_MIN: u64 = STAMP_BYTES as u64 + 4;
-
-/// An empty line.
-pub const BARE_BYTES_MIN: u64 = 2;
-
 /// Different messages of one size; together they should stay in a core's cache.
 const SAME_SIZE_BYTES: u64 = 256 * 1024;
 const SAME_SIZE_MAX: u64 = 64;

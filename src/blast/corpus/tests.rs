@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::writer::LINE_BYTES;
 use super::*;
+use crate::blast::content::MESSAGE_BYTES_MIN;
 use crate::blast::content::mail::{Kind, Mail, Mails, Recorded};
 use crate::blast::content::spread::Spread;
 use crate::blast::content::table::{Row, Table};

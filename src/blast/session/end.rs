@@ -1,7 +1,7 @@
 //! What the end of a connection says about its target.
 
 use super::Session;
-use crate::blast::Failure;
+use crate::blast::failure::Failure;
 use crate::dial::Lost;
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::Fault;

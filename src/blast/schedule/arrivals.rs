@@ -1,79 +1,7 @@
-//! When work is due: by arithmetic from the start of the run, so that nothing has to be stored for
-//! work that waits, and the intended time of each arrival does not depend on when anybody looked.
-//!
-//! A [`Profile`] is a rate over time. [`Arrivals`] walks the instants at which its integral passes
-//! one position after the other: the whole numbers for constant spacing, the sums of exponential
-//! steps of mean 1 for Poisson arrivals (the time-rescaling theorem makes them a Poisson process of
-//! that rate, ramps included). Each core walks the same arrivals and takes its turn of them, so the
-//! cores' arrivals together are exactly those of one core, whatever their number.
+//! The instants at which work is due on one core.
 
-mod profile;
-
-use std::fmt;
-use std::time::Duration;
-
-pub use self::profile::{Leg, Profile, ProfileError};
-
-/// A pause between two messages of one session.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Think {
-    Even {
-        least: Duration,
-        most: Duration,
-    },
-    /// Of this mean; how long people and retry queues take.
-    Exponential(Duration),
-}
-
-impl Think {
-    pub fn draw(self, random: &mut fastrand::Rng) -> Duration {
-        match self {
-            Self::Even { least, most } => least + (most - least).mul_f64(random.f64()),
-            Self::Exponential(mean) => mean.mul_f64(exponential(random)),
-        }
-    }
-}
-
-impl fmt::Display for Think {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Even { least, most } if least == most => write!(f, "{least:?}"),
-            Self::Even { least, most } => write!(f, "{least:?}..{most:?}"),
-            Self::Exponential(mean) => write!(f, "exp:{mean:?}"),
-        }
-    }
-}
-
-/// Drawn with mean 1.
-fn exponential(random: &mut fastrand::Rng) -> f64 {
-    // 1 - u is never 0, so its logarithm is finite.
-    -(1.0 - random.f64()).ln()
-}
-
-/// How arrivals are spread.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Spacing {
-    /// As evenly as the rate allows.
-    Constant,
-    /// Independent of one another, as those of many senders are.
-    Poisson,
-}
-
-impl Spacing {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Constant => "constant",
-            Self::Poisson => "poisson",
-        }
-    }
-}
-
-/// A profile with the spread of its arrivals.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Schedule {
-    pub profile: Profile,
-    pub spacing: Spacing,
-}
+use super::profile::Profile;
+use super::spacing::{Schedule, Spacing, exponential};
 
 /// Where the arrivals of all cores end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -196,9 +124,12 @@ fn nanoseconds(seconds: f64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::blast::schedule::Leg;
 
     const S: f64 = 1e9;
 
@@ -338,20 +269,5 @@ mod tests {
         let pause = Profile::of(vec![leg(10.0, 10.0), leg(0.0, 0.0), leg(10.0, 10.0)]).unwrap();
         let dues = one(&pause, Spacing::Constant, End::At(3_000_000_000));
         assert_eq!((dues.len(), dues[9], dues[10]), (20, 900_000_000, 2_000_000_000));
-    }
-
-    #[test]
-    fn pauses_have_the_mean_that_was_asked_for_and_keep_their_bounds() {
-        let mut random = fastrand::Rng::with_seed(3);
-        let (least, most) = (Duration::from_millis(10), Duration::from_millis(30));
-        let mut mean = |think: Think| {
-            let drawn: Vec<Duration> = (0..10_000).map(|_| think.draw(&mut random)).collect();
-            if let Think::Even { .. } = think {
-                assert!(drawn.iter().all(|pause| (least..=most).contains(pause)));
-            }
-            drawn.iter().sum::<Duration>().as_secs_f64() / 10_000.0
-        };
-        assert!((mean(Think::Even { least, most }) - 0.020).abs() < 0.0005);
-        assert!((mean(Think::Exponential(most)) - 0.030).abs() < 0.001);
     }
 }

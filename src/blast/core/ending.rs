@@ -1,0 +1,70 @@
+//! The beat of a core, and the end of a run: how long what is under way is waited for, and what was due
+//! and is not done.
+
+use super::Core;
+use crate::limits::LAST_ANSWERS_NS;
+
+/// How far the end of the run has come.
+#[derive(Debug, Default)]
+pub(in crate::blast) struct Ending {
+    since_ns: Option<u64>,
+    /// Whether it was noted how far the target is behind.
+    noted: bool,
+}
+
+impl Core {
+    /// A few times a second: shows the totals, and ends what does not end by itself.
+    pub(in crate::blast) fn beat(&self, ending: &mut Ending) {
+        let now_ns = self.clock.elapsed_ns();
+        self.recorder.borrow_mut().tick(now_ns);
+        self.recorder.borrow().publish();
+        self.watch_share();
+        self.notice_stop();
+        self.balance(now_ns);
+        self.note_behind(ending, now_ns);
+        if self.work.stopped_ns().is_some() || now_ns >= self.work.last_start_ns() {
+            let over_ns = now_ns - *ending.since_ns.get_or_insert(now_ns);
+            if over_ns > self.drain_ns {
+                self.work.stop(now_ns);
+            }
+            if over_ns > self.drain_ns + LAST_ANSWERS_NS {
+                self.cut.set(true);
+                self.watch.shutdown_all();
+            }
+        }
+    }
+
+    fn note_behind(&self, ending: &mut Ending, now_ns: u64) {
+        let at_ns = self.work.behind_at_ns().min(self.work.stopped_ns().unwrap_or(u64::MAX));
+        if ending.noted || now_ns < at_ns {
+            return;
+        }
+        ending.noted = true;
+        let count =
+            |(count, oldest_ns): (u64, u64), due_ns: u64| (count + 1, due_ns.min(oldest_ns));
+        let (waiting, oldest_ns) = self.work.waiting(at_ns).fold((0, at_ns), count);
+        if waiting > 0 {
+            self.recorder.borrow_mut().note_behind(waiting, at_ns - oldest_ns);
+        }
+    }
+
+    /// Counts what was due and is not done.
+    pub(in crate::blast) fn finish(&self, ending: &mut Ending) {
+        let now_ns = self.clock.elapsed_ns();
+        self.recorder.borrow_mut().tick(now_ns);
+        self.note_behind(ending, now_ns);
+        for due_ns in self.work.waiting(now_ns) {
+            self.recorder.borrow_mut().record_not_begun(due_ns, now_ns);
+        }
+    }
+
+    /// The end of the run as far as figures go.
+    pub(in crate::blast) fn end_ns(&self) -> u64 {
+        let last_ns = self.last_ns.get();
+        let time_ns = self.work.stopped_ns().unwrap_or(u64::MAX).min(self.work.last_start_ns());
+        match time_ns {
+            u64::MAX => last_ns,
+            time_ns => last_ns.max(time_ns.min(self.clock.elapsed_ns())),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Which targets are in reach, and what follows where one is not.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Core;
+use crate::blast::failure::Failure;
+use crate::blast::shared::lock;
+use crate::limits::TARGET_AWAY_NS;
+
+impl Core {
+    /// A session's greeting is done.
+    pub(in crate::blast) fn session_works(&self, index: usize) {
+        let goal = &self.goals[index];
+        goal.failures.set(0);
+        goal.working.set(goal.working.get() + 1);
+        self.shared.reached[index].store(true, Relaxed);
+        if goal.away_until_ns.take() > 0 {
+            lock(&self.shared.away).remove(&index);
+        }
+    }
+
+    pub(in crate::blast) fn session_ended(&self, goal: usize, now_ns: u64) {
+        let goal = &self.goals[goal];
+        goal.working.set(goal.working.get() - 1);
+        goal.worked_ns.set(now_ns);
+    }
+
+    pub(super) fn reached(&self, goal: usize) -> bool {
+        self.shared.reached[goal].load(Relaxed)
+    }
+
+    /// Whether there is no hope for a target any more.
+    fn is_hopeless(&self, index: usize, now_ns: u64) -> bool {
+        let goal = &self.goals[index];
+        if goal.away_until_ns.get() == u64::MAX {
+            return true;
+        }
+        let idle_ns = now_ns.saturating_sub(goal.worked_ns.get());
+        match self.reached(index) {
+            false => goal.failures.get() >= self.reach.tries,
+            true => {
+                let idle = idle_ns > self.idle_max.as_nanos() as u64;
+                goal.failures.get() > 0 && goal.working.get() == 0 && idle
+            }
+        }
+    }
+
+    /// A session ended before it was of use. Gives its target up where there is no hope.
+    pub(in crate::blast) fn failed(&self, index: usize, why: Failure) {
+        let goal = &self.goals[index];
+        goal.failures.set(goal.failures.get().saturating_add(1));
+        let now_ns = self.clock.elapsed_ns();
+        if !self.reached(index) && self.policy.stop_on_error {
+            self.shared.give_up(why);
+        } else if self.is_hopeless(index, now_ns) {
+            let why = match self.reached(index) {
+                true => why.after_success(self.idle_max.as_secs()),
+                false => why,
+            };
+            self.go_without(index, why, now_ns, now_ns + TARGET_AWAY_NS);
+        } else if self.work.sessions_stay() {
+            // Else the session would ask again alone, as its target lacks it, and serve nobody.
+            goal.away_until_ns.set(now_ns + TARGET_AWAY_NS);
+        }
+    }
+
+    /// No session with this target can do what is asked.
+    pub(in crate::blast) fn unfit(&self, index: usize, why: Failure) {
+        self.go_without(index, why, self.clock.elapsed_ns(), u64::MAX);
+    }
+
+    /// Leaves a target to itself for a while, or ends the run where no other has any hope either.
+    fn go_without(&self, index: usize, why: Failure, now_ns: u64, until_ns: u64) {
+        self.goals[index].away_until_ns.set(until_ns);
+        if (0..self.goals.len()).all(|goal| self.is_hopeless(goal, now_ns)) {
+            self.shared.give_up(why);
+        } else {
+            lock(&self.shared.away).insert(index, why);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! One run, from the plan to its outcome.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::content::ContentError;
+use super::corpus::Corpus;
+use super::describe::describe;
+use super::failure::Failure;
+use super::misbehave::Mob;
+use super::plan::{Load, Plan};
+use super::shared::{Shared, lock};
+use super::team::Team;
+use crate::engine::EngineKind;
+use crate::host::CpuTime;
+use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
+use crate::measure::{self, Collector, Cuts, Interval, Mode, Next, Snapshot, Totals};
+use crate::run::{ArtefactError, Machine, Run, RunDir, Verdict};
+
+/// Why a run could not take place.
+#[derive(Debug, thiserror::Error)]
+pub enum BlastError {
+    #[error(
+        "{connections} connections need {wanted} descriptors, and the limit is {limit}; raise it with \
+         'ulimit -n', or ask for fewer"
+    )]
+    Descriptors { connections: usize, wanted: u64, limit: u64 },
+    #[error("a generator core cannot start: {0}")]
+    Core(#[from] io::Error),
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    #[error(transparent)]
+    Content(#[from] ContentError),
+}
+
+/// How a run is going, for who shows it.
+#[derive(Debug)]
+pub enum Seen<'a> {
+    /// A second is complete.
+    Interval(&'a Interval),
+    /// Nothing new but the totals.
+    Beat,
+}
+
+/// The result, and what ended it early if anything did.
+#[derive(Debug)]
+pub struct Outcome {
+    pub run: Run,
+    pub totals: Totals,
+    pub failure: Option<Failure>,
+    /// Why the artefacts are not whole, where they were to be.
+    pub unwritten: Option<ArtefactError>,
+}
+
+/// Runs `plan` to its end, or until `stop` is set: then messages under way are finished, and the
+/// outcome covers what was done. `see` is called a few times a second with the time since the start.
+///
+/// # Errors
+/// When nothing could be started.
+pub fn run(
+    plan: &Plan,
+    stop: Arc<AtomicBool>,
+    see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
+) -> Result<Outcome, BlastError> {
+    raise_descriptor_limit(plan)?;
+    let started = Timestamp::now();
+    let mode = match plan.load {
+        Load::Closed => Mode::Closed,
+        Load::Messages(_) | Load::Sessions(_) => Mode::Open,
+    };
+    let run_id = fastrand::u64(..);
+    let corpus = Arc::new(Corpus::render(plan, run_id, started)?);
+    let mut artefacts = Artefacts::begin(plan, started, mode)?;
+    let shared = Arc::new(Shared::new(stop, plan.targets.all().len()));
+    let (recorders, mut collector) =
+        measure::team(plan.cores(), mode, plan.warmup, plan.measured());
+    let team = Team::assemble(plan, &corpus, &shared, recorders)?;
+    let mob = Mob::begin(plan, &corpus)?;
+    let begun = team.start();
+    let cpu = follow(&mut collector, begun, plan.cuts(), &mob, &mut artefacts, see);
+    team.join();
+    let misbehaviour = mob.end()?;
+    let totals = collector.into_totals();
+    let machine = Machine::here(plan.engine.name());
+    let mut run = Run::new(started, describe(plan), machine, &totals, cpu);
+    let failure = lock(&shared.failure).take();
+    if let Some(failure) = &failure {
+        run.overrule(Verdict::Unreachable, failure.to_string());
+    }
+    for why in lock(&shared.away).values().filter(|_| failure.is_none()) {
+        run.add_failure(why.to_string());
+    }
+    run.id = format!("{run_id:016x}");
+    let not_reopened = shared.not_reopened.load(Relaxed);
+    if not_reopened > 0 {
+        let of = plan.connections;
+        run.add_failure(format!(
+            "{not_reopened} of {of} connections broke, and --reconnect never makes no other"
+        ));
+    }
+    run.misbehaviour = misbehaviour;
+    run.fail_if(&plan.fail_if);
+    if let Some(stopped) = lock(&shared.stopped).take() {
+        run.stop(stopped);
+    }
+    let unwritten = artefacts.finish(&run, &totals);
+    Ok(Outcome { run, totals, failure, unwritten })
+}
+
+/// The files of a run. The first that cannot be written is the end of them and not of the run, which
+/// is worth its report.
+struct Artefacts {
+    dir: Option<RunDir>,
+    failed: Option<ArtefactError>,
+}
+
+impl Artefacts {
+    fn begin(plan: &Plan, started: Timestamp, mode: Mode) -> Result<Self, ArtefactError> {
+        let dir = plan.out.as_ref().map(|path| RunDir::create(path, started, mode)).transpose()?;
+        Ok(Self { dir, failed: None })
+    }
+
+    fn interval(&mut self, interval: &Interval) {
+        let Some(dir) = &mut self.dir else { return };
+        if let Err(error) = dir.interval(interval) {
+            self.failed = Some(error);
+            self.dir = None;
+        }
+    }
+
+    fn finish(self, run: &Run, totals: &Totals) -> Option<ArtefactError> {
+        self.failed.or_else(|| self.dir?.finish(run, totals).err())
+    }
+}
+
+/// Collects until all cores have finished; answers the CPU time of the measured part, without that of the
+/// mob, which is read at the same moments.
+fn follow(
+    collector: &mut Collector,
+    begun: Instant,
+    mut cuts: Cuts<(CpuTime, CpuTime)>,
+    mob: &Mob,
+    artefacts: &mut Artefacts,
+    see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
+) -> CpuTime {
+    let board = collector.board();
+    let beat = Duration::from_millis(PROGRESS_MS);
+    let read = || Some((CpuTime::of_process().ok()?, mob.spent()));
+    loop {
+        let elapsed = begun.elapsed();
+        cuts.pass(elapsed, read);
+        match collector.next(cuts.wait(elapsed).map_or(beat, |wait| wait.min(beat))) {
+            Next::Interval(interval) => {
+                artefacts.interval(&interval);
+                see(begun.elapsed(), Seen::Interval(&interval), board.snapshot());
+                collector.reuse(interval);
+            }
+            Next::Waiting => see(begun.elapsed(), Seen::Beat, board.snapshot()),
+            Next::Finished => {
+                let Some((before, after)) = cuts.end(read) else { return CpuTime::default() };
+                return after.0.since(before.0).since(after.1.since(before.1));
+            }
+        }
+    }
+}
+
+/// One for each connection, those that misbehave included, and under epoll one for the alarm of each
+/// that pauses.
+fn descriptors(plan: &Plan) -> u64 {
+    let alarms = plan.think.is_some() && plan.engine == EngineKind::Epoll;
+    let mob = plan.misbehave.connections(plan.connections) as u64;
+    plan.connections as u64 * (1 + u64::from(alarms)) + mob
+}
+
+/// Lifts the soft limit to what the run needs.
+fn raise_descriptor_limit(plan: &Plan) -> Result<(), BlastError> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let connections = plan.connections;
+    let wanted = descriptors(plan) + DESCRIPTORS_RESERVED;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    if let Some(limit) = maximum.filter(|&maximum| maximum < wanted) {
+        return Err(BlastError::Descriptors { connections, wanted, limit });
+    }
+    let raised = Rlimit { current: Some(wanted), maximum };
+    setrlimit(Resource::Nofile, raised).map_err(|errno| BlastError::Core(errno.into()))
+}

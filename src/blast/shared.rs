@@ -1,0 +1,65 @@
+//! What the cores of one run share: the flag that ends it, and what ended it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::failure::Failure;
+use crate::run::Stopped;
+
+/// What a core has written is whole, also where it died of a panic then.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What all cores see.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Begin nothing more.
+    pub(super) stop: Arc<AtomicBool>,
+    /// Some session with the target has worked.
+    pub(super) reached: Vec<AtomicBool>,
+    /// Targets that are out of reach while others are not, and why.
+    pub(super) away: Mutex<BTreeMap<usize, Failure>>,
+    pub(super) failure: Mutex<Option<Failure>>,
+    /// What was to end the run, and did.
+    pub(super) stopped: Mutex<Option<Stopped>>,
+    /// Where a count or a share of errors ends the run, and of how many messages.
+    pub(super) errors: AtomicU64,
+    pub(super) messages: AtomicU64,
+    /// Sessions that broke and were not opened again.
+    pub(super) not_reopened: AtomicU64,
+    /// Sessions whose dialogue is shown.
+    pub(super) traced: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(stop: Arc<AtomicBool>, targets: usize) -> Self {
+        Self {
+            stop,
+            reached: (0..targets).map(|_| AtomicBool::new(false)).collect(),
+            away: Mutex::default(),
+            failure: Mutex::default(),
+            stopped: Mutex::default(),
+            errors: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            not_reopened: AtomicU64::new(0),
+            traced: AtomicU64::new(0),
+        }
+    }
+
+    /// Ends the run; the first failure is the one that is told.
+    pub(super) fn give_up(&self, failure: Failure) {
+        if lock(&self.stopped).is_none() {
+            lock(&self.failure).get_or_insert(failure);
+        }
+        self.stop.store(true, Relaxed);
+    }
+
+    /// Ends the run, unless it is ending already.
+    pub(super) fn halt(&self, stopped: Stopped) {
+        if !self.stop.swap(true, Relaxed) {
+            *lock(&self.stopped) = Some(stopped);
+        }
+    }
+}

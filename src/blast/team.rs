@@ -1,0 +1,80 @@
+//! The threads of a run: one for each core, ready before the clock starts.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::clock::Clock;
+use super::core::Assignment;
+use super::corpus::Corpus;
+use super::plan::Plan;
+use super::shared::Shared;
+use super::worker;
+use crate::measure::Recorder;
+
+/// Threads that are ready and wait for the start.
+pub(super) struct Team {
+    threads: Vec<JoinHandle<()>>,
+    gates: Vec<Sender<Clock>>,
+}
+
+impl Team {
+    /// Starts one thread per core and waits until each has its engine. If one cannot, the others
+    /// see their gate close and leave.
+    pub(super) fn assemble(
+        plan: &Plan,
+        corpus: &Arc<Corpus>,
+        shared: &Arc<Shared>,
+        recorders: Vec<Recorder>,
+    ) -> io::Result<Self> {
+        let (ready, readiness) = channel();
+        let mut team = Self { threads: Vec::new(), gates: Vec::new() };
+        let cores = recorders.len();
+        let plan = Arc::new(plan.clone());
+        for (index, recorder) in recorders.into_iter().enumerate() {
+            let (gate, opening) = channel();
+            let assignment = assignment(&plan, corpus, index);
+            let (ready, shared) = (ready.clone(), Arc::clone(shared));
+            let thread = std::thread::Builder::new()
+                .name(format!("blast-{index}"))
+                .spawn(move || worker::run(assignment, shared, recorder, &ready, &opening))?;
+            team.threads.push(thread);
+            team.gates.push(gate);
+        }
+        drop(ready);
+        for _ in 0..cores {
+            let gone = || io::Error::other("its thread ended before the start");
+            readiness.recv().map_err(|_| gone())??;
+        }
+        Ok(team)
+    }
+
+    pub(super) fn start(&self) -> Instant {
+        let clock = Clock::start();
+        for gate in &self.gates {
+            // A core that is gone shows in the totals as lost.
+            let _ = gate.send(clock);
+        }
+        clock.started()
+    }
+
+    pub(super) fn join(self) {
+        for thread in self.threads {
+            // A panic was printed by its thread, and the collector counts the core as lost.
+            drop(thread.join());
+        }
+    }
+}
+
+fn assignment(plan: &Arc<Plan>, corpus: &Arc<Corpus>, index: usize) -> Assignment {
+    Assignment {
+        id: index as u16,
+        cpu: plan.cpus[index],
+        engine: plan.engine,
+        connections: plan.connections_of(index),
+        plan: Arc::clone(plan),
+        corpus: Arc::clone(corpus),
+    }
+}

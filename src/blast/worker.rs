@@ -1,0 +1,144 @@
+//! One generator core: a pinned thread that keeps its sessions open.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::core::{Assignment, Core, Ending};
+use super::failure::Failure;
+use super::policy::Pauses;
+use super::session::{End, Session};
+use super::shared::Shared;
+use super::work::{Drive, Slot};
+use crate::engine;
+use crate::engine::task::{self, JoinSet, select};
+use crate::host::{self, waited_by_thread};
+use crate::limits::PROGRESS_MS;
+use crate::measure::Recorder;
+
+/// Runs one core on this thread to the end of the run. Says on `ready` that its engine is up, and
+/// starts when `opening` gives the clock.
+pub(super) fn run(
+    assignment: Assignment,
+    shared: Arc<Shared>,
+    recorder: Recorder,
+    ready: &Sender<io::Result<()>>,
+    opening: &Receiver<Clock>,
+) {
+    // Unpinned, the core is slower and nothing else.
+    drop(host::pin(assignment.cpu));
+    let engine = assignment.engine;
+    let ended = engine::run_core(engine, async move {
+        drop(ready.send(Ok(())));
+        // No clock comes where another core could not start.
+        if let Ok(clock) = opening.recv() {
+            sessions(assignment, shared, recorder, clock).await;
+        }
+    });
+    if let Err(error) = ended {
+        drop(ready.send(Err(error)));
+    }
+}
+
+async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorder, clock: Clock) {
+    let connections = assignment.connections;
+    let mut waits = assignment.plan.cuts();
+    let core = Rc::new(Core::new(assignment, shared, recorder, clock));
+    let watch = task::spawn(Rc::clone(&core.watch).run());
+    let pacer = task::spawn(pace(Rc::clone(&core)));
+    let mut sessions = JoinSet::new();
+    for _ in 0..connections {
+        sessions.spawn_local(keep_open(Rc::clone(&core)));
+    }
+    let mut beat = task::interval(Duration::from_millis(PROGRESS_MS));
+    let mut ending = Ending::default();
+    loop {
+        select! {
+            ended = sessions.join_next() => if ended.is_none() { break },
+            _ = beat.tick() => {
+                waits.pass(clock.started().elapsed(), waited_by_thread);
+                core.beat(&mut ending);
+            }
+        }
+    }
+    core.finish(&mut ending);
+    if let Some((before, after)) = waits.end(waited_by_thread) {
+        core.recorder.borrow_mut().note_cpu_wait(after - before);
+    }
+    watch.abort();
+    pacer.abort();
+    // The pacer lets go of the core when it is dropped.
+    drop(pacer.await);
+    if let Some(core) = Rc::into_inner(core) {
+        let end_ns = core.end_ns();
+        core.recorder.into_inner().finish(end_ns);
+    }
+}
+
+async fn pace(core: Rc<Core>) {
+    if core.work.drive == Drive::Closed {
+        return;
+    }
+    if let Err(error) = core.work.pace().await {
+        core.shared.give_up(Failure::Clock { why: error.to_string() });
+    }
+}
+
+/// Opens a session again whenever it has ended, as long as there are messages to send.
+async fn keep_open(core: Rc<Core>) {
+    let mut pauses = Pauses::new(core.policy.reconnect);
+    let slot = Rc::new(Slot::default());
+    while let Some(task) = core.work.next_session(&slot).await {
+        let asked_ns = core.clock.elapsed_ns();
+        let goal = core.deal(asked_ns);
+        let opened = {
+            // The semaphore is never closed.
+            let _turn = core.connecting.acquire().await;
+            // Else a target that lets connects time out is asked by all that queued for it.
+            core.notice_stop();
+            if core.work.stopped_ns().is_some() {
+                core.work.give_back(task);
+                core.let_go(goal);
+                break;
+            }
+            Session::open(&core, goal, &slot, task, asked_ns).await
+        };
+        let end = match opened {
+            Ok(session) => session.run().await,
+            Err(why) => {
+                core.work.give_back(task);
+                End::Useless(why)
+            }
+        };
+        core.let_go(goal);
+        let useful = match end {
+            End::Worked => {
+                pauses.reset();
+                core.notice_stop();
+                continue;
+            }
+            End::Broken => true,
+            End::Useless(why) => {
+                core.failed(goal, why);
+                false
+            }
+            End::Unfit(why) => {
+                core.unfit(goal, why);
+                false
+            }
+        };
+        core.notice_stop();
+        if core.work.over(core.clock.elapsed_ns()) {
+            continue;
+        }
+        let Some(pause) = pauses.after_break(useful) else {
+            core.shared.not_reopened.fetch_add(1, Relaxed);
+            break;
+        };
+        core.pause(pause).await;
+    }
+}
