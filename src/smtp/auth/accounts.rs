@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::scram::Keys;
+use super::keys::Keys;
 
 /// Who may authenticate.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,8 @@
 //! XOAUTH2 (<https://developers.google.com/workspace/gmail/imap/xoauth2-protocol>): a name and a
 //! bearer token. Here the token is compared as a password is.
 
-use super::{Credentials, Step};
+use super::accounts::Credentials;
+use super::step::Step;
 
 /// What Google's servers say of a bad token; the client answers with an empty line and gets 535.
 const REFUSAL: &[u8] = br#"{"status":"401","schemes":"bearer","scope":"https://mail.google.com/"}"#;

@@ -4,7 +4,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use subtle::ConstantTimeEq;
 
-use super::{Credentials, Nonce, Step};
+use super::accounts::Credentials;
+use super::nonce::Nonce;
+use super::step::Step;
 
 /// Server: the question that waits for its answer.
 #[derive(Debug)]

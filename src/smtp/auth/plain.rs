@@ -1,7 +1,8 @@
 //! Mechanisms that send the password as it is: PLAIN (RFC 4616) and LOGIN
 //! (draft-murchison-sasl-login).
 
-use super::{Credentials, Step};
+use super::accounts::Credentials;
+use super::step::Step;
 
 /// PLAIN, server: `[authzid] NUL authcid NUL passwd`, all in UTF-8.
 pub(super) fn verify(response: &[u8], credentials: &Credentials) -> Step {

@@ -1,41 +1,11 @@
 //! AUTH: the lines around an exchange (RFC 4954 §4).
 
-use super::{
-    Event, Greeting, Phase, Policy, Protocol, Server, Transaction,
-    answer::{self, Answer},
-};
-use crate::smtp::{
-    auth::{Exchange, Mechanism, Mechanisms, Nonce, Step, read_base64, write_base64},
-    extension::Extensions,
-};
-
-/// The logins of one session.
-#[derive(Debug, Default)]
-pub(super) struct Logins {
-    /// Who the client is, once one has succeeded; kept until the session ends (RFC 4954 §4).
-    identity: Option<Box<[u8]>>,
-    /// Makes the nonces, one for each attempt.
-    seed: u128,
-    attempts: u32,
-}
-
-impl Logins {
-    /// Somebody else speaks from here on; nonces still do not repeat.
-    pub(super) fn forget(&mut self) {
-        self.identity = None;
-    }
-}
-
-impl Policy {
-    /// The mechanisms that EHLO announces; none where AUTH is off.
-    pub fn mechanisms(&self) -> Mechanisms {
-        if self.offered().contains(Extensions::AUTH) {
-            self.auth.mechanisms()
-        } else {
-            Mechanisms::NONE
-        }
-    }
-}
+use super::answer::{self, Answer};
+use super::event::Event;
+use super::machine::Server;
+use super::state::{Greeting, Phase, Transaction};
+use crate::smtp::auth::{Exchange, Mechanism, Nonce, Step, read_base64, write_base64};
+use crate::smtp::protocol::Protocol;
 
 /// What an AUTH command begins: an exchange and its initial response, if one came along.
 type Begun = (Exchange, Option<Vec<u8>>);
@@ -47,7 +17,7 @@ impl Server {
     }
 
     /// Gives what the nonces of AUTH are made from: a number that nobody can guess. To be called
-    /// before the first step where [`Policy::mechanisms`] has any.
+    /// before the first step where [`Policy::mechanisms`](super::Policy::mechanisms) has any.
     pub fn set_auth_seed(&mut self, seed: u128) {
         self.logins.seed = seed;
     }

@@ -1,19 +1,16 @@
 //! BDAT (RFC 3030 §2). The size is read before anything is judged, and the chunk is taken whatever
 //! the judgement: otherwise message octets would be read as commands.
 
-use super::{
-    Event, Flags, Phase, Protocol, Server, Transaction,
-    answer::{self, Answer},
-    content::{Chunk, Content, Fate},
-    repeat,
-};
-use crate::{
-    limits::BDAT_TINY_BYTES,
-    smtp::{
-        command::{parse_bdat, write_decimal},
-        extension::Extensions,
-    },
-};
+use super::answer::{self, Answer};
+use super::content::{Chunk, Content, Fate};
+use super::event::Event;
+use super::machine::{Server, repeat};
+use super::state::{Phase, Transaction};
+use crate::limits::BDAT_TINY_BYTES;
+use crate::smtp::command::{parse_bdat, write_decimal};
+use crate::smtp::extension::Extensions;
+use crate::smtp::flags::Flags;
+use crate::smtp::protocol::Protocol;
 
 impl Server {
     pub(super) fn bdat(

@@ -1,15 +1,10 @@
-//! Which commands a listener knows beyond the usual ones, and what EHLO says of its extensions.
+//! Which commands a listener knows beyond the usual ones.
 
 use std::sync::Arc;
 
-use super::{Policy, Protocol};
-use crate::limits::{HOLD_S_MAX, RCPTMAX_ANNOUNCED_MAX};
-use crate::smtp::{
-    command::write_decimal,
-    directory::Directory,
-    extension::Extensions,
-    params::{Hold, Moment},
-};
+use crate::limits::HOLD_S_MAX;
+use crate::smtp::directory::Directory;
+use crate::smtp::params::{Hold, Moment};
 
 /// What a listener knows beyond what every one does.
 #[derive(Clone, Debug)]
@@ -73,57 +68,6 @@ impl HoldLimits {
         match hold {
             Hold::For(seconds) => seconds <= self.seconds_max,
             Hold::Until(moment) => (self.earliest..=self.latest).contains(&moment),
-        }
-    }
-}
-
-impl Policy {
-    /// Extensions that have all they stand on: what EHLO announces.
-    pub fn offered(&self) -> Extensions {
-        // LMTP keeps no mail for others (RFC 2033 §1).
-        let keeps_mail = self.protocol == Protocol::Smtp;
-        let missing = [
-            // This room knows of no TLS (RFC 8689 §2).
-            (true, Extensions::REQUIRETLS),
-            (self.auth.mechanisms().is_empty(), Extensions::AUTH),
-            (self.commands.directory.is_none(), Extensions::VRFY.with(Extensions::EXPN)),
-            (!self.commands.legacy, Extensions::SEND.with(Extensions::SOML).with(Extensions::SAML)),
-            (self.recipients_max > RCPTMAX_ANNOUNCED_MAX, Extensions::LIMITS),
-            (!(self.commands.etrn && keeps_mail), Extensions::ETRN),
-            (!(self.commands.atrn && keeps_mail), Extensions::ATRN),
-            (!self.commands.esmtp, Extensions::ALL.without(Extensions::RFC_821)),
-        ];
-        let missing = missing.iter().filter(|(is_missing, _)| *is_missing);
-        missing.fold(self.extensions, |set, (_, gone)| set.without(*gone)).consistent()
-    }
-
-    /// Appends what stands behind the keyword of an extension in the answer to EHLO.
-    pub(super) fn argue(&self, extension: Extensions, out: &mut Vec<u8>) {
-        match extension {
-            Extensions::SIZE => {
-                out.push(b' ');
-                // RFC 1870 §4: zero says that there is no fixed maximum.
-                let most = self.message_bytes_max;
-                write_decimal(out, if most == u64::MAX { 0 } else { most });
-            }
-            Extensions::FUTURERELEASE => {
-                out.push(b' ');
-                write_decimal(out, u64::from(self.commands.hold.seconds_max));
-                out.push(b' ');
-                out.extend_from_slice(self.commands.hold.latest.text());
-                out.push(b'Z');
-            }
-            Extensions::AUTH => {
-                for mechanism in self.mechanisms().iter() {
-                    out.push(b' ');
-                    out.extend_from_slice(mechanism.name().as_bytes());
-                }
-            }
-            Extensions::LIMITS => {
-                out.extend_from_slice(b" RCPTMAX=");
-                write_decimal(out, self.recipients_max as u64);
-            }
-            _ => {}
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Message content on its way in: the two framings, DATA and BDAT.
 
 use super::answer::{self, Answer};
-use super::{BareNewline, Policy};
-use crate::{
-    scan::{Census, Marks},
-    smtp::body::{Piece, Unstuffer},
-};
+use super::policy::{BareNewline, Policy};
+use crate::scan::{Census, Marks};
+use crate::smtp::body::{Piece, Unstuffer};
 
 /// Content that was let through so far.
 #[derive(Debug, Default)]

@@ -1,10 +1,13 @@
 //! HELP: what a client may say here, and how (RFC 5321 §4.1.1.8).
 
-use super::{Event, Protocol, Server, Transaction, answer, session::has_bad_octets};
-use crate::smtp::{
-    extension::Extensions,
-    params::{On, param_keywords},
-};
+use super::answer;
+use super::argument::has_bad_octets;
+use super::event::Event;
+use super::machine::Server;
+use super::state::Transaction;
+use crate::smtp::extension::Extensions;
+use crate::smtp::params::{On, param_keywords};
+use crate::smtp::protocol::Protocol;
 
 struct Topic {
     command: &'static str,

@@ -1,12 +1,9 @@
 //! Command lines out of input that is cut anywhere.
 
-use crate::{
-    limits::{
-        AUTH_LINE_BYTES_MAX, COMMAND_LINE_BYTES_MAX, COMMAND_LINE_KEPT_BYTES,
-        COMMAND_NOISE_BYTES_MAX,
-    },
-    scan,
+use crate::limits::{
+    AUTH_LINE_BYTES_MAX, COMMAND_LINE_BYTES_MAX, COMMAND_LINE_KEPT_BYTES, COMMAND_NOISE_BYTES_MAX,
 };
+use crate::scan;
 
 /// What [`LineReader::take`] found. Which it is depends on the octets alone, not on how they arrive.
 #[derive(Debug, Eq, PartialEq)]

@@ -1,14 +1,15 @@
 //! Which command is which, and those that open, keep and end a session.
 
-use super::{Event, Greeting, Phase, Protocol, Server, answer};
-use crate::{
-    limits::SESSION_JUNK_MAX,
-    smtp::{
-        command::{self, Verb},
-        extension::Extensions,
-        path::is_host,
-    },
-};
+use super::answer;
+use super::argument::has_bad_octets;
+use super::event::Event;
+use super::machine::Server;
+use super::state::{Greeting, Phase};
+use crate::limits::SESSION_JUNK_MAX;
+use crate::smtp::command::{self, Verb};
+use crate::smtp::extension::Extensions;
+use crate::smtp::path::is_host;
+use crate::smtp::protocol::Protocol;
 
 impl Server {
     /// Carries out one command line.
@@ -141,12 +142,6 @@ impl Server {
             self.errors += 1;
         }
     }
-}
-
-/// Whether an argument holds what no argument may (RFC 5321 §4.1.2): controls, or octets of 0x80 and
-/// more where no extension lets them in.
-pub(super) fn has_bad_octets(argument: &[u8]) -> bool {
-    argument.iter().any(|b| !matches!(b, b' '..=b'~'))
 }
 
 /// Whether a first line is that of an HTTP request: a browser made to talk to this port.

@@ -1,20 +1,18 @@
 //! MAIL, RCPT and DATA: the commands that build a mail transaction (RFC 5321 §3.3).
 
-use super::{
-    Event, Greeting, Phase, Protocol, RecipientRule, Server, Transaction,
-    answer::{self, Answer},
-    content::Data,
-};
-use crate::{
-    limits::RECIPIENTS_OVERSHOOT_MAX,
-    smtp::{
-        command::{parse_mail, parse_rcpt},
-        envelope::BodyKind,
-        extension::Extensions,
-        params::{On, ParamFault, parse_params},
-        path::PathFault,
-    },
-};
+use super::answer::{self, Answer};
+use super::commands::RecipientRule;
+use super::content::Data;
+use super::event::Event;
+use super::machine::Server;
+use super::state::{Greeting, Phase, Transaction};
+use crate::limits::RECIPIENTS_OVERSHOOT_MAX;
+use crate::smtp::command::{parse_mail, parse_rcpt};
+use crate::smtp::envelope::BodyKind;
+use crate::smtp::extension::Extensions;
+use crate::smtp::params::{On, ParamFault, parse_params};
+use crate::smtp::path::PathFault;
+use crate::smtp::protocol::Protocol;
 
 impl Server {
     #[inline]

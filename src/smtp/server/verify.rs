@@ -2,19 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{
-    Event, Server, answer,
-    session::has_bad_octets,
-    transaction::{Refusal, Welcome},
-};
-use crate::{
-    limits::VRFY_CANDIDATES_MAX,
-    smtp::{
-        directory::{Directory, Entry, What},
-        extension::Extensions,
-        reply::{Enhanced, write_line},
-    },
-};
+use super::answer;
+use super::argument::has_bad_octets;
+use super::event::Event;
+use super::machine::Server;
+use super::transaction::{Refusal, Welcome};
+use crate::limits::VRFY_CANDIDATES_MAX;
+use crate::smtp::directory::{Directory, Entry, What};
+use crate::smtp::extension::Extensions;
+use crate::smtp::reply::{Enhanced, write_line};
 
 impl Server {
     /// The transaction is left alone.

@@ -1,0 +1,12 @@
+//! What keeps a client from going on with an exchange.
+
+/// What keeps a client from going on with an exchange; it cancels then.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+pub enum Fault {
+    #[error("the server's challenge is not what the mechanism prescribes")]
+    Challenge,
+    #[error("the server's proof is false: it does not know the password")]
+    Impostor,
+    #[error("the server asks for {0} iterations; {max} is the most", max = crate::limits::SCRAM_ITERATIONS_MAX)]
+    Iterations(u32),
+}

@@ -1,0 +1,38 @@
+//! What the server asks its caller to do, and what it may be told.
+
+use crate::smtp::flags::Flags;
+
+/// What the caller has to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event<'a> {
+    /// A message starts; [`Server::envelope`] is complete.
+    Begin,
+    /// Message octets, dots unstuffed, in order; never empty.
+    Body(&'a [u8]),
+    /// The message is complete. It waits for [`Server::accept`] or [`Server::refuse`], which must be
+    /// called before the next [`Server::step`].
+    End(Flags),
+    /// The client asks for mail that waits: [`Server::request`] says for which. It waits for
+    /// [`Server::answer_etrn`] or [`Server::answer_atrn`], one of which must be called before the next
+    /// [`Server::step`].
+    Request,
+    /// What `Body` gave since `Begin` is to be forgotten.
+    Discard,
+    /// Send the replies, then close. No event follows.
+    Close,
+}
+
+/// Why a caller ends a session on its own account.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CloseReason {
+    /// The client was silent for too long (RFC 5321 §4.5.3.2.7).
+    Timeout,
+    ShuttingDown,
+    /// No room for one more session.
+    Overloaded,
+    TooManyErrors,
+    /// No more sessions for this address.
+    PeerCrowd,
+    /// The client did not wait for the greeting.
+    EarlyTalker,
+}

@@ -1,0 +1,368 @@
+//! The machine: one session, from its first octet to its last.
+
+use std::rc::Rc;
+
+use super::answer::{self, Answer};
+use super::content::{DataStep, Spoilt};
+use super::event::{CloseReason, Event};
+use super::line::{Kind, LineReader, Taken};
+use super::logins::Logins;
+use super::policy::Policy;
+use super::relayed::Relayed;
+use super::state::{Greeting, Phase, Transaction};
+use crate::limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX};
+use crate::scan::{self, Marks};
+use crate::smtp::envelope::Envelope;
+use crate::smtp::extension::Extensions;
+use crate::smtp::flags::Flags;
+use crate::smtp::protocol::Protocol;
+use crate::smtp::reply::Reply;
+
+/// The server's side of one session.
+#[derive(Debug)]
+pub struct Server {
+    pub(super) policy: Rc<Policy>,
+    /// What this listener has on offer, whoever the client is.
+    pub(super) available: Extensions,
+    pub(super) greeting: Greeting,
+    /// Argument of the last good HELO, EHLO or LHLO.
+    pub(super) hello: Vec<u8>,
+    pub(super) phase: Phase,
+    pub(super) transaction: Transaction,
+    /// Empty unless a transaction is open; kept here for the sake of its memory.
+    pub(super) envelope: Envelope,
+    pub(super) lines: LineReader,
+    pub(super) logins: Logins,
+    /// Answer to every MAIL while the caller has no room.
+    pub(super) no_room: Option<Reply>,
+    /// Since the last accepted message.
+    pub(super) errors: u32,
+    /// Commands that did no work, since the last accepted message.
+    pub(super) junk: u32,
+    /// Whether the peer may say XCLIENT.
+    pub(super) xclient_trusted: bool,
+    /// What it said.
+    pub(super) relayed: Option<Box<Relayed>>,
+}
+
+impl Server {
+    pub fn new(policy: Rc<Policy>) -> Self {
+        Self {
+            available: policy.offered(),
+            policy,
+            greeting: Greeting::Unheard,
+            hello: Vec::new(),
+            phase: Phase::Command,
+            transaction: Transaction::Idle,
+            envelope: Envelope::default(),
+            lines: LineReader::default(),
+            logins: Logins::default(),
+            no_room: None,
+            errors: 0,
+            junk: 0,
+            xclient_trusted: false,
+            relayed: None,
+        }
+    }
+
+    /// Appends the greeting.
+    pub fn greet(&mut self, replies: &mut Vec<u8>) {
+        replies.extend_from_slice(b"220 ");
+        replies.extend_from_slice(self.policy.hostname.as_bytes());
+        replies.extend_from_slice(match self.policy.protocol {
+            Protocol::Smtp if !self.policy.commands.esmtp => b" SMTP ringpost\r\n",
+            Protocol::Smtp => b" ESMTP ringpost\r\n",
+            Protocol::Lmtp => b" LMTP ringpost\r\n",
+        });
+    }
+
+    /// Takes from `input`, moves it on, appends replies, and answers what the caller has to do.
+    ///
+    /// Call until it answers `None`; only then send the replies and read again. `None` means that
+    /// all input is taken, except when the server has [turned](Server::turned), or when `replies` holds
+    /// [`REPLY_QUEUE_BYTES_MAX`] octets or more: then send them and call again with the rest. The events
+    /// do not depend on how the input is cut, except that `Body` pieces are cut where it is.
+    #[inline]
+    pub fn step<'a>(&mut self, input: &mut &'a [u8], replies: &mut Vec<u8>) -> Option<Event<'a>> {
+        loop {
+            let event = match &mut self.phase {
+                Phase::Command | Phase::Auth(_) => {
+                    if replies.len() >= REPLY_QUEUE_BYTES_MAX {
+                        return None;
+                    }
+                    self.command(input, replies)?
+                }
+                Phase::Data(data) => match data.step(input, &self.policy)? {
+                    DataStep::Body(piece) => Some(Event::Body(piece)),
+                    DataStep::Lost => Some(Event::Discard),
+                    DataStep::End(end) => self.end_data(end, replies),
+                },
+                Phase::Chunk(chunk) => {
+                    if let Some(piece) = chunk.take(input) {
+                        self.chunk_piece(piece)
+                    } else if chunk.left > 0 {
+                        return None;
+                    } else {
+                        self.end_chunk(replies)
+                    }
+                }
+                Phase::Verdict | Phase::Request(_) => {
+                    debug_assert!(false, "a verdict or an answer is due before the next step");
+                    return None;
+                }
+                Phase::Turned => return None,
+                Phase::Closing => {
+                    self.phase = Phase::Closed;
+                    Some(Event::Close)
+                }
+                Phase::Closed => {
+                    *input = &[];
+                    return None;
+                }
+            };
+            self.check_invariants();
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    /// Answers the end of data with 250: the message is ours now (RFC 5321 §6.1). `id` names it in
+    /// the reply. In LMTP each recipient gets the reply.
+    pub fn accept(&mut self, id: impl AsRef<[u8]>, replies: &mut Vec<u8>) {
+        let start = replies.len();
+        let lead: &[u8] =
+            if self.enhanced() { b"250 2.0.0 Ok: queued as " } else { b"250 Ok: queued as " };
+        replies.extend_from_slice(lead);
+        replies.extend_from_slice(id.as_ref());
+        replies.extend_from_slice(b"\r\n");
+        self.repeat_for_recipients(start, replies);
+        self.errors = 0;
+        self.junk = 0;
+        self.finish_verdict();
+    }
+
+    /// Answers the end of data with `reply`: the message was not taken. In LMTP each recipient gets
+    /// the reply.
+    pub fn refuse(&mut self, reply: Reply, replies: &mut Vec<u8>) {
+        let start = replies.len();
+        reply.write(replies, self.enhanced());
+        self.repeat_for_recipients(start, replies);
+        self.finish_verdict();
+    }
+
+    /// Answers each MAIL with `reply` from now on, or takes them again. For a caller that has no
+    /// room: 452 4.3.1.
+    pub fn set_no_room(&mut self, reply: Option<Reply>) {
+        self.no_room = reply;
+    }
+
+    /// Complete and unchanging from `Begin` until the verdict or `Discard`.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Argument of the last good HELO, EHLO or LHLO; empty before.
+    pub fn hello(&self) -> &[u8] {
+        &self.hello
+    }
+
+    /// Whether the client used EHLO or LHLO, that is, speaks ESMTP or LMTP.
+    pub fn extended(&self) -> bool {
+        self.greeting == Greeting::Ehlo
+    }
+
+    /// Whether a message has begun and not ended.
+    pub fn mid_message(&self) -> bool {
+        matches!(self.phase, Phase::Data(_) | Phase::Chunk(_))
+            || matches!(self.transaction, Transaction::Chunks(_))
+    }
+
+    /// Whether the client owes us octets before we have anything to say to it.
+    pub fn awaiting_more(&self) -> bool {
+        matches!(self.phase, Phase::Data(_) | Phase::Chunk(_)) || self.lines.is_open()
+    }
+
+    /// Appends the reply that ends the session, and forgets an open transaction: what `Body` gave is
+    /// to be forgotten by the caller too. All further input is ignored.
+    pub fn close_for(&mut self, why: CloseReason, replies: &mut Vec<u8>) {
+        self.say(
+            match why {
+                CloseReason::Timeout => &answer::TIMEOUT,
+                CloseReason::ShuttingDown => &answer::SHUTTING_DOWN,
+                CloseReason::Overloaded => &answer::OVERLOADED,
+                CloseReason::TooManyErrors => &answer::TOO_MANY_ERRORS,
+                CloseReason::PeerCrowd => &answer::PEER_CROWD,
+                CloseReason::EarlyTalker => &answer::EARLY_TALKER,
+            },
+            replies,
+        );
+        self.reset_transaction();
+        self.phase = Phase::Closed;
+    }
+
+    /// Takes one command. The outer `None`: there is no whole one.
+    #[inline]
+    fn command<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        replies: &mut Vec<u8>,
+    ) -> Option<Option<Event<'a>>> {
+        if self.errors >= SESSION_ERRORS_MAX {
+            return Some(self.hang_up(&answer::TOO_MANY_ERRORS, replies));
+        }
+        if self.greeting == Greeting::Unheard && self.lines.starts_with(input, TLS_HELLO) {
+            return Some(self.hang_up(&answer::NOT_SMTP, replies));
+        }
+        let expected =
+            if matches!(self.phase, Phase::Auth(_)) { Kind::Auth } else { Kind::Command };
+        let event = match self.lines.take(input, expected)? {
+            Taken::Line(line) => self.line(line, replies),
+            Taken::Held => {
+                let held = self.lines.held();
+                let event = self.line(&held, replies);
+                self.lines.give_back(held);
+                event
+            }
+            Taken::TooLong(Kind::Command) => self.fail(&answer::LINE_TOO_LONG, replies),
+            Taken::TooLong(Kind::Auth) => self.auth_line_too_long(replies),
+            Taken::Noise => self.hang_up(&answer::NOISE, replies),
+        };
+        if self.greeting == Greeting::Unheard {
+            self.greeting = Greeting::Awaited;
+        }
+        Some(event)
+    }
+
+    fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if matches!(self.phase, Phase::Auth(_)) {
+            return self.auth_response(line, replies);
+        }
+        if scan::has_bare_newline(line) {
+            return self.fail(&answer::BARE_NEWLINE_IN_COMMAND, replies);
+        }
+        self.execute(line, replies)
+    }
+
+    /// The one way out of a transaction, taken by every path that ends one: envelope and state go
+    /// together. Answers `Discard` when the caller holds octets of a message that is lost.
+    pub(super) fn reset_transaction(&mut self) -> Option<Event<'static>> {
+        self.envelope.clear();
+        let transaction = std::mem::replace(&mut self.transaction, Transaction::Idle);
+        matches!(transaction, Transaction::Chunks(_)).then_some(Event::Discard)
+    }
+
+    fn finish_verdict(&mut self) {
+        debug_assert!(matches!(self.phase, Phase::Verdict), "no message awaits a verdict");
+        self.reset_transaction();
+        self.phase = Phase::Command;
+        self.check_invariants();
+    }
+
+    /// The end of a message behind DATA.
+    fn end_data(
+        &mut self,
+        end: Result<Marks, Spoilt>,
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        match end {
+            Ok(marks) => Some(self.end_message(marks, Flags::default())),
+            Err(spoilt) => {
+                let start = replies.len();
+                self.say(spoilt.answer(), replies);
+                self.repeat_for_recipients(start, replies);
+                self.phase = Phase::Command;
+                self.reset_transaction()
+            }
+        }
+    }
+
+    pub(super) fn end_message(&mut self, marks: Marks, framing: Flags) -> Event<'static> {
+        self.phase = Phase::Verdict;
+        Event::End(
+            framing
+                .with_if(marks.bare_cr, Flags::BARE_CR)
+                .with_if(marks.bare_lf, Flags::BARE_LF)
+                .with_if(marks.eight_bit, Flags::EIGHT_BIT)
+                .with_if(marks.nul, Flags::NUL)
+                .with_if(self.envelope.smtputf8(), Flags::SMTPUTF8)
+                .with_if(self.policy.protocol == Protocol::Lmtp, Flags::LMTP),
+        )
+    }
+
+    /// LMTP: one reply for each recipient (RFC 2033 §4.2). The first stands at `start`.
+    fn repeat_for_recipients(&self, start: usize, replies: &mut Vec<u8>) {
+        if self.policy.protocol == Protocol::Lmtp {
+            repeat(start, self.envelope.recipient_count(), replies);
+        }
+    }
+
+    #[inline]
+    pub(super) fn enhanced(&self) -> bool {
+        self.available.contains(Extensions::ENHANCED_STATUS_CODES)
+    }
+
+    #[inline]
+    pub(super) fn say(&self, answer: &Answer, replies: &mut Vec<u8>) {
+        replies.extend_from_slice(answer.bytes(self.enhanced()));
+    }
+
+    /// Appends an answer that counts as an error.
+    #[cold]
+    pub(super) fn fail(
+        &mut self,
+        answer: &Answer,
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        self.errors += 1;
+        self.say(answer, replies);
+        None
+    }
+
+    /// Appends the last answer of the session.
+    #[cold]
+    pub(super) fn hang_up(
+        &mut self,
+        answer: &Answer,
+        replies: &mut Vec<u8>,
+    ) -> Option<Event<'static>> {
+        self.say(answer, replies);
+        self.phase = Phase::Closing;
+        self.reset_transaction()
+    }
+
+    #[inline]
+    fn check_invariants(&self) {
+        debug_assert!(match &self.transaction {
+            Transaction::Idle | Transaction::Failed { .. } => self.envelope.is_empty(),
+            Transaction::Mail { .. } => matches!(self.greeting, Greeting::Helo | Greeting::Ehlo),
+            Transaction::Chunks(_) => self.envelope.recipient_count() > 0,
+        });
+        debug_assert!(match &self.phase {
+            Phase::Data(_) => matches!(self.transaction, Transaction::Mail { .. }),
+            Phase::Chunk(chunk) =>
+                chunk.is_good() == matches!(self.transaction, Transaction::Chunks(_)),
+            Phase::Verdict => self.envelope.recipient_count() > 0,
+            Phase::Command => true,
+            Phase::Auth(_) => {
+                self.identity().is_none() && matches!(self.transaction, Transaction::Idle)
+            }
+            Phase::Request(_) | Phase::Turned | Phase::Closing | Phase::Closed =>
+                matches!(self.transaction, Transaction::Idle),
+        });
+    }
+}
+
+/// The first octets of a TLS record that carries a client hello.
+const TLS_HELLO: &[u8] = &[0x16, 0x03];
+
+/// Makes `count` lines of the one that starts at `start`.
+pub(super) fn repeat(start: usize, count: usize, replies: &mut Vec<u8>) {
+    let end = replies.len();
+    if count == 0 {
+        replies.truncate(start);
+    }
+    for _ in 1..count {
+        replies.extend_from_within(start..end);
+    }
+}

@@ -1,0 +1,93 @@
+//! What a listener allows, and what EHLO says of it.
+
+use super::commands::Commands;
+use crate::limits::RCPTMAX_ANNOUNCED_MAX;
+use crate::smtp::auth::{AuthPolicy, Mechanisms};
+use crate::smtp::command::write_decimal;
+use crate::smtp::extension::Extensions;
+use crate::smtp::protocol::Protocol;
+
+/// What becomes of a message sent with DATA that holds a CR or LF alone. BDAT counts its octets, so
+/// that nothing can be smuggled there: its messages are kept and flagged either way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BareNewline {
+    /// Read to the true end, then 550 5.6.0.
+    Reject,
+    /// Stored as sent, and flagged.
+    Keep,
+}
+
+/// What a listener allows. Shared by its sessions, never changed.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Name in the greeting and in the answer to EHLO.
+    pub hostname: Box<str>,
+    pub protocol: Protocol,
+    /// Octets of one message, dots unstuffed; `u64::MAX` for no limit.
+    pub message_bytes_max: u64,
+    pub recipients_max: usize,
+    pub bare_newline: BareNewline,
+    pub extensions: Extensions,
+    pub commands: Commands,
+    pub auth: AuthPolicy,
+}
+
+impl Policy {
+    /// Extensions that have all they stand on: what EHLO announces.
+    pub fn offered(&self) -> Extensions {
+        // LMTP keeps no mail for others (RFC 2033 §1).
+        let keeps_mail = self.protocol == Protocol::Smtp;
+        let missing = [
+            // This room knows of no TLS (RFC 8689 §2).
+            (true, Extensions::REQUIRETLS),
+            (self.auth.mechanisms().is_empty(), Extensions::AUTH),
+            (self.commands.directory.is_none(), Extensions::VRFY.with(Extensions::EXPN)),
+            (!self.commands.legacy, Extensions::SEND.with(Extensions::SOML).with(Extensions::SAML)),
+            (self.recipients_max > RCPTMAX_ANNOUNCED_MAX, Extensions::LIMITS),
+            (!(self.commands.etrn && keeps_mail), Extensions::ETRN),
+            (!(self.commands.atrn && keeps_mail), Extensions::ATRN),
+            (!self.commands.esmtp, Extensions::ALL.without(Extensions::RFC_821)),
+        ];
+        let missing = missing.iter().filter(|(is_missing, _)| *is_missing);
+        missing.fold(self.extensions, |set, (_, gone)| set.without(*gone)).consistent()
+    }
+
+    /// Appends what stands behind the keyword of an extension in the answer to EHLO.
+    pub(super) fn argue(&self, extension: Extensions, out: &mut Vec<u8>) {
+        match extension {
+            Extensions::SIZE => {
+                out.push(b' ');
+                // RFC 1870 §4: zero says that there is no fixed maximum.
+                let most = self.message_bytes_max;
+                write_decimal(out, if most == u64::MAX { 0 } else { most });
+            }
+            Extensions::FUTURERELEASE => {
+                out.push(b' ');
+                write_decimal(out, u64::from(self.commands.hold.seconds_max));
+                out.push(b' ');
+                out.extend_from_slice(self.commands.hold.latest.text());
+                out.push(b'Z');
+            }
+            Extensions::AUTH => {
+                for mechanism in self.mechanisms().iter() {
+                    out.push(b' ');
+                    out.extend_from_slice(mechanism.name().as_bytes());
+                }
+            }
+            Extensions::LIMITS => {
+                out.extend_from_slice(b" RCPTMAX=");
+                write_decimal(out, self.recipients_max as u64);
+            }
+            _ => {}
+        }
+    }
+
+    /// The mechanisms that EHLO announces; none where AUTH is off.
+    pub fn mechanisms(&self) -> Mechanisms {
+        if self.offered().contains(Extensions::AUTH) {
+            self.auth.mechanisms()
+        } else {
+            Mechanisms::NONE
+        }
+    }
+}
