@@ -231,7 +231,7 @@ fn full_process_greets_everyone_and_does_not_spin() {
     }
     let _quiet = with_others();
     for kind in engines() {
-        let name = "engine::accept::full_process_greets_everyone_and_does_not_spin";
+        let name = "accept::full_process_greets_everyone_and_does_not_spin";
         let mut child = child(name, kind.name(), &[]).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut told = |word: &str| {
