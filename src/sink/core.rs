@@ -22,7 +22,7 @@ use crate::limits::{LINGERERS_MAX, SPOOL_LOOK_MS};
 use crate::notice::notice;
 use crate::relay::Relay;
 use crate::smtp::server::{CloseReason, Policy};
-use crate::spool::{Durability, SpoolError, Writer};
+use crate::spool::{Durability, SpoolError, Ticket, TicketFate, Writer};
 
 /// What a core thread is handed at its start.
 pub(super) struct Setup {
@@ -167,6 +167,12 @@ async fn close_doors(loops: Vec<(Handle, JoinHandle<()>)>) {
 }
 
 impl Core {
+    /// Whether a message that was sealed is not kept, and may not be acknowledged.
+    pub(super) fn is_lost(&self, ticket: Option<Ticket>) -> bool {
+        let (Some(ticket), Some(writer)) = (ticket, &self.writer) else { return false };
+        writer.borrow_mut().fate(ticket) == TicketFate::Lost
+    }
+
     fn admit(self: Rc<Self>, conn: Conn, peer: Peer, door: Rc<Door>) {
         let full = peer.crowded || self.counters.borrow().active >= self.connections_max;
         if full {

@@ -11,48 +11,20 @@ use std::os::fd::AsRawFd;
 use crate::engine;
 use crate::engine::task::{Notify, give_way};
 use crate::notice::notice;
-use crate::spool::{Barrier, Writer};
+use crate::spool::{Barrier, Ticket, TicketFate, Writer};
 
-/// The sync state of one core's spool.
+/// The syncs of one core's spool.
 #[derive(Default)]
 pub(super) struct Gate {
-    /// Messages sealed so far, as counted by the sessions.
-    sealed: Cell<u64>,
-    /// Messages whose seal lies before the start of a finished sync, well or badly ended.
-    synced: Cell<u64>,
-    /// Tickets that were lost with a segment that the writer gave up: those after the first and up to the
-    /// second. There are few, because each stands for a segment.
-    lost: RefCell<Vec<(u64, u64)>>,
-    /// The writer's count of such segments when we looked last.
-    failures: Cell<u32>,
     running: Cell<bool>,
     turn: Notify,
 }
 
 impl Gate {
-    /// Notes one sealed message and returns its ticket.
-    pub(super) fn sealed(&self, writer: &RefCell<Writer>) -> u64 {
-        // What was given up by now was so before this message found its place.
-        self.heed(writer);
-        self.sealed.set(self.sealed.get() + 1);
-        self.sealed.get()
-    }
-
-    /// Looks whether everything that was sealed is still where it was sealed, as far as that can be known
-    /// without a sync: what [`Gate::is_lost`] does not know then is acknowledged.
-    pub(super) fn stand(&self, writer: &RefCell<Writer>) {
-        // An error was told when it was met, and counts as a failure.
-        let _ = writer.borrow_mut().acknowledge();
-        self.heed(writer);
-    }
-
-    /// Returns once every message up to `ticket` is synced, or [lost](Gate::is_lost).
-    pub(super) async fn reached(&self, ticket: u64, writer: &RefCell<Writer>) {
-        loop {
-            self.heed(writer);
-            if self.synced.get() >= ticket {
-                return;
-            }
+    /// Returns once the fate of the message is known: kept, or lost. It stays lost: the kernel reports a
+    /// write-back error once and then forgets it, so trying again would lie.
+    pub(super) async fn reached(&self, ticket: Ticket, writer: &RefCell<Writer>) {
+        while is_waiting(ticket, writer) {
             if self.running.get() {
                 self.turn.notified().await;
             } else {
@@ -61,36 +33,19 @@ impl Gate {
         }
     }
 
-    /// Whether the message is not kept: the sync that was to cover it failed, or the segment that held it
-    /// was given up meanwhile. It stays lost: the kernel reports a write-back error once and then forgets
-    /// it, so trying again would lie.
-    pub(super) fn is_lost(&self, ticket: u64) -> bool {
-        self.lost.borrow().iter().any(|&(after, up_to)| after < ticket && ticket <= up_to)
-    }
-
-    /// Looks whether the writer has given a segment up. It has taken out all that was not synced, and with
-    /// it what was sealed while a sync ran: that would find nothing to sync, and be taken for durable.
-    fn heed(&self, writer: &RefCell<Writer>) {
-        let failures = writer.borrow().failures();
-        if self.failures.replace(failures) != failures {
-            let sealed = self.sealed.get();
-            self.lost.borrow_mut().push((self.synced.get(), sealed));
-            self.synced.set(sealed);
-        }
-    }
-
     async fn lead(&self, writer: &RefCell<Writer>) {
         self.running.set(true);
         // Sessions whose octets are here already ride along. This does not wait for any other.
         give_way().await;
-        let covers = self.sealed.get();
         let barriers: Vec<Barrier> = writer.borrow().dirty().collect();
         sync(&barriers, writer).await;
-        self.heed(writer);
-        self.synced.set(self.synced.get().max(covers));
         self.running.set(false);
         self.turn.notify_waiters();
     }
+}
+
+fn is_waiting(ticket: Ticket, writer: &RefCell<Writer>) -> bool {
+    writer.borrow_mut().fate(ticket) == TicketFate::Waiting
 }
 
 /// Syncs the segments. Where what they hold may not be on the disk, the writer counts a failure.
@@ -121,7 +76,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{EngineKind, run_core};
-    use crate::spool::{Draft, Durability, Meta, Options, Place, Spool, SpoolError};
+    use crate::spool::{Draft, Durability, Meta, Options, Place, Sealed, Spool, SpoolError};
 
     struct Desk {
         dir: tempfile::TempDir,
@@ -141,7 +96,7 @@ mod tests {
             Self { dir, gate: Gate::default(), writer, _spool: spool }
         }
 
-        fn store(&self) -> Result<Place, SpoolError> {
+        fn store(&self) -> Result<Sealed, SpoolError> {
             let mut draft = Draft::default();
             let mut writer = self.writer.borrow_mut();
             writer.append(&mut draft, &[b'x'; 5_000])?;
@@ -149,9 +104,12 @@ mod tests {
             writer.seal(&mut draft, &Meta::default(), to)
         }
 
-        fn ticket(&self) -> u64 {
-            self.store().unwrap();
-            self.gate.sealed(&self.writer)
+        fn ticket(&self) -> Ticket {
+            self.store().unwrap().ticket
+        }
+
+        fn fate(&self, ticket: Ticket) -> TicketFate {
+            self.writer.borrow_mut().fate(ticket)
         }
 
         fn cut(&self) {
@@ -162,14 +120,9 @@ mod tests {
         }
 
         /// Whether the message is kept, as of its sync.
-        async fn reaches(&self, ticket: u64) -> bool {
+        async fn reaches(&self, ticket: Ticket) -> bool {
             self.gate.reached(ticket, &self.writer).await;
-            !self.gate.is_lost(ticket)
-        }
-
-        fn stands(&self, ticket: u64) -> bool {
-            self.gate.stand(&self.writer);
-            !self.gate.is_lost(ticket)
+            self.fate(ticket) == TicketFate::Kept
         }
     }
 
@@ -204,12 +157,12 @@ mod tests {
     fn a_segment_that_is_torn_between_seal_and_reply_is_met_without_a_sync() {
         let desk = Desk::new(Durability::Process);
         let first = desk.ticket();
-        assert!(desk.stands(first));
+        assert_eq!(desk.fate(first), TicketFate::Kept);
         let waits = desk.ticket();
         desk.cut();
-        assert!(!desk.stands(waits));
+        assert_eq!(desk.fate(waits), TicketFate::Lost);
         let after = desk.ticket();
-        assert!(desk.stands(after));
+        assert_eq!(desk.fate(after), TicketFate::Kept);
     }
 
     #[test]

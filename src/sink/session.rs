@@ -20,7 +20,7 @@ use crate::limits::DIRECT_RECVS_MAX;
 use crate::scan::HeaderCut;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Relayed, Server};
-use crate::spool::{Draft, Durability, Meta, Place, SpoolError, flag};
+use crate::spool::{Draft, Durability, Meta, Sealed, SpoolError, Ticket, flag};
 
 const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
 const NO_ROOM: Reply = Reply::new(452, 3, 1, "The spool is full");
@@ -96,7 +96,8 @@ struct Message {
 struct Kept {
     /// Where its reply stands among those queued.
     reply: Range<usize>,
-    ticket: u64,
+    /// `None` where nothing was sealed; but its reply leaves with those before it.
+    ticket: Option<Ticket>,
     bytes: u64,
     recipients: u64,
     keep: Keep,
@@ -384,24 +385,23 @@ impl Session<'_> {
         }
         let recipients = self.server.envelope().recipient_count() as u64;
         let start = out.len();
-        match self.seal(flags) {
-            Ok(Some(place)) => {
+        let ticket = match self.seal(flags) {
+            Ok(Some(sealed)) => {
                 self.id.clear();
-                place.write(&mut self.id);
+                sealed.place.write(&mut self.id);
                 self.server.accept(&self.id, out);
+                Some(sealed.ticket)
             }
-            Ok(None) => self.server.accept("discarded", out),
+            Ok(None) => {
+                self.server.accept("discarded", out);
+                None
+            }
             Err(error) => {
                 self.core.quota.return_message();
                 self.forget_message();
                 self.server.refuse(error, out);
                 return;
             }
-        }
-        let ticket = match &self.core.writer {
-            Some(writer) if self.message.keep != Keep::Nothing => self.core.gate.sealed(writer),
-            // Nothing to sync; but its reply leaves with those before it. 0 is nothing to wait for.
-            _ => self.kept.last().map_or(0, |kept| kept.ticket),
         };
         self.kept.push(Kept {
             reply: start..out.len(),
@@ -413,7 +413,7 @@ impl Session<'_> {
         self.message.open = false;
     }
 
-    fn seal(&mut self, flags: Flags) -> Result<Option<Place>, Reply> {
+    fn seal(&mut self, flags: Flags) -> Result<Option<Sealed>, Reply> {
         let Some(writer) = &self.core.writer else { return Ok(None) };
         if self.message.keep == Keep::Nothing {
             return Ok(None);
@@ -457,19 +457,13 @@ impl Session<'_> {
 
     /// Makes the queued 250s of this round true, or takes them back; after it they may be sent.
     async fn settle(&mut self, out: &mut Vec<u8>) {
-        let Some(last) = self.kept.last() else { return };
-        let mut refusal = NOT_STORED;
-        if let (Some(durability), Some(writer)) = (self.core.durability, &self.core.writer) {
-            match durability {
-                Durability::Sync => {
-                    self.core.gate.reached(last.ticket, writer).await;
-                    refusal = NOT_SYNCED;
-                }
-                Durability::Process => self.core.gate.stand(writer),
-            }
+        let syncing = self.core.durability == Some(Durability::Sync);
+        let last = self.kept.iter().rev().find_map(|kept| kept.ticket);
+        if let (true, Some(last), Some(writer)) = (syncing, last, &self.core.writer) {
+            self.core.gate.reached(last, writer).await;
         }
-        if self.kept.iter().any(|kept| self.core.gate.is_lost(kept.ticket)) {
-            self.take_back(refusal, out);
+        if self.kept.iter().any(|kept| self.core.is_lost(kept.ticket)) {
+            self.take_back(if syncing { NOT_SYNCED } else { NOT_STORED }, out);
         }
         let mut counters = self.core.counters.borrow_mut();
         for kept in self.kept.drain(..) {
@@ -487,7 +481,7 @@ impl Session<'_> {
         let queued = std::mem::take(out);
         let mut copied = 0;
         self.kept.retain(|kept| {
-            let lost = self.core.gate.is_lost(kept.ticket);
+            let lost = self.core.is_lost(kept.ticket);
             if lost {
                 out.extend_from_slice(&queued[copied..kept.reply.start]);
                 for _ in memchr::memchr_iter(b'\n', &queued[kept.reply.clone()]) {

@@ -195,7 +195,7 @@
 //! # Reading it from Rust
 //!
 //! ```
-//! use ringpost::spool::{Draft, Meta, Options, Reader, Spool};
+//! use ringpost::spool::{Draft, Meta, Options, Reader, Spool, TicketFate};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = tempfile::tempdir()?;
@@ -204,7 +204,9 @@
 //! let (mut draft, meta) = (Draft::default(), Meta { reverse_path: b"a@x.test", ..Meta::default() });
 //! let to: [(&[u8], &[u8]); 1] = [(b"b@y.test", b"NOTIFY=NEVER")];
 //! writers[0].append(&mut draft, b"Subject: hello\r\n\r\nworld\r\n")?;
-//! let place = writers[0].seal(&mut draft, &meta, to)?;
+//! let sealed = writers[0].seal(&mut draft, &meta, to)?;
+//! // Under `Durability::Process` this is known at once.
+//! assert_eq!(writers[0].fate(sealed.ticket), TicketFate::Kept);
 //!
 //! // Needs no lock: the sink may go on writing.
 //! let reader = Reader::open(dir.path())?;
@@ -219,7 +221,7 @@
 //! assert!(listing.survey().is_sound());
 //!
 //! // By the name in the sink's reply, here 0-1-64.
-//! let message = reader.get(place.to_string().parse()?)?;
+//! let message = reader.get(sealed.place.to_string().parse()?)?;
 //! assert_eq!(reader.body(&message)?.len() as u64, message.bytes);
 //!
 //! // Every checksum, on two threads.
@@ -243,4 +245,7 @@ pub use options::{Durability, Options, WhenFull};
 pub use read::{
     CopyError, CoreSurvey, Damage, Deliveries, Listing, Message, Messages, Reader, Survey,
 };
-pub use write::{Barrier, DeliveryLog, Draft, Horizon, Recovery, Spool, Stats, Writer};
+pub use write::{
+    Barrier, DeliveryLog, Draft, Horizon, Recovery, Sealed, Spool, Stats, Ticket, TicketFate,
+    Writer,
+};

@@ -47,7 +47,7 @@ fn seal(writer: &mut Writer, draft: &mut Draft) -> Result<Place, SpoolError> {
         reverse_path: b"from@example.org",
         ..Meta::default()
     };
-    writer.seal(draft, &meta, to)
+    Ok(writer.seal(draft, &meta, to)?.place)
 }
 
 /// One whole message.

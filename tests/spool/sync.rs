@@ -208,3 +208,23 @@ fn what_was_acknowledged_before_the_disk_failed_stays_and_what_was_not_goes() {
     assert_eq!(read, [(kept, b"acknowledged".to_vec())], "none of the others may be acknowledged");
     assert!(survey.is_sound() && survey.torn.is_empty(), "{survey}");
 }
+
+#[test]
+fn what_was_synced_while_its_segment_was_left_survives_the_failure_of_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, mut writer) = open_one(dir.path(), synced());
+    let kept = store(&mut writer, b"acknowledged").unwrap();
+    let barriers = dirty(&writer);
+    // The log rolls while the sync runs.
+    while writer.position().segment == kept.segment {
+        store(&mut writer, &octets(2, 20_000)).unwrap();
+    }
+    sync(&barriers[0]);
+    writer.all_synced(&barriers).unwrap();
+    let next = dirty(&writer).pop().unwrap();
+    assert_ne!(next.segment(), kept.segment);
+    writer.poison(&next);
+    drop(writer);
+    drop(spool);
+    assert_eq!(read_all(dir.path()).0, [(kept, b"acknowledged".to_vec())]);
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::fault::Fault;
 use super::segment::{self, Segment};
+use super::ticket::TicketFate;
 use crate::spool::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// A part of the log that a sync has to cover before its messages are durable.
@@ -20,7 +21,8 @@ pub struct Barrier {
     pub(super) start: usize,
     /// Octets of the segment written by then.
     pub(super) end: usize,
-    /// Messages that the log had taken by then.
+    /// Messages that the log had taken where `start` is, and by `end`: those in between wait.
+    pub(super) settled: u64,
     pub(super) sealed: u64,
     pub(super) file: Arc<File>,
 }
@@ -47,23 +49,26 @@ impl Barrier {
     pub(super) fn fault(&self, path: &Path) -> Option<Fault> {
         segment::fault_of(&self.file, &self.header, path)
     }
-
-    fn new(segment: &Segment, start: usize, end: usize, sealed: u64) -> Self {
-        Self { header: segment.header, start, end, sealed, file: segment.file.clone() }
-    }
 }
 
 /// What of one log may not be acknowledged yet. Under [`Durability::Process`](crate::spool::Durability::Process)
 /// what was acknowledged counts as synced here.
 pub(super) struct Barriers {
     /// Segments that were left with records not yet known durable, oldest first.
+    ///
+    /// INVARIANT: `settled` and `sealed` of the entries never fall from one to the next.
     left: VecDeque<Barrier>,
     /// Octets of the present segment known durable.
     synced_end: usize,
-    /// Messages of the log known durable, or given up.
-    settled: u64,
+    /// Messages that the log had taken where `synced_end` is.
+    ///
+    /// INVARIANT: at least `sealed` of every entry of `left`.
+    synced_messages: u64,
     /// Segments that were given up, for ever.
     poisoned: Vec<(u32, Fault)>,
+    /// Messages that were taken out of the log: those after the first number and up to the second. There
+    /// are few, because each stands for a segment that was given up.
+    lost: Vec<(u64, u64)>,
 }
 
 impl Barriers {
@@ -71,8 +76,9 @@ impl Barriers {
         Self {
             left: VecDeque::new(),
             synced_end: SEGMENT_HEADER_BYTES,
-            settled: 0,
+            synced_messages: 0,
             poisoned: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -83,38 +89,73 @@ impl Barriers {
         head: usize,
         sealed: u64,
     ) -> impl Iterator<Item = Barrier> + 'a {
-        let due = head > self.synced_end && !self.is_poisoned(present.header.number);
-        let present = due.then(|| Barrier::new(present, self.synced_end, head, sealed));
-        self.left.iter().cloned().chain(present)
+        self.left.iter().cloned().chain(self.due_of(present, head, sealed))
+    }
+
+    fn due_of(&self, segment: &Segment, end: usize, sealed: u64) -> Option<Barrier> {
+        debug_assert!(sealed >= self.synced_messages, "messages are counted on");
+        let due = end > self.synced_end && !self.is_poisoned(segment.header.number);
+        due.then(|| Barrier {
+            header: segment.header,
+            start: self.synced_end,
+            end,
+            settled: self.synced_messages,
+            sealed,
+            file: segment.file.clone(),
+        })
     }
 
     /// The log leaves a segment that was written up to `end`.
     pub(super) fn leave(&mut self, segment: &Segment, end: usize, sealed: u64) {
-        if end > self.synced_end && !self.is_poisoned(segment.header.number) {
-            self.left.push_back(Barrier::new(segment, self.synced_end, end, sealed));
-        }
-        self.synced_end = SEGMENT_HEADER_BYTES;
+        self.left.extend(self.due_of(segment, end, sealed));
+        (self.synced_end, self.synced_messages) = (SEGMENT_HEADER_BYTES, sealed);
     }
 
     /// `present` is the segment being written.
     pub(super) fn synced(&mut self, barrier: &Barrier, present: u32) {
-        self.settled = self.settled.max(barrier.sealed);
+        debug_assert!(barrier.start <= barrier.end && barrier.settled <= barrier.sealed);
         if barrier.segment() == present {
             self.synced_end = self.synced_end.max(barrier.end);
-        } else {
-            self.left.retain(|left| left.segment() != barrier.segment() || left.end > barrier.end);
+            self.synced_messages = self.synced_messages.max(barrier.sealed);
+            return;
         }
+        // The log may have gone on in the segment, and left it, while the sync ran.
+        for left in self.left.iter_mut().filter(|left| left.segment() == barrier.segment()) {
+            left.start = left.start.max(barrier.end);
+            left.settled = left.settled.max(barrier.sealed);
+        }
+        self.left.retain(|left| left.start < left.end);
     }
 
     /// Nothing waits any more: the present segment was written up to `head`, and `sealed` messages taken.
     pub(super) fn settle(&mut self, head: usize, sealed: u64) {
         self.left.clear();
-        (self.synced_end, self.settled) = (head, sealed);
+        (self.synced_end, self.synced_messages) = (head, sealed);
     }
 
-    /// Messages of the log known durable, or given up.
+    /// Messages of the log known durable, or given up, without a gap before.
     pub(super) fn settled(&self) -> u64 {
-        self.settled
+        self.left.front().map_or(self.synced_messages, |left| left.settled)
+    }
+
+    /// All that waits is lost; `sealed` messages were taken. To be [settled](Self::settle) next.
+    pub(super) fn lose(&mut self, sealed: u64) {
+        let settled = self.settled();
+        debug_assert!(settled <= sealed, "{settled} of {sealed} messages are settled");
+        if settled < sealed {
+            self.lost.push((settled, sealed));
+        }
+    }
+
+    /// What became of the message with this number.
+    pub(super) fn fate(&self, message: u64) -> TicketFate {
+        if self.lost.iter().any(|&(after, up_to)| after < message && message <= up_to) {
+            TicketFate::Lost
+        } else if message <= self.settled() {
+            TicketFate::Kept
+        } else {
+            TicketFate::Waiting
+        }
     }
 
     /// The ring has taken the segments below `floor`.
@@ -151,5 +192,41 @@ impl Barriers {
     pub(super) fn poisoned_within(&self, first: u32, last: u32) -> Option<u32> {
         let mut segments = self.poisoned.iter().map(|(segment, _)| *segment);
         segments.find(|segment| (first..=last).contains(segment))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::options::Durability;
+    use crate::spool::write::segment::fresh_header;
+
+    #[test]
+    fn what_was_synced_of_a_segment_that_was_left_meanwhile_waits_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let create = |number| {
+            let header = fresh_header(0, number, 65_536);
+            Segment::create(dir.path(), header, Durability::Sync).unwrap()
+        };
+        let (first, second) = (create(1), create(2));
+        let mut barriers = Barriers::new();
+        // One message, and its sync begins; two more come, and the log rolls.
+        let one = barriers.due(&first, 1_000, 1).next().unwrap();
+        barriers.leave(&first, 3_000, 3);
+        barriers.synced(&one, 2);
+        let fates = [1, 2, 3].map(|message| barriers.fate(message));
+        assert_eq!(fates, [TicketFate::Kept, TicketFate::Waiting, TicketFate::Waiting]);
+        assert_eq!(barriers.end(2), (1, 1_000), "what is kept is shown to those who hand it on");
+        let due: Vec<_> = barriers.due(&second, 500, 4).map(|b| (b.segment(), b.start)).collect();
+        assert_eq!(due, [(1, 1_000), (2, 64)], "a segment that is given up keeps what was synced");
+        // A sync of the present segment alone settles nothing that lies before.
+        let present = barriers.due(&second, 500, 4).nth(1).unwrap();
+        barriers.synced(&present, 2);
+        assert_eq!(barriers.fate(4), TicketFate::Waiting);
+        barriers.lose(4);
+        barriers.settle(500, 4);
+        let fates = [1, 2, 3, 4].map(|message| barriers.fate(message));
+        assert_eq!(fates[0], TicketFate::Kept);
+        assert_eq!(fates[1..], [TicketFate::Lost; 3]);
     }
 }

@@ -15,6 +15,7 @@ mod recover;
 mod segment;
 mod sigbus;
 mod sys;
+mod ticket;
 mod writer;
 
 #[cfg(test)]
@@ -25,4 +26,5 @@ pub use delivered::DeliveryLog;
 pub use horizon::Horizon;
 pub use open::Spool;
 pub use recover::Recovery;
+pub use ticket::{Sealed, Ticket, TicketFate};
 pub use writer::{Draft, Stats, Writer};

@@ -30,7 +30,7 @@ struct Shelf {
     failed: Arc<AtomicU64>,
     next_number: u32,
     /// Full ones, oldest first.
-    sealed: VecDeque<Sealed>,
+    sealed: VecDeque<FullSegment>,
     /// Files of this core, of this run: the one being written, the ready one, the sealed ones.
     held: u64,
     /// When room was last looked for in vain: the core knows, and gets a segment as soon as there is.
@@ -40,7 +40,7 @@ struct Shelf {
 }
 
 /// A segment that is not written any more.
-struct Sealed {
+struct FullSegment {
     number: u32,
     /// The disk has not failed it.
     sound: bool,
@@ -178,7 +178,7 @@ impl Preparer {
     fn retire(&mut self, core: usize, segment: Segment, used: usize, sound: bool) {
         let (header, path) = (segment.header, segment.path.clone());
         let kept = if sound && self.keeps_maps() { Kept::new(segment) } else { None };
-        self.shelves[core].sealed.push_back(Sealed { number: header.number, sound, kept });
+        self.shelves[core].sealed.push_back(FullSegment { number: header.number, sound, kept });
         if let Some(flusher) = self.flusher.as_mut().filter(|_| sound) {
             flusher.add(Order { core, header, path, end: used });
         }
@@ -354,10 +354,10 @@ impl Preparer {
                 }
             };
         }
-        let Sealed { number, sound, kept } = oldest;
+        let FullSegment { number, sound, kept } = oldest;
         let made = self.recycle(core, &path, kept);
         if made.is_err() && path.exists() {
-            self.shelves[core].sealed.push_front(Sealed { number, sound, kept: None });
+            self.shelves[core].sealed.push_front(FullSegment { number, sound, kept: None });
         }
         made
     }
@@ -461,7 +461,7 @@ mod tests {
         fs::remove_file(&full.path).unwrap();
         jobs.send(Job::Retire { core: 0, segment: full, used: 64, sound: true }).unwrap();
         let (header, file) = (fresh_header(0, 99, 0), present.file.clone());
-        let of_another = Barrier { header, start: 0, end: 0, sealed: 0, file };
+        let of_another = Barrier { header, start: 0, end: 0, settled: 0, sealed: 0, file };
         let until = Instant::now() + Duration::from_secs(20);
         let next = loop {
             assert!(Instant::now() < until, "no room was looked for between the jobs");

@@ -14,6 +14,7 @@ use super::horizon::Horizon;
 use super::job::{Job, Ready, Supplies};
 use super::marker::Lock;
 use super::segment::Segment;
+use super::ticket::{Sealed, Ticket};
 use crate::limits::{RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
 use crate::spool::envelope::Meta;
 use crate::spool::error::SpoolError;
@@ -183,15 +184,18 @@ impl Writer {
     }
 
     /// Makes the message real. When this returns, a reader finds it at the returned place, and it
-    /// survives the death of this process; what survives a power cut, [`Writer::dirty`] tells.
+    /// survives the death of this process. It may be acknowledged when [`Writer::fate`] says so.
     ///
     /// `recipients` are path and parameters of each. The draft is empty again afterwards, whatever the outcome.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; then the message is not in the log.
     pub fn seal<'r>(
         &mut self,
         draft: &mut Draft,
         meta: &Meta<'_>,
         recipients: impl IntoIterator<Item = (&'r [u8], &'r [u8])>,
-    ) -> Result<Place, SpoolError> {
+    ) -> Result<Sealed, SpoolError> {
         let sealed = self.try_seal(draft, meta, recipients);
         if sealed.is_err() {
             self.discard(draft);
@@ -247,7 +251,7 @@ impl Writer {
         draft: &mut Draft,
         meta: &Meta<'_>,
         recipients: impl IntoIterator<Item = (&'r [u8], &'r [u8])>,
-    ) -> Result<Place, SpoolError> {
+    ) -> Result<Sealed, SpoolError> {
         if draft.broken {
             return Err(SpoolError::Broken);
         }
@@ -257,7 +261,7 @@ impl Writer {
             .encode(recipients, &mut envelope)
             .and_then(|()| self.claim_for_envelope(draft, envelope.len()))
             .map(|()| self.commit_message(&envelope, meta.flags))
-            .and_then(|place| self.check_sealed(place));
+            .and_then(|sealed| self.check().map(|()| sealed));
         self.envelope = envelope;
         sealed
     }
@@ -340,7 +344,7 @@ impl Writer {
         self.digest.update(piece);
     }
 
-    fn commit_message(&mut self, envelope: &[u8], flags: u32) -> Place {
+    fn commit_message(&mut self, envelope: &[u8], flags: u32) -> Sealed {
         let open = self.open.take().expect("claim_for_envelope opened a record");
         let kind = if open.back.is_some() { Kind::Seal } else { Kind::Single };
         let at = self.head + RECORD_HEADER_BYTES + open.body_bytes;
@@ -348,7 +352,8 @@ impl Writer {
         self.digest.update(envelope);
         self.stats.messages += 1;
         self.stats.bytes += open.total_bytes;
-        self.commit(&open, kind, envelope.len(), flags)
+        let place = self.commit(&open, kind, envelope.len(), flags);
+        Sealed { place, ticket: Ticket(self.stats.messages) }
     }
 
     fn close_fragment(&mut self) {

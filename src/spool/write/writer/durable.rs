@@ -19,6 +19,7 @@ use crate::spool::write::fault::Fault;
 use crate::spool::write::horizon::Horizon;
 use crate::spool::write::job::Job;
 use crate::spool::write::segment::{Segment, has_witness};
+use crate::spool::write::ticket::{Ticket, TicketFate};
 
 impl Writer {
     /// What must be synced before everything sealed up to now is durable. Empty unless the durability
@@ -42,6 +43,18 @@ impl Writer {
             self.barriers.settle(self.head, self.stats.messages);
         }
         Ok(())
+    }
+
+    /// Whether a sealed message may be acknowledged. Under [`Durability::Process`] this asks, and settles,
+    /// whether everything sealed up to now is kept, and the answer is never [`TicketFate::Waiting`]; under
+    /// [`Durability::Sync`] a sync has to come first: see [`Writer::dirty`]. Cheap.
+    pub fn fate(&mut self, ticket: Ticket) -> TicketFate {
+        assert!(ticket.0 <= self.stats.messages, "a ticket of another writer");
+        if self.durability == Durability::Process {
+            // An error is told when it is met, and makes what was not acknowledged before lost.
+            let _ = self.acknowledge();
+        }
+        self.barriers.fate(ticket.0)
     }
 
     /// The sync of this barrier succeeded; see [`Writer::all_synced`].
@@ -206,6 +219,7 @@ impl Writer {
     fn give_up(&mut self, segment: u32, fault: Fault) {
         let waiting: Vec<_> = self.waiting().collect();
         self.failures += 1;
+        self.barriers.lose(self.stats.messages);
         self.barriers.poison(segment, fault);
         for barrier in waiting {
             self.take_out(barrier, fault);
@@ -241,12 +255,6 @@ impl Writer {
         let to = to.min(self.segment().map.len());
         self.segment_mut().map.zero_at(from, to - from);
         self.head = from;
-    }
-
-    /// Checks the segment in which a message was sealed just now, and takes the message out of it again
-    /// if that is torn.
-    pub(super) fn check_sealed(&mut self, place: Place) -> Result<Place, SpoolError> {
-        self.check().map(|()| place)
     }
 
     /// Every segment that holds a piece of the message must still be there and be sound.
