@@ -25,7 +25,7 @@ use super::targets::{Turns, Weighted};
 use super::transcript::Trace;
 use super::work::Work;
 use crate::engine::task::{self, Semaphore};
-use crate::engine::{self, Address, Conn, Connecting, EngineKind, Pool, Watch};
+use crate::engine::{Address, Conn, Connecting, EngineKind, Pool, Watch};
 use crate::limits::{CONNECTS_AT_ONCE, RECONNECT_LOOK_MS};
 use crate::measure::Recorder;
 
@@ -120,28 +120,20 @@ impl Core {
         self.goals.len() > 1
     }
 
-    /// Tries the target's addresses in turn, from the one that answered last.
+    /// Connects to the target, at the address that answered last if it can.
     pub(super) async fn connect(&self, goal: usize) -> io::Result<Conn> {
         let Goal { target, address, .. } = &self.goals[goal];
-        let addresses = &target.addresses;
-        let mut failed = io::ErrorKind::AddrNotAvailable.into();
-        for n in 0..addresses.len() {
-            let index = (address.get() + n) % addresses.len();
-            let Reach { recv_buffer, send_buffer, .. } = self.reach;
-            let from = self.source(&addresses[index]);
-            let how = Connecting { from, recv_buffer, send_buffer, ..Connecting::default() };
-            match engine::connect(&addresses[index], &how).await {
-                Ok(conn) => {
-                    if self.reach.reset {
-                        conn.reset_on_close()?;
-                    }
-                    address.set(index);
-                    return Ok(conn);
-                }
-                Err(error) => failed = error,
-            }
+        let Reach { recv_buffer, send_buffer, .. } = self.reach;
+        let how = |to: &Address| {
+            let from = self.source(to);
+            Connecting { from, recv_buffer, send_buffer, ..Connecting::default() }
+        };
+        let (conn, index) = target.connect(address.get(), how).await?;
+        if self.reach.reset {
+            conn.reset_on_close()?;
         }
-        Err(failed)
+        address.set(index);
+        Ok(conn)
     }
 
     /// Shows the dialogue of a session, while there are few of them.

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::work::Arrival;
-use crate::dial::Lost;
+use crate::dial::TalkError;
 use crate::measure::{ErrorKind, Message, OpenLoop, Outcome, Phase, Recorder};
 use crate::smtp::client::{self, Event};
 
@@ -23,12 +23,12 @@ impl Open {
     }
 }
 
-pub(super) fn kind(lost: &Lost) -> ErrorKind {
+pub(super) fn kind(lost: &TalkError) -> ErrorKind {
     match lost {
-        Lost::Io(error) => ErrorKind::from(error),
-        Lost::Fault(_) => ErrorKind::Protocol,
-        Lost::Closed => ErrorKind::Closed,
-        Lost::Timeout => ErrorKind::Timeout,
+        TalkError::Io(error) => ErrorKind::from(error),
+        TalkError::Fault(_) => ErrorKind::Protocol,
+        TalkError::Closed => ErrorKind::Closed,
+        TalkError::Timeout => ErrorKind::Timeout,
     }
 }
 

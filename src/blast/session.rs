@@ -3,7 +3,6 @@
 mod end;
 
 use std::collections::VecDeque;
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,11 +14,14 @@ use super::failure::{Failure, words};
 use super::record::{Open, count, decide, kind, phase};
 use super::transcript::Trace;
 use super::work::{Arrival, Drive, Slot, Task};
-use crate::dial::Lost;
-use crate::engine::{Alarm, Buf, Conn, Guard};
+use crate::dial::{Talk, TalkError, Wire};
+use crate::engine::Alarm;
 use crate::limits::{IDLE_PROBE_NS, REPLY_S_MAX, SEND_PIECE_BYTES};
 use crate::measure::{ErrorKind, Outcome, Phase};
 use crate::smtp::client::{self, Client, Verdict, Want};
+
+/// Time that a server gets for each send and each receive.
+const REPLY_LIMIT: Duration = Duration::from_secs(REPLY_S_MAX);
 
 /// What a session does where a message may follow.
 enum Next {
@@ -37,11 +39,7 @@ pub(super) struct Session<'c> {
     core: &'c Core,
     /// Which of the core's targets it speaks to.
     goal: usize,
-    conn: Conn,
-    guard: Guard,
-    client: Client,
-    out: Buf,
-    into: Buf,
+    talk: Talk,
     /// In the order of the server's verdicts.
     open: VecDeque<Open>,
     /// Of `open`, the latest that are written and not sent.
@@ -104,6 +102,8 @@ impl<'c> Session<'c> {
         let guard = core.watch.register(conn.handle());
         let settings = &core.goals[goal].settings;
         let many_replies = settings.depth > 8;
+        let into = if many_replies { core.pool.large() } else { core.pool.small() };
+        let wire = Wire::new(conn, guard, REPLY_LIMIT, core.pool.small(), into);
         let mut client = Client::new(settings.clone());
         if settings.login.is_some() {
             client.set_auth_seed(fastrand::u128(..));
@@ -111,11 +111,7 @@ impl<'c> Session<'c> {
         Ok(Self {
             core,
             goal,
-            conn,
-            guard,
-            client,
-            out: core.pool.small(),
-            into: if many_replies { core.pool.large() } else { core.pool.small() },
+            talk: Talk::new(wire, client),
             open: VecDeque::with_capacity(settings.depth.max(2)),
             unsent: 0,
             letter: None,
@@ -140,14 +136,11 @@ impl<'c> Session<'c> {
         let result = self.converse().await;
         self.now_ns = self.core.clock.elapsed_ns();
         let end = self.settle(result);
-        self.core.pool.give(self.out);
-        self.core.pool.give(self.into);
-        drop(self.guard);
-        self.conn.close().await;
+        self.talk.close(&self.core.pool).await;
         end
     }
 
-    async fn converse(&mut self) -> Result<(), Lost> {
+    async fn converse(&mut self) -> Result<(), TalkError> {
         self.exchange().await?;
         while !self.write().await? {
             self.exchange().await?;
@@ -156,9 +149,9 @@ impl<'c> Session<'c> {
     }
 
     /// Writes all that may be written now. Answers whether the session is over.
-    async fn write(&mut self) -> Result<bool, Lost> {
+    async fn write(&mut self) -> Result<bool, TalkError> {
         loop {
-            match self.client.want(self.out.vec_mut()) {
+            match self.talk.want() {
                 Want::Replies => return Ok(false),
                 Want::Close => return Ok(true),
                 Want::Transaction => {
@@ -169,12 +162,12 @@ impl<'c> Session<'c> {
                 Want::Envelope => {
                     if let Some((letter, identity)) = self.letter {
                         let outgoing = self.core.corpus.outgoing(letter, identity.filling);
-                        self.client.resume(self.out.vec_mut(), &outgoing);
+                        self.talk.resume(&outgoing);
                     }
                 }
                 Want::RawBody | Want::StuffedBody => self.body().await?,
             }
-            if self.out.len() >= SEND_PIECE_BYTES {
+            if self.talk.wire.out().len() >= SEND_PIECE_BYTES {
                 self.send().await?;
             }
         }
@@ -182,14 +175,16 @@ impl<'c> Session<'c> {
 
     /// Begins the next message, waits for it, or takes leave when there is none. Answers whether
     /// replies must be read first.
-    async fn proceed(&mut self) -> Result<bool, Lost> {
+    async fn proceed(&mut self) -> Result<bool, TalkError> {
         match self.next() {
             Next::Message(arrival) => self.begin(arrival),
             Next::Leave => {
                 self.leaving = true;
-                self.client.quit(self.out.vec_mut());
+                self.talk.quit();
             }
-            Next::Rest | Next::Pause(_) if self.client.awaited().is_some() => return Ok(true),
+            Next::Rest | Next::Pause(_) if self.talk.client().awaited().is_some() => {
+                return Ok(true);
+            }
             Next::Rest => self.rest().await?,
             Next::Pause(pause) => self.pause(pause).await?,
         }
@@ -244,22 +239,22 @@ impl<'c> Session<'c> {
         self.unsent += 1;
         self.core.in_flight.set(self.core.in_flight.get() + 1);
         let outgoing = self.core.corpus.outgoing(letter, identity.filling);
-        self.client.begin(self.out.vec_mut(), &outgoing);
+        self.talk.begin(&outgoing);
     }
 
     /// Waits for work.
-    async fn rest(&mut self) -> Result<(), Lost> {
+    async fn rest(&mut self) -> Result<(), TalkError> {
         let since_ns = self.now_ns;
-        self.guard.disarm();
+        self.talk.wire.disarm();
         self.dealt = self.core.work.wait(&self.slot).await;
         self.listen(since_ns)
     }
 
     /// Pauses between two messages; the next one is due at the end of the pause.
-    async fn pause(&mut self, pause: Duration) -> Result<(), Lost> {
+    async fn pause(&mut self, pause: Duration) -> Result<(), TalkError> {
         let since_ns = self.now_ns;
         let until_ns = since_ns.saturating_add(pause.as_nanos() as u64);
-        self.guard.disarm();
+        self.talk.wire.disarm();
         let alarm = match &mut self.alarm {
             Some(alarm) => alarm,
             none => none.insert(Alarm::new()?),
@@ -275,21 +270,16 @@ impl<'c> Session<'c> {
 
     /// After time without work: takes in what the server said meanwhile. One that has closed the
     /// connection gets no message on it.
-    fn listen(&mut self, since_ns: u64) -> Result<(), Lost> {
+    fn listen(&mut self, since_ns: u64) -> Result<(), TalkError> {
         self.now_ns = self.core.clock.elapsed_ns();
         if self.now_ns - since_ns < IDLE_PROBE_NS {
             return Ok(());
         }
-        match self.conn.recv_ready(&mut self.into) {
-            Ok(0) => Err(Lost::Closed),
-            Ok(_) => self.read(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        if self.talk.wire.recv_ready()? { self.read() } else { Ok(()) }
     }
 
     /// Copies the message behind what is written; large ones leave in pieces.
-    async fn body(&mut self) -> Result<(), Lost> {
+    async fn body(&mut self) -> Result<(), TalkError> {
         let Some((letter, identity)) = self.letter.take() else {
             return Ok(());
         };
@@ -297,9 +287,10 @@ impl<'c> Session<'c> {
         let whole = parts[0].len() + parts[1].len();
         let mut done = 0;
         for piece in parts.into_iter().flat_map(|part| part.chunks(SEND_PIECE_BYTES)) {
-            let start = self.out.len();
-            self.out.vec_mut().extend_from_slice(piece);
-            letter.identify(&mut self.out.vec_mut()[start..], done, identity);
+            let out = self.talk.wire.out_mut();
+            let start = out.len();
+            out.extend_from_slice(piece);
+            letter.identify(&mut out[start..], done, identity);
             if let Some(trace) = &mut self.trace {
                 trace.body(start..start + piece.len());
             }
@@ -308,26 +299,22 @@ impl<'c> Session<'c> {
                 self.send().await?;
             }
         }
-        self.client.body_done(self.out.vec_mut());
+        self.talk.body_done();
         Ok(())
     }
 
     /// Sends what is written without waiting for replies.
-    async fn send(&mut self) -> Result<(), Lost> {
-        let out = std::mem::take(&mut self.out);
-        self.stamp_sent(&out);
-        let (sent, out) = self.conn.send_all(out).await;
-        self.out = out;
-        self.out.clear();
-        Ok(sent?)
+    async fn send(&mut self) -> Result<(), TalkError> {
+        self.stamp_sent();
+        self.talk.send().await
     }
 
     /// Reads the clock for what is about to be sent.
-    fn stamp_sent(&mut self, out: &[u8]) {
+    fn stamp_sent(&mut self) {
         if let Some(trace) = &mut self.trace {
-            trace.sent(out, self.client.awaited() == Some(client::Phase::Auth));
+            let secret = self.talk.client().awaited() == Some(client::Phase::Auth);
+            trace.sent(self.talk.wire.out(), secret);
         }
-        self.guard.arm(Duration::from_secs(REPLY_S_MAX));
         self.sent_ns = self.core.clock.elapsed_ns();
         let known = self.open.len() - self.unsent;
         for open in self.open.range_mut(known..) {
@@ -337,45 +324,32 @@ impl<'c> Session<'c> {
     }
 
     /// Sends what is written, receives once, and takes in the whole replies.
-    async fn exchange(&mut self) -> Result<(), Lost> {
-        let out = std::mem::take(&mut self.out);
-        let into = std::mem::take(&mut self.into);
-        let (sent, received);
-        if out.is_empty() {
-            self.guard.arm(Duration::from_secs(REPLY_S_MAX));
-            (received, self.into) = self.conn.recv(into).await;
-            (sent, self.out) = (Ok(()), out);
-        } else {
-            self.stamp_sent(&out);
-            (sent, self.out, received, self.into) = self.conn.send_recv(out, into).await;
-            self.out.clear();
+    async fn exchange(&mut self) -> Result<(), TalkError> {
+        if !self.talk.wire.out().is_empty() {
+            self.stamp_sent();
         }
+        let heard = self.talk.exchange().await;
         self.now_ns = self.core.clock.elapsed_ns();
-        match received {
-            // What the server said before it went away still counts.
-            Ok(count) if count > 0 => self.read()?,
-            _ if self.guard.fired() || self.core.cut.get() => return Err(Lost::Timeout),
-            _ if sent.is_err() => {}
-            Ok(_) => return Err(Lost::Closed),
-            Err(error) => return Err(error.into()),
+        match heard {
+            Ok(true) => self.read()?,
+            Ok(false) => {}
+            // The run's own end shuts what the server leaves open.
+            Err(_) if self.core.cut.get() => return Err(TalkError::Timeout),
+            Err(error) => return Err(error),
         }
-        match self.client.over() {
-            true => Ok(()),
-            false => Ok(sent?),
-        }
+        self.talk.sent()
     }
 
     /// Takes in the replies of one receive; they all count as arrived now.
-    fn read(&mut self) -> Result<(), Lost> {
-        let was_ready = self.client.ready();
+    fn read(&mut self) -> Result<(), TalkError> {
+        let was_ready = self.talk.client().ready();
         let mut recorder = self.core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
         let took_ns = self.now_ns - self.sent_ns;
         if let Some(trace) = &mut self.trace {
-            trace.received(&self.into);
+            trace.received(self.talk.wire.received());
         }
-        let mut input = &self.into[..];
-        while let Some(event) = self.client.step(&mut input)? {
+        while let Some(event) = self.talk.read()? {
             // Transactions count from 1 on, and those decided have left `open`.
             let behind = event.transaction.checked_sub(self.decided + 1);
             let of = behind.and_then(|behind| self.open.get(behind as usize));
@@ -383,12 +357,12 @@ impl<'c> Session<'c> {
                 count(&mut recorder, &event, took_ns);
             }
             if event.code >= 400 {
-                let usual = self.client.falls_back();
+                let usual = self.talk.client().falls_back();
                 self.core.refused(
                     self.goal,
                     phase(event.phase),
                     event.code,
-                    self.client.refusal(),
+                    self.talk.client().refusal(),
                     usual,
                 );
             }
@@ -405,7 +379,7 @@ impl<'c> Session<'c> {
                 let outcome = match verdict {
                     Verdict::Accepted => Outcome::Accepted,
                     Verdict::Refused(code) => {
-                        let words = self.client.refusal();
+                        let words = self.talk.client().refusal();
                         self.core.message_refused(self.goal, phase(event.phase), code, words);
                         Outcome::of_refusal(code)
                     }
@@ -416,7 +390,7 @@ impl<'c> Session<'c> {
         }
         recorder.set_in_flight(self.core.in_flight.get());
         drop(recorder);
-        if !was_ready && self.client.ready() {
+        if !was_ready && self.talk.client().ready() {
             self.core.session_works(self.goal);
             self.greeted();
         }
@@ -434,7 +408,7 @@ impl<'c> Session<'c> {
     }
 
     /// Counts how it ended. What was begun and never decided is failed, and is not sent again.
-    fn settle(&mut self, result: Result<(), Lost>) -> End {
+    fn settle(&mut self, result: Result<(), TalkError>) -> End {
         let core = self.core;
         let allowance = std::mem::take(&mut self.allowance);
         core.work.give_back(Task { allowance, first: self.dealt.take() });
@@ -454,11 +428,11 @@ impl<'c> Session<'c> {
             }
             recorder.count_error(kind(lost));
             if !core.cut.get() && !is_unfit(lost) {
-                let phase = self.client.awaited().map_or(Phase::Session, phase);
+                let phase = self.talk.client().awaited().map_or(Phase::Session, phase);
                 core.broke(self.goal, phase, kind(lost), || lost.to_string());
             }
-            if !matches!(lost, Lost::Fault(_))
-                && let Some(awaited) = self.client.awaited()
+            if !matches!(lost, TalkError::Fault(_))
+                && let Some(awaited) = self.talk.client().awaited()
             {
                 let since_ns = match awaited {
                     client::Phase::Auth => self.auth_ns.unwrap_or(self.sent_ns),
@@ -466,12 +440,12 @@ impl<'c> Session<'c> {
                 };
                 recorder.record_phase(phase(awaited), Outcome::Unanswered, self.now_ns - since_ns);
             }
-        } else if self.client.login_failed() {
+        } else if self.talk.client().login_failed() {
             recorder.count_error(ErrorKind::Auth);
-            let why = || words(self.client.refusal());
+            let why = || words(self.talk.client().refusal());
             core.broke(self.goal, Phase::Auth, ErrorKind::Auth, why);
         }
-        if self.client.ready() {
+        if self.talk.client().ready() {
             core.session_ended(self.goal, self.now_ns);
         }
         self.judge(result)

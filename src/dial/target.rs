@@ -4,8 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
-use crate::engine::{self, Address, Conn, Connecting};
-use crate::smtp::client::Fault;
+use crate::engine::Address;
 use crate::smtp::server::Protocol;
 
 /// A server to send to.
@@ -75,13 +74,13 @@ impl Target {
         family: Option<Family>,
     ) -> Result<Self, TargetError> {
         let syntax = || TargetError::Syntax(text.to_owned());
-        let (protocol, place) = split(text).ok_or_else(syntax)?;
-        let host = match place {
-            Place::Unix(path) => {
+        let (protocol, endpoint) = split(text).ok_or_else(syntax)?;
+        let host = match endpoint {
+            Endpoint::Unix(path) => {
                 let addresses = of_family(vec![Address::Unix(path.into())], text, family)?;
                 return Ok(Self { protocol, url: text.to_owned(), addresses });
             }
-            Place::Tcp(host) => host,
+            Endpoint::Tcp(host) => host,
         };
         let (name, port) = host.rsplit_once(':').ok_or_else(syntax)?;
         port.parse::<u16>().map_err(|_| syntax())?;
@@ -100,48 +99,19 @@ impl Target {
     }
 }
 
-/// Why a conversation with a server broke off.
-#[derive(Debug, thiserror::Error)]
-pub enum Lost {
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("{0}")]
-    Fault(#[from] Fault),
-    #[error("the server closed the connection without a word")]
-    Closed,
-    #[error("no reply in time")]
-    Timeout,
-}
-
-impl Target {
-    /// Tries the addresses in turn.
-    ///
-    /// # Errors
-    /// That of the last address.
-    pub async fn connect(&self) -> io::Result<Conn> {
-        let mut failed = io::ErrorKind::AddrNotAvailable.into();
-        for address in &self.addresses {
-            match engine::connect(address, &Connecting::default()).await {
-                Ok(conn) => return Ok(conn),
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
-    }
-}
-
-enum Place<'a> {
+/// Where the server of a target listens, as it was written.
+enum Endpoint<'a> {
     Tcp(&'a str),
     Unix(&'a str),
 }
 
-fn split(text: &str) -> Option<(Protocol, Place<'_>)> {
+fn split(text: &str) -> Option<(Protocol, Endpoint<'_>)> {
     let path = |path: &'_ str| path.starts_with('/');
     if let Some(rest) = text.strip_prefix("smtp+unix:").filter(|p| path(p)) {
-        return Some((Protocol::Smtp, Place::Unix(rest)));
+        return Some((Protocol::Smtp, Endpoint::Unix(rest)));
     }
     if let Some(rest) = text.strip_prefix("lmtp+unix:").filter(|p| path(p)) {
-        return Some((Protocol::Lmtp, Place::Unix(rest)));
+        return Some((Protocol::Lmtp, Endpoint::Unix(rest)));
     }
     let (protocol, host) = match text.split_once("://") {
         Some(("smtp", host)) => (Protocol::Smtp, host),
@@ -150,7 +120,7 @@ fn split(text: &str) -> Option<(Protocol, Place<'_>)> {
         None => (Protocol::Smtp, text),
     };
     let host = host.strip_suffix('/').unwrap_or(host);
-    (!host.is_empty() && !host.contains('/')).then_some((protocol, Place::Tcp(host)))
+    (!host.is_empty() && !host.contains('/')).then_some((protocol, Endpoint::Tcp(host)))
 }
 
 /// What is left of the addresses of `host`; never nothing.

@@ -2,7 +2,6 @@
 //!
 //! The connection may be one that we made (ETRN) or one whose roles have turned round (ATRN).
 
-use std::io;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -10,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::Tally;
 use super::reading::Letter;
 use super::transaction::Parcel;
-use crate::dial;
-use crate::engine::{Buf, Conn, Guard, Pool};
+use crate::dial::{Talk, TalkError, Wire};
+use crate::engine::{Conn, Guard, Pool};
 use crate::limits::SEND_PIECE_BYTES;
 use crate::mailbox::Tracer;
 use crate::smtp::body::Stuffer;
@@ -36,9 +35,9 @@ pub(super) struct Satchel {
 
 /// Why a delivery broke off.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+enum DeliveryError {
     #[error("{0}")]
-    Server(#[from] dial::Lost),
+    Server(#[from] TalkError),
     #[error("{0}")]
     Spool(#[from] SpoolError),
     #[error("a message was recycled while it was sent")]
@@ -47,29 +46,19 @@ enum Lost {
     Ending,
 }
 
-impl From<io::Error> for Lost {
-    fn from(error: io::Error) -> Self {
-        Self::Server(error.into())
-    }
-}
-
-impl From<Fault> for Lost {
+impl From<Fault> for DeliveryError {
     fn from(fault: Fault) -> Self {
         Self::Server(fault.into())
     }
 }
 
 pub(super) struct Courier<'c> {
-    conn: &'c mut Conn,
-    guard: &'c Guard,
+    talk: Talk<&'c mut Conn, &'c Guard>,
     pool: &'c Pool,
     /// Whether to begin no further message.
     leave: &'c dyn Fn() -> bool,
     satchel: Satchel,
     protocol: Protocol,
-    client: Client,
-    out: Buf,
-    into: Buf,
     parcel: Option<Parcel>,
     tally: Tally,
 }
@@ -93,16 +82,13 @@ impl<'c> Courier<'c> {
             name: satchel.tracer.hostname.as_bytes().into(),
             login: None,
         };
+        let wire = Wire::new(conn, guard, satchel.timeout, pool.small(), pool.small());
         Self {
-            conn,
-            guard,
+            talk: Talk::new(wire, Client::new(settings)),
             pool,
             leave,
             satchel,
             protocol,
-            client: Client::new(settings),
-            out: pool.small(),
-            into: pool.small(),
             parcel: None,
             tally: Tally::default(),
         }
@@ -110,38 +96,38 @@ impl<'c> Courier<'c> {
 
     /// Sends what there is. `said` is what the server has sent already.
     pub(super) async fn run(mut self, said: &[u8]) -> Tally {
-        let outcome = self.converse(said).await;
+        self.talk.wire.preload(said);
+        let outcome = self.converse().await;
         // What was decided before the connection broke is decided: LMTP answers for each recipient.
         let decided = self.parcel.take().map_or_else(Vec::new, |parcel| parcel.settled());
         if let Err(lost) = outcome.and(self.settle(decided).await) {
             self.tally.note(|| lost.to_string());
-        } else if !self.client.ready() {
+        } else if !self.talk.client().ready() {
             // Whatever the server says, it says to a terminal.
-            let refusal = self.client.refusal().escape_ascii().to_string();
+            let refusal = self.talk.client().refusal().escape_ascii().to_string();
             self.tally.note(|| format!("the server refuses to talk: {refusal}"));
         }
-        self.pool.give(self.out);
-        self.pool.give(self.into);
+        self.talk.release(self.pool);
         self.tally
     }
 
-    async fn converse(&mut self, said: &[u8]) -> Result<(), Lost> {
-        self.read(said).await?;
+    async fn converse(&mut self) -> Result<(), DeliveryError> {
+        self.read().await?;
         loop {
-            match self.client.want(self.out.vec_mut()) {
+            match self.talk.want() {
                 Want::Replies => self.exchange().await?,
                 Want::Close => return Ok(()),
                 Want::Transaction => self.begin().await,
                 Want::Envelope => {
                     if let Some(parcel) = &self.parcel {
-                        self.client.resume(self.out.vec_mut(), &parcel.outgoing());
+                        self.talk.resume(&parcel.outgoing());
                     }
                 }
                 Want::RawBody => self.body(None).await?,
                 Want::StuffedBody => self.body(Some(Stuffer::default())).await?,
             }
-            if self.out.len() >= SEND_PIECE_BYTES {
-                self.send().await?;
+            if self.talk.wire.out().len() >= SEND_PIECE_BYTES {
+                self.talk.send().await?;
             }
         }
     }
@@ -149,8 +135,8 @@ impl<'c> Courier<'c> {
     /// Begins the next message that this server can take, or takes leave when there is none.
     async fn begin(&mut self) {
         // The spool takes the time that it needs; none of that is the server's.
-        self.guard.disarm();
-        let offered = *self.client.offered();
+        self.talk.wire.disarm();
+        let offered = *self.talk.client().offered();
         while !(self.leave)()
             && let Some(letter) = self.satchel.letters.recv().await
         {
@@ -161,8 +147,8 @@ impl<'c> Courier<'c> {
                         true => Pipelining::Commands,
                         false => Pipelining::None,
                     };
-                    self.client.adapt(pipelining, parcel.chunking());
-                    self.client.begin(self.out.vec_mut(), &parcel.outgoing());
+                    self.talk.adapt(pipelining, parcel.chunking());
+                    self.talk.begin(&parcel.outgoing());
                     self.tally.messages += 1;
                     self.parcel = Some(parcel);
                     return;
@@ -170,17 +156,17 @@ impl<'c> Courier<'c> {
                 Err(lack) => self.tally.note(|| format!("{place}: {lack}")),
             }
         }
-        self.client.quit(self.out.vec_mut());
+        self.talk.quit();
     }
 
     /// Copies the message behind what is written; large ones leave in pieces.
-    async fn body(&mut self, stuffer: Option<Stuffer>) -> Result<(), Lost> {
+    async fn body(&mut self, stuffer: Option<Stuffer>) -> Result<(), DeliveryError> {
         let Some(mut parcel) = self.parcel.take() else { return Ok(()) };
         let poured = self.pour(&mut parcel, stuffer).await;
         self.parcel = Some(parcel);
         // The server must never take half a message for a whole one: no end of data without success.
         poured?;
-        self.client.body_done(self.out.vec_mut());
+        self.talk.body_done();
         Ok(())
     }
 
@@ -188,76 +174,50 @@ impl<'c> Courier<'c> {
         &mut self,
         parcel: &mut Parcel,
         mut stuffer: Option<Stuffer>,
-    ) -> Result<(), Lost> {
+    ) -> Result<(), DeliveryError> {
         let put = |stuffer: &mut Option<Stuffer>, octets: &[u8], out: &mut Vec<u8>| match stuffer {
             Some(stuffer) => stuffer.push(octets, out),
             None => out.extend_from_slice(octets),
         };
-        put(&mut stuffer, parcel.trace(), self.out.vec_mut());
+        put(&mut stuffer, parcel.trace(), self.talk.wire.out_mut());
         let mut left = parcel.bytes();
         while left > 0 {
-            let piece = parcel.piece().await.ok_or(Lost::Recycled)?;
+            let piece = parcel.piece().await.ok_or(DeliveryError::Recycled)?;
             left = left.saturating_sub(piece.len() as u64);
-            put(&mut stuffer, &piece, self.out.vec_mut());
-            if self.out.len() >= SEND_PIECE_BYTES {
-                self.send().await?;
+            put(&mut stuffer, &piece, self.talk.wire.out_mut());
+            if self.talk.wire.out().len() >= SEND_PIECE_BYTES {
+                self.talk.send().await?;
             }
         }
         if let Some(stuffer) = stuffer {
-            stuffer.finish(self.out.vec_mut());
+            stuffer.finish(self.talk.wire.out_mut());
         }
         Ok(())
     }
 
-    /// Sends what is written without waiting for replies.
-    async fn send(&mut self) -> Result<(), Lost> {
-        self.guard.arm(self.satchel.timeout);
-        let (sent, out) = self.conn.send_all(std::mem::take(&mut self.out)).await;
-        self.out = out;
-        self.out.clear();
-        Ok(sent?)
-    }
-
     /// Sends what is written, receives once, and takes in the whole replies.
-    async fn exchange(&mut self) -> Result<(), Lost> {
-        self.guard.arm(self.satchel.timeout);
-        let out = std::mem::take(&mut self.out);
-        let into = std::mem::take(&mut self.into);
-        let (sent, received);
-        (sent, self.out, received, self.into) = self.conn.send_recv(out, into).await;
-        self.out.clear();
-        match received {
-            // What the server said before it went away still counts.
-            Ok(count) if count > 0 => {
-                let into = std::mem::take(&mut self.into);
-                let read = self.read(&into).await;
-                self.into = into;
-                read?;
-            }
-            _ if self.guard.fired() => return Err(dial::Lost::Timeout.into()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            _ if sent.is_err() => {}
-            Ok(_) => return Err(dial::Lost::Closed.into()),
-            Err(error) => return Err(error.into()),
+    async fn exchange(&mut self) -> Result<(), DeliveryError> {
+        if self.talk.exchange().await? {
+            self.read().await?;
         }
-        if self.client.over() { Ok(()) } else { Ok(sent?) }
+        Ok(self.talk.sent()?)
     }
 
-    async fn read(&mut self, mut input: &[u8]) -> Result<(), Lost> {
-        while let Some(event) = self.client.step(&mut input)? {
+    async fn read(&mut self) -> Result<(), DeliveryError> {
+        while let Some(event) = self.talk.read()? {
             self.take(&event).await?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, event: &Event) -> Result<(), Lost> {
+    async fn take(&mut self, event: &Event) -> Result<(), DeliveryError> {
         let Some(parcel) = &mut self.parcel else { return Ok(()) };
         if event.transaction > 0 {
             parcel.hear(event.phase, event.code);
         }
         if event.code >= 400 {
             let (place, code) = (parcel.place(), event.code);
-            let words = self.client.refusal().escape_ascii();
+            let words = self.talk.client().refusal().escape_ascii();
             self.tally.note(|| format!("{place}: the server answered {code} {words}"));
         }
         if event.verdict.is_none() {
@@ -270,7 +230,7 @@ impl<'c> Courier<'c> {
 
     /// Has deliveries noted before anything else is sent. Where that fails the delivery ends: without
     /// a note each further message would be sent again.
-    async fn settle(&mut self, settled: Vec<Delivery>) -> Result<(), Lost> {
+    async fn settle(&mut self, settled: Vec<Delivery>) -> Result<(), DeliveryError> {
         if settled.is_empty() {
             return Ok(());
         }
@@ -282,9 +242,9 @@ impl<'c> Courier<'c> {
         }
         let (answer, noted) = oneshot::channel();
         if self.satchel.notes.send((settled, answer)).await.is_err() {
-            return Err(Lost::Ending);
+            return Err(DeliveryError::Ending);
         }
-        noted.await.map_err(|_| Lost::Ending)??;
+        noted.await.map_err(|_| DeliveryError::Ending)??;
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::route::{Routes, Selection};
 use super::{Errand, Plan, Source, Tally, Totals, unix_ns};
 use crate::dial::Target;
 use crate::engine::task::{self, JoinHandle, Notify};
-use crate::engine::{self, EngineKind, Pool, Watch};
+use crate::engine::{self, Connecting, EngineKind, Pool, Watch};
 use crate::limits::{RELAY_COUNT_MS, RELAY_LINE_MAX, RELAY_NOTES_MAX, RELAY_RUNS_MAX};
 use crate::mailbox::Tracer;
 use crate::notice::notice;
@@ -330,8 +330,8 @@ impl Office {
     }
 
     async fn deliver(&self, extract: Extract, target: &Target) -> Tally {
-        let mut conn = match target.connect().await {
-            Ok(conn) => conn,
+        let mut conn = match target.connect(0, |_| Connecting::default()).await {
+            Ok((conn, _)) => conn,
             Err(error) => {
                 let why = Some(format!("no connection: {error}"));
                 return Tally { why, ..Tally::default() };

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Crowd;
-use crate::engine::{Buf, Conn, Guard};
-use crate::limits::{MISBEHAVIOUR_REPLY_S_MAX, RECV_SMALL_BYTES};
+use crate::dial::{TalkError, Wire};
+use crate::engine::{Buf, Connecting};
+use crate::limits::MISBEHAVIOUR_REPLY_S_MAX;
 use crate::smtp::offered::Offered;
 use crate::smtp::reply::ReplyReader;
 use crate::smtp::server::Protocol;
@@ -39,12 +40,8 @@ pub(super) enum End {
 pub(super) struct Caller {
     pub(super) crowd: Rc<Crowd>,
     protocol: Protocol,
-    pub(super) conn: Conn,
-    guard: Guard,
+    pub(super) wire: Wire,
     reader: ReplyReader,
-    into: Buf,
-    /// Octets of `into` that are read.
-    read: usize,
     pub(super) offered: Offered,
     /// What of this session is unlike the others of its kind.
     pub(super) example: Option<String>,
@@ -53,27 +50,26 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) async fn connect(crowd: &Rc<Crowd>) -> Result<Self, End> {
         let target = crowd.next_target();
-        let conn = target.connect().await.map_err(|_| End::Prevented)?;
+        let connected = target.connect(0, |_| Connecting::default()).await;
+        let (conn, _) = connected.map_err(|_| End::Prevented)?;
         if crowd.over() {
             conn.close().await;
             return Err(End::Cut);
         }
+        let guard = crowd.watch.register(conn.handle());
+        let limit = Duration::from_secs(MISBEHAVIOUR_REPLY_S_MAX);
         Ok(Self {
-            guard: crowd.watch.register(conn.handle()),
             crowd: Rc::clone(crowd),
             protocol: target.protocol,
-            conn,
+            wire: Wire::new(conn, guard, limit, Buf::default(), crowd.pool.small()),
             reader: ReplyReader::default(),
-            into: Buf::with_capacity(RECV_SMALL_BYTES),
-            read: 0,
             offered: Offered::default(),
             example: None,
         })
     }
 
     pub(super) async fn close(self) {
-        drop(self.guard);
-        self.conn.close().await;
+        self.wire.close(&self.crowd.pool).await;
     }
 
     /// Sends octets. What comes of a failure is what is heard next.
@@ -83,52 +79,49 @@ impl Caller {
 
     /// The same, for those who hear nothing.
     pub(super) async fn try_say(&mut self, octets: impl Into<Vec<u8>>) -> Result<(), End> {
-        self.guard.arm(Duration::from_secs(MISBEHAVIOUR_REPLY_S_MAX));
-        let (sent, _) = self.conn.send_all(octets.into().into()).await;
-        sent.map_err(|error| self.end_of(&error))
+        self.wire.set_out(octets.into());
+        self.wire.send().await.map_err(|error| self.end_of(&error.into()))
+    }
+
+    /// The same as [`Self::hear`], for as long as it takes.
+    pub(super) async fn hear_ever(&mut self) -> Result<u16, End> {
+        self.wire.wait_for_ever();
+        self.hear().await
     }
 
     /// The code of the next reply.
     pub(super) async fn hear(&mut self) -> Result<u16, End> {
-        self.guard.arm(Duration::from_secs(MISBEHAVIOUR_REPLY_S_MAX));
-        self.listen().await
-    }
-
-    /// The same, for as long as it takes.
-    pub(super) async fn hear_ever(&mut self) -> Result<u16, End> {
-        self.guard.disarm();
-        self.listen().await
-    }
-
-    async fn listen(&mut self) -> Result<u16, End> {
         loop {
-            let mut input = &self.into[self.read..];
-            while let Some(line) = self.reader.step(&mut input).map_err(|_| End::Garbled)? {
-                self.offered.read_line(line.text);
-                let last = line.last.then_some(line.code);
-                if let Some(code) = last {
-                    self.read = self.into.len() - input.len();
-                    return Ok(code);
-                }
+            if let Some(code) = self.read()? {
+                return Ok(code);
             }
-            let received;
-            (received, self.into) = self.conn.recv(std::mem::take(&mut self.into)).await;
-            self.read = 0;
-            let error = match received {
-                Ok(1..) => continue,
-                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
-                Err(error) => error,
-            };
-            self.into.clear();
-            return Err(self.end_of(&error));
+            self.wire.exchange().await.map_err(|error| self.end_of(&error))?;
         }
     }
 
-    fn end_of(&self, error: &io::Error) -> End {
-        match error.kind() {
+    /// The code of the next whole reply of those received.
+    fn read(&mut self) -> Result<Option<u16>, End> {
+        let mut input = self.wire.unread();
+        let mut code = None;
+        while code.is_none()
+            && let Some(line) = self.reader.step(&mut input).map_err(|_| End::Garbled)?
+        {
+            self.offered.read_line(line.text);
+            code = line.last.then_some(line.code);
+        }
+        let left = input.len();
+        self.wire.read_to(left);
+        Ok(code)
+    }
+
+    fn end_of(&self, error: &TalkError) -> End {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match error {
             _ if self.crowd.over() => End::Cut,
-            _ if self.guard.fired() => End::Silent,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => End::Reset,
+            _ if self.wire.timed_out() => End::Silent,
+            TalkError::Io(error) if matches!(error.kind(), ConnectionReset | BrokenPipe) => {
+                End::Reset
+            }
             _ => End::Closed,
         }
     }
@@ -141,7 +134,7 @@ impl Caller {
 
     /// Whether the server is gone, or the run over, while nothing is awaited.
     pub(super) fn ended(&self) -> bool {
-        self.crowd.over() || self.guard.fired()
+        self.crowd.over() || self.wire.timed_out()
     }
 
     /// On the way to the point: anything but a reply of this class prevents it.

@@ -23,7 +23,7 @@ use super::corpus::Corpus;
 use super::plan::Plan;
 use crate::dial::Target;
 use crate::engine::task::{self, JoinSet, Notify};
-use crate::engine::{self, Watch};
+use crate::engine::{self, Pool, Watch};
 use crate::host::CpuTime;
 use crate::limits::{LAST_ANSWERS_NS, MISBEHAVIOUR_PAUSE_MS, PROGRESS_MS};
 use crate::measure::Misbehaviour;
@@ -107,6 +107,7 @@ struct Crowd {
     mail: Vec<u8>,
     rcpt: Vec<u8>,
     watch: Rc<Watch>,
+    pool: Pool,
     over: Cell<bool>,
     ending: Notify,
     /// All would-be ends of data, and the number of those sent.
@@ -156,6 +157,7 @@ async fn riot(part: Part, kinds: Vec<(Kind, usize)>, stop: Arc<AtomicBool>) -> V
         mail,
         rcpt,
         watch: Watch::new(),
+        pool: Pool::new(),
         over: Cell::new(false),
         ending: Notify::new(),
         endings: script::would_be_endings(),

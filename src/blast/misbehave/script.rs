@@ -118,10 +118,10 @@ async fn leave(stage: Stage, farewell: Farewell, caller: &mut Caller) -> Result<
     reach(stage, caller).await?;
     if farewell == Farewell::Reset {
         // A connection that is gone already ends as it likes.
-        drop(caller.conn.reset_on_close());
+        drop(caller.wire.conn().reset_on_close());
         return Err(End::Left);
     }
-    if stage == Stage::Dot || caller.conn.shutdown_write().is_err() {
+    if stage == Stage::Dot || caller.wire.conn().shutdown_write().is_err() {
         return Err(End::Left);
     }
     let mut said = None;

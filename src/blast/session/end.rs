@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::blast::failure::Failure;
-use crate::dial::Lost;
+use crate::dial::TalkError;
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::Fault;
 
@@ -20,10 +20,10 @@ pub(in crate::blast) enum End {
 }
 
 impl Session<'_> {
-    pub(super) fn judge(&self, result: Result<(), Lost>) -> End {
+    pub(super) fn judge(&self, result: Result<(), TalkError>) -> End {
         let goal = &self.core.goals[self.goal];
         let target = goal.target.url.clone();
-        if let Err(Lost::Fault(Fault::NotOffered(extension))) = result {
+        if let Err(TalkError::Fault(Fault::NotOffered(extension))) = result {
             let cure = match extension {
                 "CHUNKING" => "--chunking",
                 "SMTPUTF8" => "the address that is not ASCII",
@@ -31,7 +31,7 @@ impl Session<'_> {
             };
             return End::Unfit(Failure::NotOffered { target, extension, cure });
         }
-        if let Err(Lost::Fault(Fault::NoMechanism)) = result {
+        if let Err(TalkError::Fault(Fault::NoMechanism)) = result {
             let named = goal.settings.login.as_ref().and_then(|login| login.mechanism());
             let wanted = match named {
                 Some(mechanism) => format!("AUTH {}", mechanism.name()),
@@ -39,21 +39,21 @@ impl Session<'_> {
             };
             return End::Unfit(Failure::NoMechanism { target, wanted });
         }
-        if self.client.login_failed() {
-            let mechanism = self.client.mechanism().map_or("", Mechanism::name);
-            let why = match self.client.login_fault() {
+        if self.talk.client().login_failed() {
+            let mechanism = self.talk.client().mechanism().map_or("", Mechanism::name);
+            let why = match self.talk.client().login_fault() {
                 Some(fault) => fault.to_string(),
-                None => String::from_utf8_lossy(self.client.refusal()).into_owned(),
+                None => String::from_utf8_lossy(self.talk.client().refusal()).into_owned(),
             };
             return End::Useless(Failure::Login { target, mechanism, why });
         }
-        let ready = self.client.ready();
+        let ready = self.talk.client().ready();
         match result {
             Ok(()) if ready && self.leaving => End::Worked,
             _ if self.decided > 0 => End::Broken,
             Ok(()) if ready => End::Broken,
             Ok(()) => {
-                let why = String::from_utf8_lossy(self.client.refusal()).into_owned();
+                let why = String::from_utf8_lossy(self.talk.client().refusal()).into_owned();
                 End::Useless(Failure::Refused { target, why })
             }
             Err(lost) => End::Useless(Failure::Unreachable { target, why: lost.to_string() }),
@@ -62,6 +62,6 @@ impl Session<'_> {
 }
 
 /// Whether no connection to this target can do what is asked.
-pub(super) fn is_unfit(lost: &Lost) -> bool {
-    matches!(lost, Lost::Fault(Fault::NotOffered(_) | Fault::NoMechanism))
+pub(super) fn is_unfit(lost: &TalkError) -> bool {
+    matches!(lost, TalkError::Fault(Fault::NotOffered(_) | Fault::NoMechanism))
 }

@@ -1,0 +1,31 @@
+//! The one loop over the addresses of a target.
+
+use std::io;
+
+use super::target::Target;
+use crate::engine::{self, Address, Conn, Connecting};
+
+impl Target {
+    /// Tries each address once, beginning with number `first`, until one answers. `how` is asked for
+    /// each address how to connect to it, its source address included. Answers the connection and
+    /// the number of its address.
+    ///
+    /// # Errors
+    /// That of the last address tried; `AddrNotAvailable` when there is none.
+    pub async fn connect(
+        &self,
+        first: usize,
+        how: impl Fn(&Address) -> Connecting,
+    ) -> io::Result<(Conn, usize)> {
+        let mut failed = io::ErrorKind::AddrNotAvailable.into();
+        for n in 0..self.addresses.len() {
+            let index = (first + n) % self.addresses.len();
+            let address = &self.addresses[index];
+            match engine::connect(address, &how(address)).await {
+                Ok(conn) => return Ok((conn, index)),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+}
