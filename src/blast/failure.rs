@@ -35,6 +35,5 @@ impl Failure {
 
 /// What a server said, as it may be shown on a terminal.
 pub(super) fn words(said: &[u8]) -> String {
-    let said = String::from_utf8_lossy(said);
-    said.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    crate::notice::without_controls(&String::from_utf8_lossy(said))
 }

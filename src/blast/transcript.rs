@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::ops::Range;
 
 use crate::limits::TRACE_LINE_BYTES;
+use crate::notice::without_controls;
 
 pub(super) struct Trace {
     /// Before each line, where more than one session is shown.
@@ -96,7 +97,7 @@ fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn shown(line: &[u8]) -> String {
     let cut = &line[..line.len().min(TRACE_LINE_BYTES)];
     let text = String::from_utf8_lossy(cut);
-    let mut text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let mut text = without_controls(&text);
     if cut.len() < line.len() {
         let _ = write!(text, " ({} octets more)", line.len() - cut.len());
     }

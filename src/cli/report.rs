@@ -1,15 +1,16 @@
 //! `ringpost report`: a run's artefacts, told again.
 
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::{self, Exit, Failure};
+use crate::report::colour::Colour;
 use crate::report::compare::{self, Comparison};
-use crate::report::text::{self, Colour};
+use crate::report::text;
 use crate::report::{foreign, html};
 use crate::run::Judged;
 use crate::run::foreign::{LogUnit, Reading};
@@ -241,12 +242,6 @@ impl ReportArgs {
     }
 }
 
-/// Whether stdout takes colours, and the user.
-fn colour() -> Colour {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if refused || !io::stdout().is_terminal() { Colour::Plain } else { Colour::Ansi }
-}
-
 fn compare_runs(
     dirs: [&PathBuf; 2],
     logs: &LogArgs,
@@ -269,7 +264,7 @@ fn compare_runs(
         fs::write(path, compare::html(&comparison, names, [&before, &after]))
             .map_err(|error| ReportError::Create { path: path.to_owned(), error })?;
     }
-    let text = compare::text(&comparison, names, [&before, &after], colour());
+    let text = compare::text(&comparison, names, [&before, &after], Colour::of_stdout());
     exit::tell(text).map_err(ReportError::Stdout)?;
     let failed = comparison.thresholds.iter().any(Judged::fails);
     Ok(if failed { Verdict::ThresholdFailed.exit_code() } else { 0 })
@@ -277,7 +272,7 @@ fn compare_runs(
 
 fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError> {
     logs.check(runs)?;
-    let colour = colour();
+    let colour = Colour::of_stdout();
     for (index, dir) in runs.iter().enumerate() {
         let loaded = Loaded::open_any(dir, &logs.reading(index))?;
         if json && loaded.foreign {

@@ -7,11 +7,11 @@
 
 mod page;
 mod plot;
-mod words;
+mod text;
 
 pub use self::page::render as html;
-pub use self::words::render as text;
-use super::text::phase_title;
+pub use self::text::render as text;
+use super::words::phase_title;
 use crate::measure::{Mode, Phase};
 use crate::run::Judged;
 use crate::run::Loaded;
@@ -119,7 +119,7 @@ impl Comparison {
     /// Compares `after` with `before`; `conditions` may speak of changes.
     pub fn of(before: &Loaded, after: &Loaded, conditions: &Conditions) -> Self {
         let (a, b) = (&before.run, &after.run);
-        let same_mode = alike([before, after]);
+        let same_mode = before.is_like(after);
         let foreign = before.foreign || after.foreign;
         let mut notes = Vec::new();
         if foreign {
@@ -153,11 +153,6 @@ impl Comparison {
             thresholds: conditions.0.iter().map(judge).collect(),
         }
     }
-}
-
-/// Whether the headlines may be laid over each other: that of a log is whatever it is.
-pub(super) fn alike(runs: [&Loaded; 2]) -> bool {
-    runs.iter().any(|run| run.foreign) || runs[0].run.mode() == runs[1].run.mode()
 }
 
 /// When a run began, and its verdict.

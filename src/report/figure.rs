@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use super::bins::bins;
 use super::chart::{Chart, Scale, legend};
 use super::human;
-use super::text::metrics;
+use super::words::metrics;
 use crate::run::Loaded;
 use crate::run::series::Second;
 
@@ -167,7 +167,7 @@ fn percentile_curve(metric: &str, headline: &Histogram<u64>, loaded: &Loaded) ->
 /// same thing.
 pub fn overlaid(runs: [&Loaded; 2]) -> Option<Figure> {
     let [a, b] = runs.map(|run| run.headline.as_ref().filter(|headline| !headline.is_empty()));
-    let same = super::compare::alike(runs);
+    let same = runs[0].is_like(runs[1]);
     same.then_some(())?;
     let metric = match runs.iter().any(|run| run.foreign) {
         true => "latency".to_owned(),

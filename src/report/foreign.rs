@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::colour::Colour;
 use super::human;
-use super::text::{Colour, bars, percentile_rows, plural};
+use super::text::bars;
+use super::words::{percentile_rows, plural};
 use crate::run::Loaded;
 
 /// What is known of it, for a terminal.

@@ -7,7 +7,7 @@ use super::chart::{Scale, escape, spark};
 use super::figure::Figure;
 use super::plain::sentences;
 use super::shards::outliers;
-use super::text::{
+use super::words::{
     CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
     plural, trouble_rows,
 };

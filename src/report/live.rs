@@ -21,7 +21,7 @@ use ratatui::{Frame, Terminal};
 
 use super::figure::SECOND_MIN;
 use super::human;
-use super::text::{percentile_rows, phase_title};
+use super::words::{percentile_rows, phase_title};
 use crate::limits::{LIVE_FRAME_MS, LIVE_SECONDS_MAX};
 use crate::measure::{Interval, Mode, Phase, Snapshot, Tally};
 use crate::run::Latency;

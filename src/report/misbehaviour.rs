@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::chart::escape;
+use super::colour::Colour;
 use super::human;
-use super::text::Colour;
 use crate::measure::Misbehaviour;
 use crate::run::Run;
 

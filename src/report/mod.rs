@@ -3,6 +3,7 @@
 
 pub mod bins;
 pub mod chart;
+pub mod colour;
 pub mod compare;
 pub mod figure;
 pub mod foreign;
@@ -16,3 +17,4 @@ pub mod shards;
 pub mod sweep;
 mod targets;
 pub mod text;
+mod words;

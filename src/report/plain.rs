@@ -1,7 +1,7 @@
 //! What a run says, in sentences for those who have never seen one.
 
 use super::human;
-use super::text::{phase_title, plural};
+use super::words::{phase_title, plural};
 use crate::measure::{Mode, Phase};
 use crate::run::{Run, Verdict};
 

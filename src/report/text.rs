@@ -6,68 +6,18 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 
 use super::bins::bins;
-use super::human;
-use super::misbehaviour;
+use super::colour::Colour;
 use super::shards::outliers;
-use super::targets;
-use crate::measure::{Mode, Outcome, Phase};
-use crate::run::Loaded;
-use crate::run::{Latency, Plan, Run, Shard, Verdict};
-
-/// Said instead of a figure that would be made up.
-pub const CLOSED_LOOP_NOTE: &str = "closed loop: no intended start, response time is not defined";
-
-/// Share of the cores' time that others had, below which it is not worth a word.
-const CPU_WAIT_SHOWN: f64 = 0.01;
+use super::words::{
+    CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
+    plural, trouble_rows,
+};
+use super::{human, misbehaviour, targets};
+use crate::measure::Mode;
+use crate::run::{Latency, Loaded, Run, Shard};
 
 const BARS_MAX: usize = 12;
 const BAR_WIDTH: usize = 24;
-
-/// Whether to use colours; the caller knows the terminal and `NO_COLOR`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Colour {
-    Plain,
-    Ansi,
-}
-
-impl Colour {
-    fn paint(self, code: &str, text: &str) -> String {
-        match self {
-            Self::Plain => text.to_owned(),
-            Self::Ansi => format!("\x1b[{code}m{text}\x1b[0m"),
-        }
-    }
-
-    /// Better than before.
-    pub(super) fn good(self, text: &str) -> String {
-        self.paint("32", text)
-    }
-
-    /// Worse than before.
-    pub(super) fn bad(self, text: &str) -> String {
-        self.paint("31", text)
-    }
-
-    pub(super) fn bold(self, text: &str) -> String {
-        self.paint("1", text)
-    }
-
-    pub(super) fn dim(self, text: &str) -> String {
-        self.paint("2", text)
-    }
-
-    fn verdict(self, verdict: Verdict) -> String {
-        let code = match verdict {
-            Verdict::Ok => "1;32",
-            Verdict::Failures | Verdict::TargetLimited => "1;33",
-            Verdict::ThresholdFailed
-            | Verdict::Stopped
-            | Verdict::Unreachable
-            | Verdict::GeneratorLimited => "1;31",
-        };
-        self.paint(code, &verdict.name().to_uppercase())
-    }
-}
 
 /// The whole report, ending in a newline.
 pub fn render(loaded: &Loaded, colour: Colour) -> String {
@@ -104,157 +54,11 @@ fn head(out: &mut String, run: &Run, colour: Colour) {
     out.push('\n');
 }
 
-/// What was asked for, in one line.
-pub fn plan(plan: &Plan, engine: &str) -> String {
-    let mut words = vec![load(plan)];
-    words.push(plural(plan.connections, "connection"));
-    words.push(plural(plan.cores, "core"));
-    words.push(engine.to_owned());
-    words.push(format!("{} octets", plan.size));
-    if plan.recipients != 1 {
-        words.push(plural(plan.recipients, "recipient"));
-    }
-    if let Some(messages) = plan.per_connection {
-        words.push(format!("{} per connection", human::count(messages)));
-    }
-    words.push(format!("pipelining {}", plan.pipelining));
-    if plan.chunking {
-        words.push(format!("chunking, depth {}", plan.depth));
-    }
-    if plan.tls != "none" {
-        words.push(format!("TLS {}", plan.tls));
-    }
-    if let Some(mechanism) = &plan.auth {
-        words.push(format!("AUTH {mechanism}"));
-    }
-    if let Some(think) = &plan.think {
-        words.push(format!("pauses of {think}"));
-    }
-    if let Some(misbehave) = &plan.misbehave {
-        words.push(format!("misbehaviour {misbehave}"));
-    }
-    if plan.warmup_s > 0.0 {
-        words.push(format!("warm-up {}", human::seconds(plan.warmup_s)));
-    }
-    if plan.cooldown_s > 0.0 {
-        words.push(format!("cool-down {}", human::seconds(plan.cooldown_s)));
-    }
-    words.join(" · ")
-}
-
-/// `open loop at 3,000 msg/s (poisson)`; ramps and steps are named behind their mean.
-fn load(plan: &Plan) -> String {
-    let Some(rate) = plan.rate_msg_s else { return "closed loop".to_owned() };
-    let sessions = plan.arrivals_of.as_deref() == Some("sessions");
-    let unit = if sessions { "sessions/s" } else { "msg/s" };
-    let shape = plan.rate.iter().filter(|shape| shape.contains([':', '/']));
-    let notes: Vec<&str> = shape.chain(&plan.arrivals).map(String::as_str).collect();
-    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
-    format!("open loop at {} {unit}{notes}", human::rate(rate))
-}
-
-/// `1 core`, `2 cores`.
-pub fn plural(count: u64, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{s}", human::count(count))
-}
-
-/// Pairs of a name and a value that the text and the page both show.
-pub fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
-    let total = run.messages_ok + run.messages_failed;
-    let share = |part: u64| match total {
-        0 => String::new(),
-        _ => format!(" ({})", human::percent(part as f64 / total as f64)),
-    };
-    let mut failed = format!("{}{}", human::count(run.messages_failed), share(run.messages_failed));
-    if run.messages_unanswered > 0 {
-        let _ = write!(failed, ", {} of them unanswered", human::count(run.messages_unanswered));
-    }
-    if run.messages_not_begun > 0 {
-        let _ = write!(failed, "; {} never begun", human::count(run.messages_not_begun));
-    }
-    let cpu = run.cpu_per_message_ns;
-    let wait = run.cpu_wait_ns as f64 / 1e9 / (run.elapsed_s * run.plan.cores as f64);
-    let waited = match wait.is_finite() && wait >= CPU_WAIT_SHOWN {
-        true => format!("; something else had them for {}", human::percent(wait)),
-        false => String::new(),
-    };
-    let mut rows = vec![
-        ("accepted", format!("{}{}", human::count(run.messages_ok), share(run.messages_ok))),
-        ("failed", failed),
-        (
-            "octets",
-            format!("{}, {}", human::bytes(run.bytes as f64), plural(run.recipients, "recipient")),
-        ),
-        ("elapsed", human::seconds(run.elapsed_s)),
-        (
-            "connections",
-            format!(
-                "{} opened, {} closed, {} messages in flight at most",
-                human::count(run.connections_opened),
-                human::count(run.connections_closed),
-                human::count(run.in_flight_peak)
-            ),
-        ),
-        (
-            "generator CPU",
-            format!(
-                "{} per message ({} user, {} system), {} of {}{waited}",
-                human::latency((cpu.user + cpu.system).round() as u64),
-                human::latency(cpu.user.round() as u64),
-                human::latency(cpu.system.round() as u64),
-                human::percent(run.cpu_busy),
-                plural(run.plan.cores, "core")
-            ),
-        ),
-    ];
-    if let Some(own) = run.own_lag_ns {
-        rows.push((
-            "generator lag",
-            format!(
-                "p50 {}, p99 {}, max {}; the rest of the send lag was a wait for a free session",
-                human::latency(own.p50),
-                human::latency(own.p99),
-                human::latency(own.max)
-            ),
-        ));
-    }
-    rows.extend(run.thresholds.iter().map(|judged| {
-        let outcome = if judged.fails() { "failed" } else { "passed" };
-        ("fail if", format!("{judged}, {outcome}"))
-    }));
-    rows
-}
-
 fn facts(out: &mut String, run: &Run) {
     for (name, value) in fact_rows(run) {
         let _ = writeln!(out, "  {name:<14} {value}");
     }
     out.push('\n');
-}
-
-/// Percentiles that every table shows, with their names.
-pub fn percentile_rows(latency: &Latency) -> [(&'static str, u64); 8] {
-    [
-        ("p50", latency.p50),
-        ("p75", latency.p75),
-        ("p90", latency.p90),
-        ("p95", latency.p95),
-        ("p99", latency.p99),
-        ("p99.9", latency.p999),
-        ("p99.99", latency.p9999),
-        ("max", latency.max),
-    ]
-}
-
-/// The metrics of the run, the headline first.
-pub fn metrics(run: &Run) -> Vec<(&'static str, Latency)> {
-    let mut metrics = vec![("service", run.service_ns)];
-    if let (Some(response), Some(lag)) = (run.response_ns, run.send_lag_ns) {
-        metrics.insert(0, ("response", response));
-        metrics.push(("send lag", lag));
-    }
-    metrics
 }
 
 /// The table on the left, the bars of the headline on the right.
@@ -341,34 +145,6 @@ fn phase_row(out: &mut String, title: &str, latency: &Latency, codes: &str) {
     let _ = writeln!(out, "{}", format!("{line}  {codes}").trim_end());
 }
 
-/// How an attempt ended, in a word or two.
-pub fn outcome_title(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accepted => "accepted",
-        Outcome::Refused4xx => "refused 4xx",
-        Outcome::Refused5xx => "refused 5xx",
-        Outcome::Unanswered => "unanswered",
-    }
-}
-
-/// The name of a phase in the words of the protocol.
-pub fn phase_title(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Connect => "connect",
-        Phase::Banner => "banner",
-        Phase::Hello => "EHLO",
-        Phase::Auth => "AUTH",
-        Phase::Mail => "MAIL",
-        Phase::Rcpt => "RCPT",
-        Phase::Data => "DATA",
-        Phase::EndOfData => "end of data",
-        Phase::Rset => "RSET",
-        Phase::Quit => "QUIT",
-        Phase::Message => "message",
-        Phase::Session => "session",
-    }
-}
-
 /// `250: 213,450   451: 12`; a single code goes without its count, which is the row's.
 fn codes(replies: &BTreeMap<u16, u64>) -> String {
     if let (1, Some(code)) = (replies.len(), replies.keys().next()) {
@@ -420,49 +196,4 @@ fn shards(out: &mut String, run: &Run, colour: Colour) {
         let _ = writeln!(out, "{line}");
     }
     out.push('\n');
-}
-
-/// Pairs of a name and a value, only where there is something to say.
-pub fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
-    let mut rows = Vec::new();
-    if run.refused_ns.count > 0 {
-        let refused = &run.refused_ns;
-        rows.push((
-            "refused after",
-            format!(
-                "p50 {}, p99 {}, max {}; not in the percentiles above",
-                human::latency(refused.p50),
-                human::latency(refused.p99),
-                human::latency(refused.max)
-            ),
-        ));
-    }
-    let negative = |code: &str| code.starts_with(['4', '5']);
-    for (phase, result) in &run.phases {
-        for (code, count) in result.enhanced.iter().filter(|(code, _)| negative(code)) {
-            let count = human::count(*count);
-            rows.push(("refusals", format!("{code} to {}: {count}", phase_title(*phase))));
-        }
-    }
-    for (outcome, count) in [
-        (Outcome::Refused4xx, run.messages_refused_4xx),
-        (Outcome::Refused5xx, run.messages_refused_5xx),
-        (Outcome::Unanswered, run.messages_unanswered),
-    ] {
-        if count > 0 {
-            rows.push((outcome_title(outcome), plural(count, "message")));
-        }
-    }
-    for (kind, count) in &run.errors {
-        rows.push(("errors", format!("{}: {}", kind.name(), human::count(*count))));
-    }
-    if run.replies_odd > 0 {
-        let odd = human::count(run.replies_odd);
-        rows.push(("odd replies", format!("{odd} with a code outside 200 to 599")));
-    }
-    if run.saturated > 0 {
-        let saturated = human::count(run.saturated);
-        rows.push(("clamped", format!("{saturated} latencies above one hour count as one hour")));
-    }
-    rows
 }

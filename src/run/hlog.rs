@@ -21,6 +21,7 @@ use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
 use crate::limits::{HISTOGRAM_BYTES_MAX, TARGETS_MAX};
 use crate::measure::{Interval, Outcome, Phase};
+use crate::notice::without_controls;
 
 /// What the untagged lines hold.
 pub const HEADLINE_OPEN: &str = "response";
@@ -225,7 +226,7 @@ fn excerpt(rest: &[u8]) -> String {
     let line = rest.split(|octet| *octet == b'\n').next().unwrap_or_default();
     let text = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
     let dots = if line.len() > SHOWN { "…" } else { "" };
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>() + dots
+    without_controls(&text) + dots
 }
 
 /// When a log says that it was begun, since 1970.

@@ -73,6 +73,12 @@ impl Loaded {
         }
     }
 
+    /// Whether the headlines of two runs are the same thing, hence may be laid over each other. That of a
+    /// foreign log is whatever it is.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.foreign || other.foreign || self.run.mode() == other.run.mode()
+    }
+
     /// Reads a directory. `run.json` must be there; without the other files a report is shorter.
     pub fn open(dir: &Path) -> Result<Self, LoadError> {
         let run = read_run(dir)?;

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use ringpost::measure::Mode;
+use ringpost::report::colour::Colour;
 use ringpost::report::html;
-use ringpost::report::text::{self, Colour};
+use ringpost::report::text;
 use ringpost::run::Loaded;
 use ringpost::run::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
 use ringpost::run::{ArtefactError, Latency, Run, RunDir, hlog};

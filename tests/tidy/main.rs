@@ -16,13 +16,16 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("engine", &["host", "limits"]),
     ("dial", &["smtp", "engine", "limits"]),
     ("measure", &["limits"]),
-    ("run", &["measure", "host", "limits"]),
+    ("run", &["measure", "host", "notice", "limits"]),
     ("report", &["run", "measure", "limits"]),
     ("relay", &["mailbox", "dial", "smtp", "spool", "engine", "host", "notice", "limits"]),
     ("sink", &["relay", "smtp", "spool", "engine", "measure", "host", "scan", "notice", "limits"]),
     (
         "blast",
-        &["dial", "smtp", "stamp", "spool", "engine", "run", "measure", "host", "scan", "limits"],
+        &[
+            "dial", "smtp", "stamp", "spool", "engine", "run", "measure", "host", "scan", "notice",
+            "limits",
+        ],
     ),
     ("mailbox", &["smtp", "stamp", "spool", "scan", "limits"]),
     (

@@ -6,7 +6,7 @@ use super::Error;
 use crate::blast::plan::Plan;
 use crate::blast::preview::{Example, Preview, Share};
 use crate::cli::exit;
-use crate::cli::spool::without_controls;
+use crate::notice::without_controls;
 use crate::report::human;
 use crate::run::Verdict;
 

@@ -44,9 +44,10 @@ use crate::dial::{Target, TargetError};
 use crate::engine::{self, Refusal};
 use crate::host::CoresError;
 use crate::notice::notice;
+use crate::report::colour::Colour;
 use crate::report::html;
 use crate::report::live;
-use crate::report::text::{self, Colour};
+use crate::report::text;
 use crate::run::{ArtefactError, LoadError, Loaded, Verdict};
 use crate::smtp::params::On;
 
@@ -259,9 +260,7 @@ fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
     if json {
         return exit::tell(serde_json::to_string(&loaded.run)? + "\n");
     }
-    let plain = !io::stdout().is_terminal()
-        || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    exit::tell(text::render(loaded, if plain { Colour::Plain } else { Colour::Ansi }))
+    exit::tell(text::render(loaded, Colour::of_stdout()))
 }
 
 fn plan(args: RunArgs) -> Result<Plan, Error> {

@@ -9,6 +9,7 @@ use crate::blast::Seen;
 use crate::blast::plan::{Plan, Stop};
 use crate::blast::targets::Weighted;
 use crate::measure::Snapshot;
+use crate::report::colour;
 use crate::report::live::{Goal, Live};
 use crate::report::progress::Progress;
 
@@ -52,7 +53,7 @@ impl Watching {
             Stop::Messages(messages) => Goal::Messages(messages),
             Stop::Duration(duration) => Goal::Time(plan.warmup + duration + plan.cooldown),
         };
-        let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let coloured = !colour::is_unwanted();
         let url = |of: &Weighted| of.target.url.clone();
         let all = plan.targets.all().iter().filter(|_| plan.targets.several());
         let live = Live::start(plan.targets.names(), all.map(url).collect(), goal, coloured)?;

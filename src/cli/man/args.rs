@@ -10,6 +10,7 @@ use super::page::Page;
 use super::terminal::{self, Ink};
 use super::{pager, roff};
 use crate::cli::exit::{self, Exit, Failure};
+use crate::report::colour;
 
 /// Widest text on a terminal: longer lines are hard to read.
 const COLUMNS_MAX: usize = 110;
@@ -54,6 +55,5 @@ fn columns() -> usize {
 }
 
 fn ink() -> Ink {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if refused || !io::stdout().is_terminal() { Ink::Plain } else { Ink::Ansi }
+    if colour::is_unwanted() || !io::stdout().is_terminal() { Ink::Plain } else { Ink::Ansi }
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::pick::Pick;
-use super::{DIR_DEFAULT, printable, put, tell_of, time, without_controls};
+use super::{DIR_DEFAULT, printable, put, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::mailbox::{add_deliveries, as_json, subject_of};
+use crate::notice::without_controls;
 use crate::spool::{CopyError, Deliveries, Envelope, Message, Reader, flag};
 
 #[derive(Debug, Args)]

@@ -18,7 +18,7 @@ use self::pick::Pick;
 use self::progress::Progress;
 use super::exit::{self, Exit, Failure};
 use crate::mailbox::{add_deliveries, as_json};
-use crate::notice::notice;
+use crate::notice::{notice, without_controls};
 use crate::spool::{CopyError, Deliveries, Place, Reader, SpoolError, Survey, text};
 
 /// Where the sink stores unless it is told otherwise.
@@ -109,10 +109,6 @@ fn put(out: &mut impl Write, line: std::fmt::Arguments<'_>) -> Result<(), CopyEr
 /// Text for a terminal: what a client sent may hold control octets.
 fn printable(bytes: &[u8]) -> String {
     without_controls(&text(bytes))
-}
-
-pub(in crate::cli) fn without_controls(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// RFC 3339 in UTC, to the millisecond.

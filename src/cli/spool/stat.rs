@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::pick::Pick;
 use super::progress::Progress;
-use super::{DIR_DEFAULT, put, tell_of, time, without_controls};
+use super::{DIR_DEFAULT, put, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{Share, Slot, Statistics};
+use crate::notice::without_controls;
 use crate::report::{bins, human};
 use crate::spool::{CopyError, Reader, Survey};
 

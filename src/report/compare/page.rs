@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::words::{change_text, noise_sign, value_text};
+use super::text::{change_text, noise_sign, value_text};
 use super::{Comparison, NOISE_NOTES, Trend, UNKNOWN, identity};
 use crate::report::chart::escape;
 use crate::report::{figure, html};

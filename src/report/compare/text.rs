@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Comparison, Kind, NOISE_NOTES, Noise, Row, Trend, UNKNOWN, alike, identity, plot};
+use super::{Comparison, Kind, NOISE_NOTES, Noise, Row, Trend, UNKNOWN, identity, plot};
+use crate::report::colour::Colour;
 use crate::report::human;
-use crate::report::text::Colour;
 use crate::run::Loaded;
 
 /// The whole comparison; `names` say which run is which.
@@ -31,7 +31,7 @@ pub fn render(
     if let [Some(a), Some(b)] = runs.map(|run| run.headline.as_ref())
         && !a.is_empty()
         && !b.is_empty()
-        && alike(runs)
+        && runs[0].is_like(runs[1])
     {
         for line in plot::lines(a, b) {
             let _ = writeln!(out, "  {}", line.trim_end());

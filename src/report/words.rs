@@ -1,0 +1,233 @@
+//! What the text and the page say in the same words: the plan in one line, titles, and rows of names and
+//! values.
+
+use std::fmt::Write as _;
+
+use super::human;
+use crate::measure::{Outcome, Phase};
+use crate::run::{Latency, Plan, Run};
+
+/// Said instead of a figure that would be made up.
+pub const CLOSED_LOOP_NOTE: &str = "closed loop: no intended start, response time is not defined";
+
+/// Share of the cores' time that others had, below which it is not worth a word.
+const CPU_WAIT_SHOWN: f64 = 0.01;
+
+/// What was asked for, in one line.
+pub fn plan(plan: &Plan, engine: &str) -> String {
+    let mut words = vec![load(plan)];
+    words.push(plural(plan.connections, "connection"));
+    words.push(plural(plan.cores, "core"));
+    words.push(engine.to_owned());
+    words.push(format!("{} octets", plan.size));
+    if plan.recipients != 1 {
+        words.push(plural(plan.recipients, "recipient"));
+    }
+    if let Some(messages) = plan.per_connection {
+        words.push(format!("{} per connection", human::count(messages)));
+    }
+    words.push(format!("pipelining {}", plan.pipelining));
+    if plan.chunking {
+        words.push(format!("chunking, depth {}", plan.depth));
+    }
+    if plan.tls != "none" {
+        words.push(format!("TLS {}", plan.tls));
+    }
+    if let Some(mechanism) = &plan.auth {
+        words.push(format!("AUTH {mechanism}"));
+    }
+    if let Some(think) = &plan.think {
+        words.push(format!("pauses of {think}"));
+    }
+    if let Some(misbehave) = &plan.misbehave {
+        words.push(format!("misbehaviour {misbehave}"));
+    }
+    if plan.warmup_s > 0.0 {
+        words.push(format!("warm-up {}", human::seconds(plan.warmup_s)));
+    }
+    if plan.cooldown_s > 0.0 {
+        words.push(format!("cool-down {}", human::seconds(plan.cooldown_s)));
+    }
+    words.join(" · ")
+}
+
+/// `open loop at 3,000 msg/s (poisson)`; ramps and steps are named behind their mean.
+fn load(plan: &Plan) -> String {
+    let Some(rate) = plan.rate_msg_s else { return "closed loop".to_owned() };
+    let sessions = plan.arrivals_of.as_deref() == Some("sessions");
+    let unit = if sessions { "sessions/s" } else { "msg/s" };
+    let shape = plan.rate.iter().filter(|shape| shape.contains([':', '/']));
+    let notes: Vec<&str> = shape.chain(&plan.arrivals).map(String::as_str).collect();
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+    format!("open loop at {} {unit}{notes}", human::rate(rate))
+}
+
+/// `1 core`, `2 cores`.
+pub fn plural(count: u64, noun: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{s}", human::count(count))
+}
+
+/// Pairs of a name and a value that the text and the page both show.
+pub fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
+    let total = run.messages_ok + run.messages_failed;
+    let share = |part: u64| match total {
+        0 => String::new(),
+        _ => format!(" ({})", human::percent(part as f64 / total as f64)),
+    };
+    let mut failed = format!("{}{}", human::count(run.messages_failed), share(run.messages_failed));
+    if run.messages_unanswered > 0 {
+        let _ = write!(failed, ", {} of them unanswered", human::count(run.messages_unanswered));
+    }
+    if run.messages_not_begun > 0 {
+        let _ = write!(failed, "; {} never begun", human::count(run.messages_not_begun));
+    }
+    let cpu = run.cpu_per_message_ns;
+    let wait = run.cpu_wait_ns as f64 / 1e9 / (run.elapsed_s * run.plan.cores as f64);
+    let waited = match wait.is_finite() && wait >= CPU_WAIT_SHOWN {
+        true => format!("; something else had them for {}", human::percent(wait)),
+        false => String::new(),
+    };
+    let mut rows = vec![
+        ("accepted", format!("{}{}", human::count(run.messages_ok), share(run.messages_ok))),
+        ("failed", failed),
+        (
+            "octets",
+            format!("{}, {}", human::bytes(run.bytes as f64), plural(run.recipients, "recipient")),
+        ),
+        ("elapsed", human::seconds(run.elapsed_s)),
+        (
+            "connections",
+            format!(
+                "{} opened, {} closed, {} messages in flight at most",
+                human::count(run.connections_opened),
+                human::count(run.connections_closed),
+                human::count(run.in_flight_peak)
+            ),
+        ),
+        (
+            "generator CPU",
+            format!(
+                "{} per message ({} user, {} system), {} of {}{waited}",
+                human::latency((cpu.user + cpu.system).round() as u64),
+                human::latency(cpu.user.round() as u64),
+                human::latency(cpu.system.round() as u64),
+                human::percent(run.cpu_busy),
+                plural(run.plan.cores, "core")
+            ),
+        ),
+    ];
+    if let Some(own) = run.own_lag_ns {
+        rows.push((
+            "generator lag",
+            format!(
+                "p50 {}, p99 {}, max {}; the rest of the send lag was a wait for a free session",
+                human::latency(own.p50),
+                human::latency(own.p99),
+                human::latency(own.max)
+            ),
+        ));
+    }
+    rows.extend(run.thresholds.iter().map(|judged| {
+        let outcome = if judged.fails() { "failed" } else { "passed" };
+        ("fail if", format!("{judged}, {outcome}"))
+    }));
+    rows
+}
+
+/// Percentiles that every table shows, with their names.
+pub fn percentile_rows(latency: &Latency) -> [(&'static str, u64); 8] {
+    [
+        ("p50", latency.p50),
+        ("p75", latency.p75),
+        ("p90", latency.p90),
+        ("p95", latency.p95),
+        ("p99", latency.p99),
+        ("p99.9", latency.p999),
+        ("p99.99", latency.p9999),
+        ("max", latency.max),
+    ]
+}
+
+/// The metrics of the run, the headline first.
+pub fn metrics(run: &Run) -> Vec<(&'static str, Latency)> {
+    let mut metrics = vec![("service", run.service_ns)];
+    if let (Some(response), Some(lag)) = (run.response_ns, run.send_lag_ns) {
+        metrics.insert(0, ("response", response));
+        metrics.push(("send lag", lag));
+    }
+    metrics
+}
+
+/// How an attempt ended, in a word or two.
+pub fn outcome_title(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted => "accepted",
+        Outcome::Refused4xx => "refused 4xx",
+        Outcome::Refused5xx => "refused 5xx",
+        Outcome::Unanswered => "unanswered",
+    }
+}
+
+/// The name of a phase in the words of the protocol.
+pub fn phase_title(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Connect => "connect",
+        Phase::Banner => "banner",
+        Phase::Hello => "EHLO",
+        Phase::Auth => "AUTH",
+        Phase::Mail => "MAIL",
+        Phase::Rcpt => "RCPT",
+        Phase::Data => "DATA",
+        Phase::EndOfData => "end of data",
+        Phase::Rset => "RSET",
+        Phase::Quit => "QUIT",
+        Phase::Message => "message",
+        Phase::Session => "session",
+    }
+}
+
+/// Pairs of a name and a value, only where there is something to say.
+pub fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if run.refused_ns.count > 0 {
+        let refused = &run.refused_ns;
+        rows.push((
+            "refused after",
+            format!(
+                "p50 {}, p99 {}, max {}; not in the percentiles above",
+                human::latency(refused.p50),
+                human::latency(refused.p99),
+                human::latency(refused.max)
+            ),
+        ));
+    }
+    let negative = |code: &str| code.starts_with(['4', '5']);
+    for (phase, result) in &run.phases {
+        for (code, count) in result.enhanced.iter().filter(|(code, _)| negative(code)) {
+            let count = human::count(*count);
+            rows.push(("refusals", format!("{code} to {}: {count}", phase_title(*phase))));
+        }
+    }
+    for (outcome, count) in [
+        (Outcome::Refused4xx, run.messages_refused_4xx),
+        (Outcome::Refused5xx, run.messages_refused_5xx),
+        (Outcome::Unanswered, run.messages_unanswered),
+    ] {
+        if count > 0 {
+            rows.push((outcome_title(outcome), plural(count, "message")));
+        }
+    }
+    for (kind, count) in &run.errors {
+        rows.push(("errors", format!("{}: {}", kind.name(), human::count(*count))));
+    }
+    if run.replies_odd > 0 {
+        let odd = human::count(run.replies_odd);
+        rows.push(("odd replies", format!("{odd} with a code outside 200 to 599")));
+    }
+    if run.saturated > 0 {
+        let saturated = human::count(run.saturated);
+        rows.push(("clamped", format!("{saturated} latencies above one hour count as one hour")));
+    }
+    rows
+}
