@@ -9,8 +9,8 @@ pub enum Event<'a> {
     Begin,
     /// Message octets, dots unstuffed, in order; never empty.
     Body(&'a [u8]),
-    /// The message is complete. It waits for [`Server::accept`] or [`Server::refuse`], which must be
-    /// called before the next [`Server::step`].
+    /// The message is complete. It waits for [`Server::accept`], [`Server::end_accepted`] or
+    /// [`Server::refuse`], one of which must be called before the next [`Server::step`].
     End(Flags),
     /// The client asks for mail that waits: [`Server::request`] says for which. It waits for
     /// [`Server::answer_etrn`] or [`Server::answer_atrn`], one of which must be called before the next

@@ -127,30 +127,6 @@ impl Server {
         }
     }
 
-    /// Answers the end of data with 250: the message is ours now (RFC 5321 §6.1). `id` names it in
-    /// the reply. In LMTP each recipient gets the reply.
-    pub fn accept(&mut self, id: impl AsRef<[u8]>, replies: &mut Vec<u8>) {
-        let start = replies.len();
-        let lead: &[u8] =
-            if self.enhanced() { b"250 2.0.0 Ok: queued as " } else { b"250 Ok: queued as " };
-        replies.extend_from_slice(lead);
-        replies.extend_from_slice(id.as_ref());
-        replies.extend_from_slice(b"\r\n");
-        self.repeat_for_recipients(start, replies);
-        self.errors = 0;
-        self.junk = 0;
-        self.finish_verdict();
-    }
-
-    /// Answers the end of data with `reply`: the message was not taken. In LMTP each recipient gets
-    /// the reply.
-    pub fn refuse(&mut self, reply: Reply, replies: &mut Vec<u8>) {
-        let start = replies.len();
-        reply.write(replies, self.enhanced());
-        self.repeat_for_recipients(start, replies);
-        self.finish_verdict();
-    }
-
     /// Answers each MAIL with `reply` from now on, or takes them again. For a caller that has no
     /// room: 452 4.3.1.
     pub fn set_no_room(&mut self, reply: Option<Reply>) {
@@ -252,13 +228,6 @@ impl Server {
         matches!(transaction, Transaction::Chunks(_)).then_some(Event::Discard)
     }
 
-    fn finish_verdict(&mut self) {
-        debug_assert!(matches!(self.phase, Phase::Verdict), "no message awaits a verdict");
-        self.reset_transaction();
-        self.phase = Phase::Command;
-        self.check_invariants();
-    }
-
     /// The end of a message behind DATA.
     fn end_data(
         &mut self,
@@ -332,7 +301,7 @@ impl Server {
     }
 
     #[inline]
-    fn check_invariants(&self) {
+    pub(super) fn check_invariants(&self) {
         debug_assert!(match &self.transaction {
             Transaction::Idle | Transaction::Failed { .. } => self.envelope.is_empty(),
             Transaction::Mail { .. } => matches!(self.greeting, Greeting::Helo | Greeting::Ehlo),

@@ -21,6 +21,7 @@ mod request;
 mod session;
 mod state;
 mod transaction;
+mod verdict;
 mod verify;
 mod xclient;
 
@@ -30,6 +31,7 @@ pub use machine::Server;
 pub use policy::{BareNewline, Policy};
 pub use relayed::Relayed;
 pub use request::{AtrnAnswer, EtrnAnswer, Request};
+pub use verdict::EndOfData;
 
 pub use super::flags::Flags;
 pub use super::protocol::Protocol;

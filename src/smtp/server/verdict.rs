@@ -1,0 +1,84 @@
+//! The end of a message: what the server is told of it, and the reply that the client gets.
+//!
+//! A caller that must wait until it knows whether a message is kept ends the transaction with
+//! [`Server::end_accepted`], goes on, and renders the reply when it knows.
+
+use super::machine::{Server, repeat};
+use super::state::Phase;
+use crate::smtp::protocol::Protocol;
+use crate::smtp::reply::Reply;
+
+/// The reply that an end of data is owed: all that its text depends on, except the verdict.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EndOfData {
+    /// Lines of the reply: in LMTP one for each recipient (RFC 2033 §4.2), else one.
+    lines: usize,
+    /// Whether replies carry enhanced status codes (RFC 2034).
+    enhanced: bool,
+}
+
+impl EndOfData {
+    /// How many replies this is.
+    pub fn lines(self) -> usize {
+        self.lines
+    }
+
+    /// Appends the 250: the message is ours now (RFC 5321 §6.1). `id` names it.
+    pub fn accept(self, id: impl AsRef<[u8]>, replies: &mut Vec<u8>) {
+        let start = replies.len();
+        let lead: &[u8] =
+            if self.enhanced { b"250 2.0.0 Ok: queued as " } else { b"250 Ok: queued as " };
+        replies.extend_from_slice(lead);
+        replies.extend_from_slice(id.as_ref());
+        replies.extend_from_slice(b"\r\n");
+        repeat(start, self.lines, replies);
+    }
+
+    /// Appends `reply`: the message was not taken.
+    pub fn refuse(self, reply: Reply, replies: &mut Vec<u8>) {
+        let start = replies.len();
+        reply.write(replies, self.enhanced);
+        repeat(start, self.lines, replies);
+    }
+}
+
+impl Server {
+    /// Answers the end of data with 250: the message is ours now (RFC 5321 §6.1). `id` names it in
+    /// the reply. In LMTP each recipient gets the reply.
+    pub fn accept(&mut self, id: impl AsRef<[u8]>, replies: &mut Vec<u8>) {
+        self.end_accepted().accept(id, replies);
+    }
+
+    /// Answers the end of data with `reply`: the message was not taken. In LMTP each recipient gets
+    /// the reply.
+    pub fn refuse(&mut self, reply: Reply, replies: &mut Vec<u8>) {
+        self.end_of_data().refuse(reply, replies);
+        self.finish_verdict();
+    }
+
+    /// Ends the transaction of a message that was taken, as [`Server::accept`] does, and leaves the
+    /// reply to the caller: it has to stand among the replies where it would stand now.
+    pub fn end_accepted(&mut self) -> EndOfData {
+        let reply = self.end_of_data();
+        self.errors = 0;
+        self.junk = 0;
+        self.finish_verdict();
+        reply
+    }
+
+    fn end_of_data(&self) -> EndOfData {
+        let lines = match self.policy.protocol {
+            Protocol::Smtp => 1,
+            Protocol::Lmtp => self.envelope.recipient_count(),
+        };
+        debug_assert!(lines > 0, "a message has a recipient");
+        EndOfData { lines, enhanced: self.enhanced() }
+    }
+
+    fn finish_verdict(&mut self) {
+        debug_assert!(matches!(self.phase, Phase::Verdict), "no message awaits a verdict");
+        self.reset_transaction();
+        self.phase = Phase::Command;
+        self.check_invariants();
+    }
+}
