@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::Rules;
+use super::plan::Rules;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {

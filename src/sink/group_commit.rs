@@ -1,6 +1,6 @@
 //! Group commit: one `fdatasync` covers every message sealed before it began.
 //!
-//! A session that sealed messages asks [`Gate::reached`] before it sends their 250. The first such
+//! A session that sealed messages asks [`GroupCommit::decided`] before it sends their 250. The first such
 //! session starts the sync; those that come while it runs cannot ride on it, because their stores
 //! may have come after its snapshot of dirty pages, and wait for the next one, which they share. So
 //! the batch grows with the load and a lone message waits for one sync only.
@@ -11,19 +11,44 @@ use std::os::fd::AsRawFd;
 use crate::engine;
 use crate::engine::task::{Notify, give_way};
 use crate::notice::notice;
-use crate::spool::{Barrier, Ticket, TicketFate, Writer};
+use crate::smtp::reply::Reply;
+use crate::spool::{Barrier, Durability, Ticket, TicketFate, Writer};
+
+const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
+const NOT_KEPT: Reply = Reply::new(451, 3, 0, "The spool failed");
 
 /// The syncs of one core's spool.
-#[derive(Default)]
-pub(super) struct Gate {
+pub(super) struct GroupCommit {
+    durability: Durability,
     running: Cell<bool>,
     turn: Notify,
 }
 
-impl Gate {
+impl GroupCommit {
+    pub(super) fn new(durability: Durability) -> Self {
+        Self { durability, running: Cell::new(false), turn: Notify::new() }
+    }
+
+    /// What became of a message whose fate is [known](Self::decided).
+    ///
+    /// # Errors
+    /// The reply that takes the place of its 250: it is lost.
+    pub(super) fn verdict(&self, ticket: Ticket, writer: &RefCell<Writer>) -> Result<(), Reply> {
+        let fate = writer.borrow_mut().fate(ticket);
+        assert!(
+            fate != TicketFate::Waiting,
+            "a reply is due before the fate of its message is known"
+        );
+        match (fate, self.durability) {
+            (TicketFate::Kept, _) => Ok(()),
+            (_, Durability::Sync) => Err(NOT_SYNCED),
+            (_, Durability::Process) => Err(NOT_KEPT),
+        }
+    }
+
     /// Returns once the fate of the message is known: kept, or lost. It stays lost: the kernel reports a
     /// write-back error once and then forgets it, so trying again would lie.
-    pub(super) async fn reached(&self, ticket: Ticket, writer: &RefCell<Writer>) {
+    pub(super) async fn decided(&self, ticket: Ticket, writer: &RefCell<Writer>) {
         while is_waiting(ticket, writer) {
             if self.running.get() {
                 self.turn.notified().await;
@@ -38,6 +63,7 @@ impl Gate {
         // Sessions whose octets are here already ride along. This does not wait for any other.
         give_way().await;
         let barriers: Vec<Barrier> = writer.borrow().dirty().collect();
+        debug_assert!(!barriers.is_empty(), "a message waits for nothing");
         sync(&barriers, writer).await;
         self.running.set(false);
         self.turn.notify_waiters();
@@ -80,7 +106,7 @@ mod tests {
 
     struct Desk {
         dir: tempfile::TempDir,
-        gate: Gate,
+        gate: GroupCommit,
         writer: RefCell<Writer>,
         _spool: Spool,
     }
@@ -93,7 +119,7 @@ mod tests {
             let options = Options { segment_bytes, limit_bytes, durability, ..Options::default() };
             let (spool, _, mut writers) = Spool::open(dir.path(), options).unwrap();
             let writer = RefCell::new(writers.remove(0));
-            Self { dir, gate: Gate::default(), writer, _spool: spool }
+            Self { dir, gate: GroupCommit::new(durability), writer, _spool: spool }
         }
 
         fn store(&self) -> Result<Sealed, SpoolError> {
@@ -121,7 +147,7 @@ mod tests {
 
         /// Whether the message is kept, as of its sync.
         async fn reaches(&self, ticket: Ticket) -> bool {
-            self.gate.reached(ticket, &self.writer).await;
+            self.gate.decided(ticket, &self.writer).await;
             self.fate(ticket) == TicketFate::Kept
         }
     }

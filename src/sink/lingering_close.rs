@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::core::{Core, Door};
-use super::quota::Stop;
+use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard};
 use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::smtp::server::{CloseReason, Server};

@@ -1,7 +1,7 @@
 //! ETRN and ATRN: what the relay answers, and the end of a session whose roles turn round.
 
 use super::core::Core;
-use super::quota::Stop;
+use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard};
 use crate::relay::Errand;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer, Request, Server};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::peer_limit::Place;
 use super::proxy::{self, Header};
-use super::quota::Stop;
+use super::stop::Stop;
 use crate::engine::{Conn, Guard, Peer};
 use crate::limits::PROXY_HEADER_MS;
 use crate::smtp::server::CloseReason;

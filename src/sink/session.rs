@@ -1,31 +1,22 @@
-//! One session: where engine, protocol and spool meet. Nothing else joins them.
+//! One session: rounds of receive and send.
 //!
-//! A round: receive, hand the octets to the protocol until it asks for more, keep what it gives,
-//! sync what the durability asks for, send all replies of the round in one piece and read on.
+//! A round: receive, hand the octets to the protocol until it asks for more, keep what it gives, wait
+//! until the fate of its messages is known, send all replies of the round in one piece and read on.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 
 use super::core::{Core, Door};
 use super::deadline::Patience;
-use super::keep::Keep;
 use super::lingering_close;
+use super::message::{self, Ends, IncomingMessage};
 use super::odmr::{self, Turn};
 use super::pregreet::{self, Rebuff};
-use super::quota::Stop;
+use super::replies::ReplyQueue;
+use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::host::unix_ns;
-use crate::limits::DIRECT_RECVS_MAX;
-use crate::scan::HeaderCut;
-use crate::smtp::reply::Reply;
-use crate::smtp::server::{CloseReason, Event, Flags, Protocol, Relayed, Server};
-use crate::spool::{Draft, Durability, Meta, Sealed, SpoolError, Ticket, flag};
-
-const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
-const NO_ROOM: Reply = Reply::new(452, 3, 1, "The spool is full");
-const NOT_STORED: Reply = Reply::new(451, 3, 0, "The spool failed");
-const QUOTA_USED: Reply = Reply::new(421, 3, 2, "This sink has taken all the messages it was to");
+use crate::limits::{DIRECT_RECVS_MAX, REPLY_QUEUE_BYTES_MAX};
+use crate::smtp::server::{CloseReason, Event, Flags, Server};
 
 /// Serves one connection to its end and closes it.
 pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) {
@@ -47,15 +38,13 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) 
         server,
         guard,
         patience: Patience::new(&core.rules, core.watch.now()),
-        draft: Draft::default(),
-        message: Message::default(),
-        kept: Vec::new(),
-        id: Vec::new(),
+        message: IncomingMessage::default(),
+        replies: ReplyQueue::default(),
         turn: None,
         round_ns: 0,
     };
     session.run(&mut conn, caller.said).await;
-    session.forget_message();
+    session.message.forget(core);
     drop(session);
     conn.close().await;
     drop(caller.place);
@@ -68,39 +57,13 @@ struct Session<'c> {
     server: Server,
     guard: Guard,
     patience: Patience,
-    draft: Draft,
-    message: Message,
-    /// Messages of this round, whose 250 is queued and not sent.
-    kept: Vec<Kept>,
-    /// The queue id of the last message as text.
-    id: Vec<u8>,
+    message: IncomingMessage,
+    /// Replies of this round that wait for the fate of a message.
+    replies: ReplyQueue,
     /// Set when the roles turn round.
     turn: Option<Turn>,
     /// Wall clock at the last receive, in Unix nanoseconds; one reading serves the whole round.
     round_ns: u64,
-}
-
-/// The message being received.
-#[derive(Default)]
-struct Message {
-    open: bool,
-    bytes: u64,
-    first_byte_ns: u64,
-    keep: Keep,
-    cut: HeaderCut,
-    /// Why it will be refused at its end: the spool failed on the way.
-    refusal: Option<Reply>,
-}
-
-/// A message that is sealed but whose 250 must wait for the barrier.
-struct Kept {
-    /// Where its reply stands among those queued.
-    reply: Range<usize>,
-    /// `None` where nothing was sealed; but its reply leaves with those before it.
-    ticket: Option<Ticket>,
-    bytes: u64,
-    recipients: u64,
-    keep: Keep,
 }
 
 /// What to do when the protocol has given all its events.
@@ -111,7 +74,7 @@ enum Next {
     SendFirst,
     /// The client asks for mail that waits.
     Answer,
-    /// The roles turn round behind the replies that are queued.
+    /// The roles turn round after the replies that are queued.
     Turn,
     Close,
     /// The peer is gone.
@@ -265,8 +228,8 @@ impl Session<'_> {
         loop {
             let before = out.len();
             let next = self.drain(&mut input, out.vec_mut(), round);
-            round.replied |= out.len() > before;
             self.settle(out.vec_mut()).await;
+            round.replied |= out.len() > before;
             let leave = self.core.stop.get() >= Stop::Drain && !self.server.mid_message();
             match next {
                 Next::SendFirst => {}
@@ -308,18 +271,26 @@ impl Session<'_> {
         if let Some(writer) = &self.core.writer {
             let lack = writer.borrow_mut().room().err();
             self.core.note_lack(writer, lack.as_ref());
-            self.server.set_no_room(lack.as_ref().map(refusal));
+            self.server.set_no_room(lack.as_ref().map(message::refusal));
         }
     }
 
+    /// Hands `input` to the protocol until it is taken, or the queue of replies is full, or there is
+    /// something else to do.
     fn drain(&mut self, input: &mut &[u8], out: &mut Vec<u8>, round: &mut Round) -> Next {
         while let Some(event) = self.server.step(input, out) {
             round.turned |= !matches!(event, Event::Body(_));
             match event {
-                Event::Begin => self.begin(),
-                Event::Body(piece) => self.keep(piece),
-                Event::End(flags) => self.finish(flags, out),
-                Event::Discard => self.forget_message(),
+                Event::Begin => self.message.begin(self.core, &self.server, self.round_ns),
+                Event::Body(piece) => self.message.append(self.core, piece),
+                Event::End(flags) => {
+                    self.finish(flags, out);
+                    // The server knows of no reply that waits; with them the queue has the same bound.
+                    if out.len() + self.replies.octets() >= REPLY_QUEUE_BYTES_MAX {
+                        break;
+                    }
+                }
+                Event::Discard => self.message.forget(self.core),
                 Event::Request => return Next::Answer,
                 Event::Close => return Next::Close,
             }
@@ -327,173 +298,28 @@ impl Session<'_> {
         if input.is_empty() { Next::Receive } else { Next::SendFirst }
     }
 
-    /// The name of what is spoken, as in the WITH clause of a Received field (RFC 3848).
-    fn protocol(&self) -> &'static [u8] {
-        let relayed = self.server.relayed().and_then(|relayed| relayed.extended);
-        let extended = relayed.unwrap_or_else(|| self.server.extended());
-        let authenticated = self.server.identity().is_some();
-        match (self.door.policy.protocol, extended, authenticated) {
-            (Protocol::Lmtp, _, false) => b"LMTP",
-            (Protocol::Lmtp, _, true) => b"LMTPA",
-            (Protocol::Smtp, _, true) => b"ESMTPA",
-            (Protocol::Smtp, true, false) => b"ESMTP",
-            (Protocol::Smtp, false, false) => b"SMTP",
-        }
-    }
-
-    fn begin(&mut self) {
-        self.core.note_message();
-        let recipients = self.server.envelope().recipients().map(|(path, _)| path);
-        self.message = Message {
-            open: true,
-            first_byte_ns: self.round_ns,
-            keep: if self.core.writer.is_some() {
-                self.core.keep.keep(recipients)
-            } else {
-                Keep::Nothing
-            },
-            ..Message::default()
-        };
-    }
-
-    fn keep(&mut self, piece: &[u8]) {
-        self.message.bytes += piece.len() as u64;
-        let Some(writer) = &self.core.writer else { return };
-        if self.message.refusal.is_some() {
-            return;
-        }
-        let kept = match self.message.keep {
-            Keep::All => piece,
-            Keep::Headers => self.message.cut.take(piece),
-            Keep::Nothing => return,
-        };
-        if let Err(error) = writer.borrow_mut().append(&mut self.draft, kept) {
-            self.message.refusal = Some(refusal(&error));
-        }
-    }
-
-    /// The message is complete: keep it and queue its 250, or refuse it.
+    /// The message is complete: keep it and queue its reply, or refuse it.
     fn finish(&mut self, flags: Flags, out: &mut Vec<u8>) {
-        let refusal = match self.message.refusal {
-            Some(reply) => Some(reply),
-            None => (!self.core.quota.take_message()).then_some(QUOTA_USED),
-        };
-        if let Some(reply) = refusal {
-            self.forget_message();
-            self.server.refuse(reply, out);
-            return;
-        }
-        let recipients = self.server.envelope().recipient_count() as u64;
-        let start = out.len();
-        let ticket = match self.seal(flags) {
-            Ok(Some(sealed)) => {
-                self.id.clear();
-                sealed.place.write(&mut self.id);
-                self.server.accept(&self.id, out);
-                Some(sealed.ticket)
-            }
-            Ok(None) => {
-                self.server.accept("discarded", out);
-                None
-            }
-            Err(error) => {
-                self.core.quota.return_message();
-                self.forget_message();
-                self.server.refuse(error, out);
-                return;
-            }
-        };
-        self.kept.push(Kept {
-            reply: start..out.len(),
-            ticket,
-            bytes: self.message.bytes,
-            recipients,
-            keep: self.message.keep,
-        });
-        self.message.open = false;
-    }
-
-    fn seal(&mut self, flags: Flags) -> Result<Option<Sealed>, Reply> {
-        let Some(writer) = &self.core.writer else { return Ok(None) };
-        if self.message.keep == Keep::Nothing {
-            return Ok(None);
-        }
-        let envelope = self.server.envelope();
-        let relayed = self.server.relayed();
-        let peer = relayed.and_then(|relayed| relayed.address.map(|ip| relayed_peer(ip, relayed)));
-        let left_out = self.draft.len() < self.message.bytes;
-        let meta = Meta {
-            received_ns: self.message.first_byte_ns,
-            sealed_ns: self.round_ns,
-            flags: flags.bits() | if left_out { flag::HEADERS_ONLY } else { 0 },
-            peer: peer.as_ref().unwrap_or(&self.peer).as_bytes(),
-            listener: self.door.url.as_bytes(),
-            helo: relayed.and_then(|r| r.hello.as_deref()).unwrap_or(self.server.hello()),
-            protocol: self.protocol(),
-            tls: b"",
-            // What a trusted relay says of the client's login goes before a login of the relay itself.
-            auth: relayed
-                .and_then(|r| r.login.as_deref())
-                .or(self.server.identity())
-                .unwrap_or_default(),
-            reverse_path: envelope.reverse_path(),
-            reverse_params: envelope.reverse_params(),
-            sent_bytes: left_out.then_some(self.message.bytes),
-        };
-        let sealed = writer.borrow_mut().seal(&mut self.draft, &meta, envelope.recipients());
-        sealed.map(Some).map_err(|error| refusal(&error))
-    }
-
-    /// Drops what was received of the open message, if one is open, and counts it.
-    fn forget_message(&mut self) {
-        if !std::mem::take(&mut self.message.open) {
-            return;
-        }
-        self.core.counters.borrow_mut().rejected += 1;
-        if let Some(writer) = &self.core.writer {
-            writer.borrow_mut().discard(&mut self.draft);
+        let ends = Ends { peer: &self.peer, door: self.door };
+        let finished = self.message.finish(self.core, &self.server, ends, flags, self.round_ns);
+        match finished {
+            Ok(taken) => self.replies.push(out.len(), self.server.end_accepted(), taken),
+            Err(reply) => self.server.refuse(reply, out),
         }
     }
 
-    /// Makes the queued 250s of this round true, or takes them back; after it they may be sent.
+    /// Waits until the fate of each message of this round is known, and renders their replies among
+    /// those in `out`; after it all of them may be sent.
     async fn settle(&mut self, out: &mut Vec<u8>) {
-        let syncing = self.core.durability == Some(Durability::Sync);
-        let last = self.kept.iter().rev().find_map(|kept| kept.ticket);
-        if let (true, Some(last), Some(writer)) = (syncing, last, &self.core.writer) {
-            self.core.gate.reached(last, writer).await;
+        if self.replies.is_empty() {
+            return;
         }
-        if self.kept.iter().any(|kept| self.core.is_lost(kept.ticket)) {
-            self.take_back(if syncing { NOT_SYNCED } else { NOT_STORED }, out);
+        if let (Some(ticket), Some(writer)) = (self.replies.last_ticket(), &self.core.writer) {
+            self.core.group_commit.decided(ticket, writer).await;
         }
-        let mut counters = self.core.counters.borrow_mut();
-        for kept in self.kept.drain(..) {
-            counters.messages += 1;
-            counters.bytes += kept.bytes;
-            counters.recipients += kept.recipients;
-            counters.headers_only += u64::from(kept.keep == Keep::Headers);
-            counters.forgotten += u64::from(kept.keep == Keep::Nothing);
-            self.core.quota.message_answered();
-        }
-    }
-
-    /// Replaces the queued 250 of each message that is lost by `refusal`, line for line (LMTP has several).
-    fn take_back(&mut self, refusal: Reply, out: &mut Vec<u8>) {
-        let queued = std::mem::take(out);
-        let mut copied = 0;
-        self.kept.retain(|kept| {
-            let lost = self.core.is_lost(kept.ticket);
-            if lost {
-                out.extend_from_slice(&queued[copied..kept.reply.start]);
-                for _ in memchr::memchr_iter(b'\n', &queued[kept.reply.clone()]) {
-                    refusal.write(out, true);
-                }
-                copied = kept.reply.end;
-                self.core.quota.return_message();
-                self.core.counters.borrow_mut().rejected += 1;
-            }
-            !lost
-        });
-        out.extend_from_slice(&queued[copied..]);
+        let mut scratch = self.core.reply_scratch.take();
+        self.replies.compose(out, &mut scratch, |message, _| self.core.answer(message));
+        self.core.reply_scratch.replace(scratch);
     }
 
     /// Why the receive was interrupted: the end of the sink, the end of patience, or neither.
@@ -506,19 +332,10 @@ impl Session<'_> {
         } else {
             return Next::Receive;
         };
-        self.forget_message();
+        self.message.forget(self.core);
         self.server.close_for(reason, out);
         Next::Close
     }
-}
-
-/// The client's address as XCLIENT gave it; port 0 where it gave none.
-fn relayed_peer(ip: IpAddr, relayed: &Relayed) -> String {
-    SocketAddr::new(ip, relayed.port.unwrap_or_default()).to_string()
-}
-
-fn refusal(error: &SpoolError) -> Reply {
-    if error.is_full() { NO_ROOM } else { NOT_STORED }
 }
 
 /// A number from the kernel's random source. Where it has none, the clock has to do: what is guarded

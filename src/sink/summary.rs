@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Plan;
-use super::quota::Counters;
+use super::counters::Counters;
+use super::plan::Plan;
 use crate::host::PageFaults;
 use crate::relay::Totals;
 use crate::spool::{Durability, Recovery, Stats};

@@ -1,0 +1,182 @@
+//! One core from its start to its end: its listeners, the connections that they give, and how its
+//! sessions are brought to their end.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::core::{Core, CoreSetup, Door};
+use super::plan::Port;
+use super::stop::Stop;
+use super::summary::{CoreSummary, SpoolSummary};
+use super::{lingering_close, session};
+use crate::engine::task::{self, JoinHandle, select};
+use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer};
+use crate::host;
+use crate::limits::{LINGERERS_MAX, SPOOL_LOOK_MS};
+use crate::notice::notice;
+use crate::smtp::server::CloseReason;
+
+/// What a core thread is handed at its start.
+pub(super) struct Setup {
+    pub(super) index: usize,
+    pub(super) cpu: usize,
+    pub(super) engine: EngineKind,
+    pub(super) listeners: Vec<BoundListener>,
+    pub(super) ports: Vec<Port>,
+    pub(super) drain: Duration,
+    pub(super) stop: watch::Receiver<Stop>,
+    pub(super) core: CoreSetup,
+}
+
+/// Runs one core on this thread until it is told to stop and its sessions are over.
+pub(super) fn run(setup: Setup) -> io::Result<CoreSummary> {
+    host::pin(setup.cpu)?;
+    let engine = setup.engine;
+    engine::run_core(engine, serve(setup))?
+}
+
+async fn serve(setup: Setup) -> io::Result<CoreSummary> {
+    let mut stop = setup.stop;
+    let core = Rc::new(Core::new(setup.core));
+    let ticker = task::spawn(core.watch.clone().run());
+    let look_out = task::spawn(look_out(core.clone()));
+    let mut loops = Vec::new();
+    for (bound, port) in setup.listeners.into_iter().zip(setup.ports) {
+        let door = Rc::new(Door { url: port.url, policy: Rc::new(port.policy) });
+        let listener = bound.attach()?;
+        let handle = listener.handle();
+        let task = task::spawn(accept_loop(core.clone(), listener, door));
+        loops.push((handle, task));
+    }
+    wait_for(&mut stop, Stop::NoNewSessions).await;
+    core.stop.set(*stop.borrow());
+    close_doors(loops).await;
+    wind_up(&core, stop, setup.drain).await;
+    ticker.abort();
+    look_out.abort();
+    Ok(summary(&core, setup.index, setup.cpu))
+}
+
+/// Looks now and then whether the segment that is written is still where readers find it, also while nobody
+/// sends.
+async fn look_out(core: Rc<Core>) {
+    let Some(writer) = &core.writer else { return };
+    let mut interval = task::interval(Duration::from_millis(SPOOL_LOOK_MS));
+    loop {
+        interval.tick().await;
+        // An error has been told, and counts as a failure.
+        let _ = writer.borrow_mut().look();
+    }
+}
+
+/// Waits until the stop has grown to `at_least`. A sink whose sender is gone is being torn down.
+async fn wait_for(stop: &mut watch::Receiver<Stop>, at_least: Stop) {
+    let _ = stop.wait_for(|now| *now >= at_least).await;
+}
+
+/// Accepts until the listener is stopped. What was accepted by then is served.
+async fn accept_loop(core: Rc<Core>, mut listener: Listener, door: Rc<Door>) {
+    loop {
+        match listener.accept().await {
+            Ok((conn, peer)) => admit(&core, conn, peer, &door),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
+            Err(error) => {
+                notice!("ringpost-sink: {} takes no more connections: {error}", door.url);
+                return;
+            }
+        }
+    }
+    // Callers in the backlog were promised a listener: each gets a 421 rather than a reset.
+    while let Ok(Some((conn, peer))) = listener.accept_waiting().await {
+        turn_away(&core, conn, &peer, &door, CloseReason::ShuttingDown);
+    }
+}
+
+async fn close_doors(loops: Vec<(Handle, JoinHandle<()>)>) {
+    for (listener, task) in loops {
+        listener.interrupt();
+        // A loop that panicked has said so; the others still have to end.
+        let _ = task.await;
+    }
+}
+
+fn admit(core: &Rc<Core>, conn: Conn, peer: Peer, door: &Rc<Door>) {
+    let full = peer.crowded || core.counters.borrow().active >= core.connections_max;
+    if full {
+        return turn_away(core, conn, &peer, door, CloseReason::Overloaded);
+    }
+    if !core.quota.take_session() {
+        return turn_away(core, conn, &peer, door, CloseReason::ShuttingDown);
+    }
+    {
+        let mut counters = core.counters.borrow_mut();
+        counters.connections += 1;
+        counters.active += 1;
+        counters.active_peak = counters.active_peak.max(counters.active);
+    }
+    let (core, door) = (core.clone(), door.clone());
+    task::spawn(async move {
+        session::serve(&core, conn, peer, &door).await;
+        core.counters.borrow_mut().active -= 1;
+        core.ended.notify_waiters();
+    });
+}
+
+fn turn_away(core: &Rc<Core>, conn: Conn, peer: &Peer, door: &Rc<Door>, why: CloseReason) {
+    core.counters.borrow_mut().turned_away += 1;
+    // One who has the last descriptor must be gone before the next can be accepted.
+    let linger = !peer.crowded && core.lingerers.get() < LINGERERS_MAX;
+    let count = usize::from(linger);
+    core.lingerers.set(core.lingerers.get() + count);
+    let (core, door) = (core.clone(), door.clone());
+    task::spawn(async move {
+        lingering_close::turn_away(&core, conn, &door, why, linger).await;
+        core.lingerers.set(core.lingerers.get() - count);
+    });
+}
+
+/// Lets the open sessions end in the way that `stop` asks for.
+async fn wind_up(core: &Core, mut stop: watch::Receiver<Stop>, drain: Duration) {
+    sessions_end(core, wait_for(&mut stop, Stop::Drain)).await;
+    core.stop.set(core.stop.get().max(*stop.borrow()).max(Stop::Drain));
+    if let Some(relay) = &core.relay {
+        relay.leave();
+    }
+    core.watch.interrupt_all();
+    let out_of_time = async {
+        select! {
+            () = task::sleep(drain) => {}
+            () = wait_for(&mut stop, Stop::Now) => {}
+        }
+    };
+    sessions_end(core, out_of_time).await;
+    core.stop.set(Stop::Now);
+    core.watch.shutdown_all();
+    sessions_end(core, task::sleep(Duration::from_secs(2))).await;
+}
+
+/// Waits until no session is left, or `limit` is over.
+async fn sessions_end(core: &Core, limit: impl Future<Output = ()>) {
+    let mut limit = pin!(limit);
+    while core.counters.borrow().active > 0 {
+        select! {
+            () = core.ended.notified() => {}
+            () = &mut limit => return,
+        }
+    }
+}
+
+fn summary(core: &Core, index: usize, cpu: usize) -> CoreSummary {
+    let spool = core.writer.as_ref().map(|writer| {
+        let mut writer = writer.borrow_mut();
+        // What happened since the last look counts too.
+        let _ = writer.look();
+        SpoolSummary { position: writer.position().to_string(), stats: writer.stats() }
+    });
+    CoreSummary::new(index, cpu, *core.counters.borrow(), core.page_faults(), spool)
+}

@@ -1,0 +1,188 @@
+//! One incoming message: it begins, its octets are kept as they come, and it is sealed or forgotten.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::core::{Core, Door};
+use super::keep::Keep;
+use super::replies::TakenMessage;
+use crate::scan::HeaderCut;
+use crate::smtp::reply::Reply;
+use crate::smtp::server::{Flags, Protocol, Relayed, Server};
+use crate::spool::{Draft, Meta, Sealed, SpoolError, flag};
+
+const NO_ROOM: Reply = Reply::new(452, 3, 1, "The spool is full");
+const QUOTA_USED: Reply = Reply::new(421, 3, 2, "This sink has taken all the messages it was to");
+
+const NOT_STORED: Reply = Reply::new(451, 3, 0, "The spool failed");
+
+/// The message that a session receives, if one is open.
+///
+/// INVARIANT: `draft` is empty unless `open`.
+#[derive(Default)]
+pub(super) struct IncomingMessage {
+    open: bool,
+    /// Octets so far, dots unstuffed, whether they are kept or not.
+    bytes: u64,
+    first_byte_ns: u64,
+    keep: Keep,
+    cut: HeaderCut,
+    draft: Draft,
+    /// Why it will be refused at its end: the spool failed on the way.
+    refusal: Option<Reply>,
+}
+
+/// The two ends of a connection, as they are stored with each of its messages.
+#[derive(Clone, Copy)]
+pub(super) struct Ends<'s> {
+    pub(super) peer: &'s str,
+    pub(super) door: &'s Door,
+}
+
+impl IncomingMessage {
+    /// A message begins whose envelope `server` has. `now_ns` is the wall clock.
+    pub(super) fn begin(&mut self, core: &Core, server: &Server, now_ns: u64) {
+        debug_assert!(!self.open && self.draft.is_empty(), "the message before has not ended");
+        core.note_message();
+        let recipients = server.envelope().recipients().map(|(path, _)| path);
+        let keeps = core.writer.is_some();
+        self.open = true;
+        self.bytes = 0;
+        self.first_byte_ns = now_ns;
+        self.keep = if keeps { core.keep.keep(recipients) } else { Keep::Nothing };
+        self.cut = HeaderCut::default();
+        self.refusal = None;
+    }
+
+    /// Octets of the message. An error of the spool shows at the end of the message.
+    pub(super) fn append(&mut self, core: &Core, piece: &[u8]) {
+        debug_assert!(self.open, "octets without a message");
+        self.bytes += piece.len() as u64;
+        let Some(writer) = &core.writer else { return };
+        if self.refusal.is_some() {
+            return;
+        }
+        let kept = match self.keep {
+            Keep::All => piece,
+            Keep::Headers => self.cut.take(piece),
+            Keep::Nothing => return,
+        };
+        if let Err(error) = writer.borrow_mut().append(&mut self.draft, kept) {
+            self.refusal = Some(refusal(&error));
+        }
+    }
+
+    /// The message is complete: it is sealed, or counted where nothing is kept.
+    ///
+    /// # Errors
+    /// The reply that refuses it; nothing of it is kept then.
+    pub(super) fn finish(
+        &mut self,
+        core: &Core,
+        server: &Server,
+        ends: Ends<'_>,
+        flags: Flags,
+        now_ns: u64,
+    ) -> Result<TakenMessage, Reply> {
+        debug_assert!(self.open, "an end without a message");
+        let taken = self.take(core, server, ends, flags, now_ns);
+        if taken.is_err() {
+            self.forget(core);
+        }
+        self.open = false;
+        taken
+    }
+
+    /// Drops what was received of the open message, if one is open, and counts it.
+    pub(super) fn forget(&mut self, core: &Core) {
+        if !std::mem::take(&mut self.open) {
+            return;
+        }
+        core.counters.borrow_mut().rejected += 1;
+        if let Some(writer) = &core.writer {
+            writer.borrow_mut().discard(&mut self.draft);
+        }
+    }
+
+    fn take(
+        &mut self,
+        core: &Core,
+        server: &Server,
+        ends: Ends<'_>,
+        flags: Flags,
+        now_ns: u64,
+    ) -> Result<TakenMessage, Reply> {
+        if let Some(reply) = self.refusal {
+            return Err(reply);
+        }
+        if !core.quota.take_message() {
+            return Err(QUOTA_USED);
+        }
+        let stored = self.seal(core, server, ends, flags, now_ns);
+        let stored = stored.inspect_err(|_| core.quota.return_message())?;
+        let recipients = server.envelope().recipient_count() as u64;
+        Ok(TakenMessage { stored, bytes: self.bytes, recipients, keep: self.keep })
+    }
+
+    /// `None`: nothing of it is to be kept.
+    fn seal(
+        &mut self,
+        core: &Core,
+        server: &Server,
+        ends: Ends<'_>,
+        flags: Flags,
+        now_ns: u64,
+    ) -> Result<Option<Sealed>, Reply> {
+        let Some(writer) = &core.writer else { return Ok(None) };
+        if self.keep == Keep::Nothing {
+            return Ok(None);
+        }
+        let envelope = server.envelope();
+        let relayed = server.relayed();
+        let peer = relayed.and_then(|relayed| relayed.address.map(|ip| relayed_peer(ip, relayed)));
+        let left_out = self.draft.len() < self.bytes;
+        let meta = Meta {
+            received_ns: self.first_byte_ns,
+            sealed_ns: now_ns,
+            flags: flags.bits() | if left_out { flag::HEADERS_ONLY } else { 0 },
+            peer: peer.as_deref().unwrap_or(ends.peer).as_bytes(),
+            listener: ends.door.url.as_bytes(),
+            helo: relayed.and_then(|r| r.hello.as_deref()).unwrap_or(server.hello()),
+            protocol: protocol(server, ends.door),
+            tls: b"",
+            // What a trusted relay says of the client's login goes before a login of the relay itself.
+            auth: relayed
+                .and_then(|r| r.login.as_deref())
+                .or(server.identity())
+                .unwrap_or_default(),
+            reverse_path: envelope.reverse_path(),
+            reverse_params: envelope.reverse_params(),
+            sent_bytes: left_out.then_some(self.bytes),
+        };
+        let sealed = writer.borrow_mut().seal(&mut self.draft, &meta, envelope.recipients());
+        sealed.map(Some).map_err(|error| refusal(&error))
+    }
+}
+
+/// The name of what is spoken, as in the WITH clause of a Received field (RFC 3848).
+fn protocol(server: &Server, door: &Door) -> &'static [u8] {
+    let relayed = server.relayed().and_then(|relayed| relayed.extended);
+    let extended = relayed.unwrap_or_else(|| server.extended());
+    let authenticated = server.identity().is_some();
+    match (door.policy.protocol, extended, authenticated) {
+        (Protocol::Lmtp, _, false) => b"LMTP",
+        (Protocol::Lmtp, _, true) => b"LMTPA",
+        (Protocol::Smtp, _, true) => b"ESMTPA",
+        (Protocol::Smtp, true, false) => b"ESMTP",
+        (Protocol::Smtp, false, false) => b"SMTP",
+    }
+}
+
+/// The client's address as XCLIENT gave it; port 0 where it gave none.
+fn relayed_peer(ip: IpAddr, relayed: &Relayed) -> String {
+    SocketAddr::new(ip, relayed.port.unwrap_or_default()).to_string()
+}
+
+/// The reply that tells a client of an error of the spool.
+pub(super) fn refusal(error: &SpoolError) -> Reply {
+    if error.is_full() { NO_ROOM } else { NOT_STORED }
+}

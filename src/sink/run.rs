@@ -1,0 +1,155 @@
+//! A sink from its start to its end: the spool is opened, a thread for each core runs, and their numbers
+//! are put together.
+
+use std::io;
+use std::thread;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::accept;
+use super::core::CoreSetup;
+use super::peer_limit::Crowd;
+use super::plan::{Plan, Store};
+use super::quota::Quota;
+use super::stop::Stop;
+use super::summary::{CoreSummary, Summary};
+use crate::engine::EngineKind;
+use crate::host::{self, CpuTime};
+use crate::relay::{self, Relay};
+use crate::spool::{Recovery, Spool, SpoolError, Writer};
+
+/// Why a sink could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("core {core} could not start its {engine} engine: {source}")]
+    Core { core: usize, engine: &'static str, source: io::Error },
+    #[error("core {core} panicked; messages it acknowledged are in the spool")]
+    Panicked { core: usize },
+}
+
+/// A sink whose spool is open and whose cores have not started.
+pub struct Sink {
+    plan: Plan,
+    writers: Vec<Option<Writer>>,
+    /// Held for its lock and its helper thread.
+    spool: Option<Spool>,
+}
+
+impl Sink {
+    /// Opens the spool, if there is one, and says what was found in it.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the directory cannot be used; nothing in it was changed.
+    pub fn open(plan: Plan) -> Result<(Self, Option<Recovery>), SinkError> {
+        let Store::Spool { dir, options } = &plan.store else {
+            let writers = plan.cpus.iter().map(|_| None).collect();
+            return Ok((Self { plan, writers, spool: None }, None));
+        };
+        let (spool, recovery, writers) = Spool::open(dir, *options)?;
+        let writers = writers.into_iter().map(Some).collect();
+        Ok((Self { plan, writers, spool: Some(spool) }, Some(recovery)))
+    }
+
+    /// Runs until `stop` says so, or a quota is used up.
+    ///
+    /// # Errors
+    /// [`SinkError`] when a core cannot start or dies; the others are stopped first.
+    pub fn run(
+        self,
+        stop: watch::Sender<Stop>,
+        on_ready: impl FnOnce(),
+    ) -> Result<Summary, SinkError> {
+        let Self { mut plan, writers, spool } = self;
+        let started = Instant::now();
+        let cpu = CpuTime::of_process().unwrap_or_default();
+        let quota = Quota::new(plan.messages_max, plan.sessions_max, stop.clone());
+        let listeners = std::mem::take(&mut plan.listeners);
+        let connections_max = (plan.connections_max / plan.cpus.len()).max(1);
+        let crowd = Crowd::new(plan.rules.connections_per_peer_max);
+        let (relay, office) = open_relay(&mut plan, &writers)?.unzip();
+        let mut threads = Vec::new();
+        for (index, (listeners, writer)) in listeners.into_iter().zip(writers).enumerate() {
+            let core = CoreSetup {
+                writer,
+                durability: plan.store.durability(),
+                keep: plan.keep.clone(),
+                rules: plan.rules.clone(),
+                crowd: crowd.clone(),
+                relay: relay.clone(),
+                connections_max,
+                quota: quota.clone(),
+            };
+            let setup = accept::Setup {
+                index,
+                cpu: plan.cpus[index],
+                engine: plan.engine,
+                listeners,
+                ports: plan.ports.clone(),
+                drain: plan.drain,
+                stop: stop.subscribe(),
+                core,
+            };
+            let stop = stop.clone();
+            let thread = thread::Builder::new().name(format!("core-{index}")).spawn(move || {
+                let outcome = accept::run(setup);
+                if outcome.is_err() {
+                    stop.send_replace(Stop::Drain);
+                }
+                outcome
+            });
+            threads.push(thread.map_err(|source| SinkError::Core {
+                core: index,
+                engine: plan.engine.name(),
+                source,
+            })?);
+        }
+        on_ready();
+        // Those of the cores keep the office open.
+        drop(relay);
+        let cores = join(threads, plan.engine);
+        let relayed = office.map(relay::Office::join);
+        let cores = cores?;
+        drop(spool);
+        let cpu = CpuTime::of_process().unwrap_or_default().since(cpu).total();
+        Ok(Summary::new(&plan, cores, relayed, started.elapsed(), cpu))
+    }
+}
+
+/// Starts the relay, if there is one, on the spool that is open.
+fn open_relay(
+    plan: &mut Plan,
+    writers: &[Option<Writer>],
+) -> Result<Option<(Relay, relay::Office)>, SpoolError> {
+    let (Some(wanted), Store::Spool { dir, options }) = (plan.relay.take(), &plan.store) else {
+        return Ok(None);
+    };
+    let horizons = writers.iter().flatten().filter_map(Writer::horizon).collect();
+    let source = relay::Source { dir: dir.clone(), durability: options.durability, horizons };
+    Relay::open(wanted, source, plan.engine, plan.drain).map(Some)
+}
+
+fn join(
+    threads: Vec<thread::JoinHandle<io::Result<CoreSummary>>>,
+    engine: EngineKind,
+) -> Result<Vec<CoreSummary>, SinkError> {
+    let outcomes: Vec<_> = threads.into_iter().map(thread::JoinHandle::join).collect();
+    outcomes
+        .into_iter()
+        .enumerate()
+        .map(|(core, outcome)| match outcome {
+            Err(_) => Err(SinkError::Panicked { core }),
+            Ok(Err(source)) => Err(SinkError::Core { core, engine: engine.name(), source }),
+            Ok(Ok(summary)) => Ok(summary),
+        })
+        .collect()
+}
+
+/// Raises the descriptor limit to what the system allows and returns how many sessions fit in it.
+pub fn sessions_allowed(asked: Option<usize>) -> usize {
+    let descriptors = host::raise_descriptor_limit();
+    let fit = descriptors.saturating_sub(crate::limits::DESCRIPTORS_RESERVED) as usize;
+    asked.map_or(fit, |asked| asked.min(fit)).max(1)
+}
