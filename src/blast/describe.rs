@@ -1,69 +1,269 @@
-//! The plan as the result carries it.
+//! The plan as the result carries it. Two runs whose descriptions are the same sent the same, in the same way:
+//! every field of the plan is met here by name, so that a new option cannot be left out.
 
-use super::content;
-use super::plan::{Load, Plan, Stop};
+use std::fmt::Write as _;
+
+use super::content::{self, Bodies, Choice, Content};
+use super::plan::{DRAIN_DEFAULT, Load, Plan, Stop};
+use super::reach::Reach;
 use super::targets::Weighted;
+use crate::limits::UNREACHED_TRIES;
 use crate::run::{self, PlannedTarget};
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::Pipelining;
+use crate::stamp::body_crc;
+
+pub(super) fn describe(plan: &Plan) -> run::Plan {
+    // The engine is told with the machine, and conditions with their outcome. `trace` and `out` change nothing
+    // that is sent.
+    let Plan {
+        targets,
+        connections,
+        load,
+        stop,
+        warmup,
+        cooldown,
+        drain: _,
+        think,
+        content,
+        per_connection,
+        pipelining,
+        chunking,
+        depth,
+        hello,
+        helo,
+        login,
+        cpus: _,
+        engine: _,
+        reach: _,
+        policy: _,
+        misbehave,
+        trace: _,
+        out: _,
+        fail_if: _,
+        command,
+    } = plan;
+    let (messages, duration_s) = match stop {
+        Stop::Messages(messages) => (Some(*messages), None),
+        Stop::Duration(duration) => (None, Some(duration.as_secs_f64())),
+    };
+    let (schedule, arrivals_of) = match load {
+        Load::Closed => (None, None),
+        Load::Messages(schedule) => (Some(schedule), Some("messages")),
+        Load::Sessions(schedule) => (Some(schedule), Some("sessions")),
+    };
+    let login = login.as_ref();
+    run::Plan {
+        command: command.clone(),
+        target: targets.names(),
+        targets: targets.all().iter().filter(|_| targets.several()).map(planned).collect(),
+        connections: *connections as u64,
+        cores: plan.cores() as u64,
+        messages,
+        duration_s,
+        warmup_s: warmup.as_secs_f64(),
+        cooldown_s: cooldown.as_secs_f64(),
+        rate_msg_s: plan.mean_rate(),
+        rate: schedule.map(|schedule| schedule.profile.to_string()),
+        arrivals: schedule.map(|schedule| schedule.spacing.name().to_owned()),
+        arrivals_of: arrivals_of.map(str::to_owned),
+        size: content.sizes(),
+        recipients: content.recipients.mean().round() as u64,
+        per_connection: per_connection.map(|(least, most)| least.midpoint(most)),
+        think: think.map(|think| think.to_string()),
+        misbehave: (!misbehave.is_empty()).then(|| misbehave.to_string()),
+        pipelining: match pipelining {
+            Pipelining::None => "none",
+            Pipelining::Commands => "commands",
+            Pipelining::Full => "full",
+        }
+        .to_owned(),
+        chunking: *chunking,
+        depth: *depth as u64,
+        tls: "none".to_owned(),
+        auth: login
+            .map(|login| login.mechanism().map_or("best offered", Mechanism::name).to_owned()),
+        hello: hello.name().to_owned(),
+        helo: helo.clone(),
+        from: content::in_words(&content.from),
+        to: content::in_words(&content.to),
+        seed: content.seed,
+        options: options(plan),
+    }
+}
 
 fn planned(of: &Weighted) -> PlannedTarget {
     PlannedTarget { target: of.target.url.clone(), weight: of.weight }
 }
 
-/// The plan as the result carries it.
-pub(super) fn describe(plan: &Plan) -> run::Plan {
-    let schedule = plan.schedule();
-    let (messages, duration) = match plan.stop {
-        Stop::Messages(messages) => (Some(messages), None),
-        Stop::Duration(duration) => (None, Some(duration.as_secs_f64())),
-    };
-    let pipelining = match plan.pipelining {
-        Pipelining::None => "none",
-        Pipelining::Commands => "commands",
-        Pipelining::Full => "full",
-    };
-    run::Plan {
-        command: plan.command.clone(),
-        target: plan.targets.names(),
-        targets: plan
-            .targets
-            .all()
-            .iter()
-            .filter(|_| plan.targets.several())
-            .map(planned)
-            .collect(),
-        connections: plan.connections as u64,
-        cores: plan.cores() as u64,
-        messages,
-        duration_s: duration,
-        warmup_s: plan.warmup.as_secs_f64(),
-        cooldown_s: plan.cooldown.as_secs_f64(),
-        rate_msg_s: plan.mean_rate(),
-        rate: schedule.map(|schedule| schedule.profile.to_string()),
-        arrivals: schedule.map(|schedule| schedule.spacing.name().to_owned()),
-        arrivals_of: match plan.load {
-            Load::Closed => None,
-            Load::Messages(_) => Some("messages".to_owned()),
-            Load::Sessions(_) => Some("sessions".to_owned()),
-        },
-        size: plan.content.sizes(),
-        recipients: plan.content.recipients.mean().round() as u64,
-        per_connection: plan.per_connection.map(|(least, most)| least.midpoint(most)),
-        think: plan.think.map(|think| think.to_string()),
-        misbehave: (!plan.misbehave.is_empty()).then(|| plan.misbehave.to_string()),
-        pipelining: pipelining.to_owned(),
-        chunking: plan.chunking,
-        depth: plan.depth as u64,
-        tls: "none".to_owned(),
-        auth: plan
-            .login
-            .as_ref()
-            .map(|login| login.mechanism().map_or("best offered", Mechanism::name).to_owned()),
-        hello: plan.hello.name().to_owned(),
-        helo: plan.helo.clone(),
-        from: content::in_words(&plan.content.from),
-        to: content::in_words(&plan.content.to),
-        seed: plan.content.seed,
+/// What the other fields of a description do not say, or say as a mean alone: each as the option that asks for
+/// it, where it is not the default. What came from a file is told by its checksum.
+fn options(plan: &Plan) -> Vec<String> {
+    let mut options = Vec::new();
+    if let Some((least, most)) = plan.per_connection.filter(|(least, most)| least < most) {
+        options.push(format!("--per-connection {least}..{most}"));
+    }
+    if plan.drain != DRAIN_DEFAULT {
+        options.push(format!("--drain {:?}", plan.drain));
+    }
+    options_of_content(&plan.content, &mut options);
+    options_of_connections(&plan.reach, &mut options);
+    options.extend(plan.policy.in_words());
+    options
+}
+
+fn options_of_content(content: &Content, options: &mut Vec<String>) {
+    // `memory_max` refuses messages and changes none, and the seed has a field of its own.
+    let Content {
+        bodies,
+        recipients,
+        from,
+        to,
+        to_domains,
+        bare,
+        headers,
+        table,
+        mail_params,
+        rcpt_params,
+        memory_max: _,
+        seed: _,
+    } = content;
+    match bodies {
+        Bodies::Sizes(_) => {}
+        Bodies::Given(body) => options.push(from_file("--body", body.text().bytes())),
+        Bodies::Kept(kept) => {
+            let sums = kept.mails.iter().flat_map(|mail| {
+                mail.size.to_be_bytes().into_iter().chain(mail.body_crc.to_be_bytes())
+            });
+            options.push(from_file("--corpus", sums));
+            if kept.mails.iter().any(|mail| mail.envelope.is_some()) {
+                options.push("--recorded-envelopes".to_owned());
+            }
+        }
+    }
+    if !recipients.is_one() {
+        options.push(format!("--recipients {recipients}"));
+    }
+    for (option, choices) in [("--from", from), ("--to", to)] {
+        if choices.len() > 1 {
+            options.push(from_file(option, choices.iter().flat_map(octets)));
+        }
+    }
+    options.extend(to_domains.iter().map(|(name, weight)| format!("--to-domain {name}:{weight}")));
+    if *bare {
+        options.push("--no-headers".to_owned());
+    }
+    options.extend(headers.iter().map(|header| format!("--header {}", header.text())));
+    if let Some(table) = table {
+        let fields = table.rows.iter().flat_map(|row| &row.fields);
+        let fields = table.columns.iter().chain(fields);
+        options.push(from_file("--csv", fields.flat_map(|field| field.bytes().chain([0]))));
+    }
+    options.extend(mail_params.iter().map(|param| format!("--param MAIL:{param}")));
+    options.extend(rcpt_params.iter().map(|param| format!("--param RCPT:{param}")));
+}
+
+fn options_of_connections(reach: &Reach, options: &mut Vec<String>) {
+    // The sources are those of one machine: shards of one load have different ones.
+    let Reach { sources: _, recv_buffer, send_buffer, reset, tries } = reach;
+    options.extend(recv_buffer.map(|octets| format!("--recv-buffer {octets}")));
+    options.extend(send_buffer.map(|octets| format!("--send-buffer {octets}")));
+    if *reset {
+        options.push("--close rst".to_owned());
+    }
+    if *tries != UNREACHED_TRIES {
+        options.push(format!("--connect-tries {tries}"));
+    }
+}
+
+/// What tells one choice from another.
+fn octets(choice: &Choice) -> Vec<u8> {
+    let mut text = choice.pattern.text();
+    // Writing to a string does not fail.
+    let _ = write!(text, "\0{}\0", choice.weight);
+    text.into_bytes()
+}
+
+fn from_file(option: &str, octets: impl IntoIterator<Item = u8>) -> String {
+    let octets: Vec<u8> = octets.into_iter().collect();
+    format!("{option} (CRC-32C {:08x})", body_crc(&octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::blast::content::mail::{Kind, Mail, Mails};
+    use crate::blast::content::spread::Spread;
+    use crate::blast::content::template::Template;
+    use crate::blast::policy::{ErrorPolicy, Reconnect};
+    use crate::dial::Target;
+    use crate::engine::EngineKind;
+
+    fn plan() -> Plan {
+        let content = Content::plain(Spread::one(1_024), "a@b.example", "c@d.example");
+        let targets = Target::parse("smtp+unix:/x", &[]).unwrap().into();
+        Plan::new(targets, content, vec![0], EngineKind::Epoll)
+    }
+
+    fn with(change: impl FnOnce(&mut Plan)) -> run::Plan {
+        let mut plan = plan();
+        change(&mut plan);
+        describe(&plan)
+    }
+
+    /// A change of the plan, by the option that asks for it.
+    type Change = (&'static str, fn(&mut Plan));
+
+    const CHANGES: [Change; 17] = [
+        ("--per-connection", |plan| plan.per_connection = Some((1, 5))),
+        ("--drain", |plan| plan.drain = Duration::from_secs(2)),
+        ("--no-headers", |plan| plan.content.bare = true),
+        ("--recipients", |plan| plan.content.recipients = Spread::Even(1, 5)),
+        ("--to-domain", |plan| plan.content.to_domains = vec![("e.example".to_owned(), 1)]),
+        ("--header", |plan| plan.content.headers = vec![Template::literal(b"A: b")]),
+        ("--param MAIL", |plan| plan.content.mail_params = vec!["RET=HDRS".to_owned()]),
+        ("--param RCPT", |plan| plan.content.rcpt_params = vec!["NOTIFY=NEVER".to_owned()]),
+        ("--body", |plan| plan.content.bodies = Bodies::Given(Template::literal(b"A: b\r\n\r\n"))),
+        ("--from", |plan| {
+            plan.content.from = vec![Choice::literal("x", ""), Choice::literal("y", "")]
+        }),
+        ("--close", |plan| plan.reach.reset = true),
+        ("--recv-buffer", |plan| plan.reach.recv_buffer = Some(4_096)),
+        ("--send-buffer", |plan| plan.reach.send_buffer = Some(4_096)),
+        ("--connect-tries", |plan| plan.reach.tries = 1),
+        ("--reconnect", |plan| plan.policy.reconnect = Reconnect::Never),
+        ("--on-error", |plan| {
+            plan.policy = ErrorPolicy { stop_on_error: true, ..ErrorPolicy::default() }
+        }),
+        ("--corpus", |plan| plan.content.bodies = kept(b"A: b\r\n\r\nx\r\n")),
+    ];
+
+    fn kept(octets: &[u8]) -> Bodies {
+        let mails = [Mail::new(octets.to_vec(), true, None)].into();
+        Bodies::Kept(Mails { path: "x".into(), kind: Kind::File, raw: true, mails })
+    }
+
+    #[test]
+    fn a_plan_without_an_option_has_none_and_each_option_makes_it_another_plan() {
+        assert_eq!(describe(&plan()).options, [""; 0]);
+        for (option, change) in CHANGES {
+            let options = with(change).options;
+            assert_eq!(options.len(), 1, "{option}: {options:?}");
+            assert!(options[0].starts_with(option), "{option}: {options:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_differs_from_its_mean_and_one_file_from_another_of_that_size() {
+        let range = with(|plan| plan.per_connection = Some((1, 5)));
+        let mean = with(|plan| plan.per_connection = Some((3, 3)));
+        assert_eq!(range.per_connection, mean.per_connection);
+        assert_ne!(range.options, mean.options);
+        let one = with(|plan| plan.content.bodies = kept(b"A: b\r\n\r\nx\r\n"));
+        let other = with(|plan| plan.content.bodies = kept(b"A: b\r\n\r\ny\r\n"));
+        assert_eq!(one.size, other.size);
+        assert_ne!(one.options, other.options);
     }
 }

@@ -233,6 +233,10 @@ pub struct Plan {
     pub from: String,
     pub to: String,
     pub seed: u64,
+    /// Options that change what is sent or how and have no field above, each as it is given; `--per-connection
+    /// 1..5` stands here beside its mean. A list from a file is told by its CRC-32C.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -141,6 +141,7 @@ fn plan(mode: Mode) -> Plan {
         from: "<a&b@client.example>".to_owned(),
         to: "<c@server.example>".to_owned(),
         seed: 42,
+        options: Vec::new(),
     }
 }
 
