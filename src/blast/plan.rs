@@ -1,25 +1,34 @@
 //! What a run is to do, checked: nothing below sees the command line.
 
-use std::net::IpAddr;
+mod check;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::content::{Content, ContentError, check_text};
+pub use self::check::PlanError;
+use super::content::Content;
 use super::misbehave::Misbehave;
 use super::policy::{ErrorPolicy, Reconnect};
 use super::reach::Reach;
 use super::schedule::{Schedule, Think};
-use super::targets::{Targets, Weighted};
+use super::targets::Targets;
 use crate::dial::Target;
 use crate::engine::EngineKind;
-use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, UNREACHED_S};
+use crate::limits::UNREACHED_S;
 use crate::measure::Cuts;
 use crate::run::Conditions;
-use crate::run::threshold::Condition;
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Hello, Pipelining, Settings};
-use crate::smtp::server::Protocol;
+
+/// Connections open at once, where nothing else is said.
+pub const CONNECTIONS_DEFAULT: usize = 64;
+/// Length of a run for which neither a number of messages nor a length is given.
+pub const DURATION_DEFAULT: Duration = Duration::from_secs(10);
+/// Time after the end for what was due and is not done.
+pub const DRAIN_DEFAULT: Duration = Duration::from_secs(10);
+/// Name in EHLO, HELO or LHLO.
+pub const HELO_DEFAULT: &str = "client.example";
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,105 +96,37 @@ pub struct Plan {
     pub command: Vec<String>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    #[error("--{what} {value} is out of range; give {least} to {most}")]
-    Range { what: &'static str, value: u64, least: u64, most: u64 },
-    #[error(transparent)]
-    Content(#[from] ContentError),
-    #[error("--{what} is not ASCII; write the A-label, xn--...")]
-    NotAscii { what: &'static str },
-    #[error("--depth needs --chunking: DATA cannot be sent before its 354 (RFC 2920)")]
-    DepthWithoutChunking,
-    #[error("--depth needs pipelining; leave out --pipelining none")]
-    DepthWithoutPipelining,
-    #[error(
-        "--think is a pause within a session, and with --rate no message waits for another one of \
-         its session; use --session-rate, or leave out --rate"
-    )]
-    ThinkWithRate,
-    #[error(
-        "--fail-if '{0}' asks for a time that a closed loop does not have; give --rate or \
-         --session-rate, or ask for service."
-    )]
-    ConditionWithoutSchedule(Condition),
-    #[error("--hello {hello} brings no extension of SMTP; leave it out, or leave out {what}")]
-    HelloWithoutExtensions { hello: &'static str, what: &'static str },
-    #[error("--hello {0} is none of LMTP, whose LHLO must come first; leave it out")]
-    HelloOfLmtp(&'static str),
-    #[error("no --source is of the family of {0}; give one that is, or leave it out")]
-    SourceFamily(String),
-    #[error(
-        "{0}, which --source names, is no address of this machine; 'ip address' lists those that are, \
-         and 'ip address add' adds one"
-    )]
-    SourceElsewhere(IpAddr),
-    #[error("--cooldown needs an end by time: -z, or a rate with a length, and no -n")]
-    CooldownWithoutEnd,
-}
-
 impl Plan {
-    /// Checks what no type says. What can be refused before anything is opened is refused here.
-    pub fn check(&self) -> Result<(), PlanError> {
-        let mob = self.misbehave.connections(self.connections) as u64;
-        if mob > CONNECTIONS_MAX as u64 {
-            let (value, most) = (mob, CONNECTIONS_MAX as u64);
-            return Err(PlanError::Range { what: "misbehave", value, least: 1, most });
-        }
-        let counts = [
-            ("connections", self.connections as u64, CONNECTIONS_MAX as u64),
-            ("per-connection", self.per_connection.map_or(1, |(least, _)| least), u64::MAX),
-            ("depth", self.depth as u64, DEPTH_MAX as u64),
-        ];
-        for (what, value, most) in counts {
-            if !(1..=most).contains(&value) {
-                return Err(PlanError::Range { what, value, least: 1, most });
-            }
-        }
-        self.content.check()?;
-        check_text(self.helo.as_bytes(), "--helo", false)?;
-        if !self.helo.is_ascii() {
-            return Err(PlanError::NotAscii { what: "helo" });
-        }
-        if self.depth > 1 && !self.chunking {
-            return Err(PlanError::DepthWithoutChunking);
-        }
-        if self.depth > 1 && self.pipelining == Pipelining::None {
-            return Err(PlanError::DepthWithoutPipelining);
-        }
-        self.check_hello()?;
-        if self.think.is_some() && matches!(self.load, Load::Messages(_)) {
-            return Err(PlanError::ThinkWithRate);
-        }
-        if !self.cooldown.is_zero() && self.measured().is_none() {
-            return Err(PlanError::CooldownWithoutEnd);
-        }
-        let mut conditions = self.fail_if.0.iter();
-        if self.schedule().is_none()
-            && let Some(condition) = conditions.find(|condition| condition.needs_schedule())
-        {
-            return Err(PlanError::ConditionWithoutSchedule(*condition));
-        }
-        Ok(())
-    }
-
-    fn check_hello(&self) -> Result<(), PlanError> {
-        let hello = self.hello.name();
-        if self.hello == Hello::Extended {
-            return Ok(());
-        }
-        let is_lmtp = |of: &Weighted| of.target.protocol == Protocol::Lmtp;
-        if self.targets.all().iter().any(is_lmtp) {
-            return Err(PlanError::HelloOfLmtp(hello));
-        }
-        let asked = [
-            (self.login.is_some(), "--auth"),
-            (self.chunking, "--chunking"),
-            (self.pipelining != Pipelining::None, "--pipelining"),
-        ];
-        match asked.into_iter().find(|(asked, _)| *asked) {
-            Some((_, what)) => Err(PlanError::HelloWithoutExtensions { hello, what }),
-            None => Ok(()),
+    /// A closed loop of [`CONNECTIONS_DEFAULT`] connections for [`DURATION_DEFAULT`], one command at a time, on
+    /// one core for each of `cpus`, with nothing written to disk: what the command line runs where it is given
+    /// a target and nothing else.
+    pub fn new(targets: Targets, content: Content, cpus: Vec<usize>, engine: EngineKind) -> Self {
+        Self {
+            targets,
+            connections: CONNECTIONS_DEFAULT,
+            load: Load::Closed,
+            stop: Stop::Duration(DURATION_DEFAULT),
+            warmup: Duration::ZERO,
+            cooldown: Duration::ZERO,
+            drain: DRAIN_DEFAULT,
+            think: None,
+            content,
+            per_connection: None,
+            pipelining: Pipelining::None,
+            chunking: false,
+            depth: 1,
+            hello: Hello::Extended,
+            helo: HELO_DEFAULT.to_owned(),
+            login: None,
+            cpus,
+            engine,
+            reach: Reach::default(),
+            policy: ErrorPolicy::default(),
+            misbehave: Misbehave::default(),
+            trace: 0,
+            out: None,
+            fail_if: Conditions::default(),
+            command: Vec::new(),
         }
     }
 
@@ -311,149 +252,4 @@ pub fn share(total: u64, cores: usize, index: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::schedule::{Leg, Profile, Spacing};
-    use super::*;
-    use crate::blast::content::spread::Spread;
-    use crate::blast::content::template::Template;
-    use crate::blast::content::{Bodies, Choice};
-    use crate::engine::Address;
-    use crate::limits::PATH_BYTES_MAX;
-
-    fn content() -> Content {
-        Content::plain(Spread::one(1024), "a@b.example", "c@d.example")
-    }
-
-    fn plan() -> Plan {
-        Plan {
-            targets: Targets::from(Target {
-                protocol: Protocol::Smtp,
-                url: "smtp+unix:/x".to_owned(),
-                addresses: vec![Address::Unix("/x".into())],
-            }),
-            connections: 8,
-            load: Load::Closed,
-            stop: Stop::Messages(100),
-            warmup: Duration::ZERO,
-            cooldown: Duration::ZERO,
-            drain: Duration::from_secs(10),
-            think: None,
-            content: content(),
-            per_connection: None,
-            pipelining: Pipelining::None,
-            chunking: false,
-            depth: 1,
-            hello: Hello::Extended,
-            helo: "e.example".to_owned(),
-            login: None,
-            cpus: vec![0, 1, 2],
-            engine: EngineKind::Epoll,
-            reach: Reach::default(),
-            policy: ErrorPolicy::default(),
-            misbehave: Misbehave::default(),
-            trace: 0,
-            out: None,
-            fail_if: Conditions::default(),
-            command: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn shares_add_up_and_differ_by_one_at_most() {
-        for (total, cores) in [(0, 1), (1, 3), (10, 3), (64, 7), (1_000_001, 16)] {
-            let shares: Vec<u64> = (0..cores).map(|n| share(total, cores, n)).collect();
-            assert_eq!(shares.iter().sum::<u64>(), total);
-            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
-        }
-    }
-
-    #[test]
-    fn a_sound_plan_passes_and_uses_no_idle_core() {
-        plan().check().unwrap();
-        assert_eq!(plan().cores(), 3);
-        assert_eq!(Plan { connections: 2, ..plan() }.cores(), 2);
-        assert_eq!(Plan { stop: Stop::Messages(1), ..plan() }.cores(), 1);
-        let from = vec![Choice::literal("", "--from")];
-        Plan { content: Content { from, ..content() }, ..plan() }.check().unwrap();
-    }
-
-    #[test]
-    fn text_that_could_forge_commands_is_refused() {
-        let error = |content| Plan { content, ..plan() }.check().unwrap_err().to_string();
-        for bad in ["a@b\r\nRCPT TO:<x@y>", "a\nb", "a\0b"] {
-            let to = vec![Choice::literal(bad, "--to")];
-            let said = error(Content { to, ..content() });
-            assert!(said.starts_with("--to holds a CR, LF or NUL"), "{said}");
-        }
-        for bad in ["X=1\r\nRSET", "X\n", "X\0", "X Y", ""] {
-            let params = vec!["RET=FULL".to_owned(), bad.to_owned()];
-            error(Content { mail_params: params.clone(), ..content() });
-            error(Content { rcpt_params: params, ..content() });
-        }
-        for bad in ["Subject: a\r\nTo: b", "no colon", ": x", "a b: c", "\u{fc}: c"] {
-            let headers = vec![Template::literal(bad.as_bytes())];
-            assert!(error(Content { headers, ..content() }).contains("--header"), "{bad:?}");
-        }
-        assert!(Plan { helo: "b\u{fc}cher.example".to_owned(), ..plan() }.check().is_err());
-        assert!(Plan { helo: String::new(), ..plan() }.check().is_err());
-        assert!(Plan { helo: "x".repeat(PATH_BYTES_MAX + 1), ..plan() }.check().is_err());
-    }
-
-    #[test]
-    fn a_pause_needs_a_session_and_a_cool_down_an_end() {
-        let profile = Profile::constant(100.0).unwrap();
-        let schedule = Schedule { profile, spacing: Spacing::Constant };
-        let pause = Duration::from_millis(5);
-        let think = Some(Think::Even { least: pause, most: pause });
-        let open = Plan { think, load: Load::Messages(schedule.clone()), ..plan() };
-        assert!(matches!(open.check(), Err(PlanError::ThinkWithRate)));
-        Plan { load: Load::Sessions(schedule), ..open }.check().unwrap();
-        Plan { think, ..plan() }.check().unwrap();
-        let endless = Plan { cooldown: pause, ..plan() };
-        assert!(matches!(endless.check(), Err(PlanError::CooldownWithoutEnd)));
-        Plan { stop: Stop::Duration(pause), ..endless }.check().unwrap();
-    }
-
-    #[test]
-    fn the_schedule_is_led_by_the_warm_up_and_its_mean_is_that_of_the_measured_time() {
-        let second = Duration::from_secs(1);
-        let ramp = Profile::of(vec![Leg { from: 100.0, to: 300.0, length: 4 * second }]).unwrap();
-        let load = Load::Messages(Schedule { profile: ramp, spacing: Spacing::Constant });
-        let (stop, warmup, cooldown) = (Stop::Duration(4 * second), 2 * second, second);
-        let timed = Plan { load: load.clone(), stop, warmup, cooldown, ..plan() };
-        assert_eq!(timed.mean_rate(), Some(200.0));
-        assert_eq!(timed.arrivals_end(), Some(6 * second));
-        assert_eq!(timed.last_start(), Some(7 * second));
-        assert_eq!(timed.due(), Some(200.0 + 800.0 + 300.0));
-        let counted = Plan { load, stop: Stop::Messages(1_100), ..plan() };
-        assert_eq!((counted.arrivals_end(), counted.mean_rate()), (Some(5 * second), Some(220.0)));
-        let Load::Messages(schedule) = counted.load.clone() else { unreachable!() };
-        let (load, per_connection) = (Load::Sessions(schedule), Some((1, 3)));
-        let sessions =
-            Plan { load, stop: Stop::Messages(2_200), per_connection, ..counted.clone() };
-        assert_eq!(
-            (sessions.arrivals_end(), sessions.mean_rate()),
-            (Some(5 * second), Some(220.0))
-        );
-        assert_eq!((plan().arrivals_end(), plan().mean_rate()), (None, None));
-        assert_eq!((plan().due(), counted.due()), (None, None));
-    }
-
-    #[test]
-    fn numbers_out_of_range_are_named() {
-        let none = Plan { connections: 0, ..plan() }.check().unwrap_err();
-        assert!(none.to_string().contains("--connections 0"), "{none}");
-        let sizes = Bodies::Sizes(Spread::Even(10, 2000));
-        let small = Plan { content: Content { bodies: sizes, ..content() }, ..plan() };
-        let small = small.check().unwrap_err();
-        assert!(small.to_string().contains("--size 10 is too small"), "{small}");
-        let recipients = Spread::List(vec![(1, 1), (5_000, 1)]);
-        let many = Plan { content: Content { recipients, ..content() }, ..plan() };
-        let many = many.check().unwrap_err();
-        assert!(many.to_string().contains("--recipients 5000"), "{many}");
-        let deep = Plan { depth: 4, ..plan() }.check().unwrap_err();
-        assert!(matches!(deep, PlanError::DepthWithoutChunking));
-        let slow = Plan { depth: 4, chunking: true, ..plan() }.check().unwrap_err();
-        assert!(matches!(slow, PlanError::DepthWithoutPipelining));
-    }
-}
+mod tests;

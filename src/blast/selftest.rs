@@ -17,19 +17,15 @@ use serde::Serialize;
 
 use super::content::Content;
 use super::content::spread::Spread;
-use super::misbehave::Misbehave;
 use super::plan::{Load, Plan, Stop};
-use super::policy::ErrorPolicy;
-use super::reach::Reach;
 use super::runner::{BlastError, run};
 use super::schedule::{Profile, ProfileError, Schedule, Spacing};
 use crate::dial::Target;
 use crate::engine::{self, Address, Alarm, BindError, Conn, EngineKind, Listener, task};
 use crate::host::{self, CpuTime, waited_by_task};
 use crate::limits::RECV_LARGE_BYTES;
-use crate::run::{Conditions, Latency, Run, Verdict};
+use crate::run::{Latency, Run, Verdict};
 use crate::smtp::auth::AuthPolicy;
-use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
 
@@ -156,37 +152,16 @@ impl Trial {
         load: Load,
         duration: Duration,
     ) -> Result<Plan, TrialError> {
+        let (from, to) = ("blast@client.example", "sink@server.example");
+        let content = Content::plain(Spread::one(1024), from, to);
+        // The last, as the server takes the first.
+        let cpus = host::allowed()?.into_iter().next_back().into_iter().collect();
         Ok(Plan {
-            targets: server.target().into(),
             connections: self.connections,
             load,
             stop: Stop::Duration(duration),
-            warmup: Duration::ZERO,
-            cooldown: Duration::ZERO,
             drain: self.period,
-            think: None,
-            content: Content::plain(
-                Spread::one(1024),
-                "blast@client.example",
-                "sink@server.example",
-            ),
-            per_connection: None,
-            pipelining: Pipelining::None,
-            chunking: false,
-            depth: 1,
-            hello: Hello::Extended,
-            helo: "client.example".to_owned(),
-            login: None,
-            // The last, as the server takes the first.
-            cpus: host::allowed()?.into_iter().next_back().into_iter().collect(),
-            engine: self.engine,
-            reach: Reach::default(),
-            policy: ErrorPolicy::default(),
-            misbehave: Misbehave::default(),
-            trace: 0,
-            out: None,
-            fail_if: Conditions::default(),
-            command: Vec::new(),
+            ..Plan::new(server.target().into(), content, cpus, self.engine)
         })
     }
 

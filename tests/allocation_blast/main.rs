@@ -6,20 +6,16 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
+use ringpost::blast;
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
-use ringpost::blast::misbehave::Misbehave;
 use ringpost::blast::plan::{Load, Plan, Stop};
-use ringpost::blast::policy::ErrorPolicy;
-use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::dial::Target;
 use ringpost::engine::{self, Io};
 use ringpost::host;
-use ringpost::smtp::client::{Hello, Pipelining};
-use ringpost::{blast, run::Conditions};
+use ringpost::smtp::client::Pipelining;
 
 /// Counts the allocations of all threads but the test's, which are the generator's cores: the server
 /// is another process. The test's own thread collects what they hand over, a few boxes a second.
@@ -92,32 +88,15 @@ impl Drop for Sink {
 /// Allocations of a run with so many messages.
 fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) -> u64 {
     let (engine, _) = engine::choose(Io::Auto).unwrap();
+    let targets = Target::parse(&sink.target, &[]).unwrap().into();
+    let content = Content::plain(Spread::one(1_024), "a@client.example", "b@server.example");
+    let cpus = host::allowed().unwrap().into_iter().next_back().into_iter().collect();
     let plan = Plan {
-        targets: Target::parse(&sink.target, &[]).unwrap().into(),
         connections: 8,
         load: load.clone(),
         stop: Stop::Messages(messages),
-        warmup: Duration::ZERO,
-        cooldown: Duration::ZERO,
-        drain: Duration::from_secs(10),
-        think: None,
-        content: Content::plain(Spread::one(1_024), "a@client.example", "b@server.example"),
-        per_connection: None,
         pipelining,
-        chunking: false,
-        depth: 1,
-        hello: Hello::Extended,
-        helo: "client.example".to_owned(),
-        login: None,
-        cpus: host::allowed().unwrap().into_iter().next_back().into_iter().collect(),
-        engine,
-        reach: Reach::default(),
-        policy: ErrorPolicy::default(),
-        misbehave: Misbehave::default(),
-        trace: 0,
-        out: None,
-        fail_if: Conditions::default(),
-        command: Vec::new(),
+        ..Plan::new(targets, content, cpus, engine)
     };
     COLLECTS.set(true);
     let before = ALLOCATIONS.load(Relaxed);

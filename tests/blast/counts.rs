@@ -10,18 +10,15 @@ use std::time::{Duration, Instant};
 
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
-use ringpost::blast::misbehave::Misbehave;
-use ringpost::blast::plan::{Load, Plan, Stop};
-use ringpost::blast::policy::ErrorPolicy;
-use ringpost::blast::reach::Reach;
+use ringpost::blast::plan::{Plan, Stop};
 use ringpost::blast::{self, Failure, Outcome};
 use ringpost::dial::Target;
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::host;
 use ringpost::measure::{ErrorKind, Outcome as Measured, Phase};
-use ringpost::run::{Conditions, Verdict};
+use ringpost::run::Verdict;
 use ringpost::smtp::auth::AuthPolicy;
-use ringpost::smtp::client::{Hello, Pipelining};
+use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
 use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
@@ -148,34 +145,10 @@ fn content(size: Spread) -> Content {
 }
 
 fn plan(target: &str, engine: EngineKind) -> Plan {
-    let allowed = host::allowed().unwrap();
-    Plan {
-        targets: Target::parse(target, &[]).unwrap().into(),
-        connections: 4,
-        load: Load::Closed,
-        stop: Stop::Messages(200),
-        warmup: Duration::ZERO,
-        cooldown: Duration::ZERO,
-        drain: Duration::from_secs(10),
-        think: None,
-        content: content(Spread::Even(300, 3_000)),
-        per_connection: None,
-        pipelining: Pipelining::None,
-        chunking: false,
-        depth: 1,
-        hello: Hello::Extended,
-        helo: "client.example".to_owned(),
-        login: None,
-        cpus: allowed.into_iter().take(2).collect(),
-        engine,
-        reach: Reach::default(),
-        policy: ErrorPolicy::default(),
-        misbehave: Misbehave::default(),
-        trace: 0,
-        out: None,
-        fail_if: Conditions::default(),
-        command: Vec::new(),
-    }
+    let cpus = host::allowed().unwrap().into_iter().take(2).collect();
+    let targets = Target::parse(target, &[]).unwrap().into();
+    let plan = Plan::new(targets, content(Spread::Even(300, 3_000)), cpus, engine);
+    Plan { connections: 4, stop: Stop::Messages(200), ..plan }
 }
 
 fn go(plan: &Plan) -> Outcome {

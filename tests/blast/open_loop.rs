@@ -10,18 +10,15 @@ use std::time::{Duration, Instant};
 
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
-use ringpost::blast::misbehave::Misbehave;
 use ringpost::blast::plan::{Load, Plan, Stop};
-use ringpost::blast::policy::ErrorPolicy;
-use ringpost::blast::reach::Reach;
 use ringpost::blast::schedule::{Leg, Profile, Schedule, Spacing, Think};
 use ringpost::blast::{self, Outcome};
 use ringpost::dial::Target;
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::host;
 use ringpost::measure::ErrorKind as Trouble;
-use ringpost::run::{Conditions, Run, Verdict};
-use ringpost::smtp::client::{Hello, Pipelining};
+use ringpost::run::{Run, Verdict};
+use ringpost::smtp::client::Pipelining;
 use ringpost::stamp::Stamp;
 
 const MS: Duration = Duration::from_millis(1);
@@ -155,33 +152,11 @@ fn constant(rate: f64) -> Schedule {
 }
 
 fn plan(host: &Host, engine: EngineKind) -> Plan {
-    Plan {
-        targets: Target::parse(&host.target, &[]).unwrap().into(),
-        connections: 8,
-        load: Load::Messages(constant(500.0)),
-        stop: Stop::Duration(400 * MS),
-        warmup: Duration::ZERO,
-        cooldown: Duration::ZERO,
-        drain: Duration::from_secs(10),
-        think: None,
-        content: Content::plain(Spread::one(400), "a@client.example", "b@server.example"),
-        per_connection: None,
-        pipelining: Pipelining::None,
-        chunking: false,
-        depth: 1,
-        hello: Hello::Extended,
-        helo: "client.example".to_owned(),
-        login: None,
-        cpus: host::allowed().unwrap().into_iter().take(2).collect(),
-        engine,
-        reach: Reach::default(),
-        policy: ErrorPolicy::default(),
-        misbehave: Misbehave::default(),
-        trace: 0,
-        out: None,
-        fail_if: Conditions::default(),
-        command: Vec::new(),
-    }
+    let cpus = host::allowed().unwrap().into_iter().take(2).collect();
+    let content = Content::plain(Spread::one(400), "a@client.example", "b@server.example");
+    let plan = Plan::new(Target::parse(&host.target, &[]).unwrap().into(), content, cpus, engine);
+    let load = Load::Messages(constant(500.0));
+    Plan { connections: 8, load, stop: Stop::Duration(400 * MS), ..plan }
 }
 
 fn go(plan: &Plan) -> Outcome {

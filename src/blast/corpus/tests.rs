@@ -1,6 +1,5 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::writer::LINE_BYTES;
 use super::*;
@@ -9,45 +8,18 @@ use crate::blast::content::mail::{Kind, Mail, Mails, Recorded};
 use crate::blast::content::spread::Spread;
 use crate::blast::content::table::{Row, Table};
 use crate::blast::content::template::{Scope, Template};
-use crate::blast::misbehave::Misbehave;
-use crate::blast::plan::{Load, Stop};
-use crate::blast::policy::ErrorPolicy;
-use crate::blast::reach::Reach;
+use crate::blast::plan::Stop;
 use crate::dial::Target;
 use crate::engine::EngineKind;
 use crate::smtp::body::{Piece, Unstuffer};
-use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::offered::Offered;
 use crate::stamp::{Stamp, body_crc};
 
 fn plan(content: Content, chunking: bool) -> Plan {
-    Plan {
-        targets: Target::parse("smtp+unix:/x", &[]).unwrap().into(),
-        connections: 1,
-        load: Load::Closed,
-        stop: Stop::Messages(1),
-        warmup: Duration::ZERO,
-        cooldown: Duration::ZERO,
-        drain: Duration::ZERO,
-        think: None,
-        content,
-        per_connection: None,
-        pipelining: Pipelining::None,
-        chunking,
-        depth: 1,
-        hello: Hello::Extended,
-        helo: "e.example".to_owned(),
-        login: None,
-        cpus: vec![0],
-        engine: EngineKind::Epoll,
-        reach: Reach::default(),
-        policy: ErrorPolicy::default(),
-        misbehave: Misbehave::default(),
-        trace: 0,
-        out: None,
-        fail_if: crate::run::Conditions::default(),
-        command: Vec::new(),
-    }
+    let targets = Target::parse("smtp+unix:/x", &[]).unwrap().into();
+    let plan = Plan::new(targets, content, vec![0], EngineKind::Epoll);
+    let helo = "e.example".to_owned();
+    Plan { connections: 1, stop: Stop::Messages(1), chunking, helo, ..plan }
 }
 
 fn content(size: Spread) -> Content {

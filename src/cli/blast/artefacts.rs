@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::watching::LiveArg;
+use crate::blast::plan::Plan;
 use crate::run::Conditions;
 use crate::run::threshold::ThresholdError;
 
@@ -13,7 +14,7 @@ use crate::run::threshold::ThresholdError;
 pub(super) struct ArtefactArgs {
     /// Put run.json, run.hlog, run.hgrm, run.csv and report.html there
     #[arg(long, value_name = "DIR")]
-    pub(super) out: Option<PathBuf>,
+    out: Option<PathBuf>,
     /// Print the result as one JSON object instead of text
     #[arg(long)]
     pub(super) json: bool,
@@ -23,7 +24,7 @@ pub(super) struct ArtefactArgs {
     /// Show the dialogue of the first N sessions on stderr: C: is what we say, S: the server. Message
     /// octets are counted, passwords hidden; --live auto shows nothing then
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) trace: u64,
+    trace: u64,
     /// Print the plan and one example message instead; connect to nothing, write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -36,7 +37,13 @@ pub(super) struct ArtefactArgs {
 }
 
 impl ArtefactArgs {
-    pub(super) fn fail_if(&self) -> Conditions {
+    pub(super) fn put_into(self, plan: &mut Plan) {
+        plan.fail_if = self.fail_if();
+        plan.trace = self.trace;
+        plan.out = self.out;
+    }
+
+    fn fail_if(&self) -> Conditions {
         Conditions(self.fail_if.iter().flat_map(|list| list.0.iter().copied()).collect())
     }
 }

@@ -5,19 +5,16 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::blast::misbehave::Misbehave;
-use crate::blast::plan::{Load, Stop};
+use crate::blast::plan::{CONNECTIONS_DEFAULT, DURATION_DEFAULT, Load, Plan, Stop};
 use crate::blast::schedule::{Leg, Profile, ProfileError, Schedule, Spacing, Think};
 use crate::cli::value;
-
-pub(super) const CONNECTIONS_DEFAULT: usize = 64;
-const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(super) struct LoadArgs {
     /// Connections open at once, at most, such as 64 or 10k
     #[arg(short, long, value_name = "N", default_value_t = CONNECTIONS_DEFAULT, value_parser = value::at_least_one)]
-    pub(super) connections: usize,
+    connections: usize,
     /// End after N messages, such as 500, 20k or 1.5M
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = value::count)]
     messages: Option<u64>,
@@ -37,11 +34,11 @@ pub(super) struct LoadArgs {
     arrivals: ArrivalsArg,
     /// Pause between two messages of a session: DURATION, MIN..MAX or exp:MEAN
     #[arg(long, value_name = "DURATION", value_parser = think)]
-    pub(super) think: Option<Think>,
+    think: Option<Think>,
     /// Messages after which a connection is closed and a new one opened: N or MIN..MAX [default: no
     /// limit; 1 with --session-rate]
     #[arg(long, value_name = "N", value_parser = value::count_range)]
-    pub(super) per_connection: Option<(u64, u64)>,
+    per_connection: Option<(u64, u64)>,
     /// Clients that break the rules, beside the connections: NAME, NAME:COUNT or NAME:SHARE% of the
     /// connections, with commas between them, as in slow:5%,drop-after-data:1%,smuggle
     ///
@@ -52,16 +49,16 @@ pub(super) struct LoadArgs {
     /// and reset-after- connect, banner, ehlo, mail, rcpt, data, body, dot, bdat; drop, reset and all
     /// name several at once
     #[arg(long, value_name = "LIST")]
-    pub(super) misbehave: Option<Misbehave>,
+    misbehave: Option<Misbehave>,
     /// Time at the start that is not counted; -n counts its messages too
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "0s")]
-    pub(super) warmup: Duration,
+    warmup: Duration,
     /// Time at the end that is loaded like the rest and not counted
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "0s")]
-    pub(super) cooldown: Duration,
+    cooldown: Duration,
     /// Time after the end for what was due and is not done
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "10s")]
-    pub(super) drain: Duration,
+    drain: Duration,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -105,14 +102,26 @@ impl LoadArgs {
         }
     }
 
-    pub(super) fn stop(&self) -> Stop {
+    pub(super) fn put_into(self, plan: &mut Plan) {
+        plan.load = self.load();
+        plan.stop = self.stop();
+        plan.connections = self.connections;
+        plan.warmup = self.warmup;
+        plan.cooldown = self.cooldown;
+        plan.drain = self.drain;
+        plan.think = self.think;
+        plan.per_connection = self.per_connection;
+        plan.misbehave = self.misbehave.unwrap_or_default();
+    }
+
+    fn stop(&self) -> Stop {
         match self.messages {
             Some(messages) => Stop::Messages(messages),
             None => Stop::Duration(self.duration.or(self.length()).unwrap_or(DURATION_DEFAULT)),
         }
     }
 
-    pub(super) fn load(&self) -> Load {
+    fn load(&self) -> Load {
         let spacing = self.arrivals.spacing();
         let schedule = |profile: &Profile| Schedule { profile: profile.clone(), spacing };
         match (&self.rate, &self.session_rate) {

@@ -275,39 +275,16 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
     if let Some(refusal) = fallback {
         notice!("ringpost-blast: using epoll: {refusal}");
     }
-    let plan = Plan {
-        targets,
-        connections: load.connections,
-        load: load.load(),
-        stop: load.stop(),
-        warmup: load.warmup,
-        cooldown: load.cooldown,
-        drain: load.drain,
-        think: load.think,
-        content: content.content(
-            protocol.chunking,
-            protocol.params(On::Mail),
-            protocol.params(On::Rcpt),
-        )?,
-        per_connection: load.per_connection,
-        misbehave: load.misbehave.unwrap_or_default(),
-        pipelining: protocol.pipelining(),
-        chunking: protocol.chunking,
-        depth: protocol.depth,
-        hello: protocol.hello(),
-        helo: protocol.helo,
-        login: protocol.auth,
-        cpus: machine.cpus()?,
-        reach,
-        policy: policy.policy(),
-        trace: artefacts.trace,
-        engine,
-        fail_if: artefacts.fail_if(),
-        out: artefacts.out,
-        command: auth::without_secret(
-            std::env::args_os().map(|word| word.to_string_lossy().into_owned()),
-        ),
-    };
+    let (mail, rcpt) = (protocol.params(On::Mail), protocol.params(On::Rcpt));
+    let content = content.content(protocol.chunking, mail, rcpt)?;
+    let mut plan = Plan::new(targets, content, machine.cpus()?, engine);
+    load.put_into(&mut plan);
+    protocol.put_into(&mut plan);
+    artefacts.put_into(&mut plan);
+    plan.policy = policy.policy();
+    plan.reach = reach;
+    plan.command =
+        auth::without_secret(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
     plan.check()?;
     Ok(plan)
 }
@@ -344,4 +321,18 @@ fn watch_signals(stop: Arc<AtomicBool>, drain: Duration) -> Result<(), Error> {
         }
     })
     .map_err(Error::Signals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_alone_is_run_as_the_library_runs_it() {
+        let cli = Cli::parse_from(["ringpost-blast", "--io", "epoll", "smtp+unix:/x"]);
+        let Plan { targets, content, cpus, engine, command, .. } = plan(cli.run).unwrap();
+        let new = Plan { command, ..Plan::new(targets, content, cpus, engine) };
+        let cli = Cli::parse_from(["ringpost-blast", "--io", "epoll", "smtp+unix:/x"]);
+        assert_eq!(format!("{:?}", plan(cli.run).unwrap()), format!("{new:?}"));
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::auth;
+use crate::blast::plan::{HELO_DEFAULT, Plan};
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::params::On;
@@ -20,8 +21,8 @@ pub(super) struct ProtocolArgs {
     #[arg(long, value_enum, value_name = "VERB", default_value = "ehlo")]
     hello: HelloArg,
     /// Name in EHLO, HELO or LHLO
-    #[arg(long, value_name = "NAME", default_value = "client.example")]
-    pub(super) helo: String,
+    #[arg(long, value_name = "NAME", default_value = HELO_DEFAULT)]
+    helo: String,
     /// What goes out before a reply is awaited [default: none; full with --chunking]
     #[arg(long, value_enum, value_name = "MODE")]
     pipelining: Option<PipeliningArg>,
@@ -30,11 +31,11 @@ pub(super) struct ProtocolArgs {
     pub(super) chunking: bool,
     /// Messages in one flight, with --chunking
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(super) depth: usize,
+    depth: usize,
     /// Log in at the start of each connection. MECH is SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN or
     /// XOAUTH2 (PASS is the token then) [default: the first of these that is offered, XOAUTH2 aside]
     #[arg(long, value_name = "USER:PASS[:MECH]", value_parser = auth::login)]
-    pub(super) auth: Option<Arc<Login>>,
+    auth: Option<Arc<Login>>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -65,7 +66,16 @@ struct Param {
 }
 
 impl ProtocolArgs {
-    pub(super) fn pipelining(&self) -> Pipelining {
+    pub(super) fn put_into(self, plan: &mut Plan) {
+        plan.pipelining = self.pipelining();
+        plan.hello = self.hello();
+        plan.chunking = self.chunking;
+        plan.depth = self.depth;
+        plan.helo = self.helo;
+        plan.login = self.auth;
+    }
+
+    fn pipelining(&self) -> Pipelining {
         match self.pipelining {
             Some(PipeliningArg::None) => Pipelining::None,
             Some(PipeliningArg::Commands) => Pipelining::Commands,
@@ -75,7 +85,7 @@ impl ProtocolArgs {
         }
     }
 
-    pub(super) fn hello(&self) -> Hello {
+    fn hello(&self) -> Hello {
         match self.hello {
             HelloArg::Ehlo => Hello::Extended,
             HelloArg::Helo => Hello::Plain,

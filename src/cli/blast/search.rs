@@ -15,7 +15,7 @@ use super::machine::MachineArgs;
 use super::policy::PolicyArgs;
 use super::protocol::ProtocolArgs;
 use super::{ArtefactArgs, Error, RunArgs, artefacts, plan, watch_signals, with_page};
-use crate::blast::plan::{Load, Plan};
+use crate::blast::plan::{CONNECTIONS_DEFAULT, Load, Plan};
 use crate::blast::schedule::{Profile, Schedule, Spacing};
 use crate::blast::search::{Manner, Search, Tried};
 use crate::blast::{self, BlastError, Failure};
@@ -40,7 +40,7 @@ struct StepArgs {
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
     /// Connections open at once, at most
-    #[arg(short, long, value_name = "N", default_value_t = load::CONNECTIONS_DEFAULT, value_parser = value::at_least_one, help_heading = "Steps")]
+    #[arg(short, long, value_name = "N", default_value_t = CONNECTIONS_DEFAULT, value_parser = value::at_least_one, help_heading = "Steps")]
     connections: usize,
     /// How what is due is spread over time
     #[arg(

@@ -1,0 +1,117 @@
+use super::*;
+use crate::blast::content::spread::Spread;
+use crate::blast::content::template::Template;
+use crate::blast::content::{Bodies, Choice};
+use crate::blast::schedule::{Leg, Profile, Spacing};
+use crate::engine::Address;
+use crate::limits::PATH_BYTES_MAX;
+use crate::smtp::server::Protocol;
+
+fn content() -> Content {
+    Content::plain(Spread::one(1024), "a@b.example", "c@d.example")
+}
+
+fn plan() -> Plan {
+    let target = Target {
+        protocol: Protocol::Smtp,
+        url: "smtp+unix:/x".to_owned(),
+        addresses: vec![Address::Unix("/x".into())],
+    };
+    let plan = Plan::new(target.into(), content(), vec![0, 1, 2], EngineKind::Epoll);
+    Plan { connections: 8, stop: Stop::Messages(100), ..plan }
+}
+
+#[test]
+fn shares_add_up_and_differ_by_one_at_most() {
+    for (total, cores) in [(0, 1), (1, 3), (10, 3), (64, 7), (1_000_001, 16)] {
+        let shares: Vec<u64> = (0..cores).map(|n| share(total, cores, n)).collect();
+        assert_eq!(shares.iter().sum::<u64>(), total);
+        assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+    }
+}
+
+#[test]
+fn a_sound_plan_passes_and_uses_no_idle_core() {
+    plan().check().unwrap();
+    assert_eq!(plan().cores(), 3);
+    assert_eq!(Plan { connections: 2, ..plan() }.cores(), 2);
+    assert_eq!(Plan { stop: Stop::Messages(1), ..plan() }.cores(), 1);
+    let from = vec![Choice::literal("", "--from")];
+    Plan { content: Content { from, ..content() }, ..plan() }.check().unwrap();
+}
+
+#[test]
+fn text_that_could_forge_commands_is_refused() {
+    let error = |content| Plan { content, ..plan() }.check().unwrap_err().to_string();
+    for bad in ["a@b\r\nRCPT TO:<x@y>", "a\nb", "a\0b"] {
+        let to = vec![Choice::literal(bad, "--to")];
+        let said = error(Content { to, ..content() });
+        assert!(said.starts_with("--to holds a CR, LF or NUL"), "{said}");
+    }
+    for bad in ["X=1\r\nRSET", "X\n", "X\0", "X Y", ""] {
+        let params = vec!["RET=FULL".to_owned(), bad.to_owned()];
+        error(Content { mail_params: params.clone(), ..content() });
+        error(Content { rcpt_params: params, ..content() });
+    }
+    for bad in ["Subject: a\r\nTo: b", "no colon", ": x", "a b: c", "\u{fc}: c"] {
+        let headers = vec![Template::literal(bad.as_bytes())];
+        assert!(error(Content { headers, ..content() }).contains("--header"), "{bad:?}");
+    }
+    assert!(Plan { helo: "b\u{fc}cher.example".to_owned(), ..plan() }.check().is_err());
+    assert!(Plan { helo: String::new(), ..plan() }.check().is_err());
+    assert!(Plan { helo: "x".repeat(PATH_BYTES_MAX + 1), ..plan() }.check().is_err());
+}
+
+#[test]
+fn a_pause_needs_a_session_and_a_cool_down_an_end() {
+    let profile = Profile::constant(100.0).unwrap();
+    let schedule = Schedule { profile, spacing: Spacing::Constant };
+    let pause = Duration::from_millis(5);
+    let think = Some(Think::Even { least: pause, most: pause });
+    let open = Plan { think, load: Load::Messages(schedule.clone()), ..plan() };
+    assert!(matches!(open.check(), Err(PlanError::ThinkWithRate)));
+    Plan { load: Load::Sessions(schedule), ..open }.check().unwrap();
+    Plan { think, ..plan() }.check().unwrap();
+    let endless = Plan { cooldown: pause, ..plan() };
+    assert!(matches!(endless.check(), Err(PlanError::CooldownWithoutEnd)));
+    Plan { stop: Stop::Duration(pause), ..endless }.check().unwrap();
+}
+
+#[test]
+fn the_schedule_is_led_by_the_warm_up_and_its_mean_is_that_of_the_measured_time() {
+    let second = Duration::from_secs(1);
+    let ramp = Profile::of(vec![Leg { from: 100.0, to: 300.0, length: 4 * second }]).unwrap();
+    let load = Load::Messages(Schedule { profile: ramp, spacing: Spacing::Constant });
+    let (stop, warmup, cooldown) = (Stop::Duration(4 * second), 2 * second, second);
+    let timed = Plan { load: load.clone(), stop, warmup, cooldown, ..plan() };
+    assert_eq!(timed.mean_rate(), Some(200.0));
+    assert_eq!(timed.arrivals_end(), Some(6 * second));
+    assert_eq!(timed.last_start(), Some(7 * second));
+    assert_eq!(timed.due(), Some(200.0 + 800.0 + 300.0));
+    let counted = Plan { load, stop: Stop::Messages(1_100), ..plan() };
+    assert_eq!((counted.arrivals_end(), counted.mean_rate()), (Some(5 * second), Some(220.0)));
+    let Load::Messages(schedule) = counted.load.clone() else { unreachable!() };
+    let (load, per_connection) = (Load::Sessions(schedule), Some((1, 3)));
+    let sessions = Plan { load, stop: Stop::Messages(2_200), per_connection, ..counted.clone() };
+    assert_eq!((sessions.arrivals_end(), sessions.mean_rate()), (Some(5 * second), Some(220.0)));
+    assert_eq!((plan().arrivals_end(), plan().mean_rate()), (None, None));
+    assert_eq!((plan().due(), counted.due()), (None, None));
+}
+
+#[test]
+fn numbers_out_of_range_are_named() {
+    let none = Plan { connections: 0, ..plan() }.check().unwrap_err();
+    assert!(none.to_string().contains("--connections 0"), "{none}");
+    let sizes = Bodies::Sizes(Spread::Even(10, 2000));
+    let small = Plan { content: Content { bodies: sizes, ..content() }, ..plan() };
+    let small = small.check().unwrap_err();
+    assert!(small.to_string().contains("--size 10 is too small"), "{small}");
+    let recipients = Spread::List(vec![(1, 1), (5_000, 1)]);
+    let many = Plan { content: Content { recipients, ..content() }, ..plan() };
+    let many = many.check().unwrap_err();
+    assert!(many.to_string().contains("--recipients 5000"), "{many}");
+    let deep = Plan { depth: 4, ..plan() }.check().unwrap_err();
+    assert!(matches!(deep, PlanError::DepthWithoutChunking));
+    let slow = Plan { depth: 4, chunking: true, ..plan() }.check().unwrap_err();
+    assert!(matches!(slow, PlanError::DepthWithoutPipelining));
+}
