@@ -1,14 +1,14 @@
-//! One delivery over one connection: where engine, protocol and spool meet outside of the sink.
+//! One delivery over one connection: an SMTP or LMTP client session that sends what is queued.
 //!
-//! The connection may be one that we made (ETRN) or one whose roles have turned round (ATRN).
+//! The connection is one that we made (ETRN) or one whose roles have turned round (ATRN).
 
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::Tally;
-use super::reading::Letter;
-use super::transaction::Parcel;
+use super::reading::QueuedMessage;
+use super::totals::DeliveryTally;
+use super::transaction::RelayTransaction;
 use crate::dial::{Talk, TalkError, Wire};
 use crate::engine::{Conn, Guard, Pool};
 use crate::limits::SEND_PIECE_BYTES;
@@ -19,17 +19,17 @@ use crate::smtp::extension::Extensions;
 use crate::smtp::server::Protocol;
 use crate::spool::{Delivery, Fate, SpoolError};
 
-/// Deliveries to be noted in the spool, and where the outcome is told.
+/// Deliveries that the spool is to note, and where to say whether it did.
 pub(super) type Note = (Vec<Delivery>, oneshot::Sender<Result<(), SpoolError>>);
 
-/// What a delivery takes with it.
+/// What a delivery works with.
 #[derive(Debug)]
-pub(super) struct Satchel {
-    pub(super) letters: mpsc::Receiver<Letter>,
+pub(super) struct Inputs {
+    pub(super) messages: mpsc::Receiver<QueuedMessage>,
     pub(super) notes: mpsc::Sender<Note>,
-    /// Knows our name.
+    /// Writes the Received field of each message, and knows our name.
     pub(super) tracer: Tracer,
-    /// For each reply.
+    /// Time that the server gets for each reply.
     pub(super) timeout: Duration,
 }
 
@@ -52,20 +52,20 @@ impl From<Fault> for DeliveryError {
     }
 }
 
-pub(super) struct Courier<'c> {
+pub(super) struct DeliverySession<'c> {
     talk: Talk<&'c mut Conn, &'c Guard>,
     pool: &'c Pool,
     /// Whether to begin no further message.
     leave: &'c dyn Fn() -> bool,
-    satchel: Satchel,
+    inputs: Inputs,
     protocol: Protocol,
-    parcel: Option<Parcel>,
-    tally: Tally,
+    transaction: Option<RelayTransaction>,
+    tally: DeliveryTally,
 }
 
-impl<'c> Courier<'c> {
+impl<'c> DeliverySession<'c> {
     pub(super) fn new(
-        satchel: Satchel,
+        inputs: Inputs,
         protocol: Protocol,
         conn: &'c mut Conn,
         guard: &'c Guard,
@@ -79,31 +79,32 @@ impl<'c> Courier<'c> {
             depth: 1,
             smtputf8: false,
             hello: Hello::Extended,
-            name: satchel.tracer.hostname.as_bytes().into(),
+            name: inputs.tracer.hostname.as_bytes().into(),
             login: None,
         };
-        let wire = Wire::new(conn, guard, satchel.timeout, pool.small(), pool.small());
+        let wire = Wire::new(conn, guard, inputs.timeout, pool.small(), pool.small());
         Self {
             talk: Talk::new(wire, Client::new(settings)),
             pool,
             leave,
-            satchel,
+            inputs,
             protocol,
-            parcel: None,
-            tally: Tally::default(),
+            transaction: None,
+            tally: DeliveryTally::default(),
         }
     }
 
-    /// Sends what there is. `said` is what the server has sent already.
-    pub(super) async fn run(mut self, said: &[u8]) -> Tally {
+    /// Sends every message that it gets. `said` is what the server has sent already.
+    pub(super) async fn run(mut self, said: &[u8]) -> DeliveryTally {
         self.talk.wire.preload(said);
         let outcome = self.converse().await;
-        // What was decided before the connection broke is decided: LMTP answers for each recipient.
-        let decided = self.parcel.take().map_or_else(Vec::new, |parcel| parcel.settled());
+        // Recipients decided before the connection broke stay decided: LMTP answers for each of them.
+        let decided =
+            self.transaction.take().map_or_else(Vec::new, |transaction| transaction.settled());
         if let Err(lost) = outcome.and(self.settle(decided).await) {
             self.tally.note(|| lost.to_string());
         } else if !self.talk.client().ready() {
-            // Whatever the server says, it says to a terminal.
+            // What the server says may end up on a terminal.
             let refusal = self.talk.client().refusal().escape_ascii().to_string();
             self.tally.note(|| format!("the server refuses to talk: {refusal}"));
         }
@@ -119,8 +120,8 @@ impl<'c> Courier<'c> {
                 Want::Close => return Ok(()),
                 Want::Transaction => self.begin().await,
                 Want::Envelope => {
-                    if let Some(parcel) = &self.parcel {
-                        self.talk.resume(&parcel.outgoing());
+                    if let Some(transaction) = &self.transaction {
+                        self.talk.resume(&transaction.outgoing());
                     }
                 }
                 Want::RawBody => self.body(None).await?,
@@ -132,25 +133,25 @@ impl<'c> Courier<'c> {
         }
     }
 
-    /// Begins the next message that this server can take, or takes leave when there is none.
+    /// Begins the next message that this server can take, or writes QUIT when there is none.
     async fn begin(&mut self) {
-        // The spool takes the time that it needs; none of that is the server's.
+        // The server is not to blame for the time that the spool needs.
         self.talk.wire.disarm();
         let offered = *self.talk.client().offered();
         while !(self.leave)()
-            && let Some(letter) = self.satchel.letters.recv().await
+            && let Some(message) = self.inputs.messages.recv().await
         {
-            let place = letter.place;
-            match Parcel::pack(letter, &self.satchel.tracer, self.protocol, &offered) {
-                Ok(parcel) => {
+            let place = message.place;
+            match RelayTransaction::new(message, &self.inputs.tracer, self.protocol, &offered) {
+                Ok(transaction) => {
                     let pipelining = match offered.has(Extensions::PIPELINING) {
                         true => Pipelining::Commands,
                         false => Pipelining::None,
                     };
-                    self.talk.adapt(pipelining, parcel.chunking());
-                    self.talk.begin(&parcel.outgoing());
+                    self.talk.adapt(pipelining, transaction.chunking());
+                    self.talk.begin(&transaction.outgoing());
                     self.tally.messages += 1;
-                    self.parcel = Some(parcel);
+                    self.transaction = Some(transaction);
                     return;
                 }
                 Err(lack) => self.tally.note(|| format!("{place}: {lack}")),
@@ -159,11 +160,11 @@ impl<'c> Courier<'c> {
         self.talk.quit();
     }
 
-    /// Copies the message behind what is written; large ones leave in pieces.
+    /// Appends the message to what is written. A large one is sent in pieces.
     async fn body(&mut self, stuffer: Option<Stuffer>) -> Result<(), DeliveryError> {
-        let Some(mut parcel) = self.parcel.take() else { return Ok(()) };
-        let poured = self.pour(&mut parcel, stuffer).await;
-        self.parcel = Some(parcel);
+        let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
+        let poured = self.pour(&mut transaction, stuffer).await;
+        self.transaction = Some(transaction);
         // The server must never take half a message for a whole one: no end of data without success.
         poured?;
         self.talk.body_done();
@@ -172,17 +173,17 @@ impl<'c> Courier<'c> {
 
     async fn pour(
         &mut self,
-        parcel: &mut Parcel,
+        transaction: &mut RelayTransaction,
         mut stuffer: Option<Stuffer>,
     ) -> Result<(), DeliveryError> {
         let put = |stuffer: &mut Option<Stuffer>, octets: &[u8], out: &mut Vec<u8>| match stuffer {
             Some(stuffer) => stuffer.push(octets, out),
             None => out.extend_from_slice(octets),
         };
-        put(&mut stuffer, parcel.trace(), self.talk.wire.out_mut());
-        let mut left = parcel.bytes();
+        put(&mut stuffer, transaction.received(), self.talk.wire.out_mut());
+        let mut left = transaction.bytes();
         while left > 0 {
-            let piece = parcel.piece().await.ok_or(DeliveryError::Recycled)?;
+            let piece = transaction.piece().await.ok_or(DeliveryError::Recycled)?;
             left = left.saturating_sub(piece.len() as u64);
             put(&mut stuffer, &piece, self.talk.wire.out_mut());
             if self.talk.wire.out().len() >= SEND_PIECE_BYTES {
@@ -211,25 +212,25 @@ impl<'c> Courier<'c> {
     }
 
     async fn take(&mut self, event: &Event) -> Result<(), DeliveryError> {
-        let Some(parcel) = &mut self.parcel else { return Ok(()) };
+        let Some(transaction) = &mut self.transaction else { return Ok(()) };
         if event.transaction > 0 {
-            parcel.hear(event.phase, event.code);
+            transaction.hear(event.phase, event.code);
         }
         if event.code >= 400 {
-            let (place, code) = (parcel.place(), event.code);
+            let (place, code) = (transaction.place(), event.code);
             let words = self.talk.client().refusal().escape_ascii();
             self.tally.note(|| format!("{place}: the server answered {code} {words}"));
         }
         if event.verdict.is_none() {
             return Ok(());
         }
-        let settled = parcel.settled();
-        self.parcel = None;
+        let settled = transaction.settled();
+        self.transaction = None;
         self.settle(settled).await
     }
 
-    /// Has deliveries noted before anything else is sent. Where that fails the delivery ends: without
-    /// a note each further message would be sent again.
+    /// Has deliveries noted before anything else is sent. Where that fails the session ends, because
+    /// messages without a note would be sent again by the next delivery.
     async fn settle(&mut self, settled: Vec<Delivery>) -> Result<(), DeliveryError> {
         if settled.is_empty() {
             return Ok(());
@@ -241,7 +242,7 @@ impl<'c> Courier<'c> {
             }
         }
         let (answer, noted) = oneshot::channel();
-        if self.satchel.notes.send((settled, answer)).await.is_err() {
+        if self.inputs.notes.send((settled, answer)).await.is_err() {
             return Err(DeliveryError::Ending);
         }
         noted.await.map_err(|_| DeliveryError::Ending)??;

@@ -1,4 +1,5 @@
-//! The relay's thread: which deliveries run, which wait, and what they came to.
+//! The delivery scheduler, on the thread of the relay: which deliveries run, which wait, and what they
+//! came to.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,13 +12,17 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, oneshot};
 
-use super::delivery::{Courier, Note, Satchel};
-use super::reading::{Extract, Waiting};
-use super::route::{Routes, Selection};
-use super::{Errand, Plan, Source, Tally, Totals, unix_ns};
+use super::delivery::{DeliverySession, Inputs, Note};
+use super::plan::{RelayPlan, RelaySource};
+use super::reading::{Extract, WaitingMail};
+use super::route::{RecipientSelection, Routes};
+use super::running::{Ended, Running};
+use super::totals::{DeliveryTally, RelayTotals};
+use super::turned::TurnedSession;
 use crate::dial::Target;
 use crate::engine::task::{self, JoinHandle, Notify};
 use crate::engine::{self, Connecting, EngineKind, Pool, Watch};
+use crate::host::unix_ns;
 use crate::limits::{RELAY_COUNT_MS, RELAY_LINE_MAX, RELAY_NOTES_MAX, RELAY_RUNS_MAX};
 use crate::mailbox::Tracer;
 use crate::notice::notice;
@@ -25,15 +30,18 @@ use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer};
 use crate::spool::{DeliveryLog, Horizon, SpoolError};
 
-/// What a core asks.
+type EtrnReply = oneshot::Sender<EtrnAnswer>;
+type AtrnReply = oneshot::Sender<Result<TurnedSession, AtrnAnswer>>;
+
+/// What a core asks of the relay.
 #[derive(Debug)]
-pub(super) enum Ask {
-    Etrn { node: Node, answer: oneshot::Sender<EtrnAnswer> },
-    Atrn { name: String, nodes: Vec<Node>, answer: oneshot::Sender<Result<Errand, AtrnAnswer>> },
+pub(super) enum RelayRequest {
+    Etrn { node: Node, answer: EtrnReply },
+    Atrn { name: String, nodes: Vec<Node>, answer: AtrnReply },
 }
 
 /// What the thread is handed at its start.
-pub(super) struct Setup {
+pub(super) struct QueueSetup {
     dir: PathBuf,
     horizons: Arc<[Horizon]>,
     log: DeliveryLog,
@@ -44,14 +52,14 @@ pub(super) struct Setup {
     leaving: Arc<AtomicBool>,
 }
 
-impl Setup {
+impl QueueSetup {
     pub(super) fn new(
-        plan: Plan,
-        source: Source,
+        plan: RelayPlan,
+        source: RelaySource,
         drain: Duration,
         leaving: Arc<AtomicBool>,
     ) -> Result<Self, SpoolError> {
-        let Plan { routes, hostname, timeout, .. } = plan;
+        let RelayPlan { routes, hostname, timeout, .. } = plan;
         let log = DeliveryLog::open(&source.dir, source.durability)?;
         let (routes, horizons) = (Arc::new(routes), source.horizons.into());
         let tracer = Tracer { hostname: hostname.into(), zone: TimeZone::system() };
@@ -59,41 +67,15 @@ impl Setup {
     }
 }
 
-/// The place of a delivery among those that run; its end must be told, and is told when it is
-/// dropped.
-#[derive(Debug)]
-pub(super) struct End {
+/// A delivery that runs, as the queue knows it.
+struct RunningEntry {
     id: u64,
-    /// What was there to be sent.
-    waiting: Waiting,
-    ends: mpsc::UnboundedSender<Ended>,
-}
-
-/// A run that is over, and what it came to; without that it sent nothing.
-type Ended = (u64, Option<(Waiting, Tally)>);
-
-impl End {
-    pub(super) fn tell(self, tally: Tally) {
-        // The office outlives its runs, unless it has stopped to wait for them.
-        let _ = self.ends.send((self.id, Some((self.waiting, tally))));
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        // The second word of one that has told is not heard.
-        let _ = self.ends.send((self.id, None));
-    }
-}
-
-struct Run {
-    id: u64,
-    selection: Selection,
+    selection: RecipientSelection,
     /// For the operator: `ETRN example.org` or `ATRN of tim`.
     name: String,
 }
 
-struct Office {
+struct DeliveryQueue {
     dir: PathBuf,
     horizons: Arc<[Horizon]>,
     routes: Arc<Routes>,
@@ -101,34 +83,40 @@ struct Office {
     timeout: Duration,
     leaving: Arc<AtomicBool>,
     notes: mpsc::Sender<Note>,
-    ends: mpsc::UnboundedSender<Ended>,
+    ended_sender: mpsc::UnboundedSender<Ended>,
     pool: Pool,
     watch: Rc<Watch>,
-    runs: RefCell<Vec<Run>>,
+    /// INVARIANT: no two of them select a recipient in common, so that none is sent a message twice.
+    running: RefCell<Vec<RunningEntry>>,
     next_id: Cell<u64>,
-    /// Nodes whose delivery is to begin when there is room, or when one that it shares mail with has
-    /// ended.
+    /// Nodes whose delivery begins when there is room for it and no delivery runs that it shares mail
+    /// with. INVARIANT: each node once.
     line: RefCell<VecDeque<Node>>,
-    totals: Cell<Totals>,
+    totals: Cell<RelayTotals>,
+    /// Notified whenever a delivery has ended.
     ended: Notify,
 }
 
 /// Runs the relay on this thread until all who may ask are gone.
-pub(super) fn run(engine: EngineKind, setup: Setup, asks: mpsc::Receiver<Ask>) -> Totals {
-    match engine::run_core(engine, serve(setup, asks)) {
+pub(super) fn run(
+    engine: EngineKind,
+    setup: QueueSetup,
+    requests: mpsc::Receiver<RelayRequest>,
+) -> RelayTotals {
+    match engine::run_core(engine, serve(setup, requests)) {
         Ok(totals) => totals,
         Err(error) => {
             notice!("ringpost-sink: the relay cannot start: {error}; ETRN gets 458 and ATRN 451");
-            Totals::default()
+            RelayTotals::default()
         }
     }
 }
 
-async fn serve(setup: Setup, mut asks: mpsc::Receiver<Ask>) -> Totals {
-    let Setup { dir, horizons, mut log, routes, tracer, timeout, drain, leaving } = setup;
+async fn serve(setup: QueueSetup, mut requests: mpsc::Receiver<RelayRequest>) -> RelayTotals {
+    let QueueSetup { dir, horizons, mut log, routes, tracer, timeout, drain, leaving } = setup;
     let (notes, mut to_note) = mpsc::channel::<Note>(RELAY_NOTES_MAX);
-    let (ends, mut ended) = mpsc::unbounded_channel();
-    let office = Rc::new(Office {
+    let (ended_sender, mut ended) = mpsc::unbounded_channel();
+    let queue = Rc::new(DeliveryQueue {
         dir,
         horizons,
         routes,
@@ -136,58 +124,58 @@ async fn serve(setup: Setup, mut asks: mpsc::Receiver<Ask>) -> Totals {
         timeout,
         leaving,
         notes,
-        ends,
+        ended_sender,
         pool: Pool::new(),
         watch: Watch::new(),
-        runs: RefCell::default(),
+        running: RefCell::default(),
         next_id: Cell::new(0),
         line: RefCell::default(),
         totals: Cell::default(),
         ended: Notify::new(),
     });
-    let ticker = task::spawn(office.watch.clone().run());
+    let ticker = task::spawn(queue.watch.clone().run());
     let writer = task::spawn_blocking(move || {
         while let Some((deliveries, answer)) = to_note.blocking_recv() {
-            // The delivery that waited for it may have been cut.
+            // The delivery that waited for the answer may have been cut.
             let _ = answer.send(log.append(&deliveries));
         }
     });
-    let ears = office.clone();
+    let listening = queue.clone();
     let listener = task::spawn(async move {
         while let Some((id, outcome)) = ended.recv().await {
-            ears.end(id, outcome);
+            listening.end(id, outcome);
         }
     });
-    while let Some(ask) = asks.recv().await {
-        match ask {
-            Ask::Etrn { node, answer } => office.etrn(node, answer),
-            Ask::Atrn { name, nodes, answer } => office.atrn(name, nodes, answer),
+    while let Some(request) = requests.recv().await {
+        match request {
+            RelayRequest::Etrn { node, answer } => queue.etrn(node, answer),
+            RelayRequest::Atrn { name, nodes, answer } => queue.atrn(name, nodes, answer),
         }
     }
-    office.wind_up(drain).await;
+    queue.wind_up(drain).await;
     listener.abort();
     ticker.abort();
-    let totals = office.totals.get();
+    let totals = queue.totals.get();
     let _ = listener.await;
-    drop(office);
-    // What is noted is written before the thread ends; a delivery that hangs in a connect still holds
-    // its way to the writer.
+    drop(queue);
+    // All notes are written before the thread ends. The limit is for a delivery that hangs in a
+    // connect, because it still holds its way to the writer.
     let _ = task::timeout(Duration::from_secs(1), writer).await;
     totals
 }
 
-impl Office {
+impl DeliveryQueue {
     fn leaves(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
 
-    fn etrn(self: &Rc<Self>, node: Node, answer: oneshot::Sender<EtrnAnswer>) {
-        let answered = match Selection::of_route(&node, &self.routes) {
+    fn etrn(self: &Rc<Self>, node: Node, answer: EtrnReply) {
+        let answered = match RecipientSelection::of_route(&node, &self.routes) {
             None => EtrnAnswer::NotAllowed("there is no route for it here"),
             Some(_) if self.leaves() => EtrnAnswer::Unable,
             Some((selection, target)) => {
                 let in_line = self.line.borrow().contains(&node);
-                match (in_line, self.busy_with(&selection), self.is_full()) {
+                match (in_line, self.overlaps_running(&selection), self.is_full()) {
                     (true, _, _) => EtrnAnswer::Pending,
                     (false, true, _) => self.line_up(node, EtrnAnswer::Pending),
                     (false, false, true) => self.line_up(node, EtrnAnswer::Queued),
@@ -207,51 +195,51 @@ impl Office {
         if line.len() >= RELAY_LINE_MAX {
             return EtrnAnswer::Unable;
         }
+        debug_assert!(!line.contains(&node), "each node waits once");
         line.push_back(node);
         answer
     }
 
-    fn busy_with(&self, selection: &Selection) -> bool {
-        self.runs.borrow().iter().any(|run| run.selection.overlaps(selection))
+    /// Whether a delivery runs that may have a recipient in common with `selection`.
+    fn overlaps_running(&self, selection: &RecipientSelection) -> bool {
+        self.running.borrow().iter().any(|entry| entry.selection.overlaps(selection))
     }
 
     fn is_full(&self) -> bool {
-        self.runs.borrow().len() >= RELAY_RUNS_MAX
+        self.running.borrow().len() >= RELAY_RUNS_MAX
     }
 
-    /// Takes a place among the runs.
-    fn enter(&self, selection: Selection, name: String) -> (Extract, End) {
+    /// Takes a place among the deliveries that run.
+    fn enter(&self, selection: RecipientSelection, name: String) -> (Extract, Running) {
+        assert!(!self.is_full() && !self.overlaps_running(&selection), "a place that is taken");
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        self.runs.borrow_mut().push(Run { id, selection: selection.clone(), name });
-        let end = End { id, waiting: Waiting::default(), ends: self.ends.clone() };
-        (Extract { selection, until_ns: unix_ns(), horizons: self.horizons.clone() }, end)
+        let entry = RunningEntry { id, selection: selection.clone(), name };
+        self.running.borrow_mut().push(entry);
+        let running = Running::new(id, self.ended_sender.clone());
+        (Extract { selection, until_ns: unix_ns(), horizons: self.horizons.clone() }, running)
     }
 
-    fn end(self: &Rc<Self>, id: u64, outcome: Option<(Waiting, Tally)>) {
-        let run = {
-            let mut runs = self.runs.borrow_mut();
-            let Some(at) = runs.iter().position(|run| run.id == id) else { return };
-            runs.swap_remove(at)
+    fn end(self: &Rc<Self>, id: u64, outcome: Option<(WaitingMail, DeliveryTally)>) {
+        let entry = {
+            let mut running = self.running.borrow_mut();
+            let Some(at) = running.iter().position(|entry| entry.id == id) else { return };
+            running.swap_remove(at)
         };
         if let Some((waiting, tally)) = outcome {
-            self.count(&run.name, waiting, &tally);
+            self.count(&entry.name, waiting, &tally);
         }
-        self.start_those_that_wait();
+        self.start_those_in_line();
         self.ended.notify_waiters();
     }
 
-    fn count(&self, name: &str, waiting: Waiting, tally: &Tally) {
-        let Tally { messages, delivered, refused, why } = tally;
-        let left = waiting.recipients.saturating_sub(delivered + refused);
-        let totals = self.totals.get();
-        self.totals.set(Totals {
-            runs: totals.runs + 1,
-            messages: totals.messages + messages,
-            delivered: totals.delivered + delivered,
-            refused: totals.refused + refused,
-            left: totals.left + left,
-        });
+    fn count(&self, name: &str, waiting: WaitingMail, tally: &DeliveryTally) {
+        let mut totals = self.totals.get();
+        let left_before = totals.left;
+        totals.add(waiting.recipients, tally);
+        self.totals.set(totals);
+        let left = totals.left - left_before;
+        let DeliveryTally { messages, delivered, refused, why } = tally;
         let why = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         notice!(
             "ringpost-sink: {name}: {messages} messages; {delivered} recipients delivered, {refused} \
@@ -259,14 +247,15 @@ impl Office {
         );
     }
 
-    fn start_those_that_wait(self: &Rc<Self>) {
+    fn start_those_in_line(self: &Rc<Self>) {
         let mut at = 0;
         while !self.leaves() && !self.is_full() {
             let Some(node) = self.line.borrow().get(at).cloned() else { return };
-            let Some((selection, target)) = Selection::of_route(&node, &self.routes) else {
+            let Some((selection, target)) = RecipientSelection::of_route(&node, &self.routes)
+            else {
                 return;
             };
-            if self.busy_with(&selection) {
+            if self.overlaps_running(&selection) {
                 at += 1;
                 continue;
             }
@@ -275,19 +264,20 @@ impl Office {
         }
     }
 
-    /// Begins the delivery of a node's mail, and answers who asked for it as soon as the messages are
-    /// counted, or counting takes too long.
+    /// Begins the delivery of a node's mail. The client that asked for it is answered as soon as the
+    /// messages are counted, or when counting takes longer than `RELAY_COUNT_MS`.
     fn start(
         self: &Rc<Self>,
         node: Node,
-        selection: Selection,
+        selection: RecipientSelection,
         target: Target,
-        mut answer: Option<oneshot::Sender<EtrnAnswer>>,
+        mut answer: Option<EtrnReply>,
     ) {
-        let (extract, mut end) = self.enter(selection, format!("ETRN {node} to {}", target.url));
-        let office = self.clone();
+        let name = format!("ETRN {node} to {}", target.url);
+        let (extract, mut running) = self.enter(selection, name);
+        let queue = self.clone();
         task::spawn(async move {
-            let mut counting = office.count_waiting(&extract);
+            let mut counting = queue.count_waiting(&extract);
             let limit = Duration::from_millis(RELAY_COUNT_MS);
             let counted = match task::timeout(limit, &mut counting).await {
                 Ok(counted) => counted,
@@ -296,12 +286,12 @@ impl Office {
                     counting.await
                 }
             };
-            match counted.unwrap_or_else(|_| Ok(Waiting::default())) {
-                Ok(Waiting { messages: 0, .. }) => tell(&mut answer, EtrnAnswer::Nothing),
+            match counted.unwrap_or_else(|_| Ok(WaitingMail::default())) {
+                Ok(WaitingMail { messages: 0, .. }) => tell(&mut answer, EtrnAnswer::Nothing),
                 Ok(waiting) => {
                     tell(&mut answer, EtrnAnswer::Counted(waiting.messages));
-                    end.waiting = waiting;
-                    end.tell(office.deliver(extract, &target).await);
+                    running.waiting = waiting;
+                    running.finish(queue.deliver(extract, &target).await);
                 }
                 Err(error) => {
                     notice!("ringpost-sink: ETRN {node}: {error}");
@@ -311,14 +301,14 @@ impl Office {
         });
     }
 
-    fn count_waiting(&self, extract: &Extract) -> JoinHandle<Result<Waiting, SpoolError>> {
+    fn count_waiting(&self, extract: &Extract) -> JoinHandle<Result<WaitingMail, SpoolError>> {
         let (extract, dir) = (extract.clone(), self.dir.clone());
         task::spawn_blocking(move || extract.count(&dir))
     }
 
-    /// Begins to read what waits.
-    fn satchel(&self, extract: Extract) -> Satchel {
-        let (sender, letters) = mpsc::channel(1);
+    /// Begins to read the messages that wait.
+    fn read_out(&self, extract: Extract) -> Inputs {
+        let (sender, messages) = mpsc::channel(1);
         let dir = self.dir.clone();
         task::spawn_blocking(move || {
             if let Err(error) = extract.read_out(&dir, &sender) {
@@ -326,58 +316,55 @@ impl Office {
             }
         });
         let (tracer, timeout) = (self.tracer.clone(), self.timeout);
-        Satchel { letters, notes: self.notes.clone(), tracer, timeout }
+        Inputs { messages, notes: self.notes.clone(), tracer, timeout }
     }
 
-    async fn deliver(&self, extract: Extract, target: &Target) -> Tally {
+    async fn deliver(&self, extract: Extract, target: &Target) -> DeliveryTally {
         let mut conn = match target.connect(0, |_| Connecting::default()).await {
             Ok((conn, _)) => conn,
             Err(error) => {
                 let why = Some(format!("no connection: {error}"));
-                return Tally { why, ..Tally::default() };
+                return DeliveryTally { why, ..DeliveryTally::default() };
             }
         };
         let guard = self.watch.register(conn.handle());
-        let satchel = self.satchel(extract);
+        let inputs = self.read_out(extract);
         let leave = || self.leaves();
-        let courier = Courier::new(satchel, target.protocol, &mut conn, &guard, &self.pool, &leave);
-        let tally = courier.run(b"").await;
+        let protocol = target.protocol;
+        let session = DeliverySession::new(inputs, protocol, &mut conn, &guard, &self.pool, &leave);
+        let tally = session.run(b"").await;
         drop(guard);
         conn.close().await;
         tally
     }
 
-    fn atrn(
-        self: &Rc<Self>,
-        name: String,
-        nodes: Vec<Node>,
-        answer: oneshot::Sender<Result<Errand, AtrnAnswer>>,
-    ) {
-        let selection = Selection::Nodes(nodes);
-        if self.leaves() || self.is_full() || self.busy_with(&selection) {
+    fn atrn(self: &Rc<Self>, name: String, nodes: Vec<Node>, answer: AtrnReply) {
+        let selection = RecipientSelection::Nodes(nodes);
+        if self.leaves() || self.is_full() || self.overlaps_running(&selection) {
+            // A client that does not wait for its answer is gone.
             let _ = answer.send(Err(AtrnAnswer::Refused));
             return;
         }
-        let (extract, mut end) = self.enter(selection, format!("ATRN of {name}"));
-        let office = self.clone();
+        let (extract, mut running) = self.enter(selection, format!("ATRN of {name}"));
+        let queue = self.clone();
         task::spawn(async move {
-            let counted = office.count_waiting(&extract).await;
-            let errand = match counted.unwrap_or_else(|_| Ok(Waiting::default())) {
-                Ok(Waiting { messages: 0, .. }) => Err(AtrnAnswer::Nothing),
+            let counted = queue.count_waiting(&extract).await;
+            let session = match counted.unwrap_or_else(|_| Ok(WaitingMail::default())) {
+                Ok(WaitingMail { messages: 0, .. }) => Err(AtrnAnswer::Nothing),
                 Ok(waiting) => {
-                    end.waiting = waiting;
-                    Ok(Errand { satchel: office.satchel(extract), end })
+                    running.waiting = waiting;
+                    Ok(TurnedSession { inputs: queue.read_out(extract), running })
                 }
                 Err(error) => {
                     notice!("ringpost-sink: ATRN of {name}: {error}");
                     Err(AtrnAnswer::Unable)
                 }
             };
-            let _ = answer.send(errand);
+            let _ = answer.send(session);
         });
     }
 
-    /// Waits for the deliveries that run: each finishes its open message.
+    /// Waits for the deliveries that run. Each of them finishes its open message.
     async fn wind_up(&self, drain: Duration) {
         self.leaving.store(true, Ordering::Relaxed);
         self.until_idle(drain).await;
@@ -387,16 +374,16 @@ impl Office {
 
     async fn until_idle(&self, limit: Duration) {
         let idle = async {
-            while !self.runs.borrow().is_empty() {
+            while !self.running.borrow().is_empty() {
                 self.ended.notified().await;
             }
         };
-        // What is still there is cut next.
+        // The caller cuts whatever still runs when the time is up.
         let _ = task::timeout(limit, idle).await;
     }
 }
 
-fn tell(answer: &mut Option<oneshot::Sender<EtrnAnswer>>, words: EtrnAnswer) {
+fn tell(answer: &mut Option<EtrnReply>, words: EtrnAnswer) {
     if let Some(answer) = answer.take() {
         // A client that does not wait for its answer is gone.
         let _ = answer.send(words);

@@ -7,34 +7,34 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::route::Selection;
+use super::route::RecipientSelection;
 use crate::limits::{RELAY_PIECES_AHEAD, RELAY_RECIPIENTS_MAX};
 use crate::mailbox::hops_of;
 use crate::spool::{
     CopyError, Deliveries, Envelope, Horizon, Listing, Message, Place, Reader, SpoolError, flag,
 };
 
-/// One message on its way, for so many recipients as one transaction takes.
+/// A message that is to be sent, for as many recipients as one transaction takes.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct QueuedMessage {
     pub(super) place: Place,
     pub(super) envelope: Envelope,
-    /// Numbers of the recipients; never empty.
+    /// Numbers of the recipients. INVARIANT: never empty, and each is one of the envelope.
     pub(super) recipients: Vec<u32>,
     /// Octets of the body.
     pub(super) bytes: u64,
-    /// Servers that it has passed.
+    /// Servers that it has passed, by its Received fields.
     pub(super) hops: usize,
-    /// The body. One that ends early cannot be read any more.
+    /// The body. Where it ends early, the rest cannot be read any more.
     pub(super) pieces: mpsc::Receiver<Vec<u8>>,
-    /// Said behind the last piece, once it is known that the ring did not take the message meanwhile:
-    /// until then another's octets may be among them.
+    /// Sent after the last piece, once it is known that the ring did not overwrite the message
+    /// meanwhile. Until then octets of another message may be among the pieces.
     pub(super) sound: oneshot::Receiver<()>,
 }
 
-/// What there is for a delivery.
+/// How much mail waits for a delivery.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct WaitingMail {
     pub(super) messages: u64,
     pub(super) recipients: u64,
 }
@@ -43,15 +43,15 @@ pub(super) struct Waiting {
 /// so that a spool which grows meanwhile does not make it endless.
 #[derive(Clone, Debug)]
 pub(super) struct Extract {
-    pub(super) selection: Selection,
+    pub(super) selection: RecipientSelection,
     pub(super) until_ns: u64,
-    /// What is not durable yet, where that was promised, has not been acknowledged, and may never be.
+    /// Hide what is sealed and not durable yet: it has not been acknowledged, and may never be.
     pub(super) horizons: Arc<[Horizon]>,
 }
 
 impl Extract {
-    pub(super) fn count(&self, dir: &Path) -> Result<Waiting, SpoolError> {
-        let mut waiting = Waiting::default();
+    pub(super) fn count(&self, dir: &Path) -> Result<WaitingMail, SpoolError> {
+        let mut waiting = WaitingMail::default();
         self.each(dir, |_, _, recipients| {
             waiting.messages += 1;
             waiting.recipients += recipients.len() as u64;
@@ -60,11 +60,11 @@ impl Extract {
         Ok(waiting)
     }
 
-    /// Reads the messages that wait to `letters`, until there are no more or nobody takes them.
+    /// Reads the messages that wait into `messages`, until there are no more or nobody takes them.
     pub(super) fn read_out(
         &self,
         dir: &Path,
-        letters: &mpsc::Sender<Letter>,
+        messages: &mpsc::Sender<QueuedMessage>,
     ) -> Result<(), SpoolError> {
         self.each(dir, |listing, message, recipients| {
             let hops = match hops_of(listing, message) {
@@ -74,7 +74,7 @@ impl Extract {
             for recipients in recipients.chunks(RELAY_RECIPIENTS_MAX) {
                 let (sender, pieces) = mpsc::channel(RELAY_PIECES_AHEAD);
                 let (confirm, sound) = oneshot::channel();
-                let letter = Letter {
+                let queued = QueuedMessage {
                     place: message.place,
                     envelope: message.envelope.clone(),
                     recipients: recipients.to_vec(),
@@ -83,12 +83,12 @@ impl Extract {
                     pieces,
                     sound,
                 };
-                if letters.blocking_send(letter).is_err() {
+                if messages.blocking_send(queued).is_err() {
                     return Ok(false);
                 }
                 let copied = listing.copy_body(message, u64::MAX, &mut Pieces(sender));
                 if copied.is_ok() {
-                    // Who has no use for the message is gone.
+                    // The sending half may have given the message up.
                     let _ = confirm.send(());
                 }
                 go_on(copied)?;
@@ -97,8 +97,8 @@ impl Extract {
         })
     }
 
-    /// Gives each message that waits, with its recipients that do, to `take`, as long as that wants
-    /// more.
+    /// Gives each message that waits, with its recipients that wait, to `take`, until that answers
+    /// `false`.
     fn each(
         &self,
         dir: &Path,
@@ -122,8 +122,8 @@ impl Extract {
     }
 }
 
-/// Whether there may be more behind a message whose octets were read, or not all: the sending half may
-/// have no use for the rest of them, or the ring has taken them meanwhile.
+/// Whether to go on with the next message after this one was read, all of it or a part: the sending
+/// half may have no use for the rest, or the ring may have overwritten it.
 fn go_on(read: Result<(), CopyError>) -> Result<bool, SpoolError> {
     match read {
         Ok(()) | Err(CopyError::Out(_) | CopyError::Spool(SpoolError::Damaged { .. })) => Ok(true),
@@ -131,7 +131,7 @@ fn go_on(read: Result<(), CopyError>) -> Result<bool, SpoolError> {
     }
 }
 
-/// Hands octets over as they are read.
+/// Hands octets over to the sending half as they are read.
 struct Pieces(mpsc::Sender<Vec<u8>>);
 
 impl Write for Pieces {
@@ -156,7 +156,7 @@ mod tests {
 
     fn everything(horizons: &[Horizon]) -> Extract {
         let horizons = horizons.into();
-        Extract { selection: Selection::Everything, until_ns: u64::MAX, horizons }
+        Extract { selection: RecipientSelection::Everything, until_ns: u64::MAX, horizons }
     }
 
     fn store(writer: &mut Writer, body: &[u8]) {
@@ -207,24 +207,24 @@ mod tests {
         let body = vec![b'x'; 4 * 1024 * 1024];
         store(&mut writers[0], &body);
         for recycled in [false, true] {
-            let (sender, mut letters) = mpsc::channel(1);
+            let (sender, mut messages) = mpsc::channel(1);
             let extract = everything(&[]);
             let from = dir.path().to_owned();
             let reading = thread::spawn(move || extract.read_out(&from, &sender));
-            let mut letter = letters.blocking_recv().unwrap();
-            let mut octets = letter.pieces.blocking_recv().unwrap();
+            let mut message = messages.blocking_recv().unwrap();
+            let mut octets = message.pieces.blocking_recv().unwrap();
             if recycled {
                 let segment = dir.path().join("c000-00000001.seg");
                 let segment = OpenOptions::new().write(true).open(segment).unwrap();
                 segment.write_all_at(&[0; 64], 0).unwrap();
                 segment.write_all_at(&[b'y'; 100], body.len() as u64).unwrap();
             }
-            while let Some(piece) = letter.pieces.blocking_recv() {
+            while let Some(piece) = message.pieces.blocking_recv() {
                 octets.extend(piece);
             }
             assert_eq!(octets.len(), body.len());
             assert_eq!(
-                (letter.sound.blocking_recv().is_ok(), octets == body),
+                (message.sound.blocking_recv().is_ok(), octets == body),
                 (!recycled, !recycled)
             );
             reading.join().unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Where the mail of a node goes, and who may fetch which.
+//! Where the mail of a node goes, and which user may fetch it.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl FromStr for Grant {
     }
 }
 
-/// Who may say ATRN, and for what.
+/// Which user may say ATRN, and for what.
 #[derive(Clone, Debug, Default)]
 pub struct Grants(Vec<Grant>);
 
@@ -92,34 +92,34 @@ impl Grants {
         self.0.is_empty()
     }
 
-    /// The nodes that `user` is to be sent: `asked`, or all that are his where he asked for none.
-    /// `None`: not all that he asked for is his, or nothing is.
+    /// The nodes whose mail `user` is to be sent: `asked`, or all that are granted where the user asked
+    /// for none. `None`: not all that was asked for is granted, or nothing is.
     pub(super) fn of(&self, user: &[u8], asked: &[Node]) -> Option<Vec<Node>> {
-        let his = || {
+        let granted = || {
             let grants = self.0.iter().filter(|grant| grant.user.as_bytes() == user);
             grants.flat_map(|grant| &grant.nodes)
         };
         if asked.is_empty() {
-            return Some(his().cloned().collect()).filter(|nodes: &Vec<_>| !nodes.is_empty());
+            return Some(granted().cloned().collect()).filter(|nodes: &Vec<_>| !nodes.is_empty());
         }
-        let granted = asked.iter().all(|node| his().any(|own| own.covers(node)));
-        granted.then(|| asked.to_vec())
+        let all = asked.iter().all(|node| granted().any(|own| own.covers(node)));
+        all.then(|| asked.to_vec())
     }
 }
 
 /// Which recipients one delivery is for.
 #[derive(Clone, Debug)]
-pub(super) enum Selection {
-    /// All.
+pub(super) enum RecipientSelection {
+    /// All recipients.
     Everything,
-    /// Those of a node whose own route is this one.
+    /// The recipients in a node whose narrowest route is this one.
     Route { node: Node, routes: Arc<Routes>, index: usize },
-    /// Those of these nodes.
+    /// The recipients in these nodes.
     Nodes(Vec<Node>),
 }
 
-impl Selection {
-    /// What ETRN asks for, and where that goes. `None`: there is no route.
+impl RecipientSelection {
+    /// What ETRN for `node` asks for, and where it goes. `None`: there is no route.
     pub(super) fn of_route(node: &Node, routes: &Arc<Routes>) -> Option<(Self, Target)> {
         let index = routes.find(node)?;
         let selection = match node {
@@ -139,7 +139,7 @@ impl Selection {
         }
     }
 
-    /// Numbers of the message's recipients that are selected and wait.
+    /// Numbers of the recipients of a message that are selected and not decided yet.
     pub(super) fn waiting(&self, message: &Message, known: &Deliveries) -> Vec<u32> {
         let recipients = message.envelope.recipients.iter().enumerate();
         let waiting = recipients.filter(|(index, recipient)| {
@@ -200,14 +200,15 @@ mod tests {
     #[test]
     fn a_selection_leaves_other_routes_their_mail() {
         let routes = routes(&["@org.example", "b.org.example", "#all"]);
-        let (subtree, _) = Selection::of_route(&node("@org.example"), &routes).unwrap();
+        let (subtree, _) = RecipientSelection::of_route(&node("@org.example"), &routes).unwrap();
         assert!(subtree.holds(b"ORG.example") && subtree.holds(b"x.org.example"));
         assert!(!subtree.holds(b"b.org.example") && !subtree.holds(b"com.example"));
         assert!(!subtree.holds(b"") && !subtree.holds(b"[192.0.2.1]"));
-        let (all, _) = Selection::of_route(&node("#all"), &routes).unwrap();
+        let (all, _) = RecipientSelection::of_route(&node("#all"), &routes).unwrap();
         assert!(all.holds(b"") && all.overlaps(&subtree) && subtree.overlaps(&all));
-        assert!(Selection::of_route(&node("example.com"), &routes).is_none());
-        let nodes = |text: &[&str]| Selection::Nodes(text.iter().map(|text| node(text)).collect());
+        assert!(RecipientSelection::of_route(&node("example.com"), &routes).is_none());
+        let nodes =
+            |text: &[&str]| RecipientSelection::Nodes(text.iter().map(|text| node(text)).collect());
         assert!(subtree.overlaps(&nodes(&["example.com", "c.org.example"])));
         assert!(!subtree.overlaps(&nodes(&["example.com"])));
     }

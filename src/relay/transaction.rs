@@ -1,7 +1,7 @@
 //! One message in one transaction: what is sent, and what each reply means for its recipients.
 
-use super::reading::Letter;
-use super::unix_ns;
+use super::reading::QueuedMessage;
+use crate::host::unix_ns;
 use crate::mailbox::Tracer;
 use crate::smtp::blank::Filling;
 use crate::smtp::client::Phase;
@@ -12,49 +12,51 @@ use crate::smtp::server::Protocol;
 use crate::spool::{Delivery, Envelope, Fate, Place, flag};
 
 #[derive(Debug)]
-pub(super) struct Parcel {
-    letter: Letter,
+/// One message on its way to one server, for the recipients that share a transaction.
+pub(super) struct RelayTransaction {
+    message: QueuedMessage,
     /// Octets of the body that were given out.
     had: u64,
     manner: Manner,
     recipients: Recipients,
-    /// The trace field that goes in front of the body.
-    trace: Vec<u8>,
-    /// For each recipient the reply that decided it.
+    /// Our Received field, which is sent in front of the body.
+    received: Vec<u8>,
+    /// For each recipient the code of the reply that decided it. INVARIANT: as many as the message
+    /// has recipients.
     codes: Vec<Option<u16>>,
-    /// Replies to RCPT.
+    /// Replies to RCPT so far.
     heard: usize,
     lmtp: bool,
 }
 
-impl Parcel {
+impl RelayTransaction {
     /// # Errors
     /// [`Lack`] when the message must not go to this server.
-    pub(super) fn pack(
-        letter: Letter,
+    pub(super) fn new(
+        message: QueuedMessage,
         tracer: &Tracer,
         protocol: Protocol,
         offered: &Offered,
     ) -> Result<Self, Lack> {
-        let trace = trace(&letter, tracer);
-        let manner = onward(&letter, trace.len()).prepare(offered)?;
+        let received = received(&message, tracer);
+        let manner = onward(&message, received.len()).prepare(offered)?;
         let mut recipients = Recipients::default();
-        for number in &letter.recipients {
-            let to = &letter.envelope.recipients[*number as usize];
+        for number in &message.recipients {
+            let to = &message.envelope.recipients[*number as usize];
             recipients.push_with(&to.path, &rcpt_params(&to.params, offered));
         }
-        let codes = vec![None; letter.recipients.len()];
+        let codes = vec![None; message.recipients.len()];
         let lmtp = protocol == Protocol::Lmtp;
-        Ok(Self { letter, had: 0, manner, recipients, trace, codes, heard: 0, lmtp })
+        Ok(Self { message, had: 0, manner, recipients, received, codes, heard: 0, lmtp })
     }
 
     pub(super) fn outgoing(&self) -> Outgoing<'_> {
-        let Envelope { reverse_path, flags, .. } = &self.letter.envelope;
+        let Envelope { reverse_path, flags, .. } = &self.message.envelope;
         Outgoing {
             from: reverse_path,
             from_blanks: &[],
             recipients: &self.recipients,
-            size: self.trace.len() as u64 + self.letter.bytes,
+            size: self.received.len() as u64 + self.message.bytes,
             eight_bit: flags & flag::EIGHT_BIT != 0,
             params: &self.manner.params,
             filling: Filling::default(),
@@ -65,22 +67,22 @@ impl Parcel {
         self.manner.chunking
     }
 
-    pub(super) fn trace(&self) -> &[u8] {
-        &self.trace
+    pub(super) fn received(&self) -> &[u8] {
+        &self.received
     }
 
     /// Octets of the body.
     pub(super) fn bytes(&self) -> u64 {
-        self.letter.bytes
+        self.message.bytes
     }
 
-    /// The next octets of the body; `None` when no more can be had. The last ones come once it is known
-    /// that all before them were the message's: no server can take it without them.
+    /// The next octets of the body; `None` when no more can be had. The last octets are held back until
+    /// it is known that all octets were the message's: without them no server can accept it.
     pub(super) async fn piece(&mut self) -> Option<Vec<u8>> {
-        let piece = self.letter.pieces.recv().await?;
+        let piece = self.message.pieces.recv().await?;
         self.had += piece.len() as u64;
-        if self.had >= self.letter.bytes {
-            (&mut self.letter.sound).await.ok()?;
+        if self.had >= self.message.bytes {
+            (&mut self.message.sound).await.ok()?;
         }
         Some(piece)
     }
@@ -114,14 +116,14 @@ impl Parcel {
         }
     }
 
-    /// What became of the recipients that do not wait on, once the transaction is over.
+    /// What became of the recipients that were decided. The others wait for the next delivery.
     pub(super) fn settled(&self) -> Vec<Delivery> {
-        let decided = self.letter.recipients.iter().zip(&self.codes);
+        let decided = self.message.recipients.iter().zip(&self.codes);
         let settled = decided.filter_map(|(recipient, code)| {
             let code = (*code)?;
             Some(Delivery {
-                place: self.letter.place,
-                sealed_ns: self.letter.envelope.sealed_ns,
+                place: self.message.place,
+                sealed_ns: self.message.envelope.sealed_ns,
                 recipient: *recipient,
                 fate: fate(code)?,
                 code,
@@ -132,12 +134,12 @@ impl Parcel {
     }
 
     pub(super) fn place(&self) -> Place {
-        self.letter.place
+        self.message.place
     }
 }
 
-/// What a reply means for good; `None` when the message waits on. 503, 530 and 538 speak of the
-/// session and not of the message.
+/// What a reply means for good; `None` when the message is to wait. 503, 530 and 538 are about the
+/// session and not about the message.
 fn fate(code: u16) -> Option<Fate> {
     match code {
         200..300 => Some(Fate::Delivered),
@@ -147,27 +149,28 @@ fn fate(code: u16) -> Option<Fate> {
     }
 }
 
-fn onward(letter: &Letter, trace_bytes: usize) -> Onward<'_> {
-    let Envelope { reverse_params, flags, sealed_ns, .. } = &letter.envelope;
+fn onward(message: &QueuedMessage, received_bytes: usize) -> Onward<'_> {
+    let Envelope { reverse_params, flags, sealed_ns, .. } = &message.envelope;
     Onward {
         params: reverse_params,
-        size: letter.bytes + trace_bytes as u64,
+        size: message.bytes + received_bytes as u64,
         eight_bit: flags & flag::EIGHT_BIT != 0,
         lines: flags & (flag::BARE_CR | flag::BARE_LF | flag::NUL) == 0,
         smtputf8: flags & flag::SMTPUTF8 != 0,
         age_s: unix_ns().saturating_sub(*sealed_ns) / 1_000_000_000,
-        hops: letter.hops,
+        hops: message.hops,
     }
 }
 
-fn trace(letter: &Letter, tracer: &Tracer) -> Vec<u8> {
-    let envelope = &letter.envelope;
-    let only = match letter.recipients.as_slice() {
+/// Our Received field. It names the recipient where there is only one.
+fn received(message: &QueuedMessage, tracer: &Tracer) -> Vec<u8> {
+    let envelope = &message.envelope;
+    let only = match message.recipients.as_slice() {
         [number] => Some(envelope.recipients[*number as usize].path.as_slice()),
         _ => None,
     };
     let mut out = Vec::new();
-    tracer.write_received(letter.place, envelope, only, &mut out);
+    tracer.write_received(message.place, envelope, only, &mut out);
     out
 }
 
@@ -181,7 +184,7 @@ mod tests {
     use crate::smtp::extension::Extensions;
     use crate::spool::Recipient;
 
-    fn parcel(protocol: Protocol, paths: &[&str], numbers: &[u32]) -> Parcel {
+    fn transaction(protocol: Protocol, paths: &[&str], numbers: &[u32]) -> RelayTransaction {
         let recipient =
             |path: &&str| Recipient { path: path.as_bytes().to_vec(), params: Vec::new() };
         let envelope = Envelope {
@@ -197,33 +200,34 @@ mod tests {
         let (_, sound) = oneshot::channel();
         let place = Place { core: 0, segment: 1, offset: 64 };
         let recipients = numbers.to_vec();
-        let letter = Letter { place, envelope, recipients, bytes: 5, hops: 0, pieces, sound };
+        let message =
+            QueuedMessage { place, envelope, recipients, bytes: 5, hops: 0, pieces, sound };
         let offered = Offered { extensions: Extensions::ALL, ..Offered::default() };
         let tracer = Tracer { hostname: "sink.example".to_owned(), zone: TimeZone::UTC };
-        Parcel::pack(letter, &tracer, protocol, &offered).unwrap()
+        RelayTransaction::new(message, &tracer, protocol, &offered).unwrap()
     }
 
-    fn fates(parcel: &Parcel) -> Vec<(u32, Fate, u16)> {
-        parcel.settled().iter().map(|d| (d.recipient, d.fate, d.code)).collect()
+    fn fates(transaction: &RelayTransaction) -> Vec<(u32, Fate, u16)> {
+        transaction.settled().iter().map(|d| (d.recipient, d.fate, d.code)).collect()
     }
 
     #[test]
     fn the_last_octets_are_kept_back_until_all_are_known_to_be_sound() {
         for (sound, expected) in [(true, Some(b"lo".to_vec())), (false, None)] {
-            let mut parcel = parcel(Protocol::Smtp, &["a@x"], &[0]);
+            let mut transaction = transaction(Protocol::Smtp, &["a@x"], &[0]);
             let (sender, pieces) = mpsc::channel(2);
             let (confirm, told) = oneshot::channel();
-            (parcel.letter.pieces, parcel.letter.sound) = (pieces, told);
+            (transaction.message.pieces, transaction.message.sound) = (pieces, told);
             for piece in ["hel", "lo"] {
                 sender.try_send(piece.as_bytes().to_vec()).unwrap();
             }
             let confirm = sound.then_some(confirm);
             let ended = run_core(EngineKind::Epoll, async {
-                assert_eq!(parcel.piece().await.as_deref(), Some(&b"hel"[..]));
+                assert_eq!(transaction.piece().await.as_deref(), Some(&b"hel"[..]));
                 if let Some(confirm) = confirm {
                     confirm.send(()).unwrap();
                 }
-                assert_eq!(parcel.piece().await, expected);
+                assert_eq!(transaction.piece().await, expected);
             });
             ended.unwrap();
         }
@@ -231,7 +235,8 @@ mod tests {
 
     #[test]
     fn each_recipient_has_the_reply_that_decided_it() {
-        let mut parcel = parcel(Protocol::Smtp, &["a@x", "b@x", "c@x", "d@x"], &[0, 1, 3]);
+        let mut transaction =
+            transaction(Protocol::Smtp, &["a@x", "b@x", "c@x", "d@x"], &[0, 1, 3]);
         for (phase, code) in [
             (Phase::Mail, 250),
             (Phase::Rcpt, 250),
@@ -240,15 +245,15 @@ mod tests {
             (Phase::Data, 354),
             (Phase::EndOfData, 250),
         ] {
-            parcel.hear(phase, code);
+            transaction.hear(phase, code);
         }
         let expected = [(0, Fate::Delivered, 250), (1, Fate::Refused, 550)];
-        assert_eq!(fates(&parcel), expected);
+        assert_eq!(fates(&transaction), expected);
     }
 
     #[test]
     fn lmtp_decides_each_accepted_recipient_by_a_reply_of_its_own() {
-        let mut parcel = parcel(Protocol::Lmtp, &["a@x", "b@x", "c@x"], &[0, 1, 2]);
+        let mut transaction = transaction(Protocol::Lmtp, &["a@x", "b@x", "c@x"], &[0, 1, 2]);
         for (phase, code) in [
             (Phase::Mail, 250),
             (Phase::Rcpt, 250),
@@ -258,9 +263,9 @@ mod tests {
             (Phase::EndOfData, 451),
             (Phase::EndOfData, 250),
         ] {
-            parcel.hear(phase, code);
+            transaction.hear(phase, code);
         }
-        assert_eq!(fates(&parcel), [(1, Fate::Refused, 550), (2, Fate::Delivered, 250)]);
+        assert_eq!(fates(&transaction), [(1, Fate::Refused, 550), (2, Fate::Delivered, 250)]);
     }
 
     #[test]
@@ -273,21 +278,24 @@ mod tests {
             (&[(Phase::Mail, 250), (Phase::Rcpt, 421)], 0),
             (&[(Phase::Mail, 250)], 0),
         ] {
-            let mut parcel = parcel(Protocol::Smtp, &["a@x", "b@x"], &[0, 1]);
+            let mut transaction = transaction(Protocol::Smtp, &["a@x", "b@x"], &[0, 1]);
             for (phase, code) in replies {
-                parcel.hear(*phase, *code);
+                transaction.hear(*phase, *code);
             }
-            assert_eq!(parcel.settled().len(), settled, "{replies:?}");
+            assert_eq!(transaction.settled().len(), settled, "{replies:?}");
         }
     }
 
     #[test]
-    fn the_trace_counts_as_part_of_the_message_and_names_a_lone_recipient() {
-        let one = parcel(Protocol::Smtp, &["a@x", "b@x"], &[1]);
-        let trace = String::from_utf8(one.trace().to_vec()).unwrap();
-        assert!(trace.contains("\tfor <b@x>;\r\n\tTue, 14 Nov 2023 22:13:20 +0000\r\n"), "{trace}");
-        assert_eq!(one.outgoing().size, trace.len() as u64 + 5);
-        let two = parcel(Protocol::Smtp, &["a@x", "b@x"], &[0, 1]);
-        assert!(!String::from_utf8_lossy(two.trace()).contains("for <"));
+    fn our_received_field_counts_as_part_of_the_message_and_names_a_lone_recipient() {
+        let one = transaction(Protocol::Smtp, &["a@x", "b@x"], &[1]);
+        let received = String::from_utf8(one.received().to_vec()).unwrap();
+        assert!(
+            received.contains("\tfor <b@x>;\r\n\tTue, 14 Nov 2023 22:13:20 +0000\r\n"),
+            "{received}"
+        );
+        assert_eq!(one.outgoing().size, received.len() as u64 + 5);
+        let two = transaction(Protocol::Smtp, &["a@x", "b@x"], &[0, 1]);
+        assert!(!String::from_utf8_lossy(two.received()).contains("for <"));
     }
 }

@@ -3,18 +3,22 @@
 use super::core::Core;
 use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard};
-use crate::relay::Errand;
+use crate::relay::TurnedSession;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer, Request, Server};
 
 /// A session that goes on with the roles turned round.
 pub(super) struct Turn {
-    pub(super) errand: Errand,
+    pub(super) session: TurnedSession,
     /// What the other end has said behind its ATRN.
     pub(super) said: Vec<u8>,
 }
 
-/// Answers the request that `server` has met. An errand: the roles turn round behind the reply.
-pub(super) async fn answer(core: &Core, server: &mut Server, out: &mut Vec<u8>) -> Option<Errand> {
+/// Answers the request that `server` has met. With a session: the roles turn round behind the reply.
+pub(super) async fn answer(
+    core: &Core,
+    server: &mut Server,
+    out: &mut Vec<u8>,
+) -> Option<TurnedSession> {
     match server.request()?.clone() {
         Request::Start(node) => {
             let answer = match &core.relay {
@@ -25,12 +29,12 @@ pub(super) async fn answer(core: &Core, server: &mut Server, out: &mut Vec<u8>) 
             None
         }
         Request::Turn(domains) => {
-            let errand = match (&core.relay, server.identity()) {
+            let session = match (&core.relay, server.identity()) {
                 (Some(relay), Some(user)) => relay.atrn(user, &domains).await,
                 _ => Err(AtrnAnswer::Unable),
             };
-            server.answer_atrn(errand.as_ref().err().copied().unwrap_or(AtrnAnswer::Turn), out);
-            errand.ok()
+            server.answer_atrn(session.as_ref().err().copied().unwrap_or(AtrnAnswer::Turn), out);
+            session.ok()
         }
     }
 }
@@ -43,6 +47,6 @@ pub(super) async fn turn(core: &Core, conn: &mut Conn, guard: &Guard, out: Buf, 
     core.pool.give(out);
     if sent.is_ok() {
         let leave = || core.stop.get() >= Stop::Drain;
-        turn.errand.run(conn, guard, &core.pool, &turn.said, &leave).await;
+        turn.session.run(conn, guard, &core.pool, &turn.said, &leave).await;
     }
 }

@@ -68,7 +68,7 @@ pub struct Plan {
     pub keep: KeepRules,
     pub rules: Rules,
     /// What ETRN and ATRN begin; needs a spool.
-    pub relay: Option<relay::Plan>,
+    pub relay: Option<relay::RelayPlan>,
     /// Time that open messages get after a stop was asked for.
     pub drain: Duration,
     /// Sessions open at once, over all cores. More get 421.

@@ -69,7 +69,7 @@ impl Sink {
         let listeners = std::mem::take(&mut plan.listeners);
         let connections_max = (plan.connections_max / plan.cpus.len()).max(1);
         let crowd = Crowd::new(plan.rules.connections_per_peer_max);
-        let (relay, office) = open_relay(&mut plan, &writers)?.unzip();
+        let (relay, relay_thread) = open_relay(&mut plan, &writers)?.unzip();
         let mut threads = Vec::new();
         for (index, (listeners, writer)) in listeners.into_iter().zip(writers).enumerate() {
             let core = CoreSetup {
@@ -107,10 +107,10 @@ impl Sink {
             })?);
         }
         on_ready();
-        // Those of the cores keep the office open.
+        // The relay runs as long as a core has a way to it.
         drop(relay);
         let cores = join(threads, plan.engine);
-        let relayed = office.map(relay::Office::join);
+        let relayed = relay_thread.map(relay::RelayThread::join);
         let cores = cores?;
         drop(spool);
         let cpu = CpuTime::of_process().unwrap_or_default().since(cpu).total();
@@ -122,12 +122,12 @@ impl Sink {
 fn open_relay(
     plan: &mut Plan,
     writers: &[Option<Writer>],
-) -> Result<Option<(Relay, relay::Office)>, SpoolError> {
+) -> Result<Option<(Relay, relay::RelayThread)>, SpoolError> {
     let (Some(wanted), Store::Spool { dir, options }) = (plan.relay.take(), &plan.store) else {
         return Ok(None);
     };
     let horizons = writers.iter().flatten().filter_map(Writer::horizon).collect();
-    let source = relay::Source { dir: dir.clone(), durability: options.durability, horizons };
+    let source = relay::RelaySource { dir: dir.clone(), durability: options.durability, horizons };
     Relay::open(wanted, source, plan.engine, plan.drain).map(Some)
 }
 

@@ -261,8 +261,8 @@ impl Session<'_> {
     async fn answer(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
         // The relay takes the time that it needs; none of that is the client's.
         self.guard.disarm();
-        let errand = odmr::answer(self.core, &mut self.server, out).await;
-        self.turn = errand.map(|errand| Turn { errand, said: input.to_vec() });
+        let turned = odmr::answer(self.core, &mut self.server, out).await;
+        self.turn = turned.map(|session| Turn { session, said: input.to_vec() });
         self.turn.is_some()
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::counters::Counters;
 use super::plan::Plan;
 use crate::host::PageFaults;
-use crate::relay::Totals;
+use crate::relay::RelayTotals;
 use crate::spool::{Durability, Recovery, Stats};
 
 /// The whole run. The JSON names are part of the command line's contract.
@@ -42,7 +42,7 @@ pub struct Summary {
     pub durability: &'static str,
     /// What was handed on to other servers, where anything may be.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub relay: Option<Totals>,
+    pub relay: Option<RelayTotals>,
     pub cores: Vec<CoreSummary>,
     /// What was found in the spool at the start, and done about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ impl Summary {
     pub(super) fn new(
         plan: &Plan,
         cores: Vec<CoreSummary>,
-        relay: Option<Totals>,
+        relay: Option<RelayTotals>,
         elapsed: Duration,
         cpu: Duration,
     ) -> Self {

@@ -61,7 +61,7 @@ fn the_roles_turn_round_and_the_mail_comes_down_the_same_connection() {
         // Both are noted before the QUIT.
         assert_eq!(post.settled().len(), 2);
         let nothing = "453 4.2.0 You have no mail";
-        // The office hears of the end a moment after the customer.
+        // The queue hears of the end a moment after the customer.
         let again = (0..200).map(|_| fetch(&post, "ada", "ATRN", &Manners::default()).0);
         assert!(again.into_iter().any(|reply| reply == nothing));
         let (_, seen) = fetch(&post, "tim", "ATRN c.example", &Manners::default());

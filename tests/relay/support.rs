@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringpost::dial::Target;
 use ringpost::engine::EngineKind;
 use ringpost::limits::MESSAGE_BYTES_DEFAULT;
-use ringpost::relay::{Grants, Plan, Route, Routes};
+use ringpost::relay::{Grants, RelayPlan, Route, Routes};
 use ringpost::smtp::auth::{AuthPolicy, Credentials, Mechanisms};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::node::Node;
@@ -55,7 +55,7 @@ impl Post {
         };
         let grants =
             ["ada=a.example,@b.example", "tim=c.example"].map(|text| text.parse().unwrap());
-        let plan = Plan {
+        let plan = RelayPlan {
             routes: Routes::new(routes.iter().map(route).collect()).unwrap(),
             grants: Grants::new(grants.to_vec()),
             hostname: "sink.example".into(),

@@ -48,7 +48,7 @@ impl Running {
         engine: EngineKind,
         policies: &[Policy],
         spool: Option<PathBuf>,
-        relay: Option<relay::Plan>,
+        relay: Option<relay::RelayPlan>,
     ) -> Self {
         let any: Address = "127.0.0.1:0".parse().map(Address::Tcp).unwrap();
         let listeners = engine::bind(&vec![any; policies.len()], 1).unwrap();

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::dial::{Target, TargetError};
-use crate::relay::{Grant, Grants, Plan, Route, Routes};
+use crate::relay::{Grant, Grants, RelayPlan, Route, Routes};
 use crate::smtp::extension::Extensions;
 use crate::smtp::node::Node;
 use crate::smtp::server::{Commands, Policy};
@@ -61,7 +61,7 @@ impl RelayOptions {
         timeout: Duration,
         discard: bool,
         policies: impl Fn() -> P,
-    ) -> Result<Option<Plan>, Failure> {
+    ) -> Result<Option<RelayPlan>, Failure> {
         if self.etrn.is_empty() && self.atrn.is_empty() {
             return Ok(None);
         }
@@ -82,7 +82,7 @@ impl RelayOptions {
             );
         }
         let grants = Grants::new(self.atrn.clone());
-        Ok(Some(Plan { routes: self.routes()?, grants, hostname: hostname.into(), timeout }))
+        Ok(Some(RelayPlan { routes: self.routes()?, grants, hostname: hostname.into(), timeout }))
     }
 
     /// Says in `commands` what is on.

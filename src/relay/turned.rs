@@ -1,0 +1,30 @@
+//! A session whose roles have turned round (ATRN, RFC 2645 §4).
+
+use super::delivery::{DeliverySession, Inputs};
+use super::running::Running;
+use crate::engine::{Conn, Guard, Pool};
+use crate::smtp::server::Protocol;
+
+/// A delivery to the client of a connection that exists already. When it is dropped, nothing is sent.
+#[derive(Debug)]
+pub struct TurnedSession {
+    pub(super) inputs: Inputs,
+    pub(super) running: Running,
+}
+
+impl TurnedSession {
+    /// Is the client on `conn` until its QUIT is answered. `said` is what the other end has sent
+    /// already. `leave` answers whether to begin no further message.
+    pub async fn run(
+        self,
+        conn: &mut Conn,
+        guard: &Guard,
+        pool: &Pool,
+        said: &[u8],
+        leave: &dyn Fn() -> bool,
+    ) {
+        let Self { inputs, running } = self;
+        let session = DeliverySession::new(inputs, Protocol::Smtp, conn, guard, pool, leave);
+        running.finish(session.run(said).await);
+    }
+}
