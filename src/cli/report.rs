@@ -1,4 +1,6 @@
 //! `ringpost report`: a run's artefacts, told again.
+#![doc = ""]
+#![doc = include_str!("report/manual.md")]
 
 use std::fs;
 use std::io;
@@ -8,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::{self, Exit, Failure};
+use super::man::{Page, help_end};
 use crate::report::colour::Colour;
 use crate::report::compare::{self, Comparison};
 use crate::report::text;
@@ -25,6 +28,7 @@ const MISMATCH: u8 = 5;
 
 /// Show a run of ringpost-blast again, from the directory that its --out named
 #[derive(Args, Debug)]
+#[command(after_help = help_end(Page::Report, ""))]
 pub struct ReportArgs {
     #[command(subcommand)]
     command: Command,

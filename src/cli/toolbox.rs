@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::exit::{Exit, Failure};
-use super::man::ManArgs;
+use super::man::{ManArgs, Page, help_end};
 use super::report::ReportArgs;
 use super::{exit, spool};
 
@@ -20,7 +20,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Read the messages of a sink, also while it runs.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help_end(Page::Spool, ""))]
     Spool(Box<spool::Command>),
     Report(ReportArgs),
     Man(ManArgs),

@@ -1,4 +1,6 @@
 //! `ringpost-blast`: the command line of the load generator.
+#![doc = ""]
+#![doc = include_str!("manual.md")]
 
 mod artefacts;
 mod auth;
@@ -32,6 +34,7 @@ use self::search::{FindMaxArgs, SweepArgs};
 use self::selftest::SelftestArgs;
 use self::watching::Watching;
 use super::exit::{self, Exit, Failure};
+use super::man::{Page, help_end};
 use super::signals::{self, Asked};
 use crate::blast::content::ContentError;
 use crate::blast::plan::{Plan, PlanError};
@@ -54,7 +57,7 @@ use crate::smtp::params::On;
 /// Exit status for a command line that cannot be followed; clap uses the same.
 const USAGE: u8 = 2;
 
-const AFTER_HELP: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   ringpost-blast smtp://127.0.0.1:1025
       10 s on 64 connections with messages of 1 KiB, one command at a time
@@ -76,16 +79,7 @@ Examples:
       two servers, three sessions to the one for each to the other
   ringpost-blast selftest
       prove that the response time tells the truth
-  ringpost-blast --size 1KiB..256KiB --recipients 10 lmtp://[::1]:24
-
-Exit status:
-  0  the run took place, whatever the server answered
-  1  a --fail-if condition held, --on-error, --stop-on or --max-errors ended the run, no rate kept the
-     --slo, or the self-test failed
-  2  the command line cannot be followed
-  3  the target is out of reach, or cannot do what was asked
-  4  the generator was the limit: its figures say little about the server
-  74 the report or an artefact could not be written; what was measured is printed, where that can be";
+  ringpost-blast --size 1KiB..256KiB --recipients 10 lmtp://[::1]:24";
 
 /// Load an SMTP or LMTP server and say how fast, how slow and how honest it is
 ///
@@ -93,7 +87,7 @@ Exit status:
 /// Without it sessions run in a closed loop: each sends its next message when the last one is
 /// answered. The report goes to stdout, progress to stderr. Without -n and -z the run takes 10 s.
 #[derive(Debug, Parser)]
-#[command(name = "ringpost-blast", version, after_help = AFTER_HELP, styles = STYLES)]
+#[command(name = "ringpost-blast", version, after_help = help_end(Page::Blast, EXAMPLES), styles = STYLES)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(
     disable_help_subcommand = true,

@@ -12,11 +12,6 @@ use super::{pager, roff};
 use crate::cli::exit::{self, Exit, Failure};
 use crate::report::colour;
 
-/// Widest text on a terminal: longer lines are hard to read.
-const COLUMNS_MAX: usize = 110;
-/// Where there is no terminal.
-const COLUMNS_DEFAULT: usize = 100;
-
 /// Print a page of the manual; without a page, list the pages
 #[derive(Args, Debug)]
 pub struct ManArgs {
@@ -32,7 +27,9 @@ impl ManArgs {
         let told = match self.page {
             None => exit::tell(list()),
             Some(page) if self.roff => exit::tell(roff::render(page)),
-            Some(page) => pager::show(&terminal::render(&page.blocks(), columns(), ink())),
+            Some(page) => {
+                pager::show(&terminal::render(&page.blocks(), terminal::columns(), ink()))
+            }
         };
         told.map(|()| ExitCode::SUCCESS).map_err(|error| {
             Failure::new(Exit::Io, format_args!("cannot write to stdout: {error}"))
@@ -46,12 +43,6 @@ fn list() -> String {
         let _ = writeln!(text, "  ringpost man {:<8} {}", page.name(), page.summary());
     }
     text
-}
-
-fn columns() -> usize {
-    let terminal = rustix::termios::tcgetwinsize(io::stdout()).ok();
-    let columns = terminal.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
-    columns.map_or(COLUMNS_DEFAULT, |columns| columns.min(COLUMNS_MAX))
 }
 
 fn ink() -> Ink {

@@ -4,6 +4,7 @@
 //! `man` ([`roff`]). The crate's documentation holds the same text, in the modules of the four programs.
 
 mod args;
+mod help;
 mod markdown;
 mod page;
 mod pager;
@@ -11,3 +12,5 @@ mod roff;
 mod terminal;
 
 pub(super) use args::ManArgs;
+pub(super) use help::help_end;
+pub(super) use page::Page;

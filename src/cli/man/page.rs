@@ -6,7 +6,7 @@ use super::markdown::{self, Block};
 
 /// A page of the manual.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(super) enum Page {
+pub(in crate::cli) enum Page {
     Sink,
     Blast,
     Spool,

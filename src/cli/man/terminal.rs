@@ -5,6 +5,10 @@ use textwrap::{Options, WordSplitter};
 
 use super::markdown::{Block, Span, Style};
 
+/// Widest text on a terminal: longer lines are hard to read.
+const COLUMNS_MAX: usize = 110;
+/// Where there is no terminal.
+const COLUMNS_DEFAULT: usize = 100;
 const INDENT: &str = "  ";
 /// Between the columns of a table.
 const GAP: &str = "  ";
@@ -16,6 +20,13 @@ const CLOSE_LINES_MAX: usize = 2;
 pub(super) enum Ink {
     Plain,
     Ansi,
+}
+
+/// The columns that text may use on stdout.
+pub(super) fn columns() -> usize {
+    let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let columns = terminal.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+    columns.map_or(COLUMNS_DEFAULT, |columns| columns.min(COLUMNS_MAX))
 }
 
 /// No line is longer than `width` columns, those of code blocks and single long words excepted.
@@ -42,8 +53,8 @@ fn render_block(block: &Block, width: usize, ink: Ink) -> String {
                 text.iter().map(|span| Span { style: Style::Strong, ..span.clone() }).collect();
             wrap(&styled(&text, ink), width, indent, indent)
         }
-        Block::Paragraph(text) => wrap(&styled(text, ink), width, INDENT, INDENT),
-        Block::Item(text) => wrap(&styled(text, ink), width, "  • ", "    "),
+        Block::Paragraph(text) => wrap(&styled(&quoted(text), ink), width, INDENT, INDENT),
+        Block::Item(text) => wrap(&styled(&quoted(text), ink), width, "  • ", "    "),
         Block::Code(text) => {
             let line = |line: &str| match line {
                 "" => String::new(),
@@ -72,9 +83,8 @@ fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], width: usize, ink: Ink) ->
         head.iter().map(|cell| styled(&cell.iter().map(strong).collect::<Vec<_>>(), ink)).collect();
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| styled(cell, ink)).collect()).collect();
-    let natural = natural_widths(&head, &rows);
-    let gaps = GAP.len() * (natural.len() - 1);
-    let widths = shares(&natural, width.saturating_sub(INDENT.len() + gaps));
+    let gaps = GAP.len() * (head.len() - 1);
+    let widths = widths(&head, &rows, width.saturating_sub(INDENT.len() + gaps));
     let drawn: Vec<Vec<String>> = rows.iter().map(|row| draw_row(row, &widths)).collect();
     let apart = drawn.iter().any(|row| row.len() > CLOSE_LINES_MAX);
     let between = if apart { "\n\n" } else { "\n" };
@@ -86,24 +96,29 @@ fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], width: usize, ink: Ink) ->
     format!("{}\n{INDENT}{line}\n{body}", draw_row(&head, &widths).join("\n"))
 }
 
-/// The width of each column if nothing were wrapped.
-fn natural_widths(head: &[String], rows: &[Vec<String>]) -> Vec<usize> {
-    let mut widths: Vec<usize> = head.iter().map(|cell| display_width(cell)).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(display_width(cell));
-        }
-    }
-    widths
-}
-
-/// Cuts the widest columns down to one width, so that the sum fits.
-fn shares(natural: &[usize], available: usize) -> Vec<usize> {
-    let fits =
-        |cap: usize| natural.iter().map(|width| (*width).min(cap)).sum::<usize>() <= available;
+/// Cuts the widest columns down to one width, so that the sum is `available`; but no word is cut while
+/// there is another way.
+fn widths(head: &[String], rows: &[Vec<String>], available: usize) -> Vec<usize> {
+    let cells = |column: usize| {
+        head.get(column).into_iter().chain(rows.iter().filter_map(move |row| row.get(column)))
+    };
+    let natural = |column| cells(column).map(|cell| display_width(cell)).max().unwrap_or(0);
+    let longest_word = |column| {
+        cells(column).flat_map(|cell| cell.split(' ')).map(display_width).max().unwrap_or(0)
+    };
+    let natural: Vec<usize> = (0..head.len()).map(natural).collect();
+    let words: Vec<usize> = (0..head.len()).map(longest_word).collect();
+    let at = |cap: usize, least: &[usize]| -> Vec<usize> {
+        let widths = natural.iter().zip(least);
+        widths.map(|(natural, least)| (*natural).min(cap.max(*least)).max(1)).collect()
+    };
     let widest = natural.iter().copied().max().unwrap_or(0);
-    let cap = (1..=widest).rev().find(|cap| fits(*cap)).unwrap_or(1);
-    natural.iter().map(|width| (*width).clamp(1, cap)).collect()
+    let nothing = vec![0; words.len()];
+    let capped = |least: &[usize]| {
+        let caps = (1..=widest).rev().map(|cap| at(cap, least));
+        caps.into_iter().find(|widths| widths.iter().sum::<usize>() <= available)
+    };
+    capped(&words).or_else(|| capped(&nothing)).unwrap_or_else(|| at(1, &nothing))
 }
 
 /// The lines of one row.
@@ -123,6 +138,17 @@ fn draw_row(cells: &[String], widths: &[usize]) -> Vec<String> {
         format!("{INDENT}{}", line.trim_end())
     };
     (0..height).map(line).collect()
+}
+
+/// Code of several words gets quotes inside of a sentence, where no colour may show its end.
+fn quoted(spans: &[Span]) -> Vec<Span> {
+    let quote = |span: &Span| {
+        let wanted =
+            span.style == Style::Code && span.text.contains(' ') && !span.text.contains('\'');
+        let text = if wanted { format!("'{}'", span.text) } else { span.text.clone() };
+        Span { text, ..*span }
+    };
+    spans.iter().map(quote).collect()
 }
 
 /// Each word is painted for itself, so that no colour runs over the end of a line.
@@ -232,12 +258,13 @@ mod tests {
 
     #[test]
     fn a_small_page_looks_like_this() {
-        let source = "# ringpost x\n\nIt does *this*.\n\n- one\n- two\n\n```sh\nringpost x\n\n  more\n```\n\n\
+        let source = "# ringpost x\n\nIt does *this* with `a` and `ringpost x`.\n\n- one\n- two\n\n```sh\nringpost x\n\n  more\n```\n\n\
                       | option | what |\n|---|---|\n| `--a` | one two three four five |\n| `--b` | six |\n";
         let expected = "\
 ringpost x
 
-  It does this.
+  It does this with a and
+  'ringpost x'.
 
   • one
   • two

@@ -1,4 +1,6 @@
 //! `ringpost-sink`: its options, checked and handed down as a plan.
+#![doc = ""]
+#![doc = include_str!("manual.md")]
 
 mod auth;
 mod commands;

@@ -13,6 +13,7 @@ use super::listen::ListenUrl;
 use super::peers::Peers;
 use super::relay::RelayOptions;
 use crate::cli::exit::{self, Exit, Failure};
+use crate::cli::man::{Page, help_end};
 use crate::cli::signals::{self, Asked};
 use crate::cli::value::{self, IoArg};
 use crate::engine::{self, EngineKind};
@@ -29,7 +30,7 @@ use crate::spool::{self, Durability, WhenFull};
 ///
 /// It relays nothing, resolves no name and listens on loopback unless told otherwise.
 #[derive(Debug, Parser)]
-#[command(name = "ringpost-sink", version, after_help = EXAMPLES)]
+#[command(name = "ringpost-sink", version, after_help = help_end(Page::Sink, EXAMPLES))]
 struct Options {
     /// Where to listen, once or more: smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH,
     /// lmtp+unix:/PATH or HOST:PORT. Port 0 takes a free one; the address is printed on stderr
@@ -156,11 +157,7 @@ Examples:
   ringpost-sink --auth any --auth-required        no mail before a login, whatever its password
   ringpost-sink --etrn example.org=127.0.0.1:2525 hand its mail on when ETRN asks for it
   ringpost-sink --max-messages 1000 --json        stop after 1000 messages, report in JSON
-  ringpost spool ls ringpost-spool                what arrived
-
-Exit codes: 0 ended as asked, 64 usage, 65 the spool is damaged or of another version,
-69 io_uring or an address is not available, 71 system error, 73 the spool cannot be made,
-74 the disk failed: a segment of the spool could not be synced or read, or was cut from outside.";
+  ringpost spool ls ringpost-spool                what arrived";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Full {

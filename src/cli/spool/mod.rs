@@ -1,4 +1,6 @@
 //! `ringpost spool`: ls, cat, stat, verify, export.
+#![doc = ""]
+#![doc = include_str!("manual.md")]
 
 mod export;
 mod ls;

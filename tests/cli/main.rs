@@ -1,0 +1,5 @@
+//! Command lines and what is written about them: help, manual, README.
+
+mod help;
+mod manual;
+mod readme;

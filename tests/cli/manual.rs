@@ -1,0 +1,179 @@
+//! The manual says what the programs do: their options and defaults, extensions, exit codes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use ringpost::smtp::extension::Extensions;
+
+use super::help::{self, Options, PAGES};
+
+fn page(name: &str) -> String {
+    let path = format!("src/cli/{name}/manual.md");
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The cells of each row of the tables whose head begins with `first`.
+fn rows(page: &str, first: &str) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    let mut columns = None;
+    for line in page.lines() {
+        let Some(cells) = cells(line) else {
+            columns = None;
+            continue;
+        };
+        match &columns {
+            None => columns = Some(cells),
+            Some(head) if head[0] == first && !cells[0].starts_with("---") => rows.push(cells),
+            Some(_) => {}
+        }
+    }
+    rows
+}
+
+fn cells(line: &str) -> Option<Vec<String>> {
+    let inner = line.strip_prefix('|')?.strip_suffix('|')?;
+    let cells = inner.replace("\\|", "\u{1}");
+    Some(cells.split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect())
+}
+
+/// The options that a page's tables describe. A table of two columns names no defaults.
+fn described(page: &str) -> Options {
+    let mut options = Options::new();
+    for row in rows(page, "option") {
+        let default = if row.len() > 2 { row[1].replace('`', "") } else { String::new() };
+        for name in help::long_names(&row[0]) {
+            options.insert((name, default.clone()));
+        }
+    }
+    options
+}
+
+/// `1073741824` is `1GiB`.
+fn with_units((name, default): (String, String)) -> (String, String) {
+    const GIB: u64 = 1 << 30;
+    match default.parse::<u64>() {
+        Ok(octets) if octets >= GIB && octets % GIB == 0 => (name, format!("{}GiB", octets / GIB)),
+        _ => (name, default),
+    }
+}
+
+#[test]
+fn every_option_and_default_is_in_the_manual_and_the_other_way_round() {
+    for described_by in PAGES {
+        let texts = described_by.commands.iter().map(|command| help::text(command));
+        let offered: Options =
+            texts.flat_map(|text| help::options(&text)).map(with_units).collect();
+        let described = described(&page(described_by.page));
+        let missing: Vec<_> = offered.difference(&described).collect();
+        let invented: Vec<_> = described.difference(&offered).collect();
+        let page = described_by.page;
+        assert!(
+            missing.is_empty(),
+            "{page}: not in the manual: {missing:#?}; instead: {invented:#?}"
+        );
+        assert!(invented.is_empty(), "{page}: in the manual alone: {invented:#?}");
+    }
+}
+
+/// Lines of examples that begin with another program are that program's business.
+fn ours(page: &str) -> String {
+    let mut in_code = false;
+    let kept = page.lines().filter(|line| {
+        if line.starts_with("```") {
+            in_code = !in_code;
+        }
+        !in_code || line.starts_with("ringpost")
+    });
+    kept.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_option_that_a_page_names_exists() {
+    let commands = PAGES.iter().flat_map(|described| described.commands);
+    let mut known: BTreeSet<String> =
+        commands.flat_map(|command| help::options(&help::text(command))).map(|(n, _)| n).collect();
+    known.extend(
+        help::options(&help::text(&[env!("CARGO_BIN_EXE_ringpost"), "man"]))
+            .into_iter()
+            .map(|(n, _)| n),
+    );
+    known.insert("--help".to_owned());
+    for described in PAGES {
+        let named = help::long_names(&ours(&page(described.page)));
+        let unknown: Vec<_> = named.difference(&known).collect();
+        assert!(unknown.is_empty(), "{}: {unknown:?}", described.page);
+    }
+}
+
+#[test]
+fn every_extension_has_a_row() {
+    let page = page("sink");
+    let first = rows(&page, "EHLO keyword").into_iter().map(|row| row[0].clone());
+    let first = first.collect::<Vec<_>>().join(" ");
+    let listed: BTreeSet<_> = first.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
+    for keyword in Extensions::all_keywords() {
+        assert!(listed.contains(keyword), "{keyword}");
+    }
+}
+
+#[test]
+fn every_command_of_the_help_reply_has_a_row() {
+    let page = page("sink");
+    let first = rows(&page, "command").into_iter().map(|row| row[0].clone());
+    let first = first.collect::<Vec<_>>().join(" ");
+    for verb in [
+        "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "AUTH", "XCLIENT", "RSET", "NOOP",
+        "QUIT", "VRFY", "EXPN", "ETRN", "ATRN", "SEND", "SOML", "SAML", "HELP", "STARTTLS", "TURN",
+    ] {
+        assert!(first.contains(&format!("`{verb}`")), "{verb}");
+    }
+}
+
+#[test]
+fn the_help_names_the_page_and_its_exit_codes() {
+    for described in PAGES {
+        let [program, words @ ..] = described.commands[0] else { unreachable!() };
+        let command =
+            [&[*program][..], words.split_last().map_or(&[], |(_, group)| group)].concat();
+        let help = help::text(&command);
+        let name = described.page;
+        assert!(help.trim_end().ends_with(&format!("The manual: ringpost man {name}")), "{help}");
+        let codes = help.split_once("Exit codes:\n").unwrap().1;
+        for row in rows(&page(name), "code") {
+            let first = row[1].split_whitespace().next().unwrap().replace('`', "");
+            assert!(
+                codes.lines().any(|line| {
+                    let line = line.trim_start();
+                    line.starts_with(&row[0])
+                        && line[row[0].len()..].trim_start().starts_with(&first)
+                }),
+                "{name}: {row:?} in {help}"
+            );
+        }
+    }
+}
+
+fn man(words: &[&str]) -> String {
+    let done =
+        Command::new(env!("CARGO_BIN_EXE_ringpost")).arg("man").args(words).output().unwrap();
+    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn man_prints_each_page_plainly_into_a_pipe() {
+    let list = man(&[]);
+    for described in PAGES {
+        let name = described.page;
+        assert!(list.contains(&format!("ringpost man {name}")), "{list}");
+        let text = man(&[name]);
+        assert!(!text.contains('\x1b'), "{name}");
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{name}");
+        let source = man(&[name, "--roff"]);
+        assert!(source.contains(".SH \"EXIT CODES\""), "{source}");
+    }
+    let unknown = Command::new(env!("CARGO_BIN_EXE_ringpost")).args(["man", "nobody"]).output();
+    assert_eq!(unknown.unwrap().status.code(), Some(64));
+}
