@@ -22,7 +22,8 @@ impl Colour {
         if is_unwanted() || !io::stdout().is_terminal() { Self::Plain } else { Self::Ansi }
     }
 
-    fn paint(self, code: &str, text: &str) -> String {
+    /// `text` in the colour of an SGR code, such as `1;31`.
+    pub fn paint(self, code: &str, text: &str) -> String {
         match self {
             Self::Plain => text.to_owned(),
             Self::Ansi => format!("\x1b[{code}m{text}\x1b[0m"),

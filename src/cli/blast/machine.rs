@@ -35,7 +35,7 @@ pub(super) struct MachineArgs {
     /// it and keeps within net.core.rmem_max [default: the kernel chooses]
     #[arg(long, value_name = "SIZE", value_parser = buffer)]
     recv_buffer: Option<usize>,
-    /// Octets of each socket's send buffer (SO_SNDBUF), likewise
+    /// Octets of each socket's send buffer (SO_SNDBUF), likewise [default: the kernel chooses]
     #[arg(long, value_name = "SIZE", value_parser = buffer)]
     send_buffer: Option<usize>,
     /// How a connection ends; a reset leaves nothing in TIME_WAIT

@@ -1,16 +1,14 @@
 //! The command line of `ringpost man`.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum as _};
 
 use super::page::Page;
-use super::terminal::{self, Ink};
-use super::{pager, roff};
+use super::{pager, roff, terminal};
 use crate::cli::exit::{self, Exit, Failure};
-use crate::report::colour;
+use crate::report::colour::Colour;
 
 /// Print a page of the manual; without a page, list the pages
 #[derive(Args, Debug)]
@@ -27,9 +25,11 @@ impl ManArgs {
         let told = match self.page {
             None => exit::tell(list()),
             Some(page) if self.roff => exit::tell(roff::render(page)),
-            Some(page) => {
-                pager::show(&terminal::render(&page.blocks(), terminal::columns(), ink()))
-            }
+            Some(page) => pager::show(&terminal::render(
+                &page.blocks(),
+                terminal::columns(),
+                Colour::of_stdout(),
+            )),
         };
         told.map(|()| ExitCode::SUCCESS).map_err(|error| {
             Failure::new(Exit::Io, format_args!("cannot write to stdout: {error}"))
@@ -43,8 +43,4 @@ fn list() -> String {
         let _ = writeln!(text, "  ringpost man {:<8} {}", page.name(), page.summary());
     }
     text
-}
-
-fn ink() -> Ink {
-    if colour::is_unwanted() || !io::stdout().is_terminal() { Ink::Plain } else { Ink::Ansi }
 }

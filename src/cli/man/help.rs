@@ -2,7 +2,8 @@
 
 use super::markdown::{self, Block};
 use super::page::Page;
-use super::terminal::{self, Ink};
+use super::terminal;
+use crate::report::colour::Colour;
 
 /// As wide as clap makes its help at most.
 const COLUMNS_MAX: usize = 100;
@@ -10,7 +11,7 @@ const COLUMNS_MAX: usize = 100;
 /// The examples of a program, its exit codes, and the name of its manual page.
 pub(in crate::cli) fn help_end(page: Page, examples: &str) -> String {
     let width = terminal::columns().min(COLUMNS_MAX);
-    let codes = terminal::render(&[exit_codes(page)], width, Ink::Plain);
+    let codes = terminal::render(&[exit_codes(page)], width, Colour::Plain);
     let gap = if examples.is_empty() { "" } else { "\n\n" };
     format!("{examples}{gap}Exit codes:\n{codes}\nThe manual: ringpost man {}", page.name())
 }

@@ -4,6 +4,7 @@ use textwrap::core::display_width;
 use textwrap::{Options, WordSplitter};
 
 use super::markdown::{Block, Span, Style};
+use crate::report::colour::Colour;
 
 /// Widest text on a terminal: longer lines are hard to read.
 const COLUMNS_MAX: usize = 110;
@@ -15,13 +16,6 @@ const GAP: &str = "  ";
 /// Rows of more lines than this stand apart from each other.
 const CLOSE_LINES_MAX: usize = 2;
 
-/// Whether words may be coloured.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Ink {
-    Plain,
-    Ansi,
-}
-
 /// The columns that text may use on stdout.
 pub(super) fn columns() -> usize {
     let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
@@ -30,7 +24,7 @@ pub(super) fn columns() -> usize {
 }
 
 /// No line is longer than `width` columns, those of code blocks and single long words excepted.
-pub(super) fn render(blocks: &[Block], width: usize, ink: Ink) -> String {
+pub(super) fn render(blocks: &[Block], width: usize, colour: Colour) -> String {
     let mut out = String::new();
     let mut after_item = false;
     for block in blocks {
@@ -38,31 +32,31 @@ pub(super) fn render(blocks: &[Block], width: usize, ink: Ink) -> String {
         if !(out.is_empty() || is_item && after_item) {
             out.push('\n');
         }
-        out.push_str(&render_block(block, width, ink));
+        out.push_str(&render_block(block, width, colour));
         out.push('\n');
         after_item = is_item;
     }
     out
 }
 
-fn render_block(block: &Block, width: usize, ink: Ink) -> String {
+fn render_block(block: &Block, width: usize, colour: Colour) -> String {
     match block {
         Block::Heading { level, text } => {
             let indent = if *level > 2 { INDENT } else { "" };
             let text: Vec<_> =
                 text.iter().map(|span| Span { style: Style::Strong, ..span.clone() }).collect();
-            wrap(&styled(&text, ink), width, indent, indent)
+            wrap(&styled(&text, colour), width, indent, indent)
         }
-        Block::Paragraph(text) => wrap(&styled(&quoted(text), ink), width, INDENT, INDENT),
-        Block::Item(text) => wrap(&styled(&quoted(text), ink), width, "  • ", "    "),
+        Block::Paragraph(text) => wrap(&styled(&quoted(text), colour), width, INDENT, INDENT),
+        Block::Item(text) => wrap(&styled(&quoted(text), colour), width, "  • ", "    "),
         Block::Code(text) => {
             let line = |line: &str| match line {
                 "" => String::new(),
-                line => format!("{INDENT}{INDENT}{}", paint(line, Style::Code, ink)),
+                line => format!("{INDENT}{INDENT}{}", paint(line, Style::Code, colour)),
             };
             text.lines().map(line).collect::<Vec<_>>().join("\n")
         }
-        Block::Table { head, rows } => table(head, rows, width, ink),
+        Block::Table { head, rows } => table(head, rows, width, colour),
     }
 }
 
@@ -77,12 +71,14 @@ fn whole_words(width: usize) -> Options<'static> {
 }
 
 /// Columns share the width: narrow ones take what they need, wide ones the same part of the rest each.
-fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], width: usize, ink: Ink) -> String {
+fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], width: usize, colour: Colour) -> String {
     let strong = |span: &Span| Span { style: Style::Strong, ..span.clone() };
-    let head: Vec<String> =
-        head.iter().map(|cell| styled(&cell.iter().map(strong).collect::<Vec<_>>(), ink)).collect();
+    let head: Vec<String> = head
+        .iter()
+        .map(|cell| styled(&cell.iter().map(strong).collect::<Vec<_>>(), colour))
+        .collect();
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| styled(cell, ink)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|cell| styled(cell, colour)).collect()).collect();
     let gaps = GAP.len() * (head.len() - 1);
     let widths = widths(&head, &rows, width.saturating_sub(INDENT.len() + gaps));
     let drawn: Vec<Vec<String>> = rows.iter().map(|row| draw_row(row, &widths)).collect();
@@ -152,25 +148,22 @@ fn quoted(spans: &[Span]) -> Vec<Span> {
 }
 
 /// Each word is painted for itself, so that no colour runs over the end of a line.
-fn styled(spans: &[Span], ink: Ink) -> String {
+fn styled(spans: &[Span], colour: Colour) -> String {
     let words = |span: &Span| {
-        let painted = span.text.split(' ').map(|word| paint(word, span.style, ink));
+        let painted = span.text.split(' ').map(|word| paint(word, span.style, colour));
         painted.collect::<Vec<_>>().join(" ")
     };
     spans.iter().map(words).collect()
 }
 
-fn paint(text: &str, style: Style, ink: Ink) -> String {
+fn paint(text: &str, style: Style, colour: Colour) -> String {
     let code = match style {
         Style::Code => "36",
         Style::Emphasis => "3",
         Style::Strong => "1",
-        Style::Plain => "",
+        Style::Plain => return text.to_owned(),
     };
-    if ink == Ink::Plain || code.is_empty() || text.is_empty() {
-        return text.to_owned();
-    }
-    format!("\x1b[{code}m{text}\x1b[0m")
+    if text.is_empty() { String::new() } else { colour.paint(code, text) }
 }
 
 #[cfg(test)]
@@ -218,9 +211,9 @@ mod tests {
         for page in Page::value_variants() {
             let blocks = page.blocks();
             let all = blocks.iter().map(text).collect::<Vec<_>>().join(" ");
-            for ink in [Ink::Plain, Ink::Ansi] {
-                let shown = without_escapes(&render(&blocks, 1_000, ink));
-                assert_eq!(words(&all), words(&shown), "{page:?}, {ink:?}");
+            for colour in [Colour::Plain, Colour::Ansi] {
+                let shown = without_escapes(&render(&blocks, 1_000, colour));
+                assert_eq!(words(&all), words(&shown), "{page:?}, {colour:?}");
             }
         }
     }
@@ -230,8 +223,8 @@ mod tests {
         for page in Page::value_variants() {
             let blocks = page.blocks();
             for width in [72, 80, 100, 160] {
-                let coloured = render(&blocks, width, Ink::Ansi);
-                let plain = render(&blocks, width, Ink::Plain);
+                let coloured = render(&blocks, width, Colour::Ansi);
+                let plain = render(&blocks, width, Colour::Plain);
                 assert!(!plain.contains('\x1b'));
                 assert_eq!(without_escapes(&coloured), plain, "{page:?} at {width}");
                 for line in coloured.lines().filter(|line| line.contains('\x1b')) {
@@ -279,7 +272,7 @@ ringpost x
           five
   --b     six
 ";
-        let shown = render(&markdown::parse(source), 32, Ink::Plain);
+        let shown = render(&markdown::parse(source), 32, Colour::Plain);
         assert_eq!(shown, expected, "\n{shown}");
     }
 }

@@ -73,7 +73,7 @@ struct Options {
     #[arg(long, value_name = "WHAT", default_value = "process", help_heading = "Spool")]
     durability: Promise,
 
-    /// Cores to use: a number of the CPUs this process may use, or a list such as 0,2-3
+    /// Cores to use: how many, or a list such as 0,2-3 [default: all that this process may use]
     #[arg(long, value_name = "N|LIST", help_heading = "Machine")]
     cores: Option<String>,
 
