@@ -58,10 +58,10 @@ impl Listener {
                 },
                 Err(error) => error,
             };
-            match Trouble::of(&error) {
-                Trouble::Caller => {}
-                Trouble::Full => self.make_room().await,
-                Trouble::Listener => return Err(error),
+            match AcceptFailure::of(&error) {
+                AcceptFailure::Caller => {}
+                AcceptFailure::Full => self.make_room().await,
+                AcceptFailure::Listener => return Err(error),
             }
         }
     }
@@ -76,10 +76,10 @@ impl Listener {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => error,
             };
-            match Trouble::of(&error) {
-                Trouble::Caller => {}
-                Trouble::Full if self.spare.take().is_some() => {}
-                Trouble::Full | Trouble::Listener => return Err(error),
+            match AcceptFailure::of(&error) {
+                AcceptFailure::Caller => {}
+                AcceptFailure::Full if self.spare.take().is_some() => {}
+                AcceptFailure::Full | AcceptFailure::Listener => return Err(error),
             }
         }
     }
@@ -107,7 +107,7 @@ impl Listener {
 }
 
 /// Whose trouble an accept error is (accept(2), "Error handling").
-enum Trouble {
+enum AcceptFailure {
     /// The connection died before it was accepted; the next one is as good as ever.
     Caller,
     /// Descriptors or memory ran out.
@@ -115,7 +115,7 @@ enum Trouble {
     Listener,
 }
 
-impl Trouble {
+impl AcceptFailure {
     fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
             Some(

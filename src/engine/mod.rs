@@ -40,6 +40,6 @@ pub use conn::{Conn, Handle};
 pub use connect::{Connecting, connect, is_elsewhere};
 pub use kind::{EngineKind, Io};
 pub use listen::Listener;
-pub use probe::{Refusal, choose};
+pub use probe::{UringRefusal, choose};
 pub use runtime::{run_core, sync_data};
 pub use watch::{Guard, Watch};

@@ -9,29 +9,29 @@ use super::kind::{EngineKind, Io};
 
 /// Why io_uring cannot be used here. Displays as one line: what, why, way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct UringRefusal {
     pub errno: i32,
     pub cause: String,
     pub cure: &'static str,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for UringRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { errno, cause, cure } = self;
         write!(f, "io_uring refused with {}: {cause}; {cure}", Errno(*errno))
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for UringRefusal {}
 
 /// Tries io_uring out, once, at start. `Io::Auto` falls back to epoll and says why; `Io::Uring` is a
 /// refusal where it does not work.
-pub fn choose(io: Io) -> Result<(EngineKind, Option<Refusal>), Refusal> {
+pub fn choose(io: Io) -> Result<(EngineKind, Option<UringRefusal>), UringRefusal> {
     if io == Io::Epoll {
         return Ok((EngineKind::Epoll, None));
     }
     match backend::probe(EngineKind::Uring)
-        .map_err(|error| Refusal::new(&error, disabled_by_sysctl()))
+        .map_err(|error| UringRefusal::new(&error, disabled_by_sysctl()))
     {
         Ok(()) => Ok((EngineKind::Uring, None)),
         Err(refusal) if io == Io::Auto => Ok((EngineKind::Epoll, Some(refusal))),
@@ -39,7 +39,7 @@ pub fn choose(io: Io) -> Result<(EngineKind, Option<Refusal>), Refusal> {
     }
 }
 
-impl Refusal {
+impl UringRefusal {
     fn new(error: &io::Error, sysctl: Option<u8>) -> Self {
         let errno = error.raw_os_error().unwrap_or(0);
         let (cause, cure) = match (errno, sysctl) {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn line(errno: i32, sysctl: Option<u8>) -> String {
-        Refusal::new(&io::Error::from_raw_os_error(errno), sysctl).to_string()
+        UringRefusal::new(&io::Error::from_raw_os_error(errno), sysctl).to_string()
     }
 
     #[test]

@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_millis(WATCH_TICK_MS);
 const NEVER: u64 = u64::MAX;
 
 #[derive(Debug)]
-struct Entry {
+struct WatchEntry {
     handle: Handle,
     /// The beat at which the deadline has passed.
     deadline: Cell<u64>,
@@ -31,7 +31,7 @@ struct Entry {
 /// The deadlines of one core.
 #[derive(Debug, Default)]
 pub struct Watch {
-    entries: RefCell<Slab<Rc<Entry>>>,
+    entries: RefCell<Slab<Rc<WatchEntry>>>,
     beats: Cell<u64>,
 }
 
@@ -43,7 +43,7 @@ impl Watch {
     /// Watches over a connection until the guard is dropped; not armed yet.
     pub fn register(self: &Rc<Self>, handle: Handle) -> Guard {
         let (deadline, overdue) = (Cell::new(NEVER), Cell::new(0));
-        let entry = Rc::new(Entry { handle, deadline, overdue });
+        let entry = Rc::new(WatchEntry { handle, deadline, overdue });
         let key = self.entries.borrow_mut().insert(entry.clone());
         Guard { watch: self.clone(), entry, key }
     }
@@ -99,7 +99,7 @@ impl Watch {
     }
 }
 
-impl Entry {
+impl WatchEntry {
     /// First an interrupt, so that the session can say why it closes. A session that has not
     /// answered by a new deadline within the grace hangs in a send: end that.
     fn fire(&self) {
@@ -117,7 +117,7 @@ impl Entry {
 #[derive(Debug)]
 pub struct Guard {
     watch: Rc<Watch>,
-    entry: Rc<Entry>,
+    entry: Rc<WatchEntry>,
     key: usize,
 }
 

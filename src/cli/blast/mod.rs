@@ -44,7 +44,7 @@ use crate::blast::selftest::TrialError;
 use crate::blast::targets::{self, Targets, TargetsError, Weighted};
 use crate::blast::{self, BlastError};
 use crate::dial::{Target, TargetError};
-use crate::engine::{self, Refusal};
+use crate::engine::{self, UringRefusal};
 use crate::host::CoresError;
 use crate::notice::notice;
 use crate::report::colour::Colour;
@@ -148,7 +148,7 @@ enum Error {
     #[error(transparent)]
     Cores(#[from] CoresError),
     #[error("{0}; or use --io epoll")]
-    Engine(#[from] Refusal),
+    Engine(#[from] UringRefusal),
     #[error(transparent)]
     Content(#[from] ContentError),
     #[error(transparent)]
