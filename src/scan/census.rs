@@ -40,7 +40,7 @@ impl Default for Census {
 /// Findings of `N` lanes that are folded side by side; non-zero is a finding. Nothing is ever taken
 /// back, so that seeing a pair of octets twice does no harm.
 #[derive(Clone, Copy, Debug)]
-struct Tally<const N: usize> {
+struct CensusTally<const N: usize> {
     bare_cr: [u8; N],
     bare_lf: [u8; N],
     nul: [u8; N],
@@ -48,13 +48,13 @@ struct Tally<const N: usize> {
     bits: [u8; N],
 }
 
-impl<const N: usize> Default for Tally<N> {
+impl<const N: usize> Default for CensusTally<N> {
     fn default() -> Self {
         Self { bare_cr: [0; N], bare_lf: [0; N], nul: [0; N], bits: [0; N] }
     }
 }
 
-impl<const N: usize> Tally<N> {
+impl<const N: usize> CensusTally<N> {
     /// Takes `octets`, each of which follows its `previous`. A bare CR is found at its follower, a
     /// bare LF at itself.
     #[inline(always)]
@@ -87,11 +87,11 @@ impl Census {
         let Some((&first, octets)) = piece.split_first() else {
             return;
         };
-        let mut edge = Tally::<1>::default();
+        let mut edge = CensusTally::<1>::default();
         edge.take(&[self.previous], &[first]);
         let before = &piece[..octets.len()];
         if let (Some(before_last), Some(last)) = (before.last_chunk(), octets.last_chunk()) {
-            let mut tally = Tally::<LANES>::default();
+            let mut tally = CensusTally::<LANES>::default();
             for (before, octets) in before.as_chunks().0.iter().zip(octets.as_chunks().0) {
                 tally.take(before, octets);
             }
