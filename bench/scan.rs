@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringpost::{
     scan::{self, Census},
-    smtp::body::{Piece, Unstuffer},
+    smtp::body::{Unstuffed, Unstuffer},
 };
 
 const CONTENT_BYTES: usize = 64 * 1024;
@@ -37,8 +37,8 @@ fn unstuff(octets: &[u8]) -> usize {
     let mut taken = 0;
     while let Some(piece) = unstuffer.step(&mut input) {
         match piece {
-            Piece::Text(text) => taken += text.len(),
-            Piece::End => break,
+            Unstuffed::Text(text) => taken += text.len(),
+            Unstuffed::End => break,
         }
     }
     taken

@@ -4,7 +4,7 @@ use super::core::Core;
 use super::work::Arrival;
 use crate::dial::TalkError;
 use crate::measure::{ErrorKind, Message, OpenLoop, Outcome, Phase, Recorder};
-use crate::smtp::client::{self, Event};
+use crate::smtp::client::{self, ReplyEvent};
 
 /// A message that was begun and not decided yet.
 #[derive(Clone, Copy, Debug)]
@@ -33,29 +33,29 @@ pub(super) fn kind(lost: &TalkError) -> ErrorKind {
 }
 
 #[inline]
-pub(super) fn count(recorder: &mut Recorder, event: &Event, took_ns: u64) {
+pub(super) fn count(recorder: &mut Recorder, event: &ReplyEvent, took_ns: u64) {
     let phase = phase(event.phase);
     let enhanced = event.enhanced.map(|e| (e.class, e.subject, e.detail));
     recorder.count_reply(phase, event.code, enhanced);
     // An exchange of AUTH is timed as a whole.
-    if !matches!(event.phase, client::Phase::Unasked | client::Phase::Auth) {
+    if !matches!(event.phase, client::ReplyTo::Unasked | client::ReplyTo::Auth) {
         recorder.record_phase(phase, Outcome::of_reply(event.code), took_ns);
     }
 }
 
 /// Under which phase the replies of a command are counted.
-pub(super) fn phase(asked: client::Phase) -> Phase {
+pub(super) fn phase(asked: client::ReplyTo) -> Phase {
     match asked {
-        client::Phase::Banner => Phase::Banner,
-        client::Phase::Hello => Phase::Hello,
-        client::Phase::Auth => Phase::Auth,
-        client::Phase::Mail => Phase::Mail,
-        client::Phase::Rcpt => Phase::Rcpt,
-        client::Phase::Data => Phase::Data,
-        client::Phase::EndOfData => Phase::EndOfData,
-        client::Phase::Rset => Phase::Rset,
-        client::Phase::Quit => Phase::Quit,
-        client::Phase::Unasked => Phase::Session,
+        client::ReplyTo::Banner => Phase::Banner,
+        client::ReplyTo::Hello => Phase::Hello,
+        client::ReplyTo::Auth => Phase::Auth,
+        client::ReplyTo::Mail => Phase::Mail,
+        client::ReplyTo::Rcpt => Phase::Rcpt,
+        client::ReplyTo::Data => Phase::Data,
+        client::ReplyTo::EndOfData => Phase::EndOfData,
+        client::ReplyTo::Rset => Phase::Rset,
+        client::ReplyTo::Quit => Phase::Quit,
+        client::ReplyTo::Unasked => Phase::Session,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::dial::{Talk, TalkError, Wire};
 use crate::engine::Alarm;
 use crate::limits::{IDLE_PROBE_NS, REPLY_S_MAX, SEND_PIECE_BYTES};
 use crate::measure::{ErrorKind, Outcome, Phase};
-use crate::smtp::client::{self, Client, Verdict, Want};
+use crate::smtp::client::{self, Client, TransactionVerdict, Want};
 
 /// Time that a server gets for each send and each receive.
 const REPLY_LIMIT: Duration = Duration::from_secs(REPLY_S_MAX);
@@ -312,7 +312,7 @@ impl<'c> Session<'c> {
     /// Reads the clock for what is about to be sent.
     fn stamp_sent(&mut self) {
         if let Some(trace) = &mut self.trace {
-            let secret = self.talk.client().awaited() == Some(client::Phase::Auth);
+            let secret = self.talk.client().awaited() == Some(client::ReplyTo::Auth);
             trace.sent(self.talk.wire.out(), secret);
         }
         self.sent_ns = self.core.clock.elapsed_ns();
@@ -366,7 +366,7 @@ impl<'c> Session<'c> {
                     usual,
                 );
             }
-            if event.phase == client::Phase::Auth {
+            if event.phase == client::ReplyTo::Auth {
                 let began_ns = *self.auth_ns.get_or_insert(self.sent_ns);
                 if event.code != 334 {
                     let outcome = Outcome::of_reply(event.code);
@@ -377,8 +377,8 @@ impl<'c> Session<'c> {
                 && let Some(open) = self.open.pop_front()
             {
                 let outcome = match verdict {
-                    Verdict::Accepted => Outcome::Accepted,
-                    Verdict::Refused(code) => {
+                    TransactionVerdict::Accepted => Outcome::Accepted,
+                    TransactionVerdict::Refused(code) => {
                         let words = self.talk.client().refusal();
                         self.core.message_refused(self.goal, phase(event.phase), code, words);
                         Outcome::of_refusal(code)
@@ -435,7 +435,7 @@ impl<'c> Session<'c> {
                 && let Some(awaited) = self.talk.client().awaited()
             {
                 let since_ns = match awaited {
-                    client::Phase::Auth => self.auth_ns.unwrap_or(self.sent_ns),
+                    client::ReplyTo::Auth => self.auth_ns.unwrap_or(self.sent_ns),
                     _ => self.sent_ns,
                 };
                 recorder.record_phase(phase(awaited), Outcome::Unanswered, self.now_ns - since_ns);

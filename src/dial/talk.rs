@@ -5,7 +5,7 @@ use std::borrow::{Borrow, BorrowMut};
 use super::error::TalkError;
 use super::wire::Wire;
 use crate::engine::{Conn, Guard, Pool};
-use crate::smtp::client::{Client, Event, Fault, Pipelining, Want};
+use crate::smtp::client::{Client, Fault, Pipelining, ReplyEvent, Want};
 use crate::smtp::outgoing::Outgoing;
 
 /// One session with a server, client's side.
@@ -84,7 +84,7 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Talk<C, G> {
     /// # Errors
     /// The session is of no further use after a [`Fault`].
     #[inline]
-    pub fn read(&mut self) -> Result<Option<Event>, Fault> {
+    pub fn read(&mut self) -> Result<Option<ReplyEvent>, Fault> {
         let mut input = self.wire.unread();
         let event = self.client.step(&mut input)?;
         let left = input.len();

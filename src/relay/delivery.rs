@@ -14,7 +14,7 @@ use crate::engine::{Conn, Guard, Pool};
 use crate::limits::SEND_PIECE_BYTES;
 use crate::mailbox::Tracer;
 use crate::smtp::body::Stuffer;
-use crate::smtp::client::{Client, Event, Fault, Hello, Pipelining, Settings, Want};
+use crate::smtp::client::{Client, Fault, Hello, Pipelining, ReplyEvent, Settings, Want};
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::Protocol;
 use crate::spool::{Delivery, Fate, SpoolError};
@@ -211,7 +211,7 @@ impl<'c> DeliverySession<'c> {
         Ok(())
     }
 
-    async fn take(&mut self, event: &Event) -> Result<(), DeliveryError> {
+    async fn take(&mut self, event: &ReplyEvent) -> Result<(), DeliveryError> {
         let Some(transaction) = &mut self.transaction else { return Ok(()) };
         if event.transaction > 0 {
             transaction.hear(event.phase, event.code);

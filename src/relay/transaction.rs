@@ -4,9 +4,9 @@ use super::reading::QueuedMessage;
 use crate::host::unix_ns;
 use crate::mailbox::Tracer;
 use crate::smtp::blank::Filling;
-use crate::smtp::client::Phase;
+use crate::smtp::client::ReplyTo;
 use crate::smtp::offered::Offered;
-use crate::smtp::onward::{Lack, Manner, Onward, rcpt_params};
+use crate::smtp::onward::{Lack, Onward, Transfer, rcpt_params};
 use crate::smtp::outgoing::{Outgoing, Recipients};
 use crate::smtp::server::Protocol;
 use crate::spool::{Delivery, Envelope, Fate, Place, flag};
@@ -17,7 +17,7 @@ pub(super) struct RelayTransaction {
     message: QueuedMessage,
     /// Octets of the body that were given out.
     had: u64,
-    manner: Manner,
+    manner: Transfer,
     recipients: Recipients,
     /// Our Received field, which is sent in front of the body.
     received: Vec<u8>,
@@ -88,11 +88,11 @@ impl RelayTransaction {
     }
 
     /// Takes a reply to a command of this transaction.
-    pub(super) fn hear(&mut self, phase: Phase, code: u16) {
+    pub(super) fn hear(&mut self, phase: ReplyTo, code: u16) {
         let failed = code >= 400;
         match phase {
-            Phase::Mail | Phase::Data if failed => self.decide_rest(code),
-            Phase::Rcpt => {
+            ReplyTo::Mail | ReplyTo::Data if failed => self.decide_rest(code),
+            ReplyTo::Rcpt => {
                 let open = self.codes.get_mut(self.heard).filter(|known| known.is_none() && failed);
                 if let Some(known) = open {
                     *known = Some(code);
@@ -100,12 +100,12 @@ impl RelayTransaction {
                 self.heard += 1;
             }
             // RFC 2033 §4.2: one for each recipient that was accepted.
-            Phase::EndOfData if self.lmtp && code != 421 => {
+            ReplyTo::EndOfData if self.lmtp && code != 421 => {
                 if let Some(known) = self.codes.iter_mut().find(|known| known.is_none()) {
                     *known = Some(code);
                 }
             }
-            Phase::EndOfData => self.decide_rest(code),
+            ReplyTo::EndOfData => self.decide_rest(code),
             _ => {}
         }
     }
@@ -238,12 +238,12 @@ mod tests {
         let mut transaction =
             transaction(Protocol::Smtp, &["a@x", "b@x", "c@x", "d@x"], &[0, 1, 3]);
         for (phase, code) in [
-            (Phase::Mail, 250),
-            (Phase::Rcpt, 250),
-            (Phase::Rcpt, 550),
-            (Phase::Rcpt, 450),
-            (Phase::Data, 354),
-            (Phase::EndOfData, 250),
+            (ReplyTo::Mail, 250),
+            (ReplyTo::Rcpt, 250),
+            (ReplyTo::Rcpt, 550),
+            (ReplyTo::Rcpt, 450),
+            (ReplyTo::Data, 354),
+            (ReplyTo::EndOfData, 250),
         ] {
             transaction.hear(phase, code);
         }
@@ -255,13 +255,13 @@ mod tests {
     fn lmtp_decides_each_accepted_recipient_by_a_reply_of_its_own() {
         let mut transaction = transaction(Protocol::Lmtp, &["a@x", "b@x", "c@x"], &[0, 1, 2]);
         for (phase, code) in [
-            (Phase::Mail, 250),
-            (Phase::Rcpt, 250),
-            (Phase::Rcpt, 550),
-            (Phase::Rcpt, 250),
-            (Phase::Data, 354),
-            (Phase::EndOfData, 451),
-            (Phase::EndOfData, 250),
+            (ReplyTo::Mail, 250),
+            (ReplyTo::Rcpt, 250),
+            (ReplyTo::Rcpt, 550),
+            (ReplyTo::Rcpt, 250),
+            (ReplyTo::Data, 354),
+            (ReplyTo::EndOfData, 451),
+            (ReplyTo::EndOfData, 250),
         ] {
             transaction.hear(phase, code);
         }
@@ -271,12 +271,20 @@ mod tests {
     #[test]
     fn a_refusal_of_the_whole_speaks_for_all_and_what_speaks_of_the_session_for_none() {
         for (replies, settled) in [
-            (&[(Phase::Mail, 552)][..], 2),
-            (&[(Phase::Mail, 530), (Phase::Rcpt, 503), (Phase::Rcpt, 503)], 0),
-            (&[(Phase::Mail, 451)], 0),
-            (&[(Phase::Mail, 250), (Phase::Rcpt, 250), (Phase::Rcpt, 250), (Phase::Data, 554)], 2),
-            (&[(Phase::Mail, 250), (Phase::Rcpt, 421)], 0),
-            (&[(Phase::Mail, 250)], 0),
+            (&[(ReplyTo::Mail, 552)][..], 2),
+            (&[(ReplyTo::Mail, 530), (ReplyTo::Rcpt, 503), (ReplyTo::Rcpt, 503)], 0),
+            (&[(ReplyTo::Mail, 451)], 0),
+            (
+                &[
+                    (ReplyTo::Mail, 250),
+                    (ReplyTo::Rcpt, 250),
+                    (ReplyTo::Rcpt, 250),
+                    (ReplyTo::Data, 554),
+                ],
+                2,
+            ),
+            (&[(ReplyTo::Mail, 250), (ReplyTo::Rcpt, 421)], 0),
+            (&[(ReplyTo::Mail, 250)], 0),
         ] {
             let mut transaction = transaction(Protocol::Smtp, &["a@x", "b@x"], &[0, 1]);
             for (phase, code) in replies {

@@ -9,7 +9,7 @@ use crate::scan;
 
 /// What [`Unstuffer::step`] found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Piece<'a> {
+pub enum Unstuffed<'a> {
     /// Message octets; never empty.
     Text(&'a [u8]),
     /// The end of data. What is left of the input is not part of the message.
@@ -69,7 +69,7 @@ impl State {
 impl Unstuffer {
     /// Takes the next piece from `input` and moves it on. `None`: all input is taken.
     #[inline]
-    pub fn step<'a>(&mut self, input: &mut &'a [u8]) -> Option<Piece<'a>> {
+    pub fn step<'a>(&mut self, input: &mut &'a [u8]) -> Option<Unstuffed<'a>> {
         loop {
             let (&octet, rest) = input.split_first()?;
             match (self.state, octet) {
@@ -85,14 +85,14 @@ impl Unstuffer {
                 (State::DotCr, b'\n') => {
                     self.state = State::LineStart;
                     *input = rest;
-                    return Some(Piece::End);
+                    return Some(Unstuffed::End);
                 }
                 (State::DotCr, _) => {
                     self.state = State::Cr;
-                    return Some(Piece::Text(b"\r"));
+                    return Some(Unstuffed::Text(b"\r"));
                 }
                 (State::LineStart | State::Text | State::Cr, _) => {
-                    return Some(Piece::Text(self.text(input)));
+                    return Some(Unstuffed::Text(self.text(input)));
                 }
             }
         }
@@ -210,11 +210,11 @@ mod tests {
             let mut input = &wire[pair[0]..pair[1]];
             while let Some(piece) = unstuffer.step(&mut input) {
                 match piece {
-                    Piece::Text(text) => {
+                    Unstuffed::Text(text) => {
                         assert!(!text.is_empty());
                         message.extend_from_slice(text);
                     }
-                    Piece::End => return (message, Some(pair[1] - input.len())),
+                    Unstuffed::End => return (message, Some(pair[1] - input.len())),
                 }
             }
             assert!(input.is_empty());

@@ -19,11 +19,11 @@ use super::auth::Login;
 use super::command::{write_bdat, write_hello};
 use super::offered::Offered;
 use super::outgoing::Outgoing;
-use super::reply::{Enhanced, ReplyFault, ReplyReader};
+use super::reply::{EnhancedCode, ReplyFault, ReplyReader};
 use super::server::Protocol;
 use crate::limits::FLIGHT_REPLIES_MAX;
 use answers::Answered;
-use auth::Entry;
+use auth::AuthProgress;
 
 /// How much is written before a reply is awaited.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -79,7 +79,7 @@ pub struct Settings {
 
 /// Which command a reply answers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Phase {
+pub enum ReplyTo {
     Banner,
     Hello,
     /// AUTH, and each answer to a challenge.
@@ -97,7 +97,7 @@ pub enum Phase {
 
 /// How an attempted message ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Verdict {
+pub enum TransactionVerdict {
     /// The server took it, for at least one recipient.
     Accepted,
     /// Refused with this code: the first that decided it.
@@ -106,16 +106,16 @@ pub enum Verdict {
 
 /// One whole reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Event {
-    pub phase: Phase,
+pub struct ReplyEvent {
+    pub phase: ReplyTo,
     /// Number of the transaction, from 1 on in each session; 0 outside of transactions.
     pub transaction: u64,
     pub code: u16,
     /// Of a refusal (4xx, 5xx); the enhanced code of a success says nothing new and is not read.
-    pub enhanced: Option<Enhanced>,
+    pub enhanced: Option<EnhancedCode>,
     /// Set on the reply that decides a transaction; every transaction gets one, in order, unless
     /// the session ends before.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<TransactionVerdict>,
 }
 
 /// Why a session cannot go on.
@@ -126,7 +126,7 @@ pub enum Fault {
     #[error("the server answered {code} although nothing was asked")]
     Unasked { code: u16 },
     #[error("the server answered {code} where the protocol has no such reply")]
-    OutOfPlace { phase: Phase, code: u16 },
+    OutOfPlace { phase: ReplyTo, code: u16 },
     #[error("the server does not offer {0}")]
     NotOffered(&'static str),
     /// None of the mechanisms that would do.
@@ -152,8 +152,8 @@ pub enum Want {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Expected {
-    phase: Phase,
+struct ExpectedReplies {
+    phase: ReplyTo,
     transaction: u64,
     /// Replies still to come. For `EndOfData` in LMTP it is settled when its turn comes, since the
     /// answers to RCPT decide it.
@@ -162,9 +162,9 @@ struct Expected {
 
 /// Where the writing stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stage {
+enum ClientStage {
     /// A greeting with this verb is due.
-    Hello(Verb),
+    Hello(HelloVerb),
     /// AUTH, or the next line of its exchange, is due.
     Auth,
     /// A reply decides what comes next.
@@ -183,13 +183,13 @@ enum Stage {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Verb {
+enum HelloVerb {
     Ehlo,
     Helo,
     Lhlo,
 }
 
-impl Verb {
+impl HelloVerb {
     fn bytes(self) -> &'static [u8] {
         match self {
             Self::Ehlo => b"EHLO",
@@ -204,11 +204,11 @@ impl Verb {
 pub struct Client {
     settings: Settings,
     reader: ReplyReader,
-    expected: VecDeque<Expected>,
-    stage: Stage,
-    verb: Verb,
+    expected: VecDeque<ExpectedReplies>,
+    stage: ClientStage,
+    verb: HelloVerb,
     offered: Offered,
-    entry: Entry,
+    entry: AuthProgress,
     ready: bool,
     /// Transactions begun; the number of the latest.
     begun: u64,
@@ -227,18 +227,18 @@ impl Client {
     /// A session whose banner is awaited.
     pub fn new(settings: Settings) -> Self {
         let verb = match (settings.protocol, settings.hello) {
-            (Protocol::Lmtp, _) => Verb::Lhlo,
-            (Protocol::Smtp, Hello::Plain) => Verb::Helo,
-            (Protocol::Smtp, _) => Verb::Ehlo,
+            (Protocol::Lmtp, _) => HelloVerb::Lhlo,
+            (Protocol::Smtp, Hello::Plain) => HelloVerb::Helo,
+            (Protocol::Smtp, _) => HelloVerb::Ehlo,
         };
         let mut client = Self {
             expected: VecDeque::with_capacity(3 * settings.depth.max(2) + 2),
             settings,
             reader: ReplyReader::default(),
-            stage: Stage::Waiting,
+            stage: ClientStage::Waiting,
             verb,
             offered: Offered::default(),
-            entry: Entry::default(),
+            entry: AuthProgress::default(),
             ready: false,
             begun: 0,
             flight: 0,
@@ -248,7 +248,7 @@ impl Client {
             dirty: false,
             refusal: Vec::new(),
         };
-        client.expect(Phase::Banner, 1);
+        client.expect(ReplyTo::Banner, 1);
         client
     }
 
@@ -263,18 +263,18 @@ impl Client {
     }
 
     /// What the next reply answers; `None` while nothing is asked.
-    pub fn awaited(&self) -> Option<Phase> {
+    pub fn awaited(&self) -> Option<ReplyTo> {
         self.expected.front().map(|expected| expected.phase)
     }
 
     /// Whether the server has ended the session.
     pub fn over(&self) -> bool {
-        self.stage == Stage::Closed
+        self.stage == ClientStage::Closed
     }
 
     /// Whether the server has refused EHLO as old ones do, and HELO is to follow.
     pub fn falls_back(&self) -> bool {
-        self.stage == Stage::Hello(Verb::Helo) && self.verb == Verb::Ehlo
+        self.stage == ClientStage::Hello(HelloVerb::Helo) && self.verb == HelloVerb::Ehlo
     }
 
     /// Text of the latest refusal, without its code.
@@ -285,8 +285,8 @@ impl Client {
     /// Changes how the transactions to come are written. Between transactions only: when
     /// [`Want::Transaction`] asks for the next, and all before it are answered.
     pub fn adapt(&mut self, pipelining: Pipelining, chunking: bool) {
-        debug_assert_eq!(self.stage, Stage::Idle);
-        debug_assert!(self.expected.iter().all(|expected| expected.phase == Phase::Rset));
+        debug_assert_eq!(self.stage, ClientStage::Idle);
+        debug_assert!(self.expected.iter().all(|expected| expected.phase == ReplyTo::Rset));
         self.settings.pipelining = pipelining;
         self.settings.chunking = chunking;
     }
@@ -295,32 +295,32 @@ impl Client {
     /// lone dot.
     pub fn want(&mut self, out: &mut Vec<u8>) -> Want {
         match self.stage {
-            Stage::Hello(verb) => {
+            ClientStage::Hello(verb) => {
                 self.verb = verb;
                 write_hello(out, verb.bytes(), &self.settings.name);
-                self.expect(Phase::Hello, 1);
-                self.stage = Stage::Waiting;
+                self.expect(ReplyTo::Hello, 1);
+                self.stage = ClientStage::Waiting;
                 Want::Replies
             }
-            Stage::Auth => {
+            ClientStage::Auth => {
                 self.write_auth(out);
                 Want::Replies
             }
-            Stage::Waiting => Want::Replies,
-            Stage::Idle => self.want_when_idle(out),
-            Stage::Line => Want::Envelope,
-            Stage::RawBody => Want::RawBody,
-            Stage::StuffedBody => Want::StuffedBody,
-            Stage::LoneDot => {
-                self.stage = Stage::StuffedBody;
+            ClientStage::Waiting => Want::Replies,
+            ClientStage::Idle => self.want_when_idle(out),
+            ClientStage::Line => Want::Envelope,
+            ClientStage::RawBody => Want::RawBody,
+            ClientStage::StuffedBody => Want::StuffedBody,
+            ClientStage::LoneDot => {
+                self.stage = ClientStage::StuffedBody;
                 self.body_done(out);
                 self.want(out)
             }
-            Stage::Leaving => {
+            ClientStage::Leaving => {
                 self.quit(out);
                 Want::Replies
             }
-            Stage::Closed => Want::Close,
+            ClientStage::Closed => Want::Close,
         }
     }
 
@@ -333,7 +333,7 @@ impl Client {
         if self.dirty {
             self.dirty = false;
             out.extend_from_slice(b"RSET\r\n");
-            self.expect(Phase::Rset, 1);
+            self.expect(ReplyTo::Rset, 1);
             if self.lockstep() {
                 return Want::Replies;
             }
@@ -360,19 +360,19 @@ impl Client {
 
     /// Begins a transaction, which [`Want::Transaction`] asked for; answers its number.
     pub fn begin(&mut self, out: &mut Vec<u8>, envelope: &Outgoing<'_>) -> u64 {
-        debug_assert_eq!(self.stage, Stage::Idle);
+        debug_assert_eq!(self.stage, ClientStage::Idle);
         debug_assert!(envelope.recipients.count() > 0);
         self.begun += 1;
         envelope.write_mail(out, &self.offered);
-        self.expect(Phase::Mail, 1);
+        self.expect(ReplyTo::Mail, 1);
         if self.lockstep() {
             self.unasked = envelope.recipients.count();
-            self.stage = Stage::Waiting;
+            self.stage = ClientStage::Waiting;
             return self.begun;
         }
         let count = envelope.recipients.count();
         envelope.recipients.write_all(out, envelope.filling);
-        self.expect(Phase::Rcpt, count as u32);
+        self.expect(ReplyTo::Rcpt, count as u32);
         self.flight += 1;
         self.flight_replies += count + 2;
         self.write_data(out, envelope.size);
@@ -381,7 +381,7 @@ impl Client {
 
     /// Writes the next line of the envelope that [`Want::Envelope`] asked for.
     pub fn resume(&mut self, out: &mut Vec<u8>, envelope: &Outgoing<'_>) {
-        debug_assert_eq!(self.stage, Stage::Line);
+        debug_assert_eq!(self.stage, ClientStage::Line);
         if self.unasked == 0 {
             self.write_data(out, envelope.size);
             return;
@@ -389,43 +389,43 @@ impl Client {
         let index = envelope.recipients.count() - self.unasked;
         envelope.recipients.write_one(index, out, envelope.filling);
         self.unasked -= 1;
-        self.expect(Phase::Rcpt, 1);
-        self.stage = Stage::Waiting;
+        self.expect(ReplyTo::Rcpt, 1);
+        self.stage = ClientStage::Waiting;
     }
 
     /// Ends the body that [`Want::RawBody`] or [`Want::StuffedBody`] asked for.
     pub fn body_done(&mut self, out: &mut Vec<u8>) {
-        if self.stage == Stage::StuffedBody {
+        if self.stage == ClientStage::StuffedBody {
             out.extend_from_slice(b".\r\n");
             self.dirty = false;
         }
-        self.expect(Phase::EndOfData, 1);
-        self.stage = Stage::Idle;
+        self.expect(ReplyTo::EndOfData, 1);
+        self.stage = ClientStage::Idle;
     }
 
     /// Writes QUIT; nothing may follow it.
     pub fn quit(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"QUIT\r\n");
-        self.expect(Phase::Quit, 1);
-        self.stage = Stage::Waiting;
+        self.expect(ReplyTo::Quit, 1);
+        self.stage = ClientStage::Waiting;
     }
 
     fn write_data(&mut self, out: &mut Vec<u8>, size: u64) {
         if self.settings.chunking {
             write_bdat(out, size, true);
-            self.stage = Stage::RawBody;
+            self.stage = ClientStage::RawBody;
         } else {
             out.extend_from_slice(b"DATA\r\n");
-            self.expect(Phase::Data, 1);
-            self.stage = Stage::Waiting;
+            self.expect(ReplyTo::Data, 1);
+            self.stage = ClientStage::Waiting;
         }
     }
 
-    fn expect(&mut self, phase: Phase, count: u32) {
+    fn expect(&mut self, phase: ReplyTo, count: u32) {
         let transaction = match phase {
-            Phase::Mail | Phase::Rcpt | Phase::Data | Phase::EndOfData => self.begun,
+            ReplyTo::Mail | ReplyTo::Rcpt | ReplyTo::Data | ReplyTo::EndOfData => self.begun,
             _ => 0,
         };
-        self.expected.push_back(Expected { phase, transaction, left: count });
+        self.expected.push_back(ExpectedReplies { phase, transaction, left: count });
     }
 }

@@ -24,11 +24,11 @@ use crate::limits::REPLY_LINES_MAX;
 /// INVARIANT: sorted by address in lower case, no address twice, every chain of aliases ends.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
-    entries: Vec<Entry>,
+    entries: Vec<DirectoryEntry>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// `local-part@domain`, as the text spells it.
     pub address: Box<str>,
     pub what: What,
@@ -113,7 +113,7 @@ impl Directory {
         Ok(directory)
     }
 
-    fn check_alias(&self, entry: &Entry) -> Result<(), DirectoryFault> {
+    fn check_alias(&self, entry: &DirectoryEntry) -> Result<(), DirectoryFault> {
         let mut at = entry;
         for _ in 0..=self.entries.len() {
             let What::Alias(target) = &at.what else { return Ok(()) };
@@ -124,13 +124,13 @@ impl Directory {
     }
 
     /// The entry of an address, or of what it is an alias of; never an alias.
-    pub fn find(&self, address: &[u8]) -> Option<&Entry> {
+    pub fn find(&self, address: &[u8]) -> Option<&DirectoryEntry> {
         self.entry(address).map(|entry| self.resolve(entry))
     }
 
     /// Entries that `text` may mean, each once, none an alias: the one of an address, else those of
     /// a local part, else those with it as full name or as a word of one.
-    pub fn search(&self, text: &[u8]) -> Vec<&Entry> {
+    pub fn search(&self, text: &[u8]) -> Vec<&DirectoryEntry> {
         if text.contains(&b'@') {
             return self.find(text).into_iter().collect();
         }
@@ -148,7 +148,7 @@ impl Directory {
 
     /// Writes `Full Name <address>`, or `<address>` where no name is known.
     pub fn describe(&self, address: &str, out: &mut Vec<u8>) {
-        let name = self.entry(address.as_bytes()).map_or("", Entry::name);
+        let name = self.entry(address.as_bytes()).map_or("", DirectoryEntry::name);
         out.extend_from_slice(name.as_bytes());
         if !name.is_empty() {
             out.push(b' ');
@@ -158,8 +158,8 @@ impl Directory {
         out.push(b'>');
     }
 
-    fn matching(&self, is_meant: impl Fn(&Entry) -> bool) -> Vec<&Entry> {
-        let mut found: Vec<&Entry> = Vec::new();
+    fn matching(&self, is_meant: impl Fn(&DirectoryEntry) -> bool) -> Vec<&DirectoryEntry> {
+        let mut found: Vec<&DirectoryEntry> = Vec::new();
         for entry in self.entries.iter().filter(|entry| is_meant(entry)) {
             let entry = self.resolve(entry);
             if !found.contains(&entry) {
@@ -169,7 +169,7 @@ impl Directory {
         found
     }
 
-    fn resolve<'a>(&'a self, mut entry: &'a Entry) -> &'a Entry {
+    fn resolve<'a>(&'a self, mut entry: &'a DirectoryEntry) -> &'a DirectoryEntry {
         while let What::Alias(target) = &entry.what {
             let Some(next) = self.entry(target.as_bytes()) else { break };
             entry = next;
@@ -177,13 +177,13 @@ impl Directory {
         entry
     }
 
-    fn entry(&self, address: &[u8]) -> Option<&Entry> {
+    fn entry(&self, address: &[u8]) -> Option<&DirectoryEntry> {
         let found = self.entries.binary_search_by(|e| compare(e.address.as_bytes(), address));
         found.ok().map(|index| &self.entries[index])
     }
 }
 
-impl Entry {
+impl DirectoryEntry {
     /// The full name, or nothing.
     pub fn name(&self) -> &str {
         match &self.what {
@@ -202,7 +202,7 @@ fn compare(a: &[u8], b: &[u8]) -> Ordering {
     a.iter().map(u8::to_ascii_lowercase).cmp(b.iter().map(u8::to_ascii_lowercase))
 }
 
-fn parse_line(line: &str) -> Result<Entry, DirectoryFault> {
+fn parse_line(line: &str) -> Result<DirectoryEntry, DirectoryFault> {
     if !line.bytes().all(|b| matches!(b, b'\t' | b' '..=b'~')) {
         return Err(DirectoryFault::Octets);
     }
@@ -221,7 +221,7 @@ fn parse_line(line: &str) -> Result<Entry, DirectoryFault> {
         "list" => What::List(many("list", &rest, 1)?),
         _ => return Err(DirectoryFault::Kind(kind.to_owned())),
     };
-    Ok(Entry { address: address(own)?, what })
+    Ok(DirectoryEntry { address: address(own)?, what })
 }
 
 fn one(kind: &'static str, rest: &[&str]) -> Result<Box<str>, DirectoryFault> {

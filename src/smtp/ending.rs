@@ -16,7 +16,7 @@ const SUFFIXES: [&str; 14] = [
 
 /// A would-be end of data.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ending {
+pub struct WouldBeEnd {
     pub prefix: &'static str,
     pub dot: &'static str,
     pub suffix: &'static str,
@@ -25,17 +25,17 @@ pub struct Ending {
 }
 
 /// All of them, also the few that are one.
-pub fn endings() -> impl Iterator<Item = Ending> {
+pub fn endings() -> impl Iterator<Item = WouldBeEnd> {
     [false, true].into_iter().flat_map(|first| {
         PREFIXES.into_iter().flat_map(move |prefix| {
             DOTS.into_iter().flat_map(move |dot| {
-                SUFFIXES.into_iter().map(move |suffix| Ending { prefix, dot, suffix, first })
+                SUFFIXES.into_iter().map(move |suffix| WouldBeEnd { prefix, dot, suffix, first })
             })
         })
     })
 }
 
-impl Ending {
+impl WouldBeEnd {
     /// Whether this is an end of data after all.
     pub fn ends(&self) -> bool {
         let line_start = self.prefix.ends_with("\r\n") || (self.first && self.prefix.is_empty());

@@ -18,8 +18,8 @@ pub enum BodyKind {
 #[derive(Debug, Default)]
 pub struct Envelope {
     text: Vec<u8>,
-    reverse: Span,
-    recipients: Vec<Span>,
+    reverse: OctetRange,
+    recipients: Vec<OctetRange>,
     pub(super) body: BodyKind,
     pub(super) smtputf8: bool,
     pub(super) declared_bytes: Option<u64>,
@@ -27,13 +27,13 @@ pub struct Envelope {
 
 /// A path and the raw parameters right behind it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Span {
+struct OctetRange {
     start: u32,
     path_bytes: u16,
     params_bytes: u16,
 }
 
-impl Span {
+impl OctetRange {
     fn read(self, text: &[u8]) -> (&[u8], &[u8]) {
         let text = &text[self.start as usize..];
         let (path, rest) = text.split_at(usize::from(self.path_bytes));
@@ -92,12 +92,12 @@ impl Envelope {
         true
     }
 
-    fn push(&mut self, path: &[u8], params: &[u8]) -> Span {
+    fn push(&mut self, path: &[u8], params: &[u8]) -> OctetRange {
         let start = self.text.len() as u32;
         self.text.extend_from_slice(path);
         self.text.extend_from_slice(params);
         // Both come from one command line, whose bound fits 16 bits (limits.rs).
-        Span { start, path_bytes: path.len() as u16, params_bytes: params.len() as u16 }
+        OctetRange { start, path_bytes: path.len() as u16, params_bytes: params.len() as u16 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -109,8 +109,8 @@ impl Envelope {
         self.text.clear();
         self.recipients.clear();
         self.text.shrink_to(ENVELOPE_KEPT_BYTES);
-        self.recipients.shrink_to(ENVELOPE_KEPT_BYTES / size_of::<Span>());
-        self.reverse = Span::default();
+        self.recipients.shrink_to(ENVELOPE_KEPT_BYTES / size_of::<OctetRange>());
+        self.reverse = OctetRange::default();
         self.body = BodyKind::default();
         self.smtputf8 = false;
         self.declared_bytes = None;

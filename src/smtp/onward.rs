@@ -28,7 +28,7 @@ pub struct Onward<'a> {
 
 /// How it travels.
 #[derive(Clone, Debug)]
-pub struct Manner {
+pub struct Transfer {
     pub params: MailParams,
     /// BDAT, which carries every octet as it is; DATA otherwise.
     pub chunking: bool,
@@ -54,7 +54,7 @@ pub enum Lack {
 impl Onward<'_> {
     /// # Errors
     /// [`Lack`] says why the message must not go to this server.
-    pub fn prepare(&self, offered: &Offered) -> Result<Manner, Lack> {
+    pub fn prepare(&self, offered: &Offered) -> Result<Transfer, Lack> {
         if self.hops >= HOPS_MAX {
             return Err(Lack::Loop(self.hops));
         }
@@ -85,7 +85,7 @@ impl Onward<'_> {
             words.extend(self.pass(&String::from_utf8_lossy(word), offered)?);
         }
         let params = MailParams::new(&words, self.smtputf8);
-        Ok(Manner { params, chunking: offered.has(Extensions::CHUNKING) })
+        Ok(Transfer { params, chunking: offered.has(Extensions::CHUNKING) })
     }
 
     /// A parameter of MAIL as it goes on; `None` for one that ends here. SIZE, BODY and SMTPUTF8 are

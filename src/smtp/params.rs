@@ -75,7 +75,7 @@ pub enum On {
     Rcpt,
 }
 
-struct Row {
+struct ParamRow {
     keyword: &'static str,
     on: On,
     /// Extension that brings the parameter; without it the parameter is unknown.
@@ -88,15 +88,15 @@ struct Row {
 /// Takes a value, with the extensions on offer, into the parameters.
 type Read = fn(Option<&[u8]>, Extensions, &mut Params) -> Result<(), ParamFault>;
 
-const ROWS: [Row; 13] = [
-    Row {
+const ROWS: [ParamRow; 13] = [
+    ParamRow {
         keyword: "SIZE",
         on: On::Mail,
         brought_by: Extensions::SIZE,
         repeatable: false,
         read: read_size,
     },
-    Row {
+    ParamRow {
         keyword: "BODY",
         on: On::Mail,
         brought_by: Extensions::EIGHT_BIT_MIME,
@@ -104,77 +104,77 @@ const ROWS: [Row; 13] = [
         read: read_body,
     },
     // CPython's smtplib sends this one twice.
-    Row {
+    ParamRow {
         keyword: "SMTPUTF8",
         on: On::Mail,
         brought_by: Extensions::SMTPUTF8,
         repeatable: true,
         read: read_smtputf8,
     },
-    Row {
+    ParamRow {
         keyword: "RET",
         on: On::Mail,
         brought_by: Extensions::DSN,
         repeatable: false,
         read: read_ret,
     },
-    Row {
+    ParamRow {
         keyword: "ENVID",
         on: On::Mail,
         brought_by: Extensions::DSN,
         repeatable: false,
         read: read_envid,
     },
-    Row {
+    ParamRow {
         keyword: "NOTIFY",
         on: On::Rcpt,
         brought_by: Extensions::DSN,
         repeatable: false,
         read: read_notify,
     },
-    Row {
+    ParamRow {
         keyword: "ORCPT",
         on: On::Rcpt,
         brought_by: Extensions::DSN,
         repeatable: false,
         read: read_orcpt,
     },
-    Row {
+    ParamRow {
         keyword: "BY",
         on: On::Mail,
         brought_by: Extensions::DELIVERBY,
         repeatable: false,
         read: read_by,
     },
-    Row {
+    ParamRow {
         keyword: "HOLDFOR",
         on: On::Mail,
         brought_by: Extensions::FUTURERELEASE,
         repeatable: false,
         read: read_hold_for,
     },
-    Row {
+    ParamRow {
         keyword: "HOLDUNTIL",
         on: On::Mail,
         brought_by: Extensions::FUTURERELEASE,
         repeatable: false,
         read: read_hold_until,
     },
-    Row {
+    ParamRow {
         keyword: "MT-PRIORITY",
         on: On::Mail,
         brought_by: Extensions::MT_PRIORITY,
         repeatable: false,
         read: read_priority,
     },
-    Row {
+    ParamRow {
         keyword: "REQUIRETLS",
         on: On::Mail,
         brought_by: Extensions::REQUIRETLS,
         repeatable: false,
         read: read_requiretls,
     },
-    Row {
+    ParamRow {
         keyword: "AUTH",
         on: On::Mail,
         brought_by: Extensions::AUTH,
@@ -193,7 +193,7 @@ pub fn parse_params(text: &[u8], on: On, offered: Extensions) -> Result<Params, 
     for word in text.split(|&b| b == b' ').filter(|word| !word.is_empty()) {
         let (keyword, value) = split_word(word)?;
         let known =
-            |row: &Row| row.on == on && row.keyword.as_bytes().eq_ignore_ascii_case(keyword);
+            |row: &ParamRow| row.on == on && row.keyword.as_bytes().eq_ignore_ascii_case(keyword);
         let index = ROWS.iter().position(known).ok_or(ParamFault::Unknown)?;
         let row = &ROWS[index];
         if !offered.contains(row.brought_by) {

@@ -5,13 +5,13 @@ use crate::limits::{REPLY_LINE_BYTES_MAX, REPLY_LINES_MAX};
 /// An enhanced status code, `class.subject.detail` (RFC 3463). RFC 2034 wants one on each 2xx, 4xx
 /// and 5xx reply except the greeting and the answer to HELO and EHLO.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Enhanced {
+pub struct EnhancedCode {
     pub class: u8,
     pub subject: u16,
     pub detail: u16,
 }
 
-impl Enhanced {
+impl EnhancedCode {
     pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
         Self { class, subject, detail }
     }
@@ -30,7 +30,7 @@ impl Enhanced {
     }
 }
 
-impl std::fmt::Display for Enhanced {
+impl std::fmt::Display for EnhancedCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
     }
@@ -49,14 +49,14 @@ fn number(digits: &[u8]) -> Option<u16> {
 pub struct Reply {
     pub code: u16,
     /// `None` on the greeting, on 3xx, and on answers to HELO and EHLO (RFC 2034 §4).
-    pub enhanced: Option<Enhanced>,
+    pub enhanced: Option<EnhancedCode>,
     pub text: &'static str,
 }
 
 impl Reply {
     /// A reply with an enhanced code, whose class is the first digit of `code`.
     pub const fn new(code: u16, subject: u16, detail: u16, text: &'static str) -> Self {
-        Self { code, enhanced: Some(Enhanced::new((code / 100) as u8, subject, detail)), text }
+        Self { code, enhanced: Some(EnhancedCode::new((code / 100) as u8, subject, detail)), text }
     }
 
     /// A reply that carries no enhanced code.
@@ -78,7 +78,7 @@ pub fn write_line(
     out: &mut Vec<u8>,
     code: u16,
     last: bool,
-    enhanced: Option<Enhanced>,
+    enhanced: Option<EnhancedCode>,
     text: &[u8],
 ) {
     debug_assert!((200..600).contains(&code));
@@ -264,15 +264,15 @@ mod tests {
         write_line(&mut out, 250, true, None, b"x\r\n250 forged\x00\xff");
         assert_eq!(out, b"250 x??250 forged??\r\n");
         out.clear();
-        write_line(&mut out, 250, true, Some(Enhanced::new(2, 0, 0)), &[b'a'; 900]);
+        write_line(&mut out, 250, true, Some(EnhancedCode::new(2, 0, 0)), &[b'a'; 900]);
         assert_eq!(out.len(), REPLY_LINE_BYTES_MAX);
     }
 
     #[test]
     fn enhanced_codes_parse() {
-        assert_eq!(Enhanced::parse(b"2.1.5 Ok"), Some(Enhanced::new(2, 1, 5)));
+        assert_eq!(EnhancedCode::parse(b"2.1.5 Ok"), Some(EnhancedCode::new(2, 1, 5)));
         for bad in [&b"Ok"[..], b"3.0.0 x", b"2.1 x", b"2.1.5.1 x", b"2..5 x", b"2.1.1000 x", b""] {
-            assert_eq!(Enhanced::parse(bad), None, "{bad:?}");
+            assert_eq!(EnhancedCode::parse(bad), None, "{bad:?}");
         }
     }
 }

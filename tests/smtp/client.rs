@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ringpost::smtp::blank::Filling;
 use ringpost::smtp::client::{
-    Client, Event, Fault, Hello, Phase, Pipelining, Settings, Verdict, Want,
+    Client, Fault, Hello, Pipelining, ReplyEvent, ReplyTo, Settings, TransactionVerdict, Want,
 };
 use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::server::Protocol;
@@ -23,14 +23,14 @@ impl Script {
     }
 
     /// What must come of it, by RFC 5321 alone.
-    fn verdict(&self, chunking: bool) -> Verdict {
+    fn verdict(&self, chunking: bool) -> TransactionVerdict {
         let refused = [self.mail]
             .into_iter()
             .chain(self.rcpt.iter().all(|&c| c >= 400).then(|| self.rcpt[0]))
             .chain((!chunking).then_some(self.data))
             .chain([self.end])
             .find(|&code| code >= 400);
-        refused.map_or(Verdict::Accepted, Verdict::Refused)
+        refused.map_or(TransactionVerdict::Accepted, TransactionVerdict::Refused)
     }
 }
 
@@ -256,7 +256,7 @@ impl Session<'_, '_> {
 }
 
 /// Runs a whole session; replies arrive in pieces whose sizes are taken from `cuts` in turn.
-fn converse(settings: Settings, model: &mut Model<'_>, cuts: &[usize]) -> Vec<Event> {
+fn converse(settings: Settings, model: &mut Model<'_>, cuts: &[usize]) -> Vec<ReplyEvent> {
     let mut session = Session { client: Client::new(settings), model, begun: 0, out: Vec::new() };
     let mut events = Vec::new();
     let mut cuts = cuts.iter().cycle();
@@ -280,7 +280,7 @@ fn converse(settings: Settings, model: &mut Model<'_>, cuts: &[usize]) -> Vec<Ev
     }
 }
 
-fn verdicts(events: &[Event]) -> Vec<(u64, Verdict)> {
+fn verdicts(events: &[ReplyEvent]) -> Vec<(u64, TransactionVerdict)> {
     events.iter().filter_map(|e| e.verdict.map(|v| (e.transaction, v))).collect()
 }
 
@@ -292,12 +292,12 @@ fn check(settings: &Settings, scripts: &[Script], lenient: bool, cuts: &[usize])
     let got = verdicts(&events);
     let numbers: Vec<u64> = got.iter().map(|&(n, _)| n).collect();
     assert_eq!(numbers, (1..=scripts.len() as u64).collect::<Vec<_>>(), "{settings:?}");
-    let accepted = got.iter().filter(|(_, v)| *v == Verdict::Accepted);
+    let accepted = got.iter().filter(|(_, v)| *v == TransactionVerdict::Accepted);
     let accepted: Vec<_> = accepted.map(|&(n, _)| body(n as usize).into_bytes()).collect();
     // A flight runs on into a server that may still hold a refused chunk's transaction; then all
     // that is promised is that no accepted message is missing.
     let ahead = settings.chunking && settings.depth > 1;
-    if ahead && scripts.iter().any(|s| s.verdict(true) != Verdict::Accepted) {
+    if ahead && scripts.iter().any(|s| s.verdict(true) != TransactionVerdict::Accepted) {
         assert!(accepted.iter().all(|body| model.stored.contains(body)), "{settings:?}");
         return;
     }
@@ -361,8 +361,8 @@ fn a_421_ends_the_session_and_refuses_the_message_it_answers() {
     };
     client.begin(&mut out, &mail);
     let events = feed(&mut client, &mut out, "250 ok\r\n421 4.3.2 too busy\r\n250 late\r\n");
-    assert_eq!(verdicts(&events), vec![(1, Verdict::Refused(421))]);
-    assert_eq!(events.last().unwrap().phase, Phase::Rcpt);
+    assert_eq!(verdicts(&events), vec![(1, TransactionVerdict::Refused(421))]);
+    assert_eq!(events.last().unwrap().phase, ReplyTo::Rcpt);
     assert_eq!(client.refusal(), b"4.3.2 too busy");
     assert_eq!(client.want(&mut out), Want::Close);
 }
@@ -375,7 +375,7 @@ fn an_unasked_421_closes_and_any_other_unasked_reply_is_a_fault() {
     feed(&mut client, &mut out, "250 hi\r\n");
     assert_eq!(client.step(&mut &b"250 what\r\n"[..]), Err(Fault::Unasked { code: 250 }));
     let event = client.step(&mut &b"421 bye\r\n"[..]).unwrap().unwrap();
-    assert_eq!((event.phase, event.verdict), (Phase::Unasked, None));
+    assert_eq!((event.phase, event.verdict), (ReplyTo::Unasked, None));
 }
 
 #[test]
@@ -437,7 +437,7 @@ fn a_missing_extension_is_named() {
 }
 
 /// Gives the client replies and lets it write what it says by itself.
-fn feed(client: &mut Client, out: &mut Vec<u8>, replies: &str) -> Vec<Event> {
+fn feed(client: &mut Client, out: &mut Vec<u8>, replies: &str) -> Vec<ReplyEvent> {
     let mut input = replies.as_bytes();
     let mut events = Vec::new();
     while let Some(event) = client.step(&mut input).unwrap() {

@@ -6,7 +6,7 @@ use ringpost::limits::{RECIPIENTS_DEFAULT, SESSION_ERRORS_MAX};
 use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::blank::Filling;
 use ringpost::smtp::body;
-use ringpost::smtp::client::{Client, Hello, Pipelining, Settings, Verdict, Want};
+use ringpost::smtp::client::{Client, Hello, Pipelining, Settings, TransactionVerdict, Want};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::reply::Reply;
@@ -165,12 +165,16 @@ fn converse(settings: &Settings, seed: u64) {
         }
     }
     let accepted: Stored = (0..MESSAGES)
-        .filter(|&n| verdicts[n] == Verdict::Accepted)
+        .filter(|&n| verdicts[n] == TransactionVerdict::Accepted)
         .map(|n| (recipients[n].count(), messages[n].clone()))
         .collect();
     assert_eq!(verdicts.len(), MESSAGES, "{settings:?} seed {seed}");
     assert_eq!(accepted, peer.stored, "{settings:?} seed {seed}");
-    assert!(verdicts.iter().all(|v| matches!(v, Verdict::Accepted | Verdict::Refused(451))));
+    assert!(
+        verdicts
+            .iter()
+            .all(|v| matches!(v, TransactionVerdict::Accepted | TransactionVerdict::Refused(451)))
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringpost::limits::MESSAGE_BYTES_DEFAULT;
 use ringpost::smtp::auth::{self, Accounts, AuthPolicy, Credentials, Login, Mechanism, Mechanisms};
-use ringpost::smtp::client::{Client, Fault, Hello, Phase, Pipelining, Settings, Want};
+use ringpost::smtp::client::{Client, Fault, Hello, Pipelining, ReplyTo, Settings, Want};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Server};
 
@@ -158,7 +158,7 @@ fn a_challenge_that_is_none_is_cancelled() {
         assert_eq!(said.last().unwrap(), "*\r\n", "{mechanism:?}");
         assert_eq!(answers(&mut client, &["501 5.7.0 so be it"]), ["QUIT\r\n"]);
         assert!(client.login_failed() && !client.ready());
-        assert_eq!(client.login_fault(), Some(auth::Fault::Challenge));
+        assert_eq!(client.login_fault(), Some(auth::LoginFault::Challenge));
     }
 }
 
@@ -167,7 +167,7 @@ fn a_server_that_consents_without_a_proof_is_left() {
     let mut client = client("x", Some(Mechanism::ScramSha256));
     answers(&mut client, &GREETING);
     assert_eq!(answers(&mut client, &["235 2.7.0 welcome"]), ["QUIT\r\n"]);
-    assert_eq!(client.login_fault(), Some(auth::Fault::Impostor));
+    assert_eq!(client.login_fault(), Some(auth::LoginFault::Impostor));
     assert!(client.login_failed() && !client.ready());
 }
 
@@ -176,6 +176,6 @@ fn replies_to_auth_are_events_of_its_phase() {
     let mut client = client("x", Some(Mechanism::Plain));
     answers(&mut client, &GREETING);
     let event = client.step(&mut &b"454 4.7.0 later\r\n"[..]).unwrap().unwrap();
-    assert_eq!((event.phase, event.code, event.verdict), (Phase::Auth, 454, None));
+    assert_eq!((event.phase, event.code, event.verdict), (ReplyTo::Auth, 454, None));
     assert_eq!(client.refusal(), b"4.7.0 later");
 }

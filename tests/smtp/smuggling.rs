@@ -3,7 +3,7 @@
 //!
 //! A message ends at CRLF . CRLF, or at . CRLF right behind the 354, and nowhere else (RFC 5321
 //! §4.1.1.4). What is stored and answered must be what the slow receiver of `support` says, which
-//! must be what [`Ending::ends`] says.
+//! must be what [`WouldBeEnd::ends`] says.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::thread;
 
 use ringpost::engine::EngineKind;
-use ringpost::smtp::ending::{Ending, endings};
+use ringpost::smtp::ending::{WouldBeEnd, endings};
 use ringpost::smtp::server::{BareNewline, Policy};
 use ringpost::spool::Reader;
 
@@ -32,7 +32,7 @@ enum Framing {
 }
 
 /// A session whose message holds `vector` and commands behind it.
-fn session(number: usize, vector: &Ending, framing: Framing) -> Vec<u8> {
+fn session(number: usize, vector: &WouldBeEnd, framing: Framing) -> Vec<u8> {
     let lead = format!("EHLO x\r\nMAIL FROM:<s{number}@b>\r\nRCPT TO:<c@d>\r\n");
     let evil = format!("MAIL FROM:<evil{number}@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nevil");
     let content = format!("{}{evil}\r\n.\r\n", vector.text()).into_bytes();
@@ -65,7 +65,7 @@ fn reject() -> Policy {
 }
 
 /// What must come of a session: what the slow receiver says, held against the rule itself.
-fn expected(policy: &Policy, vector: &Ending, framing: Framing, wire: &[u8]) -> Seen {
+fn expected(policy: &Policy, vector: &WouldBeEnd, framing: Framing, wire: &[u8]) -> Seen {
     let seen = Reference::new(policy, false, None).run(wire);
     let (sessions, chunks) = match framing {
         Framing::Data if vector.ends() => return seen,
@@ -184,7 +184,7 @@ fn attack(engine: EngineKind) {
 }
 
 /// One session, in one write, octet by octet, or cut around the vector.
-fn converse(port: SocketAddr, number: usize, wire: &[u8], expected: &Seen, vector: &Ending) {
+fn converse(port: SocketAddr, number: usize, wire: &[u8], expected: &Seen, vector: &WouldBeEnd) {
     let mut caller = Caller::call(port);
     let content = wire.windows(7).position(|w| w == b"DATA\r\nh").map_or(60, |at| at + 6);
     match number / 4 % 3 {

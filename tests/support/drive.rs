@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ringpost::smtp::reply::{Enhanced, ReplyReader};
+use ringpost::smtp::reply::{EnhancedCode, ReplyReader};
 use ringpost::smtp::server::{Event, Policy, Server};
 
 use super::reference::world::{AUTH_SEED, HOSTNAME};
@@ -112,9 +112,9 @@ fn word(code: u16, lines: &[String]) -> String {
     if code == 334 {
         return format!("334 {}", lines[0]);
     }
-    let enhanced = Enhanced::parse(lines[0].as_bytes());
+    let enhanced = EnhancedCode::parse(lines[0].as_bytes());
     for line in &lines[1..] {
-        assert_eq!(Enhanced::parse(line.as_bytes()), enhanced, "one code for all of {lines:?}");
+        assert_eq!(EnhancedCode::parse(line.as_bytes()), enhanced, "one code for all of {lines:?}");
     }
     let mut word = code.to_string();
     if let Some(enhanced) = enhanced {

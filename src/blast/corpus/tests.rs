@@ -11,7 +11,7 @@ use crate::blast::content::template::{Scope, Template};
 use crate::blast::plan::Stop;
 use crate::dial::Target;
 use crate::engine::EngineKind;
-use crate::smtp::body::{Piece, Unstuffer};
+use crate::smtp::body::{Unstuffed, Unstuffer};
 use crate::smtp::offered::Offered;
 use crate::stamp::{Stamp, body_crc};
 
@@ -47,8 +47,8 @@ fn unstuffed(octets: &[u8]) -> Vec<u8> {
     let (mut unstuffer, mut input, mut message) = (Unstuffer::default(), &wire[..], Vec::new());
     while let Some(piece) = unstuffer.step(&mut input) {
         match piece {
-            Piece::Text(octets) => message.extend_from_slice(octets),
-            Piece::End => return message,
+            Unstuffed::Text(octets) => message.extend_from_slice(octets),
+            Unstuffed::End => return message,
         }
     }
     panic!("no end of data");

@@ -27,7 +27,7 @@ use crate::engine::{self, Pool, Watch};
 use crate::host::CpuTime;
 use crate::limits::{LAST_ANSWERS_NS, MISBEHAVIOUR_PAUSE_MS, PROGRESS_MS};
 use crate::measure::Misbehaviour;
-use crate::smtp::ending::Ending;
+use crate::smtp::ending::WouldBeEnd;
 use crate::smtp::offered::Offered;
 
 /// The thread of those that misbehave.
@@ -111,7 +111,7 @@ struct Crowd {
     over: Cell<bool>,
     ending: Notify,
     /// All would-be ends of data, and the number of those sent.
-    endings: Vec<Ending>,
+    endings: Vec<WouldBeEnd>,
     smuggled: Cell<usize>,
     /// One for each kind.
     met: RefCell<Vec<Misbehaviour>>,
@@ -135,7 +135,7 @@ impl Crowd {
         &self.targets[n % self.targets.len()]
     }
 
-    fn next_ending(&self) -> Ending {
+    fn next_ending(&self) -> WouldBeEnd {
         let n = self.smuggled.get();
         self.smuggled.set(n + 1);
         self.endings[n % self.endings.len()]

@@ -8,7 +8,7 @@ use crate::limits::{
     MISBEHAVIOUR_BODY_BYTES_MAX, MISBEHAVIOUR_FLOOD_BYTES, MISBEHAVIOUR_RECIPIENTS,
     RECIPIENTS_GRANTED, SLOW_OCTET_MS,
 };
-use crate::smtp::ending::{Ending, endings};
+use crate::smtp::ending::{WouldBeEnd, endings};
 use crate::smtp::extension::Extensions;
 
 /// A message without its end.
@@ -263,8 +263,8 @@ async fn alone(code: u16, caller: &mut Caller) -> Result<u16, End> {
 }
 
 /// Would-be ends of data that are none, those first that servers have fallen for.
-pub(super) fn would_be_endings() -> Vec<Ending> {
-    let mut endings: Vec<Ending> = endings().filter(|ending| !ending.ends()).collect();
+pub(super) fn would_be_endings() -> Vec<WouldBeEnd> {
+    let mut endings: Vec<WouldBeEnd> = endings().filter(|ending| !ending.ends()).collect();
     let odd = |text: &str| !text.bytes().all(|octet| matches!(octet, b'\r' | b'\n' | b'\0'));
     endings.sort_by_key(|ending| {
         (ending.first, ending.dot != ".", odd(ending.prefix) || odd(ending.suffix))

@@ -2,30 +2,30 @@
 //! bearer token. Here the token is compared as a password is.
 
 use super::accounts::Credentials;
-use super::step::Step;
+use super::step::SaslStep;
 
 /// What Google's servers say of a bad token; the client answers with an empty line and gets 535.
 const REFUSAL: &[u8] = br#"{"status":"401","schemes":"bearer","scope":"https://mail.google.com/"}"#;
 
 #[derive(Debug, Default)]
-pub struct Server {
+pub struct BearerServer {
     /// The refusal was told, and the empty answer is due.
     refused: bool,
 }
 
-impl Server {
-    pub(super) fn step(&mut self, response: &[u8], credentials: &Credentials) -> Step {
+impl BearerServer {
+    pub(super) fn step(&mut self, response: &[u8], credentials: &Credentials) -> SaslStep {
         if self.refused {
-            return if response.is_empty() { Step::Refused } else { Step::Malformed };
+            return if response.is_empty() { SaslStep::Refused } else { SaslStep::Malformed };
         }
         let Some((user, token)) = parse(response) else {
-            return Step::Malformed;
+            return SaslStep::Malformed;
         };
         if credentials.admit(user, token.as_bytes()) {
-            return Step::Accepted(user.into());
+            return SaslStep::Accepted(user.into());
         }
         self.refused = true;
-        Step::Challenge(REFUSAL.to_vec())
+        SaslStep::Challenge(REFUSAL.to_vec())
     }
 }
 
@@ -57,16 +57,16 @@ mod tests {
         let (user, token) = parse(EXAMPLE).unwrap();
         assert_eq!(user, "someuser@example.com");
         assert_eq!(response(user, token), EXAMPLE);
-        let accepted = Step::Accepted(user.into());
-        assert_eq!(Server::default().step(EXAMPLE, &Credentials::Any), accepted);
+        let accepted = SaslStep::Accepted(user.into());
+        assert_eq!(BearerServer::default().step(EXAMPLE, &Credentials::Any), accepted);
     }
 
     #[test]
     fn a_bad_token_is_told_why_and_then_refused() {
         let listed = Credentials::Listed(Accounts::parse(b"a:b", 1).unwrap().into());
-        for (end, expected) in [(&b""[..], Step::Refused), (b"x", Step::Malformed)] {
-            let mut server = Server::default();
-            let Step::Challenge(json) = server.step(EXAMPLE, &listed) else {
+        for (end, expected) in [(&b""[..], SaslStep::Refused), (b"x", SaslStep::Malformed)] {
+            let mut server = BearerServer::default();
+            let SaslStep::Challenge(json) = server.step(EXAMPLE, &listed) else {
                 panic!("a challenge is due");
             };
             assert!(json.starts_with(b"{\"status\":\"401\""));
@@ -85,8 +85,8 @@ mod tests {
             "user=a\x01auth=Bearer\x01\x01",
             "auth=Bearer t\x01user=a\x01\x01",
         ] {
-            let step = Server::default().step(bad.as_bytes(), &Credentials::Any);
-            assert_eq!(step, Step::Malformed, "{bad:?}");
+            let step = BearerServer::default().step(bad.as_bytes(), &Credentials::Any);
+            assert_eq!(step, SaslStep::Malformed, "{bad:?}");
         }
     }
 }

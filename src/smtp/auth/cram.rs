@@ -6,15 +6,15 @@ use subtle::ConstantTimeEq;
 
 use super::accounts::Credentials;
 use super::nonce::Nonce;
-use super::step::Step;
+use super::step::SaslStep;
 
 /// Server: the question that waits for its answer.
 #[derive(Debug)]
-pub struct Challenge {
+pub struct CramServer {
     text: String,
 }
 
-impl Challenge {
+impl CramServer {
     /// `<nonce@hostname>`, in the form of a message id.
     pub(super) fn new(nonce: &Nonce, hostname: &str) -> Self {
         Self { text: format!("<{}@{hostname}>", nonce.text()) }
@@ -25,9 +25,9 @@ impl Challenge {
     }
 
     /// `user SP digest`; the name may hold spaces.
-    pub(super) fn verify(&self, response: &[u8], credentials: &Credentials) -> Step {
+    pub(super) fn verify(&self, response: &[u8], credentials: &Credentials) -> SaslStep {
         let Some((user, digest)) = split(response) else {
-            return Step::Malformed;
+            return SaslStep::Malformed;
         };
         let good = match credentials {
             Credentials::None => false,
@@ -38,7 +38,7 @@ impl Challenge {
                 digest.as_bytes().ct_eq(expected.as_bytes()).into()
             }),
         };
-        if good { Step::Accepted(user.into()) } else { Step::Refused }
+        if good { SaslStep::Accepted(user.into()) } else { SaslStep::Refused }
     }
 }
 
@@ -65,8 +65,8 @@ mod tests {
     use super::*;
     use crate::smtp::auth::Accounts;
 
-    fn example() -> Challenge {
-        Challenge { text: "<1896.697170952@postoffice.reston.mci.net>".to_owned() }
+    fn example() -> CramServer {
+        CramServer { text: "<1896.697170952@postoffice.reston.mci.net>".to_owned() }
     }
 
     /// RFC 2195 §2.
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(response("tim", "tanstaaftanstaaf", example().text()), expected);
         let accounts = Accounts::parse(b"tim:tanstaaftanstaaf", 1).unwrap();
         let listed = Credentials::Listed(accounts.into());
-        assert_eq!(example().verify(expected, &listed), Step::Accepted(b"tim".to_vec()));
+        assert_eq!(example().verify(expected, &listed), SaslStep::Accepted(b"tim".to_vec()));
     }
 
     #[test]
@@ -84,11 +84,17 @@ mod tests {
         let accounts = Accounts::parse(b"tim:tanstaaftanstaaf\na b:c", 1).unwrap();
         let listed = Credentials::Listed(accounts.into());
         let answer = |user, password| response(user, password, example().text());
-        assert_eq!(example().verify(&answer("tim", "wrong"), &listed), Step::Refused);
-        assert_eq!(example().verify(&answer("tom", "tanstaaftanstaaf"), &listed), Step::Refused);
-        assert_eq!(example().verify(&answer("a b", "c"), &listed), Step::Accepted(b"a b".to_vec()));
-        let other = Challenge::new(&Nonce::new(1, 1), "sink.example");
-        assert_eq!(other.verify(&answer("tim", "tanstaaftanstaaf"), &listed), Step::Refused);
+        assert_eq!(example().verify(&answer("tim", "wrong"), &listed), SaslStep::Refused);
+        assert_eq!(
+            example().verify(&answer("tom", "tanstaaftanstaaf"), &listed),
+            SaslStep::Refused
+        );
+        assert_eq!(
+            example().verify(&answer("a b", "c"), &listed),
+            SaslStep::Accepted(b"a b".to_vec())
+        );
+        let other = CramServer::new(&Nonce::new(1, 1), "sink.example");
+        assert_eq!(other.verify(&answer("tim", "tanstaaftanstaaf"), &listed), SaslStep::Refused);
         assert!(other.text().ends_with(b"@sink.example>"));
     }
 
@@ -96,10 +102,10 @@ mod tests {
     fn any_digest_will_do_for_anybody_and_nothing_else() {
         let any = |response: &[u8]| example().verify(response, &Credentials::Any);
         let digest = "0123456789abcdef0123456789abcdef";
-        assert_eq!(any(format!("x {digest}").as_bytes()), Step::Accepted(b"x".to_vec()));
-        assert_eq!(any(format!(" {digest}").as_bytes()), Step::Refused);
+        assert_eq!(any(format!("x {digest}").as_bytes()), SaslStep::Accepted(b"x".to_vec()));
+        assert_eq!(any(format!(" {digest}").as_bytes()), SaslStep::Refused);
         for bad in ["", "x", digest, "x 0123", "x 0123456789ABCDEF0123456789ABCDEF", "x \u{e9}"] {
-            assert_eq!(any(bad.as_bytes()), Step::Malformed, "{bad}");
+            assert_eq!(any(bad.as_bytes()), SaslStep::Malformed, "{bad}");
         }
     }
 }

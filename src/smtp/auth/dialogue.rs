@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use super::bearer;
 use super::cram;
-use super::fault::Fault;
+use super::fault::LoginFault;
 use super::login::Login;
 use super::mechanism::Mechanism;
 use super::nonce::Nonce;
@@ -19,7 +19,7 @@ pub enum Dialogue {
     CramMd5 {
         answered: bool,
     },
-    ScramSha256(Box<scram::Client>),
+    ScramSha256(Box<scram::ScramClient>),
 }
 
 impl Dialogue {
@@ -36,7 +36,7 @@ impl Dialogue {
             Mechanism::Xoauth2 => (simple(vec![Vec::new()]), Some(bearer::response(user, secret))),
             Mechanism::CramMd5 => (Self::CramMd5 { answered: false }, None),
             Mechanism::ScramSha256 => {
-                let client = scram::Client::new(user, nonce);
+                let client = scram::ScramClient::new(user, nonce);
                 let first = client.first();
                 (Self::ScramSha256(Box::new(client)), Some(first))
             }
@@ -47,10 +47,10 @@ impl Dialogue {
     ///
     /// # Errors
     /// [`Fault`]: the exchange is to be cancelled.
-    pub fn answer(&mut self, challenge: &[u8], login: &Login) -> Result<Vec<u8>, Fault> {
+    pub fn answer(&mut self, challenge: &[u8], login: &Login) -> Result<Vec<u8>, LoginFault> {
         match self {
-            Self::Simple(answers) => answers.next().ok_or(Fault::Challenge),
-            Self::CramMd5 { answered: true } => Err(Fault::Challenge),
+            Self::Simple(answers) => answers.next().ok_or(LoginFault::Challenge),
+            Self::CramMd5 { answered: true } => Err(LoginFault::Challenge),
             Self::CramMd5 { answered } => {
                 *answered = true;
                 Ok(cram::response(&login.user, &login.secret, challenge))
@@ -66,9 +66,9 @@ impl Dialogue {
     ///
     /// # Errors
     /// [`Fault`] when the server has not proven itself, where the mechanism says that it must.
-    pub fn finish(&self) -> Result<(), Fault> {
+    pub fn finish(&self) -> Result<(), LoginFault> {
         match self {
-            Self::ScramSha256(client) if !client.is_proven() => Err(Fault::Impostor),
+            Self::ScramSha256(client) if !client.is_proven() => Err(LoginFault::Impostor),
             _ => Ok(()),
         }
     }
@@ -77,7 +77,7 @@ impl Dialogue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::auth::{Accounts, Credentials, Exchange, Mechanisms, Step};
+    use crate::smtp::auth::{Accounts, Credentials, Exchange, Mechanisms, SaslStep};
 
     fn login(mechanism: Option<Mechanism>) -> Login {
         Login::new("tim".into(), "tanstaaftanstaaf".into(), mechanism)
@@ -102,16 +102,16 @@ mod tests {
         let mut step = server.step(initial.as_deref(), credentials);
         for _ in 0..4 {
             step = match step {
-                Step::Challenge(challenge) => {
+                SaslStep::Challenge(challenge) => {
                     let answer = client.answer(&challenge, login).unwrap();
                     server.step(Some(&answer), credentials)
                 }
-                Step::Accepted(user) => {
+                SaslStep::Accepted(user) => {
                     assert_eq!((user, client.finish()), (b"tim".to_vec(), Ok(())));
                     return true;
                 }
-                Step::Refused => return false,
-                Step::Malformed => panic!("{mechanism:?}"),
+                SaslStep::Refused => return false,
+                SaslStep::Malformed => panic!("{mechanism:?}"),
             };
         }
         panic!("{mechanism:?} does not end");
@@ -137,8 +137,8 @@ mod tests {
     fn consent_without_a_proof_is_none() {
         let login = login(None);
         let (client, _) = Dialogue::new(Mechanism::ScramSha256, &login, &Nonce::new(2, 1));
-        assert_eq!(client.finish(), Err(Fault::Impostor));
+        assert_eq!(client.finish(), Err(LoginFault::Impostor));
         let (mut client, _) = Dialogue::new(Mechanism::Plain, &login, &Nonce::new(2, 1));
-        assert_eq!(client.answer(b"more?", &login), Err(Fault::Challenge));
+        assert_eq!(client.answer(b"more?", &login), Err(LoginFault::Challenge));
     }
 }

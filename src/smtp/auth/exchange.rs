@@ -7,16 +7,16 @@ use super::mechanism::Mechanism;
 use super::nonce::Nonce;
 use super::plain;
 use super::scram;
-use super::step::Step;
+use super::step::SaslStep;
 
 /// The server's half of one exchange.
 #[derive(Debug)]
 pub enum Exchange {
     Plain,
-    Login(plain::Login),
-    CramMd5(cram::Challenge),
-    ScramSha256(Box<scram::Server>),
-    Xoauth2(bearer::Server),
+    Login(plain::LoginServer),
+    CramMd5(cram::CramServer),
+    ScramSha256(Box<scram::ScramServer>),
+    Xoauth2(bearer::BearerServer),
 }
 
 impl Exchange {
@@ -24,20 +24,20 @@ impl Exchange {
     pub fn new(mechanism: Mechanism, nonce: &Nonce, hostname: &str) -> Self {
         match mechanism {
             Mechanism::Plain => Self::Plain,
-            Mechanism::Login => Self::Login(plain::Login::default()),
-            Mechanism::CramMd5 => Self::CramMd5(cram::Challenge::new(nonce, hostname)),
-            Mechanism::ScramSha256 => Self::ScramSha256(Box::new(scram::Server::new(nonce))),
-            Mechanism::Xoauth2 => Self::Xoauth2(bearer::Server::default()),
+            Mechanism::Login => Self::Login(plain::LoginServer::default()),
+            Mechanism::CramMd5 => Self::CramMd5(cram::CramServer::new(nonce, hostname)),
+            Mechanism::ScramSha256 => Self::ScramSha256(Box::new(scram::ScramServer::new(nonce))),
+            Mechanism::Xoauth2 => Self::Xoauth2(bearer::BearerServer::default()),
         }
     }
 
     /// Takes the client's word: at first the initial response, or `None` without one. Further steps
     /// follow challenges only.
-    pub fn step(&mut self, response: Option<&[u8]>, credentials: &Credentials) -> Step {
+    pub fn step(&mut self, response: Option<&[u8]>, credentials: &Credentials) -> SaslStep {
         match (self, response) {
-            (Self::CramMd5(challenge), None) => Step::Challenge(challenge.text().to_vec()),
+            (Self::CramMd5(challenge), None) => SaslStep::Challenge(challenge.text().to_vec()),
             (Self::Login(login), None) => login.ask(),
-            (_, None) => Step::Challenge(Vec::new()),
+            (_, None) => SaslStep::Challenge(Vec::new()),
             (Self::Plain, Some(response)) => plain::verify(response, credentials),
             (Self::Login(login), Some(response)) => login.step(response, credentials),
             (Self::CramMd5(challenge), Some(response)) => challenge.verify(response, credentials),

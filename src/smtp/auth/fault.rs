@@ -2,7 +2,7 @@
 
 /// What keeps a client from going on with an exchange; it cancels then.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
-pub enum Fault {
+pub enum LoginFault {
     #[error("the server's challenge is not what the mechanism prescribes")]
     Challenge,
     #[error("the server's proof is false: it does not know the password")]

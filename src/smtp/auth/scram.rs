@@ -5,21 +5,21 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use subtle::ConstantTimeEq;
 
 use super::accounts::{Accounts, Credentials};
-use super::fault::Fault;
+use super::fault::LoginFault;
 use super::keys::{Key, Keys};
 use super::nonce::Nonce;
-use super::step::Step;
+use super::step::SaslStep;
 use crate::limits::{SCRAM_ITERATIONS, SCRAM_ITERATIONS_MAX, SCRAM_NONCE_BYTES_MAX};
 
-/// Server's half.
+/// The server's half.
 #[derive(Debug)]
-pub struct Server {
+pub struct ScramServer {
     nonce: String,
-    stage: Stage,
+    stage: ScramStage,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum ScramStage {
     First,
     Final {
         user: String,
@@ -36,33 +36,33 @@ enum Stage {
     Over,
 }
 
-impl Server {
+impl ScramServer {
     pub(super) fn new(nonce: &Nonce) -> Self {
-        Self { nonce: nonce.text().to_owned(), stage: Stage::First }
+        Self { nonce: nonce.text().to_owned(), stage: ScramStage::First }
     }
 
-    pub(super) fn step(&mut self, response: &[u8], credentials: &Credentials) -> Step {
+    pub(super) fn step(&mut self, response: &[u8], credentials: &Credentials) -> SaslStep {
         let Credentials::Listed(accounts) = credentials else {
-            return Step::Refused;
+            return SaslStep::Refused;
         };
         let Ok(text) = str::from_utf8(response) else {
-            return Step::Malformed;
+            return SaslStep::Malformed;
         };
-        match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::First => self.first(text, accounts).unwrap_or(Step::Malformed),
-            Stage::Final { user, said, gs2_header, nonce } => {
+        match std::mem::replace(&mut self.stage, ScramStage::Over) {
+            ScramStage::First => self.first(text, accounts).unwrap_or(SaslStep::Malformed),
+            ScramStage::Final { user, said, gs2_header, nonce } => {
                 let Some((proof, said)) = read_final(text, said, &gs2_header, &nonce) else {
-                    return Step::Malformed;
+                    return SaslStep::Malformed;
                 };
                 self.verify(&user, &proof, &said, accounts)
             }
-            Stage::Proven { identity } if text.is_empty() => Step::Accepted(identity),
-            Stage::Proven { .. } | Stage::Over => Step::Malformed,
+            ScramStage::Proven { identity } if text.is_empty() => SaslStep::Accepted(identity),
+            ScramStage::Proven { .. } | ScramStage::Over => SaslStep::Malformed,
         }
     }
 
     /// `client-first-message` in, `server-first-message` out (RFC 5802 §7).
-    fn first(&mut self, text: &str, accounts: &Accounts) -> Option<Step> {
+    fn first(&mut self, text: &str, accounts: &Accounts) -> Option<SaslStep> {
         let mut parts = text.splitn(3, ',');
         // `y` says that the client would bind to a channel if we could; we did not offer to.
         let binding = parts.next().filter(|flag| matches!(*flag, "n" | "y"))?;
@@ -84,22 +84,22 @@ impl Server {
         let first = format!("r={nonce},s={salt},i={SCRAM_ITERATIONS}");
         let said = format!("{bare},{first}");
         let gs2_header = format!("{binding},{acting_as},");
-        self.stage = Stage::Final { user, said, gs2_header, nonce };
-        Some(Step::Challenge(first.into()))
+        self.stage = ScramStage::Final { user, said, gs2_header, nonce };
+        Some(SaslStep::Challenge(first.into()))
     }
 
-    fn verify(&mut self, user: &str, proof: &[u8], said: &str, accounts: &Accounts) -> Step {
+    fn verify(&mut self, user: &str, proof: &[u8], said: &str, accounts: &Accounts) -> SaslStep {
         let derive =
             |password: &str| Keys::derive(password, &accounts.salt(user), SCRAM_ITERATIONS);
         let Some(keys) = accounts.get(user).map(|account| account.keys(derive)) else {
-            return Step::Refused;
+            return SaslStep::Refused;
         };
         if !keys.check(proof, said) {
-            return Step::Refused;
+            return SaslStep::Refused;
         }
-        self.stage = Stage::Proven { identity: user.into() };
+        self.stage = ScramStage::Proven { identity: user.into() };
         let signature = BASE64_STANDARD.encode(keys.signature(said));
-        Step::Challenge(format!("v={signature}").into())
+        SaslStep::Challenge(format!("v={signature}").into())
     }
 }
 
@@ -121,17 +121,17 @@ fn read_final(
     Some((BASE64_STANDARD.decode(proof).ok()?, format!("{said},{without_proof}")))
 }
 
-/// Client's half.
+/// The client's half.
 #[derive(Debug)]
-pub struct Client {
+pub struct ScramClient {
     nonce: String,
     /// `client-first-message-bare`.
     first: String,
-    expected: Expected,
+    expected: ExpectedProof,
 }
 
 #[derive(Debug)]
-enum Expected {
+enum ExpectedProof {
     Salt,
     /// The server's proof.
     Signature(Key),
@@ -146,14 +146,14 @@ pub(super) struct Derived {
     keys: Keys,
 }
 
-impl Client {
+impl ScramClient {
     pub(super) fn new(user: &str, nonce: &Nonce) -> Self {
         Self::with_nonce(user, nonce.text())
     }
 
     fn with_nonce(user: &str, nonce: &str) -> Self {
         let first = format!("n={},r={nonce}", escape(user));
-        Self { nonce: nonce.to_owned(), first, expected: Expected::Salt }
+        Self { nonce: nonce.to_owned(), first, expected: ExpectedProof::Salt }
     }
 
     /// `client-first-message`.
@@ -167,19 +167,19 @@ impl Client {
         challenge: &[u8],
         password: &str,
         derived: &mut Option<Derived>,
-    ) -> Result<Vec<u8>, Fault> {
-        let text = str::from_utf8(challenge).map_err(|_| Fault::Challenge)?;
-        match std::mem::replace(&mut self.expected, Expected::Nothing) {
-            Expected::Salt => self.prove(text, password, derived),
-            Expected::Signature(signature) => {
-                let shown = text.strip_prefix("v=").ok_or(Fault::Challenge)?;
-                let shown = BASE64_STANDARD.decode(shown).map_err(|_| Fault::Challenge)?;
+    ) -> Result<Vec<u8>, LoginFault> {
+        let text = str::from_utf8(challenge).map_err(|_| LoginFault::Challenge)?;
+        match std::mem::replace(&mut self.expected, ExpectedProof::Nothing) {
+            ExpectedProof::Salt => self.prove(text, password, derived),
+            ExpectedProof::Signature(signature) => {
+                let shown = text.strip_prefix("v=").ok_or(LoginFault::Challenge)?;
+                let shown = BASE64_STANDARD.decode(shown).map_err(|_| LoginFault::Challenge)?;
                 if !bool::from(shown.ct_eq(&signature)) {
-                    return Err(Fault::Impostor);
+                    return Err(LoginFault::Impostor);
                 }
                 Ok(Vec::new())
             }
-            Expected::Nothing => Err(Fault::Challenge),
+            ExpectedProof::Nothing => Err(LoginFault::Challenge),
         }
     }
 
@@ -188,13 +188,13 @@ impl Client {
         first: &str,
         password: &str,
         derived: &mut Option<Derived>,
-    ) -> Result<Vec<u8>, Fault> {
-        let (nonce, salt, iterations) = read_first(first).ok_or(Fault::Challenge)?;
+    ) -> Result<Vec<u8>, LoginFault> {
+        let (nonce, salt, iterations) = read_first(first).ok_or(LoginFault::Challenge)?;
         if !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
-            return Err(Fault::Challenge);
+            return Err(LoginFault::Challenge);
         }
         if iterations > SCRAM_ITERATIONS_MAX {
-            return Err(Fault::Iterations(iterations));
+            return Err(LoginFault::Iterations(iterations));
         }
         let known = derived.take().filter(|d| d.salt == salt && d.iterations == iterations);
         let keys = match known {
@@ -205,14 +205,14 @@ impl Client {
         let without_proof = format!("c=biws,r={nonce}");
         let said = format!("{},{first},{without_proof}", self.first);
         let proof = BASE64_STANDARD.encode(keys.proof(&said));
-        self.expected = Expected::Signature(keys.signature(&said));
+        self.expected = ExpectedProof::Signature(keys.signature(&said));
         *derived = Some(Derived { salt, iterations, keys });
         Ok(format!("{without_proof},p={proof}").into_bytes())
     }
 
     /// Whether the server has proven that it knows the password too.
     pub(super) fn is_proven(&self) -> bool {
-        matches!(self.expected, Expected::Nothing)
+        matches!(self.expected, ExpectedProof::Nothing)
     }
 }
 
@@ -256,8 +256,8 @@ mod tests {
                          p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
     const PROOF: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
 
-    fn example() -> Client {
-        Client::with_nonce("user", "rOprNGfwEbeRWgbNEkqO")
+    fn example() -> ScramClient {
+        ScramClient::with_nonce("user", "rOprNGfwEbeRWgbNEkqO")
     }
 
     /// RFC 7677 §3.
@@ -295,25 +295,25 @@ mod tests {
         let mut client = example();
         client.answer(FIRST.as_bytes(), "pencil", &mut None).unwrap();
         let forged = b"v=AAAATRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
-        assert_eq!(client.answer(forged, "pencil", &mut None), Err(Fault::Impostor));
+        assert_eq!(client.answer(forged, "pencil", &mut None), Err(LoginFault::Impostor));
         for bad in ["e=other-error", "v=!", "", "x"] {
             let mut client = example();
             client.answer(FIRST.as_bytes(), "pencil", &mut None).unwrap();
             let fault = client.answer(bad.as_bytes(), "pencil", &mut None);
-            assert_eq!(fault, Err(Fault::Challenge), "{bad}");
+            assert_eq!(fault, Err(LoginFault::Challenge), "{bad}");
         }
     }
 
     #[test]
     fn the_client_takes_no_challenge_but_its_own() {
         for (first, expected) in [
-            ("", Fault::Challenge),
-            ("r=rOprNGfwEbeRWgbNEkqO,s=AAAA,i=1", Fault::Challenge),
-            ("r=other,s=AAAA,i=1", Fault::Challenge),
-            ("r=rOprNGfwEbeRWgbNEkqOx,s=!,i=1", Fault::Challenge),
-            ("r=rOprNGfwEbeRWgbNEkqOx,s=AAAA,i=0", Fault::Challenge),
-            ("r=rOprNGfwEbeRWgbNEkqOx,s=AAAA", Fault::Challenge),
-            ("r=rOprNGfwEbeRWgbNEkqOx,s=AAAA,i=4000000000", Fault::Iterations(4_000_000_000)),
+            ("", LoginFault::Challenge),
+            ("r=rOprNGfwEbeRWgbNEkqO,s=AAAA,i=1", LoginFault::Challenge),
+            ("r=other,s=AAAA,i=1", LoginFault::Challenge),
+            ("r=rOprNGfwEbeRWgbNEkqOx,s=!,i=1", LoginFault::Challenge),
+            ("r=rOprNGfwEbeRWgbNEkqOx,s=AAAA,i=0", LoginFault::Challenge),
+            ("r=rOprNGfwEbeRWgbNEkqOx,s=AAAA", LoginFault::Challenge),
+            ("r=rOprNGfwEbeRWgbNEkqOx,s=AAAA,i=4000000000", LoginFault::Iterations(4_000_000_000)),
         ] {
             let answer = example().answer(first.as_bytes(), "pencil", &mut None);
             assert_eq!(answer, Err(expected), "{first}");
@@ -340,17 +340,17 @@ mod tests {
             "n,,n=user,r=",
             "n,,n=user,r=a b",
         ] {
-            let mut server = Server::new(&Nonce::new(1, 1));
-            assert_eq!(server.step(bad.as_bytes(), &listed()), Step::Malformed, "{bad}");
+            let mut server = ScramServer::new(&Nonce::new(1, 1));
+            assert_eq!(server.step(bad.as_bytes(), &listed()), SaslStep::Malformed, "{bad}");
         }
         for (length, good) in [(SCRAM_NONCE_BYTES_MAX, true), (SCRAM_NONCE_BYTES_MAX + 1, false)] {
             let first = format!("n,,n=user,r={}", "x".repeat(length));
-            let step = Server::new(&Nonce::new(1, 1)).step(first.as_bytes(), &listed());
-            assert_eq!(matches!(step, Step::Challenge(_)), good, "{length}");
+            let step = ScramServer::new(&Nonce::new(1, 1)).step(first.as_bytes(), &listed());
+            assert_eq!(matches!(step, SaslStep::Challenge(_)), good, "{length}");
         }
         for good in ["y,,n=user,r=abc", "n,a=user,n=user,r=abc", "n,,n=user,r=abc,x=1"] {
-            let step = Server::new(&Nonce::new(1, 1)).step(good.as_bytes(), &listed());
-            assert!(matches!(step, Step::Challenge(_)), "{good}");
+            let step = ScramServer::new(&Nonce::new(1, 1)).step(good.as_bytes(), &listed());
+            assert!(matches!(step, SaslStep::Challenge(_)), "{good}");
         }
     }
 
@@ -362,18 +362,18 @@ mod tests {
             ("user", "x", false),
             ("no", "x", false),
         ] {
-            let mut server = Server::new(&Nonce::new(1, 1));
-            let mut client = Client::new(user, &Nonce::new(2, 1));
-            let Step::Challenge(first) = server.step(&client.first(), &listed()) else {
+            let mut server = ScramServer::new(&Nonce::new(1, 1));
+            let mut client = ScramClient::new(user, &Nonce::new(2, 1));
+            let SaslStep::Challenge(first) = server.step(&client.first(), &listed()) else {
                 panic!("a challenge is due");
             };
             let answer = client.answer(&first, password, &mut None).unwrap();
             match server.step(&answer, &listed()) {
-                Step::Challenge(proof) if good => {
+                SaslStep::Challenge(proof) if good => {
                     assert_eq!(client.answer(&proof, password, &mut None), Ok(Vec::new()));
-                    assert_eq!(server.step(b"", &listed()), Step::Accepted(user.into()));
+                    assert_eq!(server.step(b"", &listed()), SaslStep::Accepted(user.into()));
                 }
-                step => assert_eq!((step, good), (Step::Refused, false)),
+                step => assert_eq!((step, good), (SaslStep::Refused, false)),
             }
         }
     }

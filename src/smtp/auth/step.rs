@@ -2,7 +2,7 @@
 
 /// What the server says next.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum SaslStep {
     /// 334 with this, in base64.
     Challenge(Vec<u8>),
     /// 235; the client is this one.

@@ -1,9 +1,12 @@
 //! The reading half of the client: what each reply means for the transaction it answers.
 
-use super::{Client, Event, Expected, Fault, Hello, Phase, Stage, Verb, Verdict};
+use super::{
+    Client, ClientStage, ExpectedReplies, Fault, Hello, HelloVerb, ReplyEvent, ReplyTo,
+    TransactionVerdict,
+};
 use crate::limits::REPLY_LINE_BYTES_MAX;
 use crate::smtp::extension::Extensions;
-use crate::smtp::reply::Enhanced;
+use crate::smtp::reply::EnhancedCode;
 use crate::smtp::server::Protocol;
 
 /// What the replies to the transaction now being answered have said so far.
@@ -26,8 +29,8 @@ impl Client {
     /// # Errors
     /// The session is of no further use after a [`Fault`].
     #[inline]
-    pub fn step(&mut self, input: &mut &[u8]) -> Result<Option<Event>, Fault> {
-        if self.stage == Stage::Closed {
+    pub fn step(&mut self, input: &mut &[u8]) -> Result<Option<ReplyEvent>, Fault> {
+        if self.stage == ClientStage::Closed {
             *input = &[];
             return Ok(None);
         }
@@ -36,10 +39,10 @@ impl Client {
             let Some(line) = self.reader.step(input)? else {
                 return Ok(None);
             };
-            if phase == Some(Phase::Hello) && line.code == 250 {
+            if phase == Some(ReplyTo::Hello) && line.code == 250 {
                 self.offered.read_line(line.text);
             }
-            if phase == Some(Phase::Auth) && line.code == 334 {
+            if phase == Some(ReplyTo::Auth) && line.code == 334 {
                 self.entry.hear(line.text);
             }
             if line.last {
@@ -49,38 +52,38 @@ impl Client {
                 let text = &line.text[..line.text.len().min(REPLY_LINE_BYTES_MAX)];
                 self.refusal.clear();
                 self.refusal.extend_from_slice(text);
-                break (line.code, Enhanced::parse(text));
+                break (line.code, EnhancedCode::parse(text));
             }
         };
         self.on_reply(code, enhanced).map(Some)
     }
 
-    fn on_reply(&mut self, code: u16, enhanced: Option<Enhanced>) -> Result<Event, Fault> {
-        let Some(&Expected { phase, transaction, .. }) = self.expected.front() else {
+    fn on_reply(&mut self, code: u16, enhanced: Option<EnhancedCode>) -> Result<ReplyEvent, Fault> {
+        let Some(&ExpectedReplies { phase, transaction, .. }) = self.expected.front() else {
             if code != 421 {
                 return Err(Fault::Unasked { code });
             }
-            self.stage = Stage::Closed;
-            let phase = Phase::Unasked;
-            return Ok(Event { phase, transaction: 0, code, enhanced, verdict: None });
+            self.stage = ClientStage::Closed;
+            let phase = ReplyTo::Unasked;
+            return Ok(ReplyEvent { phase, transaction: 0, code, enhanced, verdict: None });
         };
         let verdict = if code == 421 {
             self.expected.clear();
-            self.stage = Stage::Closed;
-            (transaction > 0).then_some(Verdict::Refused(code))
+            self.stage = ClientStage::Closed;
+            (transaction > 0).then_some(TransactionVerdict::Refused(code))
         } else {
             self.settle_end_replies(phase);
             let left = self.take_expected();
             self.on_answer(phase, code, left)?
         };
-        Ok(Event { phase, transaction, code, enhanced, verdict })
+        Ok(ReplyEvent { phase, transaction, code, enhanced, verdict })
     }
 
     /// LMTP answers the end of data once for each accepted recipient (RFC 2033 §4.2), and once in
     /// all when a last chunk had none.
-    fn settle_end_replies(&mut self, phase: Phase) {
+    fn settle_end_replies(&mut self, phase: ReplyTo) {
         let lmtp = self.settings.protocol == Protocol::Lmtp;
-        if lmtp && phase == Phase::EndOfData && !self.answered.counted {
+        if lmtp && phase == ReplyTo::EndOfData && !self.answered.counted {
             self.answered.counted = true;
             if let Some(front) = self.expected.front_mut() {
                 front.left = self.answered.accepted.max(1);
@@ -102,34 +105,41 @@ impl Client {
     }
 
     /// What a reply other than 421 changes.
-    fn on_answer(&mut self, phase: Phase, code: u16, left: u32) -> Result<Option<Verdict>, Fault> {
+    fn on_answer(
+        &mut self,
+        phase: ReplyTo,
+        code: u16,
+        left: u32,
+    ) -> Result<Option<TransactionVerdict>, Fault> {
         let ok = code / 100 == 2;
-        let goes_on = phase == Phase::Data || (phase == Phase::Auth && code == 334);
+        let goes_on = phase == ReplyTo::Data || (phase == ReplyTo::Auth && code == 334);
         if !ok && code < 400 && !goes_on {
             return Err(Fault::OutOfPlace { phase, code });
         }
         match phase {
-            Phase::Banner if !ok => {
-                self.stage = Stage::Leaving;
+            ReplyTo::Banner if !ok => {
+                self.stage = ClientStage::Leaving;
                 Ok(None)
             }
-            Phase::Banner if self.settings.hello == Hello::None => self.on_offers().map(|()| None),
-            Phase::Banner => {
-                self.stage = Stage::Hello(self.verb);
+            ReplyTo::Banner if self.settings.hello == Hello::None => {
+                self.on_offers().map(|()| None)
+            }
+            ReplyTo::Banner => {
+                self.stage = ClientStage::Hello(self.verb);
                 Ok(None)
             }
-            Phase::Hello => self.on_hello(code).map(|()| None),
-            Phase::Auth => {
+            ReplyTo::Hello => self.on_hello(code).map(|()| None),
+            ReplyTo::Auth => {
                 self.on_auth(code);
                 Ok(None)
             }
-            Phase::Mail => Ok(self.on_mail(code)),
-            Phase::Rcpt => Ok(self.on_rcpt(code)),
-            Phase::Data => self.on_data(code),
-            Phase::EndOfData => Ok(self.on_end(code, left)),
-            Phase::Rset => Ok(None),
-            Phase::Quit | Phase::Unasked => {
-                self.stage = Stage::Closed;
+            ReplyTo::Mail => Ok(self.on_mail(code)),
+            ReplyTo::Rcpt => Ok(self.on_rcpt(code)),
+            ReplyTo::Data => self.on_data(code),
+            ReplyTo::EndOfData => Ok(self.on_end(code, left)),
+            ReplyTo::Rset => Ok(None),
+            ReplyTo::Quit | ReplyTo::Unasked => {
+                self.stage = ClientStage::Closed;
                 Ok(None)
             }
         }
@@ -137,8 +147,9 @@ impl Client {
 
     fn on_hello(&mut self, code: u16) -> Result<(), Fault> {
         if code >= 400 {
-            let old_server = code >= 500 && self.verb == Verb::Ehlo;
-            self.stage = if old_server { Stage::Hello(Verb::Helo) } else { Stage::Leaving };
+            let old_server = code >= 500 && self.verb == HelloVerb::Ehlo;
+            self.stage =
+                if old_server { ClientStage::Hello(HelloVerb::Helo) } else { ClientStage::Leaving };
             return Ok(());
         }
         self.on_offers()
@@ -158,7 +169,7 @@ impl Client {
         self.begin_auth()
     }
 
-    fn on_mail(&mut self, code: u16) -> Option<Verdict> {
+    fn on_mail(&mut self, code: u16) -> Option<TransactionVerdict> {
         // 503 here says that the last transaction, refused as it was, is still open: its recipients
         // are too, and LMTP will answer for them.
         let still_open = code == 503 && !self.answered.delivered;
@@ -167,19 +178,19 @@ impl Client {
         if code < 400 {
             self.dirty = true;
             if self.lockstep() {
-                self.stage = Stage::Line;
+                self.stage = ClientStage::Line;
             }
             return None;
         }
         self.answered.mail_refusal = code;
         self.dirty |= still_open;
         self.lockstep().then(|| {
-            self.stage = Stage::Idle;
-            Verdict::Refused(code)
+            self.stage = ClientStage::Idle;
+            TransactionVerdict::Refused(code)
         })
     }
 
-    fn on_rcpt(&mut self, code: u16) -> Option<Verdict> {
+    fn on_rcpt(&mut self, code: u16) -> Option<TransactionVerdict> {
         if code < 400 {
             self.answered.accepted += 1;
         } else if self.answered.rcpt_refusal == 0 {
@@ -189,28 +200,28 @@ impl Client {
             return None;
         }
         if self.unasked > 0 || self.answered.accepted > 0 {
-            self.stage = Stage::Line;
+            self.stage = ClientStage::Line;
             return None;
         }
-        self.stage = Stage::Idle;
-        Some(Verdict::Refused(self.answered.rcpt_refusal))
+        self.stage = ClientStage::Idle;
+        Some(TransactionVerdict::Refused(self.answered.rcpt_refusal))
     }
 
-    fn on_data(&mut self, code: u16) -> Result<Option<Verdict>, Fault> {
+    fn on_data(&mut self, code: u16) -> Result<Option<TransactionVerdict>, Fault> {
         if code >= 400 {
-            self.stage = Stage::Idle;
+            self.stage = ClientStage::Idle;
             return Ok(Some(self.refused(code)));
         }
         let lmtp = self.settings.protocol == Protocol::Lmtp;
         if code != 354 || (lmtp && self.answered.accepted == 0) {
-            return Err(Fault::OutOfPlace { phase: Phase::Data, code });
+            return Err(Fault::OutOfPlace { phase: ReplyTo::Data, code });
         }
         let bodiless = self.answered.accepted == 0;
-        self.stage = if bodiless { Stage::LoneDot } else { Stage::StuffedBody };
+        self.stage = if bodiless { ClientStage::LoneDot } else { ClientStage::StuffedBody };
         Ok(None)
     }
 
-    fn on_end(&mut self, code: u16, left: u32) -> Option<Verdict> {
+    fn on_end(&mut self, code: u16, left: u32) -> Option<TransactionVerdict> {
         if code < 400 {
             self.answered.delivered = true;
         } else if self.answered.end_refusal == 0 {
@@ -223,16 +234,16 @@ impl Client {
         self.dirty = self.settings.chunking && !self.answered.delivered;
         let whole = self.answered.accepted > 0 && self.answered.mail_refusal == 0;
         let verdict = if self.answered.delivered && whole {
-            Verdict::Accepted
+            TransactionVerdict::Accepted
         } else {
             self.refused(self.answered.end_refusal)
         };
         Some(verdict)
     }
 
-    fn refused(&self, code: u16) -> Verdict {
+    fn refused(&self, code: u16) -> TransactionVerdict {
         let Answered { accepted, mail_refusal, rcpt_refusal, .. } = self.answered;
-        Verdict::Refused(match (mail_refusal, accepted) {
+        TransactionVerdict::Refused(match (mail_refusal, accepted) {
             (0, 0) if rcpt_refusal != 0 => rcpt_refusal,
             (0, _) => code,
             (mail, _) => mail,

@@ -1,12 +1,12 @@
 //! The way in: AUTH between the greeting and the first transaction (RFC 4954 §4).
 
-use super::{Client, Fault, Phase, Stage};
+use super::{Client, ClientStage, Fault, ReplyTo};
 use crate::limits::AUTH_COMMAND_BYTES_MAX;
-use crate::smtp::auth::{self, Dialogue, Mechanism, Nonce, read_base64, write_base64};
+use crate::smtp::auth::{Dialogue, LoginFault, Mechanism, Nonce, read_base64, write_base64};
 
 /// Where the exchange stands.
 #[derive(Debug, Default)]
-pub(super) struct Entry {
+pub(super) struct AuthProgress {
     seed: u128,
     dialogue: Option<(Mechanism, Dialogue)>,
     /// AUTH was sent: what comes next answers a challenge.
@@ -16,13 +16,13 @@ pub(super) struct Entry {
     /// Text of the latest challenge.
     challenge: Vec<u8>,
     refused: bool,
-    fault: Option<auth::Fault>,
+    fault: Option<LoginFault>,
 }
 
 /// The answer that cancels an exchange.
 const CANCEL: &[u8] = b"*";
 
-impl Entry {
+impl AuthProgress {
     pub(super) fn hear(&mut self, challenge: &[u8]) {
         self.challenge.clear();
         self.challenge.extend_from_slice(challenge);
@@ -47,7 +47,7 @@ impl Client {
     }
 
     /// Why we turned away from the server in the middle of AUTH.
-    pub fn login_fault(&self) -> Option<auth::Fault> {
+    pub fn login_fault(&self) -> Option<LoginFault> {
         self.entry.fault
     }
 
@@ -55,7 +55,7 @@ impl Client {
     pub(super) fn begin_auth(&mut self) -> Result<(), Fault> {
         let Some(login) = &self.settings.login else {
             self.ready = true;
-            self.stage = Stage::Idle;
+            self.stage = ClientStage::Idle;
             return Ok(());
         };
         let mechanism = login.choose(self.offered.mechanisms).ok_or(Fault::NoMechanism)?;
@@ -63,7 +63,7 @@ impl Client {
         let (dialogue, initial) = Dialogue::new(mechanism, login, &nonce);
         self.entry.dialogue = Some((mechanism, dialogue));
         self.entry.line = initial.map(|initial| base64(&initial));
-        self.stage = Stage::Auth;
+        self.stage = ClientStage::Auth;
         Ok(())
     }
 
@@ -75,8 +75,8 @@ impl Client {
             out.extend_from_slice(&self.entry.line.take().unwrap_or_default());
             out.extend_from_slice(b"\r\n");
         }
-        self.expect(Phase::Auth, 1);
-        self.stage = Stage::Waiting;
+        self.expect(ReplyTo::Auth, 1);
+        self.stage = ClientStage::Waiting;
     }
 
     fn write_auth_command(&mut self, out: &mut Vec<u8>) {
@@ -99,7 +99,7 @@ impl Client {
         match code {
             334 if self.entry.fault.is_none() => {
                 self.entry.line = Some(self.answer_challenge());
-                self.stage = Stage::Auth;
+                self.stage = ClientStage::Auth;
             }
             200..300 if self.entry.fault.is_none() => self.finish_auth(),
             _ => self.turn_away(),
@@ -113,12 +113,12 @@ impl Client {
             return self.turn_away();
         }
         self.ready = true;
-        self.stage = Stage::Idle;
+        self.stage = ClientStage::Idle;
     }
 
     fn turn_away(&mut self) {
         self.entry.refused = true;
-        self.stage = Stage::Leaving;
+        self.stage = ClientStage::Leaving;
     }
 
     fn answer_challenge(&mut self) -> Vec<u8> {
@@ -132,7 +132,7 @@ impl Client {
         };
         let answer = match read_base64(&self.entry.challenge) {
             Some(challenge) => dialogue.answer(&challenge, login),
-            None => Err(auth::Fault::Challenge),
+            None => Err(LoginFault::Challenge),
         };
         match answer {
             Ok(answer) => base64(&answer),

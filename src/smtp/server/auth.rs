@@ -3,8 +3,8 @@
 use super::answer::{self, Answer};
 use super::event::Event;
 use super::machine::Server;
-use super::state::{Greeting, Phase, Transaction};
-use crate::smtp::auth::{Exchange, Mechanism, Nonce, Step, read_base64, write_base64};
+use super::state::{Greeting, ServerPhase, Transaction};
+use crate::smtp::auth::{Exchange, Mechanism, Nonce, SaslStep, read_base64, write_base64};
 use crate::smtp::protocol::Protocol;
 
 /// What an AUTH command begins: an exchange and its initial response, if one came along.
@@ -79,7 +79,8 @@ impl Server {
         line: &[u8],
         replies: &mut Vec<u8>,
     ) -> Option<Event<'static>> {
-        let Phase::Auth(exchange) = std::mem::replace(&mut self.phase, Phase::Command) else {
+        let ServerPhase::Auth(exchange) = std::mem::replace(&mut self.phase, ServerPhase::Command)
+        else {
             return None;
         };
         if line == b"*" {
@@ -92,7 +93,7 @@ impl Server {
     }
 
     pub(super) fn auth_line_too_long(&mut self, replies: &mut Vec<u8>) -> Option<Event<'static>> {
-        self.phase = Phase::Command;
+        self.phase = ServerPhase::Command;
         self.fail(&answer::AUTH_LINE_TOO_LONG, replies)
     }
 
@@ -103,21 +104,21 @@ impl Server {
         replies: &mut Vec<u8>,
     ) -> Option<Event<'static>> {
         match exchange.step(response, &self.policy.auth.credentials) {
-            Step::Challenge(challenge) => {
+            SaslStep::Challenge(challenge) => {
                 // The space stands there even without a challenge behind it.
                 replies.extend_from_slice(b"334 ");
                 write_base64(replies, &challenge);
                 replies.extend_from_slice(b"\r\n");
-                self.phase = Phase::Auth(exchange);
+                self.phase = ServerPhase::Auth(exchange);
                 None
             }
-            Step::Accepted(identity) => {
+            SaslStep::Accepted(identity) => {
                 self.logins.identity = Some(identity.into());
                 self.say(&answer::AUTH_OK, replies);
                 None
             }
-            Step::Refused => self.fail(&answer::BAD_CREDENTIALS, replies),
-            Step::Malformed => self.fail(&answer::BAD_RESPONSE, replies),
+            SaslStep::Refused => self.fail(&answer::BAD_CREDENTIALS, replies),
+            SaslStep::Malformed => self.fail(&answer::BAD_RESPONSE, replies),
         }
     }
 }

@@ -2,10 +2,10 @@
 //! the judgement: otherwise message octets would be read as commands.
 
 use super::answer::{self, Answer};
-use super::content::{Chunk, Content, Fate};
+use super::content::{Chunk, ChunkFate, IncomingContent};
 use super::event::Event;
 use super::machine::{Server, repeat};
-use super::state::{Phase, Transaction};
+use super::state::{ServerPhase, Transaction};
 use crate::limits::BDAT_TINY_BYTES;
 use crate::smtp::command::{parse_bdat, write_decimal};
 use crate::smtp::extension::Extensions;
@@ -27,11 +27,11 @@ impl Server {
         if let Some(answer) = self.chunk_fault(size) {
             return self.refuse_chunk(answer, size, last);
         }
-        self.phase = Phase::Chunk(Chunk { size, left: size, last, fate: Fate::Good });
+        self.phase = ServerPhase::Chunk(Chunk { size, left: size, last, fate: ChunkFate::Good });
         if let Transaction::Chunks(_) = self.transaction {
             return None;
         }
-        self.transaction = Transaction::Chunks(Content::default());
+        self.transaction = Transaction::Chunks(IncomingContent::default());
         Some(Event::Begin)
     }
 
@@ -77,8 +77,8 @@ impl Server {
         if open && !last {
             self.transaction = Transaction::Failed { recipients };
         }
-        let fate = Fate::Refused { answer, recipients };
-        self.phase = Phase::Chunk(Chunk { size, left: size, last, fate });
+        let fate = ChunkFate::Refused { answer, recipients };
+        self.phase = ServerPhase::Chunk(Chunk { size, left: size, last, fate });
         event
     }
 
@@ -95,10 +95,11 @@ impl Server {
 
     /// The chunk has been taken to its last octet.
     pub(super) fn end_chunk(&mut self, replies: &mut Vec<u8>) -> Option<Event<'static>> {
-        let Phase::Chunk(chunk) = std::mem::replace(&mut self.phase, Phase::Command) else {
+        let ServerPhase::Chunk(chunk) = std::mem::replace(&mut self.phase, ServerPhase::Command)
+        else {
             return None;
         };
-        if let Fate::Refused { answer, recipients } = chunk.fate {
+        if let ChunkFate::Refused { answer, recipients } = chunk.fate {
             let start = replies.len();
             self.fail(answer, replies);
             if chunk.last && self.policy.protocol == Protocol::Lmtp {

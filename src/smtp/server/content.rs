@@ -3,16 +3,16 @@
 use super::answer::{self, Answer};
 use super::policy::{BareNewline, Policy};
 use crate::scan::{Census, Marks};
-use crate::smtp::body::{Piece, Unstuffer};
+use crate::smtp::body::{Unstuffed, Unstuffer};
 
 /// Content that was let through so far.
 #[derive(Debug, Default)]
-pub(super) struct Content {
+pub(super) struct IncomingContent {
     pub(super) octets: u64,
     census: Census,
 }
 
-impl Content {
+impl IncomingContent {
     #[inline]
     pub(super) fn feed(&mut self, piece: &[u8]) {
         self.octets += piece.len() as u64;
@@ -45,7 +45,7 @@ impl Spoilt {
 #[derive(Debug, Default)]
 pub(super) struct Data {
     unstuffer: Unstuffer,
-    content: Content,
+    content: IncomingContent,
     /// Whether the message is lost. It is read to its true end all the same, since whatever else we
     /// did, the client would go on sending it.
     lost: bool,
@@ -70,8 +70,8 @@ impl Data {
     ) -> Option<DataStep<'a>> {
         loop {
             let piece = match self.unstuffer.step(input)? {
-                Piece::Text(piece) => piece,
-                Piece::End => {
+                Unstuffed::Text(piece) => piece,
+                Unstuffed::End => {
                     let end = self.judge(policy).map_or_else(|| Ok(self.content.marks()), Err);
                     return Some(DataStep::End(end));
                 }
@@ -102,11 +102,11 @@ pub(super) struct Chunk {
     pub(super) size: u64,
     pub(super) left: u64,
     pub(super) last: bool,
-    pub(super) fate: Fate,
+    pub(super) fate: ChunkFate,
 }
 
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(super) enum ChunkFate {
     /// Its octets belong to the open message.
     Good,
     /// Its octets go nowhere, and this is the reply. In LMTP the last chunk is answered once for each
@@ -116,7 +116,7 @@ pub(super) enum Fate {
 
 impl Chunk {
     pub(super) fn is_good(&self) -> bool {
-        matches!(self.fate, Fate::Good)
+        matches!(self.fate, ChunkFate::Good)
     }
 
     /// Takes what `input` has of the chunk. `None`: the chunk is complete, or there is no input.

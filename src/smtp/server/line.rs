@@ -13,21 +13,21 @@ pub(super) enum Taken<'a> {
     /// A line, without its CRLF, that arrived in pieces: to be had from [`LineReader::held`].
     Held,
     /// The end of a line that is longer than its kind may be; nothing of it is kept.
-    TooLong(Kind),
+    TooLong(LineKind),
     /// More than [`COMMAND_NOISE_BYTES_MAX`] without a CRLF.
     Noise,
 }
 
 /// What a line is, as far as its length goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum LineKind {
     /// At most [`COMMAND_LINE_BYTES_MAX`].
     Command,
     /// An AUTH command or an answer to its challenges: at most [`AUTH_LINE_BYTES_MAX`].
     Auth,
 }
 
-impl Kind {
+impl LineKind {
     fn bytes_max(self) -> usize {
         match self {
             Self::Command => COMMAND_LINE_BYTES_MAX,
@@ -48,14 +48,18 @@ pub(super) struct LineReader {
 struct Overlong {
     octets: usize,
     after_cr: bool,
-    kind: Kind,
+    kind: LineKind,
 }
 
 impl LineReader {
     /// Takes one line from `input` and moves it on. `None`: all input taken, no whole line yet.
     /// `expected` is what the next line is, unless it begins with AUTH.
     #[inline]
-    pub(super) fn take<'a>(&mut self, input: &mut &'a [u8], expected: Kind) -> Option<Taken<'a>> {
+    pub(super) fn take<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        expected: LineKind,
+    ) -> Option<Taken<'a>> {
         if self.overlong.is_some() || !self.held.is_empty() {
             return self.resume(input, expected);
         }
@@ -73,11 +77,11 @@ impl LineReader {
 
     /// The general case: octets of this line were seen before, or it is too long.
     #[cold]
-    fn resume<'a>(&mut self, input: &mut &'a [u8], expected: Kind) -> Option<Taken<'a>> {
+    fn resume<'a>(&mut self, input: &mut &'a [u8], expected: LineKind) -> Option<Taken<'a>> {
         let (before, after_cr, kind) = match &self.overlong {
             Some(overlong) => (overlong.octets, overlong.after_cr, overlong.kind),
             None => {
-                let kind = if self.begins_auth(input) { Kind::Auth } else { expected };
+                let kind = if self.begins_auth(input) { LineKind::Auth } else { expected };
                 (self.held.len(), self.held.last() == Some(&b'\r'), kind)
             }
         };
@@ -147,12 +151,12 @@ mod tests {
         let mut reader = LineReader::default();
         let mut seen = Vec::new();
         for mut piece in wire.chunks(step) {
-            while let Some(taken) = reader.take(&mut piece, Kind::Command) {
+            while let Some(taken) = reader.take(&mut piece, LineKind::Command) {
                 let line = match taken {
                     Taken::Line(line) => line.to_vec(),
                     Taken::Held => reader.held(),
-                    Taken::TooLong(Kind::Command) => b"(too long)".to_vec(),
-                    Taken::TooLong(Kind::Auth) => b"(too long for AUTH)".to_vec(),
+                    Taken::TooLong(LineKind::Command) => b"(too long)".to_vec(),
+                    Taken::TooLong(LineKind::Auth) => b"(too long for AUTH)".to_vec(),
                     Taken::Noise => b"(noise)".to_vec(),
                 };
                 seen.push(String::from_utf8_lossy(&line).into_owned());

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use super::answer::{self, Answer};
 use super::content::{DataStep, Spoilt};
 use super::event::{CloseReason, Event};
-use super::line::{Kind, LineReader, Taken};
+use super::line::{LineKind, LineReader, Taken};
 use super::logins::Logins;
 use super::policy::Policy;
 use super::relayed::Relayed;
-use super::state::{Greeting, Phase, Transaction};
+use super::state::{Greeting, ServerPhase, Transaction};
 use crate::limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX};
 use crate::scan::{self, Marks};
 use crate::smtp::envelope::Envelope;
@@ -27,7 +27,7 @@ pub struct Server {
     pub(super) greeting: Greeting,
     /// Argument of the last good HELO, EHLO or LHLO.
     pub(super) hello: Vec<u8>,
-    pub(super) phase: Phase,
+    pub(super) phase: ServerPhase,
     pub(super) transaction: Transaction,
     /// Empty unless a transaction is open; kept here for the sake of its memory.
     pub(super) envelope: Envelope,
@@ -52,7 +52,7 @@ impl Server {
             policy,
             greeting: Greeting::Unheard,
             hello: Vec::new(),
-            phase: Phase::Command,
+            phase: ServerPhase::Command,
             transaction: Transaction::Idle,
             envelope: Envelope::default(),
             lines: LineReader::default(),
@@ -86,18 +86,18 @@ impl Server {
     pub fn step<'a>(&mut self, input: &mut &'a [u8], replies: &mut Vec<u8>) -> Option<Event<'a>> {
         loop {
             let event = match &mut self.phase {
-                Phase::Command | Phase::Auth(_) => {
+                ServerPhase::Command | ServerPhase::Auth(_) => {
                     if replies.len() >= REPLY_QUEUE_BYTES_MAX {
                         return None;
                     }
                     self.command(input, replies)?
                 }
-                Phase::Data(data) => match data.step(input, &self.policy)? {
+                ServerPhase::Data(data) => match data.step(input, &self.policy)? {
                     DataStep::Body(piece) => Some(Event::Body(piece)),
                     DataStep::Lost => Some(Event::Discard),
                     DataStep::End(end) => self.end_data(end, replies),
                 },
-                Phase::Chunk(chunk) => {
+                ServerPhase::Chunk(chunk) => {
                     if let Some(piece) = chunk.take(input) {
                         self.chunk_piece(piece)
                     } else if chunk.left > 0 {
@@ -106,16 +106,16 @@ impl Server {
                         self.end_chunk(replies)
                     }
                 }
-                Phase::Verdict | Phase::Request(_) => {
+                ServerPhase::Verdict | ServerPhase::Request(_) => {
                     debug_assert!(false, "a verdict or an answer is due before the next step");
                     return None;
                 }
-                Phase::Turned => return None,
-                Phase::Closing => {
-                    self.phase = Phase::Closed;
+                ServerPhase::Turned => return None,
+                ServerPhase::Closing => {
+                    self.phase = ServerPhase::Closed;
                     Some(Event::Close)
                 }
-                Phase::Closed => {
+                ServerPhase::Closed => {
                     *input = &[];
                     return None;
                 }
@@ -150,13 +150,13 @@ impl Server {
 
     /// Whether a message has begun and not ended.
     pub fn mid_message(&self) -> bool {
-        matches!(self.phase, Phase::Data(_) | Phase::Chunk(_))
+        matches!(self.phase, ServerPhase::Data(_) | ServerPhase::Chunk(_))
             || matches!(self.transaction, Transaction::Chunks(_))
     }
 
     /// Whether the client owes us octets before we have anything to say to it.
     pub fn awaiting_more(&self) -> bool {
-        matches!(self.phase, Phase::Data(_) | Phase::Chunk(_)) || self.lines.is_open()
+        matches!(self.phase, ServerPhase::Data(_) | ServerPhase::Chunk(_)) || self.lines.is_open()
     }
 
     /// Appends the reply that ends the session, and forgets an open transaction: what `Body` gave is
@@ -174,7 +174,7 @@ impl Server {
             replies,
         );
         self.reset_transaction();
-        self.phase = Phase::Closed;
+        self.phase = ServerPhase::Closed;
     }
 
     /// Takes one command. The outer `None`: there is no whole one.
@@ -190,8 +190,11 @@ impl Server {
         if self.greeting == Greeting::Unheard && self.lines.starts_with(input, TLS_HELLO) {
             return Some(self.hang_up(&answer::NOT_SMTP, replies));
         }
-        let expected =
-            if matches!(self.phase, Phase::Auth(_)) { Kind::Auth } else { Kind::Command };
+        let expected = if matches!(self.phase, ServerPhase::Auth(_)) {
+            LineKind::Auth
+        } else {
+            LineKind::Command
+        };
         let event = match self.lines.take(input, expected)? {
             Taken::Line(line) => self.line(line, replies),
             Taken::Held => {
@@ -200,8 +203,8 @@ impl Server {
                 self.lines.give_back(held);
                 event
             }
-            Taken::TooLong(Kind::Command) => self.fail(&answer::LINE_TOO_LONG, replies),
-            Taken::TooLong(Kind::Auth) => self.auth_line_too_long(replies),
+            Taken::TooLong(LineKind::Command) => self.fail(&answer::LINE_TOO_LONG, replies),
+            Taken::TooLong(LineKind::Auth) => self.auth_line_too_long(replies),
             Taken::Noise => self.hang_up(&answer::NOISE, replies),
         };
         if self.greeting == Greeting::Unheard {
@@ -211,7 +214,7 @@ impl Server {
     }
 
     fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
-        if matches!(self.phase, Phase::Auth(_)) {
+        if matches!(self.phase, ServerPhase::Auth(_)) {
             return self.auth_response(line, replies);
         }
         if scan::has_bare_newline(line) {
@@ -240,14 +243,14 @@ impl Server {
                 let start = replies.len();
                 self.say(spoilt.answer(), replies);
                 self.repeat_for_recipients(start, replies);
-                self.phase = Phase::Command;
+                self.phase = ServerPhase::Command;
                 self.reset_transaction()
             }
         }
     }
 
     pub(super) fn end_message(&mut self, marks: Marks, framing: Flags) -> Event<'static> {
-        self.phase = Phase::Verdict;
+        self.phase = ServerPhase::Verdict;
         Event::End(
             framing
                 .with_if(marks.bare_cr, Flags::BARE_CR)
@@ -296,7 +299,7 @@ impl Server {
         replies: &mut Vec<u8>,
     ) -> Option<Event<'static>> {
         self.say(answer, replies);
-        self.phase = Phase::Closing;
+        self.phase = ServerPhase::Closing;
         self.reset_transaction()
     }
 
@@ -308,16 +311,18 @@ impl Server {
             Transaction::Chunks(_) => self.envelope.recipient_count() > 0,
         });
         debug_assert!(match &self.phase {
-            Phase::Data(_) => matches!(self.transaction, Transaction::Mail { .. }),
-            Phase::Chunk(chunk) =>
+            ServerPhase::Data(_) => matches!(self.transaction, Transaction::Mail { .. }),
+            ServerPhase::Chunk(chunk) =>
                 chunk.is_good() == matches!(self.transaction, Transaction::Chunks(_)),
-            Phase::Verdict => self.envelope.recipient_count() > 0,
-            Phase::Command => true,
-            Phase::Auth(_) => {
+            ServerPhase::Verdict => self.envelope.recipient_count() > 0,
+            ServerPhase::Command => true,
+            ServerPhase::Auth(_) => {
                 self.identity().is_none() && matches!(self.transaction, Transaction::Idle)
             }
-            Phase::Request(_) | Phase::Turned | Phase::Closing | Phase::Closed =>
-                matches!(self.transaction, Transaction::Idle),
+            ServerPhase::Request(_)
+            | ServerPhase::Turned
+            | ServerPhase::Closing
+            | ServerPhase::Closed => matches!(self.transaction, Transaction::Idle),
         });
     }
 }

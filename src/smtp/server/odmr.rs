@@ -8,7 +8,7 @@ use super::argument::has_bad_octets;
 use super::event::Event;
 use super::machine::Server;
 use super::request::{AtrnAnswer, EtrnAnswer, Request};
-use super::state::{Greeting, Phase, Transaction};
+use super::state::{Greeting, ServerPhase, Transaction};
 use crate::smtp::extension::Extensions;
 use crate::smtp::node::Node;
 
@@ -16,7 +16,7 @@ impl Server {
     /// What the client asked for when [`Event::Request`] was given, until it is answered.
     pub fn request(&self) -> Option<&Request> {
         match &self.phase {
-            Phase::Request(request) => Some(request),
+            ServerPhase::Request(request) => Some(request),
             _ => None,
         }
     }
@@ -24,12 +24,12 @@ impl Server {
     /// Whether the roles are turned round: this end is a client from now on, and what input is left
     /// is a server's.
     pub fn turned(&self) -> bool {
-        matches!(self.phase, Phase::Turned)
+        matches!(self.phase, ServerPhase::Turned)
     }
 
     /// Answers [`Request::Start`].
     pub fn answer_etrn(&mut self, answer: EtrnAnswer, replies: &mut Vec<u8>) {
-        let Phase::Request(Request::Start(node)) = self.end_request() else {
+        let ServerPhase::Request(Request::Start(node)) = self.end_request() else {
             debug_assert!(false, "no ETRN awaits an answer");
             return;
         };
@@ -57,13 +57,13 @@ impl Server {
     pub fn answer_atrn(&mut self, answer: AtrnAnswer, replies: &mut Vec<u8>) {
         let asked = self.end_request();
         debug_assert!(
-            matches!(asked, Phase::Request(Request::Turn(_))),
+            matches!(asked, ServerPhase::Request(Request::Turn(_))),
             "no ATRN awaits an answer"
         );
         self.count_junk();
         let reply = match answer {
             AtrnAnswer::Turn => {
-                self.phase = Phase::Turned;
+                self.phase = ServerPhase::Turned;
                 &answer::TURNING
             }
             AtrnAnswer::Refused => &answer::ATRN_REFUSED,
@@ -73,8 +73,8 @@ impl Server {
         self.say(reply, replies);
     }
 
-    fn end_request(&mut self) -> Phase {
-        std::mem::replace(&mut self.phase, Phase::Command)
+    fn end_request(&mut self) -> ServerPhase {
+        std::mem::replace(&mut self.phase, ServerPhase::Command)
     }
 
     pub(super) fn etrn(
@@ -102,7 +102,7 @@ impl Server {
     ) -> Option<Event<'static>> {
         match request {
             Ok(request) => {
-                self.phase = Phase::Request(request);
+                self.phase = ServerPhase::Request(request);
                 Some(Event::Request)
             }
             Err(answer) => self.fail(answer, replies),

@@ -4,7 +4,7 @@ use super::answer;
 use super::argument::has_bad_octets;
 use super::event::Event;
 use super::machine::Server;
-use super::state::{Greeting, Phase};
+use super::state::{Greeting, ServerPhase};
 use crate::limits::SESSION_JUNK_MAX;
 use crate::smtp::command::{self, Verb};
 use crate::smtp::extension::Extensions;
@@ -93,7 +93,7 @@ impl Server {
             return self.fail(&answer::NO_ARGUMENT_ALLOWED, replies);
         }
         self.say(&answer::BYE, replies);
-        self.phase = Phase::Closing;
+        self.phase = ServerPhase::Closing;
         self.reset_transaction()
     }
 

@@ -1,6 +1,6 @@
 //! What the server remembers of a session: how far the greeting, the input and the transaction are.
 
-use super::content::{Chunk, Content, Data};
+use super::content::{Chunk, Data, IncomingContent};
 use super::request::Request;
 use crate::smtp::auth::Exchange;
 
@@ -17,7 +17,7 @@ pub(super) enum Greeting {
 
 /// What the next octet is part of.
 #[derive(Debug)]
-pub(super) enum Phase {
+pub(super) enum ServerPhase {
     Command,
     /// A challenge of AUTH was sent, and its answer is due.
     Auth(Exchange),
@@ -45,7 +45,7 @@ pub(super) enum Transaction {
         refused: u32,
     },
     /// A BDAT chunk was accepted.
-    Chunks(Content),
+    Chunks(IncomingContent),
     /// A BDAT chunk was refused that was not the last: those behind it are refused too, until the
     /// last one or RSET. `recipients` is how many replies LMTP owes to the last.
     Failed {

@@ -5,7 +5,7 @@ use super::commands::RecipientRule;
 use super::content::Data;
 use super::event::Event;
 use super::machine::Server;
-use super::state::{Greeting, Phase, Transaction};
+use super::state::{Greeting, ServerPhase, Transaction};
 use crate::limits::RECIPIENTS_OVERSHOOT_MAX;
 use crate::smtp::command::{parse_mail, parse_rcpt};
 use crate::smtp::envelope::BodyKind;
@@ -97,18 +97,18 @@ impl Server {
                 self.say_line(251, true, (1, 5), text.as_bytes(), replies);
                 None
             }
-            Err(Refusal::Moved(to)) => {
+            Err(RecipientRefusal::Moved(to)) => {
                 self.count_refused();
                 self.errors += 1;
                 let text = format!("User not local; please try <{to}>");
                 self.say_line(551, true, (1, 6), text.as_bytes(), replies);
                 None
             }
-            Err(Refusal::Fault(answer)) => {
+            Err(RecipientRefusal::Fault(answer)) => {
                 self.count_refused();
                 self.fail(answer, replies)
             }
-            Err(Refusal::Full) => {
+            Err(RecipientRefusal::Full) => {
                 // A client that sends its whole list in one flight has not erred yet.
                 if self.count_refused() > RECIPIENTS_OVERSHOOT_MAX {
                     self.errors += 1;
@@ -120,20 +120,21 @@ impl Server {
     }
 
     #[inline]
-    fn add_recipient(&mut self, argument: &[u8]) -> Result<Welcome, Refusal> {
+    fn add_recipient(&mut self, argument: &[u8]) -> Result<Welcome, RecipientRefusal> {
         let rcpt = parse_rcpt(argument).map_err(|fault| {
-            Refusal::Fault(match fault {
+            RecipientRefusal::Fault(match fault {
                 PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_RECIPIENT),
                 PathFault::TooLong => &answer::RECIPIENT_TOO_LONG,
             })
         })?;
         parse_params(rcpt.params, On::Rcpt, self.offered())
-            .map_err(|fault| Refusal::Fault(params_answer(fault, rcpt.params)))?;
+            .map_err(|fault| RecipientRefusal::Fault(params_answer(fault, rcpt.params)))?;
         if rcpt.path.non_ascii {
             if !self.envelope.smtputf8() {
-                return Err(Refusal::Fault(&answer::RECIPIENT_NEEDS_SMTPUTF8));
+                return Err(RecipientRefusal::Fault(&answer::RECIPIENT_NEEDS_SMTPUTF8));
             }
-            str::from_utf8(rcpt.path.text).map_err(|_| Refusal::Fault(&answer::BAD_UTF8))?;
+            str::from_utf8(rcpt.path.text)
+                .map_err(|_| RecipientRefusal::Fault(&answer::BAD_UTF8))?;
         }
         let welcome = match self.policy.commands.recipients {
             RecipientRule::Any => Welcome::Taken,
@@ -142,7 +143,7 @@ impl Server {
         if self.envelope.recipient_count() >= self.policy.recipients_max
             || !self.envelope.add_recipient(rcpt.path.mailbox, rcpt.params)
         {
-            return Err(Refusal::Full);
+            return Err(RecipientRefusal::Full);
         }
         Ok(welcome)
     }
@@ -167,7 +168,7 @@ impl Server {
             return self.fail(answer, replies);
         }
         self.say(&answer::START_DATA, replies);
-        self.phase = Phase::Data(Data::default());
+        self.phase = ServerPhase::Data(Data::default());
         Some(Event::Begin)
     }
 
@@ -214,7 +215,7 @@ pub(super) enum Welcome {
 }
 
 /// Why a recipient was not taken.
-pub(super) enum Refusal {
+pub(super) enum RecipientRefusal {
     Fault(&'static Answer),
     /// 551, with the address to try instead.
     Moved(Box<str>),

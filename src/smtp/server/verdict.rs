@@ -4,7 +4,7 @@
 //! [`Server::end_accepted`], goes on, and renders the reply when it knows.
 
 use super::machine::{Server, repeat};
-use super::state::Phase;
+use super::state::ServerPhase;
 use crate::smtp::protocol::Protocol;
 use crate::smtp::reply::Reply;
 
@@ -76,9 +76,9 @@ impl Server {
     }
 
     fn finish_verdict(&mut self) {
-        debug_assert!(matches!(self.phase, Phase::Verdict), "no message awaits a verdict");
+        debug_assert!(matches!(self.phase, ServerPhase::Verdict), "no message awaits a verdict");
         self.reset_transaction();
-        self.phase = Phase::Command;
+        self.phase = ServerPhase::Command;
         self.check_invariants();
     }
 }

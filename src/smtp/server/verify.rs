@@ -6,11 +6,11 @@ use super::answer;
 use super::argument::has_bad_octets;
 use super::event::Event;
 use super::machine::Server;
-use super::transaction::{Refusal, Welcome};
+use super::transaction::{RecipientRefusal, Welcome};
 use crate::limits::VRFY_CANDIDATES_MAX;
-use crate::smtp::directory::{Directory, Entry, What};
+use crate::smtp::directory::{Directory, DirectoryEntry, What};
 use crate::smtp::extension::Extensions;
-use crate::smtp::reply::{Enhanced, write_line};
+use crate::smtp::reply::{EnhancedCode, write_line};
 
 impl Server {
     /// The transaction is left alone.
@@ -44,7 +44,7 @@ impl Server {
         None
     }
 
-    fn verified(&self, directory: &Directory, entry: &Entry, replies: &mut Vec<u8>) {
+    fn verified(&self, directory: &Directory, entry: &DirectoryEntry, replies: &mut Vec<u8>) {
         let (code, detail, lead, address) = match &entry.what {
             What::Forward(to) => (251, 5, "User not local; will forward to ", to),
             What::Moved(to) => (551, 6, "User not local; please try ", to),
@@ -116,17 +116,17 @@ impl Server {
 
     /// Whether the directory lets mail to `address` in.
     #[cold]
-    pub(super) fn look_up(&self, address: &[u8]) -> Result<Welcome, Refusal> {
+    pub(super) fn look_up(&self, address: &[u8]) -> Result<Welcome, RecipientRefusal> {
         let directory = self.policy.commands.directory.as_deref();
         let entry = directory.and_then(|directory| directory.find(address));
         match entry.map(|entry| &entry.what) {
             None if is_postmaster(address) => Ok(Welcome::Taken),
-            None => Err(Refusal::Fault(&answer::USER_UNKNOWN)),
+            None => Err(RecipientRefusal::Fault(&answer::USER_UNKNOWN)),
             Some(What::Mailbox(_) | What::Alias(_) | What::List(_)) => Ok(Welcome::Taken),
             Some(What::Forward(to)) => Ok(Welcome::Forwarded(to.clone())),
-            Some(What::Busy(_)) => Err(Refusal::Fault(&answer::MAILBOX_BUSY)),
-            Some(What::Moved(to)) => Err(Refusal::Moved(to.clone())),
-            Some(What::Ambiguous(_)) => Err(Refusal::Fault(&answer::USER_AMBIGUOUS)),
+            Some(What::Busy(_)) => Err(RecipientRefusal::Fault(&answer::MAILBOX_BUSY)),
+            Some(What::Moved(to)) => Err(RecipientRefusal::Moved(to.clone())),
+            Some(What::Ambiguous(_)) => Err(RecipientRefusal::Fault(&answer::USER_AMBIGUOUS)),
         }
     }
 
@@ -144,7 +144,7 @@ impl Server {
         text: &[u8],
         replies: &mut Vec<u8>,
     ) {
-        let enhanced = Enhanced::new((code / 100) as u8, status.0, status.1);
+        let enhanced = EnhancedCode::new((code / 100) as u8, status.0, status.1);
         write_line(replies, code, last, self.enhanced().then_some(enhanced), text);
     }
 }

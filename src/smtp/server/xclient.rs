@@ -4,7 +4,7 @@ use super::answer;
 use super::event::Event;
 use super::machine::Server;
 use super::relayed::Relayed;
-use super::state::{Greeting, Phase, Transaction};
+use super::state::{Greeting, ServerPhase, Transaction};
 use crate::smtp::extension::Extensions;
 use crate::smtp::protocol::Protocol;
 
@@ -54,7 +54,7 @@ impl Server {
             self.greeting = if extended { Greeting::Ehlo } else { Greeting::Helo };
         }
         self.relayed = Some(Box::new(relayed));
-        self.phase = Phase::Command;
+        self.phase = ServerPhase::Command;
         self.greet(replies);
         None
     }

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringpost::smtp::reply::{Enhanced, ReplyFault, ReplyReader};
+use ringpost::smtp::reply::{EnhancedCode, ReplyFault, ReplyReader};
 
 type Lines = Vec<(u16, bool, Vec<u8>)>;
 
@@ -15,7 +15,7 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Lines, Option<ReplyFault
             match reader.step(&mut piece) {
                 Ok(Some(line)) => {
                     assert!((200..560).contains(&line.code) && !line.text.contains(&b'\n'));
-                    let _ = Enhanced::parse(line.text);
+                    let _ = EnhancedCode::parse(line.text);
                     lines.push((line.code, line.last, line.text.to_vec()));
                 }
                 Ok(None) => break,

@@ -7,7 +7,7 @@ use ringpost::smtp::{
     auth::AuthPolicy,
     envelope::Envelope,
     extension::Extensions,
-    reply::{Enhanced, Reply, ReplyReader},
+    reply::{EnhancedCode, Reply, ReplyReader},
     server::{
         AtrnAnswer, BareNewline, Commands, EtrnAnswer, Event, Flags, Policy, Protocol, Request,
         Server,
@@ -209,7 +209,7 @@ pub fn read_replies(wire: &[u8]) -> Vec<String> {
     let mut plain = false;
     while let Some(line) = reader.step(&mut input).unwrap() {
         assert!(line.text.iter().all(|b| matches!(b, b'\t' | 0x20..=0x7e)));
-        let enhanced = Enhanced::parse(line.text);
+        let enhanced = EnhancedCode::parse(line.text);
         assert!(enhanced.is_none_or(|e| u16::from(e.class) == line.code / 100));
         // The answers to HELO and EHLO start with our name and have no enhanced code.
         plain |= line.text.starts_with(b"sink.example") || matches!(line.code, 334 | 354);
