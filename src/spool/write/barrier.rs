@@ -199,14 +199,16 @@ impl Barriers {
 mod tests {
     use super::*;
     use crate::spool::options::Durability;
-    use crate::spool::write::segment::fresh_header;
+    use crate::spool::write::budget::Reservation;
+    use crate::spool::write::make::{SegmentPlan, fresh_header};
 
     #[test]
     fn what_was_synced_of_a_segment_that_was_left_meanwhile_waits_no_more() {
         let dir = tempfile::tempdir().unwrap();
         let create = |number| {
             let header = fresh_header(0, number, 65_536);
-            Segment::create(dir.path(), header, Durability::Sync).unwrap()
+            let (dir, room) = (dir.path(), Reservation::unlimited());
+            SegmentPlan { dir, header, durability: Durability::Sync, room }.create().unwrap()
         };
         let (first, second) = (create(1), create(2));
         let mut barriers = Barriers::new();

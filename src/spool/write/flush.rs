@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    use crate::spool::write::segment::fresh_header;
+    use crate::spool::write::make::fresh_header;
 
     fn order(number: u32) -> Order {
         Order { core: 0, header: fresh_header(0, number, 100), path: PathBuf::new(), end: 100 }

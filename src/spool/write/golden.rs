@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
+use super::budget::Reservation;
 use super::job::{Job, Supplies};
+use super::make::SegmentPlan;
 use super::marker::lock;
-use super::segment::Segment;
 use super::writer::{Draft, Writer};
 use crate::spool::format::SegmentHeader;
 use crate::spool::{Durability, Meta, Reader, flag};
@@ -43,7 +44,8 @@ fn write(dir: &Path) {
         created_ns: 1_699_999_999_000_000_000,
         nonce: 0x0123_4567_89AB_CDEF,
     };
-    let segment = Segment::create(dir, header, Durability::Process).unwrap();
+    let (durability, room) = (Durability::Process, Reservation::unlimited());
+    let segment = SegmentPlan { dir, header, durability, room }.create().unwrap();
     let (jobs, inbox) = mpsc::channel::<Job>();
     let (_, ready) = mpsc::channel();
     let supplies = Supplies { ready, jobs, floor: Arc::default(), failed: Arc::default() };

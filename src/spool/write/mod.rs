@@ -1,11 +1,13 @@
 //! The writing wing: one [`Writer`] a core, the helper threads behind it, and what an opener does.
 
 mod barrier;
+mod budget;
 mod delivered;
 mod fault;
 mod flush;
 mod horizon;
 mod job;
+mod make;
 mod map;
 mod marker;
 mod open;
@@ -14,6 +16,7 @@ mod quarantine;
 mod recover;
 mod segment;
 mod sigbus;
+mod supply;
 mod sys;
 mod ticket;
 mod writer;

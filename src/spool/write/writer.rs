@@ -4,18 +4,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, TryRecvError};
+use std::sync::mpsc;
 use std::time::Instant;
 
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::barrier::Barriers;
 use super::horizon::Horizon;
-use super::job::{Job, Ready, Supplies};
+use super::job::{Job, Supplies};
 use super::marker::Lock;
 use super::segment::Segment;
 use super::ticket::{Sealed, Ticket};
-use crate::limits::{RECV_LARGE_BYTES, SEGMENT_REST_BYTES};
+use crate::limits::SEGMENT_REST_BYTES;
 use crate::spool::envelope::Meta;
 use crate::spool::error::SpoolError;
 use crate::spool::format::{
@@ -25,6 +25,7 @@ use crate::spool::format::{
 use crate::spool::options::Durability;
 
 mod durable;
+mod roll;
 
 /// An open message: what links its pieces. Cheap; a session keeps one and uses it again and again.
 #[derive(Debug, Default)]
@@ -140,6 +141,7 @@ impl Writer {
     ) -> Self {
         let offset = SEGMENT_HEADER_BYTES as u32;
         let start = Place { core, segment: first.header.number, offset };
+        assert_eq!(first.header.core, core, "a segment of another core");
         let writer = Self {
             core,
             segment: Some(first),
@@ -214,24 +216,6 @@ impl Writer {
         *draft = Draft::default();
     }
 
-    /// Whether a message may begin. Cheap.
-    pub fn room(&mut self) -> Result<(), SpoolError> {
-        // One that is torn is told of, and no hindrance: the message goes to the next.
-        let _ = self.check();
-        let here = self.space() >= RECV_LARGE_BYTES && !self.is_poisoned();
-        if here || self.spare.is_some() {
-            return Ok(());
-        }
-        match self.poll_supplies() {
-            Err(TryRecvError::Empty) => self.shortage.clone().map_or(Ok(()), Err),
-            Err(TryRecvError::Disconnected) => Err(SpoolError::Closed),
-            Ok(outcome) => {
-                self.spare = Some(outcome?);
-                Ok(())
-            }
-        }
-    }
-
     pub fn stats(&self) -> Stats {
         let failed = self.supplies.failed.load(Ordering::Relaxed);
         Stats { poisoned: self.stats.poisoned + failed, ..self.stats }
@@ -283,11 +267,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the ring has taken a segment, or is about to.
-    fn is_taken(&self, segment: u32) -> bool {
-        segment < self.supplies.floor.load(Ordering::Acquire)
-    }
-
     /// Makes the head a record of `draft` with room for at least one octet; returns the room.
     fn claim(&mut self, draft: &mut Draft, wanted: usize) -> Result<usize, SpoolError> {
         self.check_pieces(draft)?;
@@ -315,13 +294,14 @@ impl Writer {
     }
 
     fn begin(&mut self, draft: &mut Draft) {
+        debug_assert!(self.open.is_none(), "one record is open at a time");
         let place = self.position();
         if draft.id == 0 {
             self.drafts = self.drafts.wrapping_add(1).max(1);
             draft.id = self.drafts;
             draft.first_segment = place.segment;
         }
-        debug_assert!(draft.latest.is_none_or(|latest| latest.core == self.core));
+        debug_assert!(draft.latest.is_none_or(|latest| latest.core == self.core && latest < place));
         self.open = Some(Open {
             draft: draft.id,
             body_bytes: 0,
@@ -335,6 +315,7 @@ impl Writer {
     }
 
     fn extend(&mut self, draft: &mut Draft, piece: &[u8]) {
+        debug_assert!(piece.len() <= self.space(), "{} octets do not fit", piece.len());
         let open = self.open.as_mut().expect("claim opened a record");
         let at = self.head + RECORD_HEADER_BYTES + open.body_bytes;
         open.body_bytes += piece.len();
@@ -389,6 +370,8 @@ impl Writer {
         let segment = self.segment_mut();
         let bytes = header.encode(segment.header.nonce);
         let next = payload_end.next_multiple_of(ALIGNMENT);
+        debug_assert!(head.is_multiple_of(ALIGNMENT), "a record at {head}");
+        debug_assert!(next + RECORD_HEADER_BYTES <= segment.room(), "no empty slot after {next}");
         segment.map.zero_at(payload_end, next + RECORD_HEADER_BYTES - payload_end);
         segment.map.write_at(head, &bytes[..COMMIT_AT]);
         let commit = u32::from_le_bytes(bytes[COMMIT_AT..].try_into().expect("four octets"));
@@ -398,131 +381,12 @@ impl Writer {
         place
     }
 
-    /// Goes to the next segment, or says why there is none; then the present one stays.
-    fn roll(&mut self) -> Result<(), SpoolError> {
-        self.close_fragment();
-        // What is torn gets no new life; those whose messages it holds hear of it when they go on. Later it
-        // may be moved by right.
-        let _ = self.look();
-        let spare = self.spare.take();
-        let next = match spare.and_then(|spare| self.in_place(spare)) {
-            Some(spare) => spare,
-            None => self.take_next()?,
-        };
-        let left = self.segment.replace(next).expect("a live writer has a segment");
-        self.leave(&left);
-        let used = std::mem::replace(&mut self.head, SEGMENT_HEADER_BYTES);
-        self.stats.rolls += 1;
-        let sound = !self.barriers.is_poisoned(left.header.number);
-        self.hand_over(Job::Retire { core: self.core.into(), segment: left, used, sound });
-        self.want();
-        Ok(())
-    }
-
-    fn take_next(&mut self) -> Result<Segment, SpoolError> {
-        match self.poll_supplies() {
-            Ok(outcome) => outcome,
-            Err(TryRecvError::Disconnected) => Err(SpoolError::Closed),
-            Err(TryRecvError::Empty) if let Some(shortage) = &self.shortage => {
-                Err(shortage.clone())
-            }
-            Err(TryRecvError::Empty) => {
-                self.stats.roll_waits += 1;
-                loop {
-                    let supplied = self.supplies.ready.recv().unwrap_or(Err(SpoolError::Closed));
-                    if let Some(outcome) = self.judge(supplied) {
-                        return outcome;
-                    }
-                }
-            }
-        }
-    }
-
-    fn poll_supplies(&mut self) -> Result<Ready, TryRecvError> {
-        loop {
-            let supplied = self.supplies.ready.try_recv()?;
-            if let Some(outcome) = self.judge(supplied) {
-                return Ok(outcome);
-            }
-        }
-    }
-
-    /// Takes what the helper sent, or sends it back to be probed. `None`: it makes another.
-    fn judge(&mut self, supplied: Ready) -> Option<Ready> {
-        let outcome = match supplied {
-            Ok(segment) if segment.probed < self.suspicion => {
-                self.have_probed(segment);
-                Err(self.given_up(self.segment().header.number))
-            }
-            Ok(segment) => Ok(self.in_place(segment)?),
-            Err(error) => Err(error),
-        };
-        self.shortage = outcome.as_ref().err().cloned();
-        Some(outcome)
-    }
-
-    /// A segment that is ready, if nobody has taken its file away meanwhile; the helper makes another then.
-    fn in_place(&self, segment: Segment) -> Option<Segment> {
-        if segment.is_in_place() {
-            return Some(segment);
-        }
-        self.hand_over(Job::Replace { core: self.core.into(), segment });
-        None
-    }
-
-    fn have_probed(&self, segment: Segment) {
-        let (core, suspicion) = (self.core.into(), self.suspicion);
-        self.hand_over(Job::Probe { core, segment, suspicion });
-    }
-
-    fn want(&self) {
-        // A helper that is gone shows at the next roll.
-        self.hand_over(Job::Want { core: self.core.into() });
-    }
-
-    /// Octets of payload that still fit behind the head, with an empty slot behind them and the open record's
-    /// own taken off.
-    fn space(&self) -> usize {
-        let taken = self.open.as_ref().map_or(0, |open| open.body_bytes);
-        let slots = 2 * RECORD_HEADER_BYTES;
-        self.segment().room().saturating_sub(self.head + slots + taken)
-    }
-
-    fn capacity(&self) -> usize {
-        self.segment().room() - SEGMENT_HEADER_BYTES - 2 * RECORD_HEADER_BYTES
-    }
-
     fn segment(&self) -> &Segment {
         self.segment.as_ref().expect("a live writer has a segment")
     }
 
     fn segment_mut(&mut self) -> &mut Segment {
         self.segment.as_mut().expect("a live writer has a segment")
-    }
-
-    /// Hands a job to the helper, or does it here when the helper is gone.
-    fn hand_over(&self, job: Job) {
-        match self.supplies.jobs.send(job) {
-            Ok(())
-            | Err(mpsc::SendError(
-                Job::Want { .. }
-                | Job::Retire { .. }
-                | Job::Durable { .. }
-                | Job::Flushed { .. }
-                | Job::Void { .. },
-            )) => {}
-            Err(mpsc::SendError(Job::Probe { segment, .. } | Job::Replace { segment, .. })) => {
-                segment.finish(0);
-            }
-            Err(mpsc::SendError(Job::Finish { segment, used })) => {
-                segment.finish(used);
-            }
-            Err(mpsc::SendError(Job::Leave { ready })) => {
-                for segment in ready.try_iter().flatten() {
-                    segment.finish(0);
-                }
-            }
-        }
     }
 }
 

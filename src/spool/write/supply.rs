@@ -1,0 +1,321 @@
+//! The helper's supply of segments: makes the next one of each core ready, from free room, or else of the
+//! oldest there is.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use super::budget::{Budget, Reservation};
+use super::flush::Flusher;
+use super::job::{Job, Ready, Supplies};
+use super::make::{SegmentPlan, fresh_header};
+use super::recover::Old;
+use super::segment::{Kept, Segment};
+use crate::limits::SPOOL_RETRY_MS;
+use crate::spool::error::SpoolError;
+use crate::spool::format::{SegmentHeader, file_name};
+use crate::spool::options::{Options, WhenFull};
+use crate::spool::read::check_marker;
+
+/// One core as the helper sees it.
+pub(super) struct Shelf {
+    ready: Sender<Ready>,
+    /// Segments of this core with a lower number are gone, or about to go.
+    ///
+    /// INVARIANT: it is raised before the file of such a segment is touched.
+    pub(super) floor: Arc<AtomicU32>,
+    pub(super) failed: Arc<AtomicU64>,
+    next_number: u32,
+    /// Full ones, oldest first.
+    full: VecDeque<FullSegment>,
+    /// When room was last looked for in vain: the core knows, and gets a segment as soon as there is.
+    short: Option<Instant>,
+    /// The writer's, when it last had a segment probed.
+    suspicion: u32,
+}
+
+/// A segment that is not written any more.
+pub(super) struct FullSegment {
+    pub(super) number: u32,
+    /// The disk has not failed it.
+    pub(super) sound: bool,
+    pub(super) room: Reservation,
+    pub(super) kept: Option<Kept>,
+}
+
+impl Shelf {
+    /// `None` where no room is looked for.
+    fn until_retry(&self) -> Option<Duration> {
+        let pause = Duration::from_millis(SPOOL_RETRY_MS);
+        self.short.map(|tried| pause.saturating_sub(tried.elapsed()))
+    }
+
+    pub(super) fn add(&mut self, full: FullSegment) {
+        debug_assert!(self.full.back().is_none_or(|last| last.number < full.number));
+        self.full.push_back(full);
+    }
+
+    /// A full segment, if it has not been recycled, or moved away, meanwhile.
+    pub(super) fn find(&mut self, number: u32) -> Option<&mut FullSegment> {
+        self.full.iter_mut().find(|full| full.number == number)
+    }
+
+    /// Whether a segment of this run has its file still to itself.
+    pub(super) fn is_alive(&self, number: u32) -> bool {
+        number >= self.floor.load(Ordering::Acquire)
+    }
+}
+
+/// A segment of an earlier run.
+struct EarlierSegment {
+    file: Old,
+    room: Reservation,
+}
+
+pub(super) struct Supply {
+    dir: PathBuf,
+    options: Options,
+    budget: Budget,
+    shelves: Vec<Shelf>,
+    /// Oldest first.
+    earlier: VecDeque<EarlierSegment>,
+}
+
+impl Supply {
+    /// `first_number` is above every number in the directory; `old` are the segments there. Each core gets
+    /// its end of the line, with `jobs`.
+    pub(super) fn new(
+        dir: PathBuf,
+        options: Options,
+        first_number: u32,
+        old: VecDeque<Old>,
+        jobs: &Sender<Job>,
+    ) -> (Self, Vec<Supplies>) {
+        let (shelves, supplies) = (0..options.cores)
+            .map(|_| {
+                let (ready, taken) = mpsc::channel();
+                let (floor, failed) = <(Arc<AtomicU32>, Arc<AtomicU64>)>::default();
+                let shelf = Shelf {
+                    ready,
+                    floor: floor.clone(),
+                    failed: failed.clone(),
+                    next_number: first_number,
+                    full: VecDeque::new(),
+                    short: None,
+                    suspicion: 0,
+                };
+                (shelf, Supplies { ready: taken, jobs: jobs.clone(), floor, failed })
+            })
+            .unzip();
+        let budget = Budget::new(&options);
+        let count = |file: Old| EarlierSegment { room: budget.count_old(file.bytes), file };
+        let earlier = old.into_iter().map(count).collect();
+        (Self { dir, options, budget, shelves, earlier }, supplies)
+    }
+
+    pub(super) fn shelf(&mut self, core: usize) -> &mut Shelf {
+        &mut self.shelves[core]
+    }
+
+    /// How long until room is to be looked for again; `None` where nobody lacks it.
+    pub(super) fn until_retry(&self) -> Option<Duration> {
+        self.shelves.iter().filter_map(Shelf::until_retry).min()
+    }
+
+    /// Looks for room again for the cores whose turn it is, however busy the others keep the helper.
+    pub(super) fn retry(&mut self, mut flusher: Option<&mut Flusher>) {
+        let is_due = |shelf: &Shelf| shelf.until_retry() == Some(Duration::ZERO);
+        if !self.shelves.iter().any(is_due) {
+            return;
+        }
+        self.forget_missing();
+        for core in 0..self.shelves.len() {
+            if is_due(&self.shelves[core]) {
+                self.supply(core, flusher.as_deref_mut());
+            }
+        }
+    }
+
+    /// One more segment for `core`, or why there is none.
+    pub(super) fn supply(&mut self, core: usize, flusher: Option<&mut Flusher>) {
+        let mut made = self.prepare(core, flusher);
+        if self.shelves[core].suspicion > 0 {
+            made = made.and_then(|segment| self.probe(core, segment));
+        }
+        self.hand_out(core, made);
+    }
+
+    /// Has the disk take a write to this segment and a sync, and to all that follow.
+    pub(super) fn suspect(&mut self, core: usize, segment: Segment, suspicion: u32) {
+        debug_assert!(suspicion >= self.shelves[core].suspicion, "suspicion never falls");
+        self.shelves[core].suspicion = suspicion;
+        let probed = self.probe(core, segment);
+        self.hand_out(core, probed);
+    }
+
+    fn probe(&self, core: usize, mut segment: Segment) -> Ready {
+        match segment.probe(self.shelves[core].suspicion) {
+            Ok(()) => Ok(segment),
+            Err(error) => {
+                segment.finish(0);
+                Err(error)
+            }
+        }
+    }
+
+    fn hand_out(&mut self, core: usize, made: Ready) {
+        let shelf = &mut self.shelves[core];
+        let short = made.is_err().then(Instant::now);
+        let told_before = std::mem::replace(&mut shelf.short, short).is_some();
+        if made.is_err() && told_before {
+            return;
+        }
+        if let Err(mpsc::SendError(Ok(segment))) = shelf.ready.send(made) {
+            segment.finish(0);
+        }
+    }
+
+    /// One more segment for `core`, from free room, or else from the oldest there is.
+    pub(super) fn prepare(
+        &mut self,
+        core: usize,
+        flusher: Option<&mut Flusher>,
+    ) -> Result<Segment, SpoolError> {
+        // A directory that was moved away may come back; what is made in another is lost to readers.
+        check_marker(&self.dir)?;
+        let mut shortage = self.full();
+        if let Some(made) = self.create_in_free_room(core, &mut shortage) {
+            return made;
+        }
+        if self.options.when_full == WhenFull::Refuse {
+            return Err(shortage);
+        }
+        while self.budget.may_hold_more(core)
+            && let Some(earlier) = self.earlier.pop_front()
+        {
+            let EarlierSegment { file, mut room } = earlier;
+            if file.bytes == self.options.segment_bytes && self.is_whole(&file.path) {
+                room.give_to(core);
+                let made = self.recycle(core, &file.path, None, room);
+                if made.is_err() && file.path.exists() {
+                    let room = self.budget.count_old(file.bytes);
+                    self.earlier.push_front(EarlierSegment { file, room });
+                }
+                return made;
+            }
+            // Of another size: its room is what we can use.
+            let _ = fs::remove_file(&file.path);
+            drop(room);
+            if let Some(made) = self.create_in_free_room(core, &mut shortage) {
+                return made;
+            }
+        }
+        let Some(oldest) = self.shelves[core].full.pop_front() else { return Err(shortage) };
+        self.reuse(core, oldest, flusher)
+    }
+
+    /// `None` where there is no room: then `shortage` says why.
+    fn create_in_free_room(&mut self, core: usize, shortage: &mut SpoolError) -> Option<Ready> {
+        let room = self.budget.reserve(core)?;
+        match self.create(core, room) {
+            // Others have filled the disk: that was not room enough.
+            Err(no_space @ SpoolError::NoSpace { .. }) => {
+                *shortage = no_space;
+                None
+            }
+            made => Some(made),
+        }
+    }
+
+    /// Makes a segment of the oldest full one of `core`.
+    fn reuse(
+        &mut self,
+        core: usize,
+        oldest: FullSegment,
+        flusher: Option<&mut Flusher>,
+    ) -> Result<Segment, SpoolError> {
+        // A message that began there and is still open must not be acknowledged from here on.
+        let floor = self.shelves[core].floor.swap(oldest.number + 1, Ordering::AcqRel);
+        debug_assert!(floor <= oldest.number + 1, "the floor never falls");
+        if let Some(flusher) = flusher {
+            flusher.forget(core, oldest.number);
+        }
+        let path = self.dir.join(file_name(core as u16, oldest.number));
+        // What the disk has failed, or somebody has cut, gets no new life.
+        if !oldest.sound || !self.is_whole(&path) {
+            return match fs::remove_file(&path) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                    self.shelves[core].full.push_front(oldest);
+                    Err(SpoolError::io("remove the segment", &path, cause))
+                }
+                Ok(()) | Err(_) => {
+                    drop(oldest);
+                    self.create(core, self.budget.count(core))
+                }
+            };
+        }
+        let FullSegment { number, sound, room, kept } = oldest;
+        let made = self.recycle(core, &path, kept, room);
+        // One that could not be touched is there as before, and counted.
+        if made.is_err() && path.exists() {
+            let room = self.budget.count(core);
+            self.shelves[core].full.push_front(FullSegment { number, sound, room, kept: None });
+        }
+        made
+    }
+
+    fn is_whole(&self, segment: &Path) -> bool {
+        fs::metadata(segment).is_ok_and(|found| found.len() == self.options.segment_bytes)
+    }
+
+    fn create(&mut self, core: usize, room: Reservation) -> Result<Segment, SpoolError> {
+        self.plan(core, room).create()
+    }
+
+    fn recycle(
+        &mut self,
+        core: usize,
+        old: &Path,
+        kept: Option<Kept>,
+        room: Reservation,
+    ) -> Result<Segment, SpoolError> {
+        self.plan(core, room).recycle(old, kept)
+    }
+
+    fn plan(&mut self, core: usize, room: Reservation) -> SegmentPlan<'_> {
+        let header = self.next_header(core);
+        SegmentPlan { dir: &self.dir, header, durability: self.options.durability, room }
+    }
+
+    fn next_header(&mut self, core: usize) -> SegmentHeader {
+        let shelf = &mut self.shelves[core];
+        let number = shelf.next_number;
+        shelf.next_number += 1;
+        fresh_header(core as u16, number, self.options.segment_bytes)
+    }
+
+    /// Somebody may have moved segments away to make room.
+    fn forget_missing(&mut self) {
+        for (core, shelf) in self.shelves.iter_mut().enumerate() {
+            let path = |number| self.dir.join(file_name(core as u16, number));
+            shelf.full.retain(|full| path(full.number).exists());
+        }
+        self.earlier.retain(|earlier| earlier.file.path.exists());
+    }
+
+    fn full(&self) -> SpoolError {
+        SpoolError::Full { dir: self.dir.clone(), limit_bytes: self.options.limit_bytes }
+    }
+}
+
+/// Takes back what was made ready for a core that is gone.
+pub(super) fn take_back(ready: &Receiver<Ready>) {
+    for segment in ready.try_iter().flatten() {
+        segment.finish(0);
+    }
+}

@@ -1,0 +1,159 @@
+//! Room for a writer: whether a message may begin, the roll to the next segment, and what passes between
+//! the writer and the helper for it.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, TryRecvError};
+
+use super::Writer;
+use crate::limits::RECV_LARGE_BYTES;
+use crate::spool::error::SpoolError;
+use crate::spool::format::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use crate::spool::write::job::{Job, Ready};
+use crate::spool::write::segment::Segment;
+
+impl Writer {
+    /// Whether a message may begin. Cheap.
+    pub fn room(&mut self) -> Result<(), SpoolError> {
+        // One that is torn is told of, and no hindrance: the message goes to the next.
+        let _ = self.check();
+        let here = self.space() >= RECV_LARGE_BYTES && !self.is_poisoned();
+        if here || self.spare.is_some() {
+            return Ok(());
+        }
+        match self.poll_supplies() {
+            Err(TryRecvError::Empty) => self.shortage.clone().map_or(Ok(()), Err),
+            Err(TryRecvError::Disconnected) => Err(SpoolError::Closed),
+            Ok(outcome) => {
+                self.spare = Some(outcome?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the ring has taken a segment, or is about to.
+    pub(super) fn is_taken(&self, segment: u32) -> bool {
+        segment < self.supplies.floor.load(Ordering::Acquire)
+    }
+
+    /// Goes to the next segment, or says why there is none; then the present one stays.
+    pub(super) fn roll(&mut self) -> Result<(), SpoolError> {
+        self.close_fragment();
+        // What is torn gets no new life; those whose messages it holds hear of it when they go on. Later it
+        // may be moved by right.
+        let _ = self.look();
+        let spare = self.spare.take();
+        let next = match spare.and_then(|spare| self.in_place(spare)) {
+            Some(spare) => spare,
+            None => self.take_next()?,
+        };
+        // Places only grow, so that a name stands for one message for ever.
+        let (from, to) = (self.segment().header, next.header);
+        assert!(to.core == from.core && to.number > from.number, "from {from:?} to {to:?}");
+        let left = self.segment.replace(next).expect("a live writer has a segment");
+        self.leave(&left);
+        let used = std::mem::replace(&mut self.head, SEGMENT_HEADER_BYTES);
+        self.stats.rolls += 1;
+        let sound = !self.barriers.is_poisoned(left.header.number);
+        self.hand_over(Job::Retire { core: self.core.into(), segment: left, used, sound });
+        self.want();
+        Ok(())
+    }
+
+    fn take_next(&mut self) -> Result<Segment, SpoolError> {
+        match self.poll_supplies() {
+            Ok(outcome) => outcome,
+            Err(TryRecvError::Disconnected) => Err(SpoolError::Closed),
+            Err(TryRecvError::Empty) if let Some(shortage) = &self.shortage => {
+                Err(shortage.clone())
+            }
+            Err(TryRecvError::Empty) => {
+                self.stats.roll_waits += 1;
+                loop {
+                    let supplied = self.supplies.ready.recv().unwrap_or(Err(SpoolError::Closed));
+                    if let Some(outcome) = self.judge(supplied) {
+                        return outcome;
+                    }
+                }
+            }
+        }
+    }
+
+    fn poll_supplies(&mut self) -> Result<Ready, TryRecvError> {
+        loop {
+            let supplied = self.supplies.ready.try_recv()?;
+            if let Some(outcome) = self.judge(supplied) {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Takes what the helper sent, or sends it back to be probed. `None`: it makes another.
+    fn judge(&mut self, supplied: Ready) -> Option<Ready> {
+        let outcome = match supplied {
+            Ok(segment) if segment.probed < self.suspicion => {
+                self.have_probed(segment);
+                Err(self.given_up(self.segment().header.number))
+            }
+            Ok(segment) => Ok(self.in_place(segment)?),
+            Err(error) => Err(error),
+        };
+        self.shortage = outcome.as_ref().err().cloned();
+        Some(outcome)
+    }
+
+    /// A segment that is ready, if nobody has taken its file away meanwhile; the helper makes another then.
+    fn in_place(&self, segment: Segment) -> Option<Segment> {
+        if segment.is_in_place() {
+            return Some(segment);
+        }
+        self.hand_over(Job::Replace { core: self.core.into(), segment });
+        None
+    }
+
+    pub(super) fn have_probed(&self, segment: Segment) {
+        let (core, suspicion) = (self.core.into(), self.suspicion);
+        self.hand_over(Job::Probe { core, segment, suspicion });
+    }
+
+    pub(super) fn want(&self) {
+        // A helper that is gone shows at the next roll.
+        self.hand_over(Job::Want { core: self.core.into() });
+    }
+
+    /// Octets of payload that still fit behind the head, with an empty slot behind them and the open record's
+    /// own taken off.
+    pub(super) fn space(&self) -> usize {
+        let taken = self.open.as_ref().map_or(0, |open| open.body_bytes);
+        let slots = 2 * RECORD_HEADER_BYTES;
+        self.segment().room().saturating_sub(self.head + slots + taken)
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.segment().room() - SEGMENT_HEADER_BYTES - 2 * RECORD_HEADER_BYTES
+    }
+
+    /// Hands a job to the helper, or does it here when the helper is gone.
+    pub(super) fn hand_over(&self, job: Job) {
+        match self.supplies.jobs.send(job) {
+            Ok(())
+            | Err(mpsc::SendError(
+                Job::Want { .. }
+                | Job::Retire { .. }
+                | Job::Durable { .. }
+                | Job::Flushed { .. }
+                | Job::Void { .. },
+            )) => {}
+            Err(mpsc::SendError(Job::Probe { segment, .. } | Job::Replace { segment, .. })) => {
+                segment.finish(0);
+            }
+            Err(mpsc::SendError(Job::Finish { segment, used })) => {
+                segment.finish(used);
+            }
+            Err(mpsc::SendError(Job::Leave { ready })) => {
+                for segment in ready.try_iter().flatten() {
+                    segment.finish(0);
+                }
+            }
+        }
+    }
+}
