@@ -4,3 +4,4 @@ mod counts;
 mod open_loop;
 mod policy;
 mod program;
+mod search;

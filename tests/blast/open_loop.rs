@@ -21,11 +21,11 @@ use ringpost::run::{Run, Verdict};
 use ringpost::smtp::client::Pipelining;
 use ringpost::stamp::Stamp;
 
-const MS: Duration = Duration::from_millis(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 
 /// How a server treats its clients.
 #[derive(Clone, Copy, Debug)]
-enum Manner {
+pub(super) enum Manner {
     Good,
     /// Answers nothing in the last part of each period.
     Stalls {
@@ -42,14 +42,14 @@ enum Manner {
     Impatient(Duration),
 }
 
-struct Host {
+pub(super) struct Host {
     target: String,
     /// Due times of what arrived, and how many messages each connection brought.
     dues: Arc<Mutex<Vec<u64>>>,
     sessions: Arc<Mutex<Vec<u64>>>,
 }
 
-fn serve(manner: Manner) -> Host {
+pub(super) fn serve(manner: Manner) -> Host {
     listen(TcpListener::bind("127.0.0.1:0").unwrap(), manner, Duration::ZERO)
 }
 
@@ -151,7 +151,7 @@ fn constant(rate: f64) -> Schedule {
     Schedule { profile: Profile::constant(rate).unwrap(), spacing: Spacing::Constant }
 }
 
-fn plan(host: &Host, engine: EngineKind) -> Plan {
+pub(super) fn plan(host: &Host, engine: EngineKind) -> Plan {
     let cpus = host::allowed().unwrap().into_iter().take(2).collect();
     let content = Content::plain(Spread::one(400), "a@client.example", "b@server.example");
     let plan = Plan::new(Target::parse(&host.target, &[]).unwrap().into(), content, cpus, engine);

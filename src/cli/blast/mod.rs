@@ -40,6 +40,7 @@ use crate::blast::content::ContentError;
 use crate::blast::plan::{Plan, PlanError};
 use crate::blast::reach::Reach;
 use crate::blast::schedule::ProfileError;
+use crate::blast::search::SearchError;
 use crate::blast::selftest::TrialError;
 use crate::blast::targets::{self, Targets, TargetsError, Weighted};
 use crate::blast::{self, BlastError};
@@ -169,6 +170,17 @@ enum Error {
     Load(#[from] LoadError),
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
+}
+
+impl From<SearchError> for Error {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Rate(error) => Self::Rate(error),
+            SearchError::Blast(error) => Self::Blast(error),
+            SearchError::Unwritten(error) => Self::Unwritten(error),
+            SearchError::Failed(failure) => Self::Failed(failure),
+        }
+    }
 }
 
 impl Error {

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use clap::Args;
@@ -15,22 +15,20 @@ use super::machine::MachineArgs;
 use super::policy::PolicyArgs;
 use super::protocol::ProtocolArgs;
 use super::{ArtefactArgs, Error, RunArgs, artefacts, plan, watch_signals, with_page};
-use crate::blast::plan::{CONNECTIONS_DEFAULT, Load, Plan};
-use crate::blast::schedule::{Profile, Schedule, Spacing};
-use crate::blast::search::{Manner, Search, Tried};
-use crate::blast::{self, BlastError, Failure};
+use crate::blast::BlastError;
+use crate::blast::plan::{CONNECTIONS_DEFAULT, Plan};
+use crate::blast::schedule::Spacing;
+use crate::blast::search::{
+    EarlyEnd, EndCause, FoundMax, Observer, Rates, SearchError, SearchOptions, StepEvent, Steps,
+    Sweep, Tried,
+};
 use crate::cli::exit;
 use crate::cli::value;
 use crate::notice::notice;
 use crate::report::human;
 use crate::report::sweep::{self, absences};
-use crate::run::curve::{Curve, RateStep};
-use crate::run::{ArtefactError, Conditions, Stopped, Verdict};
-
-/// Rates at which an automatic sweep ends at the latest.
-const DOUBLINGS_MAX: u32 = 20;
-/// Steps in a row at which the rate is not kept, after which a sweep that doubles has seen enough.
-const BEHIND_MAX: usize = 2;
+use crate::run::curve::Curve;
+use crate::run::{ArtefactError, Conditions, Verdict};
 
 /// What both tasks run at each rate.
 #[derive(Debug, Args)]
@@ -126,88 +124,61 @@ fn precision(text: &str) -> Result<f64, String> {
 
 impl SweepArgs {
     pub(super) fn run(self) -> Result<Verdict, Error> {
-        let Self { mut rates, step } = self;
-        // The knee is looked for on the way up.
-        rates.sort_by(f64::total_cmp);
-        rates.dedup();
-        let (start, most) = (step.start, step.most);
-        let given = !rates.is_empty();
-        let doubled = (0..DOUBLINGS_MAX).map(|n| start * f64::from(1 << n));
-        let rates = if given { rates } else { doubled.take_while(|rate| *rate <= most).collect() };
-        let mut bench = Bench::prepare(step)?;
-        let mut behind = 0;
-        for rate in rates {
-            let Some(step) = bench.step(rate, None)? else { break };
-            behind = if step.kept_up() { 0 } else { behind + 1 };
-            if behind >= BEHIND_MAX && !given {
-                break;
-            }
-        }
-        let (why, verdict) = bench.early().unzip();
-        let mut curve = bench.curve();
-        curve.said.extend(why);
-        bench.finish(&curve)?;
-        Ok(verdict.unwrap_or(Verdict::Ok))
+        let Self { rates, step } = self;
+        let rates = match rates.is_empty() {
+            true => Rates::Doubling { start: step.start, most: step.most },
+            false => Rates::Given(rates),
+        };
+        let task = Task::prepare(step)?;
+        let sweep = task.perform(|steps, see| steps.sweep(&rates, see))?;
+        let verdict = sweep.verdict();
+        task.finish(&curve_of(sweep))?;
+        Ok(verdict)
     }
 }
 
 impl FindMaxArgs {
     pub(super) fn run(self) -> Result<Verdict, Error> {
         let Self { slo, precision, repeats, step } = self;
-        let (start, most) = (step.start, step.most);
-        let mut search = Search::new(Manner { start, most, precision, repeats });
-        let mut bench = Bench::prepare(step)?;
-        let (mut excused, mut limited) = (0, None);
-        while let Some(rate) = search.next() {
-            let Some(step) = bench.step(rate, Some(&slo))? else {
-                search.end();
-                break;
-            };
-            let kept = step.kept == Some(true);
-            // The generator's lateness is in the response time: a level that is kept in spite of it
-            // is kept, and one that is missed says nothing of the target.
-            if kept || step.run.verdict != Verdict::GeneratorLimited {
-                excused = 0;
-                search.tell(kept);
-            } else {
-                excused += 1;
-                if excused > repeats / 2 {
-                    limited = Some(rate);
-                    search.end();
-                }
-            }
-        }
-        let (low, high) = search.bracket();
-        let mut said = sentences(&search, &slo, limited, bench.stopped());
-        let (why, early) = bench.early().unzip();
-        said.extend(absences(&bench.steps));
-        said.extend(why);
-        if let Some(Ended::Policy(stopped)) = &bench.ended {
-            let by = &stopped.by;
-            said.push(format!(
-                "To have errors count against a rate and search on, bound them in --slo and leave out {by}."
-            ));
-        }
-        let mark = low.map(|low| (low.rate, "max"));
-        let steps = std::mem::take(&mut bench.steps);
-        bench.finish(&Curve { task: "find-max", steps, said, mark })?;
-        let found = match (low, high, limited) {
-            (_, _, Some(_)) => Verdict::GeneratorLimited,
-            (None, Some(_), None) => Verdict::ThresholdFailed,
-            _ => Verdict::Ok,
-        };
-        Ok(early.unwrap_or(found))
+        let options = SearchOptions { start: step.start, most: step.most, precision, repeats };
+        let task = Task::prepare(step)?;
+        let found = task.perform(|steps, see| steps.find_max(&slo, options, see))?;
+        let verdict = found.verdict();
+        let said = sentences(&found, &slo);
+        let mark = found.low.map(|low| (low.rate, "max"));
+        task.finish(&Curve { task: "find-max", steps: found.steps, said, mark })?;
+        Ok(verdict)
     }
 }
 
-/// What the search found, how sure it is, and why it ended.
-fn sentences(
-    search: &Search,
-    slo: &Conditions,
-    limited: Option<f64>,
-    broken_off: bool,
-) -> Vec<String> {
-    let (low, high) = search.bracket();
+/// The curve of a sweep. Of a step that was cut short nothing follows: it is shown where it is all there is, or
+/// tells what ended the sweep.
+fn curve_of(sweep: Sweep) -> Curve {
+    let Sweep { steps, cut_short, early } = sweep;
+    let mut curve = Curve::of_sweep(steps);
+    if let Some(last) = cut_short {
+        if curve.steps.is_empty() {
+            (curve.said, curve.mark) = (Vec::new(), None);
+        }
+        if early.is_none() {
+            let rate = human::rate(last.asked);
+            curve.said.push(format!("The sweep was broken off in the step at {rate} messages/s."));
+        }
+        if early.is_some() || curve.steps.is_empty() {
+            curve.steps.push(last);
+        }
+    }
+    curve.said.extend(early.as_ref().map(why_early));
+    curve
+}
+
+fn why_early(early: &EarlyEnd) -> String {
+    format!("At {} messages/s: {}.", human::rate(early.rate), early.cause)
+}
+
+/// What a search found, how sure it is, and why it ended.
+fn sentences(found: &FoundMax, slo: &Conditions) -> Vec<String> {
+    let FoundMax { steps, low, high, settled, limited, broken_off, early } = found;
     let of = |tried: &Tried, count: u32, verb: &str| {
         let runs = tried.kept + tried.missed;
         format!("{} messages/s {verb} {slo} in {count} of {runs} runs", human::rate(tried.rate))
@@ -216,7 +187,7 @@ fn sentences(
     said.extend(low.map(|low| of(&low, low.kept, "kept") + "."));
     said.extend(high.map(|high| of(&high, high.missed, "missed") + "."));
     said.push(match (low, high) {
-        (Some(low), Some(high)) if search.settled() => format!(
+        (Some(low), Some(high)) if *settled => format!(
             "So the highest rate is between {} and {} messages/s, {} apart; each end has the \
              majority of its runs.",
             human::rate(low.rate),
@@ -239,133 +210,79 @@ fn sentences(
             human::rate(rate)
         )
     }));
+    said.extend(absences(steps));
+    said.extend(early.as_ref().map(why_early));
+    if let Some(EarlyEnd { cause: EndCause::Policy(stopped), .. }) = early {
+        let by = &stopped.by;
+        said.push(format!(
+            "To have errors count against a rate and search on, bound them in --slo and leave out {by}."
+        ));
+    }
     said
 }
 
-/// What ends a task before its last step, other than a signal.
-enum Ended {
-    /// One of the options that end a run.
-    Policy(Stopped),
-    Gone(Failure),
-}
-
-/// Runs steps, shows them, and keeps them.
-struct Bench {
+/// What is run, and where its result goes.
+struct Task {
     plan: Plan,
     spacing: Spacing,
-    out: Option<PathBuf>,
     json: bool,
-    stop: Arc<AtomicBool>,
-    steps: Vec<RateStep>,
-    /// The last of them was cut short.
-    broken_off: bool,
-    ended: Option<Ended>,
 }
 
-impl Bench {
+impl Task {
     fn prepare(args: StepArgs) -> Result<Self, Error> {
         let StepArgs { targets, content, protocol, policy, machine, out, json, .. } = args;
         let spacing = args.arrivals.spacing();
         let load = LoadArgs::steps(args.connections, args.settle, args.measure, args.drain);
         let artefacts = ArtefactArgs::default();
         let args = RunArgs { targets, load, content, protocol, policy, machine, artefacts };
-        let plan = plan(args)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        watch_signals(Arc::clone(&stop), plan.drain)?;
-        if let Some(dir) = &out {
+        let plan = Plan { out, ..plan(args)? };
+        if let Some(dir) = &plan.out {
             let failed = |error| ArtefactError::Io { path: dir.clone(), error };
             fs::create_dir_all(dir).map_err(failed).map_err(BlastError::from)?;
             if ["sweep.json", "find-max.json"].iter().any(|name| dir.join(name).exists()) {
                 return Err(BlastError::from(ArtefactError::Taken(dir.clone())).into());
             }
         }
-        Ok(Self {
-            plan,
-            spacing,
-            out,
-            json,
-            stop,
-            steps: Vec::new(),
-            broken_off: false,
-            ended: None,
-        })
+        Ok(Self { plan, spacing, json })
     }
 
-    fn stopped(&self) -> bool {
-        self.stop.load(Relaxed)
-    }
-
-    /// One run at `rate`; `None` where it was broken off, which is the end of the task and says nothing
-    /// of the rate.
-    fn step(&mut self, rate: f64, slo: Option<&Conditions>) -> Result<Option<&RateStep>, Error> {
-        let profile = Profile::constant(rate)?;
-        let load = Load::Messages(Schedule { profile, spacing: self.spacing });
-        let number = self.steps.len() + 1;
-        let out = self.out.as_ref().map(|dir| dir.join(format!("step-{number:02}-{rate:.0}")));
-        let plan = Plan { load, out, ..self.plan.clone() };
-        let outcome = blast::run(&plan, Arc::clone(&self.stop), &mut |_, _, _| ())?;
-        if let Some(error) = outcome.unwritten {
-            return Err(Error::Unwritten(error));
-        }
-        if let Some(dir) = &plan.out {
-            with_page(dir)?;
-        }
-        let run = outcome.run;
-        self.ended = match outcome.failure {
-            // What never worked will not work at another rate.
-            Some(failure) if self.steps.is_empty() || is_unfit(&failure) => {
-                return Err(Error::Failed(failure));
+    /// Runs all steps; each is shown when it has ended.
+    fn perform<T>(
+        &self,
+        run: impl FnOnce(&Steps<'_>, &mut Observer<'_>) -> Result<T, SearchError>,
+    ) -> Result<T, Error> {
+        let stop = Arc::default();
+        watch_signals(Arc::clone(&stop), self.plan.drain)?;
+        let steps = Steps { plan: &self.plan, spacing: self.spacing, stop };
+        let (mut unwritten, mut first) = (None, true);
+        let result = run(&steps, &mut |event| {
+            match event {
+                StepEvent::Running { .. } => {}
+                StepEvent::Written(dir) => {
+                    if let Err(error) = with_page(dir) {
+                        unwritten = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                }
+                StepEvent::Done(step) => {
+                    if std::mem::take(&mut first) {
+                        notice!("{}", sweep::head());
+                    }
+                    notice!("{}", step.line());
+                }
             }
-            Some(failure) => Some(Ended::Gone(failure)),
-            None => run.stopped.clone().map(Ended::Policy),
-        };
-        let mut step = RateStep { asked: rate, run, kept: None };
-        let whole = !self.stopped();
-        step.kept = slo.filter(|_| whole).map(|slo| step.kept_up() && slo.met(&step.run));
-        self.steps.push(step);
-        let step = &self.steps[number - 1];
-        if number == 1 {
-            notice!("{}", sweep::head());
+            ControlFlow::Continue(())
+        });
+        match unwritten {
+            Some(error) => Err(error),
+            None => Ok(result?),
         }
-        notice!("{}", step.line());
-        self.broken_off = !whole;
-        Ok(whole.then_some(step))
-    }
-
-    /// The curve of a sweep. Of a step that was broken off nothing follows: it is shown where it is all there
-    /// is, or tells what ended it.
-    fn curve(&mut self) -> Curve {
-        let mut steps = std::mem::take(&mut self.steps);
-        let cut_short = if self.broken_off { steps.pop() } else { None };
-        let mut curve = Curve::of_sweep(steps);
-        let Some(last) = cut_short else { return curve };
-        if curve.steps.is_empty() {
-            (curve.said, curve.mark) = (Vec::new(), None);
-        }
-        if self.ended.is_none() {
-            let rate = human::rate(last.asked);
-            curve.said.push(format!("The sweep was broken off in the step at {rate} messages/s."));
-        }
-        if self.ended.is_some() || curve.steps.is_empty() {
-            curve.steps.push(last);
-        }
-        curve
-    }
-
-    /// Why it ended early, and what that makes of the task.
-    fn early(&self) -> Option<(String, Verdict)> {
-        let (what, verdict) = match self.ended.as_ref()? {
-            Ended::Policy(stopped) => (stopped.to_string(), Verdict::Stopped),
-            Ended::Gone(failure) => (failure.to_string(), Verdict::Unreachable),
-        };
-        let rate = human::rate(self.steps.last()?.asked);
-        Some((format!("At {rate} messages/s: {what}."), verdict))
     }
 
     /// Writes and prints the whole.
-    fn finish(self, curve: &Curve) -> Result<(), Error> {
+    fn finish(&self, curve: &Curve) -> Result<(), Error> {
         let json = curve.json().map_err(|error| Error::Report(error.into()))?;
-        if let Some(dir) = &self.out {
+        if let Some(dir) = &self.plan.out {
             let csv = curve.csv().map_err(|error| Error::Report(io::Error::other(error)))?;
             let write = |name: &str, text: &str| fs::write(dir.join(name), text);
             let written = write(&format!("{}.json", curve.task), &json)
@@ -376,11 +293,4 @@ impl Bench {
         let text = if self.json { json } else { curve.text() };
         exit::tell(text).map_err(Error::Report)
     }
-}
-
-fn is_unfit(failure: &Failure) -> bool {
-    matches!(
-        failure,
-        Failure::NotOffered { .. } | Failure::NoMechanism { .. } | Failure::Login { .. }
-    )
 }

@@ -28,7 +28,7 @@ impl Tried {
 
 /// How a search is to be done.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Manner {
+pub struct SearchOptions {
     /// Messages a second of the first try, and the most that is tried.
     pub start: f64,
     pub most: f64,
@@ -40,8 +40,8 @@ pub struct Manner {
 
 /// A search under way.
 #[derive(Clone, Debug)]
-pub struct Search {
-    manner: Manner,
+pub struct Bisection {
+    options: SearchOptions,
     /// Rates that kept the level, rising; all below `high`.
     low: Vec<Tried>,
     /// The lowest rate that missed it.
@@ -50,11 +50,11 @@ pub struct Search {
     tries: u32,
 }
 
-impl Search {
-    pub fn new(manner: Manner) -> Self {
-        let manner = Manner { most: manner.most.max(RATE_MIN), ..manner };
-        let start = manner.start.clamp(RATE_MIN, manner.most);
-        Self { manner, low: Vec::new(), high: None, now: Some(Tried::new(start)), tries: 0 }
+impl Bisection {
+    pub fn new(options: SearchOptions) -> Self {
+        let options = SearchOptions { most: options.most.max(RATE_MIN), ..options };
+        let start = options.start.clamp(RATE_MIN, options.most);
+        Self { options, low: Vec::new(), high: None, now: Some(Tried::new(start)), tries: 0 }
     }
 
     /// The rate to try next; `None` at the end.
@@ -71,7 +71,7 @@ impl Search {
         } else {
             now.missed += 1;
         }
-        let majority = self.manner.repeats / 2 + 1;
+        let majority = self.options.repeats / 2 + 1;
         if now.missed >= majority {
             self.low.retain(|low| low.rate < now.rate);
             self.high = Some(now);
@@ -97,7 +97,7 @@ impl Search {
 
     /// Whether the bracket is as narrow as was asked, both its ends decided by majority.
     pub fn settled(&self) -> bool {
-        let majority = self.manner.repeats / 2 + 1;
+        let majority = self.options.repeats / 2 + 1;
         match self.bracket() {
             (Some(low), Some(high)) => low.kept >= majority && self.is_narrow(low.rate, high.rate),
             _ => false,
@@ -105,14 +105,14 @@ impl Search {
     }
 
     fn is_narrow(&self, low: f64, high: f64) -> bool {
-        high / low <= 1.0 + self.manner.precision
+        high / low <= 1.0 + self.options.precision
     }
 
     fn follow(&mut self, majority: u32) -> Option<Tried> {
         let low = self.low.last().copied();
         let rate = match (low.map(|low| low.rate), self.high.map(|high| high.rate)) {
-            (None, None) => self.manner.start,
-            (Some(low), None) if low < self.manner.most => (2.0 * low).min(self.manner.most),
+            (None, None) => self.options.start,
+            (Some(low), None) if low < self.options.most => (2.0 * low).min(self.options.most),
             (None, Some(high)) if high > RATE_MIN => (high / 2.0).max(RATE_MIN),
             (None, Some(_)) => return None,
             (Some(low), Some(high)) if !self.is_narrow(low, high) => (low * high).sqrt(),
@@ -129,14 +129,15 @@ mod tests {
 
     use super::*;
 
-    const MANNER: Manner = Manner { start: 1_000.0, most: 1e6, precision: 0.05, repeats: 3 };
+    const OPTIONS: SearchOptions =
+        SearchOptions { start: 1_000.0, most: 1e6, precision: 0.05, repeats: 3 };
 
     /// Asks a server until the search ends; answers it and the number of tries.
-    fn search(manner: Manner, mut keeps: impl FnMut(f64) -> bool) -> (Search, u32) {
-        let mut search = Search::new(manner);
+    fn search(options: SearchOptions, mut keeps: impl FnMut(f64) -> bool) -> (Bisection, u32) {
+        let mut search = Bisection::new(options);
         let mut tries = 0;
         while let Some(rate) = search.next() {
-            assert!((RATE_MIN..=manner.most.max(RATE_MIN)).contains(&rate), "{rate}");
+            assert!((RATE_MIN..=options.most.max(RATE_MIN)).contains(&rate), "{rate}");
             search.tell(keeps(rate));
             tries += 1;
         }
@@ -151,17 +152,17 @@ mod tests {
 
     #[test]
     fn the_ends_of_what_can_be_tried_are_ends() {
-        let (search_, tries) = search(MANNER, |_| true);
+        let (search_, tries) = search(OPTIONS, |_| true);
         let (low, high) = search_.bracket();
         assert_eq!((low.unwrap().rate, high), (1e6, None));
         assert_eq!((low.unwrap().kept, tries), (2, 12));
         assert!(!search_.settled());
-        let (search_, _) = search(MANNER, |_| false);
+        let (search_, _) = search(OPTIONS, |_| false);
         assert_eq!(search_.bracket().0, None);
         assert_eq!(search_.bracket().1.unwrap().rate, RATE_MIN);
-        let (search_, _) = search(Manner { most: 0.5, ..MANNER }, |_| true);
+        let (search_, _) = search(SearchOptions { most: 0.5, ..OPTIONS }, |_| true);
         assert_eq!(search_.bracket().0.unwrap().rate, RATE_MIN, "below it nothing is searched");
-        let mut early = Search::new(MANNER);
+        let mut early = Bisection::new(OPTIONS);
         early.tell(true);
         early.end();
         assert_eq!((early.next(), early.bracket().0.unwrap().rate), (None, 1_000.0));
@@ -172,7 +173,7 @@ mod tests {
         // 1,000 kept once on the way up, and never again.
         let mut luck = true;
         let (search, _) =
-            search(MANNER, |rate| rate < 600.0 || (rate == 1_000.0 && std::mem::take(&mut luck)));
+            search(OPTIONS, |rate| rate < 600.0 || (rate == 1_000.0 && std::mem::take(&mut luck)));
         let (low, high) = search.bracket();
         assert!(low.unwrap().rate < 600.0 && high.unwrap().rate >= 600.0, "{search:?}");
         assert!(search.settled());
@@ -186,8 +187,8 @@ mod tests {
         ) {
             let limit = capacity - 100f64.ln() / bound_s;
             prop_assume!(limit > 2.0);
-            let manner = Manner { start, most: 1e6, precision, repeats };
-            let (search, tries) = search(manner, |rate| p99_s(rate, capacity) < bound_s);
+            let options = SearchOptions { start, most: 1e6, precision, repeats };
+            let (search, tries) = search(options, |rate| p99_s(rate, capacity) < bound_s);
             let (low, high) = search.bracket();
             let (low, high) = (low.unwrap().rate, high.unwrap().rate);
             prop_assert!(low <= limit * 1.000_001 && limit <= high * 1.000_001, "{low} {limit} {high}");
@@ -204,8 +205,8 @@ mod tests {
             limit in 10.0f64..1e5, seed in any::<u64>(), repeats in 1u32..6,
         ) {
             let mut random = fastrand::Rng::with_seed(seed);
-            let manner = Manner { repeats, ..MANNER };
-            let (search, tries) = search(manner, |rate| match rate / limit {
+            let options = SearchOptions { repeats, ..OPTIONS };
+            let (search, tries) = search(options, |rate| match rate / limit {
                 ratio if ratio < 0.9 => true,
                 ratio if ratio > 1.1 => false,
                 _ => random.bool(),

@@ -1,0 +1,175 @@
+//! One run after the other of the same plan, each at a rate of its own.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::blast::failure::Failure;
+use crate::blast::plan::{Load, Plan};
+use crate::blast::runner::{BlastError, Seen, run};
+use crate::blast::schedule::{Profile, ProfileError, Schedule, Spacing};
+use crate::measure::Snapshot;
+use crate::run::curve::RateStep;
+use crate::run::{ArtefactError, Conditions, Stopped, Verdict};
+
+/// What the steps of a sweep or a search have in common.
+#[derive(Clone, Debug)]
+pub struct Steps<'a> {
+    /// What each step runs, but for its load. Where it has a directory, each step puts its artefacts into one of
+    /// its own below it: `step-01-500` is the first, at 500 messages a second.
+    pub plan: &'a Plan,
+    /// How the messages of a step are spread over its time.
+    pub spacing: Spacing,
+    /// Once it is set, the step under way ends as a run does, and no other follows.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What happens while steps run.
+#[derive(Debug)]
+pub enum StepEvent<'a> {
+    /// A step goes on; a few times a second, with the time since it began.
+    Running { rate: f64, elapsed: Duration, seen: Seen<'a>, totals: Snapshot },
+    /// The artefacts of a step are in this directory.
+    Written(&'a Path),
+    /// A step has ended, and is not void.
+    Done(&'a RateStep),
+}
+
+/// Hears of every [`StepEvent`]. `Break` ends the task: a step under way is cut short, and no other follows.
+pub type Observer<'a> = dyn FnMut(StepEvent<'_>) -> ControlFlow<()> + 'a;
+
+/// Why a sweep or a search has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    #[error(transparent)]
+    Rate(#[from] ProfileError),
+    #[error(transparent)]
+    Blast(#[from] BlastError),
+    /// The artefacts of a step could not be written as a whole.
+    #[error(transparent)]
+    Unwritten(ArtefactError),
+    /// A target that never worked, or cannot do what is asked, will not work at another rate.
+    #[error("{0}")]
+    Failed(Failure),
+}
+
+/// What ended a sweep or a search before its last step, other than whoever runs it.
+#[derive(Clone, Debug)]
+pub struct EarlyEnd {
+    /// Messages a second that were due in the step that ended it.
+    pub rate: f64,
+    pub cause: EndCause,
+}
+
+#[derive(Clone, Debug)]
+pub enum EndCause {
+    /// One of the rules of [`ErrorPolicy`](crate::blast::policy::ErrorPolicy).
+    Policy(Stopped),
+    /// A target that had worked went away.
+    Gone(Failure),
+}
+
+impl EarlyEnd {
+    pub fn verdict(&self) -> Verdict {
+        match self.cause {
+            EndCause::Policy(_) => Verdict::Stopped,
+            EndCause::Gone(_) => Verdict::Unreachable,
+        }
+    }
+}
+
+impl fmt::Display for EndCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(stopped) => stopped.fmt(f),
+            Self::Gone(failure) => failure.fmt(f),
+        }
+    }
+}
+
+/// Steps that have run.
+pub(super) struct Climb<'a, 'o> {
+    steps: &'a Steps<'a>,
+    see: &'a mut Observer<'o>,
+    pub(super) done: Vec<RateStep>,
+    /// The last of `done` was cut short: it says nothing of its rate.
+    pub(super) cut_short: bool,
+    pub(super) early: Option<EarlyEnd>,
+    /// The observer wants no more.
+    enough: bool,
+}
+
+impl<'a, 'o> Climb<'a, 'o> {
+    pub(super) fn new(steps: &'a Steps<'a>, see: &'a mut Observer<'o>) -> Self {
+        Self { steps, see, done: Vec::new(), cut_short: false, early: None, enough: false }
+    }
+
+    /// Whether someone ended it.
+    pub(super) fn stopped(&self) -> bool {
+        self.enough || self.steps.stop.load(Relaxed)
+    }
+
+    /// One run at `rate`, held against `slo` where there is one; `None` where no step follows any more, or the
+    /// step was cut short.
+    pub(super) fn step(
+        &mut self,
+        rate: f64,
+        slo: Option<&Conditions>,
+    ) -> Result<Option<&RateStep>, SearchError> {
+        assert!(!self.cut_short, "no step follows one that was cut short");
+        if self.stopped() {
+            return Ok(None);
+        }
+        let plan = self.plan(rate)?;
+        let stop = &self.steps.stop;
+        let see = &mut *self.see;
+        let outcome = run(&plan, Arc::clone(stop), &mut |elapsed, seen, totals| {
+            if see(StepEvent::Running { rate, elapsed, seen, totals }).is_break() {
+                stop.store(true, Relaxed);
+            }
+        })?;
+        if let Some(error) = outcome.unwritten {
+            return Err(SearchError::Unwritten(error));
+        }
+        if let Some(dir) = &plan.out
+            && (self.see)(StepEvent::Written(dir)).is_break()
+        {
+            self.enough = true;
+            return Ok(None);
+        }
+        let cause = match outcome.failure {
+            Some(failure) if self.done.is_empty() || is_unfit(&failure) => {
+                return Err(SearchError::Failed(failure));
+            }
+            Some(failure) => Some(EndCause::Gone(failure)),
+            None => outcome.run.stopped.clone().map(EndCause::Policy),
+        };
+        self.early = cause.map(|cause| EarlyEnd { rate, cause });
+        let whole = !stop.load(Relaxed);
+        let mut step = RateStep { asked: rate, run: outcome.run, kept: None };
+        step.kept = slo.filter(|_| whole).map(|slo| step.kept_up() && slo.met(&step.run));
+        self.enough = (self.see)(StepEvent::Done(&step)).is_break();
+        self.cut_short = !whole;
+        self.done.push(step);
+        Ok(self.done.last().filter(|_| whole))
+    }
+
+    fn plan(&self, rate: f64) -> Result<Plan, ProfileError> {
+        let Steps { plan, spacing, .. } = self.steps;
+        let schedule = Schedule { profile: Profile::constant(rate)?, spacing: *spacing };
+        let number = self.done.len() + 1;
+        let out = plan.out.as_ref().map(|dir| dir.join(format!("step-{number:02}-{rate:.0}")));
+        Ok(Plan { load: Load::Messages(schedule), out, ..Plan::clone(plan) })
+    }
+}
+
+/// Whether another rate would change nothing.
+fn is_unfit(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::NotOffered { .. } | Failure::NoMechanism { .. } | Failure::Login { .. }
+    )
+}
