@@ -31,7 +31,7 @@ impl From<IoArg> for Io {
 
 /// A value that cannot be read; the text says what would be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ValueError {
+pub(super) enum ValueError {
     #[error("'{0}' is no size; write octets or a unit, such as 1024, 64k, 1KiB, 1MiB")]
     Size(String),
     #[error("'{0}' is no size range; write SIZE or MIN..MAX with MIN <= MAX, such as 1KiB..64KiB")]
@@ -59,7 +59,7 @@ pub enum ValueError {
 
 /// Octets: a number and a unit. `k`, `M`, `G` and `KiB`, `MiB`, `GiB` count by 1,024; `kB`, `MB`,
 /// `GB` by 1,000. Units may be written in any case.
-pub fn size(text: &str) -> Result<u64, ValueError> {
+pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     let parse = || {
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
@@ -79,7 +79,7 @@ pub fn size(text: &str) -> Result<u64, ValueError> {
 }
 
 /// `SIZE` or `MIN..MAX`, as the least and the greatest number of octets.
-pub fn size_range(text: &str) -> Result<(u64, u64), ValueError> {
+pub(super) fn size_range(text: &str) -> Result<(u64, u64), ValueError> {
     let Some((least, most)) = text.split_once("..") else {
         return size(text).map(|size| (size, size));
     };
@@ -91,12 +91,12 @@ pub fn size_range(text: &str) -> Result<(u64, u64), ValueError> {
 
 /// Sizes in octets and how they are spread: `SIZE`, `MIN..MAX`, `SIZE:WEIGHT,…`,
 /// `lognormal:MEDIAN,SIGMA` or `lognormal:MEDIAN,p99=SIZE`.
-pub fn size_spread(text: &str) -> Result<Spread, ValueError> {
+pub(super) fn size_spread(text: &str) -> Result<Spread, ValueError> {
     spread(text, |text| size(text).ok()).ok_or_else(|| ValueError::Sizes(text.to_owned()))
 }
 
 /// Counts and how they are spread, as [`size_spread`] without units.
-pub fn count_spread(text: &str) -> Result<Spread, ValueError> {
+pub(super) fn count_spread(text: &str) -> Result<Spread, ValueError> {
     spread(text, |text| text.parse().ok()).ok_or_else(|| ValueError::Counts(text.to_owned()))
 }
 
@@ -128,7 +128,7 @@ fn spread(text: &str, value: impl Fn(&str) -> Option<u64>) -> Option<Spread> {
 }
 
 /// `N` or `MIN..MAX`, from 1 on.
-pub fn count_range(text: &str) -> Result<(u64, u64), ValueError> {
+pub(super) fn count_range(text: &str) -> Result<(u64, u64), ValueError> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
     match (count(least), count(most)) {
         (Ok(least), Ok(most)) if least <= most => Ok((least, most)),
@@ -137,7 +137,7 @@ pub fn count_range(text: &str) -> Result<(u64, u64), ValueError> {
 }
 
 /// Numbers with units, added up: `2m30s`, `1.5s`, `250ms`. A number alone is seconds.
-pub fn duration(text: &str) -> Result<Duration, ValueError> {
+pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
     let parse = || {
         if let Ok(seconds) = text.parse::<f64>() {
             return Duration::try_from_secs_f64(seconds).ok();
@@ -172,13 +172,13 @@ pub fn duration(text: &str) -> Result<Duration, ValueError> {
 }
 
 /// A [`duration`] above zero.
-pub fn span(text: &str) -> Result<Duration, ValueError> {
+pub(super) fn span(text: &str) -> Result<Duration, ValueError> {
     let span = duration(text)?;
     if span.is_zero() { Err(ValueError::Zero(text.to_owned())) } else { Ok(span) }
 }
 
 /// `500`, `0.5`, `20k`, `1.5M`, by 1,000, as people count what has no octets.
-pub fn number(text: &str) -> Option<f64> {
+pub(super) fn number(text: &str) -> Option<f64> {
     let (digits, unit) = match text.as_bytes().last()? {
         b'k' | b'K' => (&text[..text.len() - 1], 1e3),
         b'm' | b'M' => (&text[..text.len() - 1], 1e6),
@@ -189,7 +189,7 @@ pub fn number(text: &str) -> Option<f64> {
 }
 
 /// A count of one or more: a [`number`] that is whole.
-pub fn count(text: &str) -> Result<u64, ValueError> {
+pub(super) fn count(text: &str) -> Result<u64, ValueError> {
     let scaled = || {
         // Up to 9e15 all whole numbers are floating-point numbers, and 1.001 * 1e6 is a bit less than one.
         let (n, whole) = number(text).map(|n| (n, n.round())).filter(|(n, _)| *n < 9e15)?;
@@ -200,12 +200,12 @@ pub fn count(text: &str) -> Result<u64, ValueError> {
 }
 
 /// A [`count`] of what is kept in memory.
-pub fn at_least_one(text: &str) -> Result<usize, ValueError> {
+pub(super) fn at_least_one(text: &str) -> Result<usize, ValueError> {
     count(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// A host's name, which goes into replies and header fields as it is.
-pub fn host(text: &str) -> Result<String, String> {
+pub(super) fn host(text: &str) -> Result<String, String> {
     let sound = !text.is_empty()
         && text.len() <= DOMAIN_BYTES_MAX
         && text.bytes().all(|octet| octet.is_ascii_graphic());
@@ -217,7 +217,7 @@ pub fn host(text: &str) -> Result<String, String> {
 }
 
 /// This host's name, as the kernel knows it; nothing is resolved.
-pub fn hostname() -> String {
+pub(super) fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

@@ -8,13 +8,14 @@ use crate::measure::{Outcome, Phase};
 use crate::run::{Latency, Plan, Run};
 
 /// Said instead of a figure that would be made up.
-pub const CLOSED_LOOP_NOTE: &str = "closed loop: no intended start, response time is not defined";
+pub(super) const CLOSED_LOOP_NOTE: &str =
+    "closed loop: no intended start, response time is not defined";
 
 /// Share of the cores' time that others had, below which it is not worth a word.
 const CPU_WAIT_SHOWN: f64 = 0.01;
 
 /// What was asked for, in one line.
-pub fn plan(plan: &Plan, engine: &str) -> String {
+pub(super) fn plan(plan: &Plan, engine: &str) -> String {
     let mut words = vec![load(plan)];
     words.push(plural(plan.connections, "connection"));
     words.push(plural(plan.cores, "core"));
@@ -63,13 +64,13 @@ fn load(plan: &Plan) -> String {
 }
 
 /// `1 core`, `2 cores`.
-pub fn plural(count: u64, noun: &str) -> String {
+pub(super) fn plural(count: u64, noun: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{} {noun}{s}", human::count(count))
 }
 
 /// Pairs of a name and a value that the text and the page both show.
-pub fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
+pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
     let total = run.messages_ok + run.messages_failed;
     let share = |part: u64| match total {
         0 => String::new(),
@@ -136,7 +137,7 @@ pub fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
 }
 
 /// Percentiles that every table shows, with their names.
-pub fn percentile_rows(latency: &Latency) -> [(&'static str, u64); 8] {
+pub(super) fn percentile_rows(latency: &Latency) -> [(&'static str, u64); 8] {
     [
         ("p50", latency.p50),
         ("p75", latency.p75),
@@ -150,7 +151,7 @@ pub fn percentile_rows(latency: &Latency) -> [(&'static str, u64); 8] {
 }
 
 /// The metrics of the run, the headline first.
-pub fn metrics(run: &Run) -> Vec<(&'static str, Latency)> {
+pub(super) fn metrics(run: &Run) -> Vec<(&'static str, Latency)> {
     let mut metrics = vec![("service", run.service_ns)];
     if let (Some(response), Some(lag)) = (run.response_ns, run.send_lag_ns) {
         metrics.insert(0, ("response", response));
@@ -160,7 +161,7 @@ pub fn metrics(run: &Run) -> Vec<(&'static str, Latency)> {
 }
 
 /// How an attempt ended, in a word or two.
-pub fn outcome_title(outcome: Outcome) -> &'static str {
+pub(super) fn outcome_title(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Accepted => "accepted",
         Outcome::Refused4xx => "refused 4xx",
@@ -170,7 +171,7 @@ pub fn outcome_title(outcome: Outcome) -> &'static str {
 }
 
 /// The name of a phase in the words of the protocol.
-pub fn phase_title(phase: Phase) -> &'static str {
+pub(super) fn phase_title(phase: Phase) -> &'static str {
     match phase {
         Phase::Connect => "connect",
         Phase::Banner => "banner",
@@ -188,7 +189,7 @@ pub fn phase_title(phase: Phase) -> &'static str {
 }
 
 /// Pairs of a name and a value, only where there is something to say.
-pub fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
+pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     if run.refused_ns.count > 0 {
         let refused = &run.refused_ns;

@@ -8,22 +8,22 @@ use super::format::{Place, flag};
 use crate::limits::ENVELOPE_BYTES_MAX;
 
 mod tag {
-    pub const RECEIVED: u16 = 1;
-    pub const SEALED: u16 = 2;
-    pub const PEER: u16 = 3;
-    pub const LISTENER: u16 = 4;
-    pub const HELO: u16 = 5;
-    pub const PROTOCOL: u16 = 6;
-    pub const TLS: u16 = 7;
-    pub const AUTH: u16 = 8;
-    pub const REVERSE_PATH: u16 = 9;
-    pub const REVERSE_PARAMS: u16 = 10;
+    pub(super) const RECEIVED: u16 = 1;
+    pub(super) const SEALED: u16 = 2;
+    pub(super) const PEER: u16 = 3;
+    pub(super) const LISTENER: u16 = 4;
+    pub(super) const HELO: u16 = 5;
+    pub(super) const PROTOCOL: u16 = 6;
+    pub(super) const TLS: u16 = 7;
+    pub(super) const AUTH: u16 = 8;
+    pub(super) const REVERSE_PATH: u16 = 9;
+    pub(super) const REVERSE_PARAMS: u16 = 10;
     /// One for each recipient, in the order of RCPT.
-    pub const RECIPIENT: u16 = 11;
+    pub(super) const RECIPIENT: u16 = 11;
     /// Belongs to the recipient before it.
-    pub const RECIPIENT_PARAMS: u16 = 12;
+    pub(super) const RECIPIENT_PARAMS: u16 = 12;
     /// Only where the flag `headers-only` is set.
-    pub const SENT_BYTES: u16 = 13;
+    pub(super) const SENT_BYTES: u16 = 13;
 }
 
 /// What a session knows of a message at its end, besides its recipients. Paths are without angle brackets; parameters are

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// A page of the manual, with the help texts of everything that it describes.
-pub struct Described {
+pub(crate) struct Described {
     pub page: &'static str,
     /// Program and words before `--help`.
     pub commands: &'static [&'static [&'static str]],
@@ -14,7 +14,7 @@ const SINK: &str = env!("CARGO_BIN_EXE_ringpost-sink");
 const BLAST: &str = env!("CARGO_BIN_EXE_ringpost-blast");
 const TOOLBOX: &str = env!("CARGO_BIN_EXE_ringpost");
 
-pub const PAGES: [Described; 4] = [
+pub(crate) const PAGES: [Described; 4] = [
     Described { page: "sink", commands: &[&[SINK]] },
     Described {
         page: "blast",
@@ -43,16 +43,16 @@ pub const PAGES: [Described; 4] = [
 ];
 
 /// A long option with its default, which may be empty.
-pub type Options = BTreeSet<(String, String)>;
+pub(crate) type Options = BTreeSet<(String, String)>;
 
-pub fn text(command: &[&str]) -> String {
+pub(crate) fn text(command: &[&str]) -> String {
     let done = Command::new(command[0]).args(&command[1..]).arg("--help").output().unwrap();
     assert!(done.status.success(), "{command:?}");
     String::from_utf8(done.stdout).unwrap()
 }
 
 /// The long options of a help text, but for those that every program has.
-pub fn options(help: &str) -> Options {
+pub(crate) fn options(help: &str) -> Options {
     let mut entries: Vec<(String, String)> = Vec::new();
     for line in help.lines() {
         let trimmed = line.trim_start();
@@ -81,7 +81,7 @@ fn default_of(text: &str) -> String {
 }
 
 /// Everything in a text that looks like a long option.
-pub fn long_names(text: &str) -> BTreeSet<String> {
+pub(crate) fn long_names(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (at, _) in text.match_indices("--") {
         if text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-') {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What a server offers and answers; the usual one takes all.
 #[derive(Clone)]
-pub struct Manners {
+pub(crate) struct Manners {
     pub lmtp: bool,
     /// Keywords behind EHLO.
     pub offers: &'static [&'static str],
@@ -26,7 +26,7 @@ impl Default for Manners {
 
 /// One session as the server saw it.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub lines: Vec<String>,
     /// Contents, dots unstuffed.
     pub bodies: Vec<Vec<u8>>,
@@ -34,20 +34,20 @@ pub struct Seen {
 
 impl Seen {
     /// Forward paths, in order.
-    pub fn recipients(&self) -> Vec<&str> {
+    pub(crate) fn recipients(&self) -> Vec<&str> {
         let paths = self.lines.iter().filter_map(|line| line.strip_prefix("RCPT TO:<"));
         paths.map(|rest| rest.split('>').next().unwrap()).collect()
     }
 }
 
-pub struct Server {
+pub(crate) struct Server {
     pub address: SocketAddr,
     sessions: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
     /// Listens, and serves each caller in turn until the test's process ends.
-    pub fn start(manners: Manners) -> Self {
+    pub(crate) fn start(manners: Manners) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let sessions = Arc::new(Mutex::new(Vec::new()));
@@ -62,7 +62,7 @@ impl Server {
     }
 
     /// Sessions that have ended, once there are `count`.
-    pub fn sessions(&self, count: usize) -> Vec<Seen> {
+    pub(crate) fn sessions(&self, count: usize) -> Vec<Seen> {
         for _ in 0..2_000 {
             let sessions = self.sessions.lock().unwrap();
             if sessions.len() >= count {
@@ -76,13 +76,13 @@ impl Server {
 }
 
 /// Is the server on a connection, from the greeting to its end.
-pub fn serve(stream: &TcpStream, manners: &Manners) -> Seen {
+pub(crate) fn serve(stream: &TcpStream, manners: &Manners) -> Seen {
     say(stream, (manners.replies)("connect").unwrap_or("220 peer.example ready"));
     serve_on(stream, manners)
 }
 
 /// As `serve`, behind the greeting.
-pub fn serve_on(stream: &TcpStream, manners: &Manners) -> Seen {
+pub(crate) fn serve_on(stream: &TcpStream, manners: &Manners) -> Seen {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut seen = Seen::default();
     let mut input = BufReader::new(stream);

@@ -17,7 +17,7 @@ use ringpost::spool::{Deliveries, Reader};
 
 use crate::sink::{Caller, Running};
 
-pub struct Post {
+pub(crate) struct Post {
     pub sink: Running,
     pub dir: tempfile::TempDir,
 }
@@ -42,12 +42,16 @@ fn policy() -> Policy {
 impl Post {
     /// A sink that sends the mail of each node to the target beside it, and `ada`'s and `tim`'s by
     /// ATRN.
-    pub fn start(engine: EngineKind, routes: &[(&str, String)]) -> Self {
+    pub(crate) fn start(engine: EngineKind, routes: &[(&str, String)]) -> Self {
         Self::start_within(engine, routes, Duration::from_secs(30))
     }
 
     /// As `start`; a server gets `timeout` for each reply.
-    pub fn start_within(engine: EngineKind, routes: &[(&str, String)], timeout: Duration) -> Self {
+    pub(crate) fn start_within(
+        engine: EngineKind,
+        routes: &[(&str, String)],
+        timeout: Duration,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let route = |(node, target): &(&str, String)| Route {
             node: Node::parse(node.as_bytes()).unwrap(),
@@ -66,12 +70,12 @@ impl Post {
         Self { sink, dir }
     }
 
-    pub fn port(&self) -> SocketAddr {
+    pub(crate) fn port(&self) -> SocketAddr {
         self.sink.ports[0]
     }
 
     /// Brings a message in with DATA.
-    pub fn bring(&self, params: &str, to: &[&str], body: &[u8]) {
+    pub(crate) fn bring(&self, params: &str, to: &[&str], body: &[u8]) {
         let rcpts: String = to.iter().map(|to| format!("RCPT TO:{to}\r\n")).collect();
         let mut wire =
             format!("EHLO client.example\r\nMAIL FROM:<me@z.example>{params}\r\n{rcpts}DATA\r\n")
@@ -81,7 +85,7 @@ impl Post {
     }
 
     /// As `bring`, with BDAT.
-    pub fn bring_chunk(&self, params: &str, to: &str, body: &[u8]) {
+    pub(crate) fn bring_chunk(&self, params: &str, to: &str, body: &[u8]) {
         let size = body.len();
         let head = format!(
             "EHLO client.example\r\nMAIL FROM:<me@z.example>{params}\r\nRCPT TO:{to}\r\n\
@@ -91,7 +95,7 @@ impl Post {
     }
 
     /// Says EHLO and `command`; the reply to it.
-    pub fn ask(&self, command: &str) -> String {
+    pub(crate) fn ask(&self, command: &str) -> String {
         let said = self.converse(format!("EHLO client.example\r\n{command}\r\n").as_bytes(), "");
         said.lines().rev().nth(1).unwrap().to_owned()
     }
@@ -107,12 +111,12 @@ impl Post {
     }
 
     /// For each recipient that is settled, in the order of the spool: path, fate and code.
-    pub fn settled(&self) -> Vec<(String, &'static str, u16)> {
+    pub(crate) fn settled(&self) -> Vec<(String, &'static str, u16)> {
         settled(self.dir.path())
     }
 
     /// As `settled`, once there are `count`.
-    pub fn settled_once(&self, count: usize) -> Vec<(String, &'static str, u16)> {
+    pub(crate) fn settled_once(&self, count: usize) -> Vec<(String, &'static str, u16)> {
         for _ in 0..2_000 {
             let settled = self.settled();
             if settled.len() >= count {
@@ -124,7 +128,7 @@ impl Post {
     }
 }
 
-pub fn settled(dir: &Path) -> Vec<(String, &'static str, u16)> {
+pub(crate) fn settled(dir: &Path) -> Vec<(String, &'static str, u16)> {
     let reader = Reader::open(dir).unwrap();
     let known = Deliveries::read(dir).unwrap();
     let mut settled = Vec::new();
@@ -140,7 +144,7 @@ pub fn settled(dir: &Path) -> Vec<(String, &'static str, u16)> {
 }
 
 /// A body without the trace field in front of it, which must be there.
-pub fn without_trace(body: &[u8]) -> &[u8] {
+pub(crate) fn without_trace(body: &[u8]) -> &[u8] {
     assert!(body.starts_with(b"Received: from client.example ([127.0.0.1])\r\n\tby sink.example"));
     let mut at = 0;
     for line in body.split_inclusive(|&b| b == b'\n') {

@@ -17,12 +17,12 @@ const MESSAGES_PER_SECOND: u64 = 1_500;
 const STALL_SECOND: u64 = 7;
 
 /// Writes a run of twelve seconds into `dir` and returns what was written.
-pub fn write_run(dir: &Path, mode: Mode) -> (Run, Totals) {
+pub(crate) fn write_run(dir: &Path, mode: Mode) -> (Run, Totals) {
     write_run_at(dir, mode, "2026-05-04T12:30:00Z", 7)
 }
 
 /// The same with other numbers, begun at another time.
-pub fn write_run_at(dir: &Path, mode: Mode, started: &str, seed: u64) -> (Run, Totals) {
+pub(crate) fn write_run_at(dir: &Path, mode: Mode, started: &str, seed: u64) -> (Run, Totals) {
     let started = started.parse().unwrap();
     let warmup = Duration::from_secs(1);
     let (recorders, mut collector) = team(CORES, mode, warmup, None);

@@ -10,7 +10,7 @@ use super::reference::{Client, Seen, Stored};
 
 /// What is seen of a session in which the client sends `wire` in `pieces`, the rest in one. `trusted`
 /// is whether it may say XCLIENT.
-pub fn drive(
+pub(crate) fn drive(
     policy: &Rc<Policy>,
     trusted: bool,
     wire: &[u8],
@@ -88,7 +88,7 @@ impl Session {
 }
 
 /// A word for each reply, as [`Seen`] has them.
-pub fn words(wire: &[u8]) -> Vec<String> {
+pub(crate) fn words(wire: &[u8]) -> Vec<String> {
     let mut input = wire;
     let mut reader = ReplyReader::default();
     let mut words = Vec::new();

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Engines that this host allows; epoll always.
-pub fn engines() -> Vec<EngineKind> {
+pub(crate) fn engines() -> Vec<EngineKind> {
     match engine::choose(Io::Uring) {
         Ok((uring, _)) => vec![EngineKind::Epoll, uring],
         Err(refusal) => {
@@ -31,7 +31,7 @@ pub fn engines() -> Vec<EngineKind> {
 }
 
 /// A sink of one core with one port on loopback for each policy.
-pub struct Running {
+pub(crate) struct Running {
     pub ports: Vec<SocketAddr>,
     stop: watch::Sender<Stop>,
     thread: JoinHandle<Summary>,
@@ -39,12 +39,12 @@ pub struct Running {
 
 impl Running {
     /// Starts a sink that keeps its messages in `spool`, or counts them.
-    pub fn start(engine: EngineKind, policies: &[Policy], spool: Option<PathBuf>) -> Self {
+    pub(crate) fn start(engine: EngineKind, policies: &[Policy], spool: Option<PathBuf>) -> Self {
         Self::start_with(engine, policies, spool, None)
     }
 
     /// As `start`, and hands mail on as `relay` says.
-    pub fn start_with(
+    pub(crate) fn start_with(
         engine: EngineKind,
         policies: &[Policy],
         spool: Option<PathBuf>,
@@ -93,7 +93,7 @@ impl Running {
     }
 
     /// Ends the sink and answers what it counted.
-    pub fn stop(self) -> Summary {
+    pub(crate) fn stop(self) -> Summary {
         self.stop.send_replace(Stop::Drain);
         self.thread.join().unwrap()
     }
@@ -125,13 +125,13 @@ fn inet(address: &Address) -> SocketAddr {
 }
 
 /// One client that sends what it is told and keeps all that it is sent.
-pub struct Caller {
+pub(crate) struct Caller {
     stream: TcpStream,
     pub received: Vec<u8>,
 }
 
 impl Caller {
-    pub fn call(port: SocketAddr) -> Self {
+    pub(crate) fn call(port: SocketAddr) -> Self {
         let stream = TcpStream::connect(port).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -141,7 +141,7 @@ impl Caller {
 
     /// Sends `wire` in `pieces`, the rest in one. A peer that has hung up is not an error: what it
     /// said before is still there to be read.
-    pub fn send(&mut self, wire: &[u8], pieces: impl IntoIterator<Item = usize>) {
+    pub(crate) fn send(&mut self, wire: &[u8], pieces: impl IntoIterator<Item = usize>) {
         let mut rest = wire;
         for octets in pieces {
             let (piece, behind) = rest.split_at(octets.min(rest.len()));
@@ -162,19 +162,19 @@ impl Caller {
     }
 
     /// Reads until `lines` lines have come in all; fewer, and the peer has closed.
-    pub fn read_lines(&mut self, lines: usize) {
+    pub(crate) fn read_lines(&mut self, lines: usize) {
         while self.received.iter().filter(|&&b| b == b'\n').count() < lines && self.read() {}
     }
 
     /// Says that nothing more will be sent, and reads to the end.
-    pub fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         // The peer may have closed first.
         let _ = self.stream.shutdown(Shutdown::Write);
         while self.read() {}
     }
 
     /// Whether there was something; `false` says that the peer has closed.
-    pub fn read(&mut self) -> bool {
+    pub(crate) fn read(&mut self) -> bool {
         let mut buffer = [0; 4096];
         loop {
             match self.stream.read(&mut buffer) {

@@ -10,18 +10,18 @@ use syn::{Attribute, Ident, ImplItemFn, Item, ItemFn, ItemUse, TraitItemFn, UseT
 use crate::source::Source;
 
 /// The segments of a path.
-pub type Path = Vec<String>;
+pub(crate) type Path = Vec<String>;
 
 /// A path in the code, as it is written there.
 #[derive(Clone, Debug)]
-pub struct Named {
+pub(crate) struct Named {
     pub path: Path,
     pub line: usize,
 }
 
 /// One name that a `use` brings into its module; of a glob, the module whose names it brings.
 #[derive(Debug)]
-pub struct Import {
+pub(crate) struct Import {
     pub name: String,
     pub path: Path,
     pub line: usize,
@@ -30,7 +30,7 @@ pub struct Import {
 
 /// An item of a module.
 #[derive(Debug)]
-pub struct Declared {
+pub(crate) struct Declared {
     pub name: String,
     /// Whether it is a struct, an enum, a union or a trait.
     pub is_noun: bool,
@@ -38,7 +38,7 @@ pub struct Declared {
 
 /// A module as far as one file holds it: the file's own, or one written out inside the file.
 #[derive(Debug)]
-pub struct Scope {
+pub(crate) struct Scope {
     pub module: Path,
     lines: RangeInclusive<usize>,
     pub declared: Vec<Declared>,
@@ -56,19 +56,19 @@ impl Scope {
 }
 
 /// An identifier outside of tests, and whether `!` follows it.
-pub struct Word {
+pub(crate) struct Word {
     pub text: String,
     pub line: usize,
     pub is_macro: bool,
 }
 
 /// A function from its first line to its last, tests included.
-pub struct Function {
+pub(crate) struct Function {
     pub first: usize,
     pub last: usize,
 }
 
-pub struct Facts {
+pub(crate) struct Facts {
     pub path: String,
     pub text: String,
     /// The file's own module first.
@@ -82,7 +82,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn read(source: Source) -> Self {
+    pub(crate) fn read(source: Source) -> Self {
         let Source { path, text } = source;
         let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
         let lines = text.lines().count().max(1);
@@ -114,11 +114,11 @@ impl Facts {
     }
 
     /// The first segment of the file's module: the room it belongs to. Of `lib.rs`, that name.
-    pub fn room(&self) -> &str {
+    pub(crate) fn room(&self) -> &str {
         self.module().first().map_or("lib", String::as_str)
     }
 
-    pub fn module(&self) -> &[String] {
+    pub(crate) fn module(&self) -> &[String] {
         &self.scopes[0].module
     }
 }

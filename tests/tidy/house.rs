@@ -10,27 +10,27 @@ const DEPTH_MAX: usize = 12;
 
 /// What a path names: the file that declares it, and the name there; none for a module itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Target {
+pub(crate) struct Target {
     pub file: usize,
     pub name: Option<String>,
 }
 
 /// A path in the code and what it names.
 #[derive(Debug)]
-pub struct Arrow {
+pub(crate) struct Arrow {
     pub from: usize,
     pub line: usize,
     pub to: Target,
 }
 
-pub struct House {
+pub(crate) struct House {
     pub files: Vec<Facts>,
     scopes: HashMap<Path, (usize, usize)>,
     pub arrows: Vec<Arrow>,
 }
 
 impl House {
-    pub fn new(sources: Vec<Source>) -> Self {
+    pub(crate) fn new(sources: Vec<Source>) -> Self {
         let mut files: Vec<Facts> = sources.into_iter().map(Facts::read).collect();
         let tests: Vec<Path> = files.iter().flat_map(|file| &file.test_modules).cloned().collect();
         files.retain(|file| !tests.iter().any(|test| file.module().starts_with(test)));
@@ -140,7 +140,7 @@ impl House {
 
     /// The arrows between files of one room, without those between a module and one above it: from
     /// each file to the others with a line that says so.
-    pub fn arrows_within(&self, room: &str) -> BTreeMap<usize, BTreeMap<usize, String>> {
+    pub(crate) fn arrows_within(&self, room: &str) -> BTreeMap<usize, BTreeMap<usize, String>> {
         let mut found: BTreeMap<usize, BTreeMap<usize, String>> = BTreeMap::new();
         for arrow in &self.arrows {
             let (from, to) = (&self.files[arrow.from], &self.files[arrow.to.file]);
@@ -156,14 +156,14 @@ impl House {
         found
     }
 
-    pub fn rooms(&self) -> BTreeSet<&str> {
+    pub(crate) fn rooms(&self) -> BTreeSet<&str> {
         self.files.iter().map(Facts::room).collect()
     }
 }
 
 /// All paths that a module names: those of `use` declarations, and those in the code that could be
 /// items of ours, which a lower-case word alone is not.
-pub fn references(scope: &Scope) -> impl Iterator<Item = Named> {
+pub(crate) fn references(scope: &Scope) -> impl Iterator<Item = Named> {
     let imports =
         scope.imports.iter().map(|import| Named { path: import.path.clone(), line: import.line });
     let paths = scope.paths.iter().filter(|named| {
@@ -173,7 +173,7 @@ pub fn references(scope: &Scope) -> impl Iterator<Item = Named> {
 }
 
 /// A path with its `crate`, `self` or `super` worked out; nothing where it begins with none of them.
-pub fn absolute(module: &[String], path: &[String]) -> Option<Path> {
+pub(crate) fn absolute(module: &[String], path: &[String]) -> Option<Path> {
     let (first, rest) = path.split_first()?;
     let mut base = match first.as_str() {
         "crate" => return Some(rest.to_vec()),

@@ -5,19 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One file: its path from the root of the repository, and what it holds.
-pub struct Source {
+pub(crate) struct Source {
     pub path: String,
     pub text: String,
 }
 
 /// The repository that is looked at: this one, or the checkout that `RINGPOST_TIDY` names.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     env::var_os("RINGPOST_TIDY").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
 
 /// Every Rust file below these folders of `root`, in the order of their paths. A folder that is not
 /// there holds none.
-pub fn read(root: &Path, folders: &[&str]) -> Vec<Source> {
+pub(crate) fn read(root: &Path, folders: &[&str]) -> Vec<Source> {
     let mut found = Vec::new();
     for folder in folders {
         walk(root, &root.join(folder), &mut found);

@@ -12,7 +12,7 @@ use crate::report::colour::Colour;
 
 /// Print a page of the manual; without a page, list the pages
 #[derive(Args, Debug)]
-pub struct ManArgs {
+pub(crate) struct ManArgs {
     /// Which page
     page: Option<Page>,
     /// Print the source of a page for man(1), as packages install it

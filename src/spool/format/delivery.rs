@@ -5,7 +5,7 @@ use super::place::Place;
 
 const MAGIC: [u8; 4] = *b"RPD\x01";
 /// Octets of a record.
-pub const DELIVERY_BYTES: usize = 48;
+pub(crate) const DELIVERY_BYTES: usize = 48;
 
 /// What became of one recipient for good.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,8 +1,8 @@
 //! The file that makes a directory a spool.
 
 /// Its name.
-pub const MARKER: &str = "SPOOL";
+pub(crate) const MARKER: &str = "SPOOL";
 /// What it holds.
-pub const MARKER_TEXT: &str = "ringpost-spool 2\n";
+pub(crate) const MARKER_TEXT: &str = "ringpost-spool 2\n";
 /// What a spool without marks says; it is read, and becomes one of the present version when written.
-pub const EARLIER_MARKER_TEXT: &str = "ringpost-spool 1\n";
+pub(crate) const EARLIER_MARKER_TEXT: &str = "ringpost-spool 1\n";

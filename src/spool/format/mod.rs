@@ -10,10 +10,12 @@ mod place;
 mod record;
 mod segment;
 
-pub use delivery::{DELIVERY_BYTES, Delivery, Fate};
-pub use marker::{EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT};
-pub use name::{file_name, is_in_making, name_in_making, parse_file_name};
-pub use octets::ALIGNMENT;
+pub(super) use delivery::DELIVERY_BYTES;
+pub use delivery::{Delivery, Fate};
+pub(super) use marker::{EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT};
+pub(super) use name::{file_name, is_in_making, name_in_making, parse_file_name};
+pub(super) use octets::ALIGNMENT;
 pub use place::{BadPlace, Place};
-pub use record::{COMMIT_AT, Kind, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, Slot, flag};
-pub use segment::{MARK_AT, Mark, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES};
+pub use record::flag;
+pub(super) use record::{COMMIT_AT, Kind, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, Slot};
+pub(super) use segment::{MARK_AT, Mark, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES};

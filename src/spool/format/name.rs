@@ -1,24 +1,24 @@
 //! The names of segment files.
 
 /// `c<core>-<number>.seg`; zero padded, so that a listing is in order.
-pub fn file_name(core: u16, number: u32) -> String {
+pub(crate) fn file_name(core: u16, number: u32) -> String {
     format!("c{core:03}-{number:08}.seg")
 }
 
 /// The name of a segment that is being made, of nothing or of an older one: it holds nothing, and no
 /// reader looks at it.
-pub fn name_in_making(core: u16, number: u32) -> String {
+pub(crate) fn name_in_making(core: u16, number: u32) -> String {
     format!("c{core:03}-{number:08}.new")
 }
 
 /// Whether a file is a segment that was being made when its maker died.
-pub fn is_in_making(name: &str) -> bool {
+pub(crate) fn is_in_making(name: &str) -> bool {
     let stem = name.strip_suffix(".new");
     stem.is_some_and(|stem| parse_file_name(&format!("{stem}.seg")).is_some())
 }
 
 /// Core and number of a segment's file name; `None` for any other file.
-pub fn parse_file_name(name: &str) -> Option<(u16, u32)> {
+pub(crate) fn parse_file_name(name: &str) -> Option<(u16, u32)> {
     let (core, number) = name.strip_prefix('c')?.strip_suffix(".seg")?.split_once('-')?;
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     if core.len() < 3 || number.len() < 8 || !digits(core) || !digits(number) {

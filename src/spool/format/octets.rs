@@ -1,16 +1,16 @@
 //! Numbers and checksums as they stand in the files.
 
 /// Every record starts at a multiple of this.
-pub const ALIGNMENT: usize = 8;
+pub(crate) const ALIGNMENT: usize = 8;
 
 /// The word whose store makes a record real. Never 0; other for each segment life and each record.
-pub fn commit_word(nonce: u64, segment: u32, seq: u64) -> u32 {
+pub(super) fn commit_word(nonce: u64, segment: u32, seq: u64) -> u32 {
     let mixed = (nonce ^ seq).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(segment);
     ((mixed >> 32) ^ mixed) as u32 | 1
 }
 
 /// CRC-32C (Castagnoli; RFC 3720 §12.1).
-pub fn crc32c(bytes: &[u8]) -> u32 {
+pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 

@@ -5,30 +5,30 @@ use super::place::Place;
 use super::segment::SegmentHeader;
 
 /// First octets of a record, as they stand in the file.
-pub const RECORD_MAGIC: [u8; 4] = *b"RPR\x01";
+pub(crate) const RECORD_MAGIC: [u8; 4] = *b"RPR\x01";
 /// Octets of a record header.
-pub const RECORD_HEADER_BYTES: usize = 64;
+pub(crate) const RECORD_HEADER_BYTES: usize = 64;
 /// Where the commit word stands inside a record header.
-pub const COMMIT_AT: usize = 60;
+pub(crate) const COMMIT_AT: usize = 60;
 
 /// Offsets of the fields; little endian throughout.
 mod at {
-    pub const MAGIC: usize = 0;
-    pub const KIND: usize = 4;
-    pub const ZERO: usize = 5;
-    pub const CORE: usize = 6;
-    pub const SEGMENT: usize = 8;
-    pub const DRAFT: usize = 12;
-    pub const SEQ: usize = 16;
-    pub const TOTAL: usize = 24;
-    pub const BODY: usize = 32;
-    pub const ENVELOPE: usize = 36;
-    pub const FLAGS: usize = 40;
-    pub const BACK_SEGMENT: usize = 44;
-    pub const BACK_OFFSET: usize = 48;
-    pub const PAYLOAD_CRC: usize = 52;
-    pub const HEADER_CRC: usize = 56;
-    pub const COMMIT: usize = 60;
+    pub(super) const MAGIC: usize = 0;
+    pub(super) const KIND: usize = 4;
+    pub(super) const ZERO: usize = 5;
+    pub(super) const CORE: usize = 6;
+    pub(super) const SEGMENT: usize = 8;
+    pub(super) const DRAFT: usize = 12;
+    pub(super) const SEQ: usize = 16;
+    pub(super) const TOTAL: usize = 24;
+    pub(super) const BODY: usize = 32;
+    pub(super) const ENVELOPE: usize = 36;
+    pub(super) const FLAGS: usize = 40;
+    pub(super) const BACK_SEGMENT: usize = 44;
+    pub(super) const BACK_OFFSET: usize = 48;
+    pub(super) const PAYLOAD_CRC: usize = 52;
+    pub(super) const HEADER_CRC: usize = 56;
+    pub(super) const COMMIT: usize = 60;
 }
 
 const _: () = {
@@ -85,7 +85,7 @@ pub mod flag {
 /// What a record is to its message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A whole message: body and envelope.
     Single = 1,
     /// A piece of a message's body; others follow. It counts only if a seal links back to it.
@@ -107,7 +107,7 @@ impl Kind {
 
 /// The 64 octets before a record's payload. The checksums and the commit word are its own affair.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct RecordHeader {
+pub(crate) struct RecordHeader {
     pub kind: Kind,
     pub core: u16,
     /// Number of the segment that holds the record.
@@ -134,7 +134,7 @@ pub struct RecordHeader {
 
 /// Why 64 octets are not a record header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Slot {
+pub(crate) enum Slot {
     /// All zero: nothing was ever begun here. The clean end of a log.
     Empty,
     /// Begun and not committed: what a crash leaves of the record that was being written.
@@ -145,7 +145,7 @@ pub enum Slot {
 
 impl RecordHeader {
     /// The header as it stands in the file, commit word included.
-    pub fn encode(&self, nonce: u64) -> [u8; RECORD_HEADER_BYTES] {
+    pub(crate) fn encode(&self, nonce: u64) -> [u8; RECORD_HEADER_BYTES] {
         use at::*;
         let mut out = [0; RECORD_HEADER_BYTES];
         out[MAGIC..MAGIC + 4].copy_from_slice(&RECORD_MAGIC);
@@ -168,7 +168,7 @@ impl RecordHeader {
     }
 
     /// Reads a header that must belong to `segment`.
-    pub fn decode(
+    pub(crate) fn decode(
         bytes: &[u8; RECORD_HEADER_BYTES],
         segment: &SegmentHeader,
     ) -> Result<Self, Slot> {
@@ -200,17 +200,17 @@ impl RecordHeader {
     }
 
     /// Octets of body and envelope.
-    pub fn payload_bytes(&self) -> u64 {
+    pub(crate) fn payload_bytes(&self) -> u64 {
         u64::from(self.body_bytes) + u64::from(self.envelope_bytes)
     }
 
     /// Octets from this record's start to the next one's.
-    pub fn stride(&self) -> u64 {
+    pub(crate) fn stride(&self) -> u64 {
         (RECORD_HEADER_BYTES as u64 + self.payload_bytes()).next_multiple_of(ALIGNMENT as u64)
     }
 
     /// The fragment before this record.
-    pub fn back(&self) -> Option<Place> {
+    pub(crate) fn back(&self) -> Option<Place> {
         (self.back_offset != 0).then_some(Place {
             core: self.core,
             segment: self.back_segment,

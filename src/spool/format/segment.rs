@@ -9,11 +9,11 @@ const FORMAT_VERSION: u32 = 2;
 /// The earlier version that is still read: no mark, and zeros where it stands.
 const VERSION_WITHOUT_MARK: u32 = 1;
 /// Octets of a segment header; the first record slot follows.
-pub const SEGMENT_HEADER_BYTES: usize = 64;
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
 /// Octets at the end of a file in its full length that hold no record.
-pub const WITNESS_BYTES: usize = 8;
+pub(crate) const WITNESS_BYTES: usize = 8;
 /// Where the durable mark stands inside a segment header.
-pub const MARK_AT: u64 = at::MARK as u64;
+pub(crate) const MARK_AT: u64 = at::MARK as u64;
 /// Octets of a durable mark: 8, aligned, so that a store or a sector write takes all or none of it.
 const MARK_BYTES: usize = 8;
 
@@ -27,22 +27,22 @@ const _: () = {
 
 /// Offsets of the fields; little endian throughout.
 mod at {
-    pub const MAGIC: usize = 0;
-    pub const VERSION: usize = 8;
-    pub const NUMBER: usize = 12;
-    pub const CORE: usize = 16;
-    pub const BYTES: usize = 24;
-    pub const CREATED: usize = 32;
-    pub const NONCE: usize = 40;
-    pub const MARK: usize = 48;
-    pub const MARK_CHECK: usize = 52;
-    pub const ZERO: usize = 56;
-    pub const CRC: usize = 60;
+    pub(super) const MAGIC: usize = 0;
+    pub(super) const VERSION: usize = 8;
+    pub(super) const NUMBER: usize = 12;
+    pub(super) const CORE: usize = 16;
+    pub(super) const BYTES: usize = 24;
+    pub(super) const CREATED: usize = 32;
+    pub(super) const NONCE: usize = 40;
+    pub(super) const MARK: usize = 48;
+    pub(super) const MARK_CHECK: usize = 52;
+    pub(super) const ZERO: usize = 56;
+    pub(super) const CRC: usize = 60;
 }
 
 /// The first 64 octets of a segment file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct SegmentHeader {
+pub(crate) struct SegmentHeader {
     /// Number and epoch: no two lives of a file share one.
     pub number: u32,
     pub core: u16,
@@ -56,7 +56,7 @@ pub struct SegmentHeader {
 
 /// Up to where a segment is known to have been on the disk once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Mark {
+pub(crate) enum Mark {
     /// Octets from the start of the file; 0 while nothing is known.
     Upto(u32),
     /// The format of the segment has no mark.
@@ -65,7 +65,7 @@ pub enum Mark {
 
 impl SegmentHeader {
     /// The header of a new segment: nothing of it is known to be on the disk.
-    pub fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES] {
+    pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES] {
         use at::*;
         let mut out = [0; SEGMENT_HEADER_BYTES];
         out[MAGIC..MAGIC + 8].copy_from_slice(&SEGMENT_MAGIC);
@@ -81,7 +81,7 @@ impl SegmentHeader {
     }
 
     /// The octets to store at [`MARK_AT`] once everything before `end` is known to be on the disk.
-    pub fn mark(&self, end: u32) -> [u8; MARK_BYTES] {
+    pub(crate) fn mark(&self, end: u32) -> [u8; MARK_BYTES] {
         let mut out = [0; MARK_BYTES];
         put32(&mut out, 0, end);
         put32(&mut out, 4, self.mark_check(end));
@@ -90,7 +90,7 @@ impl SegmentHeader {
 
     /// The last octets of the file while it is as long as it was made. Whoever cuts it takes some of them,
     /// also if he makes it longer again: none is zero.
-    pub fn witness(&self) -> u64 {
+    pub(crate) fn witness(&self) -> u64 {
         self.nonce | u64::from_le_bytes([1; WITNESS_BYTES])
     }
 
@@ -100,7 +100,7 @@ impl SegmentHeader {
     }
 
     /// `None` when magic, version, checksum or mark say that this is not a segment of this format.
-    pub fn decode(bytes: &[u8; SEGMENT_HEADER_BYTES]) -> Option<(Self, Mark)> {
+    pub(crate) fn decode(bytes: &[u8; SEGMENT_HEADER_BYTES]) -> Option<(Self, Mark)> {
         use at::*;
         let version = get32(bytes, VERSION);
         let covered = if version == VERSION_WITHOUT_MARK { CRC } else { MARK };
@@ -131,7 +131,7 @@ impl SegmentHeader {
 pub(super) mod tests {
     use super::*;
 
-    pub fn segment() -> SegmentHeader {
+    pub(crate) fn segment() -> SegmentHeader {
         SegmentHeader {
             number: 7,
             core: 3,

@@ -26,7 +26,7 @@ use crate::limits::POPULATE_STEP_BYTES;
 
 /// What a page is made present for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Touch {
+pub(super) enum Touch {
     /// Present and clean: the first store to it takes a short fault.
     Read,
     /// Writable, and with that dirty.
@@ -34,7 +34,7 @@ pub enum Touch {
 }
 
 /// A shared, writable map of a whole segment file.
-pub struct Map {
+pub(super) struct Map {
     guarded: Guarded,
     /// INVARIANT: equals the length of the map and is at most the length of the file.
     len: usize,
@@ -42,7 +42,7 @@ pub struct Map {
 
 impl Map {
     /// Maps the first `len` octets of `file`, which the caller has allocated (see the contract).
-    pub fn new(file: &File, len: usize) -> io::Result<Self> {
+    pub(super) fn new(file: &File, len: usize) -> io::Result<Self> {
         assert!(len > 0 && len.is_multiple_of(size_of::<u64>()), "{len} octets are no segment");
         let raw = MmapOptions::new().len(len).map_raw(file)?;
         // A core dump of a sink is not the place for gigabytes of other people's mail. Refusal is harmless.
@@ -54,7 +54,7 @@ impl Map {
         self.guarded.raw()
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
@@ -64,7 +64,7 @@ impl Map {
     ///
     /// An error here is what would have been SIGBUS there: EFAULT when the file system, in spite of
     /// the allocation, has no room for a page.
-    pub fn populate(&self, touch: Touch) -> io::Result<()> {
+    pub(super) fn populate(&self, touch: Touch) -> io::Result<()> {
         let advice = match touch {
             Touch::Read => Advice::PopulateRead,
             Touch::Write => Advice::PopulateWrite,
@@ -82,7 +82,7 @@ impl Map {
     }
 
     /// Copies `bytes` to `at`. Panics when they do not fit.
-    pub fn write_at(&mut self, at: usize, bytes: &[u8]) {
+    pub(super) fn write_at(&mut self, at: usize, bytes: &[u8]) {
         self.check(at, bytes.len());
         // SAFETY: `check` keeps the target inside the map; `bytes` is a live Rust slice and cannot
         // overlap memory that only this type hands out, which it never does.
@@ -93,7 +93,7 @@ impl Map {
     }
 
     /// Sets `len` octets at `at` to zero. Panics when they do not fit.
-    pub fn zero_at(&mut self, at: usize, len: usize) {
+    pub(super) fn zero_at(&mut self, at: usize, len: usize) {
         self.check(at, len);
         // SAFETY: `check` keeps the target inside the map.
         unsafe { std::ptr::write_bytes(self.raw().as_mut_ptr().add(at), 0, len) };
@@ -101,7 +101,7 @@ impl Map {
 
     /// Stores a word, little endian, after everything stored before it: whoever sees the word sees
     /// the rest. `at` must be a multiple of 4.
-    pub fn store_release(&mut self, at: usize, word: u32) {
+    pub(super) fn store_release(&mut self, at: usize, word: u32) {
         self.check(at, 4);
         assert!(at.is_multiple_of(4), "a commit word is aligned");
         // SAFETY: in bounds by `check`; a map starts on a page, so `at` decides the alignment; no other
@@ -112,7 +112,7 @@ impl Map {
 
     /// Whether octets of the file were lost under the map: what was stored to them is nowhere. `witness` is
     /// the last word of the file as it was made. Cheap.
-    pub fn is_torn(&self, witness: u64) -> bool {
+    pub(super) fn is_torn(&self, witness: u64) -> bool {
         // Wherever the file was cut, its last page is missed, or zero in part, long before the log comes to
         // the cut.
         self.last_word() != witness || self.guarded.is_hit()

@@ -81,7 +81,7 @@ pub(super) mod tests {
     }
 
     /// Beside the tests' program there is a disk; where temporary files are, there may be none.
-    pub fn dir_on_the_disk() -> tempfile::TempDir {
+    pub(crate) fn dir_on_the_disk() -> tempfile::TempDir {
         tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap()
     }
 

@@ -9,7 +9,7 @@ use ringpost::smtp::{
 
 use super::harness::{EHLO, MAIL, check, policy, run_with};
 
-pub const TEXT: &str = "\
+pub(super) const TEXT: &str = "\
 mailbox ada@example.org Ada Lovelace
 mailbox henry@example.org Henry Babbage
 busy charles@example.org Charles Babbage
@@ -22,7 +22,7 @@ list engines@example.org ada@example.org charles@example.org x@elsewhere.example
 list engines@other.example ada@example.org
 ";
 
-pub fn known() -> Policy {
+pub(super) fn known() -> Policy {
     let directory = Some(Arc::new(Directory::parse(TEXT).unwrap()));
     let recipients = RecipientRule::Known;
     Policy { commands: Commands { directory, recipients, ..Commands::default() }, ..policy() }

@@ -16,11 +16,11 @@ use ringpost::smtp::{
 
 use super::live::check_live;
 
-pub const EHLO: &str = "EHLO client.example\r\n";
-pub const MAIL: &str = "MAIL FROM:<a@b.example>\r\n";
-pub const RCPT: &str = "RCPT TO:<c@d.example>\r\n";
+pub(super) const EHLO: &str = "EHLO client.example\r\n";
+pub(super) const MAIL: &str = "MAIL FROM:<a@b.example>\r\n";
+pub(super) const RCPT: &str = "RCPT TO:<c@d.example>\r\n";
 
-pub fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         hostname: "sink.example".into(),
         protocol: Protocol::Smtp,
@@ -35,7 +35,7 @@ pub fn policy() -> Policy {
 
 /// A message that the server called complete.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Message {
+pub(super) struct Message {
     pub sender: String,
     pub sender_params: String,
     pub recipients: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Message {
 
 /// All that can be seen of a session from outside.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// Octets sent, the greeting left out.
     pub wire: Vec<u8>,
     /// One word for each reply: `250/2.1.0`, or `354` where there is no enhanced code.
@@ -59,27 +59,27 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn codes(&self) -> String {
+    pub(super) fn codes(&self) -> String {
         self.replies.join(" ")
     }
 
-    pub fn trace(&self) -> String {
+    pub(super) fn trace(&self) -> String {
         self.events.join(" ")
     }
 
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.events.last() == Some(&"close")
     }
 }
 
 /// What the caller says at the end of each message.
 #[derive(Clone, Copy)]
-pub enum Verdict {
+pub(super) enum Verdict {
     Accept,
     Refuse(Reply),
 }
 
-pub struct Session {
+pub(super) struct Session {
     pub server: Server,
     verdict: Verdict,
     answers: (EtrnAnswer, AtrnAnswer),
@@ -88,7 +88,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(policy: Policy) -> Self {
+    pub(super) fn new(policy: Policy) -> Self {
         let mut server = Server::new(Rc::new(policy));
         let mut greeting = Vec::new();
         server.greet(&mut greeting);
@@ -102,18 +102,18 @@ impl Session {
         }
     }
 
-    pub fn with_answers(mut self, etrn: EtrnAnswer, atrn: AtrnAnswer) -> Self {
+    pub(super) fn with_answers(mut self, etrn: EtrnAnswer, atrn: AtrnAnswer) -> Self {
         self.answers = (etrn, atrn);
         self
     }
 
-    pub fn with_verdict(mut self, verdict: Verdict) -> Self {
+    pub(super) fn with_verdict(mut self, verdict: Verdict) -> Self {
         self.verdict = verdict;
         self
     }
 
     /// Feeds one read's worth of octets and drains the server.
-    pub fn feed(&mut self, mut input: &[u8]) {
+    pub(super) fn feed(&mut self, mut input: &[u8]) {
         let mut replies = Vec::new();
         loop {
             while let Some(event) = self.server.step(&mut input, &mut replies) {
@@ -188,11 +188,11 @@ impl Session {
     }
 
     /// Octets sent so far, unread.
-    pub fn into_wire(self) -> Vec<u8> {
+    pub(super) fn into_wire(self) -> Vec<u8> {
         self.outcome.wire
     }
 
-    pub fn finish(mut self) -> Outcome {
+    pub(super) fn finish(mut self) -> Outcome {
         self.outcome.replies = read_replies(&self.outcome.wire);
         self.outcome.awaits_more = !self.outcome.is_closed() && self.server.awaiting_more();
         self.outcome
@@ -200,7 +200,7 @@ impl Session {
 }
 
 /// Reads replies back and checks their grammar: RFC 5321 §4.2, RFC 2034 §4.
-pub fn read_replies(wire: &[u8]) -> Vec<String> {
+pub(super) fn read_replies(wire: &[u8]) -> Vec<String> {
     assert!(wire.is_empty() || wire.ends_with(b"\r\n"));
     assert!(wire.split_inclusive(|&b| b == b'\n').all(|line| line.len() <= 512));
     let mut reader = ReplyReader::default();
@@ -225,7 +225,11 @@ pub fn read_replies(wire: &[u8]) -> Vec<String> {
     replies
 }
 
-pub fn run_cut(policy: &Policy, wire: &[u8], pieces: impl IntoIterator<Item = usize>) -> Outcome {
+pub(super) fn run_cut(
+    policy: &Policy,
+    wire: &[u8],
+    pieces: impl IntoIterator<Item = usize>,
+) -> Outcome {
     let mut session = Session::new(policy.clone());
     let mut rest = wire;
     for octets in pieces {
@@ -238,7 +242,7 @@ pub fn run_cut(policy: &Policy, wire: &[u8], pieces: impl IntoIterator<Item = us
 }
 
 /// The outcome of `wire`, which must be the same whole, octet by octet and cut at random.
-pub fn run_with(policy: &Policy, wire: impl AsRef<[u8]>) -> Outcome {
+pub(super) fn run_with(policy: &Policy, wire: impl AsRef<[u8]>) -> Outcome {
     let wire = wire.as_ref();
     let whole = run_cut(policy, wire, [wire.len()]);
     let shown = String::from_utf8_lossy(&wire[..wire.len().min(500)]);
@@ -254,13 +258,13 @@ pub fn run_with(policy: &Policy, wire: impl AsRef<[u8]>) -> Outcome {
     whole
 }
 
-pub fn run(wire: impl AsRef<[u8]>) -> Outcome {
+pub(super) fn run(wire: impl AsRef<[u8]>) -> Outcome {
     run_with(&policy(), wire)
 }
 
 /// Checks rows of (input, replies), without a socket and with. `.` behind the replies says that the
 /// session is closed.
-pub fn check(policy: &Policy, lead: &str, rows: &[(&str, &str)]) {
+pub(super) fn check(policy: &Policy, lead: &str, rows: &[(&str, &str)]) {
     for (input, expected) in rows {
         let wire = format!("{lead}{input}");
         let outcome = run_with(policy, &wire);

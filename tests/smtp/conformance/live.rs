@@ -29,7 +29,7 @@ fn ports(policy: &Policy) -> Ports {
 
 /// Checks that sessions over sockets, cut in several ways, come to `expected`, which is what the
 /// machine came to without one.
-pub fn check_live(policy: &Policy, wire: &[u8], expected: &Outcome) {
+pub(super) fn check_live(policy: &Policy, wire: &[u8], expected: &Outcome) {
     let mut random = fastrand::Rng::with_seed(wire.len() as u64);
     let longest = random.usize(2..=wire.len().max(2));
     let cuts: Vec<_> = (0..40).map(|_| random.usize(1..=longest)).collect();

@@ -10,7 +10,7 @@ use super::harness::{EHLO, MAIL, RCPT, Session, check, policy, run_with};
 const LOGIN: &str = "AUTH PLAIN AGEAYg==\r\n";
 
 /// A listener that takes both, and logins.
-pub fn waiting() -> Policy {
+pub(super) fn waiting() -> Policy {
     let (credentials, mechanisms) = (Credentials::Any, Mechanisms::ALL);
     Policy {
         commands: Commands { etrn: true, atrn: true, ..Commands::default() },

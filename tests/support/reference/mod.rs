@@ -10,9 +10,9 @@ mod params;
 mod path;
 mod people;
 mod quirk;
-pub mod sasl;
+pub(crate) mod sasl;
 mod transaction;
-pub mod world;
+pub(crate) mod world;
 mod xclient;
 
 use std::fmt::{self, Debug, Formatter};
@@ -25,11 +25,11 @@ use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::server::{Policy, Protocol};
 
 use auth::Exchange;
-pub use quirk::Quirk;
-pub use xclient::Client;
+pub(crate) use quirk::Quirk;
+pub(crate) use xclient::Client;
 
 /// A reply: code and enhanced code, as `250/2.1.0`.
-pub type Said = &'static str;
+pub(crate) type Said = &'static str;
 
 const OUT_OF_ORDER: Said = "503/5.5.1";
 const BAD_OCTETS: Said = "501/5.5.2";
@@ -42,7 +42,7 @@ const OK: Said = "250/2.0.0";
 const TOO_LARGE: Said = "552/5.3.4";
 
 #[derive(Clone, Default, Eq, PartialEq)]
-pub struct Stored {
+pub(crate) struct Stored {
     pub sender: Vec<u8>,
     pub sender_params: Vec<u8>,
     /// Paths and their parameters.
@@ -78,13 +78,13 @@ impl Debug for Stored {
 /// there are several, and the addresses that it names: `250/2.1.5*2 <a@b> <c@d>`. That of EHLO is
 /// its lines behind the first, that of AUTH its challenge.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub replies: Vec<String>,
     pub stored: Vec<Stored>,
     pub closed: bool,
 }
 
-pub struct Reference<'p> {
+pub(crate) struct Reference<'p> {
     policy: &'p Policy,
     /// Whether the peer may say XCLIENT.
     trusted: bool,
@@ -133,7 +133,7 @@ struct Mail {
 }
 
 impl<'p> Reference<'p> {
-    pub fn new(policy: &'p Policy, trusted: bool, quirk: Option<Quirk>) -> Self {
+    pub(crate) fn new(policy: &'p Policy, trusted: bool, quirk: Option<Quirk>) -> Self {
         Self {
             policy,
             trusted,
@@ -156,7 +156,7 @@ impl<'p> Reference<'p> {
     }
 
     /// What is seen of a session in which the client sends `wire`.
-    pub fn run(mut self, wire: &[u8]) -> Seen {
+    pub(crate) fn run(mut self, wire: &[u8]) -> Seen {
         for &octet in wire {
             if self.seen.closed {
                 break;

@@ -2,7 +2,7 @@
 
 /// A mistake on purpose: what compares the two receivers must notice each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Quirk {
+pub(crate) enum Quirk {
     /// LF . CRLF ends a message.
     LfDotEnds,
     /// CRLF . LF ends a message.
@@ -66,7 +66,7 @@ pub enum Quirk {
 }
 
 impl Quirk {
-    pub const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::LfDotEnds,
         Self::DotLfEnds,
         Self::DotCrEnds,

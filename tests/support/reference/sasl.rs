@@ -14,39 +14,39 @@ use super::world::{AUTH_SEED, SALT_SECRET};
 /// The least that RFC 7677 §4 allows.
 const ITERATIONS: u32 = 4_096;
 
-pub fn base64(octets: &[u8]) -> String {
+pub(crate) fn base64(octets: &[u8]) -> String {
     BASE64_STANDARD.encode(octets)
 }
 
 /// Strict: RFC 4954 §4 wants everything outside of the alphabet refused.
-pub fn unbase64(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unbase64(text: &[u8]) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(text).ok()
 }
 
 /// What the server cannot let anybody guess, in its `attempt`-th exchange.
-pub fn nonce(attempt: u32) -> String {
+pub(crate) fn nonce(attempt: u32) -> String {
     let mut octets = AUTH_SEED.to_be_bytes().to_vec();
     octets.extend_from_slice(&attempt.to_be_bytes());
     base64(&Sha256::digest(&octets)[..18])
 }
 
-pub fn cram_challenge(attempt: u32, hostname: &str) -> String {
+pub(crate) fn cram_challenge(attempt: u32, hostname: &str) -> String {
     format!("<{}@{hostname}>", nonce(attempt))
 }
 
-pub fn cram_digest(password: &str, challenge: &str) -> String {
+pub(crate) fn cram_digest(password: &str, challenge: &str) -> String {
     let mut mac = Hmac::<Md5>::new_from_slice(password.as_bytes()).unwrap();
     mac.update(challenge.as_bytes());
     mac.finalize().into_bytes().iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// `server-first-message` for a client that gave `client_nonce`.
-pub fn scram_first(user: &str, client_nonce: &str, attempt: u32) -> String {
+pub(crate) fn scram_first(user: &str, client_nonce: &str, attempt: u32) -> String {
     format!("r={client_nonce}{},s={},i={ITERATIONS}", nonce(attempt), base64(&salt(user)))
 }
 
 /// Proof of the client and signature of the server over `said` (RFC 5802 §3).
-pub fn scram_proof(user: &str, password: &str, said: &str) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn scram_proof(user: &str, password: &str, said: &str) -> (Vec<u8>, Vec<u8>) {
     let salted = salted(user, password);
     let client = hmac(&salted, b"Client Key");
     let stored = Sha256::digest(&client);

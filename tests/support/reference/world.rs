@@ -1,18 +1,18 @@
 //! Who is known where the two receivers are compared: the same texts for both, each read by its own
 //! code.
 
-pub const HOSTNAME: &str = "sink.example";
+pub(crate) const HOSTNAME: &str = "sink.example";
 
 /// Makes the nonces of AUTH.
-pub const AUTH_SEED: u128 = 11;
+pub(crate) const AUTH_SEED: u128 = 11;
 
 /// Makes the salts of SCRAM.
-pub const SALT_SECRET: u128 = 7;
+pub(crate) const SALT_SECRET: u128 = 7;
 
 /// Lines of `user:password`.
-pub const ACCOUNTS: &str = "anna:secret\nb c:d: e\nm\u{fc}ller:\u{43f}\u{430}\u{440}\n";
+pub(crate) const ACCOUNTS: &str = "anna:secret\nb c:d: e\nm\u{fc}ller:\u{43f}\u{430}\u{440}\n";
 
-pub const PEOPLE: &str = "\
+pub(crate) const PEOPLE: &str = "\
 mailbox ada@x.example Ada Lovelace
 busy charles@x.example Charles Babbage
 alias countess@x.example ada@x.example

@@ -9,7 +9,7 @@ use super::{BAD_ARGUMENT, OUT_OF_ORDER, Quirk, Reference};
 
 /// Whom the peer speaks for, as far as it said.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Client {
+pub(crate) struct Client {
     pub address: Option<IpAddr>,
     pub port: Option<u16>,
     pub extended: Option<bool>,

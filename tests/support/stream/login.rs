@@ -9,7 +9,7 @@ use super::super::reference::world::{ACCOUNTS, HOSTNAME};
 
 /// A whole exchange, in which now and then something goes wrong. `attempt` is what the server counts
 /// it as, if none before it was turned away.
-pub fn exchange(random: &mut Rng, attempt: u32, wire: &mut Vec<u8>) {
+pub(super) fn exchange(random: &mut Rng, attempt: u32, wire: &mut Vec<u8>) {
     let (user, password) = credentials(random);
     let (mechanism, words) = match random.u8(..5) {
         0 => ("PLAIN", plain(random, user, password)),
@@ -39,7 +39,7 @@ pub fn exchange(random: &mut Rng, attempt: u32, wire: &mut Vec<u8>) {
 }
 
 /// A line near the longest that AUTH may have.
-pub fn long_line(random: &mut Rng, wire: &mut Vec<u8>) {
+pub(super) fn long_line(random: &mut Rng, wire: &mut Vec<u8>) {
     wire.extend_from_slice(b"AUTH PLAIN ");
     wire.resize(wire.len() + random.usize(12_270..12_290), b'A');
     wire.extend_from_slice(b"\r\n");

@@ -8,13 +8,13 @@ use fastrand::Rng;
 use ringpost::smtp::server::{Policy, Protocol};
 
 #[allow(unused_imports, reason = "each test takes what it needs")]
-pub use policy::{policy, random_policy, rich_policy};
+pub(crate) use policy::{policy, random_policy, rich_policy};
 use tables::{
     ATTRIBUTES, KNOWN_PATHS, MAIL_PARAMS, PARAMS, PATHS, PEOPLE, RCPT_PARAMS, TEXT, VERBS, WORDS,
 };
 
 /// What a client sends, and the sizes of the pieces it arrives in.
-pub fn random_session(random: &mut Rng, policy: &Policy) -> (Vec<u8>, Vec<usize>) {
+pub(crate) fn random_session(random: &mut Rng, policy: &Policy) -> (Vec<u8>, Vec<usize>) {
     let mut wire = Vec::new();
     if random.u8(..10) > 0 {
         wire.extend_from_slice(match policy.protocol {

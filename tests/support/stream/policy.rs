@@ -38,7 +38,7 @@ const LATER: [Extensions; 12] = [
     Extensions::AUTH,
 ];
 
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         hostname: HOSTNAME.into(),
         protocol: Protocol::Smtp,
@@ -52,7 +52,7 @@ pub fn policy() -> Policy {
 }
 
 /// All that a listener can have, with accounts and a directory.
-pub fn rich_policy() -> Policy {
+pub(crate) fn rich_policy() -> Policy {
     let listed = AuthPolicy {
         credentials: Credentials::Listed(accounts()),
         mechanisms: Mechanisms::ALL,
@@ -80,7 +80,7 @@ fn directory() -> Arc<Directory> {
 }
 
 /// Half of them as the first version had them, half with what came later.
-pub fn random_policy(random: &mut Rng) -> Policy {
+pub(crate) fn random_policy(random: &mut Rng) -> Policy {
     let rich = random.bool();
     let base = if rich { random_rich(random) } else { policy() };
     let mut extensions = base.extensions;

@@ -1,12 +1,12 @@
 //! What random streams are made of.
 
-pub const VERBS: [&str; 28] = [
+pub(super) const VERBS: [&str; 28] = [
     "EHLO", "EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "RSET", "NOOP", "QUIT",
     "VRFY", "HELP", "EXPN", "STARTTLS", "AUTH", "GET", "POST", "", " ", "NOOPX", "noop", "rSeT",
     "SEND", "SOML", "SAML", "XCLIENT",
 ];
 
-pub const WORDS: [&[u8]; 48] = [
+pub(super) const WORDS: [&[u8]; 48] = [
     b" ",
     b"  ",
     b"\t",
@@ -57,7 +57,7 @@ pub const WORDS: [&[u8]; 48] = [
     b"\r\n",
 ];
 
-pub const PATHS: [&[u8]; 28] = [
+pub(super) const PATHS: [&[u8]; 28] = [
     b"<a@b>",
     b"<a@b>",
     b"<a@b>",
@@ -88,7 +88,7 @@ pub const PATHS: [&[u8]; 28] = [
     b"",
 ];
 
-pub const PARAMS: [&[u8]; 24] = [
+pub(super) const PARAMS: [&[u8]; 24] = [
     b" SIZE=1",
     b" SIZE=40",
     b" SIZE=41",
@@ -116,7 +116,7 @@ pub const PARAMS: [&[u8]; 24] = [
 ];
 
 /// What messages and their would-be ends are made of.
-pub const TEXT: [&[u8]; 18] = [
+pub(super) const TEXT: [&[u8]; 18] = [
     b"\r\n",
     b"\r\n",
     b"\r",
@@ -138,7 +138,7 @@ pub const TEXT: [&[u8]; 18] = [
 ];
 
 /// Parameters of MAIL that later extensions bring, and what looks like them.
-pub const MAIL_PARAMS: [&[u8]; 50] = [
+pub(super) const MAIL_PARAMS: [&[u8]; 50] = [
     b" RET=HDRS",
     b" ret=full",
     b" RET=x",
@@ -192,7 +192,7 @@ pub const MAIL_PARAMS: [&[u8]; 50] = [
 ];
 
 /// Parameters of RCPT, which later extensions bring.
-pub const RCPT_PARAMS: [&[u8]; 24] = [
+pub(super) const RCPT_PARAMS: [&[u8]; 24] = [
     b" NOTIFY=NEVER",
     b" NOTIFY=SUCCESS",
     b" notify=failure,DELAY",
@@ -220,7 +220,7 @@ pub const RCPT_PARAMS: [&[u8]; 24] = [
 ];
 
 /// Whom VRFY and EXPN ask for.
-pub const PEOPLE: [&[u8]; 33] = [
+pub(super) const PEOPLE: [&[u8]; 33] = [
     b" ada",
     b" <ada@x.example>",
     b" ADA@X.EXAMPLE",
@@ -257,7 +257,7 @@ pub const PEOPLE: [&[u8]; 33] = [
 ];
 
 /// Recipients that a directory judges.
-pub const KNOWN_PATHS: [&[u8]; 13] = [
+pub(super) const KNOWN_PATHS: [&[u8]; 13] = [
     b"<ada@x.example>",
     b"<Ada@X.example>",
     b"<charles@x.example>",
@@ -274,7 +274,7 @@ pub const KNOWN_PATHS: [&[u8]; 13] = [
 ];
 
 /// Attributes of XCLIENT.
-pub const ATTRIBUTES: [&[u8]; 38] = [
+pub(super) const ATTRIBUTES: [&[u8]; 38] = [
     b" ADDR=192.0.2.7",
     b" ADDR=IPV6:2001:db8::7",
     b" addr=ipv6:::1",

@@ -52,7 +52,7 @@ const READERS: [&str; 4] = ["mailbox", "delivery", "admin", "report"];
 const MEETING: [&str; 5] = ["session.rs", "core.rs", "mod.rs", "delivery.rs", "queue.rs"];
 
 /// A room names only rooms below it.
-pub fn between_rooms(house: &House) -> Violations {
+pub(crate) fn between_rooms(house: &House) -> Violations {
     let mut wrong = Violations::new();
     for file in &house.files {
         let room = file.room();
@@ -84,7 +84,7 @@ fn rooms_named(file: &Facts) -> impl Iterator<Item = (usize, String)> {
 }
 
 /// The reader of the spool knows nothing of the writer, and nor does who shows what is stored.
-pub fn readers_see_no_writer(house: &House) -> Violations {
+pub(crate) fn readers_see_no_writer(house: &House) -> Violations {
     let mut wrong = Violations::new();
     for arrow in &house.arrows {
         let (from, to) = (&house.files[arrow.from], &house.files[arrow.to.file]);
@@ -103,7 +103,7 @@ fn path<const N: usize>(segments: [&str; N]) -> [String; N] {
 }
 
 /// Protocol, storage and transport meet in few files of the rooms that join them.
-pub fn strangers_meet_in_few_files(house: &House) -> Violations {
+pub(crate) fn strangers_meet_in_few_files(house: &House) -> Violations {
     let joining =
         house.files.iter().filter(|file| matches!(file.room(), "sink" | "blast" | "relay"));
     joining

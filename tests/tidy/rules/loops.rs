@@ -8,7 +8,7 @@ use crate::house::House;
 type Graph = BTreeMap<usize, BTreeMap<usize, String>>;
 
 /// No file of a room can be reached from itself, parent and descendants aside.
-pub fn within_rooms(house: &House) -> Violations {
+pub(crate) fn within_rooms(house: &House) -> Violations {
     let mut wrong = Violations::new();
     for room in house.rooms() {
         let graph = house.arrows_within(room);

@@ -21,7 +21,7 @@ fn nouns(house: &House) -> BTreeMap<&str, Vec<usize>> {
 }
 
 /// How many names there are, and those that are declared more than once with their files.
-pub fn repeated(house: &House) -> (usize, Vec<String>) {
+pub(crate) fn repeated(house: &House) -> (usize, Vec<String>) {
     let nouns = nouns(house);
     let repeated = nouns
         .iter()
@@ -36,7 +36,7 @@ pub fn repeated(house: &House) -> (usize, Vec<String>) {
 }
 
 /// Few names are declared more than once.
-pub fn declared_once(house: &House) -> Violations {
+pub(crate) fn declared_once(house: &House) -> Violations {
     let (names, repeated) = repeated(house);
     if repeated.len() * 100 <= names * REPEATED_PERCENT_MAX {
         return Violations::new();
@@ -47,7 +47,7 @@ pub fn declared_once(house: &House) -> Violations {
 }
 
 /// Two types of one name meet in no file: neither where one of them is declared, nor elsewhere.
-pub fn meeting_names(house: &House) -> Violations {
+pub(crate) fn meeting_names(house: &House) -> Violations {
     let mut known: BTreeSet<(usize, usize)> = BTreeSet::new();
     let mut used: BTreeMap<(&str, usize), BTreeMap<usize, usize>> = BTreeMap::new();
     for arrow in &house.arrows {

@@ -12,7 +12,7 @@ const ASSERTING: [&str; 4] = ["spool", "sink", "blast", "engine"];
 const ASSERTS: [&str; 6] =
     ["assert", "assert_eq", "assert_ne", "debug_assert", "debug_assert_eq", "debug_assert_ne"];
 
-pub fn large_files(house: &House) -> Violations {
+pub(crate) fn large_files(house: &House) -> Violations {
     let lines = house.files.iter().map(|file| (file, file.text.lines().count()));
     lines
         .filter(|(_, lines)| *lines > FILE_LINES_MAX)
@@ -22,7 +22,7 @@ pub fn large_files(house: &House) -> Violations {
         .collect()
 }
 
-pub fn large_functions(house: &House) -> Violations {
+pub(crate) fn large_functions(house: &House) -> Violations {
     let mut wrong = Violations::new();
     for file in &house.files {
         for function in &file.functions {
@@ -37,7 +37,7 @@ pub fn large_functions(house: &House) -> Violations {
 }
 
 /// Invariants are asserted where it counts.
-pub fn asserts(house: &House) -> Violations {
+pub(crate) fn asserts(house: &House) -> Violations {
     let mut wrong = Violations::new();
     for room in ASSERTING {
         let (mut asserts, mut lines) = (0, 0);

@@ -35,7 +35,7 @@ fn paths(file: &Facts) -> impl Iterator<Item = (usize, Path)> {
 }
 
 /// Protocol and scanner know no IO.
-pub fn io_of_the_pure(house: &House) -> Violations {
+pub(crate) fn io_of_the_pure(house: &House) -> Violations {
     let mut wrong = Violations::new();
     for file in house.files.iter().filter(|file| PURE.contains(&file.room())) {
         for (line, path) in paths(file) {
@@ -50,7 +50,7 @@ pub fn io_of_the_pure(house: &House) -> Violations {
 }
 
 /// The runtime is named where the engine is, and nowhere else.
-pub fn runtime(house: &House) -> Violations {
+pub(crate) fn runtime(house: &House) -> Violations {
     let mut wrong = Violations::new();
     for file in house.files.iter().filter(|file| !RUNTIME.contains(&file.room())) {
         for (line, path) in paths(file) {
@@ -64,7 +64,7 @@ pub fn runtime(house: &House) -> Violations {
 }
 
 /// `unsafe` stays in a few files, which say why.
-pub fn unsafe_code(house: &House) -> Violations {
+pub(crate) fn unsafe_code(house: &House) -> Violations {
     let mut wrong = Violations::new();
     for file in &house.files {
         if !UNSAFE_FILES.contains(&file.path.as_str()) {
@@ -82,7 +82,7 @@ pub fn unsafe_code(house: &House) -> Violations {
 }
 
 /// Nothing panics because nobody reads what it prints.
-pub fn printing(house: &House) -> Violations {
+pub(crate) fn printing(house: &House) -> Violations {
     let mut wrong = Violations::new();
     for file in &house.files {
         for word in file.words.iter().filter(|word| word.is_macro) {
@@ -98,7 +98,7 @@ pub fn printing(house: &House) -> Violations {
 }
 
 /// Nothing is left unfinished, in tests and comments neither.
-pub fn unfinished(sources: &[Source]) -> Violations {
+pub(crate) fn unfinished(sources: &[Source]) -> Violations {
     // Written so that this file holds none of them.
     const WORDS: [&str; 5] = [
         concat!("todo", "!("),
