@@ -1,4 +1,4 @@
-//! How a program ends: one line on stderr, and an exit code that scripts can rely on.
+//! How a program ends: with one line on stderr, and with an exit code that scripts can rely on.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
@@ -9,11 +9,11 @@ use clap::Parser;
 use crate::notice::notice;
 use crate::spool::{Doubt, SpoolError};
 
-/// Writes a report to stdout. Whoever reads it may have seen enough, as in `… | head -1`: that is no failure,
-/// and what the program found decides its status as before.
+/// Writes a report to stdout. A reader that stops early, as in `… | head -1`, is no error: what the
+/// program found still decides its exit code.
 ///
 /// # Errors
-/// That of the file or pipe behind stdout.
+/// When the file or pipe of stdout cannot be written.
 pub(super) fn tell(report: impl AsRef<[u8]>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(report.as_ref()).and_then(|()| out.flush()) {
@@ -22,24 +22,24 @@ pub(super) fn tell(report: impl AsRef<[u8]>) -> io::Result<()> {
     }
 }
 
-/// Exit codes of `sysexits.h`; the generator has its own (see `cli::blast`).
+/// The exit codes of `sysexits.h`. The generator has codes of its own as well (see `run::Verdict`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Exit {
     Ok = 0,
-    /// The command line makes no sense.
+    /// The command line is wrong.
     Usage = 64,
-    /// What was read is damaged, or of another version.
+    /// A file is damaged, or has another version.
     Data = 65,
-    /// What was to be read is not there.
+    /// There is no file or message to read.
     NoInput = 66,
     /// An engine, an address or a server is not available.
     Unavailable = 69,
-    /// A defect of this program.
+    /// This program has a bug.
     Software = 70,
-    /// The system refused a thread, a limit, a signal.
+    /// The system refused a thread, a limit or a signal.
     Os = 71,
-    /// A file or directory cannot be made.
+    /// A file or directory cannot be created.
     CantCreate = 73,
     /// A disk failed.
     Io = 74,
@@ -51,14 +51,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a program ends without having done its work.
+/// Why a program ends before its work is done: a line for stderr and an exit code.
 #[derive(Debug)]
-pub struct Failure {
+pub struct ExitError {
     code: u8,
     message: String,
 }
 
-impl Failure {
+impl ExitError {
     pub fn new(exit: Exit, message: impl Display) -> Self {
         Self::with_code(exit as u8, message)
     }
@@ -68,22 +68,21 @@ impl Failure {
     }
 }
 
-/// Parses the command line, runs `main` and turns what went wrong into one line and an exit code.
-///
+/// Parses the command line and runs `main`. An error becomes one line on stderr and an exit code;
 /// `usage` is the code for a command line that cannot be parsed.
 pub fn run<O: Parser>(
     name: &str,
     usage: u8,
-    main: impl FnOnce(O) -> Result<ExitCode, Failure>,
+    main: impl FnOnce(O) -> Result<ExitCode, ExitError>,
 ) -> ExitCode {
     let outcome = match O::try_parse() {
         Ok(options) => main(options),
         Err(error) if !error.use_stderr() => {
-            // Help or version, to a pipe that may be closed.
+            // The text of --help or --version; a pipe that is closed is no error.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => Err(Failure::with_code(usage, one_line(&error))),
+        Err(error) => Err(ExitError::with_code(usage, one_line(&error))),
     };
     outcome.unwrap_or_else(|failure| {
         notice!("{name}: {}", failure.message);
@@ -91,7 +90,7 @@ pub fn run<O: Parser>(
     })
 }
 
-/// clap's message without its usage block: what is wrong, clap's tip, and where to look.
+/// clap's message in one line: the error and clap's tip, without the usage block.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "a command is missing; see --help".into();
@@ -110,7 +109,7 @@ fn one_line(error: &clap::Error) -> String {
     format!("{}{way_out}; see --help", said.join("; ").replace(":; ", ": "))
 }
 
-/// The exit code for what went wrong with a spool.
+/// The exit code for an error of the spool.
 pub fn spool(error: &SpoolError) -> Exit {
     match error {
         SpoolError::LimitTooSmall { .. }

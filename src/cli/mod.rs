@@ -1,4 +1,7 @@
 //! Command lines: clap types in, checked plans out. Nothing below this room sees clap.
+//!
+//! The documentation of [`sink`], [`blast`], [`spool`] and [`report`] is their manual, which `ringpost man`
+//! prints.
 
 pub mod blast;
 pub mod exit;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::exit::{self, Exit, Failure};
+use super::exit::{self, Exit, ExitError};
 use super::man::{Page, help_end};
 use crate::report::colour::Colour;
 use crate::report::compare::{self, Comparison};
@@ -224,7 +224,7 @@ fn load(error: &LoadError) -> Exit {
 }
 
 impl ReportArgs {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self) -> Result<ExitCode, ExitError> {
         let done = match &self.command {
             Command::Show { runs, json, logs } => {
                 show(runs, *json, logs).map(|()| ExitCode::SUCCESS)
@@ -242,7 +242,7 @@ impl ReportArgs {
                 exit::tell(of.schema()).map(|()| ExitCode::SUCCESS).map_err(ReportError::Stdout)
             }
         };
-        done.map_err(|error| Failure::with_code(error.code(), error))
+        done.map_err(|error| ExitError::with_code(error.code(), error))
     }
 }
 

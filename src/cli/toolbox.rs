@@ -4,40 +4,39 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, ExitError};
 use super::man::{ManArgs, Page, help_end};
 use super::report::ReportArgs;
 use super::{exit, spool};
 
-/// Looks into what the sink stored and what the generator measured.
+/// Reads what the sink stored and what the generator measured
 #[derive(Debug, Parser)]
 #[command(name = "ringpost", version, max_term_width = 100)]
-struct Cli {
+struct Toolbox {
     #[command(subcommand)]
-    command: Command,
+    tool: Tool,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Read the messages of a sink, also while it runs.
+enum Tool {
+    /// Read the messages of a sink, also while it runs
     #[command(subcommand, after_help = help_end(Page::Spool, ""))]
     Spool(Box<spool::Command>),
     Report(ReportArgs),
     Man(ManArgs),
 }
 
-/// The whole program.
+/// Runs the whole program and gives its exit code.
 pub fn main() -> ExitCode {
-    exit::run("ringpost", Exit::Usage as u8, Cli::run)
+    exit::run("ringpost", Exit::Usage as u8, Toolbox::run)
 }
 
-impl Cli {
-    /// Does what was asked; gives the exit code.
-    fn run(self) -> Result<ExitCode, Failure> {
-        match self.command {
-            Command::Spool(command) => command.run().map(ExitCode::from),
-            Command::Report(args) => args.run(),
-            Command::Man(args) => args.run(),
+impl Toolbox {
+    fn run(self) -> Result<ExitCode, ExitError> {
+        match self.tool {
+            Tool::Spool(command) => command.run().map(ExitCode::from),
+            Tool::Report(args) => args.run(),
+            Tool::Man(args) => args.run(),
         }
     }
 }

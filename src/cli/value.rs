@@ -1,4 +1,4 @@
-//! Values as people write them: sizes and durations.
+//! Values as people write them on a command line: sizes, counts, durations, spreads, host names.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use crate::blast::content::spread::Spread;
 use crate::engine::Io;
 use crate::limits::{DOMAIN_BYTES_MAX, DURATION_S_MAX};
 
-/// Widest lognormal spread: beyond it one message in a hundred is 100,000 times the median.
+/// The largest sigma of a lognormal distribution. With it, one message in a hundred is 100,000 times the
+/// median.
 const SIGMA_MAX: f64 = 5.0;
 
 /// `--io`.
@@ -29,36 +30,38 @@ impl From<IoArg> for Io {
     }
 }
 
-/// A value that cannot be read; the text says what would be.
+/// A value that cannot be parsed. The message says how to write it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum ValueError {
-    #[error("'{0}' is no size; write octets or a unit, such as 1024, 64k, 1KiB, 1MiB")]
+    #[error("'{0}' is not a size; write octets or a unit, such as 1024, 64k, 1KiB, 1MiB")]
     Size(String),
-    #[error("'{0}' is no size range; write SIZE or MIN..MAX with MIN <= MAX, such as 1KiB..64KiB")]
+    #[error(
+        "'{0}' is not a size range; write SIZE or MIN..MAX with MIN <= MAX, such as 1KiB..64KiB"
+    )]
     Range(String),
-    #[error("'{0}' is no count; write a whole number above zero, such as 500, 20k or 1.5M")]
+    #[error("'{0}' is not a count; write a whole number above zero, such as 500, 20k or 1.5M")]
     Whole(String),
-    #[error("'{0}' is no count; write N or MIN..MAX with 1 <= MIN <= MAX, such as 5 or 1..20")]
+    #[error("'{0}' is not a count; write N or MIN..MAX with 1 <= MIN <= MAX, such as 5 or 1..20")]
     Count(String),
     #[error(
-        "'{0}' is no size, nor a spread of sizes; write 1KiB, 1KiB..64KiB, 1KiB:70,64KiB:25,1MiB:5, \
+        "'{0}' is not a size, and not a distribution of sizes; write 1KiB, 1KiB..64KiB, 1KiB:70,64KiB:25,1MiB:5, \
          lognormal:20KiB,1.2 or lognormal:20KiB,p99=1MiB"
     )]
     Sizes(String),
     #[error(
-        "'{0}' is no count, nor a spread of counts; write 5, 1..20, 1:80,5:15,50:5, lognormal:2,1.0 or lognormal:2,p99=50"
+        "'{0}' is not a count, and not a distribution of counts; write 5, 1..20, 1:80,5:15,50:5, lognormal:2,1.0 or lognormal:2,p99=50"
     )]
     Counts(String),
-    #[error("'{0}' is no duration; write a number and a unit, such as 500ms, 10s, 2m30s, 1h")]
+    #[error("'{0}' is not a duration; write a number and a unit, such as 500ms, 10s, 2m30s, 1h")]
     Duration(String),
     #[error("'{0}' is longer than ten years")]
     Long(String),
-    #[error("'{0}' is no time at all; write a duration above zero, such as 10s")]
+    #[error("'{0}' is zero; write a longer duration, such as 10s")]
     Zero(String),
 }
 
-/// Octets: a number and a unit. `k`, `M`, `G` and `KiB`, `MiB`, `GiB` count by 1,024; `kB`, `MB`,
-/// `GB` by 1,000. Units may be written in any case.
+/// A number of octets with a unit. `k`, `M`, `G`, `KiB`, `MiB` and `GiB` are powers of 1,024; `kB`,
+/// `MB` and `GB` are powers of 1,000. Upper and lower case are the same.
 pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     let parse = || {
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -78,7 +81,7 @@ pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     parse().ok_or_else(|| ValueError::Size(text.to_owned()))
 }
 
-/// `SIZE` or `MIN..MAX`, as the least and the greatest number of octets.
+/// `SIZE` or `MIN..MAX`: the smallest and the largest number of octets.
 pub(super) fn size_range(text: &str) -> Result<(u64, u64), ValueError> {
     let Some((least, most)) = text.split_once("..") else {
         return size(text).map(|size| (size, size));
@@ -89,13 +92,13 @@ pub(super) fn size_range(text: &str) -> Result<(u64, u64), ValueError> {
     }
 }
 
-/// Sizes in octets and how they are spread: `SIZE`, `MIN..MAX`, `SIZE:WEIGHT,…`,
+/// A distribution of sizes in octets: `SIZE`, `MIN..MAX`, `SIZE:WEIGHT,…`,
 /// `lognormal:MEDIAN,SIGMA` or `lognormal:MEDIAN,p99=SIZE`.
 pub(super) fn size_spread(text: &str) -> Result<Spread, ValueError> {
     spread(text, |text| size(text).ok()).ok_or_else(|| ValueError::Sizes(text.to_owned()))
 }
 
-/// Counts and how they are spread, as [`size_spread`] without units.
+/// A distribution of counts, written like [`size_spread`] without units.
 pub(super) fn count_spread(text: &str) -> Result<Spread, ValueError> {
     spread(text, |text| text.parse().ok()).ok_or_else(|| ValueError::Counts(text.to_owned()))
 }
@@ -136,7 +139,7 @@ pub(super) fn count_range(text: &str) -> Result<(u64, u64), ValueError> {
     }
 }
 
-/// Numbers with units, added up: `2m30s`, `1.5s`, `250ms`. A number alone is seconds.
+/// Numbers with units, which are added up: `2m30s`, `1.5s`, `250ms`. A number without a unit is seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
     let parse = || {
         if let Ok(seconds) = text.parse::<f64>() {
@@ -177,7 +180,7 @@ pub(super) fn span(text: &str) -> Result<Duration, ValueError> {
     if span.is_zero() { Err(ValueError::Zero(text.to_owned())) } else { Ok(span) }
 }
 
-/// `500`, `0.5`, `20k`, `1.5M`, by 1,000, as people count what has no octets.
+/// `500`, `0.5`, `20k`, `1.5M`: a number with a decimal unit, for everything that is not octets.
 pub(super) fn number(text: &str) -> Option<f64> {
     let (digits, unit) = match text.as_bytes().last()? {
         b'k' | b'K' => (&text[..text.len() - 1], 1e3),
@@ -191,7 +194,7 @@ pub(super) fn number(text: &str) -> Option<f64> {
 /// A count of one or more: a [`number`] that is whole.
 pub(super) fn count(text: &str) -> Result<u64, ValueError> {
     let scaled = || {
-        // Up to 9e15 all whole numbers are floating-point numbers, and 1.001 * 1e6 is a bit less than one.
+        // A float holds every whole number up to 9e15. 1.001 * 1e6 is not quite a whole number.
         let (n, whole) = number(text).map(|n| (n, n.round())).filter(|(n, _)| *n < 9e15)?;
         ((n - whole).abs() < 1e-6).then_some(whole as u64)
     };
@@ -199,12 +202,12 @@ pub(super) fn count(text: &str) -> Result<u64, ValueError> {
     count.ok_or_else(|| ValueError::Whole(text.to_owned()))
 }
 
-/// A [`count`] of what is kept in memory.
+/// A [`count`] that fits into memory.
 pub(super) fn at_least_one(text: &str) -> Result<usize, ValueError> {
     count(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
-/// A host's name, which goes into replies and header fields as it is.
+/// The name of a host. It is copied into replies and header fields as it is, so it has no spaces or controls.
 pub(super) fn host(text: &str) -> Result<String, String> {
     let sound = !text.is_empty()
         && text.len() <= DOMAIN_BYTES_MAX
@@ -212,11 +215,14 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     if sound {
         Ok(text.to_owned())
     } else {
-        Err(format!("'{}' is no host name; write one such as mx.example.org", text.escape_debug()))
+        Err(format!(
+            "'{}' is not a host name; write one such as mx.example.org",
+            text.escape_debug()
+        ))
     }
 }
 
-/// This host's name, as the kernel knows it; nothing is resolved.
+/// The name of this host from the kernel. Nothing is looked up in DNS.
 pub(super) fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -74,7 +74,7 @@ fn a_name_that_is_no_text_and_a_run_of_no_time() {
 
     let done = blast(&["127.0.0.1:1", "-z", "0"]);
     assert_eq!(done.status.code(), Some(2));
-    assert!(text(&done.stderr).contains("no time at all"), "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("is zero; write a longer"), "{}", text(&done.stderr));
     let done = blast(&["127.0.0.1:1", "--subject", "{nope}"]);
     assert!(text(&done.stderr).contains("--subject: there is no {nope}"), "{}", text(&done.stderr));
 }
@@ -139,22 +139,22 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
             &["-n", "5", "-z", "5s"][..],
             "cannot be used with '--duration <DURATION>'; leave out the",
         ),
-        (&["--size", "1x"], "is no size"),
+        (&["--size", "1x"], "is not a size"),
         (&["--size", "9"], "too small"),
-        (&["-z", "soon"], "is no duration"),
+        (&["-z", "soon"], "is not a duration"),
         (&["-z", "1e19", "--warmup", "1e19"], "longer than ten years"),
-        (&["-n", "0"], "'0' is no count"),
+        (&["-n", "0"], "'0' is not a count"),
         (&["-n", "1.5"], "such as 500, 20k or 1.5M"),
-        (&["-c", "0"], "'0' is no count"),
+        (&["-c", "0"], "'0' is not a count"),
         (&["--depth", "4"], "--depth needs --chunking"),
-        (&["-q", "fast"], "'fast' is no rate"),
+        (&["-q", "fast"], "'fast' is not a rate"),
         (&["-q", "1k,2k"], "without a length"),
         (&["-q", "1k", "--session-rate", "1"], "cannot be used with"),
         (&["--misbehave", "slow,quick"], "'quick' is no misbehaviour"),
         (&["--misbehave", "slow:x"], "NAME:SHARE%"),
         (&["-q", "1k", "--think", "1s"], "--think is a pause within a session"),
         (&["-n", "5", "--cooldown", "1s"], "--cooldown needs an end"),
-        (&["--per-connection", "5..2"], "is no count"),
+        (&["--per-connection", "5..2"], "is not a count"),
         (&["--to", "a@b\r\nRCPT TO:<c@d>"], "CR, LF or NUL"),
         (&["--helo", "a\nb"], "CR, LF or NUL"),
         (&["--body", "/nonexistent"], "cannot read /nonexistent"),
@@ -377,7 +377,7 @@ fn the_self_test_passes_and_says_what_it_compared() {
 fn a_self_test_that_could_prove_nothing_is_a_usage_error_and_a_task_takes_no_target() {
     for (arguments, says) in [
         (&["selftest", "--stall", "10ms"][..], "more than a fiftieth"),
-        (&["selftest", "-c", "0"], "'0' is no count"),
+        (&["selftest", "-c", "0"], "'0' is not a count"),
         (&["selftest", "-c", "64", "-q", "1000"], "fewer connections"),
         (&["selftest", "127.0.0.1:1025"], "unexpected argument"),
         (&["-c", "5", "selftest"], "'selftest'"),

@@ -139,7 +139,7 @@ impl LoadArgs {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 enum RateError {
     #[error(
-        "'{0}' is no rate; write a number a second such as 500 or 20k, a ramp such as 1k..20k/60s, \
+        "'{0}' is not a rate; write a number a second such as 500 or 20k, a ramp such as 1k..20k/60s, \
          or steps such as 1k,2k,5k:30s"
     )]
     Syntax(String),
@@ -178,7 +178,7 @@ fn rate(text: &str) -> Result<Profile, RateError> {
 /// One rate, above zero.
 pub(super) fn rate_number(text: &str) -> Result<f64, String> {
     value::number(text).filter(|rate| *rate > 0.0).ok_or_else(|| {
-        format!("'{text}' is no rate; write a number a second, such as 500, 20k or 1.5M")
+        format!("'{text}' is not a rate; write a number a second, such as 500, 20k or 1.5M")
     })
 }
 
@@ -222,16 +222,16 @@ mod tests {
     #[test]
     fn what_is_no_rate_is_refused_with_the_way_out() {
         for (text, says) in [
-            ("fast", "is no rate"),
-            ("-5", "is no rate"),
+            ("fast", "is not a rate"),
+            ("-5", "is not a rate"),
             ("1k..2k", "without a length"),
             ("1k,2k", "without a length"),
-            ("1k:0s", "is no rate"),
-            ("inf", "is no rate"),
+            ("1k:0s", "is not a rate"),
+            ("inf", "is not a rate"),
             ("0", "no load"),
             ("9999M", "must be from 0"),
-            ("1k,,2k:3s", "is no rate"),
-            ("", "is no rate"),
+            ("1k,,2k:3s", "is not a rate"),
+            ("", "is not a rate"),
         ] {
             let error = rate(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

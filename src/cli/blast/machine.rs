@@ -60,7 +60,7 @@ enum CloseArg {
 fn source(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     address.or_else(|_| text.parse()).map_err(|_| {
-        format!("'{text}' is no source; write an address or a network, such as 127.0.0.2 or 127.1.0.0/16")
+        format!("'{text}' is not a source; write an address or a network, such as 127.0.0.2 or 127.1.0.0/16")
     })
 }
 

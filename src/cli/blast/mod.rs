@@ -33,9 +33,9 @@ use self::protocol::ProtocolArgs;
 use self::search::{FindMaxArgs, SweepArgs};
 use self::selftest::SelftestArgs;
 use self::watching::Watching;
-use super::exit::{self, Exit, Failure};
+use super::exit::{self, Exit, ExitError};
 use super::man::{Page, help_end};
-use super::signals::{self, Asked};
+use super::signals::{self, StopSignal};
 use crate::blast::content::ContentError;
 use crate::blast::plan::{Plan, PlanError};
 use crate::blast::reach::Reach;
@@ -201,7 +201,7 @@ impl Error {
 pub fn main() -> ExitCode {
     exit::run("ringpost-blast", USAGE, |cli: Cli| match cli.execute() {
         Ok(verdict) => Ok(verdict.exit_code().into()),
-        Err(error) => Err(Failure::with_code(error.exit_code(), error)),
+        Err(error) => Err(ExitError::with_code(error.exit_code(), error)),
     })
 }
 
@@ -309,7 +309,7 @@ fn weighted(text: &str, machine: &MachineArgs, reach: &Reach) -> Result<Weighted
 /// The first signal ends the run politely, the second at once.
 fn watch_signals(stop: Arc<AtomicBool>, drain: Duration) -> Result<(), Error> {
     signals::watch(move |asked| match asked {
-        Asked::Once { .. } => {
+        StopSignal::First { .. } => {
             stop.store(true, Relaxed);
             // The live view has it in its last line.
             if !live::is_shown() {
@@ -321,7 +321,7 @@ fn watch_signals(stop: Arc<AtomicBool>, drain: Duration) -> Result<(), Error> {
                 );
             }
         }
-        Asked::Twice { exit } => {
+        StopSignal::Second { exit } => {
             live::restore();
             std::process::exit(exit.into());
         }

@@ -119,7 +119,7 @@ pub(super) struct FindMaxArgs {
 fn precision(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     let share = number.map(|number| number / 100.0).filter(|share| (0.001..=1.0).contains(share));
-    share.ok_or_else(|| format!("'{text}' is no precision; write 0.1% to 100%"))
+    share.ok_or_else(|| format!("'{text}' is not a precision; write 0.1% to 100%"))
 }
 
 impl SweepArgs {

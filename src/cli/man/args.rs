@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum as _};
 
 use super::page::Page;
 use super::{pager, roff, terminal};
-use crate::cli::exit::{self, Exit, Failure};
+use crate::cli::exit::{self, Exit, ExitError};
 use crate::report::colour::Colour;
 
 /// Print a page of the manual; without a page, list the pages
@@ -21,7 +21,7 @@ pub(crate) struct ManArgs {
 }
 
 impl ManArgs {
-    pub(in crate::cli) fn run(self) -> Result<ExitCode, Failure> {
+    pub(in crate::cli) fn run(self) -> Result<ExitCode, ExitError> {
         let told = match self.page {
             None => exit::tell(list()),
             Some(page) if self.roff => exit::tell(roff::render(page)),
@@ -32,7 +32,7 @@ impl ManArgs {
             )),
         };
         told.map(|()| ExitCode::SUCCESS).map_err(|error| {
-            Failure::new(Exit::Io, format_args!("cannot write to stdout: {error}"))
+            ExitError::new(Exit::Io, format_args!("cannot write to stdout: {error}"))
         })
     }
 }

@@ -5,16 +5,16 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 /// A piece of a page, from top to bottom.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Block {
-    Heading { level: u8, text: Vec<Span> },
-    Paragraph(Vec<Span>),
-    Item(Vec<Span>),
+    Heading { level: u8, text: Vec<StyledText> },
+    Paragraph(Vec<StyledText>),
+    Item(Vec<StyledText>),
     Code(String),
-    Table { head: Vec<Vec<Span>>, rows: Vec<Vec<Vec<Span>>> },
+    Table { head: Vec<Vec<StyledText>>, rows: Vec<Vec<Vec<StyledText>>> },
 }
 
 /// Text in one style.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Span {
+pub(super) struct StyledText {
     pub(super) text: String,
     pub(super) style: Style,
 }
@@ -30,13 +30,13 @@ pub(super) enum Style {
 }
 
 /// The text alone.
-pub(super) fn plain(spans: &[Span]) -> String {
+pub(super) fn plain(spans: &[StyledText]) -> String {
     spans.iter().map(|span| span.text.as_str()).collect()
 }
 
 /// Of a link the text stays and the address goes.
 pub(super) fn parse(source: &str) -> Vec<Block> {
-    let mut builder = Builder::default();
+    let mut builder = PageBuilder::default();
     for event in Parser::new_ext(source, Options::ENABLE_TABLES) {
         builder.take(event);
     }
@@ -44,18 +44,18 @@ pub(super) fn parse(source: &str) -> Vec<Block> {
 }
 
 #[derive(Default)]
-struct Builder {
+struct PageBuilder {
     blocks: Vec<Block>,
     /// The inline text that is being read.
-    spans: Vec<Span>,
+    spans: Vec<StyledText>,
     /// The cells of the row that is being read.
-    cells: Vec<Vec<Span>>,
+    cells: Vec<Vec<StyledText>>,
     style: Style,
     in_code_block: bool,
     in_item: bool,
 }
 
-impl Builder {
+impl PageBuilder {
     fn take(&mut self, event: Event<'_>) {
         match event {
             Event::Start(tag) => self.start(&tag),
@@ -124,11 +124,11 @@ impl Builder {
         let style = if self.in_code_block { Style::Code } else { style };
         match self.spans.last_mut() {
             Some(last) if last.style == style => last.text.push_str(text),
-            _ => self.spans.push(Span { text: text.to_owned(), style }),
+            _ => self.spans.push(StyledText { text: text.to_owned(), style }),
         }
     }
 
-    fn spans(&mut self) -> Vec<Span> {
+    fn spans(&mut self) -> Vec<StyledText> {
         std::mem::take(&mut self.spans)
     }
 }
@@ -141,8 +141,8 @@ fn number(level: HeadingLevel) -> u8 {
 mod tests {
     use super::*;
 
-    fn span(text: &str, style: Style) -> Span {
-        Span { text: text.to_owned(), style }
+    fn span(text: &str, style: Style) -> StyledText {
+        StyledText { text: text.to_owned(), style }
     }
 
     #[test]

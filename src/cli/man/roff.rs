@@ -2,7 +2,7 @@
 
 use roff::{Inline, Roff, bold, italic, roman};
 
-use super::markdown::{Block, Span, Style};
+use super::markdown::{Block, Style, StyledText};
 use super::page::Page;
 
 /// Has `man` draw tables: the first line of a page names the preprocessors that it needs.
@@ -57,7 +57,7 @@ fn add(roff: &mut Roff, block: &Block) {
 }
 
 /// For tbl(1): each cell is a text block, the last column takes what is left of the line.
-fn add_table(roff: &mut Roff, head: &[Vec<Span>], rows: &[Vec<Vec<Span>>]) {
+fn add_table(roff: &mut Roff, head: &[Vec<StyledText>], rows: &[Vec<Vec<StyledText>>]) {
     let columns = head.len();
     assert!(columns > 0, "a table has columns");
     let mut format = vec!["lw(20)"; columns];
@@ -76,8 +76,8 @@ fn add_table(roff: &mut Roff, head: &[Vec<Span>], rows: &[Vec<Vec<Span>>]) {
     roff.control("TE", []);
 }
 
-fn inlines(spans: &[Span]) -> Vec<Inline> {
-    let inline = |span: &Span| match span.style {
+fn inlines(spans: &[StyledText]) -> Vec<Inline> {
+    let inline = |span: &StyledText| match span.style {
         Style::Plain => roman(&span.text),
         Style::Code | Style::Strong => bold(&span.text),
         Style::Emphasis => italic(&span.text),

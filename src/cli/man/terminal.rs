@@ -3,7 +3,7 @@
 use textwrap::core::display_width;
 use textwrap::{Options, WordSplitter};
 
-use super::markdown::{Block, Span, Style};
+use super::markdown::{Block, Style, StyledText};
 use crate::report::colour::Colour;
 
 /// Widest text on a terminal: longer lines are hard to read.
@@ -43,8 +43,10 @@ fn render_block(block: &Block, width: usize, colour: Colour) -> String {
     match block {
         Block::Heading { level, text } => {
             let indent = if *level > 2 { INDENT } else { "" };
-            let text: Vec<_> =
-                text.iter().map(|span| Span { style: Style::Strong, ..span.clone() }).collect();
+            let text: Vec<_> = text
+                .iter()
+                .map(|span| StyledText { style: Style::Strong, ..span.clone() })
+                .collect();
             wrap(&styled(&text, colour), width, indent, indent)
         }
         Block::Paragraph(text) => wrap(&styled(&quoted(text), colour), width, INDENT, INDENT),
@@ -71,8 +73,13 @@ fn whole_words(width: usize) -> Options<'static> {
 }
 
 /// Columns share the width: narrow ones take what they need, wide ones the same part of the rest each.
-fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], width: usize, colour: Colour) -> String {
-    let strong = |span: &Span| Span { style: Style::Strong, ..span.clone() };
+fn table(
+    head: &[Vec<StyledText>],
+    rows: &[Vec<Vec<StyledText>>],
+    width: usize,
+    colour: Colour,
+) -> String {
+    let strong = |span: &StyledText| StyledText { style: Style::Strong, ..span.clone() };
     let head: Vec<String> = head
         .iter()
         .map(|cell| styled(&cell.iter().map(strong).collect::<Vec<_>>(), colour))
@@ -137,19 +144,19 @@ fn draw_row(cells: &[String], widths: &[usize]) -> Vec<String> {
 }
 
 /// Code of several words gets quotes inside of a sentence, where no colour may show its end.
-fn quoted(spans: &[Span]) -> Vec<Span> {
-    let quote = |span: &Span| {
+fn quoted(spans: &[StyledText]) -> Vec<StyledText> {
+    let quote = |span: &StyledText| {
         let wanted =
             span.style == Style::Code && span.text.contains(' ') && !span.text.contains('\'');
         let text = if wanted { format!("'{}'", span.text) } else { span.text.clone() };
-        Span { text, ..*span }
+        StyledText { text, ..*span }
     };
     spans.iter().map(quote).collect()
 }
 
 /// Each word is painted for itself, so that no colour runs over the end of a line.
-fn styled(spans: &[Span], colour: Colour) -> String {
-    let words = |span: &Span| {
+fn styled(spans: &[StyledText], colour: Colour) -> String {
+    let words = |span: &StyledText| {
         let painted = span.text.split(' ').map(|word| paint(word, span.style, colour));
         painted.collect::<Vec<_>>().join(" ")
     };

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use jiff::{Timestamp, ToSpan};
 
 use super::listen::ListenUrl;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{Exit, ExitError};
 use crate::cli::value;
 use crate::limits::HOLD_S_MAX;
 use crate::smtp::directory::Directory;
@@ -61,8 +61,8 @@ enum Who {
 
 impl CommandOptions {
     /// Checks the options against each other and reads the directory.
-    pub(super) fn check(&self, listen: &[ListenUrl]) -> Result<Commands, Failure> {
-        let usage = |why: &str| Err(Failure::new(Exit::Usage, why));
+    pub(super) fn check(&self, listen: &[ListenUrl]) -> Result<Commands, ExitError> {
+        let usage = |why: &str| Err(ExitError::new(Exit::Usage, why));
         if self.recipients == Who::Known && self.directory.is_none() {
             return usage("--recipients known needs --directory: nobody is known without it");
         }
@@ -87,25 +87,28 @@ impl CommandOptions {
         self.no_ext.iter().fold(Extensions::ALL, |set, &gone| set.without(gone))
     }
 
-    fn read_directory(&self) -> Result<Option<Directory>, Failure> {
+    fn read_directory(&self) -> Result<Option<Directory>, ExitError> {
         let Some(path) = &self.directory else { return Ok(None) };
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::new(Exit::NoInput, format_args!("cannot read the directory {shown}: {error}"))
+            ExitError::new(
+                Exit::NoInput,
+                format_args!("cannot read the directory {shown}: {error}"),
+            )
         })?;
         let directory = Directory::parse(&text).map_err(|error| {
-            Failure::new(Exit::Data, format_args!("the directory {shown} is wrong at {error}"))
+            ExitError::new(Exit::Data, format_args!("the directory {shown} is wrong at {error}"))
         })?;
         Ok(Some(directory))
     }
 }
 
 /// What may be asked of a listener that starts now.
-fn hold_limits(longest: Duration) -> Result<HoldLimits, Failure> {
+fn hold_limits(longest: Duration) -> Result<HoldLimits, ExitError> {
     let seconds = u32::try_from(longest.as_secs()).unwrap_or(u32::MAX);
     if !(1..=HOLD_S_MAX).contains(&seconds) {
         let why = format!("--hold-max must be 1 s to {HOLD_S_MAX} s");
-        return Err(Failure::new(Exit::Usage, why));
+        return Err(ExitError::new(Exit::Usage, why));
     }
     let now = Timestamp::now();
     let moment =

@@ -12,9 +12,9 @@ use super::commands::CommandOptions;
 use super::listen::ListenUrl;
 use super::peers::Peers;
 use super::relay::RelayOptions;
-use crate::cli::exit::{self, Exit, Failure};
+use crate::cli::exit::{self, Exit, ExitError};
 use crate::cli::man::{Page, help_end};
-use crate::cli::signals::{self, Asked};
+use crate::cli::signals::{self, StopSignal};
 use crate::cli::value::{self, IoArg};
 use crate::engine::{self, EngineKind};
 use crate::host;
@@ -182,9 +182,9 @@ pub fn main() -> ExitCode {
     exit::run("ringpost-sink", Exit::Usage as u8, |options: Options| serve(&options))
 }
 
-fn serve(options: &Options) -> Result<ExitCode, Failure> {
+fn serve(options: &Options) -> Result<ExitCode, ExitError> {
     let (engine, refusal) = engine::choose(options.io.into())
-        .map_err(|refusal| Failure::new(Exit::Unavailable, refusal))?;
+        .map_err(|refusal| ExitError::new(Exit::Unavailable, refusal))?;
     if let Some(refusal) = refusal {
         notice!("ringpost-sink: {refusal}");
     }
@@ -212,28 +212,28 @@ fn serve(options: &Options) -> Result<ExitCode, Failure> {
         summary.to_string()
     };
     exit::tell(report)
-        .map_err(|error| Failure::new(Exit::Io, format!("cannot write the report: {error}")))?;
+        .map_err(|error| ExitError::new(Exit::Io, format!("cannot write the report: {error}")))?;
     // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
     let sound = summary.failed_segments() == Failed::default();
     Ok(if sound { ExitCode::SUCCESS } else { Exit::Io.into() })
 }
 
-fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
+fn plan(options: &Options, engine: EngineKind) -> Result<Plan, ExitError> {
     let cpus = match &options.cores {
-        Some(text) => host::cpus(text).map_err(|why| Failure::new(Exit::Usage, why))?,
-        None => host::allowed().map_err(|why| Failure::new(Exit::Os, why))?,
+        Some(text) => host::cpus(text).map_err(|why| ExitError::new(Exit::Usage, why))?,
+        None => host::allowed().map_err(|why| ExitError::new(Exit::Os, why))?,
     };
     let mut commands = options.commands.check(&options.listen)?;
     options.relay.switch_on(&mut commands);
     let (auth, warning) =
         auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
-            .map_err(|why| Failure::new(Exit::Usage, why))?;
+            .map_err(|why| ExitError::new(Exit::Usage, why))?;
     if let Some(warning) = warning {
         notice!("ringpost-sink: {warning}");
     }
     let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
     let listeners = engine::bind(&addresses, cpus.len())
-        .map_err(|error| Failure::new(Exit::Unavailable, error))?;
+        .map_err(|error| ExitError::new(Exit::Unavailable, error))?;
     let hostname = options.hostname.clone().unwrap_or_else(value::hostname);
     let ports: Vec<_> = options
         .listen
@@ -259,7 +259,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
     if options.auth_required && ports.iter().any(|port| port.policy.mechanisms().is_empty()) {
         let why = "--auth-required lets no mail in without AUTH, which --no-ext AUTH and --esmtp off \
                    take away";
-        return Err(Failure::new(Exit::Usage, why));
+        return Err(ExitError::new(Exit::Usage, why));
     }
     let policies = || ports.iter().map(|port| &port.policy);
     let relay =
@@ -280,7 +280,7 @@ fn plan(options: &Options, engine: EngineKind) -> Result<Plan, Failure> {
     })
 }
 
-fn store(options: &Options, cores: usize) -> Result<Store, Failure> {
+fn store(options: &Options, cores: usize) -> Result<Store, ExitError> {
     if options.discard {
         return Ok(Store::Discard);
     }
@@ -297,7 +297,7 @@ fn store(options: &Options, cores: usize) -> Result<Store, Failure> {
         },
         cores,
     };
-    spool.check().map_err(|error| Failure::new(Exit::Usage, error))?;
+    spool.check().map_err(|error| ExitError::new(Exit::Usage, error))?;
     // The format can work with less, but not hold every envelope that the limits let in.
     if spool.segment_bytes < limits::SEGMENT_BYTES_MIN {
         let why = format_args!(
@@ -305,7 +305,7 @@ fn store(options: &Options, cores: usize) -> Result<Store, Failure> {
             spool.segment_bytes,
             limits::SEGMENT_BYTES_MIN >> 20
         );
-        return Err(Failure::new(Exit::Usage, why));
+        return Err(ExitError::new(Exit::Usage, why));
     }
     Ok(Store::Spool { dir: options.spool.clone(), options: spool })
 }
@@ -332,12 +332,12 @@ fn banner(plan: &Plan, options: &Options) -> String {
 }
 
 /// Turns the first signal into a drain and the second into an end at once.
-fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), Failure> {
+fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), ExitError> {
     signals::watch(move |asked| {
-        let next = if matches!(asked, Asked::Once { .. }) { Stop::Drain } else { Stop::Now };
+        let next = if matches!(asked, StopSignal::First { .. }) { Stop::Drain } else { Stop::Now };
         stop.send_if_modified(|now| now.grow(next));
     })
-    .map_err(|error| Failure::new(Exit::Os, format_args!("cannot watch for signals: {error}")))
+    .map_err(|error| ExitError::new(Exit::Os, format_args!("cannot watch for signals: {error}")))
 }
 
 /// SIZE 0 would announce that there is no limit (RFC 1870 §3).
@@ -348,7 +348,7 @@ fn message_size(text: &str) -> Result<u64, String> {
     }
 }
 
-fn failure(error: sink::SinkError) -> Failure {
+fn failure(error: sink::SinkError) -> ExitError {
     let exit = match &error {
         sink::SinkError::Spool(error) => match exit::spool(error) {
             // What a reader does not find, a sink could not make.
@@ -358,5 +358,5 @@ fn failure(error: sink::SinkError) -> Failure {
         sink::SinkError::Core { .. } => Exit::Os,
         sink::SinkError::Panicked { .. } => Exit::Software,
     };
-    Failure::new(exit, error)
+    ExitError::new(exit, error)
 }

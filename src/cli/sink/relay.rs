@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{Exit, ExitError};
 use crate::dial::{Target, TargetError};
 use crate::relay::{Grant, Grants, RelayPlan, Route, Routes};
 use crate::smtp::extension::Extensions;
@@ -47,7 +47,7 @@ impl FromStr for Pair {
             .split_once('=')
             .ok_or("write NODE=TARGET, such as example.org=smtp://127.0.0.1:2525")?;
         let node = Node::parse(node.as_bytes()).ok_or_else(|| {
-            format!("{node:?} is no node; write a full domain, @DOMAIN or #QUEUE")
+            format!("{node:?} is not a node; write a full domain, @DOMAIN or #QUEUE")
         })?;
         Ok(Self { node, target: target.to_owned() })
     }
@@ -61,11 +61,11 @@ impl RelayOptions {
         timeout: Duration,
         discard: bool,
         policies: impl Fn() -> P,
-    ) -> Result<Option<RelayPlan>, Failure> {
+    ) -> Result<Option<RelayPlan>, ExitError> {
         if self.etrn.is_empty() && self.atrn.is_empty() {
             return Ok(None);
         }
-        let usage = |why: &str| Err(Failure::new(Exit::Usage, why));
+        let usage = |why: &str| Err(ExitError::new(Exit::Usage, why));
         if discard {
             return usage("--etrn and --atrn need a spool: --discard leaves nothing to hand on");
         }
@@ -91,7 +91,7 @@ impl RelayOptions {
         commands.atrn = !self.atrn.is_empty();
     }
 
-    fn routes(&self) -> Result<Routes, Failure> {
+    fn routes(&self) -> Result<Routes, ExitError> {
         let mut routes = Vec::new();
         for Pair { node, target } in &self.etrn {
             let target = Target::parse(target, &self.allow_target).map_err(|error| {
@@ -99,12 +99,12 @@ impl RelayOptions {
                     TargetError::Resolve { .. } => Exit::Unavailable,
                     _ => Exit::Usage,
                 };
-                Failure::new(exit, format_args!("--etrn {node}: {error}"))
+                ExitError::new(exit, format_args!("--etrn {node}: {error}"))
             })?;
             routes.push(Route { node: node.clone(), target });
         }
         Routes::new(routes).map_err(|node| {
-            Failure::new(Exit::Usage, format_args!("--etrn {node} is given twice; leave one out"))
+            ExitError::new(Exit::Usage, format_args!("--etrn {node} is given twice; leave one out"))
         })
     }
 }

@@ -11,8 +11,8 @@ use clap::{Args, ValueEnum};
 use super::pick::Pick;
 use super::progress::Progress;
 use super::{DIR_DEFAULT, tell_of};
-use crate::cli::exit::{self, Exit, Failure};
-use crate::cli::signals::{self, Asked};
+use crate::cli::exit::{self, Exit, ExitError};
+use crate::cli::signals::{self, StopSignal};
 use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{Export, ExportError, Exported, Format, Newline};
 use crate::notice::notice;
@@ -77,7 +77,7 @@ enum NewlineArg {
 }
 
 impl ExportArgs {
-    pub(super) fn run(&self) -> Result<Exit, Failure> {
+    pub(super) fn run(&self) -> Result<Exit, ExitError> {
         let export = self.check()?;
         let ended_by = stop_flag(&export.target)?;
         let reader = Reader::open(&self.dir).map_err(spool_failed)?;
@@ -112,14 +112,14 @@ impl ExportArgs {
                 Ok(Exit::Ok)
             }
             Err(error @ ExportError::Stopped) => {
-                Err(Failure::with_code(ended_by.load(Relaxed), error))
+                Err(ExitError::with_code(ended_by.load(Relaxed), error))
             }
             Err(error) => Err(failed(error)),
         }
     }
 
-    fn check(&self) -> Result<Export, Failure> {
-        let refused = |why: &str| Err(Failure::new(Exit::Usage, why));
+    fn check(&self) -> Result<Export, ExitError> {
+        let refused = |why: &str| Err(ExitError::new(Exit::Usage, why));
         let one_file = matches!(self.format, FormatArg::Mbox | FormatArg::Jsonl);
         if self.output == Path::new("-") && !one_file {
             return refused("-o - is for mbox and jsonl; the other formats make several files");
@@ -166,26 +166,26 @@ fn summary(done: &Exported, target: &Path) -> String {
     )
 }
 
-fn spool_failed(error: crate::spool::SpoolError) -> Failure {
-    Failure::new(exit::spool(&error), error)
+fn spool_failed(error: crate::spool::SpoolError) -> ExitError {
+    ExitError::new(exit::spool(&error), error)
 }
 
 /// Holds the exit code once a signal has come, so that what is not complete can be taken away. Stdout
 /// holds nothing that could be, and a reader of it that stands still must not keep us.
-fn stop_flag(target: &Path) -> Result<Arc<AtomicU8>, Failure> {
+fn stop_flag(target: &Path) -> Result<Arc<AtomicU8>, ExitError> {
     let flag = Arc::new(AtomicU8::new(0));
     if target != Path::new("-") {
         let told = Arc::clone(&flag);
         let on_signal = move |asked| match asked {
-            Asked::Once { exit } => told.store(exit, Relaxed),
-            Asked::Twice { exit } => std::process::exit(exit.into()),
+            StopSignal::First { exit } => told.store(exit, Relaxed),
+            StopSignal::Second { exit } => std::process::exit(exit.into()),
         };
-        signals::watch(on_signal).map_err(|error| Failure::new(Exit::Os, error))?;
+        signals::watch(on_signal).map_err(|error| ExitError::new(Exit::Os, error))?;
     }
     Ok(flag)
 }
 
-fn failed(error: ExportError) -> Failure {
+fn failed(error: ExportError) -> ExitError {
     let exit = match &error {
         ExportError::Exists { .. } | ExportError::Stopped => Exit::CantCreate,
         ExportError::Template { .. } => Exit::Usage,
@@ -198,5 +198,5 @@ fn failed(error: ExportError) -> Failure {
             _ => Exit::Io,
         },
     };
-    Failure::new(exit, error)
+    ExitError::new(exit, error)
 }

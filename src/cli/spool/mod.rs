@@ -18,7 +18,7 @@ use serde_json::json;
 
 use self::pick::Pick;
 use self::progress::Progress;
-use super::exit::{self, Exit, Failure};
+use super::exit::{self, Exit, ExitError};
 use crate::mailbox::{add_deliveries, as_json};
 use crate::notice::{notice, without_controls};
 use crate::spool::{CopyError, Deliveries, Place, Reader, SpoolError, Survey, text};
@@ -70,7 +70,7 @@ pub struct Verify {
 
 impl Command {
     /// Does what was asked; gives the exit code.
-    pub fn run(self) -> Result<Exit, Failure> {
+    pub fn run(self) -> Result<Exit, ExitError> {
         if let Some(pick) = self.pick() {
             pick.check()?;
         }
@@ -89,8 +89,8 @@ impl Command {
             Ok(code) => Ok(code),
             // `| head` has seen enough.
             Err(CopyError::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-            Err(CopyError::Out(error)) => Err(Failure::new(Exit::Io, format!("stdout: {error}"))),
-            Err(CopyError::Spool(error)) => Err(Failure::new(exit::spool(&error), error)),
+            Err(CopyError::Out(error)) => Err(ExitError::new(Exit::Io, format!("stdout: {error}"))),
+            Err(CopyError::Spool(error)) => Err(ExitError::new(exit::spool(&error), error)),
         }
     }
 

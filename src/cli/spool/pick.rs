@@ -11,7 +11,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::time;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{Exit, ExitError};
 use crate::cli::value::{self, ValueError};
 use crate::mailbox::{AddressPattern, Selection};
 use crate::spool::{Deliveries, SpoolError, flag};
@@ -63,7 +63,7 @@ pub(super) struct Pick {
 
 impl Pick {
     /// What can be refused before a spool is opened.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), ExitError> {
         match (self.since, self.until) {
             (Some(since), Some(until)) if since >= until => {
                 let (since, until) = (time(since), time(until));
@@ -71,7 +71,7 @@ impl Pick {
                     "--since {since} is not before --until {until}, so that no message lies between; \
                      exchange the two"
                 );
-                Err(Failure::new(Exit::Usage, why))
+                Err(ExitError::new(Exit::Usage, why))
             }
             _ => Ok(()),
         }
@@ -107,7 +107,7 @@ fn bits(names: &[String]) -> u32 {
 fn moment(text: &str) -> Result<u64, String> {
     let bad = || {
         format!(
-            "'{text}' is no time; write 2026-11-25T14:00:00Z, 2026-11-25, or so long ago, such as 10m"
+            "'{text}' is not a time; write 2026-11-25T14:00:00Z, 2026-11-25, or so long ago, such as 10m"
         )
     };
     if let Ok(ago) = value::duration(text) {
@@ -138,7 +138,7 @@ fn sizes(text: &str) -> Result<RangeInclusive<u64>, ValueError> {
 fn run_id(text: &str) -> Result<u64, String> {
     let whole = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
     let run = u64::from_str_radix(text, 16).ok().filter(|_| whole);
-    run.ok_or_else(|| format!("'{text}' is no run; it has 16 hexadecimal digits"))
+    run.ok_or_else(|| format!("'{text}' is not the id of a run; it has 16 hexadecimal digits"))
 }
 
 #[cfg(test)]
