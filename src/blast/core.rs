@@ -22,7 +22,7 @@ use super::policy::ErrorPolicy;
 use super::reach::Reach;
 use super::shared::Shared;
 use super::targets::{Turns, Weighted};
-use super::transcript::Trace;
+use super::transcript::Transcript;
 use super::work::Work;
 use crate::engine::task::{self, Semaphore};
 use crate::engine::{Address, Conn, Connecting, EngineKind, Pool, Watch};
@@ -137,12 +137,12 @@ impl Core {
     }
 
     /// Shows the dialogue of a session, while there are few of them.
-    pub(super) fn trace(&self) -> Option<Trace> {
+    pub(super) fn transcript(&self) -> Option<Transcript> {
         if self.traces == 0 {
             return None;
         }
         let number = self.shared.traced.fetch_add(1, Relaxed) + 1;
-        (number <= self.traces).then(|| Trace::new(number, self.traces))
+        (number <= self.traces).then(|| Transcript::new(number, self.traces))
     }
 
     /// The source address of the next connection; `None` lets the kernel choose.

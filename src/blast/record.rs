@@ -1,4 +1,4 @@
-//! What a session writes down: replies, errors, and what became of each message.
+//! What a session records: replies, errors, and what became of each message.
 
 use super::core::Core;
 use super::work::Arrival;
@@ -8,23 +8,25 @@ use crate::smtp::client::{self, ReplyEvent};
 
 /// A message that was begun and not decided yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Open {
+pub(super) struct InFlight {
     /// When its first octet was handed to the kernel.
     pub(super) began_ns: u64,
-    /// `None` in a closed loop.
+    /// When the message was due; `None` in a closed loop.
     pub(super) arrival: Option<Arrival>,
     pub(super) bytes: u64,
     pub(super) recipients: u32,
 }
 
-impl Open {
+impl InFlight {
+    /// The time that decides whether the message belongs to the measured part of the run.
     pub(super) fn start_ns(&self) -> u64 {
         self.arrival.map_or(self.began_ns, |arrival| arrival.due_ns)
     }
 }
 
-pub(super) fn kind(lost: &TalkError) -> ErrorKind {
-    match lost {
+/// Under which kind of error the end of a conversation is counted.
+pub(super) fn kind(error: &TalkError) -> ErrorKind {
+    match error {
         TalkError::Io(error) => ErrorKind::from(error),
         TalkError::Fault(_) => ErrorKind::Protocol,
         TalkError::Closed => ErrorKind::Closed,
@@ -32,12 +34,13 @@ pub(super) fn kind(lost: &TalkError) -> ErrorKind {
     }
 }
 
+/// Records one reply that came `took_ns` after the send.
 #[inline]
 pub(super) fn count(recorder: &mut Recorder, event: &ReplyEvent, took_ns: u64) {
     let phase = phase(event.phase);
     let enhanced = event.enhanced.map(|e| (e.class, e.subject, e.detail));
     recorder.count_reply(phase, event.code, enhanced);
-    // An exchange of AUTH is timed as a whole.
+    // An exchange of AUTH is timed as a whole, by the session.
     if !matches!(event.phase, client::ReplyTo::Unasked | client::ReplyTo::Auth) {
         recorder.record_phase(phase, Outcome::of_reply(event.code), took_ns);
     }
@@ -59,15 +62,18 @@ pub(super) fn phase(asked: client::ReplyTo) -> Phase {
     }
 }
 
+/// Records a message that is decided.
 #[inline]
 pub(super) fn decide(
     core: &Core,
     goal: usize,
     recorder: &mut Recorder,
-    open: Open,
+    open: InFlight,
     outcome: Outcome,
     now_ns: u64,
 ) {
+    debug_assert!(open.began_ns <= now_ns, "a message is decided after it began");
+    debug_assert!(core.in_flight.get() > 0, "a message is decided once");
     let service_ns = now_ns - open.began_ns;
     let start_ns = open.start_ns();
     let message = Message {

@@ -1,4 +1,6 @@
-//! One connection: the only file that joins sockets, protocol and recorder.
+//! One connection of the generator: which message it sends when, and what is recorded of it.
+//!
+//! [`Talk`] sends and receives; this file reads the clock before each send and after each receive.
 
 mod end;
 
@@ -6,13 +8,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub(super) use self::end::End;
+pub(super) use self::end::SessionEnd;
 use self::end::is_unfit;
 use super::core::Core;
 use super::corpus::{Identity, Letter};
 use super::failure::{Failure, words};
-use super::record::{Open, count, decide, kind, phase};
-use super::transcript::Trace;
+use super::record::{InFlight, count, decide, kind, phase};
+use super::transcript::Transcript;
 use super::work::{Arrival, Drive, Slot, Task};
 use crate::dial::{Talk, TalkError, Wire};
 use crate::engine::Alarm;
@@ -24,31 +26,33 @@ use crate::smtp::client::{self, Client, TransactionVerdict, Want};
 const REPLY_LIMIT: Duration = Duration::from_secs(REPLY_S_MAX);
 
 /// What a session does where a message may follow.
-enum Next {
-    /// Send one.
+enum SessionStep {
+    /// Send a message.
     Message(Option<Arrival>),
-    /// Wait until one is due.
+    /// Wait until a message is due.
     Rest,
-    /// Pause, and send one then.
+    /// Pause, and send a message then.
     Pause(Duration),
-    /// Take leave.
+    /// Say QUIT.
     Leave,
 }
 
-pub(super) struct Session<'c> {
+/// A session of the generator.
+pub(super) struct LoadSession<'c> {
     core: &'c Core,
     /// Which of the core's targets it speaks to.
     goal: usize,
     talk: Talk,
-    /// In the order of the server's verdicts.
-    open: VecDeque<Open>,
-    /// Of `open`, the latest that are written and not sent.
+    /// Messages that were begun and not decided yet, in the order of the server's verdicts.
+    open: VecDeque<InFlight>,
+    /// How many of `open`, counted from the back, are written and not sent. INVARIANT: at most
+    /// `open.len()`.
     unsent: usize,
-    /// The message whose envelope is written and whose body is due.
+    /// The message whose envelope is being written or whose body is due.
     letter: Option<(&'c Letter, Identity)>,
     /// Messages that may still begin on this connection.
     allowance: u64,
-    /// Work that this session has and did not begin yet.
+    /// Work that was given to this session and that it has not begun yet.
     dealt: Option<Arrival>,
     slot: Rc<Slot>,
     /// A pause is due before the next message.
@@ -56,9 +60,9 @@ pub(super) struct Session<'c> {
     alarm: Option<Alarm>,
     /// Messages that ended here, answered or not.
     decided: u64,
-    /// We have taken leave.
+    /// We have written QUIT.
     leaving: bool,
-    trace: Option<Box<Trace>>,
+    transcript: Option<Box<Transcript>>,
     /// When AUTH was sent, while its exchange goes on.
     auth_ns: Option<u64>,
     /// When the connection was wanted, and when its turn to be made had come.
@@ -69,8 +73,8 @@ pub(super) struct Session<'c> {
     sent_ns: u64,
 }
 
-impl<'c> Session<'c> {
-    /// Connects. A failure is counted here.
+impl<'c> LoadSession<'c> {
+    /// Connects to the target with number `goal`. A failure is counted here.
     pub(super) async fn open(
         core: &'c Core,
         goal: usize,
@@ -122,7 +126,7 @@ impl<'c> Session<'c> {
             alarm: None,
             decided: 0,
             leaving: false,
-            trace: core.trace().map(Box::new),
+            transcript: core.transcript().map(Box::new),
             auth_ns: None,
             asked_ns,
             connect_ns,
@@ -132,7 +136,7 @@ impl<'c> Session<'c> {
     }
 
     /// Sends messages until there are no more or the connection ends, and closes it.
-    pub(super) async fn run(mut self) -> End {
+    pub(super) async fn run(mut self) -> SessionEnd {
         let result = self.converse().await;
         self.now_ns = self.core.clock.elapsed_ns();
         let end = self.settle(result);
@@ -173,61 +177,62 @@ impl<'c> Session<'c> {
         }
     }
 
-    /// Begins the next message, waits for it, or takes leave when there is none. Answers whether
+    /// Begins the next message, waits for it, or writes QUIT when there is none. Answers whether
     /// replies must be read first.
     async fn proceed(&mut self) -> Result<bool, TalkError> {
         match self.next() {
-            Next::Message(arrival) => self.begin(arrival),
-            Next::Leave => {
+            SessionStep::Message(arrival) => self.begin(arrival),
+            SessionStep::Leave => {
                 self.leaving = true;
                 self.talk.quit();
             }
-            Next::Rest | Next::Pause(_) if self.talk.client().awaited().is_some() => {
+            SessionStep::Rest | SessionStep::Pause(_) if self.talk.client().awaited().is_some() => {
                 return Ok(true);
             }
-            Next::Rest => self.rest().await?,
-            Next::Pause(pause) => self.pause(pause).await?,
+            SessionStep::Rest => self.rest().await?,
+            SessionStep::Pause(pause) => self.pause(pause).await?,
         }
         Ok(false)
     }
 
     #[inline]
-    fn next(&mut self) -> Next {
+    fn next(&mut self) -> SessionStep {
         let work = &self.core.work;
         if let Some(arrival) = self.dealt.take() {
-            return Next::Message(Some(arrival));
+            return SessionStep::Message(Some(arrival));
         }
         if self.core.is_surplus(self.goal) {
-            return Next::Leave;
+            return SessionStep::Leave;
         }
         if self.allowance == 0 && work.claims_one_by_one() {
             self.allowance = work.claim(1, self.now_ns);
         }
         if self.allowance == 0 {
-            return Next::Leave;
+            return SessionStep::Leave;
         }
         if work.drive == Drive::Messages {
             return match work.take_due(self.now_ns) {
-                Some(arrival) => Next::Message(Some(arrival)),
-                None if work.over(self.now_ns) => Next::Leave,
-                None => Next::Rest,
+                Some(arrival) => SessionStep::Message(Some(arrival)),
+                None if work.over(self.now_ns) => SessionStep::Leave,
+                None => SessionStep::Rest,
             };
         }
         if !work.may_begin(self.now_ns) {
-            return Next::Leave;
+            return SessionStep::Leave;
         }
         if self.pausing
             && let Some(pause) = work.pause()
         {
-            return Next::Pause(pause);
+            return SessionStep::Pause(pause);
         }
         let now_ns = self.now_ns;
         let due = Arrival { due_ns: now_ns, free_ns: now_ns };
-        Next::Message((work.drive == Drive::Sessions).then_some(due))
+        SessionStep::Message((work.drive == Drive::Sessions).then_some(due))
     }
 
     #[inline]
     fn begin(&mut self, arrival: Option<Arrival>) {
+        debug_assert!(self.allowance > 0, "a message that was not claimed");
         self.allowance -= 1;
         self.pausing = true;
         let due_ns = arrival.map_or(self.now_ns, |arrival| arrival.due_ns);
@@ -235,7 +240,7 @@ impl<'c> Session<'c> {
         self.letter = Some((letter, identity));
         let recipients = self.core.corpus.recipients(letter);
         let bytes = letter.size;
-        self.open.push_back(Open { began_ns: self.now_ns, arrival, bytes, recipients });
+        self.open.push_back(InFlight { began_ns: self.now_ns, arrival, bytes, recipients });
         self.unsent += 1;
         self.core.in_flight.set(self.core.in_flight.get() + 1);
         let outgoing = self.core.corpus.outgoing(letter, identity.filling);
@@ -268,8 +273,8 @@ impl<'c> Session<'c> {
         Ok(())
     }
 
-    /// After time without work: takes in what the server said meanwhile. One that has closed the
-    /// connection gets no message on it.
+    /// Takes in what the server has said since `since_ns`, when the session ran out of work. A
+    /// connection that the server has closed meanwhile gets no message.
     fn listen(&mut self, since_ns: u64) -> Result<(), TalkError> {
         self.now_ns = self.core.clock.elapsed_ns();
         if self.now_ns - since_ns < IDLE_PROBE_NS {
@@ -278,7 +283,7 @@ impl<'c> Session<'c> {
         if self.talk.wire.recv_ready()? { self.read() } else { Ok(()) }
     }
 
-    /// Copies the message behind what is written; large ones leave in pieces.
+    /// Appends the message to what is written. A large one is sent in pieces.
     async fn body(&mut self) -> Result<(), TalkError> {
         let Some((letter, identity)) = self.letter.take() else {
             return Ok(());
@@ -291,8 +296,8 @@ impl<'c> Session<'c> {
             let start = out.len();
             out.extend_from_slice(piece);
             letter.identify(&mut out[start..], done, identity);
-            if let Some(trace) = &mut self.trace {
-                trace.body(start..start + piece.len());
+            if let Some(transcript) = &mut self.transcript {
+                transcript.body(start..start + piece.len());
             }
             done += piece.len();
             if piece.len() == SEND_PIECE_BYTES && done < whole {
@@ -309,13 +314,14 @@ impl<'c> Session<'c> {
         self.talk.send().await
     }
 
-    /// Reads the clock for what is about to be sent.
+    /// Reads the clock for what is about to be sent: the service time of a message begins here.
     fn stamp_sent(&mut self) {
-        if let Some(trace) = &mut self.trace {
+        if let Some(transcript) = &mut self.transcript {
             let secret = self.talk.client().awaited() == Some(client::ReplyTo::Auth);
-            trace.sent(self.talk.wire.out(), secret);
+            transcript.sent(self.talk.wire.out(), secret);
         }
         self.sent_ns = self.core.clock.elapsed_ns();
+        debug_assert!(self.unsent <= self.open.len(), "what is unsent is open");
         let known = self.open.len() - self.unsent;
         for open in self.open.range_mut(known..) {
             open.began_ns = self.sent_ns;
@@ -333,24 +339,24 @@ impl<'c> Session<'c> {
         match heard {
             Ok(true) => self.read()?,
             Ok(false) => {}
-            // The run's own end shuts what the server leaves open.
+            // At the end of the run we shut the connections that still wait for replies.
             Err(_) if self.core.cut.get() => return Err(TalkError::Timeout),
             Err(error) => return Err(error),
         }
         self.talk.sent()
     }
 
-    /// Takes in the replies of one receive; they all count as arrived now.
+    /// Takes in the replies of one receive. All of them count as arrived at `now_ns`.
     fn read(&mut self) -> Result<(), TalkError> {
         let was_ready = self.talk.client().ready();
         let mut recorder = self.core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
         let took_ns = self.now_ns - self.sent_ns;
-        if let Some(trace) = &mut self.trace {
-            trace.received(self.talk.wire.received());
+        if let Some(transcript) = &mut self.transcript {
+            transcript.received(self.talk.wire.received());
         }
         while let Some(event) = self.talk.read()? {
-            // Transactions count from 1 on, and those decided have left `open`.
+            // Transactions are numbered from 1 on, and those decided have left `open`.
             let behind = event.transaction.checked_sub(self.decided + 1);
             let of = behind.and_then(|behind| self.open.get(behind as usize));
             if of.is_none_or(|open| recorder.heeds(open.start_ns())) {
@@ -397,9 +403,10 @@ impl<'c> Session<'c> {
         Ok(())
     }
 
-    /// Work that this connection was opened for has waited for the server to let us in since the
-    /// connection was wanted, and before that for us: turns at connecting are waited for as long as
-    /// the server holds those who have one.
+    /// Moves `free_ns` of the work that this connection was opened for past the wait for the server.
+    /// Before the connection was wanted (`asked_ns`), the work waited for us. After that it waited for
+    /// the server, also while the session waited for its turn to connect: the server decides how long
+    /// the turns of the others take.
     fn greeted(&mut self) {
         if let Some(arrival) = &mut self.dealt {
             let ours_ns = self.asked_ns.saturating_sub(arrival.due_ns.max(arrival.free_ns));
@@ -407,8 +414,9 @@ impl<'c> Session<'c> {
         }
     }
 
-    /// Counts how it ended. What was begun and never decided is failed, and is not sent again.
-    fn settle(&mut self, result: Result<(), TalkError>) -> End {
+    /// Counts how the session ended. Messages that were begun and never decided are failed; they are
+    /// not sent again.
+    fn settle(&mut self, result: Result<(), TalkError>) -> SessionEnd {
         let core = self.core;
         let allowance = std::mem::take(&mut self.allowance);
         core.work.give_back(Task { allowance, first: self.dealt.take() });
@@ -422,16 +430,16 @@ impl<'c> Session<'c> {
         recorder.connection_closed();
         let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
         recorder.record_phase(Phase::Session, broken, self.now_ns - self.connect_ns);
-        if let Err(lost) = &result {
-            if let Some(trace) = &mut self.trace {
-                trace.ended(&lost.to_string());
+        if let Err(error) = &result {
+            if let Some(transcript) = &mut self.transcript {
+                transcript.ended(&error.to_string());
             }
-            recorder.count_error(kind(lost));
-            if !core.cut.get() && !is_unfit(lost) {
+            recorder.count_error(kind(error));
+            if !core.cut.get() && !is_unfit(error) {
                 let phase = self.talk.client().awaited().map_or(Phase::Session, phase);
-                core.broke(self.goal, phase, kind(lost), || lost.to_string());
+                core.broke(self.goal, phase, kind(error), || error.to_string());
             }
-            if !matches!(lost, TalkError::Fault(_))
+            if !matches!(error, TalkError::Fault(_))
                 && let Some(awaited) = self.talk.client().awaited()
             {
                 let since_ns = match awaited {

@@ -1,5 +1,5 @@
-//! The dialogue of the first sessions, as lines on stderr: `C:` is what we say, `S:` the server. Message
-//! octets are counted instead of shown, and what logs us in is hidden.
+//! The dialogue of the first sessions, as lines on stderr: `C:` stands before what we send, `S:` before
+//! what the server sends. Message octets are counted and not shown; passwords are hidden.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -8,30 +8,32 @@ use std::ops::Range;
 use crate::limits::TRACE_LINE_BYTES;
 use crate::notice::without_controls;
 
-pub(super) struct Trace {
-    /// Before each line, where more than one session is shown.
+/// The transcript of one session.
+pub(super) struct Transcript {
+    /// What each line begins with; empty where one session alone is shown.
     label: String,
-    /// Where message octets stand in what is about to be sent.
+    /// Where message octets stand in what is sent next. INVARIANT: in order, and none overlaps another.
     body: Vec<Range<usize>>,
-    /// Message octets that were sent and not told yet.
+    /// Message octets that were sent and are not reported yet.
     octets: usize,
-    /// A line of the server whose end has not come.
-    heard: Vec<u8>,
+    /// The line of the server whose end has not arrived.
+    partial: Vec<u8>,
 }
 
-impl Trace {
-    /// Of the session with this number, among so many.
+impl Transcript {
+    /// The transcript of session `number`, from 1 on, among the `of` sessions that are shown.
     pub(super) fn new(number: u64, of: u64) -> Self {
         let label = if of > 1 { format!("#{number} ") } else { String::new() };
-        Self { label, body: Vec::new(), octets: 0, heard: Vec::new() }
+        Self { label, body: Vec::new(), octets: 0, partial: Vec::new() }
     }
 
-    /// Message octets stand there in what is sent next.
+    /// Takes note that message octets stand at `place` in what is sent next.
     pub(super) fn body(&mut self, place: Range<usize>) {
+        debug_assert!(self.body.last().is_none_or(|last| last.end <= place.start), "out of order");
         self.body.push(place);
     }
 
-    /// `out` goes out. In it is what logs us in, where it is `secret`.
+    /// Shows `out`, which is about to be sent. Where it is `secret` it holds what logs us in.
     pub(super) fn sent(&mut self, out: &[u8], secret: bool) {
         let mut text = String::new();
         let mut done = 0;
@@ -44,20 +46,20 @@ impl Trace {
         show(&text);
     }
 
-    /// The server has said this.
+    /// Shows the whole lines of what the server has sent, and keeps the rest for the next call.
     pub(super) fn received(&mut self, octets: &[u8]) {
         let mut text = String::new();
-        self.heard.extend_from_slice(octets);
-        let whole = memchr::memrchr(b'\n', &self.heard).map_or(0, |at| at + 1);
-        let rest = self.heard.split_off(whole);
-        let heard = std::mem::replace(&mut self.heard, rest);
-        for line in lines(&heard) {
+        self.partial.extend_from_slice(octets);
+        let end = memchr::memrchr(b'\n', &self.partial).map_or(0, |at| at + 1);
+        let rest = self.partial.split_off(end);
+        let whole = std::mem::replace(&mut self.partial, rest);
+        for line in lines(&whole) {
             self.line(&mut text, 'S', &shown(line));
         }
         show(&text);
     }
 
-    /// The session has ended otherwise than by QUIT.
+    /// Shows why the session ended without a QUIT.
     pub(super) fn ended(&mut self, why: &str) {
         let mut text = String::new();
         self.line(&mut text, 'S', &format!("({why})"));
@@ -71,17 +73,18 @@ impl Trace {
         }
     }
 
-    fn line(&mut self, text: &mut String, who: char, said: &str) {
+    /// Appends one line of `side`, `C` or `S`, after a line for message octets not reported yet.
+    fn line(&mut self, text: &mut String, side: char, said: &str) {
         // Writing to a string does not fail.
         if self.octets > 0 {
             let _ = writeln!(text, "{}C: ({} octets of the message)", self.label, self.octets);
             self.octets = 0;
         }
-        let _ = writeln!(text, "{}{who}: {said}", self.label);
+        let _ = writeln!(text, "{}{side}: {said}", self.label);
     }
 }
 
-/// That nobody can read it must not end the run.
+/// Writes to stderr. A failure is dropped: a run must not end because nobody can read this.
 fn show(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
@@ -93,7 +96,7 @@ fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// As it may be shown on a terminal.
+/// A line as it may be shown on a terminal: shortened, and without control characters.
 fn shown(line: &[u8]) -> String {
     let cut = &line[..line.len().min(TRACE_LINE_BYTES)];
     let text = String::from_utf8_lossy(cut);
@@ -104,7 +107,7 @@ fn shown(line: &[u8]) -> String {
     text
 }
 
-/// Of AUTH the mechanism remains, and of an answer nothing.
+/// Hides what logs us in. Of AUTH the mechanism remains; of an answer to a challenge nothing.
 fn without_secret(line: &str) -> String {
     let mut words = line.splitn(3, ' ');
     match (words.next(), words.next(), words.next()) {
@@ -127,11 +130,11 @@ mod tests {
 
     #[test]
     fn message_octets_are_counted_across_pieces_and_lines_are_safe_to_show() {
-        let (mut trace, mut text) = (Trace::new(2, 3), String::new());
-        trace.octets = 70_000;
-        trace.commands(&mut text, b".\r\nMAIL FROM:<a>\r\n", false);
+        let (mut transcript, mut text) = (Transcript::new(2, 3), String::new());
+        transcript.octets = 70_000;
+        transcript.commands(&mut text, b".\r\nMAIL FROM:<a>\r\n", false);
         let expected = "#2 C: (70000 octets of the message)\n#2 C: .\n#2 C: MAIL FROM:<a>\n";
-        assert_eq!((text.as_str(), trace.octets), (expected, 0));
+        assert_eq!((text.as_str(), transcript.octets), (expected, 0));
         assert_eq!(shown(b"250 \x1b[31mred"), "250 ?[31mred");
         let long = shown(&[b'x'; TRACE_LINE_BYTES + 5]);
         assert!(long.ends_with("x (5 octets more)"), "{long}");

@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::core::{Assignment, Core, Ending};
 use super::failure::Failure;
 use super::policy::Pauses;
-use super::session::{End, Session};
+use super::session::{LoadSession, SessionEnd};
 use super::shared::Shared;
 use super::work::{Drive, Slot};
 use crate::engine;
@@ -105,28 +105,28 @@ async fn keep_open(core: Rc<Core>) {
                 core.let_go(goal);
                 break;
             }
-            Session::open(&core, goal, &slot, task, asked_ns).await
+            LoadSession::open(&core, goal, &slot, task, asked_ns).await
         };
         let end = match opened {
             Ok(session) => session.run().await,
             Err(why) => {
                 core.work.give_back(task);
-                End::Useless(why)
+                SessionEnd::Useless(why)
             }
         };
         core.let_go(goal);
         let useful = match end {
-            End::Worked => {
+            SessionEnd::Worked => {
                 pauses.reset();
                 core.notice_stop();
                 continue;
             }
-            End::Broken => true,
-            End::Useless(why) => {
+            SessionEnd::Broken => true,
+            SessionEnd::Useless(why) => {
                 core.failed(goal, why);
                 false
             }
-            End::Unfit(why) => {
+            SessionEnd::Unfit(why) => {
                 core.unfit(goal, why);
                 false
             }
