@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::content::ContentError;
 use super::corpus::{Corpus, Identity};
 use super::describe::describe;
-use super::misbehave::Kind;
+use super::misbehave::MisbehaviourKind;
 use super::plan::{Load, Plan};
 use super::targets::Weighted;
 use crate::limits::{PREVIEW_LINE_BYTES, PREVIEW_LINES};
@@ -205,7 +205,7 @@ impl Preview {
             messages: plan.messages_of(index),
             rate: plan.mean_rate().map(|rate| rate / cores as f64),
         };
-        let mischief = |(kind, count): (Kind, usize)| Mischief {
+        let mischief = |(kind, count): (MisbehaviourKind, usize)| Mischief {
             name: kind.to_string(),
             connections: count as u64,
         };
@@ -214,7 +214,7 @@ impl Preview {
             targets: targets(plan),
             io: plan.engine.name(),
             cores: (0..cores).map(share).collect(),
-            misbehave: plan.misbehave.crowd(plan.connections).map(mischief).collect(),
+            misbehave: plan.misbehave.clients(plan.connections).map(mischief).collect(),
             drain_s: plan.drain.as_secs_f64(),
             due: Due::of(plan, described.messages),
             corpus: Facts::of(&corpus),

@@ -11,7 +11,7 @@ use super::content::ContentError;
 use super::corpus::Corpus;
 use super::describe::describe;
 use super::failure::Failure;
-use super::misbehave::Mob;
+use super::misbehave::Misbehavers;
 use super::plan::{Load, Plan};
 use super::shared::{Shared, lock};
 use super::team::Team;
@@ -79,11 +79,11 @@ pub fn run(
     let (recorders, mut collector) =
         measure::team(plan.cores(), mode, plan.warmup, plan.measured());
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
-    let mob = Mob::begin(plan, &corpus)?;
+    let misbehavers = Misbehavers::begin(plan, &corpus)?;
     let begun = team.start();
-    let cpu = follow(&mut collector, begun, plan.cuts(), &mob, &mut artefacts, see);
+    let cpu = follow(&mut collector, begun, plan.cuts(), &misbehavers, &mut artefacts, see);
     team.join();
-    let misbehaviour = mob.end()?;
+    let misbehaviour = misbehavers.end()?;
     let totals = collector.into_totals();
     let machine = Machine::here(plan.engine.name());
     let mut run = Run::new(started, describe(plan), machine, &totals, cpu);
@@ -138,18 +138,18 @@ impl Artefacts {
 }
 
 /// Collects until all cores have finished; answers the CPU time of the measured part, without that of the
-/// mob, which is read at the same moments.
+/// misbehaving clients, which is read at the same moments.
 fn follow(
     collector: &mut Collector,
     begun: Instant,
     mut cuts: Cuts<(CpuTime, CpuTime)>,
-    mob: &Mob,
+    misbehavers: &Misbehavers,
     artefacts: &mut Artefacts,
     see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
 ) -> CpuTime {
     let board = collector.board();
     let beat = Duration::from_millis(PROGRESS_MS);
-    let read = || Some((CpuTime::of_process().ok()?, mob.spent()));
+    let read = || Some((CpuTime::of_process().ok()?, misbehavers.spent()));
     loop {
         let elapsed = begun.elapsed();
         cuts.pass(elapsed, read);
@@ -172,8 +172,8 @@ fn follow(
 /// that pauses.
 fn descriptors(plan: &Plan) -> u64 {
     let alarms = plan.think.is_some() && plan.engine == EngineKind::Epoll;
-    let mob = plan.misbehave.connections(plan.connections) as u64;
-    plan.connections as u64 * (1 + u64::from(alarms)) + mob
+    let misbehavers = plan.misbehave.connections(plan.connections) as u64;
+    plan.connections as u64 * (1 + u64::from(alarms)) + misbehavers
 }
 
 /// Lifts the soft limit to what the run needs.

@@ -16,7 +16,7 @@ use super::delivery::{DeliverySession, Inputs, Note};
 use super::plan::{RelayPlan, RelaySource};
 use super::reading::{Extract, WaitingMail};
 use super::route::{RecipientSelection, Routes};
-use super::running::{Ended, Running};
+use super::running::{Ended, RunningDelivery};
 use super::totals::{DeliveryTally, RelayTotals};
 use super::turned::TurnedSession;
 use crate::dial::Target;
@@ -210,13 +210,13 @@ impl DeliveryQueue {
     }
 
     /// Takes a place among the deliveries that run.
-    fn enter(&self, selection: RecipientSelection, name: String) -> (Extract, Running) {
+    fn enter(&self, selection: RecipientSelection, name: String) -> (Extract, RunningDelivery) {
         assert!(!self.is_full() && !self.overlaps_running(&selection), "a place that is taken");
         let id = self.next_id.get();
         self.next_id.set(id + 1);
         let entry = RunningEntry { id, selection: selection.clone(), name };
         self.running.borrow_mut().push(entry);
-        let running = Running::new(id, self.ended_sender.clone());
+        let running = RunningDelivery::new(id, self.ended_sender.clone());
         (Extract { selection, until_ns: unix_ns(), horizons: self.horizons.clone() }, running)
     }
 

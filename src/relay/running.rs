@@ -9,17 +9,17 @@ use super::totals::DeliveryTally;
 /// ended before it sent anything.
 pub(super) type Ended = (u64, Option<(WaitingMail, DeliveryTally)>);
 
-/// A delivery's hold on its place. The place is given up by [`Running::finish`], or when this is
+/// A delivery's hold on its place. The place is given up by [`RunningDelivery::finish`], or when this is
 /// dropped.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct RunningDelivery {
     id: u64,
     /// What was there to be sent when the delivery began.
     pub(super) waiting: WaitingMail,
     ended: mpsc::UnboundedSender<Ended>,
 }
 
-impl Running {
+impl RunningDelivery {
     pub(super) fn new(id: u64, ended: mpsc::UnboundedSender<Ended>) -> Self {
         Self { id, waiting: WaitingMail::default(), ended }
     }
@@ -31,7 +31,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningDelivery {
     fn drop(&mut self) {
         // After `finish` the number is unknown to the queue, which passes this over.
         let _ = self.ended.send((self.id, None));

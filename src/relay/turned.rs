@@ -1,7 +1,7 @@
 //! A session whose roles have turned round (ATRN, RFC 2645 §4).
 
 use super::delivery::{DeliverySession, Inputs};
-use super::running::Running;
+use super::running::RunningDelivery;
 use crate::engine::{Conn, Guard, Pool};
 use crate::smtp::server::Protocol;
 
@@ -9,7 +9,7 @@ use crate::smtp::server::Protocol;
 #[derive(Debug)]
 pub struct TurnedSession {
     pub(super) inputs: Inputs,
-    pub(super) running: Running,
+    pub(super) running: RunningDelivery,
 }
 
 impl TurnedSession {

@@ -1,11 +1,11 @@
-//! One connection of a client that does as it likes: it sends any octets and hears replies, and nothing
-//! in between holds it to the protocol.
+//! One connection of a client that misbehaves: it sends any octets and reads replies, and nothing in
+//! between holds it to the protocol.
 
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Crowd;
+use super::shared::MisbehaverState;
 use crate::dial::{TalkError, Wire};
 use crate::engine::{Buf, Connecting};
 use crate::limits::MISBEHAVIOUR_REPLY_S_MAX;
@@ -13,55 +13,56 @@ use crate::smtp::offered::Offered;
 use crate::smtp::reply::ReplyReader;
 use crate::smtp::server::Protocol;
 
-/// How a session came to its end.
+/// How a session ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum End {
+pub(super) enum BadClientEnd {
     /// The server answered what was wrong.
     Reply(u16),
-    /// It took what no rule lets it take.
+    /// The server accepted what no rule lets it accept.
     Wrong(u16),
-    /// It ended the connection instead.
+    /// The server closed the connection instead.
     Closed,
+    /// The server reset the connection.
     Reset,
-    /// It said something that is no reply.
+    /// The server sent something that is no reply.
     Garbled,
-    /// It said nothing in time.
+    /// The server sent nothing in time.
     Silent,
     /// The client left first.
     Left,
-    /// There was no way to the point.
+    /// The session did not get as far as its misbehaviour.
     Prevented,
-    /// The server does not offer what it takes.
+    /// The server does not offer what the misbehaviour needs.
     NotOffered,
     /// The run is over.
     Cut,
 }
 
-pub(super) struct Caller {
-    pub(super) crowd: Rc<Crowd>,
+pub(super) struct BadClient {
+    pub(super) state: Rc<MisbehaverState>,
     protocol: Protocol,
     pub(super) wire: Wire,
     reader: ReplyReader,
     pub(super) offered: Offered,
-    /// What of this session is unlike the others of its kind.
+    /// What this session sent, where sessions of its kind differ.
     pub(super) example: Option<String>,
 }
 
-impl Caller {
-    pub(super) async fn connect(crowd: &Rc<Crowd>) -> Result<Self, End> {
-        let target = crowd.next_target();
+impl BadClient {
+    pub(super) async fn connect(state: &Rc<MisbehaverState>) -> Result<Self, BadClientEnd> {
+        let target = state.next_target();
         let connected = target.connect(0, |_| Connecting::default()).await;
-        let (conn, _) = connected.map_err(|_| End::Prevented)?;
-        if crowd.over() {
+        let (conn, _) = connected.map_err(|_| BadClientEnd::Prevented)?;
+        if state.is_over() {
             conn.close().await;
-            return Err(End::Cut);
+            return Err(BadClientEnd::Cut);
         }
-        let guard = crowd.watch.register(conn.handle());
+        let guard = state.watch.register(conn.handle());
         let limit = Duration::from_secs(MISBEHAVIOUR_REPLY_S_MAX);
         Ok(Self {
-            crowd: Rc::clone(crowd),
+            state: Rc::clone(state),
             protocol: target.protocol,
-            wire: Wire::new(conn, guard, limit, Buf::default(), crowd.pool.small()),
+            wire: Wire::new(conn, guard, limit, Buf::default(), state.pool.small()),
             reader: ReplyReader::default(),
             offered: Offered::default(),
             example: None,
@@ -69,28 +70,28 @@ impl Caller {
     }
 
     pub(super) async fn close(self) {
-        self.wire.close(&self.crowd.pool).await;
+        self.wire.close(&self.state.pool).await;
     }
 
-    /// Sends octets. What comes of a failure is what is heard next.
+    /// Sends octets. Where that fails, [`Self::hear`] tells why.
     pub(super) async fn say(&mut self, octets: impl Into<Vec<u8>>) {
         self.try_say(octets).await.ok();
     }
 
-    /// The same, for those who hear nothing.
-    pub(super) async fn try_say(&mut self, octets: impl Into<Vec<u8>>) -> Result<(), End> {
+    /// Sends octets, for scripts that hear nothing.
+    pub(super) async fn try_say(&mut self, octets: impl Into<Vec<u8>>) -> Result<(), BadClientEnd> {
         self.wire.set_out(octets.into());
         self.wire.send().await.map_err(|error| self.end_of(&error.into()))
     }
 
-    /// The same as [`Self::hear`], for as long as it takes.
-    pub(super) async fn hear_ever(&mut self) -> Result<u16, End> {
+    /// The code of the next reply, however long it takes.
+    pub(super) async fn hear_ever(&mut self) -> Result<u16, BadClientEnd> {
         self.wire.wait_for_ever();
         self.hear().await
     }
 
     /// The code of the next reply.
-    pub(super) async fn hear(&mut self) -> Result<u16, End> {
+    pub(super) async fn hear(&mut self) -> Result<u16, BadClientEnd> {
         loop {
             if let Some(code) = self.read()? {
                 return Ok(code);
@@ -100,11 +101,11 @@ impl Caller {
     }
 
     /// The code of the next whole reply of those received.
-    fn read(&mut self) -> Result<Option<u16>, End> {
+    fn read(&mut self) -> Result<Option<u16>, BadClientEnd> {
         let mut input = self.wire.unread();
         let mut code = None;
         while code.is_none()
-            && let Some(line) = self.reader.step(&mut input).map_err(|_| End::Garbled)?
+            && let Some(line) = self.reader.step(&mut input).map_err(|_| BadClientEnd::Garbled)?
         {
             self.offered.read_line(line.text);
             code = line.last.then_some(line.code);
@@ -114,39 +115,40 @@ impl Caller {
         Ok(code)
     }
 
-    fn end_of(&self, error: &TalkError) -> End {
+    fn end_of(&self, error: &TalkError) -> BadClientEnd {
         use io::ErrorKind::{BrokenPipe, ConnectionReset};
         match error {
-            _ if self.crowd.over() => End::Cut,
-            _ if self.wire.timed_out() => End::Silent,
+            _ if self.state.is_over() => BadClientEnd::Cut,
+            _ if self.wire.timed_out() => BadClientEnd::Silent,
             TalkError::Io(error) if matches!(error.kind(), ConnectionReset | BrokenPipe) => {
-                End::Reset
+                BadClientEnd::Reset
             }
-            _ => End::Closed,
+            _ => BadClientEnd::Closed,
         }
     }
 
     /// A command and the code of its reply.
-    pub(super) async fn ask(&mut self, command: impl Into<Vec<u8>>) -> Result<u16, End> {
+    pub(super) async fn ask(&mut self, command: impl Into<Vec<u8>>) -> Result<u16, BadClientEnd> {
         self.say(command).await;
         self.hear().await
     }
 
-    /// Whether the server is gone, or the run over, while nothing is awaited.
+    /// Whether the server was too slow to take what was sent, or the run is over.
     pub(super) fn ended(&self) -> bool {
-        self.crowd.over() || self.wire.timed_out()
+        self.state.is_over() || self.wire.timed_out()
     }
 
-    /// On the way to the point: anything but a reply of this class prevents it.
-    pub(super) async fn pass(&mut self, class: u16) -> Result<(), End> {
+    /// Hears a reply on the way to the misbehaviour, which anything but a reply of `class` prevents.
+    pub(super) async fn pass(&mut self, class: u16) -> Result<(), BadClientEnd> {
         match self.hear().await {
             Ok(code) if code / 100 == class => Ok(()),
-            Err(End::Cut) => Err(End::Cut),
-            _ => Err(End::Prevented),
+            Err(BadClientEnd::Cut) => Err(BadClientEnd::Cut),
+            _ => Err(BadClientEnd::Prevented),
         }
     }
 
-    pub(super) async fn greet(&mut self) -> Result<(), End> {
+    /// Hears the greeting, sends EHLO or LHLO, and hears the reply.
+    pub(super) async fn greet(&mut self) -> Result<(), BadClientEnd> {
         self.pass(2).await?;
         let hello = self.hello();
         self.say(hello).await;
@@ -158,6 +160,6 @@ impl Caller {
             Protocol::Smtp => "EHLO",
             Protocol::Lmtp => "LHLO",
         };
-        format!("{verb} {}\r\n", self.crowd.helo).into_bytes()
+        format!("{verb} {}\r\n", self.state.parts.helo).into_bytes()
     }
 }

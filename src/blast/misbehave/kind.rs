@@ -1,15 +1,15 @@
-//! The ways to misbehave, by name, and what the RFCs have a server do about each.
+//! The ways to misbehave, by name, and what the RFCs let a server answer to each.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// One way to misbehave.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum MisbehaviourKind {
     /// The body of a message, an octet at a time.
     Slow,
     /// Goes away at a stage of the dialogue.
-    Leave(Stage, Farewell),
+    Leave(DialogueStage, Farewell),
     /// Sends commands and takes no reply.
     NeverRead,
     LongLine,
@@ -24,21 +24,21 @@ pub enum Kind {
     MailTwice,
     /// Speaks before the greeting.
     EarlyTalk,
-    /// A whole envelope in one write, behind an EHLO that is not answered yet.
+    /// A whole envelope in one write, after an EHLO that is not answered yet.
     Pipeline,
     /// Octets that are no text, NUL among them.
     Garbage,
     /// A command that ends with a LF alone.
     BareLf,
-    /// A message with would-be ends of data, and a transaction behind them.
+    /// A message with octets that look like an end of data, and a transaction after them.
     Smuggle,
-    /// Says nothing more.
+    /// Sends nothing more after the greeting.
     Idle,
 }
 
-/// How far a session comes.
+/// How far a session goes before it leaves.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Stage {
+pub enum DialogueStage {
     Connect,
     Banner,
     Ehlo,
@@ -47,7 +47,7 @@ pub enum Stage {
     Data,
     /// Half of the message is sent.
     Body,
-    /// The message is sent, and its reply is not read.
+    /// The whole message is sent, and the reply to it is not read.
     Dot,
     /// Half of a BDAT chunk is sent.
     Bdat,
@@ -59,41 +59,41 @@ pub enum Farewell {
     Reset,
 }
 
-const STAGES: [(Stage, &str); 9] = [
-    (Stage::Connect, "connect"),
-    (Stage::Banner, "banner"),
-    (Stage::Ehlo, "ehlo"),
-    (Stage::Mail, "mail"),
-    (Stage::Rcpt, "rcpt"),
-    (Stage::Data, "data"),
-    (Stage::Body, "body"),
-    (Stage::Dot, "dot"),
-    (Stage::Bdat, "bdat"),
+const STAGES: [(DialogueStage, &str); 9] = [
+    (DialogueStage::Connect, "connect"),
+    (DialogueStage::Banner, "banner"),
+    (DialogueStage::Ehlo, "ehlo"),
+    (DialogueStage::Mail, "mail"),
+    (DialogueStage::Rcpt, "rcpt"),
+    (DialogueStage::Data, "data"),
+    (DialogueStage::Body, "body"),
+    (DialogueStage::Dot, "dot"),
+    (DialogueStage::Bdat, "bdat"),
 ];
 
-const OTHERS: [(Kind, &str); 16] = [
-    (Kind::Slow, "slow"),
-    (Kind::NeverRead, "never-read"),
-    (Kind::LongLine, "long-line"),
-    (Kind::LongTextLine, "long-text-line"),
-    (Kind::Oversize, "oversize"),
-    (Kind::OversizeBody, "oversize-body"),
-    (Kind::ManyRecipients, "many-recipients"),
-    (Kind::RcptFirst, "rcpt-first"),
-    (Kind::DataFirst, "data-first"),
-    (Kind::MailTwice, "mail-twice"),
-    (Kind::EarlyTalk, "early-talk"),
-    (Kind::Pipeline, "pipeline"),
-    (Kind::Garbage, "garbage"),
-    (Kind::BareLf, "bare-lf"),
-    (Kind::Smuggle, "smuggle"),
-    (Kind::Idle, "idle"),
+const OTHERS: [(MisbehaviourKind, &str); 16] = [
+    (MisbehaviourKind::Slow, "slow"),
+    (MisbehaviourKind::NeverRead, "never-read"),
+    (MisbehaviourKind::LongLine, "long-line"),
+    (MisbehaviourKind::LongTextLine, "long-text-line"),
+    (MisbehaviourKind::Oversize, "oversize"),
+    (MisbehaviourKind::OversizeBody, "oversize-body"),
+    (MisbehaviourKind::ManyRecipients, "many-recipients"),
+    (MisbehaviourKind::RcptFirst, "rcpt-first"),
+    (MisbehaviourKind::DataFirst, "data-first"),
+    (MisbehaviourKind::MailTwice, "mail-twice"),
+    (MisbehaviourKind::EarlyTalk, "early-talk"),
+    (MisbehaviourKind::Pipeline, "pipeline"),
+    (MisbehaviourKind::Garbage, "garbage"),
+    (MisbehaviourKind::BareLf, "bare-lf"),
+    (MisbehaviourKind::Smuggle, "smuggle"),
+    (MisbehaviourKind::Idle, "idle"),
 ];
 
-/// What answers a kind may get: an end of the connection and a 421 are always among them.
+/// What a server may answer. 421 and the end of the connection are always allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Allowed {
-    /// Any reply, and none.
+    /// Any reply, and no reply.
     Anything,
     /// Any reply.
     Reply,
@@ -103,7 +103,7 @@ pub(super) enum Allowed {
     NoSuccess,
 }
 
-impl Kind {
+impl MisbehaviourKind {
     pub fn all() -> impl Iterator<Item = Self> {
         let leave =
             |farewell| STAGES.into_iter().map(move |(stage, _)| Self::Leave(stage, farewell));
@@ -113,7 +113,9 @@ impl Kind {
 
     pub(super) fn allowed(self) -> Allowed {
         match self {
-            Self::Leave(Stage::Data | Stage::Body | Stage::Bdat, _) => Allowed::NoSuccess,
+            Self::Leave(DialogueStage::Data | DialogueStage::Body | DialogueStage::Bdat, _) => {
+                Allowed::NoSuccess
+            }
             Self::NeverRead | Self::Idle | Self::Leave(..) => Allowed::Anything,
             Self::Oversize
             | Self::RcptFirst
@@ -125,11 +127,11 @@ impl Kind {
         }
     }
 
-    /// What the answer may be besides 421 and the end of the connection, and where it says so.
+    /// What the server may answer besides 421 and the end of the connection, and which RFC says so.
     pub fn rule(self) -> &'static str {
         match self {
             Self::Slow => "any reply; minutes are allowed for a piece (RFC 5321 §4.5.3.2.5)",
-            Self::Leave(Stage::Data | Stage::Body | Stage::Bdat, _) => {
+            Self::Leave(DialogueStage::Data | DialogueStage::Body | DialogueStage::Bdat, _) => {
                 "no 2xx: what is not complete is cancelled (RFC 5321 §4.1.1.10)"
             }
             Self::Leave(..) => "anything; nothing is owed to who is gone",
@@ -154,7 +156,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for MisbehaviourKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::Leave(stage, farewell) = self {
             let lead = if *farewell == Farewell::Fin { "drop" } else { "reset" };
@@ -165,19 +167,19 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How many connections do one thing.
+/// How many connections misbehave in one way.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Many {
+enum ConnectionCount {
     Connections(usize),
-    /// Of the good ones, in per cent.
+    /// In per cent of the connections that keep to the rules.
     Percent(f64),
 }
 
-/// Connections that misbehave, beside those that do not: `slow:5%,drop-after-data,smuggle:4`.
+/// Which connections misbehave, beside those that do not: `slow:5%,drop-after-data,smuggle:4`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Misbehave {
-    items: Vec<(Kind, Many)>,
-    /// As given.
+    items: Vec<(MisbehaviourKind, ConnectionCount)>,
+    /// As the user gave it.
     text: String,
 }
 
@@ -191,13 +193,13 @@ pub enum MisbehaveError {
     #[error(
         "'{0}' is no number of connections; write NAME, NAME:COUNT or NAME:SHARE%, as in slow:5%"
     )]
-    Many(String),
+    Count(String),
     #[error("{0} is named twice")]
     Twice(String),
 }
 
 fn names() -> String {
-    Kind::all().map(|kind| kind.to_string()).collect::<Vec<_>>().join(" ")
+    MisbehaviourKind::all().map(|kind| kind.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 impl Misbehave {
@@ -205,17 +207,19 @@ impl Misbehave {
         self.items.is_empty()
     }
 
-    /// Connections of each kind beside `good` ones; a share is rounded up.
-    pub fn crowd(&self, good: usize) -> impl Iterator<Item = (Kind, usize)> {
+    /// How many connections misbehave in which way beside `good` connections. A share is rounded up.
+    pub fn clients(&self, good: usize) -> impl Iterator<Item = (MisbehaviourKind, usize)> {
         self.items.iter().map(move |&(kind, many)| match many {
-            Many::Connections(count) => (kind, count),
-            Many::Percent(percent) => (kind, (good as f64 * percent / 100.0).ceil() as usize),
+            ConnectionCount::Connections(count) => (kind, count),
+            ConnectionCount::Percent(percent) => {
+                (kind, (good as f64 * percent / 100.0).ceil() as usize)
+            }
         })
     }
 
-    /// All connections of [`Self::crowd`].
+    /// How many connections misbehave beside `good` connections.
     pub fn connections(&self, good: usize) -> usize {
-        self.crowd(good).map(|(_, count)| count).sum()
+        self.clients(good).map(|(_, count)| count).sum()
     }
 }
 
@@ -229,10 +233,10 @@ impl FromStr for Misbehave {
     type Err = MisbehaveError;
 
     fn from_str(text: &str) -> Result<Self, MisbehaveError> {
-        let mut items: Vec<(Kind, Many)> = Vec::new();
+        let mut items: Vec<(MisbehaviourKind, ConnectionCount)> = Vec::new();
         for item in text.split(',') {
             let (name, many) = item.split_once(':').unwrap_or((item, "1"));
-            let many = many_of(many).ok_or_else(|| MisbehaveError::Many(item.to_owned()))?;
+            let many = count_of(many).ok_or_else(|| MisbehaveError::Count(item.to_owned()))?;
             for kind in kinds(name) {
                 if items.iter().any(|(other, _)| *other == kind) {
                     return Err(MisbehaveError::Twice(kind.to_string()));
@@ -248,41 +252,41 @@ impl FromStr for Misbehave {
 }
 
 /// The kinds that a name stands for.
-fn kinds(name: &str) -> impl Iterator<Item = Kind> {
-    Kind::all().filter(move |kind| match name {
+fn kinds(name: &str) -> impl Iterator<Item = MisbehaviourKind> {
+    MisbehaviourKind::all().filter(move |kind| match name {
         "all" => true,
-        "drop" => matches!(kind, Kind::Leave(_, Farewell::Fin)),
-        "reset" => matches!(kind, Kind::Leave(_, Farewell::Reset)),
+        "drop" => matches!(kind, MisbehaviourKind::Leave(_, Farewell::Fin)),
+        "reset" => matches!(kind, MisbehaviourKind::Leave(_, Farewell::Reset)),
         name => kind.to_string() == name,
     })
 }
 
-fn many_of(text: &str) -> Option<Many> {
+fn count_of(text: &str) -> Option<ConnectionCount> {
     if let Some(percent) = text.strip_suffix('%') {
         let percent = percent.parse().ok().filter(|p: &f64| *p > 0.0 && p.is_finite())?;
-        return Some(Many::Percent(percent));
+        return Some(ConnectionCount::Percent(percent));
     }
-    text.parse().ok().filter(|count| *count > 0).map(Many::Connections)
+    text.parse().ok().filter(|count| *count > 0).map(ConnectionCount::Connections)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn crowd(text: &str, good: usize) -> Vec<(String, usize)> {
+    fn clients(text: &str, good: usize) -> Vec<(String, usize)> {
         let parsed: Misbehave = text.parse().unwrap();
-        parsed.crowd(good).map(|(kind, count)| (kind.to_string(), count)).collect()
+        parsed.clients(good).map(|(kind, count)| (kind.to_string(), count)).collect()
     }
 
     #[test]
     fn lists_name_kinds_and_connections() {
         let named = |name: &str, count| (name.to_owned(), count);
         assert_eq!(
-            crowd("slow:5%,drop-after-data:1%,smuggle:4,idle", 64),
+            clients("slow:5%,drop-after-data:1%,smuggle:4,idle", 64),
             [named("slow", 4), named("drop-after-data", 1), named("smuggle", 4), named("idle", 1)]
         );
-        assert_eq!(crowd("drop", 1).len(), 9);
-        assert_eq!(crowd("all:2", 1).len(), Kind::all().count());
+        assert_eq!(clients("drop", 1).len(), 9);
+        assert_eq!(clients("all:2", 1).len(), MisbehaviourKind::all().count());
         for (text, says) in [
             ("", "'' is no misbehaviour"),
             ("quick", "drop-after-data"),
@@ -298,7 +302,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_name_of_its_own() {
-        let mut names: Vec<String> = Kind::all().map(|kind| kind.to_string()).collect();
+        let mut names: Vec<String> = MisbehaviourKind::all().map(|kind| kind.to_string()).collect();
         assert!(names.iter().all(|name| !name.is_empty()));
         for name in &names {
             assert_eq!(kinds(name).count(), 1, "{name}");

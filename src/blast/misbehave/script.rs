@@ -1,9 +1,9 @@
-//! What a client of each kind does.
+//! What a client does in each way to misbehave.
 
 use std::time::Duration;
 
-use super::client::{Caller, End};
-use super::kind::{Allowed, Farewell, Kind, Stage};
+use super::client::{BadClient, BadClientEnd};
+use super::kind::{Allowed, DialogueStage, Farewell, MisbehaviourKind};
 use crate::limits::{
     MISBEHAVIOUR_BODY_BYTES_MAX, MISBEHAVIOUR_FLOOD_BYTES, MISBEHAVIOUR_RECIPIENTS,
     RECIPIENTS_GRANTED, SLOW_OCTET_MS,
@@ -21,112 +21,116 @@ const TEXT_LINE_BYTES: usize = 256 * 1024;
 const CHUNK_BYTES: usize = 2_000;
 const PIECE_BYTES: u64 = 64 * 1024;
 
-/// Does it once.
-pub(super) async fn perform(kind: Kind, caller: &mut Caller) -> End {
-    let end = script(kind, caller).await.map_or_else(|end| end, End::Reply);
+/// Misbehaves once.
+pub(super) async fn perform(kind: MisbehaviourKind, client: &mut BadClient) -> BadClientEnd {
+    let end = script(kind, client).await.map_or_else(|end| end, BadClientEnd::Reply);
     judge(kind.allowed(), end)
 }
 
-async fn script(kind: Kind, caller: &mut Caller) -> Result<u16, End> {
+async fn script(kind: MisbehaviourKind, client: &mut BadClient) -> Result<u16, BadClientEnd> {
     match kind {
-        Kind::Slow => slow(caller).await,
-        Kind::Leave(stage, farewell) => leave(stage, farewell, caller).await,
-        Kind::NeverRead => never_read(caller).await,
-        Kind::LongLine => long_line(caller).await,
-        Kind::LongTextLine => long_text_line(caller).await,
-        Kind::Oversize => oversize(caller).await,
-        Kind::OversizeBody => oversize_body(caller).await,
-        Kind::ManyRecipients => many_recipients(caller).await,
-        Kind::RcptFirst => {
-            caller.greet().await?;
-            let rcpt = caller.crowd.rcpt.clone();
-            caller.ask(rcpt).await
+        MisbehaviourKind::Slow => slow(client).await,
+        MisbehaviourKind::Leave(stage, farewell) => leave(stage, farewell, client).await,
+        MisbehaviourKind::NeverRead => never_read(client).await,
+        MisbehaviourKind::LongLine => long_line(client).await,
+        MisbehaviourKind::LongTextLine => long_text_line(client).await,
+        MisbehaviourKind::Oversize => oversize(client).await,
+        MisbehaviourKind::OversizeBody => oversize_body(client).await,
+        MisbehaviourKind::ManyRecipients => many_recipients(client).await,
+        MisbehaviourKind::RcptFirst => {
+            client.greet().await?;
+            let rcpt = client.state.parts.rcpt.clone();
+            client.ask(rcpt).await
         }
-        Kind::DataFirst => {
-            caller.greet().await?;
-            caller.ask("DATA\r\n").await
+        MisbehaviourKind::DataFirst => {
+            client.greet().await?;
+            client.ask("DATA\r\n").await
         }
-        Kind::MailTwice => {
-            reach(Stage::Mail, caller).await?;
-            let mail = caller.crowd.mail.clone();
-            caller.ask(mail).await
+        MisbehaviourKind::MailTwice => {
+            reach(DialogueStage::Mail, client).await?;
+            let mail = client.state.parts.mail.clone();
+            client.ask(mail).await
         }
-        Kind::EarlyTalk => {
-            let hello = caller.hello();
-            caller.ask(hello).await
+        MisbehaviourKind::EarlyTalk => {
+            let hello = client.hello();
+            client.ask(hello).await
         }
-        Kind::Pipeline => pipeline(caller).await,
-        Kind::Garbage => garbage(caller).await,
-        Kind::BareLf => bare_lf(caller).await,
-        Kind::Smuggle => smuggle(caller).await,
-        Kind::Idle => {
-            caller.greet().await?;
-            caller.hear_ever().await
+        MisbehaviourKind::Pipeline => pipeline(client).await,
+        MisbehaviourKind::Garbage => garbage(client).await,
+        MisbehaviourKind::BareLf => bare_lf(client).await,
+        MisbehaviourKind::Smuggle => smuggle(client).await,
+        MisbehaviourKind::Idle => {
+            client.greet().await?;
+            client.hear_ever().await
         }
     }
 }
 
-fn judge(allowed: Allowed, end: End) -> End {
-    let End::Reply(code) = end else { return end };
+fn judge(allowed: Allowed, end: BadClientEnd) -> BadClientEnd {
+    let BadClientEnd::Reply(code) = end else { return end };
     let fine = match allowed {
         Allowed::Anything | Allowed::Reply => true,
         Allowed::Refusal => code >= 400,
         Allowed::NoSuccess => code / 100 != 2,
     };
-    if fine { end } else { End::Wrong(code) }
+    if fine { end } else { BadClientEnd::Wrong(code) }
 }
 
-/// The dialogue as it should be, up to a stage.
-async fn reach(stage: Stage, caller: &mut Caller) -> Result<(), End> {
-    if stage == Stage::Banner {
-        return caller.pass(2).await;
+/// Goes through the dialogue as the protocol wants it, up to a stage.
+async fn reach(stage: DialogueStage, client: &mut BadClient) -> Result<(), BadClientEnd> {
+    if stage == DialogueStage::Banner {
+        return client.pass(2).await;
     }
-    if stage >= Stage::Ehlo {
-        caller.greet().await?;
+    if stage >= DialogueStage::Ehlo {
+        client.greet().await?;
     }
-    if stage == Stage::Bdat && !caller.offered.has(Extensions::CHUNKING) {
-        return Err(End::NotOffered);
+    if stage == DialogueStage::Bdat && !client.offered.has(Extensions::CHUNKING) {
+        return Err(BadClientEnd::NotOffered);
     }
-    if stage >= Stage::Mail {
-        let mail = caller.crowd.mail.clone();
-        caller.say(mail).await;
-        caller.pass(2).await?;
+    if stage >= DialogueStage::Mail {
+        let mail = client.state.parts.mail.clone();
+        client.say(mail).await;
+        client.pass(2).await?;
     }
-    if stage >= Stage::Rcpt {
-        let rcpt = caller.crowd.rcpt.clone();
-        caller.say(rcpt).await;
-        caller.pass(2).await?;
+    if stage >= DialogueStage::Rcpt {
+        let rcpt = client.state.parts.rcpt.clone();
+        client.say(rcpt).await;
+        client.pass(2).await?;
     }
-    if matches!(stage, Stage::Data | Stage::Body | Stage::Dot) {
-        caller.say("DATA\r\n").await;
-        caller.pass(3).await?;
+    if matches!(stage, DialogueStage::Data | DialogueStage::Body | DialogueStage::Dot) {
+        client.say("DATA\r\n").await;
+        client.pass(3).await?;
     }
     match stage {
-        Stage::Body => caller.say(&BODY.as_bytes()[..BODY.len() / 2]).await,
-        Stage::Dot => caller.say(format!("{BODY}{DOT}")).await,
-        Stage::Bdat => {
+        DialogueStage::Body => client.say(&BODY.as_bytes()[..BODY.len() / 2]).await,
+        DialogueStage::Dot => client.say(format!("{BODY}{DOT}")).await,
+        DialogueStage::Bdat => {
             let half = "x".repeat(CHUNK_BYTES / 2);
-            caller.say(format!("BDAT {CHUNK_BYTES} LAST\r\n{half}")).await;
+            client.say(format!("BDAT {CHUNK_BYTES} LAST\r\n{half}")).await;
         }
         _ => {}
     }
     Ok(())
 }
 
-/// Whoever ends only its own direction hears what the server makes of that.
-async fn leave(stage: Stage, farewell: Farewell, caller: &mut Caller) -> Result<u16, End> {
-    reach(stage, caller).await?;
+/// Leaves at a stage. A client that ends only its own direction hears what the server makes of that.
+async fn leave(
+    stage: DialogueStage,
+    farewell: Farewell,
+    client: &mut BadClient,
+) -> Result<u16, BadClientEnd> {
+    reach(stage, client).await?;
     if farewell == Farewell::Reset {
-        // A connection that is gone already ends as it likes.
-        drop(caller.wire.conn().reset_on_close());
-        return Err(End::Left);
+        // Where the connection is gone already, there is nothing to reset.
+        drop(client.wire.conn().reset_on_close());
+        return Err(BadClientEnd::Left);
     }
-    if stage == Stage::Dot || caller.wire.conn().shutdown_write().is_err() {
-        return Err(End::Left);
+    if stage == DialogueStage::Dot || client.wire.conn().shutdown_write().is_err() {
+        return Err(BadClientEnd::Left);
     }
     let mut said = None;
     loop {
-        match caller.hear().await {
+        match client.hear().await {
             // The greeting was on its way.
             Ok(220) => {}
             Ok(code) => said = Some(code),
@@ -135,134 +139,134 @@ async fn leave(stage: Stage, farewell: Farewell, caller: &mut Caller) -> Result<
     }
 }
 
-async fn slow(caller: &mut Caller) -> Result<u16, End> {
-    reach(Stage::Data, caller).await?;
+async fn slow(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    reach(DialogueStage::Data, client).await?;
     for octet in format!("{BODY}{DOT}").into_bytes() {
-        caller.say([octet]).await;
-        caller.crowd.pause(Duration::from_millis(SLOW_OCTET_MS)).await;
-        if caller.ended() {
+        client.say([octet]).await;
+        client.state.pause(Duration::from_millis(SLOW_OCTET_MS)).await;
+        if client.ended() {
             break;
         }
     }
-    caller.hear().await
+    client.hear().await
 }
 
-async fn never_read(caller: &mut Caller) -> Result<u16, End> {
-    caller.greet().await?;
-    let hello = caller.hello();
+async fn never_read(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    client.greet().await?;
+    let hello = client.hello();
     let piece = hello.repeat(PIECE_BYTES as usize / hello.len() + 1);
     for _ in 0..MISBEHAVIOUR_FLOOD_BYTES / PIECE_BYTES {
-        caller.try_say(&*piece).await?;
+        client.try_say(&*piece).await?;
     }
-    Err(End::Left)
+    Err(BadClientEnd::Left)
 }
 
-async fn long_line(caller: &mut Caller) -> Result<u16, End> {
-    caller.greet().await?;
-    caller.ask(format!("NOOP {}\r\n", "x".repeat(LINE_BYTES))).await
+async fn long_line(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    client.greet().await?;
+    client.ask(format!("NOOP {}\r\n", "x".repeat(LINE_BYTES))).await
 }
 
-async fn long_text_line(caller: &mut Caller) -> Result<u16, End> {
-    reach(Stage::Data, caller).await?;
-    caller.ask(format!("{BODY}{}\r\n{DOT}", "x".repeat(TEXT_LINE_BYTES))).await
+async fn long_text_line(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    reach(DialogueStage::Data, client).await?;
+    client.ask(format!("{BODY}{}\r\n{DOT}", "x".repeat(TEXT_LINE_BYTES))).await
 }
 
-/// The limit that the server names, and one octet more.
-fn beyond_limit(caller: &Caller) -> Result<u64, End> {
-    let size = Some(caller.offered.size).filter(|size| *size > 0);
-    size.and_then(|size| size.checked_add(1)).ok_or(End::NotOffered)
+/// One octet more than the limit that the server names.
+fn beyond_limit(client: &BadClient) -> Result<u64, BadClientEnd> {
+    let size = Some(client.offered.size).filter(|size| *size > 0);
+    size.and_then(|size| size.checked_add(1)).ok_or(BadClientEnd::NotOffered)
 }
 
-async fn oversize(caller: &mut Caller) -> Result<u16, End> {
-    caller.greet().await?;
-    let size = beyond_limit(caller)?;
-    let mut mail = caller.crowd.mail.clone();
+async fn oversize(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    client.greet().await?;
+    let size = beyond_limit(client)?;
+    let mut mail = client.state.parts.mail.clone();
     mail.truncate(mail.len() - 2);
     mail.extend_from_slice(format!(" SIZE={size}\r\n").as_bytes());
-    caller.ask(mail).await
+    client.ask(mail).await
 }
 
-async fn oversize_body(caller: &mut Caller) -> Result<u16, End> {
-    reach(Stage::Rcpt, caller).await?;
-    let size = beyond_limit(caller)?;
+async fn oversize_body(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    reach(DialogueStage::Rcpt, client).await?;
+    let size = beyond_limit(client)?;
     if size > MISBEHAVIOUR_BODY_BYTES_MAX {
-        return Err(End::NotOffered);
+        return Err(BadClientEnd::NotOffered);
     }
-    caller.say("DATA\r\n").await;
-    caller.pass(3).await?;
+    client.say("DATA\r\n").await;
+    client.pass(3).await?;
     let line = format!("{}\r\n", "x".repeat(70));
     let piece = line.repeat(PIECE_BYTES as usize / line.len());
     for _ in 0..=size / piece.len() as u64 {
-        caller.say(piece.as_bytes()).await;
-        if caller.ended() {
+        client.say(piece.as_bytes()).await;
+        if client.ended() {
             break;
         }
     }
-    caller.ask(DOT).await
+    client.ask(DOT).await
 }
 
-async fn many_recipients(caller: &mut Caller) -> Result<u16, End> {
-    reach(Stage::Rcpt, caller).await?;
-    let rcpt = caller.crowd.rcpt.clone();
+async fn many_recipients(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    reach(DialogueStage::Rcpt, client).await?;
+    let rcpt = client.state.parts.rcpt.clone();
     for count in 1..MISBEHAVIOUR_RECIPIENTS {
-        let code = caller.ask(&*rcpt).await?;
+        let code = client.ask(&*rcpt).await?;
         if code / 100 != 2 {
             let soon = count < RECIPIENTS_GRANTED && code != 421;
-            return if soon { Err(End::Wrong(code)) } else { Ok(code) };
+            return if soon { Err(BadClientEnd::Wrong(code)) } else { Ok(code) };
         }
     }
     Ok(250)
 }
 
-async fn pipeline(caller: &mut Caller) -> Result<u16, End> {
-    caller.pass(2).await?;
-    let mut group = caller.hello();
-    group.extend_from_slice(&caller.crowd.mail);
-    group.extend_from_slice(&caller.crowd.rcpt);
+async fn pipeline(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    client.pass(2).await?;
+    let mut group = client.hello();
+    group.extend_from_slice(&client.state.parts.mail);
+    group.extend_from_slice(&client.state.parts.rcpt);
     group.extend_from_slice(b"DATA\r\n");
-    let mut code = caller.ask(group).await?;
+    let mut code = client.ask(group).await?;
     for _ in 0..3 {
-        code = caller.hear().await?;
+        code = client.hear().await?;
     }
-    if code == 354 { caller.ask(format!("{BODY}{DOT}")).await } else { Ok(code) }
+    if code == 354 { client.ask(format!("{BODY}{DOT}")).await } else { Ok(code) }
 }
 
-async fn garbage(caller: &mut Caller) -> Result<u16, End> {
-    caller.greet().await?;
+async fn garbage(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    client.greet().await?;
     let octets = (0..=u8::MAX).filter(|octet| !matches!(octet, b'\r' | b'\n'));
-    caller.ask(octets.chain(*b"\r\n").collect::<Vec<u8>>()).await
+    client.ask(octets.chain(*b"\r\n").collect::<Vec<u8>>()).await
 }
 
-/// A server that takes the LF for an end of line has two commands to answer.
-async fn bare_lf(caller: &mut Caller) -> Result<u16, End> {
-    caller.greet().await?;
-    let code = caller.ask("NOOP\nNOOP\r\n").await?;
-    alone(code, caller).await
+/// A server that takes a bare LF for an end of line answers two commands.
+async fn bare_lf(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    client.greet().await?;
+    let code = client.ask("NOOP\nNOOP\r\n").await?;
+    alone(code, client).await
 }
 
-/// The message ends once. A server that saw an end before takes the rest for a second transaction.
-async fn smuggle(caller: &mut Caller) -> Result<u16, End> {
-    reach(Stage::Data, caller).await?;
-    let ending = caller.crowd.next_ending();
-    caller.example = Some(ending.text().escape_default().to_string());
+/// The message ends once. A server that sees an end before takes the rest for a second transaction.
+async fn smuggle(client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    reach(DialogueStage::Data, client).await?;
+    let ending = client.state.next_ending();
+    client.example = Some(ending.text().escape_default().to_string());
     let mut message = ending.text().into_bytes();
-    message.extend_from_slice(&caller.crowd.mail);
-    message.extend_from_slice(&caller.crowd.rcpt);
+    message.extend_from_slice(&client.state.parts.mail);
+    message.extend_from_slice(&client.state.parts.rcpt);
     message.extend_from_slice(format!("DATA\r\n{BODY}{DOT}").as_bytes());
-    let code = caller.ask(message).await?;
-    alone(code, caller).await
+    let code = client.ask(message).await?;
+    alone(code, client).await
 }
 
-/// Whether the reply was the only one: what comes next must be the answer to QUIT.
-async fn alone(code: u16, caller: &mut Caller) -> Result<u16, End> {
-    match caller.ask("QUIT\r\n").await {
-        Ok(221 | 421) | Err(End::Closed | End::Reset) => Ok(code),
-        Ok(_) => Err(End::Wrong(code)),
+/// Hears whether the reply with `code` was the only one: the next must be the reply to QUIT.
+async fn alone(code: u16, client: &mut BadClient) -> Result<u16, BadClientEnd> {
+    match client.ask("QUIT\r\n").await {
+        Ok(221 | 421) | Err(BadClientEnd::Closed | BadClientEnd::Reset) => Ok(code),
+        Ok(_) => Err(BadClientEnd::Wrong(code)),
         Err(end) => Err(end),
     }
 }
 
-/// Would-be ends of data that are none, those first that servers have fallen for.
+/// Octets that look like an end of data and are none. Those that servers have fallen for come first.
 pub(super) fn would_be_endings() -> Vec<WouldBeEnd> {
     let mut endings: Vec<WouldBeEnd> = endings().filter(|ending| !ending.ends()).collect();
     let odd = |text: &str| !text.bytes().all(|octet| matches!(octet, b'\r' | b'\n' | b'\0'));
