@@ -313,7 +313,7 @@ fn policy() -> Policy {
         message_bytes_max: u64::MAX,
         recipients_max: 1,
         bare_newline: BareNewline::Reject,
-        extensions: Extensions::NONE,
+        extensions: Extensions::empty(),
         commands: Commands::default(),
         auth: AuthPolicy::default(),
     }

@@ -35,16 +35,16 @@ thread_local! {
 }
 
 /// Marks the thread as one that runs an engine, until it is dropped.
-pub(super) struct Running(());
+pub(super) struct RunningMark(());
 
-impl Running {
+impl RunningMark {
     pub(super) fn mark(kind: EngineKind) -> Self {
         assert!(RUNNING.replace(Some(kind)).is_none(), "a core runs on this thread already");
         Self(())
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningMark {
     fn drop(&mut self) {
         RUNNING.set(None);
     }

@@ -1,10 +1,10 @@
-//! Running one core on the calling thread.
+//! RunningMark one core on the calling thread.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use super::backend;
-use super::kind::{EngineKind, Running, current};
+use super::kind::{EngineKind, RunningMark, current};
 
 /// Runs `future` on this thread with the engine's runtime; what [`task`](super::task) offers works
 /// inside. Tasks that still live when it ends are dropped.
@@ -18,7 +18,7 @@ use super::kind::{EngineKind, Running, current};
 /// When called on a thread that already runs a core.
 pub fn run_core<F: Future>(kind: EngineKind, future: F) -> io::Result<F::Output> {
     backend::run(kind, async move {
-        let _running = Running::mark(kind);
+        let _running = RunningMark::mark(kind);
         future.await
     })
 }

@@ -10,6 +10,17 @@ use crate::smtp::reply::Reply;
 use crate::smtp::server::{Flags, Protocol, Relayed, Server};
 use crate::spool::{Draft, Meta, Sealed, SpoolError, flag};
 
+// A record's flags are the protocol's, bit for bit; what the sink alone knows lies beside them.
+const _: () = {
+    assert!(Flags::BARE_CR.bits() == flag::BARE_CR && Flags::BARE_LF.bits() == flag::BARE_LF);
+    assert!(Flags::BDAT.bits() == flag::BDAT && Flags::EIGHT_BIT.bits() == flag::EIGHT_BIT);
+    assert!(Flags::SMTPUTF8.bits() == flag::SMTPUTF8 && Flags::NUL.bits() == flag::NUL);
+    assert!(Flags::LMTP.bits() == flag::LMTP && Flags::TLS.bits() == flag::TLS);
+    assert!(Flags::all().bits() & flag::HEADERS_ONLY == 0);
+    let named = Flags::all().bits().count_ones() as usize;
+    assert!(named + 1 == flag::NAMES.len(), "each flag has its name in the spool");
+};
+
 const NO_ROOM: Reply = Reply::new(452, 3, 1, "The spool is full");
 const QUOTA_USED: Reply = Reply::new(421, 3, 2, "This sink has taken all the messages it was to");
 

@@ -1,87 +1,80 @@
 //! ESMTP extensions: which of them a server offers (RFC 5321 §2.2).
 
-/// A set of extensions; each can be switched off.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Extensions(u32);
+use bitflags::bitflags;
+
+bitflags! {
+    /// A set of extensions; each can be switched off.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub struct Extensions: u32 {
+        /// RFC 2920.
+        const PIPELINING = 1;
+        /// RFC 1870.
+        const SIZE = 1 << 1;
+        /// RFC 6152.
+        const EIGHT_BIT_MIME = 1 << 2;
+        /// RFC 6531; stands on 8BITMIME (§3.1).
+        const SMTPUTF8 = 1 << 3;
+        /// RFC 3030.
+        const CHUNKING = 1 << 4;
+        /// RFC 3030 §3; stands on CHUNKING.
+        const BINARYMIME = 1 << 5;
+        /// RFC 2034.
+        const ENHANCED_STATUS_CODES = 1 << 6;
+        /// RFC 5321 §4.1.1.8.
+        const HELP = 1 << 7;
+        /// RFC 3461.
+        const DSN = 1 << 8;
+        /// RFC 2852.
+        const DELIVERBY = 1 << 9;
+        /// RFC 4865.
+        const FUTURERELEASE = 1 << 10;
+        /// RFC 6710.
+        const MT_PRIORITY = 1 << 11;
+        /// RFC 9422.
+        const LIMITS = 1 << 12;
+        /// RFC 8689; offered under TLS only (§2).
+        const REQUIRETLS = 1 << 13;
+        /// RFC 5321 §3.5.2; offered with a directory only, though VRFY is always answered.
+        const VRFY = 1 << 14;
+        /// RFC 5321 §3.5.2; offered with a directory only.
+        const EXPN = 1 << 15;
+        /// RFC 821 §3.4, as are the next two; offered where the listener is told to.
+        const SEND = 1 << 16;
+        const SOML = 1 << 17;
+        const SAML = 1 << 18;
+        /// RFC 4954; offered only where there are mechanisms.
+        const AUTH = 1 << 19;
+        /// RFC 1985; offered where there are routes for it.
+        const ETRN = 1 << 20;
+        /// RFC 2645; offered where somebody may say it, and stands on AUTH (§5.1.1).
+        const ATRN = 1 << 21;
+        /// Postfix's XCLIENT. Not in [`Extensions::ALL`]: it is a matter of trust in one peer, and never a switch.
+        const XCLIENT = 1 << 31;
+    }
+}
 
 impl Extensions {
-    pub const NONE: Self = Self(0);
-    /// RFC 2920.
-    pub const PIPELINING: Self = Self(1);
-    /// RFC 1870.
-    pub const SIZE: Self = Self(1 << 1);
-    /// RFC 6152.
-    pub const EIGHT_BIT_MIME: Self = Self(1 << 2);
-    /// RFC 6531; stands on 8BITMIME (§3.1).
-    pub const SMTPUTF8: Self = Self(1 << 3);
-    /// RFC 3030.
-    pub const CHUNKING: Self = Self(1 << 4);
-    /// RFC 3030 §3; stands on CHUNKING.
-    pub const BINARYMIME: Self = Self(1 << 5);
-    /// RFC 2034.
-    pub const ENHANCED_STATUS_CODES: Self = Self(1 << 6);
-    /// RFC 5321 §4.1.1.8.
-    pub const HELP: Self = Self(1 << 7);
-    /// RFC 3461.
-    pub const DSN: Self = Self(1 << 8);
-    /// RFC 2852.
-    pub const DELIVERBY: Self = Self(1 << 9);
-    /// RFC 4865.
-    pub const FUTURERELEASE: Self = Self(1 << 10);
-    /// RFC 6710.
-    pub const MT_PRIORITY: Self = Self(1 << 11);
-    /// RFC 9422.
-    pub const LIMITS: Self = Self(1 << 12);
-    /// RFC 8689; offered under TLS only (§2).
-    pub const REQUIRETLS: Self = Self(1 << 13);
-    /// RFC 5321 §3.5.2; offered with a directory only, though VRFY is always answered.
-    pub const VRFY: Self = Self(1 << 14);
-    /// RFC 5321 §3.5.2; offered with a directory only.
-    pub const EXPN: Self = Self(1 << 15);
-    /// RFC 821 §3.4, as are the next two; offered where the listener is told to.
-    pub const SEND: Self = Self(1 << 16);
-    pub const SOML: Self = Self(1 << 17);
-    pub const SAML: Self = Self(1 << 18);
-    /// RFC 4954; offered only where there are mechanisms.
-    pub const AUTH: Self = Self(1 << 19);
-    /// RFC 1985; offered where there are routes for it.
-    pub const ETRN: Self = Self(1 << 20);
-    /// RFC 2645; offered where somebody may say it, and stands on AUTH (§5.1.1).
-    pub const ATRN: Self = Self(1 << 21);
-    pub const ALL: Self = Self((1 << 22) - 1);
-    /// Postfix's XCLIENT. Not in `ALL`: it is a matter of trust in one peer, and never a switch.
-    pub const XCLIENT: Self = Self(1 << 31);
+    /// All that can be switched: XCLIENT is not among them.
+    pub const ALL: Self = Self::all().difference(Self::XCLIENT);
     /// Commands of RFC 821 that EHLO lists as if they were extensions.
     pub const RFC_821: Self = Self::HELP
-        .with(Self::VRFY)
-        .with(Self::EXPN)
-        .with(Self::SEND)
-        .with(Self::SOML)
-        .with(Self::SAML);
-
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
+        .union(Self::VRFY)
+        .union(Self::EXPN)
+        .union(Self::SEND)
+        .union(Self::SOML)
+        .union(Self::SAML);
 
     /// The set without members whose foundation is missing.
     pub const fn consistent(self) -> Self {
         let mut set = self;
         if !set.contains(Self::EIGHT_BIT_MIME) {
-            set = set.without(Self::SMTPUTF8);
+            set = set.difference(Self::SMTPUTF8);
         }
         if !set.contains(Self::CHUNKING) {
-            set = set.without(Self::BINARYMIME);
+            set = set.difference(Self::BINARYMIME);
         }
         if !set.contains(Self::AUTH) {
-            set = set.without(Self::ATRN);
+            set = set.difference(Self::ATRN);
         }
         set
     }
@@ -165,8 +158,8 @@ mod tests {
             set.write_hello("sink.example", argue, &mut replies);
             String::from_utf8(replies).unwrap()
         };
-        assert_eq!(announced(Extensions::NONE), "250 sink.example\r\n");
-        let two = Extensions::SIZE.with(Extensions::HELP);
+        assert_eq!(announced(Extensions::empty()), "250 sink.example\r\n");
+        let two = Extensions::SIZE.union(Extensions::HELP);
         assert_eq!(announced(two), "250-sink.example\r\n250-SIZE 99\r\n250 HELP\r\n");
         let auth = "250-sink.example\r\n250 AUTH CRAM-MD5 PLAIN\r\n";
         assert_eq!(announced(Extensions::AUTH), auth);
@@ -174,9 +167,9 @@ mod tests {
 
     #[test]
     fn an_extension_falls_with_its_foundation() {
-        let set = Extensions::ALL.without(Extensions::CHUNKING).consistent();
+        let set = Extensions::ALL.difference(Extensions::CHUNKING).consistent();
         assert!(!set.contains(Extensions::BINARYMIME));
-        let set = Extensions::ALL.without(Extensions::EIGHT_BIT_MIME).consistent();
+        let set = Extensions::ALL.difference(Extensions::EIGHT_BIT_MIME).consistent();
         assert!(!set.contains(Extensions::SMTPUTF8) && set.contains(Extensions::BINARYMIME));
     }
 

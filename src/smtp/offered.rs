@@ -25,7 +25,7 @@ impl Offered {
         let Some(extension) = words.next().and_then(Extensions::from_keyword) else {
             return;
         };
-        self.extensions = self.extensions.with(extension);
+        self.extensions = self.extensions.union(extension);
         if extension == Extensions::SIZE {
             self.size = words.next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
         } else if extension == Extensions::AUTH {
@@ -51,7 +51,8 @@ mod tests {
         for line in ["sink.example greets you", "PIPELINING", "size 1000", "X-NEW 1", "8bitMIME"] {
             offered.read_line(line.as_bytes());
         }
-        let three = Extensions::PIPELINING.with(Extensions::SIZE).with(Extensions::EIGHT_BIT_MIME);
+        let three =
+            Extensions::PIPELINING.union(Extensions::SIZE).union(Extensions::EIGHT_BIT_MIME);
         let expected = Offered { extensions: three, size: 1000, ..Offered::default() };
         assert_eq!(offered, expected);
     }

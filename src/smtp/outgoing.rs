@@ -34,17 +34,17 @@ pub struct MailParams {
 }
 
 impl MailParams {
-    pub const NONE: Self = Self { text: Vec::new(), given: Extensions::NONE, smtputf8: false };
+    pub const NONE: Self = Self { text: Vec::new(), given: Extensions::empty(), smtputf8: false };
 
     pub fn new(words: &[String], smtputf8: bool) -> Self {
-        let mut params = Self { text: render_params(words), given: Extensions::NONE, smtputf8 };
+        let mut params = Self { text: render_params(words), given: Extensions::empty(), smtputf8 };
         for word in words {
             let keyword = word.split('=').next().unwrap_or_default().to_ascii_uppercase();
-            params.given = params.given.with(match &*keyword {
+            params.given = params.given.union(match &*keyword {
                 "SIZE" => Extensions::SIZE,
                 "BODY" => Extensions::EIGHT_BIT_MIME,
                 "SMTPUTF8" => Extensions::SMTPUTF8,
-                _ => Extensions::NONE,
+                _ => Extensions::empty(),
             });
         }
         params

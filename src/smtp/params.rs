@@ -476,7 +476,7 @@ mod tests {
         ] {
             assert_eq!(parse(bad), Err(ParamFault::Malformed), "{bad}");
         }
-        let without = Extensions::ALL.without(Extensions::AUTH);
+        let without = Extensions::ALL.difference(Extensions::AUTH);
         assert_eq!(parse_params(b"AUTH=<>", On::Mail, without), Err(ParamFault::Unknown));
     }
 
@@ -486,9 +486,9 @@ mod tests {
             assert_eq!(parse(text), Err(ParamFault::Unknown), "{text}");
         }
         let offered = Extensions::ALL
-            .without(Extensions::SIZE)
-            .without(Extensions::SMTPUTF8)
-            .without(Extensions::BINARYMIME);
+            .difference(Extensions::SIZE)
+            .difference(Extensions::SMTPUTF8)
+            .difference(Extensions::BINARYMIME);
         for text in ["SIZE=1", "SMTPUTF8", "BODY=BINARYMIME"] {
             let fault = parse_params(text.as_bytes(), On::Mail, offered);
             assert_eq!(fault, Err(ParamFault::Unknown), "{text}");

@@ -300,7 +300,7 @@ fn what_the_target_lacks_ends_the_run_with_a_reason() {
         assert!(matches!(outcome.failure, Some(Failure::Unreachable { .. })));
         assert_eq!(outcome.run.verdict, Verdict::Unreachable);
 
-        let few = serve(Protocol::Smtp, Extensions::NONE, Manner::Good).address.to_string();
+        let few = serve(Protocol::Smtp, Extensions::empty(), Manner::Good).address.to_string();
         let outcome = go(&Plan { pipelining: Pipelining::Full, ..plan(&few, engine) });
         let failure = outcome.failure.unwrap();
         assert!(matches!(failure, Failure::NotOffered { extension: "PIPELINING", .. }));

@@ -84,7 +84,7 @@ impl CommandOptions {
     }
 
     pub(super) fn extensions(&self) -> Extensions {
-        self.no_ext.iter().fold(Extensions::ALL, |set, &gone| set.without(gone))
+        self.no_ext.iter().fold(Extensions::ALL, |set, &gone| set.difference(gone))
     }
 
     fn read_directory(&self) -> Result<Option<Directory>, ExitError> {

@@ -7,7 +7,7 @@ use crate::scan;
 
 /// What [`LineReader::take`] found. Which it is depends on the octets alone, not on how they arrive.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Taken<'a> {
+pub(super) enum TakenLine<'a> {
     /// A line, without its CRLF, that lies whole in the input.
     Line(&'a [u8]),
     /// A line, without its CRLF, that arrived in pieces: to be had from [`LineReader::held`].
@@ -59,7 +59,7 @@ impl LineReader {
         &mut self,
         input: &mut &'a [u8],
         expected: LineKind,
-    ) -> Option<Taken<'a>> {
+    ) -> Option<TakenLine<'a>> {
         if self.overlong.is_some() || !self.held.is_empty() {
             return self.resume(input, expected);
         }
@@ -67,7 +67,7 @@ impl LineReader {
             Some(end) if end <= COMMAND_LINE_BYTES_MAX => {
                 let (line, rest) = input.split_at(end);
                 *input = rest;
-                Some(Taken::Line(&line[..end - 2]))
+                Some(TakenLine::Line(&line[..end - 2]))
             }
             Some(_) => self.resume(input, expected),
             None if input.is_empty() => None,
@@ -77,7 +77,7 @@ impl LineReader {
 
     /// The general case: octets of this line were seen before, or it is too long.
     #[cold]
-    fn resume<'a>(&mut self, input: &mut &'a [u8], expected: LineKind) -> Option<Taken<'a>> {
+    fn resume<'a>(&mut self, input: &mut &'a [u8], expected: LineKind) -> Option<TakenLine<'a>> {
         let (before, after_cr, kind) = match &self.overlong {
             Some(overlong) => (overlong.octets, overlong.after_cr, overlong.kind),
             None => {
@@ -91,18 +91,18 @@ impl LineReader {
         let octets = before + piece.len();
         if octets > COMMAND_NOISE_BYTES_MAX {
             self.forget();
-            return Some(Taken::Noise);
+            return Some(TakenLine::Noise);
         }
         if octets > kind.bytes_max() {
             self.forget();
             let after_cr = piece.last().map_or(after_cr, |&b| b == b'\r');
             self.overlong = end.is_none().then_some(Overlong { octets, after_cr, kind });
-            return end.map(|_| Taken::TooLong(kind));
+            return end.map(|_| TakenLine::TooLong(kind));
         }
         self.held.extend_from_slice(piece);
         end.map(|_| {
             self.held.truncate(octets - 2);
-            Taken::Held
+            TakenLine::Held
         })
     }
 
@@ -113,7 +113,7 @@ impl LineReader {
         b"AUTH ".iter().all(|&b| is(b))
     }
 
-    /// The line that [`Taken::Held`] spoke of; give it back when done.
+    /// The line that [`TakenLine::Held`] spoke of; give it back when done.
     pub(super) fn held(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }
@@ -153,11 +153,11 @@ mod tests {
         for mut piece in wire.chunks(step) {
             while let Some(taken) = reader.take(&mut piece, LineKind::Command) {
                 let line = match taken {
-                    Taken::Line(line) => line.to_vec(),
-                    Taken::Held => reader.held(),
-                    Taken::TooLong(LineKind::Command) => b"(too long)".to_vec(),
-                    Taken::TooLong(LineKind::Auth) => b"(too long for AUTH)".to_vec(),
-                    Taken::Noise => b"(noise)".to_vec(),
+                    TakenLine::Line(line) => line.to_vec(),
+                    TakenLine::Held => reader.held(),
+                    TakenLine::TooLong(LineKind::Command) => b"(too long)".to_vec(),
+                    TakenLine::TooLong(LineKind::Auth) => b"(too long for AUTH)".to_vec(),
+                    TakenLine::Noise => b"(noise)".to_vec(),
                 };
                 seen.push(String::from_utf8_lossy(&line).into_owned());
             }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::answer::{self, Answer};
 use super::content::{DataStep, Spoilt};
 use super::event::{CloseReason, Event};
-use super::line::{LineKind, LineReader, Taken};
+use super::line::{LineKind, LineReader, TakenLine};
 use super::logins::Logins;
 use super::policy::Policy;
 use super::relayed::Relayed;
@@ -196,16 +196,16 @@ impl Server {
             LineKind::Command
         };
         let event = match self.lines.take(input, expected)? {
-            Taken::Line(line) => self.line(line, replies),
-            Taken::Held => {
+            TakenLine::Line(line) => self.line(line, replies),
+            TakenLine::Held => {
                 let held = self.lines.held();
                 let event = self.line(&held, replies);
                 self.lines.give_back(held);
                 event
             }
-            Taken::TooLong(LineKind::Command) => self.fail(&answer::LINE_TOO_LONG, replies),
-            Taken::TooLong(LineKind::Auth) => self.auth_line_too_long(replies),
-            Taken::Noise => self.hang_up(&answer::NOISE, replies),
+            TakenLine::TooLong(LineKind::Command) => self.fail(&answer::LINE_TOO_LONG, replies),
+            TakenLine::TooLong(LineKind::Auth) => self.auth_line_too_long(replies),
+            TakenLine::Noise => self.hang_up(&answer::NOISE, replies),
         };
         if self.greeting == Greeting::Unheard {
             self.greeting = Greeting::Awaited;
@@ -251,15 +251,14 @@ impl Server {
 
     pub(super) fn end_message(&mut self, marks: Marks, framing: Flags) -> Event<'static> {
         self.phase = ServerPhase::Verdict;
-        Event::End(
-            framing
-                .with_if(marks.bare_cr, Flags::BARE_CR)
-                .with_if(marks.bare_lf, Flags::BARE_LF)
-                .with_if(marks.eight_bit, Flags::EIGHT_BIT)
-                .with_if(marks.nul, Flags::NUL)
-                .with_if(self.envelope.smtputf8(), Flags::SMTPUTF8)
-                .with_if(self.policy.protocol == Protocol::Lmtp, Flags::LMTP),
-        )
+        let mut flags = framing;
+        flags.set(Flags::BARE_CR, marks.bare_cr);
+        flags.set(Flags::BARE_LF, marks.bare_lf);
+        flags.set(Flags::EIGHT_BIT, marks.eight_bit);
+        flags.set(Flags::NUL, marks.nul);
+        flags.set(Flags::SMTPUTF8, self.envelope.smtputf8());
+        flags.set(Flags::LMTP, self.policy.protocol == Protocol::Lmtp);
+        Event::End(flags)
     }
 
     /// LMTP: one reply for each recipient (RFC 2033 §4.2). The first stands at `start`.

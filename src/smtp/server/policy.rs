@@ -41,15 +41,18 @@ impl Policy {
             // This room knows of no TLS (RFC 8689 §2).
             (true, Extensions::REQUIRETLS),
             (self.auth.mechanisms().is_empty(), Extensions::AUTH),
-            (self.commands.directory.is_none(), Extensions::VRFY.with(Extensions::EXPN)),
-            (!self.commands.legacy, Extensions::SEND.with(Extensions::SOML).with(Extensions::SAML)),
+            (self.commands.directory.is_none(), Extensions::VRFY.union(Extensions::EXPN)),
+            (
+                !self.commands.legacy,
+                Extensions::SEND.union(Extensions::SOML).union(Extensions::SAML),
+            ),
             (self.recipients_max > RCPTMAX_ANNOUNCED_MAX, Extensions::LIMITS),
             (!(self.commands.etrn && keeps_mail), Extensions::ETRN),
             (!(self.commands.atrn && keeps_mail), Extensions::ATRN),
-            (!self.commands.esmtp, Extensions::ALL.without(Extensions::RFC_821)),
+            (!self.commands.esmtp, Extensions::ALL.difference(Extensions::RFC_821)),
         ];
         let missing = missing.iter().filter(|(is_missing, _)| *is_missing);
-        missing.fold(self.extensions, |set, (_, gone)| set.without(*gone)).consistent()
+        missing.fold(self.extensions, |set, (_, gone)| set.difference(*gone)).consistent()
     }
 
     /// Appends what stands behind the keyword of an extension in the answer to EHLO.

@@ -70,7 +70,7 @@ impl Server {
         if verb == Verb::Helo {
             self.greeting = Greeting::Helo;
             // HELO never gets the answer of EHLO (RFC 5321 §3.2).
-            Extensions::NONE.write_hello(hostname, |_, _| (), replies);
+            Extensions::empty().write_hello(hostname, |_, _| (), replies);
         } else {
             self.greeting = Greeting::Ehlo;
             let argue = |extension, out: &mut Vec<u8>| self.policy.argue(extension, out);

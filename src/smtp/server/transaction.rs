@@ -203,7 +203,7 @@ impl Server {
     /// Extensions that this client may use now.
     #[inline]
     pub(super) fn offered(&self) -> Extensions {
-        if self.extended() { self.available } else { Extensions::NONE }
+        if self.extended() { self.available } else { Extensions::empty() }
     }
 }
 

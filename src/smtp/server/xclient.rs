@@ -22,7 +22,7 @@ impl Server {
     /// What EHLO and LHLO announce.
     pub(super) fn announced(&self) -> Extensions {
         let own = self.available;
-        if self.xclient_trusted { own.with(Extensions::XCLIENT) } else { own }
+        if self.xclient_trusted { own.union(Extensions::XCLIENT) } else { own }
     }
 
     /// Answered by a new greeting, and the session begins anew.

@@ -25,7 +25,7 @@ fn chunks_are_counted_out_and_the_last_ends_the_message() {
 #[test]
 fn bare_newlines_in_chunks_are_kept_and_flagged() {
     let outcome = run(format!("{}BDAT 5 LAST\r\na\nb\0\r", lead()));
-    let flags = Flags::BDAT.with(Flags::BARE_CR).with(Flags::BARE_LF).with(Flags::NUL);
+    let flags = Flags::BDAT.union(Flags::BARE_CR).union(Flags::BARE_LF).union(Flags::NUL);
     assert_eq!(outcome.messages[0].flags, flags);
     assert_eq!(policy().bare_newline, BareNewline::Reject);
 }
@@ -55,7 +55,7 @@ fn a_chunk_is_consumed_before_it_is_refused() {
         let expected = format!("{code} 250/2.0.0");
         check(&policy(), &lead, &[(chunk, &expected), (last, &expected)]);
     }
-    let off = Policy { extensions: Extensions::ALL.without(Extensions::CHUNKING), ..policy() };
+    let off = Policy { extensions: Extensions::ALL.difference(Extensions::CHUNKING), ..policy() };
     check(&off, &lead(), &[(chunk, "502/5.5.1 250/2.0.0")]);
 }
 

@@ -37,7 +37,7 @@ fn ehlo_lists_what_is_offered_in_one_reply_and_helo_lists_nothing() {
          250-LIMITS RCPTMAX=100\r\n250 HELP\r\n"
     );
     assert_eq!(run("HELO x\r\n").wire, b"250 sink.example\r\n");
-    let bare = Policy { extensions: Extensions::NONE, ..policy() };
+    let bare = Policy { extensions: Extensions::empty(), ..policy() };
     assert_eq!(run_with(&bare, "EHLO x\r\n").wire, b"250 sink.example\r\n");
 }
 
@@ -118,7 +118,7 @@ fn a_bare_newline_does_not_end_a_command() {
 #[test]
 fn enhanced_codes_vanish_when_switched_off() {
     let policy = Policy {
-        extensions: Extensions::ALL.without(Extensions::ENHANCED_STATUS_CODES),
+        extensions: Extensions::ALL.difference(Extensions::ENHANCED_STATUS_CODES),
         ..policy()
     };
     let mut session = super::harness::Session::new(policy);

@@ -65,7 +65,7 @@ fn a_bare_newline_can_be_kept_and_is_flagged() {
     let policy = Policy { bare_newline: BareNewline::Keep, ..policy() };
     let lone = |cr: bool, lf: bool| {
         let flags = if cr { Flags::BARE_CR } else { Flags::default() };
-        if lf { flags.with(Flags::BARE_LF) } else { flags }
+        if lf { flags.union(Flags::BARE_LF) } else { flags }
     };
     for (wire, body, flags) in [
         ("a\nb\r\n", "a\nb\r\n", lone(false, true)),
@@ -73,7 +73,7 @@ fn a_bare_newline_can_be_kept_and_is_flagged() {
         ("a\n.\nb\r\n", "a\n.\nb\r\n", lone(false, true)),
         ("a\r\n.\nb\r\n", "a\r\n\nb\r\n", lone(false, true)),
         ("a\r\n.\r\r\nb\r\n", "a\r\n\r\r\nb\r\n", lone(true, false)),
-        ("a\n\r\0\r\n", "a\n\r\0\r\n", lone(true, true).with(Flags::NUL)),
+        ("a\n\r\0\r\n", "a\n\r\0\r\n", lone(true, true).union(Flags::NUL)),
     ] {
         let outcome = run_with(&policy, format!("{}{wire}.\r\n", lead()));
         assert_eq!(outcome.messages[0].body, body.as_bytes());

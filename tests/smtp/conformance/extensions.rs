@@ -95,13 +95,13 @@ fn what_is_listed_works_and_has_its_proof() {
 fn what_is_switched_off_is_neither_listed_nor_obeyed() {
     for (keyword, what, input, _, refusal) in PROOFS {
         let extension = Extensions::from_keyword(keyword).unwrap();
-        let off = Policy { extensions: Extensions::ALL.without(extension), ..full() };
+        let off = Policy { extensions: Extensions::ALL.difference(extension), ..full() };
         assert!(!listed(&off).iter().any(|k| k == keyword), "{keyword}");
         check(&off, &lead(what), &[(input, refusal)]);
     }
     for keyword in SILENT {
         let extension = Extensions::from_keyword(keyword).unwrap();
-        let off = Policy { extensions: Extensions::ALL.without(extension), ..full() };
+        let off = Policy { extensions: Extensions::ALL.difference(extension), ..full() };
         assert!(!listed(&off).iter().any(|k| k == keyword), "{keyword}");
     }
 }

@@ -133,7 +133,7 @@ fn the_envelope_reaches_the_caller_as_it_was_sent() {
     assert_eq!(message.sender, "\u{fc}@b");
     assert_eq!(message.sender_params, "SIZE=3  SMTPUTF8");
     assert_eq!(message.recipients, ["C@d", "C@d", "postMaster"]);
-    assert_eq!(message.flags, Flags::SMTPUTF8.with(Flags::EIGHT_BIT));
+    assert_eq!(message.flags, Flags::SMTPUTF8.union(Flags::EIGHT_BIT));
     assert!(outcome.wire.ends_with(b"250 2.0.0 Ok: queued as 0-1-40\r\n"));
 }
 

@@ -14,13 +14,13 @@ use super::super::reference::world::{ACCOUNTS, HOSTNAME, PEOPLE, SALT_SECRET};
 
 /// What the first version of the protocol machine offered.
 const OFFERED: Extensions = Extensions::PIPELINING
-    .with(Extensions::SIZE)
-    .with(Extensions::EIGHT_BIT_MIME)
-    .with(Extensions::SMTPUTF8)
-    .with(Extensions::CHUNKING)
-    .with(Extensions::BINARYMIME)
-    .with(Extensions::ENHANCED_STATUS_CODES)
-    .with(Extensions::HELP);
+    .union(Extensions::SIZE)
+    .union(Extensions::EIGHT_BIT_MIME)
+    .union(Extensions::SMTPUTF8)
+    .union(Extensions::CHUNKING)
+    .union(Extensions::BINARYMIME)
+    .union(Extensions::ENHANCED_STATUS_CODES)
+    .union(Extensions::HELP);
 
 /// What came later. ETRN and ATRN are not known to the slow receiver.
 const LATER: [Extensions; 12] = [
@@ -60,7 +60,7 @@ pub(crate) fn rich_policy() -> Policy {
     };
     let commands = Commands { legacy: true, directory: Some(directory()), ..Commands::default() };
     Policy {
-        extensions: LATER.into_iter().fold(OFFERED, Extensions::with),
+        extensions: LATER.into_iter().fold(OFFERED, Extensions::union),
         auth: listed,
         commands,
         ..policy()
@@ -97,7 +97,7 @@ pub(crate) fn random_policy(random: &mut Rng) -> Policy {
     .chain(LATER)
     {
         if random.u8(..12) == 0 {
-            extensions = extensions.without(extension);
+            extensions = extensions.difference(extension);
         }
     }
     // A listener for LMTP always has extensions.
