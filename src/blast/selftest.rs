@@ -182,14 +182,14 @@ impl Trial {
         // Else there was nothing to tell apart.
         let hidden =
             compared[0].service_ns.max(compared[0].closed_ns) < compared[0].computed_ns / 2;
-        let whole = open.messages_failed == 0 && open.messages_not_begun == 0;
+        let whole = open.counts.messages_failed == 0 && open.messages_not_begun == 0;
         Proof {
             stall_s: self.stall.as_secs_f64(),
             period_s: self.period.as_secs_f64(),
             rate_msg_s: self.rate,
             connections: self.connections,
-            messages: open.messages_ok,
-            closed_messages: closed.messages_ok,
+            messages: open.counts.messages_ok,
+            closed_messages: closed.counts.messages_ok,
             verdict: open.verdict,
             server_cpu_ns: server.ran.as_nanos() as u64,
             server_wait_ns: server.waited.as_nanos() as u64,

@@ -88,13 +88,13 @@ impl Cell {
     }
 
     fn sum(&self, now: &Tally, in_flight: u32) -> Snapshot {
-        let opened = self.base.connections + now.connections_opened;
+        let opened = self.base.connections + now.counts.connections_opened;
         Snapshot {
-            messages_ok: self.base.messages_ok + now.messages_ok,
-            messages_failed: self.base.messages_failed + now.messages_failed,
-            bytes: self.base.bytes + now.bytes,
+            messages_ok: self.base.messages_ok + now.counts.messages_ok,
+            messages_failed: self.base.messages_failed + now.counts.messages_failed,
+            bytes: self.base.bytes + now.counts.bytes,
             errors: self.base.errors + now.errors_total(),
-            connections: opened.saturating_sub(now.connections_closed),
+            connections: opened.saturating_sub(now.counts.connections_closed),
             in_flight: u64::from(in_flight),
         }
     }

@@ -126,10 +126,10 @@ impl Collector {
         self.totals.warmup_messages += tally.messages_early;
         self.totals.cooldown_messages += tally.messages_late;
         if warmup {
-            self.totals.warmup_messages += tally.messages_ok + tally.messages_failed;
+            self.totals.warmup_messages += tally.counts.messages();
             // Connections live across the cut, so their counts do too.
-            self.totals.tally.connections_opened += tally.connections_opened;
-            self.totals.tally.connections_closed += tally.connections_closed;
+            self.totals.tally.counts.connections_opened += tally.counts.connections_opened;
+            self.totals.tally.counts.connections_closed += tally.counts.connections_closed;
             for (target, portion) in tally.targets.iter().enumerate() {
                 let total = self.totals.tally.target_mut(target);
                 total.connections_opened += portion.connections_opened;
@@ -183,8 +183,8 @@ impl Collector {
         let mut interval = self.open.remove(&index)?;
         self.oldest = index + 1;
         let tally = &interval.tally;
-        self.connections += tally.connections_opened;
-        self.connections = self.connections.saturating_sub(tally.connections_closed);
+        self.connections += tally.counts.connections_opened;
+        self.connections = self.connections.saturating_sub(tally.counts.connections_closed);
         interval.connections = self.connections;
         self.totals.in_flight_peak = self.totals.in_flight_peak.max(interval.in_flight_peak);
         Some(interval)
@@ -215,7 +215,7 @@ mod tests {
     /// What can be had without waiting.
     fn given(collector: &mut Collector) -> Vec<(u64, u64, u64)> {
         std::iter::from_fn(|| match collector.next(Duration::ZERO) {
-            Next::Interval(one) => Some((one.begun_ns, one.ended_ns, one.tally.messages_ok)),
+            Next::Interval(one) => Some((one.begun_ns, one.ended_ns, one.tally.counts.messages_ok)),
             Next::Waiting | Next::Finished => None,
         })
         .collect()
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(given(&mut collector), [(S, S + 9, 1)]);
         assert!(matches!(collector.next(Duration::ZERO), Next::Finished));
         let totals = collector.into_totals();
-        assert_eq!(totals.tally.messages_ok, 3);
+        assert_eq!(totals.tally.counts.messages_ok, 3);
         assert_eq!(totals.elapsed, Duration::from_nanos(S + 9));
         assert_eq!(totals.cores_lost, 0);
     }
@@ -258,12 +258,12 @@ mod tests {
         recorder.finish(3 * S);
         let mut seen = Vec::new();
         while let Next::Interval(one) = collector.next(Duration::ZERO) {
-            seen.push((one.warmup, one.begun_ns, one.tally.messages_ok));
+            seen.push((one.warmup, one.begun_ns, one.tally.counts.messages_ok));
         }
         let (half, later) = (S + S / 2, 2 * S + S / 2);
         assert_eq!(seen, [(true, 0, 1), (true, S, 2), (false, half, 4), (false, later, 8)]);
         let totals = collector.into_totals();
-        assert_eq!((totals.tally.messages_ok, totals.warmup_messages), (12, 4));
+        assert_eq!((totals.tally.counts.messages_ok, totals.warmup_messages), (12, 4));
         assert_eq!(totals.elapsed, Duration::from_nanos(3 * S - half));
     }
 
@@ -296,7 +296,10 @@ mod tests {
         assert_eq!(after, seconds);
         let totals = collector.into_totals();
         assert_eq!((totals.warmup_messages, totals.cooldown_messages), (2, 1));
-        assert_eq!((totals.tally.messages_ok, totals.elapsed), (3, Duration::from_nanos(4 * S)));
+        assert_eq!(
+            (totals.tally.counts.messages_ok, totals.elapsed),
+            (3, Duration::from_nanos(4 * S))
+        );
         let open = totals.tally.open.unwrap();
         assert_eq!((open.not_begun, open.behind, open.behind_ns), (1, 2, 7));
         assert_eq!((open.response_ns.len(), open.send_lag_ns.len()), (4, 3));
@@ -331,7 +334,7 @@ mod tests {
         let late = given(&mut collector);
         let all: u64 = early.iter().chain(&late).map(|(_, _, messages)| messages).sum();
         assert_eq!(all, seconds + 1);
-        assert_eq!(collector.into_totals().tally.messages_ok, seconds + 1);
+        assert_eq!(collector.into_totals().tally.counts.messages_ok, seconds + 1);
     }
 
     #[test]
@@ -378,11 +381,11 @@ mod tests {
             }
             let mut messages = 0;
             while let Next::Interval(one) = collector.next(Duration::from_secs(10)) {
-                messages += one.tally.messages_ok;
+                messages += one.tally.counts.messages_ok;
                 collector.reuse(one);
             }
             assert_eq!(messages, 3_000);
         });
-        assert_eq!(collector.into_totals().tally.messages_ok, 3_000);
+        assert_eq!(collector.into_totals().tally.counts.messages_ok, 3_000);
     }
 }

@@ -11,6 +11,7 @@
 
 mod board;
 mod collect;
+mod counters;
 mod cuts;
 mod enhanced;
 mod histogram;
@@ -28,6 +29,7 @@ mod team;
 
 pub use board::{Board, Snapshot};
 pub use collect::{Collector, Next};
+pub use counters::Counters;
 pub use cuts::Cuts;
 pub use enhanced::EnhancedKey;
 pub use interval::{Interval, Totals};

@@ -114,7 +114,7 @@ impl Recorder {
     }
 
     pub fn connection_opened(&mut self) {
-        self.now.connections_opened += 1;
+        self.now.counts.connections_opened += 1;
     }
 
     /// Counts it also for one of several targets.
@@ -123,7 +123,7 @@ impl Recorder {
     }
 
     pub fn connection_closed(&mut self) {
-        self.now.connections_closed += 1;
+        self.now.counts.connections_closed += 1;
     }
 
     /// Messages sent and not yet answered, as of now.
@@ -144,7 +144,7 @@ impl Recorder {
 
     /// Says how long this core waited for its CPU during the run.
     pub fn note_cpu_wait(&mut self, waited: Duration) {
-        self.now.cpu_wait_ns += waited.as_nanos() as u64;
+        self.now.counts.cpu_wait_ns += waited.as_nanos() as u64;
     }
 
     /// Shows the totals so far to the live line: a handful of relaxed stores. To be called a few

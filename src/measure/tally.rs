@@ -2,6 +2,7 @@
 
 use hdrhistogram::Histogram;
 
+use super::counters::Counters;
 use super::enhanced::{Enhanced, EnhancedKey};
 use super::histogram::{HEADLINE_DIGITS, PHASE_DIGITS, add, histogram};
 use super::kind::{ErrorKind, Outcome, Phase};
@@ -18,27 +19,10 @@ const CODES: usize = 400;
 /// add, and histograms of equal bounds add cell by cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tally {
-    /// Messages that the server accepted.
-    pub messages_ok: u64,
-    /// Messages that it refused or never answered.
-    pub messages_failed: u64,
-    /// Of the failed ones, those refused with 400 to 499, which asks for another try later.
-    pub messages_refused_4xx: u64,
-    /// Of the failed ones, those that got no answer: timeout, lost connection, end of the run.
-    pub messages_unanswered: u64,
+    pub counts: Counters,
     /// Messages due in the warm-up that ended after it, and those of the cool-down; in no figure.
     pub messages_early: u64,
     pub messages_late: u64,
-    /// Octets of the accepted messages, before dot-stuffing.
-    pub bytes: u64,
-    /// Recipients of the accepted messages.
-    pub recipients: u64,
-    pub connections_opened: u64,
-    pub connections_closed: u64,
-    /// How long the cores were ready to run and did not get their CPU.
-    pub cpu_wait_ns: u64,
-    /// Latencies beyond `LATENCY_NS_MAX`, recorded as that maximum.
-    pub saturated: u64,
     /// Wire time of accepted messages. Unanswered ones are in it with the time waited so far, which
     /// is a lower bound: leaving them out would make a server that stops answering look fast.
     pub service_ns: Histogram<u64>,
@@ -64,18 +48,9 @@ impl Tally {
             Mode::Open => Some(OpenTally::new()),
         };
         Self {
-            messages_ok: 0,
-            messages_failed: 0,
-            messages_refused_4xx: 0,
-            messages_unanswered: 0,
+            counts: Counters::default(),
             messages_early: 0,
             messages_late: 0,
-            bytes: 0,
-            recipients: 0,
-            connections_opened: 0,
-            connections_closed: 0,
-            cpu_wait_ns: 0,
-            saturated: 0,
             service_ns: histogram(HEADLINE_DIGITS),
             refused_ns: histogram(PHASE_DIGITS),
             open,
@@ -116,11 +91,6 @@ impl Tally {
         &mut self.targets[target]
     }
 
-    /// Of the failed messages, those refused for good.
-    pub fn messages_refused_5xx(&self) -> u64 {
-        self.messages_failed - self.messages_refused_4xx - self.messages_unanswered
-    }
-
     pub fn errors(&self) -> impl Iterator<Item = (ErrorKind, u64)> {
         ErrorKind::ALL.into_iter().zip(self.errors).filter(|&(_, count)| count > 0)
     }
@@ -145,97 +115,98 @@ impl Tally {
         (self.enhanced.sorted(), self.enhanced.rest())
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.messages_ok + self.messages_failed + self.errors_total() == 0
-            && self.connections_opened + self.connections_closed == 0
-            && self.phases.iter().all(|phase| phase.all().is_empty())
-            && self.replies.iter().all(|&count| count == 0)
-            && self.replies_odd == 0
-    }
-
     /// Adds `other`, which must be of the same mode.
     pub fn add(&mut self, other: &Self) {
-        self.messages_ok += other.messages_ok;
-        self.messages_failed += other.messages_failed;
-        self.messages_refused_4xx += other.messages_refused_4xx;
-        self.messages_unanswered += other.messages_unanswered;
-        self.messages_early += other.messages_early;
-        self.messages_late += other.messages_late;
-        self.bytes += other.bytes;
-        self.recipients += other.recipients;
-        self.connections_opened += other.connections_opened;
-        self.connections_closed += other.connections_closed;
-        self.cpu_wait_ns += other.cpu_wait_ns;
-        self.saturated += other.saturated;
-        add(&mut self.service_ns, &other.service_ns);
-        add(&mut self.refused_ns, &other.refused_ns);
-        match (&mut self.open, &other.open) {
+        let Self {
+            counts,
+            messages_early,
+            messages_late,
+            service_ns,
+            refused_ns,
+            open,
+            targets,
+            phases,
+            errors,
+            replies,
+            replies_odd,
+            enhanced,
+        } = other;
+        self.counts.add(counts);
+        self.messages_early += messages_early;
+        self.messages_late += messages_late;
+        add(&mut self.service_ns, service_ns);
+        add(&mut self.refused_ns, refused_ns);
+        match (&mut self.open, open) {
             (Some(into), Some(from)) => into.add(from),
             (None, None) => {}
             _ => panic!("tallies of an open and of a closed loop do not add up"),
         }
-        for (target, portion) in other.targets.iter().enumerate() {
+        for (target, portion) in targets.iter().enumerate() {
             self.target_mut(target).add(portion);
         }
-        for (into, from) in self.phases.iter_mut().zip(&other.phases) {
+        for (into, from) in self.phases.iter_mut().zip(phases) {
             into.add(from);
         }
-        for (into, from) in self.errors.iter_mut().zip(&other.errors) {
+        for (into, from) in self.errors.iter_mut().zip(errors) {
             *into += from;
         }
-        for (into, from) in self.replies.iter_mut().zip(&other.replies) {
+        for (into, from) in self.replies.iter_mut().zip(replies) {
             *into += from;
         }
-        self.replies_odd += other.replies_odd;
-        self.enhanced.add(&other.enhanced);
+        self.replies_odd += replies_odd;
+        self.enhanced.add(enhanced);
     }
 
     /// Back to nothing, keeping the memory.
     pub fn clear(&mut self) {
-        self.messages_ok = 0;
-        self.messages_failed = 0;
-        self.messages_refused_4xx = 0;
-        self.messages_unanswered = 0;
-        self.messages_early = 0;
-        self.messages_late = 0;
-        self.bytes = 0;
-        self.recipients = 0;
-        self.connections_opened = 0;
-        self.connections_closed = 0;
-        self.cpu_wait_ns = 0;
-        self.saturated = 0;
-        self.service_ns.reset();
-        self.refused_ns.reset();
-        if let Some(open) = &mut self.open {
+        let Self {
+            counts,
+            messages_early,
+            messages_late,
+            service_ns,
+            refused_ns,
+            open,
+            targets,
+            phases,
+            errors,
+            replies,
+            replies_odd,
+            enhanced,
+        } = self;
+        *counts = Counters::default();
+        (*messages_early, *messages_late, *replies_odd) = (0, 0, 0);
+        service_ns.reset();
+        refused_ns.reset();
+        if let Some(open) = open {
             open.clear();
         }
-        self.targets.iter_mut().for_each(Portion::clear);
-        self.phases.iter_mut().for_each(Split::clear);
-        self.errors = [0; ErrorKind::COUNT];
-        self.replies.fill(0);
-        self.replies_odd = 0;
-        self.enhanced.clear();
+        targets.iter_mut().for_each(Portion::clear);
+        phases.iter_mut().for_each(Split::clear);
+        *errors = [0; ErrorKind::COUNT];
+        replies.fill(0);
+        enhanced.clear();
     }
 
     pub(super) fn record_message(&mut self, message: &Message) {
         debug_assert_eq!(message.open.is_some(), self.open.is_some(), "open loop or not");
         match message.outcome {
             Outcome::Accepted => {
-                self.messages_ok += 1;
-                self.bytes += message.bytes;
-                self.recipients += u64::from(message.recipients);
+                self.counts.messages_ok += 1;
+                self.counts.bytes += message.bytes;
+                self.counts.recipients += u64::from(message.recipients);
             }
             Outcome::Refused4xx | Outcome::Refused5xx => {
-                self.messages_failed += 1;
-                self.messages_refused_4xx += u64::from(message.outcome == Outcome::Refused4xx);
+                self.counts.messages_failed += 1;
+                self.counts.messages_refused_4xx +=
+                    u64::from(message.outcome == Outcome::Refused4xx);
                 let taken_ns = message.open.map_or(message.service_ns, |open| open.response_ns);
                 let taken_ns = self.clamp(taken_ns);
                 self.refused_ns.saturating_record(taken_ns);
                 return;
             }
             Outcome::Unanswered => {
-                self.messages_failed += 1;
-                self.messages_unanswered += 1;
+                self.counts.messages_failed += 1;
+                self.counts.messages_unanswered += 1;
             }
         }
         let service_ns = self.clamp(message.service_ns);
@@ -314,7 +285,7 @@ impl Tally {
     }
 
     fn clamp(&mut self, ns: u64) -> u64 {
-        self.saturated += u64::from(ns > LATENCY_NS_MAX);
+        self.counts.saturated += u64::from(ns > LATENCY_NS_MAX);
         ns.min(LATENCY_NS_MAX)
     }
 }
@@ -433,9 +404,9 @@ mod tests {
         tally.record_message(&accepted(1_000_000));
         tally.record_message(&Message { outcome: Outcome::Refused4xx, ..accepted(1_000) });
         tally.record_message(&Message { outcome: Outcome::Unanswered, ..accepted(9_000_000_000) });
-        assert_eq!((tally.messages_ok, tally.messages_failed), (1, 2));
-        assert_eq!(tally.messages_unanswered, 1);
-        assert_eq!((tally.bytes, tally.recipients), (1_024, 1));
+        assert_eq!((tally.counts.messages_ok, tally.counts.messages_failed), (1, 2));
+        assert_eq!(tally.counts.messages_unanswered, 1);
+        assert_eq!((tally.counts.bytes, tally.counts.recipients), (1_024, 1));
         assert_eq!((tally.service_ns.len(), tally.refused_ns.len()), (2, 1));
         assert!(tally.service_ns.min() > 900_000 && tally.service_ns.max() >= 9_000_000_000);
     }
@@ -445,7 +416,7 @@ mod tests {
         let mut tally = Tally::new(Mode::Closed);
         tally.record_phase(Phase::Mail, Outcome::Accepted, u64::MAX);
         tally.record_phase(Phase::Mail, Outcome::Accepted, LATENCY_NS_MAX);
-        assert_eq!(tally.saturated, 1);
+        assert_eq!(tally.counts.saturated, 1);
         assert_eq!(tally.phase(Phase::Mail).len(), 2);
     }
 
@@ -465,9 +436,8 @@ mod tests {
     fn a_cleared_tally_equals_a_new_one() {
         let acts: Vec<Act> = (0..60u16).map(|n| (n as u8, 1 << (n % 40), 200 + n, 77)).collect();
         let mut tally = tally_of(&acts);
-        assert!(!tally.is_empty());
+        assert_ne!(tally, Tally::new(Mode::Open));
         tally.clear();
-        assert!(tally.is_empty());
         assert_eq!(tally, Tally::new(Mode::Open));
     }
 }

@@ -220,8 +220,9 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<Row> {
     }
     let failed = |loaded: &Loaded| {
         let run = &loaded.run;
-        let messages = run.messages_ok + run.messages_failed;
-        (messages > 0 && !loaded.foreign).then(|| run.messages_failed as f64 / messages as f64)
+        let messages = run.counts.messages();
+        (messages > 0 && !loaded.foreign)
+            .then(|| run.counts.messages_failed as f64 / messages as f64)
     };
     rows.push(share("not accepted", failed(before), failed(after)));
     let cpu = |loaded: &Loaded| {

@@ -18,7 +18,7 @@ pub fn text(name: &str, loaded: &Loaded, colour: Colour) -> String {
     let _ = writeln!(
         out,
         "\n\n  {} values in {}, {} a second\n",
-        human::count(run.messages_ok),
+        human::count(run.counts.messages_ok),
         human::seconds(run.elapsed_s),
         human::rate(run.rate_msg_s)
     );

@@ -133,7 +133,7 @@ fn verdict(verdict: Verdict) -> &'static str {
 fn tiles(out: &mut String, run: &Run) {
     let headline = run.headline();
     let (metric, _) = metrics(run)[0];
-    let bytes_s = if run.elapsed_s > 0.0 { run.bytes as f64 / run.elapsed_s } else { 0.0 };
+    let bytes_s = if run.elapsed_s > 0.0 { run.counts.bytes as f64 / run.elapsed_s } else { 0.0 };
     let latency = |ns| cell(headline, ns);
     let tiles = [
         ("accepted".to_owned(), human::rate(run.rate_msg_s), "msg/s"),
@@ -141,7 +141,7 @@ fn tiles(out: &mut String, run: &Run) {
         (format!("{metric} time p50"), latency(headline.p50), ""),
         (format!("{metric} time p99"), latency(headline.p99), ""),
         (format!("{metric} time max"), latency(headline.max), ""),
-        ("not accepted".to_owned(), human::count(run.messages_failed), "messages"),
+        ("not accepted".to_owned(), human::count(run.counts.messages_failed), "messages"),
     ];
     out.push_str("<dl class=\"tiles\">");
     for (name, value, unit) in tiles {
@@ -274,7 +274,7 @@ fn shards(out: &mut String, run: &Run) {
             out,
             "<td>{}</td><td>{}</td><td class=\"codes\"><span class=\"code {}\">{}</span></td>\
              <td class=\"left\">{}</td></tr>",
-            human::count(result.messages_failed),
+            human::count(result.counts.messages_failed),
             human::percent(result.cpu_busy),
             tone(result.verdict),
             verdict(result.verdict),

@@ -166,7 +166,7 @@ impl View {
         if seconds < SECOND_MIN {
             return;
         }
-        let rate = tally.messages_ok as f64 / seconds;
+        let rate = tally.counts.messages_ok as f64 / seconds;
         let latency = Latency::from(tally.headline());
         let part = match (interval.warmup, interval.after) {
             (true, _) => "  warm-up",

@@ -21,23 +21,23 @@ pub fn sentences(run: &Run) -> Vec<String> {
 }
 
 fn amount(run: &Run) -> String {
-    let messages = run.messages_ok + run.messages_failed;
+    let messages = run.counts.messages();
     let rate = human::rate(run.rate_msg_s);
     let elapsed = human::seconds(run.elapsed_s);
     if messages == 0 {
         return "No message was answered.".to_owned();
     }
-    if run.messages_failed == 0 {
+    if run.counts.messages_failed == 0 {
         let all = human::count(messages);
         return format!("The server accepted all {all} messages in {elapsed}: {rate} a second.");
     }
     format!(
         "The server accepted {} of {} messages in {elapsed}: {rate} a second. {} ({}) were not \
          accepted.",
-        human::count(run.messages_ok),
+        human::count(run.counts.messages_ok),
         human::count(messages),
-        human::count(run.messages_failed),
-        human::percent(run.messages_failed as f64 / messages as f64),
+        human::count(run.counts.messages_failed),
+        human::percent(run.counts.messages_failed as f64 / messages as f64),
     )
 }
 
@@ -117,6 +117,7 @@ fn meaning(verdict: Verdict) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Counters;
     use crate::run::{Latency, PhaseResult, Plan};
 
     #[test]
@@ -126,8 +127,7 @@ mod tests {
         let phase =
             |mean| PhaseResult { latency_ns: latency(mean, 1, 1, 1), ..PhaseResult::default() };
         let mut run = Run {
-            messages_ok: 995,
-            messages_failed: 5,
+            counts: Counters { messages_ok: 995, messages_failed: 5, ..Counters::default() },
             elapsed_s: 2.0,
             rate_msg_s: 497.5,
             service_ns: latency(2e6, 2_000_000, 9_000_000, 30_000_000),

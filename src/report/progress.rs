@@ -44,7 +44,7 @@ impl<W: Write> Progress<W> {
         self.last = Some(Recent {
             warmup: interval.warmup,
             after: interval.after,
-            messages_s: tally.messages_ok as f64 / seconds,
+            messages_s: tally.counts.messages_ok as f64 / seconds,
             p50_ns: headline.value_at_quantile(0.5),
             p99_ns: headline.value_at_quantile(0.99),
         });
@@ -116,7 +116,7 @@ mod tests {
 
     fn interval() -> Interval {
         let mut tally = Box::new(Tally::new(Mode::Closed));
-        tally.messages_ok = 2_000;
+        tally.counts.messages_ok = 2_000;
         tally.service_ns.record_n(1_500_000, 2_000).unwrap();
         Interval {
             warmup: true,

@@ -21,7 +21,7 @@ const FIGURES: [(&str, Figure); 5] = [
     ("rate", |run| run.rate_msg_s),
     ("p50", |run| run.headline().p50 as f64),
     ("p99", |run| run.headline().p99 as f64),
-    ("failed", |run| run.messages_failed as f64),
+    ("failed", |run| run.counts.messages_failed as f64),
     ("CPU", |run| run.cpu_busy),
 ];
 
@@ -58,11 +58,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Counters;
     use crate::run::Latency;
 
     fn shard(rate_msg_s: f64, p99: u64, messages_failed: u64) -> Shard {
         let service_ns = Latency { p50: 1_000_000, p99, count: 9, ..Latency::default() };
-        let run = Run { rate_msg_s, service_ns, messages_failed, cpu_busy: 0.5, ..Run::default() };
+        let counts = Counters { messages_failed, ..Counters::default() };
+        let run = Run { rate_msg_s, service_ns, counts, cpu_busy: 0.5, ..Run::default() };
         Shard { name: String::new(), run }
     }
 

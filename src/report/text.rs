@@ -40,7 +40,7 @@ fn head(out: &mut String, run: &Run, colour: Colour) {
     let id = if run.id.is_empty() { String::new() } else { format!("  run {}", run.id) };
     let _ = writeln!(out, "ringpost {}  {target}  {}{id}", run.versions.ringpost, run.started);
     let _ = writeln!(out, "{}\n", colour.dim(&plan(&run.plan, &run.machine.engine)));
-    let bytes_s = if run.elapsed_s > 0.0 { run.bytes as f64 / run.elapsed_s } else { 0.0 };
+    let bytes_s = if run.elapsed_s > 0.0 { run.counts.bytes as f64 / run.elapsed_s } else { 0.0 };
     let _ = writeln!(
         out,
         "  {}   {}/s   {}",
@@ -186,7 +186,7 @@ fn shards(out: &mut String, run: &Run, colour: Colour) {
         let _ = write!(
             line,
             "{:>10}{:>8}  {}",
-            human::count(shard.run.messages_failed),
+            human::count(shard.run.counts.messages_failed),
             human::percent(shard.run.cpu_busy),
             shard.run.verdict.name(),
         );

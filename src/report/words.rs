@@ -71,38 +71,50 @@ pub(super) fn plural(count: u64, noun: &str) -> String {
 
 /// Pairs of a name and a value that the text and the page both show.
 pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
-    let total = run.messages_ok + run.messages_failed;
+    let total = run.counts.messages();
     let share = |part: u64| match total {
         0 => String::new(),
         _ => format!(" ({})", human::percent(part as f64 / total as f64)),
     };
-    let mut failed = format!("{}{}", human::count(run.messages_failed), share(run.messages_failed));
-    if run.messages_unanswered > 0 {
-        let _ = write!(failed, ", {} of them unanswered", human::count(run.messages_unanswered));
+    let mut failed = format!(
+        "{}{}",
+        human::count(run.counts.messages_failed),
+        share(run.counts.messages_failed)
+    );
+    if run.counts.messages_unanswered > 0 {
+        let _ =
+            write!(failed, ", {} of them unanswered", human::count(run.counts.messages_unanswered));
     }
     if run.messages_not_begun > 0 {
         let _ = write!(failed, "; {} never begun", human::count(run.messages_not_begun));
     }
     let cpu = run.cpu_per_message_ns;
-    let wait = run.cpu_wait_ns as f64 / 1e9 / (run.elapsed_s * run.plan.cores as f64);
+    let wait = run.counts.cpu_wait_ns as f64 / 1e9 / (run.elapsed_s * run.plan.cores as f64);
     let waited = match wait.is_finite() && wait >= CPU_WAIT_SHOWN {
         true => format!("; something else had them for {}", human::percent(wait)),
         false => String::new(),
     };
     let mut rows = vec![
-        ("accepted", format!("{}{}", human::count(run.messages_ok), share(run.messages_ok))),
+        (
+            "accepted",
+            format!("{}{}", human::count(run.counts.messages_ok), share(run.counts.messages_ok)),
+        ),
         ("failed", failed),
         (
             "octets",
-            format!("{}, {}", human::bytes(run.bytes as f64), plural(run.recipients, "recipient")),
+            format!(
+                "{}, {}",
+                human::bytes(run.counts.bytes as f64),
+                plural(run.counts.recipients, "recipient")
+            ),
         ),
         ("elapsed", human::seconds(run.elapsed_s)),
         (
             "connections",
             format!(
                 "{} opened, {} closed, {} messages in flight at most",
-                human::count(run.connections_opened),
-                human::count(run.connections_closed),
+                human::count(run.counts.connections_opened),
+                human::count(run.counts.connections_closed),
                 human::count(run.in_flight_peak)
             ),
         ),
@@ -211,9 +223,9 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
         }
     }
     for (outcome, count) in [
-        (Outcome::Refused4xx, run.messages_refused_4xx),
+        (Outcome::Refused4xx, run.counts.messages_refused_4xx),
         (Outcome::Refused5xx, run.messages_refused_5xx),
-        (Outcome::Unanswered, run.messages_unanswered),
+        (Outcome::Unanswered, run.counts.messages_unanswered),
     ] {
         if count > 0 {
             rows.push((outcome_title(outcome), plural(count, "message")));
@@ -226,8 +238,8 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
         let odd = human::count(run.replies_odd);
         rows.push(("odd replies", format!("{odd} with a code outside 200 to 599")));
     }
-    if run.saturated > 0 {
-        let saturated = human::count(run.saturated);
+    if run.counts.saturated > 0 {
+        let saturated = human::count(run.counts.saturated);
         rows.push(("clamped", format!("{saturated} latencies above one hour count as one hour")));
     }
     rows

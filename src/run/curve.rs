@@ -100,8 +100,8 @@ impl RateStep {
     /// Messages refused, unanswered or never begun, of all that were due.
     pub fn errors_share(&self) -> f64 {
         let run = &self.run;
-        let lost = run.messages_failed + run.messages_not_begun;
-        lost as f64 / (run.messages_ok + lost).max(1) as f64
+        let lost = run.counts.messages_failed + run.messages_not_begun;
+        lost as f64 / (run.counts.messages_ok + lost).max(1) as f64
     }
 
     fn row(&self) -> StepRow {
@@ -118,8 +118,8 @@ impl RateStep {
             response_max_ns: response.max,
             service_p99_ns: run.service_ns.p99,
             own_lag_p99_ns: run.own_lag_ns.unwrap_or_default().p99,
-            messages_ok: run.messages_ok,
-            messages_failed: run.messages_failed,
+            messages_ok: run.counts.messages_ok,
+            messages_failed: run.counts.messages_failed,
             messages_not_begun: run.messages_not_begun,
             errors_share: self.errors_share(),
             cpu_busy: run.cpu_busy,

@@ -14,6 +14,7 @@ use super::hlog::{self, HlogLine};
 use super::load::{LoadError, Loaded, add};
 use super::result::{Latency, Run};
 use super::series::Second;
+use crate::measure::Counters;
 
 /// What the values of a log are counted in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -135,7 +136,7 @@ impl Sum {
         let elapsed_s = (ended - begun).as_secs_f64();
         let run = Run {
             started: started(octets, begun),
-            messages_ok: service_ns.count,
+            counts: Counters { messages_ok: service_ns.count, ..Counters::default() },
             elapsed_s,
             rate_msg_s: if elapsed_s > 0.0 { service_ns.count as f64 / elapsed_s } else { 0.0 },
             service_ns,

@@ -248,7 +248,7 @@ fn distinct(leaves: &[Shard], of: impl Fn(&Run) -> &String) -> String {
 fn cpu(leaves: &[Shard]) -> CpuTime {
     let mut sum = CpuTime::default();
     for Shard { run, .. } in leaves {
-        let messages = (run.messages_ok + run.messages_failed).max(1) as f64;
+        let messages = run.counts.messages().max(1) as f64;
         let spent = |each: f64| Duration::from_nanos((each * messages).round() as u64);
         sum.user += spent(run.cpu_per_message_ns.user);
         sum.system += spent(run.cpu_per_message_ns.system);

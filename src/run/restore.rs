@@ -60,16 +60,7 @@ impl Tally {
 
     /// Adds what a run counted. Its times come from its log.
     pub fn restore_counts(&mut self, run: &Run) {
-        self.messages_ok += run.messages_ok;
-        self.messages_failed += run.messages_failed;
-        self.messages_refused_4xx += run.messages_refused_4xx;
-        self.messages_unanswered += run.messages_unanswered;
-        self.bytes += run.bytes;
-        self.recipients += run.recipients;
-        self.connections_opened += run.connections_opened;
-        self.connections_closed += run.connections_closed;
-        self.saturated += run.saturated;
-        self.cpu_wait_ns += run.cpu_wait_ns;
+        self.counts.add(&run.counts);
         if let Some(open) = &mut self.open {
             open.not_begun += run.messages_not_begun;
         }
@@ -100,9 +91,9 @@ impl Tally {
     /// Adds what a row of a `run.csv` counted. It tells no kinds of errors, so all are put under one;
     /// good for making such a row again and for nothing else.
     pub fn restore_second(&mut self, row: &Second) {
-        self.messages_ok += row.messages_ok;
-        self.messages_failed += row.messages_failed;
-        self.bytes += row.bytes;
+        self.counts.messages_ok += row.messages_ok;
+        self.counts.messages_failed += row.messages_failed;
+        self.counts.bytes += row.bytes;
         self.count_errors(ErrorKind::Other, row.errors);
     }
 }

@@ -10,7 +10,9 @@ use super::judged::Judged;
 use super::stopped::Stopped;
 use super::verdict::{Judgement, Verdict};
 use crate::host::CpuTime;
-use crate::measure::{ErrorKind, Misbehaviour, Mode, Outcome, Phase, Split, Tally, Totals};
+use crate::measure::{
+    Counters, ErrorKind, Misbehaviour, Mode, Outcome, Phase, Split, Tally, Totals,
+};
 
 /// Version of `run.json`. A field may be added without a new version; one that changes its meaning or
 /// goes away makes a new one.
@@ -35,16 +37,11 @@ pub struct Run {
     /// What ended the run before its time, where something was to.
     #[serde(default)]
     pub stopped: Option<Stopped>,
-    pub messages_ok: u64,
-    pub messages_failed: u64,
-    /// Of the failed ones, those refused with 400 to 499.
-    #[serde(default)]
-    pub messages_refused_4xx: u64,
+    #[serde(flatten)]
+    pub counts: Counters,
     /// Of the failed ones, those refused in any other way.
     #[serde(default)]
     pub messages_refused_5xx: u64,
-    /// Of the failed ones, those that were begun and not answered.
-    pub messages_unanswered: u64,
     /// Due and never begun, because no session was free until the end; neither ok nor failed. They
     /// are in `response_ns` with the time they waited. Zero in a closed loop.
     #[serde(default)]
@@ -53,10 +50,6 @@ pub struct Run {
     pub elapsed_s: f64,
     /// Accepted messages a second.
     pub rate_msg_s: f64,
-    /// Octets of the accepted messages, before dot-stuffing.
-    pub bytes: u64,
-    /// Recipients of the accepted messages.
-    pub recipients: u64,
     /// Intended start to the last reply; `null` in a closed loop, which has no intended start.
     pub response_ns: Option<Latency>,
     /// First octet sent to the last reply, of messages accepted or never answered.
@@ -82,12 +75,8 @@ pub struct Run {
     /// Replies with an enhanced code that found no room in their table.
     pub enhanced_rest: u64,
     pub errors: BTreeMap<ErrorKind, u64>,
-    pub connections_opened: u64,
-    pub connections_closed: u64,
     /// Messages under way at once, at most; cores are added as if they peaked together.
     pub in_flight_peak: u64,
-    /// Latencies beyond what a histogram holds, recorded as its maximum.
-    pub saturated: u64,
     /// Due, or in a closed loop begun, in the warm-up; in no other figure. The cool-down's likewise.
     pub warmup_messages: u64,
     #[serde(default)]
@@ -98,9 +87,6 @@ pub struct Run {
     pub cpu_per_message_ns: CpuPerMessage,
     /// The generator's CPU time over the time its cores had: 1 is all of them busy.
     pub cpu_busy: f64,
-    /// How long the generator's cores were ready to run while something else had their CPUs.
-    #[serde(default)]
-    pub cpu_wait_ns: u64,
     /// Of several targets, the part of each, in the order of the plan; empty for one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetResult>,
@@ -321,9 +307,9 @@ impl Run {
         let tally = &totals.tally;
         let open = tally.open.as_ref();
         let elapsed_s = totals.elapsed.as_secs_f64();
-        let messages = (tally.messages_ok + tally.messages_failed).max(1) as f64;
+        let messages = tally.counts.messages().max(1) as f64;
         let cpu_busy = ratio(cpu.total().as_secs_f64(), elapsed_s * plan.cores as f64);
-        let cpu_wait = ratio(tally.cpu_wait_ns as f64 / 1e9, elapsed_s * plan.cores as f64);
+        let cpu_wait = ratio(tally.counts.cpu_wait_ns as f64 / 1e9, elapsed_s * plan.cores as f64);
         let judgement = Judgement::of(totals, cpu_busy, cpu_wait);
         Self {
             schema: SCHEMA,
@@ -333,16 +319,11 @@ impl Run {
             verdict_reasons: judgement.reasons,
             thresholds: Vec::new(),
             stopped: None,
-            messages_ok: tally.messages_ok,
-            messages_failed: tally.messages_failed,
-            messages_refused_4xx: tally.messages_refused_4xx,
-            messages_refused_5xx: tally.messages_refused_5xx(),
-            messages_unanswered: tally.messages_unanswered,
+            counts: tally.counts,
+            messages_refused_5xx: tally.counts.messages_refused_5xx(),
             messages_not_begun: open.map_or(0, |open| open.not_begun),
             elapsed_s,
-            rate_msg_s: ratio(tally.messages_ok as f64, elapsed_s),
-            bytes: tally.bytes,
-            recipients: tally.recipients,
+            rate_msg_s: ratio(tally.counts.messages_ok as f64, elapsed_s),
             response_ns: open.map(|open| Latency::from(&open.response_ns)),
             service_ns: Latency::from(&tally.service_ns),
             send_lag_ns: open.map(|open| Latency::from(&open.send_lag_ns)),
@@ -355,10 +336,7 @@ impl Run {
             replies_odd: tally.replies_odd(),
             enhanced_rest: tally.enhanced().1,
             errors: tally.errors().collect(),
-            connections_opened: tally.connections_opened,
-            connections_closed: tally.connections_closed,
             in_flight_peak: totals.in_flight_peak,
-            saturated: tally.saturated,
             warmup_messages: totals.warmup_messages,
             cooldown_messages: totals.cooldown_messages,
             cores_lost: totals.cores_lost,
@@ -367,7 +345,6 @@ impl Run {
                 system: cpu.system.as_nanos() as f64 / messages,
             },
             cpu_busy,
-            cpu_wait_ns: tally.cpu_wait_ns,
             targets: targets(&plan, tally, elapsed_s),
             misbehaviour: Vec::new(),
             plan,

@@ -181,7 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::measure::{ErrorKind, Phase};
+    use crate::measure::{Counters, ErrorKind, Phase};
     use crate::run::result::{Latency, PhaseResult};
 
     fn times() -> impl Strategy<Value = Time> {
@@ -282,11 +282,14 @@ mod tests {
             ..PhaseResult::default()
         };
         Run {
-            messages_ok: 996,
-            messages_failed: 4,
-            messages_refused_4xx: 2,
+            counts: Counters {
+                messages_ok: 996,
+                messages_failed: 4,
+                messages_refused_4xx: 2,
+                messages_unanswered: 1,
+                ..Counters::default()
+            },
             messages_refused_5xx: 1,
-            messages_unanswered: 1,
             elapsed_s: 2.0,
             rate_msg_s: 498.0,
             service_ns: latency,

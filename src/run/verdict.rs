@@ -66,8 +66,8 @@ impl Judgement {
     pub(super) fn of(totals: &Totals, cpu_busy: f64, cpu_wait: f64) -> Self {
         let tally = &totals.tally;
         let mut reasons = Vec::new();
-        let unreachable = tally.connections_opened == 0
-            && tally.messages_ok == 0
+        let unreachable = tally.counts.connections_opened == 0
+            && tally.counts.messages_ok == 0
             && totals.warmup_messages == 0
             && tally.errors_total() > 0;
         if unreachable {
@@ -150,9 +150,9 @@ fn limits_of_the_target(totals: &Totals, reasons: &mut Vec<String>) {
 
 fn failures(totals: &Totals, reasons: &mut Vec<String>) {
     let tally = &totals.tally;
-    let messages = tally.messages_ok + tally.messages_failed;
-    if tally.messages_failed > 0 {
-        let failed = tally.messages_failed;
+    let messages = tally.counts.messages();
+    if tally.counts.messages_failed > 0 {
+        let failed = tally.counts.messages_failed;
         reasons.push(format!("{failed} of {messages} messages were not accepted"));
     } else if messages == 0 {
         reasons.push(match totals.warmup_messages {
@@ -179,8 +179,8 @@ mod tests {
 
     fn totals(mode: Mode) -> Totals {
         let mut tally = Tally::new(mode);
-        tally.connections_opened = 1;
-        tally.messages_ok = 100;
+        tally.counts.connections_opened = 1;
+        tally.counts.messages_ok = 100;
         Totals {
             tally,
             elapsed: Duration::from_secs(1),
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn failed_messages_errors_lost_cores_and_silence_are_failures() {
         let mut run = totals(Mode::Closed);
-        run.tally.messages_failed = 1;
+        run.tally.counts.messages_failed = 1;
         assert_eq!(verdict(&run, 0.1), Verdict::Failures);
         let mut run = totals(Mode::Closed);
         run.tally.count_error(ErrorKind::Reset);
@@ -215,7 +215,7 @@ mod tests {
         run.cores_lost = 1;
         assert_eq!(verdict(&run, 0.1), Verdict::Failures);
         let mut run = totals(Mode::Closed);
-        run.tally.messages_ok = 0;
+        run.tally.counts.messages_ok = 0;
         assert_eq!(verdict(&run, 0.1), Verdict::Failures);
         run.warmup_messages = 7;
         assert!(Judgement::of(&run, 0.1, 0.0).reasons[0].contains("warm-up"));
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_schedule_that_the_generator_did_not_keep_is_said_before_failures() {
         let mut late = totals(Mode::Open);
-        late.tally.messages_failed = 1;
+        late.tally.counts.messages_failed = 1;
         let open = late.tally.open.as_mut().unwrap();
         open.response_ns.record_n(20_000_000, 100).unwrap();
         open.own_lag_ns.record_n(5_000_000, 100).unwrap();
@@ -255,7 +255,7 @@ mod tests {
         open.send_lag_ns.record_n(15_000_000, 100).unwrap();
         open.own_lag_ns.record_n(10_000, 100).unwrap();
         assert_eq!(verdict(&stalled, 0.1), Verdict::Ok);
-        stalled.tally.messages_failed = 1;
+        stalled.tally.counts.messages_failed = 1;
         stalled.tally.open.as_mut().unwrap().behind_ns = 500_000_000;
         assert_eq!(verdict(&stalled, 0.1), Verdict::TargetLimited);
         assert_eq!(verdict(&stalled, 0.9), Verdict::GeneratorLimited);

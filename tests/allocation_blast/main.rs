@@ -101,7 +101,7 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
     COLLECTS.set(true);
     let before = ALLOCATIONS.load(Relaxed);
     let run = blast::run(&plan, Arc::default(), &mut |_, _, _| ()).unwrap().run;
-    assert_eq!(run.messages_ok, messages);
+    assert_eq!(run.counts.messages_ok, messages);
     ALLOCATIONS.load(Relaxed) - before
 }
 

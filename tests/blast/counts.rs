@@ -188,15 +188,15 @@ fn every_mode_delivers_exactly_the_messages_it_counts() {
                 let content = Content { recipients, ..content(Spread::Even(300, 3_000)) };
                 let plan = Plan { pipelining, chunking, depth, content, ..plan(&target, engine) };
                 let run = go(&plan).run;
-                assert_eq!((run.messages_ok, run.messages_failed), (200, 0));
-                assert_eq!((run.connections_opened, run.connections_closed), (4, 4));
-                assert_eq!((run.verdict, run.recipients), (Verdict::Ok, 600));
+                assert_eq!((run.counts.messages_ok, run.counts.messages_failed), (200, 0));
+                assert_eq!((run.counts.connections_opened, run.counts.connections_closed), (4, 4));
+                assert_eq!((run.verdict, run.counts.recipients), (Verdict::Ok, 600));
                 assert_eq!(run.phases[&Phase::Message].latency_ns.count, 200);
                 let seen = host.seen.lock().unwrap();
                 check_arrived(&seen.messages, 200);
                 assert_eq!(seen.recipients, 600);
                 let octets: usize = seen.messages.iter().map(Vec::len).sum();
-                assert_eq!(run.bytes, octets as u64);
+                assert_eq!(run.counts.bytes, octets as u64);
             }
         }
     }
@@ -210,15 +210,22 @@ fn refused_messages_are_counted_and_the_session_goes_on() {
             let target = host.address.to_string();
             let pipelining = Pipelining::Full;
             let run = go(&Plan { pipelining, chunking, depth, ..plan(&target, engine) }).run;
-            assert_eq!(run.messages_ok + run.messages_failed, 200);
-            assert_eq!((run.messages_failed, run.messages_unanswered), (run.replies[&452], 0));
-            assert!((36..=40).contains(&run.messages_failed), "{}", run.messages_failed);
-            assert_eq!((run.connections_opened, run.verdict), (4, Verdict::Failures));
-            assert_eq!(run.messages_refused_4xx, run.messages_failed);
+            assert_eq!(run.counts.messages(), 200);
+            assert_eq!(
+                (run.counts.messages_failed, run.counts.messages_unanswered),
+                (run.replies[&452], 0)
+            );
+            assert!(
+                (36..=40).contains(&run.counts.messages_failed),
+                "{}",
+                run.counts.messages_failed
+            );
+            assert_eq!((run.counts.connections_opened, run.verdict), (4, Verdict::Failures));
+            assert_eq!(run.counts.messages_refused_4xx, run.counts.messages_failed);
             let by_outcome = &run.phases[&Phase::Message].outcomes;
-            assert_eq!(by_outcome[&Measured::Refused4xx].count, run.messages_failed);
-            assert_eq!(by_outcome[&Measured::Accepted].count, run.messages_ok);
-            check_arrived(&host.seen.lock().unwrap().messages, run.messages_ok);
+            assert_eq!(by_outcome[&Measured::Refused4xx].count, run.counts.messages_failed);
+            assert_eq!(by_outcome[&Measured::Accepted].count, run.counts.messages_ok);
+            check_arrived(&host.seen.lock().unwrap().messages, run.counts.messages_ok);
         }
     }
 }
@@ -228,13 +235,13 @@ fn messages_of_a_lost_connection_are_failed_and_not_sent_again() {
     for engine in engines() {
         let host = serve(Protocol::Smtp, Extensions::ALL, Manner::CloseAt(10));
         let run = go(&plan(&host.address.to_string(), engine)).run;
-        assert_eq!(run.messages_ok + run.messages_failed, 200);
-        assert!(run.messages_unanswered > 0);
-        assert_eq!(run.messages_failed, run.messages_unanswered);
+        assert_eq!(run.counts.messages(), 200);
+        assert!(run.counts.messages_unanswered > 0);
+        assert_eq!(run.counts.messages_failed, run.counts.messages_unanswered);
         let lost = run.errors.get(&ErrorKind::Closed).copied().unwrap_or(0)
             + run.errors.get(&ErrorKind::Reset).copied().unwrap_or(0);
-        assert_eq!(lost, run.messages_unanswered);
-        check_arrived(&host.seen.lock().unwrap().messages, run.messages_ok);
+        assert_eq!(lost, run.counts.messages_unanswered);
+        check_arrived(&host.seen.lock().unwrap().messages, run.counts.messages_ok);
     }
 }
 
@@ -244,7 +251,7 @@ fn connections_are_renewed_after_as_many_messages_as_asked() {
         let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
         let target = host.address.to_string();
         let run = go(&Plan { per_connection: Some((5, 5)), ..plan(&target, engine) }).run;
-        assert_eq!((run.messages_ok, run.connections_opened), (200, 40));
+        assert_eq!((run.counts.messages_ok, run.counts.connections_opened), (200, 40));
         assert_eq!(host.seen.lock().unwrap().connections, 40);
     }
 }
@@ -268,8 +275,8 @@ fn time_ends_a_run_and_warm_up_is_left_out() {
             let measured = length.as_secs_f64()..=most.as_secs_f64();
             assert!(measured.contains(&run.elapsed_s), "{} in {measured:?}", run.elapsed_s);
             let seen = host.seen.lock().unwrap();
-            assert_eq!(run.messages_ok + run.warmup_messages, seen.messages.len() as u64);
-            run.messages_ok > 0 && run.warmup_messages > 0
+            assert_eq!(run.counts.messages_ok + run.warmup_messages, seen.messages.len() as u64);
+            run.counts.messages_ok > 0 && run.warmup_messages > 0
         });
         assert!(both.is_some(), "nothing is counted in one of the parts, however long they are");
     }
@@ -286,7 +293,7 @@ fn messages_larger_than_a_piece_arrive_whole() {
                 chunking,
                 ..plan(&host.address.to_string(), engine)
             };
-            assert_eq!(go(&plan).run.messages_ok, 12);
+            assert_eq!(go(&plan).run.counts.messages_ok, 12);
             check_arrived(&host.seen.lock().unwrap().messages, 12);
         }
     }
@@ -304,7 +311,7 @@ fn what_the_target_lacks_ends_the_run_with_a_reason() {
         let outcome = go(&Plan { pipelining: Pipelining::Full, ..plan(&few, engine) });
         let failure = outcome.failure.unwrap();
         assert!(matches!(failure, Failure::NotOffered { extension: "PIPELINING", .. }));
-        assert_eq!(go(&plan(&few, engine)).run.messages_ok, 200);
+        assert_eq!(go(&plan(&few, engine)).run.counts.messages_ok, 200);
 
         let cold = serve(Protocol::Smtp, Extensions::ALL, Manner::Unwilling).address.to_string();
         let failure = go(&plan(&cold, engine)).failure.unwrap();
@@ -327,7 +334,10 @@ fn a_stop_in_mid_run_counts_what_was_done() {
         })
         .unwrap();
         let messages = host.seen.lock().unwrap().messages.len() as u64;
-        assert_eq!((outcome.run.messages_ok, outcome.run.messages_failed), (messages, 0));
+        assert_eq!(
+            (outcome.run.counts.messages_ok, outcome.run.counts.messages_failed),
+            (messages, 0)
+        );
         assert!(messages > 0 && outcome.failure.is_none());
     }
 }
@@ -340,7 +350,10 @@ fn a_server_that_falls_silent_does_not_hold_the_run() {
         let begun = Instant::now();
         let run = go(&Plan { stop, ..plan(&host.address.to_string(), engine) }).run;
         assert!(begun.elapsed() < Duration::from_secs(20));
-        assert_eq!((run.messages_ok, run.messages_failed, run.messages_unanswered), (0, 4, 4));
+        assert_eq!(
+            (run.counts.messages_ok, run.counts.messages_failed, run.counts.messages_unanswered),
+            (0, 4, 4)
+        );
         assert_eq!(run.errors[&ErrorKind::Timeout], 4);
         let hung = run.phases[&Phase::EndOfData].outcomes[&Measured::Unanswered];
         assert!(hung.count == 4 && hung.p50 >= 1_000_000_000, "{hung:?}");

@@ -186,7 +186,7 @@ fn what_is_due_is_sent_and_each_stamp_names_the_time_of_the_schedule() {
         {
             let host = serve(Manner::Good);
             let run = go(&Plan { pipelining, per_connection, ..plan(&host, engine) }).run;
-            assert_eq!((run.messages_ok, run.messages_failed), (200, 0));
+            assert_eq!((run.counts.messages_ok, run.counts.messages_failed), (200, 0));
             assert_eq!((run.messages_not_begun, run.plan.rate_msg_s), (0, Some(500.0)));
             assert_eq!(gaps(&host), vec![2_000_000; 199], "due every two milliseconds");
             let (response, service) = (run.response_ns.unwrap(), run.service_ns);
@@ -209,7 +209,7 @@ fn a_message_that_needs_a_connection_waits_for_the_greeting_and_nobody_calls_tha
         let load = Load::Messages(constant(50.0));
         let per_connection = Some((1, 1));
         let run = go(&Plan { load, per_connection, ..plan(&host, engine) }).run;
-        assert_eq!((run.messages_ok, run.connections_opened), (20, 20));
+        assert_eq!((run.counts.messages_ok, run.counts.connections_opened), (20, 20));
         let (lag, own) = (run.send_lag_ns.unwrap(), run.own_lag_ns.unwrap());
         assert!(lag.min >= 60_000_000 && run.response_ns.unwrap().min >= lag.min);
         assert!(own.p50 < 30_000_000, "{own:?}");
@@ -229,7 +229,7 @@ fn turns_at_connecting_are_waited_for_because_of_the_server() {
             let cpus = host::allowed().unwrap().into_iter().take(1).collect();
             go(&Plan { load, stop, connections, per_connection, cpus, ..plan(&host, engine) }).run
         });
-        assert_eq!((run.messages_ok, run.connections_opened), (400, 400), "{run:?}");
+        assert_eq!((run.counts.messages_ok, run.counts.connections_opened), (400, 400), "{run:?}");
         let (lag, own) = (run.send_lag_ns.unwrap(), run.own_lag_ns.unwrap());
         assert!(lag.p50 > 300_000_000, "nobody waited for a turn: {lag:?}");
         assert!(own.max < lag.max / 3, "{own:?} of {lag:?}");
@@ -244,14 +244,17 @@ fn so_many_messages_end_sessions_that_are_due_for_ever() {
         let stop = Stop::Messages(60);
         let good = Plan { load: load.clone(), stop, per_connection, ..plan(&host, engine) };
         let run = go(&good).run;
-        assert_eq!((run.messages_ok, run.messages_failed, run.messages_not_begun), (60, 0, 0));
+        assert_eq!(
+            (run.counts.messages_ok, run.counts.messages_failed, run.messages_not_begun),
+            (60, 0, 0)
+        );
         assert_eq!(host.sessions.lock().unwrap().iter().sum::<u64>(), 60);
 
         let host = serve(Manner::Slow(20 * MS));
         let (connections, per_connection) = (2, Some((4, 4)));
         let slow = Plan { load, stop, connections, per_connection, ..plan(&host, engine) };
         let run = go(&slow).run;
-        assert_eq!((run.messages_ok, run.messages_not_begun), (60, 0));
+        assert_eq!((run.counts.messages_ok, run.messages_not_begun), (60, 0));
         // Fifteen sessions are due within 30 ms, of which two are open.
         assert!((10..=13).contains(&run.behind_messages), "{}", run.behind_messages);
     }
@@ -265,7 +268,7 @@ fn ramps_and_counts_send_exactly_their_integral() {
         let profile = Profile::of(vec![leg]).unwrap();
         let ramp = Schedule { profile, spacing: Spacing::Constant };
         let run = go(&Plan { load: Load::Messages(ramp), ..plan(&host, engine) }).run;
-        assert_eq!((run.messages_ok, run.plan.rate_msg_s), (200, Some(500.0)));
+        assert_eq!((run.counts.messages_ok, run.plan.rate_msg_s), (200, Some(500.0)));
         let gaps = gaps(&host);
         assert!(gaps.windows(2).all(|two| two[1] <= two[0]), "closer and closer: {gaps:?}");
 
@@ -273,7 +276,7 @@ fn ramps_and_counts_send_exactly_their_integral() {
         let schedule = Schedule { spacing: Spacing::Poisson, ..constant(1_000.0) };
         let stop = Stop::Messages(150);
         let run = go(&Plan { load: Load::Messages(schedule), stop, ..plan(&host, engine) }).run;
-        assert_eq!((run.messages_ok, run.response_ns.unwrap().count), (150, 150));
+        assert_eq!((run.counts.messages_ok, run.response_ns.unwrap().count), (150, 150));
     }
 }
 
@@ -293,14 +296,14 @@ fn a_stall_shows_in_the_response_time_and_hides_in_service_time_and_closed_loop(
         go(&Plan { load: Load::Closed, stop, ..plan(&host, engine) }).run
     };
     let open = undisturbed(open);
-    assert_eq!(open.messages_ok, 8_000);
+    assert_eq!(open.counts.messages_ok, 8_000);
     // Due at u into a stall of 1 s means 1 s - u to wait; a hundredth of all messages is due in the
     // first 40 ms of the stalls.
     let (p99, wanted) = (open.response_ns.unwrap().p99 as f64 / 1e9, 1.0 - 0.01 * 4.0);
     assert!((p99 / wanted - 1.0).abs() < 0.05, "response p99 {p99} s, computed {wanted} s");
     assert!((open.service_ns.p99 as f64) < 0.3e9, "service p99 {} ns", open.service_ns.p99);
     let closed = closed();
-    assert!(closed.messages_ok > 1_000 && closed.response_ns.is_none());
+    assert!(closed.counts.messages_ok > 1_000 && closed.response_ns.is_none());
     assert!((closed.service_ns.p99 as f64) < 0.3e9, "closed p99 {} ns", closed.service_ns.p99);
 }
 
@@ -314,8 +317,11 @@ fn a_server_that_is_too_slow_is_the_limit_and_unfinished_work_is_counted() {
             let (stop, drain) = (Stop::Duration(500 * MS), 100 * MS);
             go(&Plan { load, stop, drain, ..plan(&host, engine) }).run
         });
-        assert_eq!(run.messages_ok + run.messages_failed + run.messages_not_begun, 500);
-        assert!(run.messages_not_begun > 200 && run.messages_failed == 0, "{run:?}");
+        assert_eq!(
+            run.counts.messages_ok + run.counts.messages_failed + run.messages_not_begun,
+            500
+        );
+        assert!(run.messages_not_begun > 200 && run.counts.messages_failed == 0, "{run:?}");
         assert_eq!(run.response_ns.unwrap().count, 500, "with the time waited so far");
         assert!(run.response_ns.unwrap().p90 > 300_000_000);
         assert_eq!(run.verdict, Verdict::TargetLimited, "{:?}", run.verdict_reasons);
@@ -330,7 +336,10 @@ fn a_server_that_never_answers_leaves_all_that_was_due_accounted_for() {
     for engine in engines() {
         let host = serve(Manner::Mute);
         let run = go(&Plan { drain: Duration::ZERO, ..plan(&host, engine) }).run;
-        assert_eq!((run.messages_ok, run.messages_unanswered, run.messages_failed), (0, 8, 8));
+        assert_eq!(
+            (run.counts.messages_ok, run.counts.messages_unanswered, run.counts.messages_failed),
+            (0, 8, 8)
+        );
         assert_eq!((run.messages_not_begun, run.response_ns.unwrap().count), (192, 200));
         assert_eq!(run.errors[&Trouble::Timeout], 8);
     }
@@ -344,7 +353,10 @@ fn warm_up_and_cool_down_are_sorted_by_due_time_even_when_all_is_late() {
         let (warmup, cooldown) = (150 * MS, 100 * MS);
         let stop = Stop::Duration(200 * MS);
         let run = go(&Plan { load, warmup, cooldown, stop, ..plan(&host, engine) }).run;
-        assert_eq!((run.warmup_messages, run.messages_ok, run.cooldown_messages), (150, 200, 100));
+        assert_eq!(
+            (run.warmup_messages, run.counts.messages_ok, run.cooldown_messages),
+            (150, 200, 100)
+        );
         assert_eq!(host.dues.lock().unwrap().len(), 450);
         assert_eq!(run.response_ns.unwrap().count, 200);
     }
@@ -364,7 +376,7 @@ fn sessions_arrive_and_each_sends_its_messages_with_pauses_between() {
             ..plan(&host, engine)
         };
         let run = go(&plan).run;
-        assert_eq!((run.messages_ok, run.connections_opened), (60, 20));
+        assert_eq!((run.counts.messages_ok, run.counts.connections_opened), (60, 20));
         assert_eq!(*host.sessions.lock().unwrap(), vec![3; 20]);
         assert_eq!(run.plan.arrivals_of.as_deref(), Some("sessions"));
         // Two pauses in each session.
@@ -385,7 +397,7 @@ fn pauses_slow_a_closed_loop_down() {
         let think = Some(Think::Even { least: 50 * MS, most: 50 * MS });
         let stop = Stop::Duration(500 * MS);
         let run = go(&Plan { load: Load::Closed, think, stop, ..plan(&host, engine) }).run;
-        within(run.messages_ok, 20..81);
+        within(run.counts.messages_ok, 20..81);
         assert!(run.response_ns.is_none());
     }
 }
@@ -397,8 +409,8 @@ fn a_connection_that_the_server_closed_while_idle_costs_no_message() {
         let load = Load::Messages(constant(4.0));
         let stop = Stop::Duration(1_500 * MS);
         let run = go(&Plan { load, stop, connections: 2, ..plan(&host, engine) }).run;
-        assert_eq!((run.messages_ok, run.messages_failed), (6, 0), "{run:?}");
-        assert!(run.replies[&421] >= 2 && run.connections_opened >= 4, "{:?}", run.replies);
+        assert_eq!((run.counts.messages_ok, run.counts.messages_failed), (6, 0), "{run:?}");
+        assert!(run.replies[&421] >= 2 && run.counts.connections_opened >= 4, "{:?}", run.replies);
     }
 }
 
@@ -423,7 +435,7 @@ fn a_stop_ends_pauses_and_waits_at_once() {
             });
             let run = outcome.unwrap().run;
             assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
-            assert!(run.messages_ok >= 1 && run.messages_failed == 0, "{run:?}");
+            assert!(run.counts.messages_ok >= 1 && run.counts.messages_failed == 0, "{run:?}");
         }
     }
 }

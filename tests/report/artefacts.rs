@@ -66,8 +66,11 @@ fn the_intervals_of_the_log_add_up_to_the_totals() {
         assert_eq!(Latency::from(&headline), *run.headline());
         assert_eq!(loaded.service.is_some(), mode == Mode::Open);
         let measured = || loaded.seconds.iter().filter(|second| !second.warmup);
-        assert_eq!(measured().map(|second| second.messages_ok).sum::<u64>(), run.messages_ok);
-        assert_eq!(measured().map(|second| second.bytes).sum::<u64>(), run.bytes);
+        assert_eq!(
+            measured().map(|second| second.messages_ok).sum::<u64>(),
+            run.counts.messages_ok
+        );
+        assert_eq!(measured().map(|second| second.bytes).sum::<u64>(), run.counts.bytes);
         let span: f64 = measured().map(|second| second.seconds).sum();
         assert!((span - run.elapsed_s).abs() < 1e-3, "{span} {}", run.elapsed_s);
     }
@@ -168,8 +171,8 @@ fn a_run_without_a_single_answer_still_makes_a_report() {
     for name in [RUN_HLOG, RUN_CSV, RUN_HGRM] {
         fs::remove_file(dir.path().join(name)).unwrap();
     }
-    run.messages_ok = 0;
-    run.messages_failed = 0;
+    run.counts.messages_ok = 0;
+    run.counts.messages_failed = 0;
     run.elapsed_s = 0.0;
     run.rate_msg_s = 0.0;
     run.service_ns = Latency::default();

@@ -78,20 +78,23 @@ fn the_sum_has_every_count_and_every_cell_of_its_parts() {
         let mut tally = Tally::new(mode);
         shards.totals.iter().for_each(|part| tally.add(part));
         let of = |figure: fn(&Run) -> u64| shards.runs.iter().map(figure).sum::<u64>();
-        assert_eq!(sum.messages_ok, of(|run| run.messages_ok));
-        assert_eq!(sum.messages_refused_4xx, of(|run| run.messages_refused_4xx));
+        assert_eq!(sum.counts.messages_ok, of(|run| run.counts.messages_ok));
+        assert_eq!(sum.counts.messages_refused_4xx, of(|run| run.counts.messages_refused_4xx));
         assert_eq!(sum.replies[&451], of(|run| run.replies[&451]));
         assert_eq!(sum.errors.values().sum::<u64>(), of(|run| run.errors.values().sum()));
         assert_eq!(sum.plan.connections, of(|run| run.plan.connections));
         // Warm-ups end at .118 + 1 s at the earliest; the last shard ends 12 s behind 1.490 + 1 s.
         assert!((sum.elapsed_s - 13.372).abs() < 1e-9, "{}", sum.elapsed_s);
-        assert!((sum.rate_msg_s - sum.messages_ok as f64 / 13.372).abs() < 1e-6);
+        assert!((sum.rate_msg_s - sum.counts.messages_ok as f64 / 13.372).abs() < 1e-6);
 
         let loaded = Loaded::open(&shards.path("sum")).unwrap();
         assert_eq!(loaded.run, sum);
         assert_eq!(&loaded.headline.unwrap(), tally.headline());
         let measured = loaded.seconds.iter().filter(|second| !second.warmup);
-        assert_eq!(measured.clone().map(|second| second.messages_ok).sum::<u64>(), sum.messages_ok);
+        assert_eq!(
+            measured.clone().map(|second| second.messages_ok).sum::<u64>(),
+            sum.counts.messages_ok
+        );
         // From second 2 to 11 all were at it; at the end of its last second a shard is gone.
         assert_eq!(measured.filter(|second| second.connections == 3 * 64).count(), 10);
         let names: Vec<&str> =

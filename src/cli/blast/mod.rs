@@ -244,7 +244,7 @@ fn execute(args: RunArgs) -> Result<Verdict, Error> {
     };
     let loaded = loaded.unwrap_or_else(|| Loaded::of(outcome.run, &outcome.totals));
     // What was measured before a target went away is worth its report.
-    if json || outcome.failure.is_none() || loaded.run.messages_ok > 0 {
+    if json || outcome.failure.is_none() || loaded.run.counts.messages_ok > 0 {
         print(&loaded, json).map_err(Error::Report)?;
     }
     if let Some(failure) = outcome.failure {

@@ -284,18 +284,18 @@ impl Figure {
     /// The figure in nanoseconds, per second, as a count, or as a share of one where `unit` is per
     /// cent. `None` where there was nothing to measure.
     pub(super) fn measure(self, run: &Run, unit: Unit) -> Option<f64> {
-        let messages = run.messages_ok + run.messages_failed;
-        let refused = run.messages_refused_4xx + run.messages_refused_5xx;
+        let messages = run.counts.messages();
+        let refused = run.counts.messages_refused_4xx + run.messages_refused_5xx;
         let (count, whole) = match self {
             Self::Time(time, statistic) => return time.of(run).map(|time| statistic.of(time)),
             Self::Rate => return (run.elapsed_s > 0.0).then_some(run.rate_msg_s),
             Self::CpuBusy => return Some(run.cpu_busy),
-            Self::Accepted => (run.messages_ok, messages),
-            Self::Failed => (run.messages_failed, messages),
+            Self::Accepted => (run.counts.messages_ok, messages),
+            Self::Failed => (run.counts.messages_failed, messages),
             Self::Refused => (refused, messages),
-            Self::Unanswered => (run.messages_unanswered, messages),
+            Self::Unanswered => (run.counts.messages_unanswered, messages),
             Self::Errors => (refused + run.errors.values().sum::<u64>(), messages),
-            Self::Errors4xx => (run.messages_refused_4xx, messages),
+            Self::Errors4xx => (run.counts.messages_refused_4xx, messages),
             Self::Errors5xx => (run.messages_refused_5xx, messages),
             Self::ErrorsOf(kind) => (run.errors.get(&kind).copied().unwrap_or(0), messages),
             Self::Replies(phase, codes) => replies(run, phase, codes),
