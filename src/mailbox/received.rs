@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use crate::spool::{Envelope, Message, Place, flag};
+use crate::spool::{Envelope, Message, Place, RecordFlags};
 
 /// Who delivers, and in which time zone dates are told.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ fn is_domain_or_literal(name: &[u8]) -> bool {
 
 /// The WITH clause: RFC 3848, and RFC 6531 §4.3 for mail that was sent with SMTPUTF8.
 fn protocol(envelope: &Envelope) -> Vec<u8> {
-    if envelope.flags & flag::SMTPUTF8 == 0 {
+    if !envelope.flags.contains(RecordFlags::SMTPUTF8) {
         return envelope.protocol.clone();
     }
     let suffix = |lead: &[u8]| envelope.protocol.strip_prefix(lead).map(<[u8]>::to_vec);
@@ -166,7 +166,8 @@ mod tests {
             (b"LMTPA", b"UTF8LMTPA"),
             (b"SMTP", b"SMTP"),
         ] {
-            let mail = Envelope { protocol: plain.to_vec(), flags: flag::SMTPUTF8, ..envelope() };
+            let mail =
+                Envelope { protocol: plain.to_vec(), flags: RecordFlags::SMTPUTF8, ..envelope() };
             assert_eq!(protocol(&mail), utf8);
         }
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::header;
 use crate::smtp::path::domain_of;
-use crate::spool::{CopyError, Deliveries, Envelope, Listing, Message};
+use crate::spool::{CopyError, Deliveries, Envelope, Listing, Message, RecordFlags};
 
 /// What a message must be to be taken. The default takes all.
 #[derive(Clone, Debug, Default)]
@@ -20,9 +20,10 @@ pub struct Selection {
     pub until_ns: Option<u64>,
     /// Octets of the message as it was sent.
     pub bytes: Option<RangeInclusive<u64>>,
-    /// Must be set, and must not be set: bits of [`crate::spool::flag`].
-    pub flags: u32,
-    pub flags_not: u32,
+    /// All of these must be set.
+    pub flags: RecordFlags,
+    /// None of these may be set.
+    pub flags_not: RecordFlags,
     /// Part of the decoded Subject, in lower case; letter case does not count.
     pub subject: Option<String>,
     /// The `run=` of the generator's stamp.
@@ -62,8 +63,8 @@ impl Selection {
                 .bytes
                 .as_ref()
                 .is_none_or(|range| range.contains(&envelope.sent_bytes.unwrap_or(stored_bytes)))
-            && envelope.flags & self.flags == self.flags
-            && envelope.flags & self.flags_not == 0
+            && envelope.flags.contains(self.flags)
+            && !envelope.flags.intersects(self.flags_not)
             && matches(&self.from, &envelope.reverse_path)
             && (self.to.is_empty()
                 || envelope.recipients.iter().any(|to| matches(&self.to, &to.path)))
@@ -166,9 +167,10 @@ mod tests {
 
     #[test]
     fn each_condition_can_refuse_alone() {
+        const BOTH: RecordFlags = RecordFlags::BARE_CR.union(RecordFlags::BDAT);
         let envelope = Envelope {
             received_ns: 100,
-            flags: 5,
+            flags: BOTH,
             reverse_path: b"a@x.test".to_vec(),
             sent_bytes: Some(1_000),
             ..Envelope::default()
@@ -184,9 +186,9 @@ mod tests {
         assert!(!takes(|s| s.until_ns = Some(100)));
         assert!(takes(|s| s.bytes = Some(1_000..=1_000)));
         assert!(!takes(|s| s.bytes = Some(0..=999)));
-        assert!(takes(|s| (s.flags, s.flags_not) = (5, 2)));
-        assert!(!takes(|s| s.flags = 3));
-        assert!(!takes(|s| s.flags_not = 4));
+        assert!(takes(|s| (s.flags, s.flags_not) = (BOTH, RecordFlags::BARE_LF)));
+        assert!(!takes(|s| s.flags = RecordFlags::BARE_CR | RecordFlags::BARE_LF));
+        assert!(!takes(|s| s.flags_not = RecordFlags::BDAT));
         assert!(!takes(|s| s.from = vec![AddressPattern::Null]));
         // Without a recipient, none of them is the one.
         assert!(!takes(|s| s.to = vec!["x.test".parse().unwrap()]));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::limits::{DOMAINS_COUNTED_MAX, SIZE_HISTOGRAM_BYTES_MAX, TIMELINE_SLOTS_MAX};
 use crate::smtp::path::domain_of;
-use crate::spool::{Message, flag, text};
+use crate::spool::{Message, RecordFlags, text};
 
 /// Sums over the messages that were added.
 pub struct Statistics {
@@ -20,8 +20,8 @@ pub struct Statistics {
     timeline: Timeline,
     senders: Domains,
     recipients: Domains,
-    /// In the order of [`flag::NAMES`].
-    flags: [u64; flag::NAMES.len()],
+    /// In the order of [`RecordFlags::NAMES`].
+    flags: [u64; RecordFlags::NAMES.len()],
 }
 
 /// How many messages, or recipients, a domain has.
@@ -51,7 +51,7 @@ impl Default for Statistics {
             timeline: Timeline::default(),
             senders: Domains::default(),
             recipients: Domains::default(),
-            flags: [0; flag::NAMES.len()],
+            flags: [0; RecordFlags::NAMES.len()],
         }
     }
 }
@@ -70,8 +70,8 @@ impl Statistics {
         for to in &envelope.recipients {
             self.recipients.add(&to.path);
         }
-        for (count, (bit, _)) in self.flags.iter_mut().zip(flag::NAMES) {
-            *count += u64::from(envelope.flags & bit != 0);
+        for (count, (flag, _)) in self.flags.iter_mut().zip(RecordFlags::NAMES) {
+            *count += u64::from(envelope.flags.contains(flag));
         }
     }
 
@@ -109,7 +109,8 @@ impl Statistics {
 
     /// The flags that any message has.
     pub fn flags(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let named = flag::NAMES.iter().zip(self.flags).map(|((_, name), count)| (*name, count));
+        let named =
+            RecordFlags::NAMES.iter().zip(self.flags).map(|((_, name), count)| (*name, count));
         named.filter(|(_, count)| *count > 0)
     }
 

@@ -11,7 +11,8 @@ use super::route::RecipientSelection;
 use crate::limits::{RELAY_PIECES_AHEAD, RELAY_RECIPIENTS_MAX};
 use crate::mailbox::hops_of;
 use crate::spool::{
-    CopyError, Deliveries, Envelope, Horizon, Listing, Message, Place, Reader, SpoolError, flag,
+    CopyError, Deliveries, Envelope, Horizon, Listing, Message, Place, Reader, RecordFlags,
+    SpoolError,
 };
 
 /// A message that is to be sent, for as many recipients as one transaction takes.
@@ -108,7 +109,7 @@ impl Extract {
         let known = Deliveries::read(dir)?;
         let mut listing = reader.oldest_first();
         while let Some(message) = listing.next().transpose()? {
-            let whole = message.envelope.flags & flag::HEADERS_ONLY == 0;
+            let whole = !message.envelope.flags.contains(RecordFlags::HEADERS_ONLY);
             let hidden = self.horizons.iter().any(|horizon| horizon.hides(message.place));
             if !whole || hidden || message.envelope.sealed_ns > self.until_ns {
                 continue;

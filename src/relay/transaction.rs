@@ -9,7 +9,7 @@ use crate::smtp::offered::Offered;
 use crate::smtp::onward::{Lack, Onward, Transfer, rcpt_params};
 use crate::smtp::outgoing::{Outgoing, Recipients};
 use crate::smtp::server::Protocol;
-use crate::spool::{Delivery, Envelope, Fate, Place, flag};
+use crate::spool::{Delivery, Envelope, Fate, Place, RecordFlags};
 
 #[derive(Debug)]
 /// One message on its way to one server, for the recipients that share a transaction.
@@ -57,7 +57,7 @@ impl RelayTransaction {
             from_blanks: &[],
             recipients: &self.recipients,
             size: self.received.len() as u64 + self.message.bytes,
-            eight_bit: flags & flag::EIGHT_BIT != 0,
+            eight_bit: flags.contains(RecordFlags::EIGHT_BIT),
             params: &self.manner.params,
             filling: Filling::default(),
         }
@@ -154,9 +154,9 @@ fn onward(message: &QueuedMessage, received_bytes: usize) -> Onward<'_> {
     Onward {
         params: reverse_params,
         size: message.bytes + received_bytes as u64,
-        eight_bit: flags & flag::EIGHT_BIT != 0,
-        lines: flags & (flag::BARE_CR | flag::BARE_LF | flag::NUL) == 0,
-        smtputf8: flags & flag::SMTPUTF8 != 0,
+        eight_bit: flags.contains(RecordFlags::EIGHT_BIT),
+        lines: !flags.intersects(RecordFlags::BARE_CR | RecordFlags::BARE_LF | RecordFlags::NUL),
+        smtputf8: flags.contains(RecordFlags::SMTPUTF8),
         age_s: unix_ns().saturating_sub(*sealed_ns) / 1_000_000_000,
         hops: message.hops,
     }

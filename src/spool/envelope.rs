@@ -4,7 +4,7 @@
 //! Empty values are left out, except a recipient's path.
 
 use super::error::SpoolError;
-use super::format::{Place, flag};
+use super::format::{Place, RecordFlags};
 use crate::limits::ENVELOPE_BYTES_MAX;
 
 mod tag {
@@ -34,8 +34,7 @@ pub struct Meta<'a> {
     pub received_ns: u64,
     /// End of data, Unix nanoseconds.
     pub sealed_ns: u64,
-    /// Bits of [`flag`].
-    pub flags: u32,
+    pub flags: RecordFlags,
     /// Address of the client as text.
     pub peer: &'a [u8],
     /// Address the client came to, as text.
@@ -51,7 +50,7 @@ pub struct Meta<'a> {
     pub reverse_path: &'a [u8],
     pub reverse_params: &'a [u8],
     /// Octets of the message as it was sent, where fewer were kept; goes with
-    /// [`flag::HEADERS_ONLY`].
+    /// [`RecordFlags::HEADERS_ONLY`].
     pub sent_bytes: Option<u64>,
 }
 
@@ -150,7 +149,7 @@ pub struct Recipient {
 pub struct Envelope {
     pub received_ns: u64,
     pub sealed_ns: u64,
-    pub flags: u32,
+    pub flags: RecordFlags,
     pub peer: Vec<u8>,
     pub listener: Vec<u8>,
     pub helo: Vec<u8>,
@@ -165,7 +164,7 @@ pub struct Envelope {
 
 impl Envelope {
     /// `None` when the values do not fill the octets exactly.
-    pub(super) fn decode(bytes: &[u8], flags: u32) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8], flags: RecordFlags) -> Option<Self> {
         let mut envelope = Self { flags, ..Self::default() };
         values(bytes, |tag, value| envelope.take(tag, value))?;
         Some(envelope)
@@ -219,7 +218,7 @@ impl Envelope {
             "sent_bytes": self.sent_bytes.unwrap_or(bytes),
             "received_ns": self.received_ns,
             "sealed_ns": self.sealed_ns,
-            "flags": flag::names(self.flags).collect::<Vec<_>>(),
+            "flags": self.flags.names().collect::<Vec<_>>(),
             "peer": text(&self.peer),
             "listener": text(&self.listener),
             "helo": text(&self.helo),
@@ -250,7 +249,7 @@ mod tests {
         let meta = Meta {
             received_ns: 1,
             sealed_ns: u64::MAX,
-            flags: flag::BDAT,
+            flags: RecordFlags::BDAT,
             peer: b"127.0.0.1:9",
             listener: b"smtp://127.0.0.1:1025",
             helo: b"h",
@@ -263,7 +262,7 @@ mod tests {
         };
         let mut bytes = Vec::new();
         meta.encode(recipients, &mut bytes).unwrap();
-        let back = Envelope::decode(&bytes, flag::BDAT).unwrap();
+        let back = Envelope::decode(&bytes, RecordFlags::BDAT).unwrap();
         assert_eq!(check(&bytes), Some((back.received_ns, back.sealed_ns)));
         assert_eq!(back.received_ns, 1);
         assert_eq!(back.sealed_ns, u64::MAX);
@@ -274,7 +273,7 @@ mod tests {
         assert_eq!(back.recipients[0].params, b"NOTIFY=NEVER");
         assert_eq!(back.recipients[1], Recipient::default());
         for cut in 1..bytes.len() {
-            let whole_values = Envelope::decode(&bytes[..cut], 0).is_some();
+            let whole_values = Envelope::decode(&bytes[..cut], RecordFlags::empty()).is_some();
             assert_eq!(check(&bytes[..cut]).is_some(), whole_values);
             assert!(!whole_values || cut >= 12, "a cut value was read at {cut}");
         }
@@ -292,7 +291,8 @@ mod tests {
 
     #[test]
     fn unknown_tags_are_skipped() {
-        let envelope = Envelope::decode(&[99, 0, 2, 0, 1, 2, 5, 0, 1, 0, b'h'], 0).unwrap();
+        let envelope =
+            Envelope::decode(&[99, 0, 2, 0, 1, 2, 5, 0, 1, 0, b'h'], RecordFlags::empty()).unwrap();
         assert_eq!(envelope.helo, b"h");
     }
 

@@ -240,7 +240,7 @@ mod write;
 
 pub use envelope::{Envelope, Meta, Recipient, text};
 pub use error::{Doubt, SpoolError};
-pub use format::{BadPlace, Delivery, Fate, Place, flag};
+pub use format::{BadPlace, Delivery, Fate, Place, RecordFlags};
 pub use options::{Durability, Options, WhenFull};
 pub use read::{
     CopyError, CoreSurvey, Damage, Deliveries, Listing, Message, Messages, Reader, Survey,

@@ -10,7 +10,7 @@ use super::{DIR_DEFAULT, printable, put, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::mailbox::{add_deliveries, as_json, subject_of};
 use crate::notice::without_controls;
-use crate::spool::{CopyError, Deliveries, Envelope, Message, Reader, flag};
+use crate::spool::{CopyError, Deliveries, Envelope, Message, Reader};
 
 #[derive(Debug, Args)]
 pub struct Ls {
@@ -84,7 +84,7 @@ fn as_row(message: &Message, settled: usize, subject: &str) -> String {
         0 | 1 => first,
         count => format!("{first} +{}", count - 1),
     };
-    let mut names: Vec<_> = flag::names(*flags).map(str::to_owned).collect();
+    let mut names: Vec<_> = flags.names().map(str::to_owned).collect();
     if settled > 0 {
         names.push(format!("settled-{settled}/{}", recipients.len()));
     }

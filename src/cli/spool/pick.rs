@@ -14,7 +14,7 @@ use super::time;
 use crate::cli::exit::{Exit, ExitError};
 use crate::cli::value::{self, ValueError};
 use crate::mailbox::{AddressPattern, Selection};
-use crate::spool::{Deliveries, SpoolError, flag};
+use crate::spool::{Deliveries, RecordFlags, SpoolError};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which messages (each option narrows; of one repeated, any counts)")]
@@ -95,12 +95,12 @@ impl Pick {
 }
 
 fn flags() -> PossibleValuesParser {
-    PossibleValuesParser::new(flag::NAMES.map(|(_, name)| name))
+    PossibleValuesParser::new(RecordFlags::NAMES.map(|(_, name)| name))
 }
 
-fn bits(names: &[String]) -> u32 {
-    let named = |(_, name): &&(u32, &str)| names.iter().any(|wanted| wanted == name);
-    flag::NAMES.iter().filter(named).map(|(bit, _)| bit).sum()
+fn bits(names: &[String]) -> RecordFlags {
+    let named = |(_, name): &&(RecordFlags, &str)| names.iter().any(|wanted| wanted == name);
+    RecordFlags::NAMES.iter().filter(named).map(|(flag, _)| *flag).collect()
 }
 
 /// A point in time, Unix nanoseconds.

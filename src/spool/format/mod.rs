@@ -16,6 +16,6 @@ pub(super) use marker::{EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT};
 pub(super) use name::{file_name, is_in_making, name_in_making, parse_file_name};
 pub(super) use octets::ALIGNMENT;
 pub use place::{BadPlace, Place};
-pub use record::flag;
+pub use record::RecordFlags;
 pub(super) use record::{COMMIT_AT, Kind, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, Slot};
 pub(super) use segment::{MARK_AT, Mark, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES};

@@ -42,45 +42,60 @@ const _: () = {
     assert!(COMMIT == HEADER_CRC + 4 && COMMIT == COMMIT_AT && COMMIT + 4 == RECORD_HEADER_BYTES);
 };
 
-/// What a session saw of a message's octets and of its protocol; bits of [`RecordHeader::flags`].
-pub mod flag {
-    /// The body holds a CR without LF.
-    pub const BARE_CR: u32 = 1;
-    /// The body holds an LF without CR.
-    pub const BARE_LF: u32 = 2;
-    /// It came in BDAT chunks (RFC 3030).
-    pub const BDAT: u32 = 4;
-    /// The body holds an octet above 0x7F.
-    pub const EIGHT_BIT: u32 = 8;
-    /// MAIL FROM carried SMTPUTF8 (RFC 6531).
-    pub const SMTPUTF8: u32 = 16;
-    /// The body holds a NUL.
-    pub const NUL: u32 = 32;
-    /// It came over LMTP (RFC 2033).
-    pub const LMTP: u32 = 64;
-    /// It came under TLS.
-    pub const TLS: u32 = 128;
-    /// Only the header block was kept; the envelope tells how many octets were sent.
-    pub const HEADERS_ONLY: u32 = 256;
-
-    /// Bit and name of each flag, in the order of the bits.
-    pub const NAMES: [(u32, &str); 9] = [
-        (BARE_CR, "bare-cr"),
-        (BARE_LF, "bare-lf"),
-        (BDAT, "bdat"),
-        (EIGHT_BIT, "8bit"),
-        (SMTPUTF8, "smtputf8"),
-        (NUL, "nul"),
-        (LMTP, "lmtp"),
-        (TLS, "tls"),
-        (HEADERS_ONLY, "headers-only"),
-    ];
-
-    /// The names of the bits that are set.
-    pub fn names(flags: u32) -> impl Iterator<Item = &'static str> {
-        NAMES.iter().filter(move |(bit, _)| flags & bit != 0).map(|(_, name)| *name)
+bitflags::bitflags! {
+    /// What a session saw of a message's octets and of its protocol. A later version may know more of them:
+    /// bits without a name are kept as they are.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub struct RecordFlags: u32 {
+        /// The body holds a CR without LF.
+        const BARE_CR = 1;
+        /// The body holds an LF without CR.
+        const BARE_LF = 2;
+        /// It came in BDAT chunks (RFC 3030).
+        const BDAT = 4;
+        /// The body holds an octet above 0x7F.
+        const EIGHT_BIT = 8;
+        /// MAIL FROM carried SMTPUTF8 (RFC 6531).
+        const SMTPUTF8 = 16;
+        /// The body holds a NUL.
+        const NUL = 32;
+        /// It came over LMTP (RFC 2033).
+        const LMTP = 64;
+        /// It came under TLS.
+        const TLS = 128;
+        /// Only the header block was kept; the envelope tells how many octets were sent.
+        const HEADERS_ONLY = 256;
     }
 }
+
+impl RecordFlags {
+    /// Each flag and its name, in the order of the bits.
+    pub const NAMES: [(Self, &str); 9] = [
+        (Self::BARE_CR, "bare-cr"),
+        (Self::BARE_LF, "bare-lf"),
+        (Self::BDAT, "bdat"),
+        (Self::EIGHT_BIT, "8bit"),
+        (Self::SMTPUTF8, "smtputf8"),
+        (Self::NUL, "nul"),
+        (Self::LMTP, "lmtp"),
+        (Self::TLS, "tls"),
+        (Self::HEADERS_ONLY, "headers-only"),
+    ];
+
+    /// The names of the flags that are set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| *name)
+    }
+}
+
+const _: () = {
+    let (mut at, mut named) = (0, RecordFlags::empty());
+    while at < RecordFlags::NAMES.len() {
+        named = named.union(RecordFlags::NAMES[at].0);
+        at += 1;
+    }
+    assert!(named.bits() == RecordFlags::all().bits(), "each flag has a name");
+};
 
 /// What a record is to its message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -122,8 +137,8 @@ pub(crate) struct RecordHeader {
     pub body_bytes: u32,
     /// Octets of the envelope behind the body; 0 in a fragment.
     pub envelope_bytes: u32,
-    /// [`flag`] bits; 0 in a fragment.
-    pub flags: u32,
+    /// None in a fragment.
+    pub flags: RecordFlags,
     /// Segment of the previous fragment of this message; 0 when there is none.
     pub back_segment: u32,
     /// Offset of the previous fragment; 0 when there is none.
@@ -157,7 +172,7 @@ impl RecordHeader {
         put64(&mut out, TOTAL, self.total_bytes);
         put32(&mut out, BODY, self.body_bytes);
         put32(&mut out, ENVELOPE, self.envelope_bytes);
-        put32(&mut out, FLAGS, self.flags);
+        put32(&mut out, FLAGS, self.flags.bits());
         put32(&mut out, BACK_SEGMENT, self.back_segment);
         put32(&mut out, BACK_OFFSET, self.back_offset);
         put32(&mut out, PAYLOAD_CRC, self.payload_crc);
@@ -185,7 +200,7 @@ impl RecordHeader {
             total_bytes: get64(bytes, TOTAL),
             body_bytes: get32(bytes, BODY),
             envelope_bytes: get32(bytes, ENVELOPE),
-            flags: get32(bytes, FLAGS),
+            flags: RecordFlags::from_bits_retain(get32(bytes, FLAGS)),
             back_segment: get32(bytes, BACK_SEGMENT),
             back_offset: get32(bytes, BACK_OFFSET),
             payload_crc: get32(bytes, PAYLOAD_CRC),
@@ -245,7 +260,7 @@ mod tests {
             total_bytes: 5_000_000_000,
             body_bytes: 100,
             envelope_bytes: 50,
-            flags: flag::BDAT | flag::NUL,
+            flags: RecordFlags::BDAT | RecordFlags::NUL,
             back_segment: 6,
             back_offset: 64,
             payload_crc: 0xDEAD_BEEF,

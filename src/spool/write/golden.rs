@@ -11,7 +11,7 @@ use super::make::SegmentPlan;
 use super::marker::lock;
 use super::writer::{Draft, Writer};
 use crate::spool::format::SegmentHeader;
-use crate::spool::{Durability, Meta, Reader, flag};
+use crate::spool::{Durability, Meta, Reader, RecordFlags};
 
 fn golden(spool: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(spool)
@@ -21,7 +21,7 @@ fn meta(number: u64) -> Meta<'static> {
     Meta {
         received_ns: 1_700_000_000_000_000_000 + number,
         sealed_ns: 1_700_000_000_500_000_000 + number,
-        flags: flag::BDAT,
+        flags: RecordFlags::BDAT,
         peer: b"127.0.0.1:40000",
         listener: b"smtp://127.0.0.1:1025",
         helo: b"client.example",
@@ -66,7 +66,7 @@ fn write(dir: &Path) {
     writer.seal(&mut first, &meta(3), one).unwrap();
     writer.seal(&mut first, &meta(4), []).unwrap();
     writer.append(&mut first, b"Subject: cut\r\n\r\n").unwrap();
-    let flags = flag::BDAT | flag::HEADERS_ONLY;
+    let flags = RecordFlags::BDAT | RecordFlags::HEADERS_ONLY;
     writer.seal(&mut first, &Meta { flags, sent_bytes: Some(4_000), ..meta(5) }, one).unwrap();
     writer.append(&mut lost, b"cut off").unwrap();
     drop(inbox);
@@ -118,7 +118,7 @@ fn check(dir: &Path) {
     assert_eq!(second.recipients[1].path, b"b@example.org");
     assert!(read[3].2.recipients.is_empty());
     assert_eq!((read[3].2.sent_bytes, read[4].2.sent_bytes), (None, Some(4_000)));
-    let names: Vec<_> = flag::names(read[4].2.flags).collect();
+    let names: Vec<_> = read[4].2.flags.names().collect();
     assert_eq!(names, ["bdat", "headers-only"]);
     let survey = messages.survey();
     assert!(survey.is_sound(), "{survey}");

@@ -19,8 +19,8 @@ use crate::limits::SEGMENT_REST_BYTES;
 use crate::spool::envelope::Meta;
 use crate::spool::error::SpoolError;
 use crate::spool::format::{
-    ALIGNMENT, COMMIT_AT, Kind, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader,
-    SEGMENT_HEADER_BYTES, SegmentHeader,
+    ALIGNMENT, COMMIT_AT, Kind, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordFlags,
+    RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 use crate::spool::options::Durability;
 
@@ -325,7 +325,7 @@ impl Writer {
         self.digest.update(piece);
     }
 
-    fn commit_message(&mut self, envelope: &[u8], flags: u32) -> Sealed {
+    fn commit_message(&mut self, envelope: &[u8], flags: RecordFlags) -> Sealed {
         let open = self.open.take().expect("claim_for_envelope opened a record");
         let kind = if open.back.is_some() { Kind::Seal } else { Kind::Single };
         let at = self.head + RECORD_HEADER_BYTES + open.body_bytes;
@@ -339,7 +339,7 @@ impl Writer {
 
     fn close_fragment(&mut self) {
         if let Some(open) = self.open.take() {
-            self.commit(&open, Kind::Fragment, 0, 0);
+            self.commit(&open, Kind::Fragment, 0, RecordFlags::empty());
         }
     }
 
@@ -348,7 +348,13 @@ impl Writer {
     /// The order: payload (stored already), zeros up to the next slot and in it, header, and last the
     /// commit word, with release. Whoever sees the commit word sees all of it, and a log that ends
     /// inside old octets of a recycled segment.
-    fn commit(&mut self, open: &Open, kind: Kind, envelope_bytes: usize, flags: u32) -> Place {
+    fn commit(
+        &mut self,
+        open: &Open,
+        kind: Kind,
+        envelope_bytes: usize,
+        flags: RecordFlags,
+    ) -> Place {
         let place = self.position();
         self.seq += 1;
         let header = RecordHeader {
