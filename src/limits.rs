@@ -1,6 +1,7 @@
-//! Every bound of the program: unit in its name, the reason beside it, and what happens there.
+//! Bounds that two rooms must agree on, or that an RFC sets: unit in the name, the reason beside it,
+//! and what happens there. A bound that one file alone knows stands in that file.
 //!
-//! Limits prove each other where they are related: the `const` asserts at the end fail the build.
+//! Where bounds depend on each other, the `const` asserts at the end fail the build.
 
 /// Octets of one command line, CRLF included. RFC 5321 §4.5.3.1.4 asks for at least 512 and its
 /// extensions for more. Longer: 500, and resync at CRLF.
@@ -99,32 +100,13 @@ pub const RECV_SMALL_BYTES: usize = 2 * 1024;
 /// flight of pipelined BDAT transactions.
 pub const RECV_LARGE_BYTES: usize = 64 * 1024;
 
-/// Reads into a large buffer that a session may do in one turn: 256 KiB, then the others have theirs.
-pub const DIRECT_RECVS_MAX: usize = 4;
-
-/// Idle large buffers that one core keeps for reuse: 4 MiB.
-pub const RECV_LARGE_KEPT: usize = 64;
-
-/// Idle small buffers that one core keeps for reuse: 8 MiB.
-pub const RECV_SMALL_KEPT: usize = 4_096;
-
 /// Octets per second of message content that a peer must keep on average (Postfix:
 /// smtpd_min_data_rate).
 pub const DATA_RATE_MIN_DEFAULT: u64 = 500;
 
-/// Time that a proxy gets for its PROXY header (Postfix: postscreen_upstream_proxy_timeout).
-pub const PROXY_HEADER_MS: u64 = 5_000;
-
 /// Octets of a PROXY header of version 2 with all its extensions. 536 must be taken (proxy-protocol
 /// §2.2); extensions that tell of a TLS client's certificate may need more. Larger: closed.
 pub const PROXY_HEADER_BYTES_MAX: usize = 4_096;
-
-/// Time for which a connection that we end is still read, so that what the peer had under way does
-/// not turn our last reply into a reset.
-pub const LINGER_MS: u64 = 1_000;
-
-/// Octets read meanwhile; a peer that sends more than this behind our back gets its reset.
-pub const LINGER_BYTES_MAX: usize = 64 * 1024;
 
 /// Callers over the limit of one core that are parted from so gently at once: each holds one of the
 /// descriptors that are kept back from sessions. The others are closed behind their 421.
@@ -141,22 +123,6 @@ pub const WATCH_GRACE_TICKS: u32 = 4;
 /// Time that open messages get to finish after SIGTERM.
 pub const DRAIN_S_DEFAULT: u64 = 10;
 
-/// Listen backlog asked of the kernel, which caps it at net.core.somaxconn.
-pub const LISTEN_BACKLOG: i32 = 4_096;
-
-/// Pause after accept failed for want of descriptors or memory; without it accept spins.
-pub const ACCEPT_PAUSE_MS: u64 = 20;
-
-/// Time that a connect may take unless the caller says otherwise: four SYNs of a silent host.
-pub const CONNECT_S_DEFAULT: u64 = 15;
-
-/// Pause before a unix connect is tried again while the listener's backlog is full.
-pub const CONNECT_RETRY_MS: u64 = 5;
-
-/// Time that operations get to end after a core's future did. What still holds memory then makes
-/// us keep the ring and that memory until the process ends.
-pub const CORE_END_MS: u64 = 2_000;
-
 /// Descriptors that sessions may not use: spool, listeners, signals, logs.
 pub const DESCRIPTORS_RESERVED: u64 = 64;
 
@@ -165,11 +131,6 @@ pub const RING_ENTRIES: u32 = 4_096;
 
 /// Completion queue of one core's ring. The kernel keeps what does not fit, at a cost.
 pub const RING_COMPLETIONS: u32 = 32_768;
-
-/// Octets of one spool segment unless `--segment-size` says otherwise. Two per core are made at the
-/// start and one is always ready ahead, so a smaller one wastes less; at 32 MiB a core that takes
-/// 800 MB/s changes segments 25 times a second, and the helper needs some 6 ms for each.
-pub const SEGMENT_BYTES_DEFAULT: u64 = 32 * 1024 * 1024;
 
 /// Smallest spool segment: it must hold any envelope and a full receive buffer.
 pub const SEGMENT_BYTES_MIN: u64 = 4 * 1024 * 1024;
@@ -187,25 +148,11 @@ pub const SEGMENT_STEP_BYTES: u64 = 64 * 1024;
 /// instead of being split: at most this much is wasted, and a message of one piece stays one record.
 pub const SEGMENT_REST_BYTES: usize = RECV_LARGE_BYTES;
 
-/// Octets of the spool's file of deliveries below which it is not written anew: 20,000 recipients.
-pub const DELIVERED_TIDY_BYTES: u64 = 1024 * 1024;
-
 /// Pause of the helper thread before it tries again to find room for a segment.
 pub const SPOOL_RETRY_MS: u64 = 500;
 
-/// Pause between two looks of a core whether the segment that it writes is still where readers find it: so
-/// long may messages go into a file that somebody has removed.
-pub const SPOOL_LOOK_MS: u64 = 100;
-
 /// Octets that a reader of the spool takes from a file at once.
 pub const SPOOL_READ_BYTES: usize = 256 * 1024;
-
-/// Octets that it takes after a jump, when it may want a single record.
-pub const SPOOL_PEEK_BYTES: usize = 4 * 1024;
-
-/// Octets of a message in which its subject and stamp are looked for when messages are listed. Header
-/// blocks above it are rare, and what is asked for stands near the top.
-pub const HEADER_SEARCH_BYTES: u64 = 64 * 1024;
 
 /// Octets of segment files below which a command that reads them all shows no progress: it is over
 /// before anybody would look.
@@ -214,61 +161,11 @@ pub const PROGRESS_SHOWN_BYTES: u64 = 256 * 1024 * 1024;
 /// Octets that an export gathers before it writes.
 pub const EXPORT_WRITE_BYTES: usize = 256 * 1024;
 
-/// Largest message that the histogram of `spool stat` tells from larger ones.
-pub const SIZE_HISTOGRAM_BYTES_MAX: u64 = 1 << 40;
-
-/// Stretches of time that `spool stat` counts apart; they double when there are more.
-pub const TIMELINE_SLOTS_MAX: usize = 4_096;
-
-/// Domains that `spool stat` counts apart; those that come later are counted together.
-pub const DOMAINS_COUNTED_MAX: usize = 100_000;
-
-/// Messages that a reader which goes backwards holds at once: it walks forward over so many, and gives
-/// them from the last to the first.
-pub const SPOOL_BACKWARD_MESSAGES: usize = 256;
-
-/// Octets of disk that the spool may use unless `--spool-limit` says otherwise.
-pub const SPOOL_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
-
-/// Maps of segments at once: those that each core writes and has ready, and those of full segments that
-/// are kept for their next life. More: no segment is made, and mail is refused.
-pub const MAPS_GUARDED_MAX: usize = 4_096;
-
-/// Segments of one core below which there is no ring: one written, one ready.
-pub const SEGMENTS_PER_CORE_MIN: u64 = 2;
-
-/// Step in which the helper thread populates a fresh map, so that it never holds the map's lock long.
-pub const POPULATE_STEP_BYTES: usize = 4 * 1024 * 1024;
-
 /// Step in which the helper thread has a segment written, and waits for it: some milliseconds of a disk.
 pub const WRITE_STEP_BYTES: usize = 4 * 1024 * 1024;
 
-/// Octets of sealed segments that may wait for their write-back. Below it a ring that goes round is never
-/// written to the disk while it is busy, which would cost a core more than all else the spool does.
-pub const FLUSH_BACKLOG_BYTES: u64 = 1024 * 1024 * 1024;
-
-/// The same as a part of the memory: the kernel begins to write at a tenth of what is free, and to brake
-/// who dirties more at some sixth.
-pub const FLUSH_BACKLOG_MEMORY_PART: u64 = 16;
-
-/// Pause without work after which the helper thread has the backlog written all the same.
-pub const FLUSH_IDLE_MS: u64 = 1_000;
-
-/// Time that the end of a spool may take to have the backlog written.
-pub const FLUSH_CLOSE_MS: u64 = 5_000;
-
-/// Least time between two marks of a segment that is being written under durability sync.
-pub const MARK_EVERY_MS: u64 = 1_000;
-
 /// Octets of one record's encoded envelope: every recipient at full length with parameters.
 pub const ENVELOPE_BYTES_MAX: usize = 2 * 1024 * 1024;
-
-/// Octets of envelope memory that a session keeps between messages; more is given back, so that one
-/// huge recipient list does not stay for the life of the session.
-pub const ENVELOPE_KEPT_BYTES: usize = 16 * 1024;
-
-/// Octets of command-line memory that a session keeps between cut lines.
-pub const COMMAND_LINE_KEPT_BYTES: usize = 512;
 
 /// Trace fields after which a message is taken to go round in circles, and is not handed on: the least
 /// that RFC 5321 §6.3 allows.
@@ -277,19 +174,6 @@ pub const HOPS_MAX: usize = 100;
 /// Recipients of one transaction of the relay: as many as every server must take (RFC 5321
 /// §4.5.3.1.8).
 pub const RELAY_RECIPIENTS_MAX: usize = 100;
-
-/// Deliveries of the relay at once, those of ATRN included. More: ETRN waits its turn (250), ATRN gets
-/// 450.
-pub const RELAY_RUNS_MAX: usize = 8;
-
-/// Nodes that wait for their turn. More: 458.
-pub const RELAY_LINE_MAX: usize = 64;
-
-/// Time that ETRN waits for the messages to be counted; then it is answered 250 without a number.
-pub const RELAY_COUNT_MS: u64 = 2_000;
-
-/// Pieces of a message, of [`SPOOL_READ_BYTES`] at most, that are read ahead of the sending.
-pub const RELAY_PIECES_AHEAD: usize = 2;
 
 /// Questions of the cores, and notes of deliveries, that wait to be looked at; who has one more waits
 /// with it.
@@ -312,9 +196,6 @@ pub const FLIGHT_REPLIES_MAX: usize = 4_096;
 /// are large.
 pub const SEND_PIECE_BYTES: usize = 256 * 1024;
 
-/// Octets of rendered messages that the generator draws from, unless single ones are larger.
-pub const CORPUS_BYTES: u64 = 64 * 1024 * 1024;
-
 /// Octets that the generator's messages may take in memory unless `--corpus-memory` says otherwise.
 /// More: the run is refused.
 pub const CORPUS_MEMORY_DEFAULT: u64 = 1024 * 1024 * 1024;
@@ -322,24 +203,6 @@ pub const CORPUS_MEMORY_DEFAULT: u64 = 1024 * 1024 * 1024;
 /// Messages of a corpus, rows of a CSV file, or lines of a list: each makes a message of its own, kept
 /// in memory. More: refused.
 pub const LETTERS_MAX: usize = 1_000_000;
-
-/// Arrivals a second that a schedule may ask for: beyond it the gap is less than the resolution of
-/// the clock is worth, and no machine sends that much.
-pub const RATE_MAX: f64 = 1e8;
-
-/// How long before the time that is wanted an alarm is set, where the rest is waited for in a spin: a
-/// little more than the lateness of most alarms, measured at 45 µs (median) to 70 µs (p90).
-pub const ALARM_LEAD_NS: u64 = 60_000;
-
-/// Arrivals a second on one core up to which that spin is worth its share of the core, some 15 µs each.
-/// At higher rates an arrival is late by less than the gap between two.
-pub const SPIN_RATE_MAX: f64 = 4_000.0;
-
-/// Time that is spun through at any rate: an alarm could not come so soon.
-pub const SPIN_NS_MAX: u64 = 10_000;
-
-/// Time without work after which a session looks whether the server has closed it, before it sends.
-pub const IDLE_PROBE_NS: u64 = 100_000_000;
 
 /// A length of time that may be asked for: ten years. Sums of a few, in nanoseconds, still fit 63 bits.
 pub const DURATION_S_MAX: u64 = 315_360_000;
@@ -351,97 +214,26 @@ pub const GENERATED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// stands still for one has its answer.
 pub const REPLY_S_MAX: u64 = 60;
 
-/// Lines of the example message that a dry run shows, and of its recipients: what fits on a screen.
-pub const PREVIEW_LINES: usize = 16;
-/// Octets of such a line.
-pub const PREVIEW_LINE_BYTES: usize = 160;
-
 /// Beat of the generator's progress line, and of its watch for the end of the run.
 pub const PROGRESS_MS: u64 = 100;
 
 /// Time that messages begun last get for their answers, when the time to finish is over.
 pub const LAST_ANSWERS_NS: u64 = 2_000_000_000;
 
-/// Of a line of a dialogue that is shown; the rest is counted.
-pub const TRACE_LINE_BYTES: usize = 200;
-
-/// Connects that one generator core has under way at once: less than a usual listen backlog.
-pub const CONNECTS_AT_ONCE: usize = 128;
-
-/// Pause before a lost session is opened again; doubles up to the maximum.
-pub const RECONNECT_MS_MIN: u64 = 10;
-pub const RECONNECT_MS_MAX: u64 = 1_000;
-
-/// Messages begun from which on a share of errors means something.
-pub const ERRORS_SHARE_MESSAGES_MIN: u64 = 100;
-
-/// A session that waits for its next connection looks so often whether it is still wanted.
-pub const RECONNECT_LOOK_MS: u64 = 50;
-
 /// Failures in a row after which a target that never answered counts as unreachable, unless the user
 /// says otherwise.
 pub const UNREACHED_TRIES: u32 = 3;
 
-/// Time without a single working session after which a core gives its target up.
-pub const UNREACHED_S: u64 = 10;
-
-/// Sessions of one generator core; bounds the descriptors asked for.
-pub const CONNECTIONS_MAX: usize = 1_000_000;
-
 /// Time between two handovers of a core's tally: one line of `run.hlog` and `run.csv`.
 pub const INTERVAL_NS: u64 = 1_000_000_000;
-
-/// Intervals that wait for a core which is held up. One tally is about 1.2 MiB, and 2.6 MiB
-/// where every phase was refused in every way; beyond this the oldest is logged without that core,
-/// whose share goes into a later one.
-pub const INTERVALS_OPEN_MAX: usize = 60;
-
-/// Different (phase, code, enhanced code) triples that one core counts apart in one interval; the
-/// rest is counted together.
-pub const ENHANCED_CODES_MAX: usize = 64;
 
 /// Lateness of the generator that is put down to timers and the scheduler of the machine, whatever
 /// the response time: no verdict below it.
 pub const SEND_LAG_NOISE_NS: u64 = 1_000_000;
 
-/// Lateness of the oldest waiting message at the end that says nothing about the target, whatever the
-/// run's length: any short stall leaves as much.
-pub const BEHIND_NOISE_NS: u64 = 100_000_000;
-
-/// Time between two frames of the live view: what an eye follows, at a few thousandths of a core.
-pub const LIVE_FRAME_MS: u64 = 250;
-
-/// Seconds that the live view keeps for its graphs: more than any terminal has columns.
-pub const LIVE_SECONDS_MAX: usize = 512;
-
-/// Share of its cores' time above which a generator that keeps a schedule is called the limit.
-pub const CPU_BUSY_MAX: f64 = 0.8;
-
-/// Octets of one histogram of a log, inflated: five digits over an hour of nanoseconds take less.
-pub const HISTOGRAM_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
 /// Targets of one run: each costs a core some 70 KiB for its latencies.
 pub const TARGETS_MAX: usize = 32;
 pub const TARGET_WEIGHT_MAX: u32 = 1_000;
-
-/// Time without a turn for a target that is out of reach while others are not.
-pub const TARGET_AWAY_NS: u64 = 1_000_000_000;
-
-/// Time that a server may take for a reply to a client that misbehaves: silence has its own count.
-pub const MISBEHAVIOUR_REPLY_S_MAX: u64 = 10;
-
-/// Pause of such a client between two connections, or a few of them would be a flood.
-pub const MISBEHAVIOUR_PAUSE_MS: u64 = 20;
-
-/// Time between two octets of a slow client.
-pub const SLOW_OCTET_MS: u64 = 50;
-
-/// Octets of commands that a client sends whose replies it does not read: more than the kernel keeps for
-/// both sides, so that a server which stops reading is seen to do so.
-pub const MISBEHAVIOUR_FLOOD_BYTES: u64 = 64 * 1024 * 1024;
-
-/// Limit of a server beyond which no message is sent to try it.
-pub const MISBEHAVIOUR_BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Recipients that one message is given where many are too many: RFC 5321 §4.5.3.1.8 has servers take
 /// the first hundred, and most stop at a thousand.
@@ -450,6 +242,12 @@ pub const RECIPIENTS_GRANTED: usize = 100;
 
 /// What was sent where an answer was wrong: so many are told.
 pub const MISBEHAVIOUR_EXAMPLES_MAX: usize = 12;
+
+/// Time between two frames of the live view: what an eye follows, at a few thousandths of a core.
+pub const LIVE_FRAME_MS: u64 = 250;
+
+/// Seconds that the live view keeps for its graphs: more than any terminal has columns.
+pub const LIVE_SECONDS_MAX: usize = 512;
 
 const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
 const _: () = assert!(PROXY_HEADER_BYTES_MAX <= u16::MAX as usize, "its length has 16 bits");

@@ -26,8 +26,13 @@ use super::transcript::Transcript;
 use super::work::Work;
 use crate::engine::task::{self, Semaphore};
 use crate::engine::{Address, Conn, Connecting, EngineKind, Pool, Watch};
-use crate::limits::{CONNECTS_AT_ONCE, RECONNECT_LOOK_MS};
 use crate::measure::Recorder;
+
+/// Connects that one generator core has under way at once: less than a usual listen backlog.
+const CONNECTS_AT_ONCE: usize = 128;
+
+/// A session that waits for its next connection looks so often whether it is still wanted.
+const RECONNECT_LOOK_MS: u64 = 50;
 
 /// What one core is to do.
 #[derive(Debug)]

@@ -15,11 +15,13 @@ use super::schedule::{Schedule, Think};
 use super::targets::Targets;
 use crate::dial::Target;
 use crate::engine::EngineKind;
-use crate::limits::UNREACHED_S;
 use crate::measure::Cuts;
 use crate::run::Conditions;
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Hello, Pipelining, Settings};
+
+/// Time without a single working session after which a core gives its target up.
+const UNREACHED_S: u64 = 10;
 
 /// Connections open at once, where nothing else is said.
 pub const CONNECTIONS_DEFAULT: usize = 64;

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::limits::{RECONNECT_MS_MAX, RECONNECT_MS_MIN};
 use crate::run::threshold::Codes;
+
+/// Pause before a lost session is opened again; doubles up to the maximum.
+const RECONNECT_MS_MIN: u64 = 10;
+const RECONNECT_MS_MAX: u64 = 1_000;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ErrorPolicy {

@@ -11,9 +11,14 @@ use super::describe::describe;
 use super::misbehave::MisbehaviourKind;
 use super::plan::{Load, Plan};
 use super::targets::Weighted;
-use crate::limits::{PREVIEW_LINE_BYTES, PREVIEW_LINES};
 use crate::run;
 use crate::smtp::offered::Offered;
+
+/// Lines of the example message that a dry run shows, and of its recipients: what fits on a screen.
+const PREVIEW_LINES: usize = 16;
+
+/// Octets of such a line.
+const PREVIEW_LINE_BYTES: usize = 160;
 
 /// The plan with what follows from it.
 #[derive(Debug, Serialize)]

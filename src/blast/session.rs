@@ -18,9 +18,12 @@ use super::transcript::Transcript;
 use super::work::{Arrival, Drive, Slot, Task};
 use crate::dial::{Talk, TalkError, Wire};
 use crate::engine::Alarm;
-use crate::limits::{IDLE_PROBE_NS, REPLY_S_MAX, SEND_PIECE_BYTES};
+use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
 use crate::measure::{ErrorKind, Outcome, Phase};
 use crate::smtp::client::{self, Client, TransactionVerdict, Want};
+
+/// Time without work after which a session looks whether the server has closed it, before it sends.
+const IDLE_PROBE_NS: u64 = 100_000_000;
 
 /// Time that a server gets for each send and each receive.
 const REPLY_LIMIT: Duration = Duration::from_secs(REPLY_S_MAX);

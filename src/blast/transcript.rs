@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::ops::Range;
 
-use crate::limits::TRACE_LINE_BYTES;
 use crate::notice::without_controls;
+
+/// Of a line of a dialogue that is shown; the rest is counted.
+const TRACE_LINE_BYTES: usize = 200;
 
 /// The transcript of one session.
 pub(super) struct Transcript {

@@ -18,7 +18,17 @@ use super::plan::{Load, Plan, Stop, share};
 use super::schedule::{Arrivals, End, Think};
 use crate::engine::Alarm;
 use crate::engine::task::{Notify, select};
-use crate::limits::{ALARM_LEAD_NS, SPIN_NS_MAX, SPIN_RATE_MAX};
+
+/// How long before the time that is wanted an alarm is set, where the rest is waited for in a spin: a
+/// little more than the lateness of most alarms, measured at 45 µs (median) to 70 µs (p90).
+const ALARM_LEAD_NS: u64 = 60_000;
+
+/// Arrivals a second on one core up to which that spin is worth its share of the core, some 15 µs each.
+/// At higher rates an arrival is late by less than the gap between two.
+const SPIN_RATE_MAX: f64 = 4_000.0;
+
+/// Time that is spun through at any rate: an alarm could not come so soon.
+const SPIN_NS_MAX: u64 = 10_000;
 
 /// What makes a session send its next message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -21,7 +21,9 @@ use super::address::Address;
 use super::kind::current;
 use super::listen::Listener;
 use super::socket_file::SocketFile;
-use crate::limits::LISTEN_BACKLOG;
+
+/// Listen backlog asked of the kernel, which caps it at net.core.somaxconn.
+const LISTEN_BACKLOG: i32 = 4_096;
 
 #[derive(Debug, Error)]
 pub enum BindError {

@@ -4,7 +4,13 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Deref;
 
-use crate::limits::{RECV_LARGE_BYTES, RECV_LARGE_KEPT, RECV_SMALL_BYTES, RECV_SMALL_KEPT};
+use crate::limits::{RECV_LARGE_BYTES, RECV_SMALL_BYTES};
+
+/// Idle large buffers that one core keeps for reuse: 4 MiB.
+const RECV_LARGE_KEPT: usize = 64;
+
+/// Idle small buffers that one core keeps for reuse: 8 MiB.
+const RECV_SMALL_KEPT: usize = 4_096;
 
 /// Octets owned by exactly one side at a time: the session, or the kernel.
 ///

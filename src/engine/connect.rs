@@ -12,7 +12,9 @@ use super::backend;
 use super::conn::Conn;
 use super::kind::current;
 use super::sys;
-use crate::limits::CONNECT_S_DEFAULT;
+
+/// Time that a connect may take unless the caller says otherwise: four SYNs of a silent host.
+const CONNECT_S_DEFAULT: u64 = 15;
 
 /// How a connection is made.
 #[derive(Clone, Copy, Debug)]

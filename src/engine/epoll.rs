@@ -22,7 +22,9 @@ use tokio::task::LocalSet;
 use super::buffer::Buf;
 use super::kind::interrupted;
 use super::sys;
-use crate::limits::CONNECT_RETRY_MS;
+
+/// Pause before a unix connect is tried again while the listener's backlog is full.
+const CONNECT_RETRY_MS: u64 = 5;
 
 /// A registered descriptor and the flag that ends a wait on it.
 #[derive(Debug)]

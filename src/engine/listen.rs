@@ -12,7 +12,9 @@ use super::conn::{Conn, Handle};
 use super::kind::EngineKind;
 use super::socket_file::SocketFile;
 use super::task::sleep;
-use crate::limits::ACCEPT_PAUSE_MS;
+
+/// Pause after accept failed for want of descriptors or memory; without it accept spins.
+const ACCEPT_PAUSE_MS: u64 = 20;
 
 /// Accepts connections on one core.
 pub struct Listener {

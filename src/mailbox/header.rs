@@ -4,10 +4,13 @@ use std::sync::LazyLock;
 
 use mail_parser::{HeaderName, MessageParser};
 
-use crate::limits::HEADER_SEARCH_BYTES;
 use crate::scan::HeaderCut;
 use crate::spool::{CopyError, Listing, Message};
 use crate::stamp::Stamp;
+
+/// Octets of a message in which its subject and stamp are looked for when messages are listed. Header
+/// blocks above it are rare, and what is asked for stands near the top.
+const HEADER_SEARCH_BYTES: u64 = 64 * 1024;
 
 /// Knows the one field that is shown; whole messages are for mail readers.
 static SUBJECTS: LazyLock<MessageParser> =

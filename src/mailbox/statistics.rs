@@ -5,9 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use crate::limits::{DOMAINS_COUNTED_MAX, SIZE_HISTOGRAM_BYTES_MAX, TIMELINE_SLOTS_MAX};
 use crate::smtp::path::domain_of;
 use crate::spool::{Message, RecordFlags, text};
+
+/// Largest message that the histogram of `spool stat` tells from larger ones.
+const SIZE_HISTOGRAM_BYTES_MAX: u64 = 1 << 40;
+
+/// Stretches of time that `spool stat` counts apart; they double when there are more.
+const TIMELINE_SLOTS_MAX: usize = 4_096;
+
+/// Domains that `spool stat` counts apart; those that come later are counted together.
+const DOMAINS_COUNTED_MAX: usize = 100_000;
 
 /// Sums over the messages that were added.
 pub struct Statistics {

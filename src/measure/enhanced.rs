@@ -1,7 +1,10 @@
 //! The table of enhanced status codes.
 
 use super::kind::Phase;
-use crate::limits::ENHANCED_CODES_MAX;
+
+/// Different (phase, code, enhanced code) triples that one core counts apart in one interval; the
+/// rest is counted together.
+const ENHANCED_CODES_MAX: usize = 64;
 
 /// Counts by phase, reply code and enhanced code (RFC 3463). While recording, the table takes
 /// `ENHANCED_CODES_MAX` different entries and counts the rest together, so that a server which

@@ -23,12 +23,22 @@ use crate::dial::Target;
 use crate::engine::task::{self, JoinHandle, Notify};
 use crate::engine::{self, Connecting, EngineKind, Pool, Watch};
 use crate::host::unix_ns;
-use crate::limits::{RELAY_COUNT_MS, RELAY_LINE_MAX, RELAY_NOTES_MAX, RELAY_RUNS_MAX};
+use crate::limits::RELAY_NOTES_MAX;
 use crate::mailbox::Tracer;
 use crate::notice::notice;
 use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer};
 use crate::spool::{DeliveryLog, Horizon, SpoolError};
+
+/// Deliveries of the relay at once, those of ATRN included. More: ETRN waits its turn (250), ATRN gets
+/// 450.
+const RELAY_RUNS_MAX: usize = 8;
+
+/// Nodes that wait for their turn. More: 458.
+const RELAY_LINE_MAX: usize = 64;
+
+/// Time that ETRN waits for the messages to be counted; then it is answered 250 without a number.
+const RELAY_COUNT_MS: u64 = 2_000;
 
 type EtrnReply = oneshot::Sender<EtrnAnswer>;
 type AtrnReply = oneshot::Sender<Result<TurnedSession, AtrnAnswer>>;

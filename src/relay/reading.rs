@@ -8,12 +8,15 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::route::RecipientSelection;
-use crate::limits::{RELAY_PIECES_AHEAD, RELAY_RECIPIENTS_MAX};
+use crate::limits::RELAY_RECIPIENTS_MAX;
 use crate::mailbox::hops_of;
 use crate::spool::{
     CopyError, Deliveries, Envelope, Horizon, Listing, Message, Place, Reader, RecordFlags,
     SpoolError,
 };
+
+/// Pieces of a message, of [`SPOOL_READ_BYTES`] at most, that are read ahead of the sending.
+const RELAY_PIECES_AHEAD: usize = 2;
 
 /// A message that is to be sent, for as many recipients as one transaction takes.
 #[derive(Debug)]

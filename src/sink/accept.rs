@@ -17,9 +17,13 @@ use super::{lingering_close, session};
 use crate::engine::task::{self, JoinHandle, select};
 use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer};
 use crate::host;
-use crate::limits::{LINGERERS_MAX, SPOOL_LOOK_MS};
+use crate::limits::LINGERERS_MAX;
 use crate::notice::notice;
 use crate::smtp::server::CloseReason;
+
+/// Pause between two looks of a core whether the segment that it writes is still where readers find it: so
+/// long may messages go into a file that somebody has removed.
+const SPOOL_LOOK_MS: u64 = 100;
 
 /// What a core thread is handed at its start.
 pub(super) struct Setup {

@@ -10,8 +10,14 @@ use std::time::Duration;
 use super::core::{Core, Door};
 use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard};
-use crate::limits::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::smtp::server::{CloseReason, Server};
+
+/// Time for which a connection that we end is still read, so that what the peer had under way does
+/// not turn our last reply into a reset.
+const LINGER_MS: u64 = 1_000;
+
+/// Octets read meanwhile; a peer that sends more than this behind our back gets its reset.
+const LINGER_BYTES_MAX: usize = 64 * 1024;
 
 /// Answers a caller who gets no session, and closes. Without `linger` the close follows the reply at
 /// once.

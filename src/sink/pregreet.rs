@@ -9,8 +9,10 @@ use super::peer_limit::Place;
 use super::proxy::{self, Header};
 use super::stop::Stop;
 use crate::engine::{Conn, Guard, Peer};
-use crate::limits::PROXY_HEADER_MS;
 use crate::smtp::server::CloseReason;
+
+/// Time that a proxy gets for its PROXY header (Postfix: postscreen_upstream_proxy_timeout).
+const PROXY_HEADER_MS: u64 = 5_000;
 
 /// A caller who gets a session.
 pub(super) struct Caller {

@@ -15,8 +15,11 @@ use super::replies::ReplyQueue;
 use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::host::unix_ns;
-use crate::limits::{DIRECT_RECVS_MAX, REPLY_QUEUE_BYTES_MAX};
+use crate::limits::REPLY_QUEUE_BYTES_MAX;
 use crate::smtp::server::{CloseReason, Event, Flags, Server};
+
+/// Reads into a large buffer that a session may do in one turn: 256 KiB, then the others have theirs.
+const DIRECT_RECVS_MAX: usize = 4;
 
 /// Serves one connection to its end and closes it.
 pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) {

@@ -1,6 +1,10 @@
 //! The envelope of one message: who sent it, to whom, with which parameters (RFC 5321 §2.3.1).
 
-use crate::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_KEPT_BYTES};
+use crate::limits::ENVELOPE_BYTES_MAX;
+
+/// Octets of envelope memory that a session keeps between messages; more is given back, so that one
+/// huge recipient list does not stay for the life of the session.
+const ENVELOPE_KEPT_BYTES: usize = 16 * 1024;
 
 /// What the client said about the octets to come (`BODY=`, RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

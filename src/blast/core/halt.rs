@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::Core;
 use crate::blast::failure::words;
 use crate::blast::policy::ErrorsMax;
-use crate::limits::ERRORS_SHARE_MESSAGES_MIN;
 use crate::measure::{ErrorKind, Phase};
 use crate::run::Stopped;
+
+/// Messages begun from which on a share of errors means something.
+const ERRORS_SHARE_MESSAGES_MIN: u64 = 100;
 
 /// What ends a run before its time: a reply, a failure without one, or too much of all.
 #[derive(Debug)]

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::Core;
 use crate::blast::failure::Failure;
 use crate::blast::shared::lock;
-use crate::limits::TARGET_AWAY_NS;
+
+/// Time without a turn for a target that is out of reach while others are not.
+const TARGET_AWAY_NS: u64 = 1_000_000_000;
 
 impl Core {
     /// A session's greeting is done.

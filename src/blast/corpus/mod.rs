@@ -14,10 +14,13 @@ use super::content::spread::unit;
 use super::content::template::Scene;
 use super::content::{Bodies, Choice, Content, ContentError};
 use super::plan::Plan;
-use crate::limits::{CORPUS_BYTES, GENERATED_BYTES_MAX};
+use crate::limits::GENERATED_BYTES_MAX;
 use crate::smtp::blank::Filling;
 use crate::smtp::outgoing::{MailParams, Outgoing};
 use crate::stamp::STAMP_BYTES;
+
+/// Octets of rendered messages that the generator draws from, unless single ones are larger.
+const CORPUS_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Different messages of one size; together they should stay in a core's cache.
 const SAME_SIZE_BYTES: u64 = 256 * 1024;

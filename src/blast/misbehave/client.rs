@@ -8,10 +8,12 @@ use std::time::Duration;
 use super::shared::MisbehaverState;
 use crate::dial::{TalkError, Wire};
 use crate::engine::{Buf, Connecting};
-use crate::limits::MISBEHAVIOUR_REPLY_S_MAX;
 use crate::smtp::offered::Offered;
 use crate::smtp::reply::ReplyReader;
 use crate::smtp::server::Protocol;
+
+/// Time that a server may take for a reply to a client that misbehaves: silence has its own count.
+const MISBEHAVIOUR_REPLY_S_MAX: u64 = 10;
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

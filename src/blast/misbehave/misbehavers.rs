@@ -17,8 +17,11 @@ use crate::blast::plan::Plan;
 use crate::engine;
 use crate::engine::task::{self, JoinSet};
 use crate::host::CpuTime;
-use crate::limits::{LAST_ANSWERS_NS, MISBEHAVIOUR_PAUSE_MS, PROGRESS_MS};
+use crate::limits::{LAST_ANSWERS_NS, PROGRESS_MS};
 use crate::measure::Misbehaviour;
+
+/// Pause of such a client between two connections, or a few of them would be a flood.
+const MISBEHAVIOUR_PAUSE_MS: u64 = 20;
 
 /// The thread of the clients that misbehave.
 pub(in crate::blast) struct Misbehavers {

@@ -4,12 +4,19 @@ use std::time::Duration;
 
 use super::client::{BadClient, BadClientEnd};
 use super::kind::{Allowed, DialogueStage, Farewell, MisbehaviourKind};
-use crate::limits::{
-    MISBEHAVIOUR_BODY_BYTES_MAX, MISBEHAVIOUR_FLOOD_BYTES, MISBEHAVIOUR_RECIPIENTS,
-    RECIPIENTS_GRANTED, SLOW_OCTET_MS,
-};
+use crate::limits::{MISBEHAVIOUR_RECIPIENTS, RECIPIENTS_GRANTED};
 use crate::smtp::ending::{WouldBeEnd, endings};
 use crate::smtp::extension::Extensions;
+
+/// Time between two octets of a slow client.
+const SLOW_OCTET_MS: u64 = 50;
+
+/// Octets of commands that a client sends whose replies it does not read: more than the kernel keeps for
+/// both sides, so that a server which stops reading is seen to do so.
+const MISBEHAVIOUR_FLOOD_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Limit of a server beyond which no message is sent to try it.
+const MISBEHAVIOUR_BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A message without its end.
 const BODY: &str = "Subject: bad\r\n\r\nThis client means no good.\r\n";

@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use super::{Load, Plan};
 use crate::blast::content::{ContentError, check_text};
 use crate::blast::targets::Weighted;
-use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX};
+use crate::limits::DEPTH_MAX;
 use crate::run::threshold::Condition;
 use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::server::Protocol;
+
+/// Sessions of one generator core; bounds the descriptors asked for.
+const CONNECTIONS_MAX: usize = 1_000_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {

@@ -3,7 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::limits::{DURATION_S_MAX, RATE_MAX};
+use crate::limits::DURATION_S_MAX;
+
+/// Arrivals a second that a schedule may ask for: beyond it the gap is less than the resolution of
+/// the clock is worth, and no machine sends that much.
+const RATE_MAX: f64 = 1e8;
 
 /// A stretch over which the rate changes evenly from one value to another.
 #[derive(Clone, Copy, Debug, PartialEq)]

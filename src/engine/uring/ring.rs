@@ -13,7 +13,11 @@ use io_uring::{IoUring, opcode};
 
 use super::cancel::cancel;
 use super::flight::FLIGHTS;
-use crate::limits::{CORE_END_MS, RING_COMPLETIONS, RING_ENTRIES};
+use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
+
+/// Time that operations get to end after a core's future did. What still holds memory then makes
+/// us keep the ring and that memory until the process ends.
+const CORE_END_MS: u64 = 2_000;
 
 /// Ring settings, best first. A kernel that does not know a flag answers EINVAL. Never
 /// DEFER_TASKRUN: tokio-uring waits on the ring's descriptor and would sleep for ever.

@@ -1,9 +1,10 @@
 //! Command lines out of input that is cut anywhere.
 
-use crate::limits::{
-    AUTH_LINE_BYTES_MAX, COMMAND_LINE_BYTES_MAX, COMMAND_LINE_KEPT_BYTES, COMMAND_NOISE_BYTES_MAX,
-};
+use crate::limits::{AUTH_LINE_BYTES_MAX, COMMAND_LINE_BYTES_MAX, COMMAND_NOISE_BYTES_MAX};
 use crate::scan;
+
+/// Octets of command-line memory that a session keeps between cut lines.
+const COMMAND_LINE_KEPT_BYTES: usize = 512;
 
 /// What [`LineReader::take`] found. Which it is depends on the octets alone, not on how they arrive.
 #[derive(Debug, Eq, PartialEq)]

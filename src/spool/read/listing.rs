@@ -7,9 +7,12 @@ use super::directory::SegmentDirectory;
 use super::message::{CopyError, Message};
 use super::messages::{self, Assembler, Current, Messages};
 use super::survey::Survey;
-use crate::limits::SPOOL_BACKWARD_MESSAGES;
 use crate::spool::error::SpoolError;
 use crate::spool::format::Kind;
+
+/// Messages that a reader which goes backwards holds at once: it walks forward over so many, and gives
+/// them from the last to the first.
+const SPOOL_BACKWARD_MESSAGES: usize = 256;
 
 /// Every whole message of a spool by the time at which it was sealed; see [`Reader::oldest_first`](super::Reader::oldest_first) and
 /// [`Reader::newest_first`](super::Reader::newest_first).

@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_PEEK_BYTES, SPOOL_READ_BYTES};
+use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_READ_BYTES};
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::{
     ALIGNMENT, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
     SegmentHeader, Slot, WITNESS_BYTES,
 };
+
+/// Octets that it takes after a jump, when it may want a single record.
+const SPOOL_PEEK_BYTES: usize = 4 * 1024;
 
 /// How the records of a segment end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

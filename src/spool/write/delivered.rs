@@ -8,11 +8,13 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::limits::DELIVERED_TIDY_BYTES;
 use crate::spool::error::SpoolError;
 use crate::spool::format::Delivery;
 use crate::spool::options::Durability;
 use crate::spool::read::{DELIVERED, Deliveries, list_segments};
+
+/// Octets of the spool's file of deliveries below which it is not written anew: 20,000 recipients.
+const DELIVERED_TIDY_BYTES: u64 = 1024 * 1024;
 
 /// Where the file is written anew, until it takes the old one's place.
 const NEW_FILE: &str = "delivered.new";

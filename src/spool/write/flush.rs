@@ -14,7 +14,15 @@ use std::thread;
 
 use super::job::{Job, Order};
 use super::sys;
-use crate::limits::{FLUSH_BACKLOG_BYTES, FLUSH_BACKLOG_MEMORY_PART, WRITE_STEP_BYTES};
+use crate::limits::WRITE_STEP_BYTES;
+
+/// Octets of sealed segments that may wait for their write-back. Below it a ring that goes round is never
+/// written to the disk while it is busy, which would cost a core more than all else the spool does.
+const FLUSH_BACKLOG_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// The same as a part of the memory: the kernel begins to write at a tenth of what is free, and to brake
+/// who dirties more at some sixth.
+const FLUSH_BACKLOG_MEMORY_PART: u64 = 16;
 
 pub(super) struct Flusher {
     /// `None` when there is no thread: then the kernel does it in its own time.

@@ -22,7 +22,9 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::io::Errno;
 
 use super::sigbus::Guarded;
-use crate::limits::POPULATE_STEP_BYTES;
+
+/// Step in which the helper thread populates a fresh map, so that it never holds the map's lock long.
+const POPULATE_STEP_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a page is made present for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

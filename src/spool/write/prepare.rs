@@ -16,10 +16,15 @@ use super::job::{Job, Order, Supplies};
 use super::recover::Old;
 use super::segment::{self, Segment};
 use super::supply::{FullSegment, Supply, take_back};
-use crate::limits::{FLUSH_CLOSE_MS, FLUSH_IDLE_MS};
 use crate::notice::notice;
 use crate::spool::error::SpoolError;
 use crate::spool::options::{Durability, Options, WhenFull};
+
+/// Pause without work after which the helper thread has the backlog written all the same.
+const FLUSH_IDLE_MS: u64 = 1_000;
+
+/// Time that the end of a spool may take to have the backlog written.
+const FLUSH_CLOSE_MS: u64 = 5_000;
 
 pub(super) struct Preparer {
     options: Options,

@@ -20,7 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};
 
 use memmap2::MmapRaw;
 
-use crate::limits::MAPS_GUARDED_MAX;
+/// Maps of segments at once: those that each core writes and has ready, and those of full segments that
+/// are kept for their next life. More: no segment is made, and mail is refused.
+const MAPS_GUARDED_MAX: usize = 4_096;
 
 /// `base` of an entry that is free, and of one that is being filled in: no map begins there.
 const FREE: usize = 0;

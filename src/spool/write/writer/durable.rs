@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Draft, Left, Writer};
-use crate::limits::MARK_EVERY_MS;
 use crate::notice::notice;
 use crate::spool::error::SpoolError;
 use crate::spool::format::{Place, RECORD_HEADER_BYTES, SegmentHeader, file_name};
@@ -20,6 +19,9 @@ use crate::spool::write::horizon::Horizon;
 use crate::spool::write::job::Job;
 use crate::spool::write::segment::{Segment, has_witness};
 use crate::spool::write::ticket::{Ticket, TicketFate};
+
+/// Least time between two marks of a segment that is being written under durability sync.
+const MARK_EVERY_MS: u64 = 1_000;
 
 impl Writer {
     /// What must be synced before everything sealed up to now is durable. Empty unless the durability
