@@ -1,25 +1,40 @@
 //! ringpost: an SMTP sink on io_uring with a memory-mapped spool, and a load generator with honest
 //! latency histograms.
 //!
-//! The rooms, along the path a message takes, and what each may know:
+//! The path of a message through the sink:
 //!
 //! ```text
-//! kernel --recv--> [engine] Buf --&[u8]--> [smtp] Event::Body(&[u8]) --copy--> [spool] record
-//!                                  uses [scan]                                   | seal
-//! kernel <--send_all-- replies <--+----- [sink::session] <----- barrier: kept ---+
+//! kernel --recv--> [engine] buffer --&[u8]--> [smtp] Event::Body(&[u8]) --copy--> [spool] record
+//!                                    uses [scan]                                    | seal
+//! kernel <--send-- replies <--------- [sink] session <--- the message is kept ------+
 //! ```
 //!
-//! Arrows go down only:
+//! Each module is a room. It imports the rooms of its last column and no others, and all of them are below
+//! it. `tests/tidy` holds this table and the one in README against the code.
 //!
-//! ```text
-//! bin -> cli -> sink | blast | report -> relay -> mailbox | dial
-//!     -> smtp, spool, engine, measure -> scan, notice, limits
-//! ```
+//! | room | what it holds | imports |
+//! |---|---|---|
+//! | `bin` | the three programs: allocator and `main` | everything |
+//! | [`cli`] | command lines and `--help`: clap types in, checked plans out; the manual, exit codes | sink, blast, report, mailbox, relay, dial, smtp, spool, engine, run, measure, host, notice, limits |
+//! | [`report`] | how a run is shown: text, live view, HTML with charts; two runs compared | run, measure, limits |
+//! | [`blast`] | the generator: plan, load schedule, message content, threads, session, bad clients, search for a rate, self-test | dial, smtp, stamp, spool, engine, run, measure, host, notice, limits |
+//! | [`sink`] | the server: listen, accept, session, message, group commit, limits for peers, counters | relay, smtp, spool, engine, host, scan, notice, limits |
+//! | [`relay`] | ETRN and ATRN: the queue of waiting mail, and its delivery to the next server | mailbox, dial, smtp, spool, engine, host, notice, limits |
+//! | [`mailbox`] | stored messages: selected, counted, exported as Maildir, mbox, eml or JSON lines | smtp, stamp, spool, scan, limits |
+//! | [`run`] | one run as files (JSON, hlog, hgrm, CSV): written, read, merged; verdict, thresholds, curve | measure, host, notice, limits |
+//! | [`dial`] | one client conversation with a target: connect, send, read replies | smtp, engine |
+//! | [`engine`] | sockets, tasks, timers and signals on io_uring (tokio-uring) or epoll (tokio) | limits |
+//! | [`smtp`] | the protocol of both sides: commands, replies, extensions, AUTH, envelope; it does no I/O | scan, limits |
+//! | [`spool`] | the store: the format of its files, `write/` with recovery, `read/` with verification | notice, limits |
+//! | [`stamp`] | the header line `X-Ringpost`, by which a message is recognised again | nothing |
+//! | [`measure`] | latency histograms and counters of one core by phase and outcome, and their sums | limits |
+//! | [`scan`] | fast search in octets: CRLF, dots, bare CR and LF, the end of a header | nothing |
+//! | [`host`] | the machine: CPUs, affinity, descriptors, clock | nothing |
+//! | [`limits`] | limits that relate rooms or come from an RFC | nothing |
+//! | `notice` | one line on stderr, which nobody has to read | nothing |
 //!
-//! `smtp`, `spool` and `engine` are strangers to each other; they meet in `sink/session.rs`,
-//! `blast/session.rs` and `relay` (`delivery.rs`, `queue.rs`) alone; `mailbox` reads what the spool
-//! keeps with what `smtp` knows of a message. `smtp` and `scan` never name a socket, a file, a clock
-//! or a runtime. `tests/tidy` reads the source and holds these rules.
+//! [`smtp`], [`spool`] and [`engine`] do not know each other. They meet in few files of [`sink`], [`blast`]
+//! and [`relay`]. [`smtp`] and [`scan`] name no socket, file, clock or runtime.
 
 pub mod blast;
 pub mod cli;

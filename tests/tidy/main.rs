@@ -11,6 +11,7 @@ mod planted;
 mod rules;
 mod source;
 
+use std::fs;
 use std::sync::LazyLock;
 
 use house::House;
@@ -71,6 +72,14 @@ rules! {
     functions_stay_small: rules::large_functions;
     invariants_are_asserted: rules::asserts;
     names_that_are_repeated_do_not_meet: rules::meeting_names;
+}
+
+#[test]
+fn the_maps_show_the_rooms_and_their_arrows() {
+    for path in ["README.md", "src/lib.rs"] {
+        let page = fs::read_to_string(source::root().join(path)).unwrap();
+        hold("the_maps_show_the_rooms_and_their_arrows", &rules::map(&HOUSE, path, &page));
+    }
 }
 
 #[test]

@@ -64,6 +64,37 @@ fn arrows_upwards_are_found_in_every_form() {
 }
 
 #[test]
+fn a_map_that_is_not_true_is_found() {
+    let house = house(&[
+        ("src/sink/mod.rs", "use crate::scan::find;\nuse crate::smtp::Server;"),
+        ("src/scan/mod.rs", ""),
+        ("src/smtp/mod.rs", "use crate::scan::find;"),
+    ]);
+    let page = "\
+//! | room | what it holds | imports |
+//! |---|---|---|
+//! | `scan` | a search | nothing |
+//! | [`sink`] | the server | smtp, spool |
+//! | `cellar` | wine | nothing |
+";
+    let expected = [
+        "no row for smtp",
+        "sink imports scan; add it",
+        "sink does not import spool; remove it",
+        "no room cellar",
+    ];
+    let mut found = rules::map(&house, "lib.rs", page);
+    found.sort_by_key(|line| expected.iter().position(|part| line.contains(part)));
+    assert_found(&found, &expected);
+    let upside_down = "| room | it | imports |\n|---|---|---|\n| `scan` | c | nothing |\n| `smtp` | b | scan |\n| `sink` | a | smtp, scan |\n";
+    let expected =
+        ["scan must be below smtp", "scan must be below sink", "smtp must be below sink"];
+    assert_found(&rules::map(&house, "README.md", upside_down), &expected);
+    let right = "| room | it | imports |\n|---|---|---|\n| `sink` | a | smtp, scan |\n| `smtp` | b | scan |\n| `scan` | c | nothing |\n";
+    assert_found(&rules::map(&house, "README.md", right), &[]);
+}
+
+#[test]
 fn a_reader_that_sees_the_writer_is_found_behind_re_exports() {
     let house = house(&[
         ("src/spool/mod.rs", "pub mod read;\npub mod write;\npub use write::Writer;"),

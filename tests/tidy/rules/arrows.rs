@@ -73,7 +73,7 @@ pub(crate) fn between_rooms(house: &House) -> Violations {
 }
 
 /// The rooms that a file's paths begin with, and where.
-fn rooms_named(file: &Facts) -> impl Iterator<Item = (usize, String)> {
+pub(super) fn rooms_named(file: &Facts) -> impl Iterator<Item = (usize, String)> {
     file.scopes.iter().flat_map(|scope| {
         references(scope).filter_map(|named| {
             let whole = absolute(&scope.module, &named.path)?;

@@ -2,12 +2,14 @@
 
 mod arrows;
 mod loops;
+mod map;
 mod names;
 mod sizes;
 mod words;
 
 pub(crate) use arrows::{between_rooms, readers_see_no_writer, strangers_meet_in_few_files};
 pub(crate) use loops::within_rooms;
+pub(crate) use map::map;
 pub(crate) use names::{declared_once, meeting_names, repeated};
 pub(crate) use sizes::{asserts, large_files, large_functions};
 pub(crate) use words::{io_of_the_pure, printing, runtime, unfinished, unsafe_code};
