@@ -202,7 +202,7 @@ pub const CORPUS_MEMORY_DEFAULT: u64 = 1024 * 1024 * 1024;
 
 /// Messages of a corpus, rows of a CSV file, or lines of a list: each makes a message of its own, kept
 /// in memory. More: refused.
-pub const LETTERS_MAX: usize = 1_000_000;
+pub const CORPUS_MESSAGES_MAX: usize = 1_000_000;
 
 /// A length of time that may be asked for: ten years. Sums of a few, in nanoseconds, still fit 63 bits.
 pub const DURATION_S_MAX: u64 = 315_360_000;

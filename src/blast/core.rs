@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 pub(super) use self::ending::Ending;
 use super::clock::Clock;
-use super::corpus::{Corpus, Identity, Letter};
-use super::goal::Goal;
+use super::connect_options::ConnectOptions;
+use super::corpus::{Corpus, Identity, Rendered};
 use super::plan::Plan;
 use super::policy::ErrorPolicy;
-use super::reach::Reach;
 use super::shared::Shared;
-use super::targets::{Turns, Weighted};
+use super::target_state::TargetState;
+use super::targets::{WeightedRoundRobin, WeightedTarget};
 use super::transcript::Transcript;
 use super::work::Work;
 use crate::engine::task::{self, Semaphore};
@@ -46,11 +46,11 @@ pub(super) struct Assignment {
 }
 
 /// What the sessions of one core share.
-pub(super) struct Core {
+pub(super) struct LoadCore {
     id: u16,
-    pub(super) goals: Vec<Goal>,
-    turns: Turns,
-    reach: Reach,
+    pub(super) targets: Vec<TargetState>,
+    turns: WeightedRoundRobin,
+    connect_options: ConnectOptions,
     /// Time without a working session after which a target is given up.
     idle_max: Duration,
     /// Connections made; the cores take their sources in turn.
@@ -73,7 +73,7 @@ pub(super) struct Core {
     seq: Cell<u64>,
     pub(super) policy: ErrorPolicy,
     /// Sessions of all cores whose dialogue is shown.
-    traces: u64,
+    transcripts: u64,
     /// Refused messages and failures without a reply.
     errors: Cell<u64>,
     /// Of `seq` and `errors`, what the other cores know.
@@ -81,7 +81,7 @@ pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
 }
 
-impl Core {
+impl LoadCore {
     pub(super) fn new(
         assignment: Assignment,
         shared: Arc<Shared>,
@@ -90,12 +90,14 @@ impl Core {
     ) -> Self {
         let plan = &assignment.plan;
         let utf8 = assignment.corpus.needs_smtputf8();
-        let goal = |of: &Weighted| Goal::new(of.target.clone(), plan.settings(&of.target, utf8));
+        let target = |of: &WeightedTarget| {
+            TargetState::new(of.target.clone(), plan.settings(&of.target, utf8))
+        };
         Self {
             id: assignment.id,
-            goals: plan.targets.all().iter().map(goal).collect(),
-            turns: Turns::new(&plan.targets),
-            reach: plan.reach.clone(),
+            targets: plan.targets.all().iter().map(target).collect(),
+            turns: WeightedRoundRobin::new(&plan.targets),
+            connect_options: plan.connect.clone(),
             idle_max: plan.idle_max(),
             connected: Cell::new(u64::from(assignment.id)),
             cores: plan.cores() as u64,
@@ -112,7 +114,7 @@ impl Core {
             cut: Cell::new(false),
             seq: Cell::new(0),
             policy: plan.policy.clone(),
-            traces: plan.trace,
+            transcripts: plan.transcripts,
             errors: Cell::new(0),
             shown: Cell::new((0, 0)),
             shared,
@@ -122,19 +124,19 @@ impl Core {
     /// Whether what is done is told of each target.
     #[inline]
     pub(super) fn tells_targets(&self) -> bool {
-        self.goals.len() > 1
+        self.targets.len() > 1
     }
 
     /// Connects to the target, at the address that answered last if it can.
-    pub(super) async fn connect(&self, goal: usize) -> io::Result<Conn> {
-        let Goal { target, address, .. } = &self.goals[goal];
-        let Reach { recv_buffer, send_buffer, .. } = self.reach;
+    pub(super) async fn connect(&self, target: usize) -> io::Result<Conn> {
+        let TargetState { target, address, .. } = &self.targets[target];
+        let ConnectOptions { recv_buffer, send_buffer, .. } = self.connect_options;
         let how = |to: &Address| {
             let from = self.source(to);
             Connecting { from, recv_buffer, send_buffer, ..Connecting::default() }
         };
         let (conn, index) = target.connect(address.get(), how).await?;
-        if self.reach.reset {
+        if self.connect_options.reset {
             conn.reset_on_close()?;
         }
         address.set(index);
@@ -143,11 +145,11 @@ impl Core {
 
     /// Shows the dialogue of a session, while there are few of them.
     pub(super) fn transcript(&self) -> Option<Transcript> {
-        if self.traces == 0 {
+        if self.transcripts == 0 {
             return None;
         }
-        let number = self.shared.traced.fetch_add(1, Relaxed) + 1;
-        (number <= self.traces).then(|| Transcript::new(number, self.traces))
+        let number = self.shared.transcripts.fetch_add(1, Relaxed) + 1;
+        (number <= self.transcripts).then(|| Transcript::new(number, self.transcripts))
     }
 
     /// The source address of the next connection; `None` lets the kernel choose.
@@ -155,12 +157,12 @@ impl Core {
         let Address::Tcp(to) = to else { return None };
         let n = self.connected.get();
         self.connected.set(n + self.cores);
-        self.reach.source(n, to.is_ipv6())
+        self.connect_options.source(n, to.is_ipv6())
     }
 
     /// The next message of this core.
     #[inline]
-    pub(super) fn letter(&self, due_ns: u64) -> (&Letter, Identity) {
+    pub(super) fn next_message(&self, due_ns: u64) -> (&Rendered, Identity) {
         let seq = self.seq.get() + 1;
         self.seq.set(seq);
         let (core, due_unix_ns) = (self.id, self.clock.unix_ns(due_ns));

@@ -2,20 +2,22 @@
 //! every field of the plan is met here by name, so that a new option cannot be left out.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use super::connect_options::ConnectOptions;
 use super::content::{self, Bodies, Choice, Content};
-use super::plan::{DRAIN_DEFAULT, Load, Plan, Stop};
-use super::reach::Reach;
-use super::targets::Weighted;
+use super::plan::{DRAIN_DEFAULT, Load, Plan, StopAfter};
+use super::schedule::Schedule;
+use super::targets::WeightedTarget;
 use crate::limits::UNREACHED_TRIES;
 use crate::run::{self, PlannedTarget};
-use crate::smtp::auth::Mechanism;
+use crate::smtp::auth::{Login, Mechanism};
 use crate::smtp::client::Pipelining;
 use crate::stamp::body_crc;
 
 pub(super) fn describe(plan: &Plan) -> run::Plan {
-    // The engine is told with the machine, and conditions with their outcome. `trace` and `out` change nothing
-    // that is sent.
+    // The engine is told with the machine, and conditions with their outcome. `transcripts` and `out`
+    // change nothing that is sent.
     let Plan {
         targets,
         connections,
@@ -35,24 +37,21 @@ pub(super) fn describe(plan: &Plan) -> run::Plan {
         login,
         cpus: _,
         engine: _,
-        reach: _,
+        connect: _,
         policy: _,
         misbehave,
-        trace: _,
+        transcripts: _,
         out: _,
         fail_if: _,
         command,
     } = plan;
     let (messages, duration_s) = match stop {
-        Stop::Messages(messages) => (Some(*messages), None),
-        Stop::Duration(duration) => (None, Some(duration.as_secs_f64())),
+        StopAfter::Messages(messages) => (Some(*messages), None),
+        StopAfter::Duration(duration) => (None, Some(duration.as_secs_f64())),
     };
-    let (schedule, arrivals_of) = match load {
-        Load::Closed => (None, None),
-        Load::Messages(schedule) => (Some(schedule), Some("messages")),
-        Load::Sessions(schedule) => (Some(schedule), Some("sessions")),
-    };
-    let login = login.as_ref();
+    let (schedule, arrivals_of) = schedule(load);
+    let auth =
+        |login: &Arc<Login>| login.mechanism().map_or("best offered", Mechanism::name).to_owned();
     run::Plan {
         command: command.clone(),
         target: targets.names(),
@@ -72,17 +71,11 @@ pub(super) fn describe(plan: &Plan) -> run::Plan {
         per_connection: per_connection.map(|(least, most)| least.midpoint(most)),
         think: think.map(|think| think.to_string()),
         misbehave: (!misbehave.is_empty()).then(|| misbehave.to_string()),
-        pipelining: match pipelining {
-            Pipelining::None => "none",
-            Pipelining::Commands => "commands",
-            Pipelining::Full => "full",
-        }
-        .to_owned(),
+        pipelining: pipelining_mode(*pipelining).to_owned(),
         chunking: *chunking,
         depth: *depth as u64,
         tls: "none".to_owned(),
-        auth: login
-            .map(|login| login.mechanism().map_or("best offered", Mechanism::name).to_owned()),
+        auth: login.as_ref().map(auth),
         hello: hello.name().to_owned(),
         helo: helo.clone(),
         from: content::in_words(&content.from),
@@ -92,7 +85,25 @@ pub(super) fn describe(plan: &Plan) -> run::Plan {
     }
 }
 
-fn planned(of: &Weighted) -> PlannedTarget {
+/// The schedule of an open loop, and what it makes due.
+fn schedule(load: &Load) -> (Option<&Schedule>, Option<&'static str>) {
+    match load {
+        Load::Closed => (None, None),
+        Load::Messages(schedule) => (Some(schedule), Some("messages")),
+        Load::Sessions(schedule) => (Some(schedule), Some("sessions")),
+    }
+}
+
+/// As `--pipelining` names it.
+fn pipelining_mode(pipelining: Pipelining) -> &'static str {
+    match pipelining {
+        Pipelining::None => "none",
+        Pipelining::Commands => "commands",
+        Pipelining::Full => "full",
+    }
+}
+
+fn planned(of: &WeightedTarget) -> PlannedTarget {
     PlannedTarget { target: of.target.url.clone(), weight: of.weight }
 }
 
@@ -107,7 +118,7 @@ fn options(plan: &Plan) -> Vec<String> {
         options.push(format!("--drain {:?}", plan.drain));
     }
     options_of_content(&plan.content, &mut options);
-    options_of_connections(&plan.reach, &mut options);
+    options_of_connections(&plan.connect, &mut options);
     options.extend(plan.policy.in_words());
     options
 }
@@ -163,9 +174,9 @@ fn options_of_content(content: &Content, options: &mut Vec<String>) {
     options.extend(rcpt_params.iter().map(|param| format!("--param RCPT:{param}")));
 }
 
-fn options_of_connections(reach: &Reach, options: &mut Vec<String>) {
+fn options_of_connections(connect: &ConnectOptions, options: &mut Vec<String>) {
     // The sources are those of one machine: shards of one load have different ones.
-    let Reach { sources: _, recv_buffer, send_buffer, reset, tries } = reach;
+    let ConnectOptions { sources: _, recv_buffer, send_buffer, reset, tries } = connect;
     options.extend(recv_buffer.map(|octets| format!("--recv-buffer {octets}")));
     options.extend(send_buffer.map(|octets| format!("--send-buffer {octets}")));
     if *reset {
@@ -194,7 +205,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::blast::content::mail::{Kind, Mail, Mails};
+    use crate::blast::content::mail::{Mail, MailSource, Mails};
     use crate::blast::content::spread::Spread;
     use crate::blast::content::template::Template;
     use crate::blast::policy::{ErrorPolicy, Reconnect};
@@ -229,10 +240,10 @@ mod tests {
         ("--from", |plan| {
             plan.content.from = vec![Choice::literal("x", ""), Choice::literal("y", "")]
         }),
-        ("--close", |plan| plan.reach.reset = true),
-        ("--recv-buffer", |plan| plan.reach.recv_buffer = Some(4_096)),
-        ("--send-buffer", |plan| plan.reach.send_buffer = Some(4_096)),
-        ("--connect-tries", |plan| plan.reach.tries = 1),
+        ("--close", |plan| plan.connect.reset = true),
+        ("--recv-buffer", |plan| plan.connect.recv_buffer = Some(4_096)),
+        ("--send-buffer", |plan| plan.connect.send_buffer = Some(4_096)),
+        ("--connect-tries", |plan| plan.connect.tries = 1),
         ("--reconnect", |plan| plan.policy.reconnect = Reconnect::Never),
         ("--on-error", |plan| {
             plan.policy = ErrorPolicy { stop_on_error: true, ..ErrorPolicy::default() }
@@ -242,7 +253,7 @@ mod tests {
 
     fn kept(octets: &[u8]) -> Bodies {
         let mails = [Mail::new(octets.to_vec(), true, None)].into();
-        Bodies::Kept(Mails { path: "x".into(), kind: Kind::File, raw: true, mails })
+        Bodies::Kept(Mails { path: "x".into(), kind: MailSource::File, raw: true, mails })
     }
 
     #[test]

@@ -7,24 +7,24 @@
 //! the figures.
 
 mod clock;
+pub mod connect_options;
 pub mod content;
 mod core;
 pub mod corpus;
 mod describe;
 mod failure;
-mod goal;
+mod in_flight;
 pub mod misbehave;
 pub mod plan;
 pub mod policy;
 pub mod preview;
-pub mod reach;
-mod record;
 mod runner;
 pub mod schedule;
 pub mod search;
 pub mod selftest;
 mod session;
 mod shared;
+mod target_state;
 pub mod targets;
 mod team;
 mod transcript;
@@ -32,4 +32,4 @@ mod work;
 mod worker;
 
 pub use self::failure::Failure;
-pub use self::runner::{BlastError, Outcome, Seen, run};
+pub use self::runner::{BlastError, RunOutcome, Seen, run};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::check::PlanError;
+use super::connect_options::ConnectOptions;
 use super::content::Content;
 use super::misbehave::Misbehave;
 use super::policy::{ErrorPolicy, Reconnect};
-use super::reach::Reach;
 use super::schedule::{Schedule, Think};
 use super::targets::Targets;
 use crate::dial::Target;
@@ -34,7 +34,7 @@ pub const HELO_DEFAULT: &str = "client.example";
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stop {
+pub enum StopAfter {
     /// After so many messages, whatever became of them.
     Messages(u64),
     /// No message begins later than this after the warm-up; those under way are finished.
@@ -61,7 +61,7 @@ pub struct Plan {
     /// Open at once, over all cores.
     pub connections: usize,
     pub load: Load,
-    pub stop: Stop,
+    pub stop: StopAfter,
     /// Before and after what is measured, under the same load; kept out of the figures.
     pub warmup: Duration,
     pub cooldown: Duration,
@@ -84,13 +84,13 @@ pub struct Plan {
     /// One core runs on each.
     pub cpus: Vec<usize>,
     pub engine: EngineKind,
-    pub reach: Reach,
+    pub connect: ConnectOptions,
     /// Where the server refuses or connections break.
     pub policy: ErrorPolicy,
     /// Clients that break the rules, beside the connections.
     pub misbehave: Misbehave,
     /// Sessions whose dialogue is shown on stderr.
-    pub trace: u64,
+    pub transcripts: u64,
     pub out: Option<PathBuf>,
     /// What fails the run.
     pub fail_if: Conditions,
@@ -107,7 +107,7 @@ impl Plan {
             targets,
             connections: CONNECTIONS_DEFAULT,
             load: Load::Closed,
-            stop: Stop::Duration(DURATION_DEFAULT),
+            stop: StopAfter::Duration(DURATION_DEFAULT),
             warmup: Duration::ZERO,
             cooldown: Duration::ZERO,
             drain: DRAIN_DEFAULT,
@@ -122,10 +122,10 @@ impl Plan {
             login: None,
             cpus,
             engine,
-            reach: Reach::default(),
+            connect: ConnectOptions::default(),
             policy: ErrorPolicy::default(),
             misbehave: Misbehave::default(),
-            trace: 0,
+            transcripts: 0,
             out: None,
             fail_if: Conditions::default(),
             command: Vec::new(),
@@ -135,8 +135,8 @@ impl Plan {
     /// Length of the measured time; `None` where messages end the run.
     pub fn measured(&self) -> Option<Duration> {
         match self.stop {
-            Stop::Messages(_) => None,
-            Stop::Duration(duration) => Some(duration),
+            StopAfter::Messages(_) => None,
+            StopAfter::Duration(duration) => Some(duration),
         }
     }
 
@@ -164,8 +164,8 @@ impl Plan {
     pub fn arrivals_end(&self) -> Option<Duration> {
         let led = self.led(self.schedule()?);
         match self.stop {
-            Stop::Duration(duration) => Some(self.warmup + duration),
-            Stop::Messages(messages) => {
+            StopAfter::Duration(duration) => Some(self.warmup + duration),
+            StopAfter::Messages(messages) => {
                 let arrivals = match self.load {
                     Load::Sessions(_) => messages as f64 / self.messages_of_a_session(),
                     _ => messages as f64,
@@ -220,8 +220,8 @@ impl Plan {
     /// Messages of core `index`; `None` where time ends the run.
     pub fn messages_of(&self, index: usize) -> Option<u64> {
         match self.stop {
-            Stop::Messages(messages) => Some(share(messages, self.cores(), index)),
-            Stop::Duration(_) => None,
+            StopAfter::Messages(messages) => Some(share(messages, self.cores(), index)),
+            StopAfter::Duration(_) => None,
         }
     }
 
@@ -240,8 +240,8 @@ impl Plan {
     /// Cores that have anything to do.
     pub fn cores(&self) -> usize {
         let most = match self.stop {
-            Stop::Messages(messages) => messages.clamp(1, self.connections as u64) as usize,
-            Stop::Duration(_) => self.connections,
+            StopAfter::Messages(messages) => messages.clamp(1, self.connections as u64) as usize,
+            StopAfter::Duration(_) => self.connections,
         };
         self.cpus.len().min(most)
     }

@@ -10,7 +10,7 @@ use super::corpus::{Corpus, Identity};
 use super::describe::describe;
 use super::misbehave::MisbehaviourKind;
 use super::plan::{Load, Plan};
-use super::targets::Weighted;
+use super::targets::WeightedTarget;
 use crate::run;
 use crate::smtp::offered::Offered;
 
@@ -25,15 +25,15 @@ const PREVIEW_LINE_BYTES: usize = 160;
 pub struct Preview {
     /// As it would stand in `run.json`.
     pub plan: run::Plan,
-    pub targets: Vec<Aim>,
+    pub targets: Vec<PreviewTarget>,
     /// The kernel interface.
     pub io: &'static str,
-    pub cores: Vec<Share>,
+    pub cores: Vec<CoreShare>,
     /// Clients that break the rules.
-    pub misbehave: Vec<Mischief>,
+    pub misbehave: Vec<PreviewMisbehaviour>,
     pub drain_s: f64,
     pub due: Due,
-    pub corpus: Facts,
+    pub corpus: CorpusFacts,
     /// Conditions that would fail the run.
     pub fail_if: Vec<String>,
     /// What would end it before its time, and how connections are made again, where that was said.
@@ -45,7 +45,7 @@ pub struct Preview {
 
 /// A target, and its part of the sessions.
 #[derive(Debug, Serialize)]
-pub struct Aim {
+pub struct PreviewTarget {
     pub target: String,
     pub weight: u32,
     /// Of one.
@@ -54,21 +54,21 @@ pub struct Aim {
     pub addresses: Vec<String>,
 }
 
-fn targets(plan: &Plan) -> Vec<Aim> {
+fn targets(plan: &Plan) -> Vec<PreviewTarget> {
     let all = plan.targets.all();
     let sum: u32 = all.iter().map(|of| of.weight).sum();
-    let aim = |of: &Weighted| Aim {
+    let target = |of: &WeightedTarget| PreviewTarget {
         target: of.target.url.clone(),
         weight: of.weight,
         share: f64::from(of.weight) / f64::from(sum),
         addresses: of.target.addresses.iter().map(ToString::to_string).collect(),
     };
-    all.iter().map(aim).collect()
+    all.iter().map(target).collect()
 }
 
 /// What one core gets.
 #[derive(Debug, Serialize)]
-pub struct Share {
+pub struct CoreShare {
     pub cpu: usize,
     pub connections: u64,
     /// `None` where time ends the run.
@@ -79,7 +79,7 @@ pub struct Share {
 
 /// Connections that break one rule.
 #[derive(Debug, Serialize)]
-pub struct Mischief {
+pub struct PreviewMisbehaviour {
     pub name: String,
     pub connections: u64,
 }
@@ -113,7 +113,7 @@ impl Due {
 
 /// The messages as they are kept in memory.
 #[derive(Debug, Serialize)]
-pub struct Facts {
+pub struct CorpusFacts {
     /// Different ones; a run sends them over and over.
     pub messages: u64,
     pub envelopes: u64,
@@ -129,15 +129,15 @@ pub struct Facts {
     pub memory: u64,
 }
 
-impl Facts {
+impl CorpusFacts {
     fn of(corpus: &Corpus) -> Self {
-        let letters = corpus.letters();
-        let sizes = || letters.iter().map(|letter| letter.size);
-        let recipients = || letters.iter().map(|letter| corpus.recipients(letter));
+        let messages = corpus.messages();
+        let sizes = || messages.iter().map(|message| message.size);
+        let recipients = || messages.iter().map(|message| corpus.recipients(message));
         // A corpus is never empty.
-        let count = letters.len() as f64;
+        let count = messages.len() as f64;
         Self {
-            messages: letters.len() as u64,
+            messages: messages.len() as u64,
             envelopes: corpus.envelopes() as u64,
             size_least: sizes().min().unwrap_or(0),
             size_mean: sizes().sum::<u64>() as f64 / count,
@@ -166,20 +166,20 @@ pub struct Example {
 impl Example {
     fn of(corpus: &Corpus, now: Timestamp) -> Self {
         let (core, seq) = (0, 1);
-        let letter = corpus.pick(core, seq);
+        let message = corpus.pick(core, seq);
         let filling = corpus.filling(core, seq);
-        let outgoing = corpus.outgoing(letter, filling);
+        let outgoing = corpus.outgoing(message, filling);
         let (mut mail, mut rcpt) = (Vec::new(), Vec::new());
         outgoing.write_mail(&mut mail, &Offered::default());
         outgoing.recipients.write_all(&mut rcpt, filling);
-        let mut octets = letter.octets();
+        let mut octets = message.octets();
         let due_unix_ns = now.as_nanosecond() as u64;
-        letter.identify(&mut octets, 0, Identity { core, seq, due_unix_ns, filling });
+        message.identify(&mut octets, 0, Identity { core, seq, due_unix_ns, filling });
         Self {
-            size: letter.size,
+            size: message.size,
             mail: first_lines(&mail).concat(),
             rcpt: first_lines(&rcpt),
-            recipients: corpus.recipients(letter),
+            recipients: corpus.recipients(message),
             lines: first_lines(&octets),
         }
     }
@@ -204,13 +204,13 @@ impl Preview {
         let now = Timestamp::now();
         let corpus = Corpus::render(plan, fastrand::u64(..), now)?;
         let cores = plan.cores();
-        let share = |index| Share {
+        let share = |index| CoreShare {
             cpu: plan.cpus[index],
             connections: plan.connections_of(index) as u64,
             messages: plan.messages_of(index),
             rate: plan.mean_rate().map(|rate| rate / cores as f64),
         };
-        let mischief = |(kind, count): (MisbehaviourKind, usize)| Mischief {
+        let misbehaviour = |(kind, count): (MisbehaviourKind, usize)| PreviewMisbehaviour {
             name: kind.to_string(),
             connections: count as u64,
         };
@@ -219,10 +219,10 @@ impl Preview {
             targets: targets(plan),
             io: plan.engine.name(),
             cores: (0..cores).map(share).collect(),
-            misbehave: plan.misbehave.clients(plan.connections).map(mischief).collect(),
+            misbehave: plan.misbehave.clients(plan.connections).map(misbehaviour).collect(),
             drain_s: plan.drain.as_secs_f64(),
             due: Due::of(plan, described.messages),
-            corpus: Facts::of(&corpus),
+            corpus: CorpusFacts::of(&corpus),
             fail_if: plan.fail_if.0.iter().map(ToString::to_string).collect(),
             policy: plan.policy.in_words(),
             out: plan.out.clone(),

@@ -48,7 +48,7 @@ pub enum Seen<'a> {
 
 /// The result, and what ended it early if anything did.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RunOutcome {
     pub run: Run,
     pub totals: Totals,
     pub failure: Option<Failure>,
@@ -65,7 +65,7 @@ pub fn run(
     plan: &Plan,
     stop: Arc<AtomicBool>,
     see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
-) -> Result<Outcome, BlastError> {
+) -> Result<RunOutcome, BlastError> {
     raise_descriptor_limit(plan)?;
     let started = Timestamp::now();
     let mode = match plan.load {
@@ -108,7 +108,7 @@ pub fn run(
         run.stop(stopped);
     }
     let unwritten = artefacts.finish(&run, &totals);
-    Ok(Outcome { run, totals, failure, unwritten })
+    Ok(RunOutcome { run, totals, failure, unwritten })
 }
 
 /// The files of a run. The first that cannot be written is the end of them and not of the run, which

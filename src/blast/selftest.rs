@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::content::Content;
 use super::content::spread::Spread;
-use super::plan::{Load, Plan, Stop};
+use super::plan::{Load, Plan, StopAfter};
 use super::runner::{BlastError, run};
 use super::schedule::{Profile, ProfileError, Schedule, Spacing};
 use crate::dial::Target;
@@ -60,7 +60,7 @@ pub enum TrialError {
          the stall would show in the 99th percentile of the service time too; ask for a higher rate \
          or fewer connections"
     )]
-    Crowd { connections: usize },
+    Connections { connections: usize },
     #[error(transparent)]
     Rate(#[from] ProfileError),
     #[error("cannot serve: {0}")]
@@ -127,7 +127,7 @@ impl Trial {
         let before = server.share();
         let open = go(open)?;
         let after = server.share();
-        let share = Share {
+        let share = CpuShare {
             ran: after.ran.saturating_sub(before.ran),
             waited: after.waited.saturating_sub(before.waited),
         };
@@ -141,7 +141,7 @@ impl Trial {
         }
         let connections = self.connections;
         if connections as f64 * 200.0 > self.rate * period.as_secs_f64() {
-            return Err(TrialError::Crowd { connections });
+            return Err(TrialError::Connections { connections });
         }
         Ok(())
     }
@@ -159,13 +159,13 @@ impl Trial {
         Ok(Plan {
             connections: self.connections,
             load,
-            stop: Stop::Duration(duration),
+            stop: StopAfter::Duration(duration),
             drain: self.period,
             ..Plan::new(server.target().into(), content, cpus, self.engine)
         })
     }
 
-    fn compare(&self, open: &Run, closed: &Run, server: Share) -> Proof {
+    fn compare(&self, open: &Run, closed: &Run, server: CpuShare) -> Proof {
         let response = open.response_ns.unwrap_or_default();
         let compared = QUANTILES.map(|(quantile, of)| {
             let computed_s = computed(self.stall, self.period, quantile);
@@ -201,7 +201,7 @@ impl Trial {
 
 /// How long a thread ran, and how long it was ready to and did not.
 #[derive(Clone, Copy, Debug)]
-struct Share {
+struct CpuShare {
     ran: Duration,
     waited: Duration,
 }
@@ -253,8 +253,8 @@ impl StallingServer {
     }
 
     /// What it had of its CPU since its start.
-    fn share(&self) -> Share {
-        Share {
+    fn share(&self) -> CpuShare {
+        CpuShare {
             ran: CpuTime::of_task(self.tid).unwrap_or_default().total(),
             waited: waited_by_task(self.tid).unwrap_or_default(),
         }
@@ -354,7 +354,7 @@ mod tests {
         let run = |p99, verdict| Run { response_ns: Some(latency(p99)), verdict, ..Run::default() };
         let told = |p99, verdict, wait_ms| {
             let (ran, waited) = (Duration::from_millis(400), Duration::from_millis(wait_ms));
-            let server = Share { ran, waited };
+            let server = CpuShare { ran, waited };
             let proof = trial.compare(&run(p99, verdict), &Run::default(), server);
             (proof.passed, proof.is_disturbed())
         };
@@ -380,6 +380,6 @@ mod tests {
         let short = Trial { stall: Duration::from_millis(100), ..trial.clone() };
         assert!(matches!(short.check(), Err(TrialError::Stall { .. })));
         let crowded = Trial { connections: 100, ..trial };
-        assert!(matches!(crowded.check(), Err(TrialError::Crowd { connections: 100 })));
+        assert!(matches!(crowded.check(), Err(TrialError::Connections { connections: 100 })));
     }
 }

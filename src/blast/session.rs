@@ -10,12 +10,12 @@ use std::time::Duration;
 
 pub(super) use self::end::SessionEnd;
 use self::end::is_unfit;
-use super::core::Core;
-use super::corpus::{Identity, Letter};
+use super::core::LoadCore;
+use super::corpus::{Identity, Rendered};
 use super::failure::{Failure, words};
-use super::record::{InFlight, count, decide, kind, phase};
+use super::in_flight::{InFlight, count, decide, kind, phase};
 use super::transcript::Transcript;
-use super::work::{Arrival, Drive, Slot, Task};
+use super::work::{Arrival, LoadModel, SessionTask, WorkSlot};
 use crate::dial::{Talk, TalkError, Wire};
 use crate::engine::Alarm;
 use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
@@ -42,9 +42,9 @@ enum SessionStep {
 
 /// A session of the generator.
 pub(super) struct LoadSession<'c> {
-    core: &'c Core,
+    core: &'c LoadCore,
     /// Which of the core's targets it speaks to.
-    goal: usize,
+    target: usize,
     talk: Talk,
     /// Messages that were begun and not decided yet, in the order of the server's verdicts.
     open: VecDeque<InFlight>,
@@ -52,12 +52,12 @@ pub(super) struct LoadSession<'c> {
     /// `open.len()`.
     unsent: usize,
     /// The message whose envelope is being written or whose body is due.
-    letter: Option<(&'c Letter, Identity)>,
+    message: Option<(&'c Rendered, Identity)>,
     /// Messages that may still begin on this connection.
     allowance: u64,
     /// Work that was given to this session and that it has not begun yet.
     dealt: Option<Arrival>,
-    slot: Rc<Slot>,
+    slot: Rc<WorkSlot>,
     /// A pause is due before the next message.
     pausing: bool,
     alarm: Option<Alarm>,
@@ -77,16 +77,16 @@ pub(super) struct LoadSession<'c> {
 }
 
 impl<'c> LoadSession<'c> {
-    /// Connects to the target with number `goal`. A failure is counted here.
+    /// Connects to the target with number `target`. A failure is counted here.
     pub(super) async fn open(
-        core: &'c Core,
-        goal: usize,
-        slot: &Rc<Slot>,
-        task: Task,
+        core: &'c LoadCore,
+        target: usize,
+        slot: &Rc<WorkSlot>,
+        task: SessionTask,
         asked_ns: u64,
     ) -> Result<Self, Failure> {
         let connect_ns = core.clock.elapsed_ns();
-        let connected = core.connect(goal).await;
+        let connected = core.connect(target).await;
         let now_ns = core.clock.elapsed_ns();
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(now_ns);
@@ -96,18 +96,18 @@ impl<'c> LoadSession<'c> {
                 recorder.count_error(ErrorKind::from(&error));
                 let waited_ns = now_ns - connect_ns;
                 recorder.record_phase(Phase::Connect, Outcome::Unanswered, waited_ns);
-                core.broke(goal, Phase::Connect, ErrorKind::from(&error), || error.to_string());
-                let target = core.goals[goal].target.url.clone();
+                core.broke(target, Phase::Connect, ErrorKind::from(&error), || error.to_string());
+                let target = core.targets[target].target.url.clone();
                 return Err(Failure::Unreachable { target, why: error.to_string() });
             }
         };
         recorder.connection_opened();
         if core.tells_targets() {
-            recorder.connection_opened_to(goal);
+            recorder.connection_opened_to(target);
         }
         recorder.record_phase(Phase::Connect, Outcome::Accepted, now_ns - connect_ns);
         let guard = core.watch.register(conn.handle());
-        let settings = &core.goals[goal].settings;
+        let settings = &core.targets[target].settings;
         let many_replies = settings.depth > 8;
         let into = if many_replies { core.pool.large() } else { core.pool.small() };
         let wire = Wire::new(conn, guard, REPLY_LIMIT, core.pool.small(), into);
@@ -117,11 +117,11 @@ impl<'c> LoadSession<'c> {
         }
         Ok(Self {
             core,
-            goal,
+            target,
             talk: Talk::new(wire, client),
             open: VecDeque::with_capacity(settings.depth.max(2)),
             unsent: 0,
-            letter: None,
+            message: None,
             allowance: task.allowance,
             dealt: task.first,
             slot: Rc::clone(slot),
@@ -167,8 +167,8 @@ impl<'c> LoadSession<'c> {
                     }
                 }
                 Want::Envelope => {
-                    if let Some((letter, identity)) = self.letter {
-                        let outgoing = self.core.corpus.outgoing(letter, identity.filling);
+                    if let Some((message, identity)) = self.message {
+                        let outgoing = self.core.corpus.outgoing(message, identity.filling);
                         self.talk.resume(&outgoing);
                     }
                 }
@@ -204,7 +204,7 @@ impl<'c> LoadSession<'c> {
         if let Some(arrival) = self.dealt.take() {
             return SessionStep::Message(Some(arrival));
         }
-        if self.core.is_surplus(self.goal) {
+        if self.core.is_surplus(self.target) {
             return SessionStep::Leave;
         }
         if self.allowance == 0 && work.claims_one_by_one() {
@@ -213,7 +213,7 @@ impl<'c> LoadSession<'c> {
         if self.allowance == 0 {
             return SessionStep::Leave;
         }
-        if work.drive == Drive::Messages {
+        if work.model == LoadModel::Messages {
             return match work.take_due(self.now_ns) {
                 Some(arrival) => SessionStep::Message(Some(arrival)),
                 None if work.over(self.now_ns) => SessionStep::Leave,
@@ -230,7 +230,7 @@ impl<'c> LoadSession<'c> {
         }
         let now_ns = self.now_ns;
         let due = Arrival { due_ns: now_ns, free_ns: now_ns };
-        SessionStep::Message((work.drive == Drive::Sessions).then_some(due))
+        SessionStep::Message((work.model == LoadModel::Sessions).then_some(due))
     }
 
     #[inline]
@@ -239,14 +239,14 @@ impl<'c> LoadSession<'c> {
         self.allowance -= 1;
         self.pausing = true;
         let due_ns = arrival.map_or(self.now_ns, |arrival| arrival.due_ns);
-        let (letter, identity) = self.core.letter(due_ns);
-        self.letter = Some((letter, identity));
-        let recipients = self.core.corpus.recipients(letter);
-        let bytes = letter.size;
+        let (message, identity) = self.core.next_message(due_ns);
+        self.message = Some((message, identity));
+        let recipients = self.core.corpus.recipients(message);
+        let bytes = message.size;
         self.open.push_back(InFlight { began_ns: self.now_ns, arrival, bytes, recipients });
         self.unsent += 1;
         self.core.in_flight.set(self.core.in_flight.get() + 1);
-        let outgoing = self.core.corpus.outgoing(letter, identity.filling);
+        let outgoing = self.core.corpus.outgoing(message, identity.filling);
         self.talk.begin(&outgoing);
     }
 
@@ -270,7 +270,7 @@ impl<'c> LoadSession<'c> {
         self.core.work.sleep_until(alarm, until_ns).await?;
         self.pausing = false;
         self.listen(since_ns)?;
-        if self.core.work.drive == Drive::Sessions && self.core.work.may_begin(self.now_ns) {
+        if self.core.work.model == LoadModel::Sessions && self.core.work.may_begin(self.now_ns) {
             self.dealt = Some(Arrival { due_ns: until_ns, free_ns: until_ns });
         }
         Ok(())
@@ -288,17 +288,17 @@ impl<'c> LoadSession<'c> {
 
     /// Appends the message to what is written. A large one is sent in pieces.
     async fn body(&mut self) -> Result<(), TalkError> {
-        let Some((letter, identity)) = self.letter.take() else {
+        let Some((message, identity)) = self.message.take() else {
             return Ok(());
         };
-        let parts = letter.parts();
+        let parts = message.parts();
         let whole = parts[0].len() + parts[1].len();
         let mut done = 0;
         for piece in parts.into_iter().flat_map(|part| part.chunks(SEND_PIECE_BYTES)) {
             let out = self.talk.wire.out_mut();
             let start = out.len();
             out.extend_from_slice(piece);
-            letter.identify(&mut out[start..], done, identity);
+            message.identify(&mut out[start..], done, identity);
             if let Some(transcript) = &mut self.transcript {
                 transcript.body(start..start + piece.len());
             }
@@ -368,7 +368,7 @@ impl<'c> LoadSession<'c> {
             if event.code >= 400 {
                 let usual = self.talk.client().falls_back();
                 self.core.refused(
-                    self.goal,
+                    self.target,
                     phase(event.phase),
                     event.code,
                     self.talk.client().refusal(),
@@ -389,18 +389,18 @@ impl<'c> LoadSession<'c> {
                     TransactionVerdict::Accepted => Outcome::Accepted,
                     TransactionVerdict::Refused(code) => {
                         let words = self.talk.client().refusal();
-                        self.core.message_refused(self.goal, phase(event.phase), code, words);
+                        self.core.message_refused(self.target, phase(event.phase), code, words);
                         Outcome::of_refusal(code)
                     }
                 };
                 self.decided += 1;
-                decide(self.core, self.goal, &mut recorder, open, outcome, self.now_ns);
+                decide(self.core, self.target, &mut recorder, open, outcome, self.now_ns);
             }
         }
         recorder.set_in_flight(self.core.in_flight.get());
         drop(recorder);
         if !was_ready && self.talk.client().ready() {
-            self.core.session_works(self.goal);
+            self.core.session_works(self.target);
             self.greeted();
         }
         Ok(())
@@ -422,12 +422,12 @@ impl<'c> LoadSession<'c> {
     fn settle(&mut self, result: Result<(), TalkError>) -> SessionEnd {
         let core = self.core;
         let allowance = std::mem::take(&mut self.allowance);
-        core.work.give_back(Task { allowance, first: self.dealt.take() });
+        core.work.give_back(SessionTask { allowance, first: self.dealt.take() });
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
         while let Some(open) = self.open.pop_front() {
             self.decided += 1;
-            decide(core, self.goal, &mut recorder, open, Outcome::Unanswered, self.now_ns);
+            decide(core, self.target, &mut recorder, open, Outcome::Unanswered, self.now_ns);
         }
         recorder.set_in_flight(core.in_flight.get());
         recorder.connection_closed();
@@ -440,7 +440,7 @@ impl<'c> LoadSession<'c> {
             recorder.count_error(kind(error));
             if !core.cut.get() && !is_unfit(error) {
                 let phase = self.talk.client().awaited().map_or(Phase::Session, phase);
-                core.broke(self.goal, phase, kind(error), || error.to_string());
+                core.broke(self.target, phase, kind(error), || error.to_string());
             }
             if !matches!(error, TalkError::Fault(_))
                 && let Some(awaited) = self.talk.client().awaited()
@@ -454,10 +454,10 @@ impl<'c> LoadSession<'c> {
         } else if self.talk.client().login_failed() {
             recorder.count_error(ErrorKind::Auth);
             let why = || words(self.talk.client().refusal());
-            core.broke(self.goal, Phase::Auth, ErrorKind::Auth, why);
+            core.broke(self.target, Phase::Auth, ErrorKind::Auth, why);
         }
         if self.talk.client().ready() {
-            core.session_ended(self.goal, self.now_ns);
+            core.session_ended(self.target, self.now_ns);
         }
         self.judge(result)
     }

@@ -30,7 +30,7 @@ pub(super) struct Shared {
     /// Sessions that broke and were not opened again.
     pub(super) not_reopened: AtomicU64,
     /// Sessions whose dialogue is shown.
-    pub(super) traced: AtomicU64,
+    pub(super) transcripts: AtomicU64,
 }
 
 impl Shared {
@@ -44,7 +44,7 @@ impl Shared {
             errors: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             not_reopened: AtomicU64::new(0),
-            traced: AtomicU64::new(0),
+            transcripts: AtomicU64::new(0),
         }
     }
 

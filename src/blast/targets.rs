@@ -7,14 +7,14 @@ use crate::limits::{TARGET_WEIGHT_MAX, TARGETS_MAX};
 
 /// A server, and its part of the sessions.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Weighted {
+pub struct WeightedTarget {
     pub target: Target,
     pub weight: u32,
 }
 
 /// One server or several; sessions are dealt to them by weight.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Targets(Vec<Weighted>);
+pub struct Targets(Vec<WeightedTarget>);
 
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TargetsError {
@@ -30,14 +30,14 @@ pub enum TargetsError {
 
 impl From<Target> for Targets {
     fn from(target: Target) -> Self {
-        Self(vec![Weighted { target, weight: 1 }])
+        Self(vec![WeightedTarget { target, weight: 1 }])
     }
 }
 
 impl Targets {
     /// # Errors
     /// More than are kept apart, or one twice.
-    pub fn new(targets: Vec<Weighted>) -> Result<Self, TargetsError> {
+    pub fn new(targets: Vec<WeightedTarget>) -> Result<Self, TargetsError> {
         if targets.len() > TARGETS_MAX {
             return Err(TargetsError::Many { count: targets.len() });
         }
@@ -50,7 +50,7 @@ impl Targets {
     }
 
     /// Never empty.
-    pub fn all(&self) -> &[Weighted] {
+    pub fn all(&self) -> &[WeightedTarget] {
         &self.0
     }
 
@@ -61,7 +61,7 @@ impl Targets {
 
     /// For a heading.
     pub fn names(&self) -> String {
-        let each = |weighted: &Weighted| match weighted.weight {
+        let each = |weighted: &WeightedTarget| match weighted.weight {
             1 => weighted.target.url.clone(),
             weight => format!("{weight}={}", weighted.target.url),
         };
@@ -86,13 +86,13 @@ pub fn weighted(text: &str) -> Result<(u32, &str), TargetsError> {
 
 /// Deals sessions by weight, each as evenly between the others as it goes (smooth weighted round robin).
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct WeightedRoundRobin {
     weights: Vec<i64>,
     /// How far each is behind its part.
     owed: RefCell<Vec<i64>>,
 }
 
-impl Turns {
+impl WeightedRoundRobin {
     pub(super) fn new(targets: &Targets) -> Self {
         let weights: Vec<i64> = targets.0.iter().map(|target| i64::from(target.weight)).collect();
         Self { owed: RefCell::new(vec![0; weights.len()]), weights }
@@ -123,8 +123,8 @@ impl Turns {
         able: impl Fn(usize) -> bool,
     ) -> usize {
         let any = (0..self.weights.len()).any(&able);
-        let lacks = self.lacks(1, &held, |goal| !any || able(goal));
-        lacks.into_iter().rev().max_by_key(|(_, lack)| *lack).map_or(0, |(goal, _)| goal)
+        let lacks = self.lacks(1, &held, |target| !any || able(target));
+        lacks.into_iter().rev().max_by_key(|(_, lack)| *lack).map_or(0, |(target, _)| target)
     }
 
     /// Who of those that are `able` has more than its part of the sessions `held`, and who lacks a whole
@@ -135,7 +135,7 @@ impl Turns {
         able: impl Fn(usize) -> bool,
     ) -> Option<(usize, usize)> {
         let lacks = self.lacks(0, &held, &able);
-        let whole: i64 = lacks.iter().map(|(goal, _)| self.weights[*goal]).sum();
+        let whole: i64 = lacks.iter().map(|(target, _)| self.weights[*target]).sum();
         let (to, most) = lacks.iter().max_by_key(|(_, lack)| *lack)?;
         let (from, _) = lacks.iter().min_by_key(|(_, lack)| *lack)?;
         (*most >= whole).then_some((*from, *to))
@@ -149,11 +149,11 @@ impl Turns {
         held: impl Fn(usize) -> usize,
         able: impl Fn(usize) -> bool,
     ) -> Vec<(usize, i64)> {
-        let able: Vec<usize> = (0..self.weights.len()).filter(|&goal| able(goal)).collect();
-        let whole: i64 = able.iter().map(|&goal| self.weights[goal]).sum();
-        let all = (able.iter().map(|&goal| held(goal)).sum::<usize>() + more) as i64;
-        let lack = |goal: usize| all * self.weights[goal] - whole * held(goal) as i64;
-        able.into_iter().map(|goal| (goal, lack(goal))).collect()
+        let able: Vec<usize> = (0..self.weights.len()).filter(|&target| able(target)).collect();
+        let whole: i64 = able.iter().map(|&target| self.weights[target]).sum();
+        let all = (able.iter().map(|&target| held(target)).sum::<usize>() + more) as i64;
+        let lack = |target: usize| all * self.weights[target] - whole * held(target) as i64;
+        able.into_iter().map(|target| (target, lack(target))).collect()
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
     fn targets(weights: &[u32]) -> Targets {
         let target = |(n, &weight)| {
             let url = format!("smtp://127.0.0.1:{n}");
-            Weighted {
+            WeightedTarget {
                 target: Target { protocol: Protocol::Smtp, url, addresses: Vec::new() },
                 weight,
             }
@@ -177,17 +177,17 @@ mod tests {
 
     #[test]
     fn turns_are_by_weight_and_spread_evenly() {
-        let turns = Turns::new(&targets(&[5, 1, 1]));
+        let turns = WeightedRoundRobin::new(&targets(&[5, 1, 1]));
         let dealt: Vec<usize> = (0..7).map(|_| turns.next(|_| true)).collect();
         assert_eq!(dealt, [0, 0, 1, 0, 2, 0, 0]);
-        let turns = Turns::new(&targets(&[3, 1]));
+        let turns = WeightedRoundRobin::new(&targets(&[3, 1]));
         let second = (0..4_000).filter(|_| turns.next(|_| true) == 1).count();
         assert_eq!(second, 1_000);
     }
 
     #[test]
     fn who_is_away_has_no_turn_unless_all_are() {
-        let turns = Turns::new(&targets(&[3, 1, 1]));
+        let turns = WeightedRoundRobin::new(&targets(&[3, 1, 1]));
         let dealt: Vec<usize> = (0..4).map(|_| turns.next(|index| index != 0)).collect();
         assert_eq!(dealt, [1, 2, 1, 2]);
         assert_eq!((0..5).filter(|_| turns.next(|_| false) == 0).count(), 3);
@@ -195,24 +195,28 @@ mod tests {
 
     #[test]
     fn sessions_that_stay_are_dealt_by_weight_and_come_back_to_who_lacks_them() {
-        let turns = Turns::new(&targets(&[3, 1, 1]));
+        let turns = WeightedRoundRobin::new(&targets(&[3, 1, 1]));
         let mut held = [0; 3];
         for _ in 0..10 {
-            held[turns.shortest(|goal| held[goal], |_| true)] += 1;
+            held[turns.shortest(|target| held[target], |_| true)] += 1;
         }
         assert_eq!(held, [6, 2, 2]);
         // The first is gone and comes back.
         let mut held = [0, 5, 5];
-        assert_eq!(turns.unfair(|goal| held[goal], |goal| goal > 0), None);
+        assert_eq!(turns.unfair(|target| held[target], |target| target > 0), None);
         let mut moved = 0;
-        while let Some((from, to)) = turns.unfair(|goal| held[goal], |_| true) {
+        while let Some((from, to)) = turns.unfair(|target| held[target], |_| true) {
             held[from] -= 1;
             held[to] += 1;
             moved += 1;
         }
         assert_eq!((held, moved), ([6, 2, 2], 6));
-        assert_eq!(turns.shortest(|goal| [6, 3, 2][goal], |goal| goal < 2), 0);
-        assert_eq!(turns.shortest(|goal| [0, 9, 9][goal], |_| false), 0, "all where none is able");
+        assert_eq!(turns.shortest(|target| [6, 3, 2][target], |target| target < 2), 0);
+        assert_eq!(
+            turns.shortest(|target| [0, 9, 9][target], |_| false),
+            0,
+            "all where none is able"
+        );
     }
 
     proptest! {
@@ -222,9 +226,9 @@ mod tests {
         ) {
             let (weights, mut held): (Vec<u32>, Vec<usize>) = parts.into_iter().unzip();
             let all: usize = held.iter().sum();
-            let turns = Turns::new(&targets(&weights));
+            let turns = WeightedRoundRobin::new(&targets(&weights));
             let mut moves = 0;
-            while let Some((from, to)) = turns.unfair(|goal| held[goal], |_| true) {
+            while let Some((from, to)) = turns.unfair(|target| held[target], |_| true) {
                 held[from] -= 1;
                 held[to] += 1;
                 moves += 1;
@@ -261,7 +265,7 @@ mod tests {
         let weights = [1; TARGETS_MAX + 1];
         let target = |(n, &weight): (usize, &u32)| {
             let url = n.to_string();
-            Weighted {
+            WeightedTarget {
                 target: Target { protocol: Protocol::Smtp, url, addresses: Vec::new() },
                 weight,
             }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::notice::without_controls;
 
 /// Of a line of a dialogue that is shown; the rest is counted.
-const TRACE_LINE_BYTES: usize = 200;
+const TRANSCRIPT_LINE_BYTES: usize = 200;
 
 /// The transcript of one session.
 pub(super) struct Transcript {
@@ -100,7 +100,7 @@ fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// A line as it may be shown on a terminal: shortened, and without control characters.
 fn shown(line: &[u8]) -> String {
-    let cut = &line[..line.len().min(TRACE_LINE_BYTES)];
+    let cut = &line[..line.len().min(TRANSCRIPT_LINE_BYTES)];
     let text = String::from_utf8_lossy(cut);
     let mut text = without_controls(&text);
     if cut.len() < line.len() {
@@ -138,7 +138,7 @@ mod tests {
         let expected = "#2 C: (70000 octets of the message)\n#2 C: .\n#2 C: MAIL FROM:<a>\n";
         assert_eq!((text.as_str(), transcript.octets), (expected, 0));
         assert_eq!(shown(b"250 \x1b[31mred"), "250 ?[31mred");
-        let long = shown(&[b'x'; TRACE_LINE_BYTES + 5]);
+        let long = shown(&[b'x'; TRANSCRIPT_LINE_BYTES + 5]);
         assert!(long.ends_with("x (5 octets more)"), "{long}");
     }
 }

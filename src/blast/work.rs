@@ -14,8 +14,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::plan::{Load, Plan, Stop, share};
-use super::schedule::{Arrivals, End, Think};
+use super::plan::{Load, Plan, StopAfter, share};
+use super::schedule::{Arrivals, ScheduleEnd, Think};
 use crate::engine::Alarm;
 use crate::engine::task::{Notify, select};
 
@@ -32,7 +32,7 @@ const SPIN_NS_MAX: u64 = 10_000;
 
 /// What makes a session send its next message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Drive {
+pub(super) enum LoadModel {
     /// The answer to the one before.
     Closed,
     /// The schedule, whichever session is free.
@@ -51,7 +51,7 @@ pub(super) struct Arrival {
 
 /// What a session is opened for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Task {
+pub(super) struct SessionTask {
     /// Messages that it may send.
     pub(super) allowance: u64,
     /// The work that it is opened for, where it is not opened ahead of any.
@@ -60,7 +60,7 @@ pub(super) struct Task {
 
 /// Where a session waits for work.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
+pub(super) struct WorkSlot {
     dealt: Cell<Dealt>,
     waker: RefCell<Option<Waker>>,
 }
@@ -74,7 +74,7 @@ enum Dealt {
     Over,
 }
 
-impl Slot {
+impl WorkSlot {
     fn deal(&self, dealt: Dealt) {
         self.dealt.set(dealt);
         if let Some(waker) = self.waker.borrow_mut().take() {
@@ -84,7 +84,7 @@ impl Slot {
 }
 
 pub(super) struct Work {
-    pub(super) drive: Drive,
+    pub(super) model: LoadModel,
     clock: Clock,
     /// Messages that no session has claimed; `u64::MAX` where time ends the run.
     left: Cell<u64>,
@@ -97,7 +97,7 @@ pub(super) struct Work {
     behind_at_ns: u64,
     stopped_ns: Cell<Option<u64>>,
     /// The session that has waited longest is in front.
-    idle: RefCell<VecDeque<Rc<Slot>>>,
+    idle: RefCell<VecDeque<Rc<WorkSlot>>>,
     idle_since_ns: Cell<u64>,
     /// How long before the time it is wanted an alarm is set.
     lead_ns: u64,
@@ -115,18 +115,18 @@ impl Work {
     pub(super) fn new(plan: &Plan, core: usize, clock: Clock) -> Self {
         let cores = plan.cores();
         let left = match plan.stop {
-            Stop::Messages(messages) => share(messages, cores, core),
-            Stop::Duration(_) => u64::MAX,
+            StopAfter::Messages(messages) => share(messages, cores, core),
+            StopAfter::Duration(_) => u64::MAX,
         };
         let last_start_ns = plan.last_start().map_or(u64::MAX, nanoseconds);
-        let (drive, schedule) = match &plan.load {
-            Load::Closed => (Drive::Closed, None),
-            Load::Messages(schedule) => (Drive::Messages, Some(schedule)),
-            Load::Sessions(schedule) => (Drive::Sessions, Some(schedule)),
+        let (model, schedule) = match &plan.load {
+            Load::Closed => (LoadModel::Closed, None),
+            Load::Messages(schedule) => (LoadModel::Messages, Some(schedule)),
+            Load::Sessions(schedule) => (LoadModel::Sessions, Some(schedule)),
         };
-        let end = match (drive, plan.stop) {
-            (Drive::Messages, Stop::Messages(messages)) => End::Count(messages),
-            _ => End::At(last_start_ns),
+        let end = match (model, plan.stop) {
+            (LoadModel::Messages, StopAfter::Messages(messages)) => ScheduleEnd::Count(messages),
+            _ => ScheduleEnd::At(last_start_ns),
         };
         let arrivals = schedule.map(|schedule| {
             Arrivals::of_core(plan.led(schedule), end, plan.content.seed, cores, core)
@@ -134,7 +134,7 @@ impl Work {
         let quiet = schedule
             .is_some_and(|schedule| schedule.profile.peak() / cores as f64 <= SPIN_RATE_MAX);
         Self {
-            drive,
+            model,
             clock,
             left: Cell::new(left),
             arrivals: RefCell::new(arrivals),
@@ -156,23 +156,25 @@ impl Work {
     }
 
     /// Waits until a session is wanted; `None` when no more will be.
-    pub(super) async fn next_session(&self, slot: &Rc<Slot>) -> Option<Task> {
-        let first = match (self.drive, self.per_connection) {
-            (Drive::Closed, _) => None,
+    pub(super) async fn next_session(&self, slot: &Rc<WorkSlot>) -> Option<SessionTask> {
+        let first = match (self.model, self.per_connection) {
+            (LoadModel::Closed, _) => None,
             // Open ahead, as nothing says that a connection ends.
-            (Drive::Messages, None) if self.over(self.clock.elapsed_ns()) => return None,
-            (Drive::Messages, None) => return Some(Task { allowance: u64::MAX, first: None }),
+            (LoadModel::Messages, None) if self.over(self.clock.elapsed_ns()) => return None,
+            (LoadModel::Messages, None) => {
+                return Some(SessionTask { allowance: u64::MAX, first: None });
+            }
             // Else a connection belongs to the work that it is opened for.
             _ => Some(self.wait(slot).await?),
         };
         let drawn = self
             .per_connection
             .map_or(1, |(least, most)| self.random.borrow_mut().u64(least..=most));
-        let allowance = match self.drive {
-            Drive::Messages => drawn,
-            Drive::Closed | Drive::Sessions => self.claim(drawn, self.clock.elapsed_ns()),
+        let allowance = match self.model {
+            LoadModel::Messages => drawn,
+            LoadModel::Closed | LoadModel::Sessions => self.claim(drawn, self.clock.elapsed_ns()),
         };
-        let task = Task { allowance, first };
+        let task = SessionTask { allowance, first };
         if allowance == 0 {
             self.give_back(task);
             return None;
@@ -181,8 +183,8 @@ impl Work {
     }
 
     /// Takes back what a session did not begin.
-    pub(super) fn give_back(&self, task: Task) {
-        if self.drive != Drive::Messages {
+    pub(super) fn give_back(&self, task: SessionTask) {
+        if self.model != LoadModel::Messages {
             self.left.set(self.left.get() + task.allowance);
         }
         if let Some(arrival) = task.first {
@@ -211,12 +213,12 @@ impl Work {
 
     /// Whether a session that is through with its claim may claim another message.
     pub(super) fn claims_one_by_one(&self) -> bool {
-        self.drive == Drive::Closed && self.per_connection.is_none()
+        self.model == LoadModel::Closed && self.per_connection.is_none()
     }
 
     /// Whether nothing but the end of the run, or the server, ends a session.
     pub(super) fn sessions_stay(&self) -> bool {
-        self.per_connection.is_none() && self.drive != Drive::Sessions
+        self.per_connection.is_none() && self.model != LoadModel::Sessions
     }
 
     /// A pause between two messages of a session, if there is to be one.
@@ -257,11 +259,11 @@ impl Work {
 
     /// Whether as many messages were claimed as were asked for.
     fn claimed_out(&self) -> bool {
-        self.drive != Drive::Messages && self.left.get() == 0
+        self.model != LoadModel::Messages && self.left.get() == 0
     }
 
     /// Waits for work in the queue of the sessions that are free; `None` when no more will come.
-    pub(super) async fn wait(&self, slot: &Rc<Slot>) -> Option<Arrival> {
+    pub(super) async fn wait(&self, slot: &Rc<WorkSlot>) -> Option<Arrival> {
         let now_ns = self.clock.elapsed_ns();
         if let Some(arrival) = self.take_due(now_ns) {
             return Some(arrival);
@@ -281,7 +283,7 @@ impl Work {
         .await
     }
 
-    fn queue(&self, slot: &Rc<Slot>, now_ns: u64) {
+    fn queue(&self, slot: &Rc<WorkSlot>, now_ns: u64) {
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             self.idle_since_ns.set(now_ns);
@@ -332,7 +334,7 @@ impl Work {
         let arrivals = self.arrivals.borrow();
         let ahead = arrivals.as_ref().map(|arrivals| arrivals.due_before(until_ns));
         // Sessions are due for ever where messages end the run, and no more are wanted than send one.
-        let wanted = if self.drive == Drive::Messages { u64::MAX } else { self.left.get() };
+        let wanted = if self.model == LoadModel::Messages { u64::MAX } else { self.left.get() };
         returned.chain(ahead.into_iter().flatten()).take(wanted as usize)
     }
 

@@ -8,12 +8,12 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::core::{Assignment, Core, Ending};
+use super::core::{Assignment, Ending, LoadCore};
 use super::failure::Failure;
 use super::policy::Pauses;
 use super::session::{LoadSession, SessionEnd};
 use super::shared::Shared;
-use super::work::{Drive, Slot};
+use super::work::{LoadModel, WorkSlot};
 use crate::engine;
 use crate::engine::task::{self, JoinSet, select};
 use crate::host::{self, waited_by_thread};
@@ -47,7 +47,7 @@ pub(super) fn run(
 async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorder, clock: Clock) {
     let connections = assignment.connections;
     let mut waits = assignment.plan.cuts();
-    let core = Rc::new(Core::new(assignment, shared, recorder, clock));
+    let core = Rc::new(LoadCore::new(assignment, shared, recorder, clock));
     let watch = task::spawn(Rc::clone(&core.watch).run());
     let pacer = task::spawn(pace(Rc::clone(&core)));
     let mut sessions = JoinSet::new();
@@ -79,8 +79,8 @@ async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorde
     }
 }
 
-async fn pace(core: Rc<Core>) {
-    if core.work.drive == Drive::Closed {
+async fn pace(core: Rc<LoadCore>) {
+    if core.work.model == LoadModel::Closed {
         return;
     }
     if let Err(error) = core.work.pace().await {
@@ -89,12 +89,12 @@ async fn pace(core: Rc<Core>) {
 }
 
 /// Opens a session again whenever it has ended, as long as there are messages to send.
-async fn keep_open(core: Rc<Core>) {
+async fn keep_open(core: Rc<LoadCore>) {
     let mut pauses = Pauses::new(core.policy.reconnect);
-    let slot = Rc::new(Slot::default());
+    let slot = Rc::new(WorkSlot::default());
     while let Some(task) = core.work.next_session(&slot).await {
         let asked_ns = core.clock.elapsed_ns();
-        let goal = core.deal(asked_ns);
+        let target = core.deal(asked_ns);
         let opened = {
             // The semaphore is never closed.
             let _turn = core.connecting.acquire().await;
@@ -102,10 +102,10 @@ async fn keep_open(core: Rc<Core>) {
             core.notice_stop();
             if core.work.stopped_ns().is_some() {
                 core.work.give_back(task);
-                core.let_go(goal);
+                core.let_go(target);
                 break;
             }
-            LoadSession::open(&core, goal, &slot, task, asked_ns).await
+            LoadSession::open(&core, target, &slot, task, asked_ns).await
         };
         let end = match opened {
             Ok(session) => session.run().await,
@@ -114,7 +114,7 @@ async fn keep_open(core: Rc<Core>) {
                 SessionEnd::Useless(why)
             }
         };
-        core.let_go(goal);
+        core.let_go(target);
         let useful = match end {
             SessionEnd::Worked => {
                 pauses.reset();
@@ -123,11 +123,11 @@ async fn keep_open(core: Rc<Core>) {
             }
             SessionEnd::Broken => true,
             SessionEnd::Useless(why) => {
-                core.failed(goal, why);
+                core.failed(target, why);
                 false
             }
             SessionEnd::Unfit(why) => {
-                core.unfit(goal, why);
+                core.unfit(target, why);
                 false
             }
         };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use ringpost::blast;
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
-use ringpost::blast::plan::{Load, Plan, Stop};
+use ringpost::blast::plan::{Load, Plan, StopAfter};
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::dial::Target;
 use ringpost::engine::{self, Io};
@@ -94,7 +94,7 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
     let plan = Plan {
         connections: 8,
         load: load.clone(),
-        stop: Stop::Messages(messages),
+        stop: StopAfter::Messages(messages),
         pipelining,
         ..Plan::new(targets, content, cpus, engine)
     };

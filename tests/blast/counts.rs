@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
-use ringpost::blast::plan::{Plan, Stop};
-use ringpost::blast::{self, Failure, Outcome};
+use ringpost::blast::plan::{Plan, StopAfter};
+use ringpost::blast::{self, Failure, RunOutcome};
 use ringpost::dial::Target;
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::host;
@@ -148,10 +148,10 @@ fn plan(target: &str, engine: EngineKind) -> Plan {
     let cpus = host::allowed().unwrap().into_iter().take(2).collect();
     let targets = Target::parse(target, &[]).unwrap().into();
     let plan = Plan::new(targets, content(Spread::Even(300, 3_000)), cpus, engine);
-    Plan { connections: 4, stop: Stop::Messages(200), ..plan }
+    Plan { connections: 4, stop: StopAfter::Messages(200), ..plan }
 }
 
-fn go(plan: &Plan) -> Outcome {
+fn go(plan: &Plan) -> RunOutcome {
     plan.check().unwrap();
     blast::run(plan, Arc::new(AtomicBool::new(false)), &mut |_, _, _| ()).unwrap()
 }
@@ -265,7 +265,7 @@ fn time_ends_a_run_and_warm_up_is_left_out() {
             let (warmup, length) =
                 (longer * Duration::from_millis(200), longer * Duration::from_millis(400));
             let plan = Plan {
-                stop: Stop::Duration(length),
+                stop: StopAfter::Duration(length),
                 warmup,
                 ..plan(&host.address.to_string(), engine)
             };
@@ -289,7 +289,7 @@ fn messages_larger_than_a_piece_arrive_whole() {
             let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
             let plan = Plan {
                 content: content(Spread::Even(1_000_000, 3_000_000)),
-                stop: Stop::Messages(12),
+                stop: StopAfter::Messages(12),
                 chunking,
                 ..plan(&host.address.to_string(), engine)
             };
@@ -325,7 +325,7 @@ fn a_stop_in_mid_run_counts_what_was_done() {
         let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
         let stop = Arc::new(AtomicBool::new(false));
         let plan =
-            Plan { stop: Stop::Messages(u64::MAX), ..plan(&host.address.to_string(), engine) };
+            Plan { stop: StopAfter::Messages(u64::MAX), ..plan(&host.address.to_string(), engine) };
         let setter = Arc::clone(&stop);
         let mut beats = 0;
         let outcome = blast::run(&plan, stop, &mut |_, _, _| {
@@ -346,7 +346,7 @@ fn a_stop_in_mid_run_counts_what_was_done() {
 fn a_server_that_falls_silent_does_not_hold_the_run() {
     let silent = |engine| {
         let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Mute);
-        let stop = Stop::Duration(Duration::from_millis(100));
+        let stop = StopAfter::Duration(Duration::from_millis(100));
         let begun = Instant::now();
         let run = go(&Plan { stop, ..plan(&host.address.to_string(), engine) }).run;
         assert!(begun.elapsed() < Duration::from_secs(20));

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
-use ringpost::blast::plan::{Load, Plan, Stop};
+use ringpost::blast::plan::{Load, Plan, StopAfter};
 use ringpost::blast::schedule::{Leg, Profile, Schedule, Spacing, Think};
-use ringpost::blast::{self, Outcome};
+use ringpost::blast::{self, RunOutcome};
 use ringpost::dial::Target;
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::host;
@@ -156,10 +156,10 @@ pub(super) fn plan(host: &Host, engine: EngineKind) -> Plan {
     let content = Content::plain(Spread::one(400), "a@client.example", "b@server.example");
     let plan = Plan::new(Target::parse(&host.target, &[]).unwrap().into(), content, cpus, engine);
     let load = Load::Messages(constant(500.0));
-    Plan { connections: 8, load, stop: Stop::Duration(400 * MS), ..plan }
+    Plan { connections: 8, load, stop: StopAfter::Duration(400 * MS), ..plan }
 }
 
-fn go(plan: &Plan) -> Outcome {
+fn go(plan: &Plan) -> RunOutcome {
     plan.check().unwrap();
     blast::run(plan, Arc::new(AtomicBool::new(false)), &mut |_, _, _| ()).unwrap()
 }
@@ -224,7 +224,7 @@ fn turns_at_connecting_are_waited_for_because_of_the_server() {
             let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
             rustix::net::listen(&deaf, 0).unwrap();
             let host = listen(deaf, Manner::Good, 500 * MS);
-            let (load, stop) = (Load::Messages(constant(1_000.0)), Stop::Messages(400));
+            let (load, stop) = (Load::Messages(constant(1_000.0)), StopAfter::Messages(400));
             let (connections, per_connection) = (400, Some((1, 1)));
             let cpus = host::allowed().unwrap().into_iter().take(1).collect();
             go(&Plan { load, stop, connections, per_connection, cpus, ..plan(&host, engine) }).run
@@ -241,7 +241,7 @@ fn so_many_messages_end_sessions_that_are_due_for_ever() {
     for engine in engines() {
         let (load, per_connection) = (Load::Sessions(constant(500.0)), Some((1, 3)));
         let host = serve(Manner::Good);
-        let stop = Stop::Messages(60);
+        let stop = StopAfter::Messages(60);
         let good = Plan { load: load.clone(), stop, per_connection, ..plan(&host, engine) };
         let run = go(&good).run;
         assert_eq!(
@@ -274,7 +274,7 @@ fn ramps_and_counts_send_exactly_their_integral() {
 
         let host = serve(Manner::Good);
         let schedule = Schedule { spacing: Spacing::Poisson, ..constant(1_000.0) };
-        let stop = Stop::Messages(150);
+        let stop = StopAfter::Messages(150);
         let run = go(&Plan { load: Load::Messages(schedule), stop, ..plan(&host, engine) }).run;
         assert_eq!((run.counts.messages_ok, run.response_ns.unwrap().count), (150, 150));
     }
@@ -287,12 +287,12 @@ fn a_stall_shows_in_the_response_time_and_hides_in_service_time_and_closed_loop(
     let manner = Manner::Stalls { period: 4_000 * MS, stall: 1_000 * MS };
     let open = || {
         let host = serve(manner);
-        let stop = Stop::Duration(8_000 * MS);
+        let stop = StopAfter::Duration(8_000 * MS);
         go(&Plan { load: Load::Messages(constant(1_000.0)), stop, ..plan(&host, engine) }).run
     };
     let closed = || {
         let host = serve(manner);
-        let stop = Stop::Duration(4_000 * MS);
+        let stop = StopAfter::Duration(4_000 * MS);
         go(&Plan { load: Load::Closed, stop, ..plan(&host, engine) }).run
     };
     let open = undisturbed(open);
@@ -314,7 +314,7 @@ fn a_server_that_is_too_slow_is_the_limit_and_unfinished_work_is_counted() {
             let host = serve(Manner::Slow(20 * MS));
             // Eight sessions do 400 a second at best.
             let load = Load::Messages(constant(1_000.0));
-            let (stop, drain) = (Stop::Duration(500 * MS), 100 * MS);
+            let (stop, drain) = (StopAfter::Duration(500 * MS), 100 * MS);
             go(&Plan { load, stop, drain, ..plan(&host, engine) }).run
         });
         assert_eq!(
@@ -351,7 +351,7 @@ fn warm_up_and_cool_down_are_sorted_by_due_time_even_when_all_is_late() {
         let host = serve(Manner::Slow(10 * MS));
         let load = Load::Messages(constant(1_000.0));
         let (warmup, cooldown) = (150 * MS, 100 * MS);
-        let stop = Stop::Duration(200 * MS);
+        let stop = StopAfter::Duration(200 * MS);
         let run = go(&Plan { load, warmup, cooldown, stop, ..plan(&host, engine) }).run;
         assert_eq!(
             (run.warmup_messages, run.counts.messages_ok, run.cooldown_messages),
@@ -372,7 +372,7 @@ fn sessions_arrive_and_each_sends_its_messages_with_pauses_between() {
             load,
             think,
             per_connection: Some((3, 3)),
-            stop: Stop::Messages(60),
+            stop: StopAfter::Messages(60),
             ..plan(&host, engine)
         };
         let run = go(&plan).run;
@@ -395,7 +395,7 @@ fn pauses_slow_a_closed_loop_down() {
     for engine in engines() {
         let host = serve(Manner::Good);
         let think = Some(Think::Even { least: 50 * MS, most: 50 * MS });
-        let stop = Stop::Duration(500 * MS);
+        let stop = StopAfter::Duration(500 * MS);
         let run = go(&Plan { load: Load::Closed, think, stop, ..plan(&host, engine) }).run;
         within(run.counts.messages_ok, 20..81);
         assert!(run.response_ns.is_none());
@@ -407,7 +407,7 @@ fn a_connection_that_the_server_closed_while_idle_costs_no_message() {
     for engine in engines() {
         let host = serve(Manner::Impatient(150 * MS));
         let load = Load::Messages(constant(4.0));
-        let stop = Stop::Duration(1_500 * MS);
+        let stop = StopAfter::Duration(1_500 * MS);
         let run = go(&Plan { load, stop, connections: 2, ..plan(&host, engine) }).run;
         assert_eq!((run.counts.messages_ok, run.counts.messages_failed), (6, 0), "{run:?}");
         assert!(run.replies[&421] >= 2 && run.counts.connections_opened >= 4, "{:?}", run.replies);
@@ -423,7 +423,7 @@ fn a_stop_ends_pauses_and_waits_at_once() {
             let think =
                 Some(Think::Exponential(pause)).filter(|_| matches!(load, Load::Sessions(_)));
             let per_connection = think.map(|_| (10, 10));
-            let stop = Stop::Duration(pause);
+            let stop = StopAfter::Duration(pause);
             let plan = Plan { load, stop, think, per_connection, ..plan(&host, engine) };
             let (flag, setter) =
                 (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringpost::blast::plan::{Plan, Stop};
+use ringpost::blast::plan::{Plan, StopAfter};
 use ringpost::blast::schedule::Spacing;
 use ringpost::blast::search::{Rates, SearchError, SearchOptions, StepEvent, Steps};
 use ringpost::engine::EngineKind;
@@ -15,7 +15,7 @@ use super::open_loop::{MS, Manner, plan, serve};
 const TOO_MANY: f64 = 6_400.0;
 
 fn short(target: &super::open_loop::Host) -> Plan {
-    let (stop, drain) = (Stop::Duration(300 * MS), Duration::ZERO);
+    let (stop, drain) = (StopAfter::Duration(300 * MS), Duration::ZERO);
     Plan { stop, drain, ..plan(target, EngineKind::Epoll) }
 }
 
@@ -54,7 +54,7 @@ fn a_sweep_tells_of_each_step_and_writes_it_where_it_is_asked_to() {
 #[test]
 fn an_observer_ends_a_sweep_within_a_step_and_behind_one() {
     let host = serve(Manner::Good);
-    let plan = Plan { stop: Stop::Duration(Duration::from_secs(60)), ..short(&host) };
+    let plan = Plan { stop: StopAfter::Duration(Duration::from_secs(60)), ..short(&host) };
     let steps = Steps { plan: &plan, spacing: Spacing::Poisson, stop: Arc::default() };
     let rates = Rates::Doubling { start: 50.0, most: 1_000.0 };
     let within = steps.sweep(&rates, &mut |_| ControlFlow::Break(())).unwrap();
@@ -95,7 +95,7 @@ fn a_target_that_is_not_there_fails_the_first_step() {
     let host = serve(Manner::Good);
     let mut plan = short(&host);
     plan.targets = ringpost::dial::Target::parse("smtp+unix:/nowhere", &[]).unwrap().into();
-    plan.reach.tries = 1;
+    plan.connect.tries = 1;
     let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: Arc::default() };
     let failed = steps.sweep(&Rates::Given(vec![10.0]), &mut |_| ControlFlow::Continue(()));
     assert!(matches!(failed, Err(SearchError::Failed(_))), "{failed:?}");

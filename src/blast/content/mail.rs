@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::limits::{FLIGHT_REPLIES_MAX, LETTERS_MAX};
+use crate::limits::{CORPUS_MESSAGES_MAX, FLIGHT_REPLIES_MAX};
 use crate::smtp::body;
 use crate::spool::{Reader, SpoolError};
 use crate::stamp::body_crc;
@@ -15,7 +15,7 @@ use crate::stamp::body_crc;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mails {
     pub path: PathBuf,
-    pub kind: Kind,
+    pub kind: MailSource,
     /// Sent as they are, and not dot-stuffed.
     pub raw: bool,
     /// Never empty, and shared by every copy of a plan.
@@ -23,7 +23,7 @@ pub struct Mails {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum MailSource {
     /// One message.
     File,
     Mbox,
@@ -97,7 +97,7 @@ pub enum MailError {
          raise --corpus-memory", .path.display()
     )]
     TooLarge { path: PathBuf, limit: u64 },
-    #[error("{} holds more than {LETTERS_MAX} messages; give less of it", .0.display())]
+    #[error("{} holds more than {CORPUS_MESSAGES_MAX} messages; give less of it", .0.display())]
     TooMany(PathBuf),
     #[error("{} is no spool, and only a spool knows the envelopes of its messages; leave out --recorded-envelopes", .0.display())]
     NoEnvelopes(PathBuf),
@@ -118,25 +118,25 @@ struct Gathering<'a> {
 /// Reads all messages of `path`, whose kind is found out by looking; `octets_max` bounds the memory.
 /// With `envelopes`, those of a spool come along. They are to be sent as they are (`raw`), or dot-stuffed.
 pub fn load(path: &Path, envelopes: bool, octets_max: u64, raw: bool) -> Result<Mails, MailError> {
-    let mails_max = LETTERS_MAX;
+    let mails_max = CORPUS_MESSAGES_MAX;
     let mut all = Gathering { path, mails: Vec::new(), octets: 0, octets_max, mails_max, raw };
     let kind = kind(path)?;
-    if envelopes && kind != Kind::Spool {
+    if envelopes && kind != MailSource::Spool {
         return Err(MailError::NoEnvelopes(path.to_owned()));
     }
     match kind {
-        Kind::File => all.file(path)?,
-        Kind::Mbox => {
+        MailSource::File => all.file(path)?,
+        MailSource::Mbox => {
             let failed = |error| MailError::Read { path: path.to_owned(), error };
             let file = BufReader::new(File::open(path).map_err(failed)?);
             mbox(file).try_for_each(|octets| all.push(with_crlf(&octets.map_err(failed)?)))?;
         }
-        Kind::Directory => all.directory(path)?,
-        Kind::Maildir => {
+        MailSource::Directory => all.directory(path)?,
+        MailSource::Maildir => {
             all.directory(&path.join("cur"))?;
             all.directory(&path.join("new"))?;
         }
-        Kind::Spool => all.spool(envelopes)?,
+        MailSource::Spool => all.spool(envelopes)?,
     }
     if all.mails.is_empty() {
         return Err(MailError::Nothing(path.to_owned()));
@@ -144,23 +144,23 @@ pub fn load(path: &Path, envelopes: bool, octets_max: u64, raw: bool) -> Result<
     Ok(Mails { path: path.to_owned(), kind, raw, mails: all.mails.into() })
 }
 
-fn kind(path: &Path) -> Result<Kind, MailError> {
+fn kind(path: &Path) -> Result<MailSource, MailError> {
     if !path.is_dir() {
         let mut start = [0; 5];
         let failed = |error| MailError::Read { path: path.to_owned(), error };
         let mut file = File::open(path).map_err(failed)?;
         return match io::Read::read_exact(&mut file, &mut start) {
-            Ok(()) if start == *b"From " => Ok(Kind::Mbox),
+            Ok(()) if start == *b"From " => Ok(MailSource::Mbox),
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(failed(error)),
-            _ => Ok(Kind::File),
+            _ => Ok(MailSource::File),
         };
     }
     match Reader::open(path) {
         Err(SpoolError::NotASpool { .. }) => {}
-        _ => return Ok(Kind::Spool),
+        _ => return Ok(MailSource::Spool),
     }
     let maildir = path.join("cur").is_dir() && path.join("new").is_dir();
-    Ok(if maildir { Kind::Maildir } else { Kind::Directory })
+    Ok(if maildir { MailSource::Maildir } else { MailSource::Directory })
 }
 
 impl Gathering<'_> {
@@ -351,10 +351,14 @@ mod tests {
         write("maildir/cur/4:2,S", "S: 4\n\n");
         write("maildir/tmp/5", "S: 5\n\n");
         for (name, kind, expected) in [
-            ("one.eml", Kind::File, vec!["Subject: 1\r\n\r\nx\r\n"]),
-            ("box", Kind::Mbox, vec!["S: 1\r\n\r\nx\r\n", "S: 2\r\n\r\nFrom y\r\nFrom z\r\n"]),
-            ("dir", Kind::Directory, vec!["S: a\r\n\r\n", "S: b\r\n\r\n"]),
-            ("maildir", Kind::Maildir, vec!["S: 4\r\n\r\n", "S: 3\r\n\r\n"]),
+            ("one.eml", MailSource::File, vec!["Subject: 1\r\n\r\nx\r\n"]),
+            (
+                "box",
+                MailSource::Mbox,
+                vec!["S: 1\r\n\r\nx\r\n", "S: 2\r\n\r\nFrom y\r\nFrom z\r\n"],
+            ),
+            ("dir", MailSource::Directory, vec!["S: a\r\n\r\n", "S: b\r\n\r\n"]),
+            ("maildir", MailSource::Maildir, vec!["S: 4\r\n\r\n", "S: 3\r\n\r\n"]),
         ] {
             let mails = load(&at(name), false, 1_000, true).unwrap();
             let expected: Vec<&[u8]> = expected.iter().map(|text| text.as_bytes()).collect();

@@ -109,10 +109,10 @@ pub enum ContentError {
     #[error("--{what} {value} is out of range; give {least} to {most}")]
     Range { what: &'static str, value: u64, least: u64, most: u64 },
     #[error(
-        "{letters} different messages of {mean} octets on average take {needed} octets of memory, and \
+        "{messages} different messages of {mean} octets on average take {needed} octets of memory, and \
          {limit} are allowed; make them fewer or smaller, or raise --corpus-memory"
     )]
-    TooLarge { letters: usize, mean: u64, needed: u64, limit: u64 },
+    TooLarge { messages: usize, mean: u64, needed: u64, limit: u64 },
 }
 
 impl Content {

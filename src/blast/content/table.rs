@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::limits::LETTERS_MAX;
+use crate::limits::CORPUS_MESSAGES_MAX;
 
 /// A CSV file with a header line (RFC 4180). The n-th message takes the n-th row, then from the first
 /// again.
@@ -12,11 +12,11 @@ pub struct Table {
     pub path: PathBuf,
     pub columns: Vec<String>,
     /// Never empty; each has as many fields as there are columns.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TableRow>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Row {
+pub struct TableRow {
     /// Where it begins in the file, from 1.
     pub line: u64,
     pub fields: Vec<String>,
@@ -39,7 +39,7 @@ pub enum TableError {
     NoRows(PathBuf),
     #[error("{} holds no address; write one in each line", .0.display())]
     NoAddress(PathBuf),
-    #[error("{} has more than {LETTERS_MAX} lines, each of which is kept in memory; split it", .0.display())]
+    #[error("{} has more than {CORPUS_MESSAGES_MAX} lines, each of which is kept in memory; split it", .0.display())]
     TooMany(PathBuf),
 }
 
@@ -60,8 +60,8 @@ impl Table {
                 start + text[start..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
             line += memchr::memchr_iter(b'\n', &text[seen..start]).count() as u64;
             seen = start;
-            rows.push(Row { line, fields: record.iter().map(str::to_owned).collect() });
-            if rows.len() > LETTERS_MAX {
+            rows.push(TableRow { line, fields: record.iter().map(str::to_owned).collect() });
+            if rows.len() > CORPUS_MESSAGES_MAX {
                 return Err(TableError::TooMany(path.to_owned()));
             }
         }
@@ -72,7 +72,7 @@ impl Table {
     }
 
     /// Names a row in an error.
-    pub fn place(&self, row: &Row) -> String {
+    pub fn place(&self, row: &TableRow) -> String {
         format!("{} line {}", self.path.display(), row.line)
     }
 }
@@ -91,7 +91,7 @@ pub fn list(path: &Path) -> Result<Vec<Listed>, TableError> {
         .collect();
     match listed.len() {
         0 => Err(TableError::NoAddress(path.to_owned())),
-        count if count > LETTERS_MAX => Err(TableError::TooMany(path.to_owned())),
+        count if count > CORPUS_MESSAGES_MAX => Err(TableError::TooMany(path.to_owned())),
         _ => Ok(listed),
     }
 }

@@ -63,13 +63,13 @@ pub enum TemplateError {
 
 /// Octets and the places in them that change.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Rendered {
+pub struct RenderedText {
     pub octets: Vec<u8>,
     /// In the order of their places.
     pub blanks: Vec<Blank>,
 }
 
-impl Rendered {
+impl RenderedText {
     /// Appends `other` with its blanks.
     pub fn push(&mut self, other: &Self) {
         let start = self.octets.len();
@@ -85,10 +85,10 @@ impl Rendered {
 
 /// What one message fills its templates with.
 #[derive(Debug)]
-pub struct Scene<'a> {
+pub struct TemplateValues<'a> {
     pub row: &'a [String],
-    pub from: &'a Rendered,
-    pub recipient: &'a Rendered,
+    pub from: &'a RenderedText,
+    pub recipient: &'a RenderedText,
     pub date: &'a str,
     /// Random places of this message so far: no two of them get the same text.
     pub salt: u32,
@@ -155,8 +155,8 @@ impl Template {
         })
     }
 
-    pub fn render(&self, scene: &mut Scene<'_>) -> Rendered {
-        let mut out = Rendered::default();
+    pub fn render(&self, scene: &mut TemplateValues<'_>) -> RenderedText {
+        let mut out = RenderedText::default();
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.octets.extend_from_slice(text),
@@ -238,10 +238,10 @@ mod tests {
     fn render(text: &str) -> String {
         let columns = ["name".to_owned(), "First Name".to_owned()];
         let template = Template::parse(text.as_bytes(), Some(&columns), Scope::Message).unwrap();
-        let literal = |text: &str| Rendered { octets: text.into(), blanks: Vec::new() };
+        let literal = |text: &str| RenderedText { octets: text.into(), blanks: Vec::new() };
         let mut recipient = literal("to");
         recipient.push_blank(4, Fill::Number);
-        let mut scene = Scene {
+        let mut scene = TemplateValues {
             row: &["Ada".to_owned(), "A B".to_owned()],
             from: &literal("me@a.example"),
             recipient: &recipient,

@@ -1,7 +1,7 @@
 //! The beat of a core, and the end of a run: how long what is under way is waited for, and what was due
 //! and is not done.
 
-use super::Core;
+use super::LoadCore;
 use crate::limits::LAST_ANSWERS_NS;
 
 /// How far the end of the run has come.
@@ -12,7 +12,7 @@ pub(in crate::blast) struct Ending {
     noted: bool,
 }
 
-impl Core {
+impl LoadCore {
     /// A few times a second: shows the totals, and ends what does not end by itself.
     pub(in crate::blast) fn beat(&self, ending: &mut Ending) {
         let now_ns = self.clock.elapsed_ns();

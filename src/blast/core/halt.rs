@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::Core;
+use super::LoadCore;
 use crate::blast::failure::words;
 use crate::blast::policy::ErrorsMax;
 use crate::measure::{ErrorKind, Phase};
@@ -14,7 +14,7 @@ const ERRORS_SHARE_MESSAGES_MIN: u64 = 100;
 /// What ends a run before its time: a reply, a failure without one, or too much of all.
 #[derive(Debug)]
 struct Trouble {
-    goal: Option<usize>,
+    target: Option<usize>,
     phase: Phase,
     code: Option<u16>,
     error: Option<ErrorKind>,
@@ -22,24 +22,24 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn reply(goal: usize, phase: Phase, code: u16, said: &[u8]) -> Self {
-        Self { goal: Some(goal), phase, code: Some(code), error: None, text: words(said) }
+    fn reply(target: usize, phase: Phase, code: u16, said: &[u8]) -> Self {
+        Self { target: Some(target), phase, code: Some(code), error: None, text: words(said) }
     }
 }
 
-impl Core {
+impl LoadCore {
     /// A command was refused. It is `usual` where the dialogue goes on in another way.
     #[cold]
     pub(in crate::blast) fn refused(
         &self,
-        goal: usize,
+        target: usize,
         phase: Phase,
         code: u16,
         said: &[u8],
         usual: bool,
     ) {
         if let Some(by) = self.policy.stops_at(code, usual) {
-            self.halt(by, Trouble::reply(goal, phase, code, said));
+            self.halt(by, Trouble::reply(target, phase, code, said));
         }
     }
 
@@ -47,29 +47,29 @@ impl Core {
     #[cold]
     pub(in crate::blast) fn message_refused(
         &self,
-        goal: usize,
+        target: usize,
         phase: Phase,
         code: u16,
         said: &[u8],
     ) {
-        self.count_error(|| Trouble::reply(goal, phase, code, said));
+        self.count_error(|| Trouble::reply(target, phase, code, said));
     }
 
     /// A connection could not be made, or has broken.
     #[cold]
     pub(in crate::blast) fn broke(
         &self,
-        goal: usize,
+        target: usize,
         phase: Phase,
         kind: ErrorKind,
         why: impl Fn() -> String,
     ) {
         let trouble = || {
-            let (goal, text) = (Some(goal), why());
-            Trouble { goal, phase, code: None, error: Some(kind), text }
+            let (target, text) = (Some(target), why());
+            Trouble { target, phase, code: None, error: Some(kind), text }
         };
         // A target that was never there is out of reach, which `failed` tells.
-        if self.policy.stop_on_error && self.reached(goal) {
+        if self.policy.stop_on_error && self.reached(target) {
             self.halt("--on-error stop".to_owned(), trouble());
         }
         self.count_error(trouble);
@@ -86,10 +86,10 @@ impl Core {
 
     /// Ends the run in order: nothing more begins, and what is under way is finished and counted.
     fn halt(&self, by: String, trouble: Trouble) {
-        let Trouble { goal, phase, code, error, text } = trouble;
+        let Trouble { target, phase, code, error, text } = trouble;
         let at_s = self.clock.elapsed_ns() as f64 / 1e9;
-        let target = goal.filter(|_| self.goals.len() > 1);
-        let target = target.map(|goal| self.goals[goal].target.url.clone());
+        let target = target.filter(|_| self.targets.len() > 1);
+        let target = target.map(|target| self.targets[target].target.url.clone());
         self.shared.halt(Stopped { by, at_s, target, phase, code, error, text });
         self.notice_stop();
     }
@@ -104,8 +104,8 @@ impl Core {
         let errors = add(&self.shared.errors, errors - errors_shown);
         if messages >= ERRORS_SHARE_MESSAGES_MIN && errors as f64 > share * messages as f64 {
             let text = format!("{errors} errors in {messages} messages");
-            let (phase, goal) = (Phase::Message, None);
-            let trouble = Trouble { goal, phase, code: None, error: None, text };
+            let (phase, target) = (Phase::Message, None);
+            let trouble = Trouble { target, phase, code: None, error: None, text };
             self.halt(most.to_string(), trouble);
         }
     }

@@ -2,55 +2,55 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Core;
+use super::LoadCore;
 use crate::blast::failure::Failure;
 use crate::blast::shared::lock;
 
 /// Time without a turn for a target that is out of reach while others are not.
 const TARGET_AWAY_NS: u64 = 1_000_000_000;
 
-impl Core {
+impl LoadCore {
     /// A session's greeting is done.
     pub(in crate::blast) fn session_works(&self, index: usize) {
-        let goal = &self.goals[index];
-        goal.failures.set(0);
-        goal.working.set(goal.working.get() + 1);
+        let target = &self.targets[index];
+        target.failures.set(0);
+        target.working.set(target.working.get() + 1);
         self.shared.reached[index].store(true, Relaxed);
-        if goal.away_until_ns.take() > 0 {
+        if target.away_until_ns.take() > 0 {
             lock(&self.shared.away).remove(&index);
         }
     }
 
-    pub(in crate::blast) fn session_ended(&self, goal: usize, now_ns: u64) {
-        let goal = &self.goals[goal];
-        goal.working.set(goal.working.get() - 1);
-        goal.worked_ns.set(now_ns);
+    pub(in crate::blast) fn session_ended(&self, target: usize, now_ns: u64) {
+        let target = &self.targets[target];
+        target.working.set(target.working.get() - 1);
+        target.worked_ns.set(now_ns);
     }
 
-    pub(super) fn reached(&self, goal: usize) -> bool {
-        self.shared.reached[goal].load(Relaxed)
+    pub(super) fn reached(&self, target: usize) -> bool {
+        self.shared.reached[target].load(Relaxed)
     }
 
     /// Whether there is no hope for a target any more.
     fn is_hopeless(&self, index: usize, now_ns: u64) -> bool {
-        let goal = &self.goals[index];
-        if goal.away_until_ns.get() == u64::MAX {
+        let target = &self.targets[index];
+        if target.away_until_ns.get() == u64::MAX {
             return true;
         }
-        let idle_ns = now_ns.saturating_sub(goal.worked_ns.get());
+        let idle_ns = now_ns.saturating_sub(target.worked_ns.get());
         match self.reached(index) {
-            false => goal.failures.get() >= self.reach.tries,
+            false => target.failures.get() >= self.connect_options.tries,
             true => {
                 let idle = idle_ns > self.idle_max.as_nanos() as u64;
-                goal.failures.get() > 0 && goal.working.get() == 0 && idle
+                target.failures.get() > 0 && target.working.get() == 0 && idle
             }
         }
     }
 
     /// A session ended before it was of use. Gives its target up where there is no hope.
     pub(in crate::blast) fn failed(&self, index: usize, why: Failure) {
-        let goal = &self.goals[index];
-        goal.failures.set(goal.failures.get().saturating_add(1));
+        let target = &self.targets[index];
+        target.failures.set(target.failures.get().saturating_add(1));
         let now_ns = self.clock.elapsed_ns();
         if !self.reached(index) && self.policy.stop_on_error {
             self.shared.give_up(why);
@@ -62,7 +62,7 @@ impl Core {
             self.go_without(index, why, now_ns, now_ns + TARGET_AWAY_NS);
         } else if self.work.sessions_stay() {
             // Else the session would ask again alone, as its target lacks it, and serve nobody.
-            goal.away_until_ns.set(now_ns + TARGET_AWAY_NS);
+            target.away_until_ns.set(now_ns + TARGET_AWAY_NS);
         }
     }
 
@@ -73,8 +73,8 @@ impl Core {
 
     /// Leaves a target to itself for a while, or ends the run where no other has any hope either.
     fn go_without(&self, index: usize, why: Failure, now_ns: u64, until_ns: u64) {
-        self.goals[index].away_until_ns.set(until_ns);
-        if (0..self.goals.len()).all(|goal| self.is_hopeless(goal, now_ns)) {
+        self.targets[index].away_until_ns.set(until_ns);
+        if (0..self.targets.len()).all(|target| self.is_hopeless(target, now_ns)) {
             self.shared.give_up(why);
         } else {
             lock(&self.shared.away).insert(index, why);

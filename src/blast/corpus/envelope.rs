@@ -2,8 +2,8 @@
 
 use crate::blast::content::mail::Recorded;
 use crate::blast::content::spread::deal;
-use crate::blast::content::table::Row;
-use crate::blast::content::template::{Rendered, Scene};
+use crate::blast::content::table::TableRow;
+use crate::blast::content::template::{RenderedText, TemplateValues};
 use crate::blast::content::{Choice, Content, ContentError, check_text};
 use crate::limits::FLIGHT_REPLIES_MAX;
 use crate::smtp::blank::Blank;
@@ -11,14 +11,14 @@ use crate::smtp::outgoing::{Recipients, render_params};
 
 /// One envelope; many messages may share it.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Envelope {
-    pub(super) from: Rendered,
+pub(super) struct RenderedEnvelope {
+    pub(super) from: RenderedText,
     pub(super) recipients: Recipients,
     /// Whether a path is not ASCII.
     pub(super) smtputf8: bool,
 }
 
-impl Envelope {
+impl RenderedEnvelope {
     pub(super) fn bytes(&self) -> usize {
         self.from.octets.len() + self.recipients.bytes()
     }
@@ -36,13 +36,13 @@ pub(super) struct Cards {
 type Deck = std::iter::Cycle<std::vec::IntoIter<usize>>;
 
 impl Cards {
-    pub(super) fn shuffle(content: &Content, letters: usize, random: &mut fastrand::Rng) -> Self {
-        let mut counts = content.recipients.deal(letters, 1, FLIGHT_REPLIES_MAX as u64);
+    pub(super) fn shuffle(content: &Content, messages: usize, random: &mut fastrand::Rng) -> Self {
+        let mut counts = content.recipients.deal(messages, 1, FLIGHT_REPLIES_MAX as u64);
         random.shuffle(&mut counts);
         let recipients = counts.iter().sum::<u64>() as usize;
         let weights = |choices: &[Choice]| choices.iter().map(|choice| choice.weight).collect();
         let domains = content.to_domains.iter().map(|(_, weight)| *weight).collect();
-        let from = shuffled(weights(&content.from), letters, random);
+        let from = shuffled(weights(&content.from), messages, random);
         let to = shuffled(weights(&content.to), recipients, random);
         let domains = shuffled(domains, recipients, random);
         Self { counts: counts.into_iter(), from, to, domains }
@@ -79,13 +79,14 @@ impl<'a> Addressing<'a> {
     pub(super) fn next(
         &self,
         cards: &mut Cards,
-        row: Option<&Row>,
-    ) -> Result<(Envelope, Rendered, u32), ContentError> {
+        row: Option<&TableRow>,
+    ) -> Result<(RenderedEnvelope, RenderedText, u32), ContentError> {
         let count = cards.counts.next().unwrap_or(1);
-        let nobody = Rendered::default();
+        let nobody = RenderedText::default();
         let fields = row.map_or(&[][..], |row| &row.fields);
-        let mut scene = Scene { row: fields, from: &nobody, recipient: &nobody, date: "", salt: 0 };
-        let mut paths: Vec<Rendered> = Vec::with_capacity(count as usize);
+        let mut scene =
+            TemplateValues { row: fields, from: &nobody, recipient: &nobody, date: "", salt: 0 };
+        let mut paths: Vec<RenderedText> = Vec::with_capacity(count as usize);
         for n in 0..count {
             let choice = &self.content.to[cards.to.next().unwrap_or(0)];
             let mut path = choice.pattern.render(&mut scene);
@@ -99,7 +100,7 @@ impl<'a> Addressing<'a> {
             paths.push(path);
         }
         let choice = &self.content.from[cards.from.next().unwrap_or(0)];
-        let mut scene = Scene { recipient: &paths[0], ..scene };
+        let mut scene = TemplateValues { recipient: &paths[0], ..scene };
         let from = choice.pattern.render(&mut scene);
         self.check(&from, choice, row, true)?;
         let salt = scene.salt;
@@ -108,14 +109,14 @@ impl<'a> Addressing<'a> {
             recipients.push_blank(&path.octets, &path.blanks, &self.rcpt_params);
         }
         let smtputf8 = !(from.octets.is_ascii() && paths.iter().all(|p| p.octets.is_ascii()));
-        Ok((Envelope { from, recipients, smtputf8 }, paths.swap_remove(0), salt))
+        Ok((RenderedEnvelope { from, recipients, smtputf8 }, paths.swap_remove(0), salt))
     }
 
     /// The envelope with which a message was received.
     pub(super) fn recorded(
         &self,
         recorded: &Recorded,
-    ) -> Result<(Envelope, Rendered, u32), ContentError> {
+    ) -> Result<(RenderedEnvelope, RenderedText, u32), ContentError> {
         let mut recipients = Recipients::default();
         let mut smtputf8 = !recorded.from.is_ascii();
         check_text(&recorded.from, &recorded.place, true)?;
@@ -124,17 +125,21 @@ impl<'a> Addressing<'a> {
             recipients.push_with(path, &self.rcpt_params);
             smtputf8 |= !path.is_ascii();
         }
-        let rendered = |octets: &[u8]| Rendered { octets: octets.to_vec(), blanks: Vec::new() };
+        let rendered = |octets: &[u8]| RenderedText { octets: octets.to_vec(), blanks: Vec::new() };
         let first = recorded.recipients.first().map_or(&[][..], |path| path);
-        Ok((Envelope { from: rendered(&recorded.from), recipients, smtputf8 }, rendered(first), 0))
+        Ok((
+            RenderedEnvelope { from: rendered(&recorded.from), recipients, smtputf8 },
+            rendered(first),
+            0,
+        ))
     }
 
     /// Refuses what cannot stand in a command, and says in which file and line it stands.
     fn check(
         &self,
-        path: &Rendered,
+        path: &RenderedText,
         choice: &Choice,
-        row: Option<&Row>,
+        row: Option<&TableRow>,
         may_be_empty: bool,
     ) -> Result<(), ContentError> {
         let row = row.filter(|_| choice.pattern.columns().next().is_some());
@@ -149,7 +154,7 @@ impl<'a> Addressing<'a> {
 }
 
 /// The same local part at another domain.
-fn at_domain(mut path: Rendered, domain: &str) -> Rendered {
+fn at_domain(mut path: RenderedText, domain: &str) -> RenderedText {
     let at = memchr::memrchr(b'@', &path.octets).unwrap_or(path.octets.len());
     path.octets.truncate(at);
     path.blanks.retain(|blank| blank.at < at);
@@ -159,7 +164,7 @@ fn at_domain(mut path: Rendered, domain: &str) -> Rendered {
 }
 
 /// With a number behind the local part.
-fn numbered(mut path: Rendered, n: u64) -> Rendered {
+fn numbered(mut path: RenderedText, n: u64) -> RenderedText {
     let at = memchr::memrchr(b'@', &path.octets).unwrap_or(path.octets.len());
     let digits = n.to_string();
     path.octets.splice(at..at, digits.bytes());

@@ -1,17 +1,17 @@
 //! Messages, rendered before the clock starts: while it runs they are copied and their blanks filled.
 
 mod envelope;
-mod letter;
+mod rendered;
 mod writer;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use self::envelope::{Addressing, Cards, Envelope};
-pub use self::letter::{Identity, Letter};
-use self::writer::Writer;
+use self::envelope::{Addressing, Cards, RenderedEnvelope};
+pub use self::rendered::{Identity, Rendered};
+use self::writer::MessageWriter;
 use super::content::spread::unit;
-use super::content::template::Scene;
+use super::content::template::TemplateValues;
 use super::content::{Bodies, Choice, Content, ContentError};
 use super::plan::Plan;
 use crate::limits::GENERATED_BYTES_MAX;
@@ -36,11 +36,11 @@ const RECIPIENT_BYTES: f64 = 64.0;
 /// All messages of a run, and their envelopes.
 #[derive(Debug)]
 pub struct Corpus {
-    letters: Vec<Letter>,
-    envelopes: Vec<Envelope>,
+    messages: Vec<Rendered>,
+    envelopes: Vec<RenderedEnvelope>,
     /// For envelopes in ASCII, and for others.
     params: [MailParams; 2],
-    /// Octets of the mails that letters share.
+    /// Octets of the mails that messages share.
     shared: u64,
     seed: u64,
     cores: u64,
@@ -56,7 +56,7 @@ impl Corpus {
         let content = &plan.content;
         let mut rendering = Rendering::begin(plan, run, now)?;
         let mut corpus = Self {
-            letters: Vec::with_capacity(rendering.letters),
+            messages: Vec::with_capacity(rendering.messages),
             envelopes: Vec::new(),
             params: [false, true].map(|utf8| MailParams::new(&content.mail_params, utf8)),
             shared: shared(content),
@@ -64,18 +64,18 @@ impl Corpus {
             cores: plan.cores() as u64,
         };
         let mut memory = 0;
-        for n in 0..rendering.letters {
-            let (mut letter, envelope) = rendering.next(n)?;
-            memory += letter.own.len() as u64;
+        for n in 0..rendering.messages {
+            let (mut message, envelope) = rendering.next(n)?;
+            memory += message.own.len() as u64;
             if corpus.envelopes.last() != Some(&envelope) {
                 memory += envelope.bytes() as u64;
                 corpus.envelopes.push(envelope);
             }
             if corpus.shared + memory > content.memory_max {
-                return Err(too_large(content, rendering.letters, memory / (n as u64 + 1)));
+                return Err(too_large(content, rendering.messages, memory / (n as u64 + 1)));
             }
-            letter.envelope = corpus.envelopes.len() as u32 - 1;
-            corpus.letters.push(letter);
+            message.envelope = corpus.envelopes.len() as u32 - 1;
+            corpus.messages.push(message);
         }
         Ok(corpus)
     }
@@ -83,9 +83,9 @@ impl Corpus {
     /// The message that `seq` of `core` sends: by arithmetic, so that a run can be repeated, and each in
     /// turn, so that no line of a file is left out where each core sends its share.
     #[inline]
-    pub fn pick(&self, core: u16, seq: u64) -> &Letter {
+    pub fn pick(&self, core: u16, seq: u64) -> &Rendered {
         let number = self.filling(core, seq).number - 1;
-        &self.letters[(number % self.letters.len() as u64) as usize]
+        &self.messages[(number % self.messages.len() as u64) as usize]
     }
 
     /// What blanks of message `seq` of `core` are filled with: cores number their messages in turn, so
@@ -96,26 +96,26 @@ impl Corpus {
     }
 
     #[inline]
-    pub fn outgoing(&self, letter: &Letter, filling: Filling) -> Outgoing<'_> {
-        let envelope = &self.envelopes[letter.envelope as usize];
+    pub fn outgoing(&self, message: &Rendered, filling: Filling) -> Outgoing<'_> {
+        let envelope = &self.envelopes[message.envelope as usize];
         Outgoing {
             from: &envelope.from.octets,
             from_blanks: &envelope.from.blanks,
             recipients: &envelope.recipients,
             params: &self.params[usize::from(envelope.smtputf8)],
-            size: letter.size,
-            eight_bit: letter.eight_bit,
+            size: message.size,
+            eight_bit: message.eight_bit,
             filling,
         }
     }
 
-    pub fn recipients(&self, letter: &Letter) -> u32 {
-        self.envelopes[letter.envelope as usize].recipients.count() as u32
+    pub fn recipients(&self, message: &Rendered) -> u32 {
+        self.envelopes[message.envelope as usize].recipients.count() as u32
     }
 
     /// Every different message.
-    pub fn letters(&self) -> &[Letter] {
-        &self.letters
+    pub fn messages(&self) -> &[Rendered] {
+        &self.messages
     }
 
     /// How many envelopes are kept.
@@ -125,8 +125,8 @@ impl Corpus {
 
     /// Octets of all that is kept.
     pub fn bytes(&self) -> usize {
-        let letters = self.letters.iter().map(|letter| letter.own.len());
-        let own: usize = letters.chain(self.envelopes.iter().map(Envelope::bytes)).sum();
+        let messages = self.messages.iter().map(|message| message.own.len());
+        let own: usize = messages.chain(self.envelopes.iter().map(RenderedEnvelope::bytes)).sum();
         own + self.shared as usize
     }
 
@@ -137,21 +137,21 @@ impl Corpus {
 
     /// Octets of the longest message as it is sent.
     pub fn longest(&self) -> usize {
-        let octets = |letter: &Letter| letter.parts().map(<[u8]>::len).iter().sum();
-        self.letters.iter().map(octets).max().unwrap_or(0)
+        let octets = |message: &Rendered| message.parts().map(<[u8]>::len).iter().sum();
+        self.messages.iter().map(octets).max().unwrap_or(0)
     }
 }
 
 /// What is on the way from a content to its messages.
 struct Rendering<'a> {
     content: &'a Content,
-    letters: usize,
+    messages: usize,
     random: fastrand::Rng,
     /// Of messages that we write.
     sizes: Vec<u64>,
     cards: Cards,
     addressing: Addressing<'a>,
-    writer: Writer<'a>,
+    writer: MessageWriter<'a>,
     date: String,
 }
 
@@ -161,23 +161,25 @@ impl<'a> Rendering<'a> {
         if let Bodies::Kept(kept) = &content.bodies {
             debug_assert_eq!(kept.raw, plan.chunking, "read for another form of sending");
         }
-        let letters = letters(content)?;
+        let messages = message_count(content)?;
         let mut random = fastrand::Rng::with_seed(content.seed);
         let mut sizes = match &content.bodies {
-            Bodies::Sizes(spread) => spread.deal(letters, content.bytes_min(), GENERATED_BYTES_MAX),
+            Bodies::Sizes(spread) => {
+                spread.deal(messages, content.bytes_min(), GENERATED_BYTES_MAX)
+            }
             _ => Vec::new(),
         };
         random.shuffle(&mut sizes);
-        let cards = Cards::shuffle(content, letters, &mut random);
+        let cards = Cards::shuffle(content, messages, &mut random);
         let (helo, headers, raw) = (&plan.helo, &content.headers, plan.chunking);
         let addressing = Addressing::new(content);
         let stretch = matches!(&content.bodies, Bodies::Sizes(s) if s.bounds().is_none());
-        let writer = Writer { run, helo, headers, raw, stretch, bare: content.bare };
+        let writer = MessageWriter { run, helo, headers, raw, stretch, bare: content.bare };
         let date = rfc_5322_date(now);
-        Ok(Self { content, letters, random, sizes, cards, addressing, writer, date })
+        Ok(Self { content, messages, random, sizes, cards, addressing, writer, date })
     }
 
-    fn next(&mut self, n: usize) -> Result<(Letter, Envelope), ContentError> {
+    fn next(&mut self, n: usize) -> Result<(Rendered, RenderedEnvelope), ContentError> {
         let row = self.content.table.as_ref().map(|table| &table.rows[n % table.rows.len()]);
         let mail = match &self.content.bodies {
             Bodies::Kept(kept) => Some(&kept.mails[n % kept.mails.len()]),
@@ -189,19 +191,19 @@ impl<'a> Rendering<'a> {
         };
         let row = row.map_or(&[][..], |row| &row.fields);
         let (from, recipient, date) = (&envelope.from, &recipient, &self.date);
-        let mut scene = Scene { row, from, recipient, date, salt };
-        let letter = match (&self.content.bodies, mail) {
+        let mut scene = TemplateValues { row, from, recipient, date, salt };
+        let message = match (&self.content.bodies, mail) {
             (_, Some(mail)) => self.writer.kept(mail, &mut scene),
             (Bodies::Given(body), _) => self.writer.given(body, &mut scene),
             _ => self.writer.written(self.sizes[n], &mut scene, &mut self.random)?,
         };
-        Ok((letter, envelope))
+        Ok((message, envelope))
     }
 }
 
 /// How many different messages stand for the content: at least one for each line of its files, and
 /// whole rounds of what has the most lines or the finest weights.
-fn letters(content: &Content) -> Result<usize, ContentError> {
+fn message_count(content: &Content) -> Result<usize, ContentError> {
     let (mean, enough) = match &content.bodies {
         Bodies::Sizes(spread) if content.varied() => (spread.mean(), VARIED_MAX),
         Bodies::Sizes(spread) if !spread.is_one() => (spread.mean(), SIZES_MAX),
@@ -217,11 +219,11 @@ fn letters(content: &Content) -> Result<usize, ContentError> {
     let fit =
         (CORPUS_BYTES.min(content.memory_max) / mean).clamp(SIZES_MIN.min(enough), enough) as usize;
     let round = rounds(content).max().unwrap_or(1);
-    let letters = fit.max(round).next_multiple_of(round);
-    if mean.saturating_mul(letters as u64).saturating_add(shared(content)) > content.memory_max {
-        return Err(too_large(content, letters, mean));
+    let messages = fit.max(round).next_multiple_of(round);
+    if mean.saturating_mul(messages as u64).saturating_add(shared(content)) > content.memory_max {
+        return Err(too_large(content, messages, mean));
     }
-    Ok(letters)
+    Ok(messages)
 }
 
 /// For each part of the content, of how many messages it is a whole round.
@@ -254,10 +256,10 @@ fn shared(content: &Content) -> u64 {
 }
 
 /// `own` is the mean of what each message has to itself.
-fn too_large(content: &Content, letters: usize, own: u64) -> ContentError {
-    let needed = own.saturating_mul(letters as u64).saturating_add(shared(content));
-    let mean = needed / letters as u64;
-    ContentError::TooLarge { letters, mean, needed, limit: content.memory_max }
+fn too_large(content: &Content, messages: usize, own: u64) -> ContentError {
+    let needed = own.saturating_mul(messages as u64).saturating_add(shared(content));
+    let mean = needed / messages as u64;
+    ContentError::TooLarge { messages, mean, needed, limit: content.memory_max }
 }
 
 fn rfc_5322_date(now: Timestamp) -> String {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use super::writer::LINE_BYTES;
 use super::*;
 use crate::blast::content::MESSAGE_BYTES_MIN;
-use crate::blast::content::mail::{Kind, Mail, Mails, Recorded};
+use crate::blast::content::mail::{Mail, MailSource, Mails, Recorded};
 use crate::blast::content::spread::Spread;
-use crate::blast::content::table::{Row, Table};
+use crate::blast::content::table::{Table, TableRow};
 use crate::blast::content::template::{Scope, Template};
-use crate::blast::plan::Stop;
+use crate::blast::plan::StopAfter;
 use crate::dial::Target;
 use crate::engine::EngineKind;
 use crate::smtp::body::{Unstuffed, Unstuffer};
@@ -19,7 +19,7 @@ fn plan(content: Content, chunking: bool) -> Plan {
     let targets = Target::parse("smtp+unix:/x", &[]).unwrap().into();
     let plan = Plan::new(targets, content, vec![0], EngineKind::Epoll);
     let helo = "e.example".to_owned();
-    Plan { connections: 1, stop: Stop::Messages(1), chunking, helo, ..plan }
+    Plan { connections: 1, stop: StopAfter::Messages(1), chunking, helo, ..plan }
 }
 
 fn content(size: Spread) -> Content {
@@ -55,14 +55,14 @@ fn unstuffed(octets: &[u8]) -> Vec<u8> {
 }
 
 /// MAIL, RCPT and the message as one session sends them.
-fn sent(corpus: &Corpus, letter: &Letter, core: u16, seq: u64) -> (String, Vec<u8>) {
+fn sent(corpus: &Corpus, rendered: &Rendered, core: u16, seq: u64) -> (String, Vec<u8>) {
     let filling = corpus.filling(core, seq);
-    let outgoing = corpus.outgoing(letter, filling);
+    let outgoing = corpus.outgoing(rendered, filling);
     let mut commands = Vec::new();
     outgoing.write_mail(&mut commands, &Offered::default());
     outgoing.recipients.write_all(&mut commands, filling);
-    let mut message = letter.octets();
-    letter.identify(&mut message, 0, Identity { core, seq, due_unix_ns: 99, filling });
+    let mut message = rendered.octets();
+    rendered.identify(&mut message, 0, Identity { core, seq, due_unix_ns: 99, filling });
     (String::from_utf8(commands).unwrap(), message)
 }
 
@@ -80,26 +80,33 @@ fn choice(text: &str, weight: u32, scope: Scope) -> Choice {
 }
 
 fn table(rows: &[[&str; 2]]) -> Option<Table> {
-    let row =
-        |(line, fields): (u64, &[&str; 2])| Row { line, fields: fields.map(str::to_owned).into() };
+    let row = |(line, fields): (u64, &[&str; 2])| TableRow {
+        line,
+        fields: fields.map(str::to_owned).into(),
+    };
     let rows = (2..).zip(rows).map(row).collect();
     Some(Table { path: "who.csv".into(), columns: vec!["user".into(), "name".into()], rows })
 }
 
 /// To be sent as they are.
 fn kept(mails: Vec<Mail>) -> Bodies {
-    Bodies::Kept(Mails { path: "kept".into(), kind: Kind::Spool, raw: true, mails: mails.into() })
+    Bodies::Kept(Mails {
+        path: "kept".into(),
+        kind: MailSource::Spool,
+        raw: true,
+        mails: mails.into(),
+    })
 }
 
 #[test]
 fn bare_messages_have_no_header_but_that_of_the_user_and_exactly_their_size() {
     for size in [2, 3, 80, 81, 700] {
         let corpus = render(Content { bare: true, ..content(Spread::one(size)) }, true);
-        let (letter, filling) = (corpus.pick(0, 1), corpus.filling(0, 1));
-        let mut octets = letter.octets();
-        letter.identify(&mut octets, 0, Identity { filling, ..Identity::default() });
-        assert_eq!((octets.len() as u64, letter.size), (size, size));
-        assert_eq!(octets, letter.octets(), "nothing is patched in");
+        let (rendered, filling) = (corpus.pick(0, 1), corpus.filling(0, 1));
+        let mut octets = rendered.octets();
+        rendered.identify(&mut octets, 0, Identity { filling, ..Identity::default() });
+        assert_eq!((octets.len() as u64, rendered.size), (size, size));
+        assert_eq!(octets, rendered.octets(), "nothing is patched in");
         assert!(octets.ends_with(b"\r\n") && !octets.contains(&b':'));
     }
     let headers = vec![Template::literal(b"Subject: mine")];
@@ -117,9 +124,9 @@ fn bare_messages_have_no_header_but_that_of_the_user_and_exactly_their_size() {
 fn messages_have_the_size_asked_for_and_a_true_stamp() {
     for size in (MESSAGE_BYTES_MIN..700).chain([1024, 4095, 70_000]) {
         let corpus = render(content(Spread::one(size)), true);
-        let letter = &corpus.letters[0];
-        assert_eq!(letter.size, size);
-        let message = letter.octets();
+        let rendered = &corpus.messages[0];
+        assert_eq!(rendered.size, size);
+        let message = rendered.octets();
         assert_eq!(message.len() as u64, size);
         assert!(message.ends_with(b"\r\n"));
         let stamp = Stamp::find(&message).unwrap();
@@ -133,7 +140,7 @@ fn messages_have_the_size_asked_for_and_a_true_stamp() {
 fn stuffed_and_raw_forms_are_one_message_and_dots_occur() {
     let raw = render(content(Spread::one(9_000)), true);
     let stuffed = render(content(Spread::one(9_000)), false);
-    for (raw, stuffed) in raw.letters.iter().zip(&stuffed.letters) {
+    for (raw, stuffed) in raw.messages.iter().zip(&stuffed.messages) {
         assert_eq!(unstuffed(&stuffed.octets()), raw.octets());
         assert_eq!(raw.size, stuffed.size);
     }
@@ -143,14 +150,14 @@ fn stuffed_and_raw_forms_are_one_message_and_dots_occur() {
 #[test]
 fn the_identity_goes_into_stamp_and_message_id_and_nowhere_else() {
     let corpus = Corpus { cores: 4, ..render(content(Spread::one(1024)), true) };
-    let letter = &corpus.letters[0];
-    let (_, message) = sent(&corpus, letter, 3, 12_345);
+    let rendered = &corpus.messages[0];
+    let (_, message) = sent(&corpus, rendered, 3, 12_345);
     let stamp = Stamp::find(&message).unwrap();
     assert_eq!((stamp.core, stamp.seq, stamp.due_unix_ns), (3, 12_345, 99));
     // 12,344 rounds of four cores, and the fourth.
     let id = "<0000000000000abc.000000049380@e.example>\r\n";
     assert!(text(&message).contains(id), "{}", text(&message));
-    let changed = message.iter().zip(&letter.octets()).filter(|(a, b)| a != b).count();
+    let changed = message.iter().zip(&rendered.octets()).filter(|(a, b)| a != b).count();
     assert_eq!(changed, 1 + 5 + 2 + 4);
 }
 
@@ -168,7 +175,7 @@ fn numbers_of_all_cores_are_those_from_one_on() {
 #[test]
 fn sizes_spread_evenly_from_end_to_end() {
     let corpus = render(content(Spread::Even(1_000, 5_000)), true);
-    let mut sizes: Vec<u64> = corpus.letters.iter().map(|letter| letter.size).collect();
+    let mut sizes: Vec<u64> = corpus.messages.iter().map(|rendered| rendered.size).collect();
     assert!(!sizes.is_sorted(), "small messages first, and large ones last");
     sizes.sort_unstable();
     assert_eq!((sizes[0], sizes[sizes.len() - 1]), (1_000, 5_000));
@@ -188,17 +195,18 @@ fn weights_of_sizes_recipients_and_domains_are_met() {
         },
         true,
     );
-    let count = corpus.letters.len();
+    let count = corpus.messages.len();
     assert_eq!(count % 20, 0);
     for (size, share) in [(512, 14), (2_048, 5), (9_000, 1)] {
-        let found = corpus.letters.iter().filter(|letter| letter.size == size).count();
+        let found = corpus.messages.iter().filter(|rendered| rendered.size == size).count();
         assert_eq!(found, count / 20 * share);
     }
-    let several = corpus.letters.iter().filter(|letter| corpus.recipients(letter) == 5).count();
+    let several =
+        corpus.messages.iter().filter(|rendered| corpus.recipients(rendered) == 5).count();
     assert_eq!(several, count / 4);
     let mut domains: HashMap<String, usize> = HashMap::new();
-    for letter in &corpus.letters {
-        for line in sent(&corpus, letter, 0, 1).0.lines().skip(1) {
+    for rendered in &corpus.messages {
+        for line in sent(&corpus, rendered, 0, 1).0.lines().skip(1) {
             *domains.entry(line.split('@').nth(1).unwrap().to_owned()).or_default() += 1;
         }
     }
@@ -212,7 +220,7 @@ fn a_long_tail_of_recipients_ends_at_what_one_message_may_have() {
     let recipients = Spread::Lognormal { median: 100, sigma: 3.0 };
     let content = Content { recipients, ..content(Spread::one(1_024)) };
     let corpus = render(content, false);
-    let most = corpus.letters().iter().map(|letter| corpus.recipients(letter)).max();
+    let most = corpus.messages().iter().map(|rendered| corpus.recipients(rendered)).max();
     assert_eq!(most, Some(crate::limits::FLIGHT_REPLIES_MAX as u32));
 }
 
@@ -254,12 +262,12 @@ fn templates_reach_envelope_header_and_body_and_the_stamp_stays_true() {
             },
             chunking,
         );
-        assert_eq!(corpus.letters.len() % 3, 0);
+        assert_eq!(corpus.messages.len() % 3, 0);
         let users = ["ada", "bob", "cy"];
         let mut seen = HashSet::new();
-        for (n, letter) in corpus.letters.iter().enumerate().take(30) {
+        for (n, rendered) in corpus.messages.iter().enumerate().take(30) {
             let seq = n as u64 + 1;
-            let (commands, message) = sent(&corpus, letter, 0, seq);
+            let (commands, message) = sent(&corpus, rendered, 0, seq);
             let message = if chunking { message } else { unstuffed(&message) };
             let (from, to) = commands.split_once("\r\n").unwrap();
             assert_eq!(from, format!("MAIL FROM:<bounce-{seq:06}@b.example>"));
@@ -276,7 +284,7 @@ fn templates_reach_envelope_header_and_body_and_the_stamp_stays_true() {
             let stamp = Stamp::find(&message).unwrap();
             let body = body_of(&message);
             assert_eq!((stamp.size, stamp.crc), (body.len() as u64, body_crc(body)));
-            assert_eq!(letter.size, message.len() as u64);
+            assert_eq!(rendered.size, message.len() as u64);
         }
     }
 }
@@ -286,15 +294,15 @@ fn pieces_of_a_message_are_identified_like_the_whole() {
     let body = format!("\r\n{}\r\n{{rand:40}}{{seq}}\r\n", "x".repeat(500));
     let bodies = Bodies::Given(template(&body, &[], Scope::Message));
     let corpus = render(Content { bodies, ..content(Spread::one(1)) }, true);
-    let letter = &corpus.letters[0];
-    let (_, whole) = sent(&corpus, letter, 0, 5);
+    let rendered = &corpus.messages[0];
+    let (_, whole) = sent(&corpus, rendered, 0, 5);
     let identity = Identity { core: 0, seq: 5, due_unix_ns: 99, filling: corpus.filling(0, 5) };
     for piece in [STAMP_BYTES, STAMP_BYTES + 1, 333] {
         let mut copy = Vec::new();
-        for (n, octets) in letter.octets().chunks(piece).enumerate() {
+        for (n, octets) in rendered.octets().chunks(piece).enumerate() {
             let start = copy.len();
             copy.extend_from_slice(octets);
-            letter.identify(&mut copy[start..], n * piece, identity);
+            rendered.identify(&mut copy[start..], n * piece, identity);
         }
         assert_eq!(copy, whole);
     }
@@ -305,11 +313,11 @@ fn headers_of_the_user_take_the_place_of_ours() {
     let headers = ["Subject: mine", "X-More: yes", "from: <me@x>"];
     let headers: Vec<_> = headers.iter().map(|line| Template::literal(line.as_bytes())).collect();
     let corpus = render(Content { headers: headers.clone(), ..content(Spread::one(700)) }, true);
-    let message = text(&corpus.letters[0].octets()).to_lowercase();
+    let message = text(&corpus.messages[0].octets()).to_lowercase();
     let count = |what: &str| message.matches(what).count();
     assert_eq!((count("\nsubject: mine\r\n"), count("\nsubject:")), (1, 1));
     assert_eq!((count("\nx-more: yes\r\n"), count("\nfrom:"), count("\nto:")), (1, 1, 1));
-    assert_eq!(corpus.letters[0].size, 700);
+    assert_eq!(corpus.messages[0].size, 700);
     let said = refused(Content { headers, ..content(Spread::one(150)) });
     assert!(said.contains("--size 150 is too small"), "{said}");
 }
@@ -327,8 +335,8 @@ fn kept_messages_keep_their_octets_and_may_keep_their_envelopes() {
         mail(b"\r\nno header\r\n", Some(recorded.clone())),
     ];
     let corpus = render(Content { bodies: kept(mails), ..content(Spread::one(1)) }, true);
-    assert_eq!(corpus.letters.len(), 2);
-    let (first, second) = (&corpus.letters[0], &corpus.letters[1]);
+    assert_eq!(corpus.messages.len(), 2);
+    let (first, second) = (&corpus.messages[0], &corpus.messages[1]);
     let whole = b"Subject: x\r\n\r\n.dot {seq}\r\nlast \xc3\xa9\r\n";
     assert_eq!(&first.octets()[STAMP_BYTES..], whole);
     assert!(first.eight_bit && !second.eight_bit);
@@ -397,7 +405,7 @@ fn what_files_would_forge_is_refused_with_file_and_line() {
 #[test]
 fn memory_is_bounded_and_said() {
     let large = Content { memory_max: 1 << 20, ..content(Spread::one(400_000)) };
-    assert_eq!(render(large.clone(), true).letters.len(), 1);
+    assert_eq!(render(large.clone(), true).messages.len(), 1);
     let said = refused(Content { bodies: Bodies::Sizes(Spread::Even(1_000, 400_000)), ..large });
     assert!(said.contains("8 different messages") && said.contains("--corpus-memory"), "{said}");
 }
@@ -409,7 +417,7 @@ fn more_than_one_recipient_are_numbered() {
         let content = Content { recipients: Spread::one(count), to, ..content(Spread::one(512)) };
         let corpus = render(content, true);
         let mut lines: Vec<_> =
-            sent(&corpus, &corpus.letters[0], 0, 7).0.lines().skip(1).map(str::to_owned).collect();
+            sent(&corpus, &corpus.messages[0], 0, 7).0.lines().skip(1).map(str::to_owned).collect();
         lines.sort_unstable();
         lines
     };
@@ -424,20 +432,21 @@ fn more_than_one_recipient_are_numbered() {
 }
 
 #[test]
-fn letters_share_the_octets_of_a_kept_mail_however_many_there_are() {
+fn messages_share_the_octets_of_a_kept_mail_however_many_there_are() {
     let mail = Mail::new([b"A: b\r\n\r\n", &[b'x'; 100_000][..]].concat(), false, None);
     let octets = mail.octets.len();
-    let kept = Mails { path: "x".into(), kind: Kind::File, raw: false, mails: vec![mail].into() };
+    let kept =
+        Mails { path: "x".into(), kind: MailSource::File, raw: false, mails: vec![mail].into() };
     let bodies = Bodies::Kept(kept.clone());
-    // Two senders make at least two letters.
+    // Two senders make at least two messages.
     let from =
         vec![Choice::literal("a@b.example", "--from"), Choice::literal("b@b.example", "--from")];
     let varied = Content { bodies, from, memory_max: 2_000_000, ..content(Spread::one(1)) };
     let corpus = render(varied, false);
-    assert!(corpus.letters.len() > 20, "{}", corpus.letters.len());
-    for letter in &corpus.letters {
-        assert!(Arc::ptr_eq(letter.mail.as_ref().unwrap(), &kept.mails[0].octets));
+    assert!(corpus.messages.len() > 20, "{}", corpus.messages.len());
+    for rendered in &corpus.messages {
+        assert!(Arc::ptr_eq(rendered.mail.as_ref().unwrap(), &kept.mails[0].octets));
     }
-    assert!(corpus.bytes() < octets + corpus.letters.len() * 400, "{}", corpus.bytes());
+    assert!(corpus.bytes() < octets + corpus.messages.len() * 400, "{}", corpus.bytes());
     assert_eq!(corpus.longest(), STAMP_BYTES + octets);
 }

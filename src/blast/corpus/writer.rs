@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::letter::{Letter, Sum};
+use super::rendered::{BodyCrc, Rendered};
 use crate::blast::content::ContentError;
 use crate::blast::content::mail::{Mail, header_end};
-use crate::blast::content::template::{Rendered, Scene, Template};
+use crate::blast::content::template::{RenderedText, Template, TemplateValues};
 use crate::smtp::blank::{Blank, Fill};
 use crate::smtp::body;
 use crate::stamp::{STAMP_BYTES, Stamp, body_crc};
@@ -17,7 +17,7 @@ const DOTTED_LINES: usize = 16;
 /// Digits of the number in a Message-ID, which makes it unique.
 const ID_DIGITS: usize = 12;
 
-pub(super) struct Writer<'a> {
+pub(super) struct MessageWriter<'a> {
     pub(super) run: u64,
     pub(super) helo: &'a str,
     pub(super) headers: &'a [Template],
@@ -30,15 +30,15 @@ pub(super) struct Writer<'a> {
     pub(super) bare: bool,
 }
 
-impl Writer<'_> {
+impl MessageWriter<'_> {
     /// A message of exactly `size` octets. Of our own headers as many are put in as there is room for;
     /// those of the user must fit.
     pub(super) fn written(
         &self,
         size: u64,
-        scene: &mut Scene<'_>,
+        scene: &mut TemplateValues<'_>,
         random: &mut fastrand::Rng,
-    ) -> Result<Letter, ContentError> {
+    ) -> Result<Rendered, ContentError> {
         let given = self.given_headers(scene);
         let stamp = if self.bare { 0 } else { STAMP_BYTES };
         // An empty line ends a header, and another one is the smallest body.
@@ -49,7 +49,7 @@ impl Writer<'_> {
             return Err(ContentError::TooSmall { size, least: least as u64 });
         }
         let size = size as usize;
-        let mut header = Rendered::default();
+        let mut header = RenderedText::default();
         for line in self.own_headers(scene).take_while(|_| !self.bare) {
             if header.octets.len() + line.octets.len() + least > size {
                 break;
@@ -62,39 +62,39 @@ impl Writer<'_> {
         }
         let mut text = Vec::with_capacity(size);
         write_text(&mut text, size - stamp - header.octets.len(), random);
-        Ok(self.letter(&header, &Rendered { octets: text, blanks: Vec::new() }))
+        Ok(self.message(&header, &RenderedText { octets: text, blanks: Vec::new() }))
     }
 
     /// The user's message, its header behind the stamp and the headers that are given apart.
-    pub(super) fn given(&self, body: &Template, scene: &mut Scene<'_>) -> Letter {
+    pub(super) fn given(&self, body: &Template, scene: &mut TemplateValues<'_>) -> Rendered {
         let mut header = self.given_headers(scene);
         let mut message = body.render(scene);
         let text = split_header(&mut message);
         header.push(&message);
-        self.letter(&header, &text)
+        self.message(&header, &text)
     }
 
     /// A message that exists, behind the stamp and the headers that are given.
-    pub(super) fn kept(&self, mail: &Mail, scene: &mut Scene<'_>) -> Letter {
+    pub(super) fn kept(&self, mail: &Mail, scene: &mut TemplateValues<'_>) -> Rendered {
         let own = self.begun(mail.body_size, mail.body_crc, &self.given_headers(scene));
-        let letter = self.sealed(own, None);
-        Letter {
-            size: letter.size + mail.size,
-            eight_bit: letter.eight_bit || !mail.octets.is_ascii(),
+        let message = self.sealed(own, None);
+        Rendered {
+            size: message.size + mail.size,
+            eight_bit: message.eight_bit || !mail.octets.is_ascii(),
             mail: Some(Arc::clone(&mail.octets)),
-            ..letter
+            ..message
         }
     }
 
-    fn letter(&self, header: &Rendered, text: &Rendered) -> Letter {
+    fn message(&self, header: &RenderedText, text: &RenderedText) -> Rendered {
         let mut whole = self.begun(text.octets.len() as u64, body_crc(&text.octets), header);
         whole.push(text);
-        self.sealed(whole, Sum::new(&text.octets, &text.blanks).filter(|_| !self.bare))
+        self.sealed(whole, BodyCrc::new(&text.octets, &text.blanks).filter(|_| !self.bare))
     }
 
     /// The stamp and the header of a message with such a body.
-    fn begun(&self, size: u64, crc: u32, header: &Rendered) -> Rendered {
-        let mut begun = Rendered::default();
+    fn begun(&self, size: u64, crc: u32, header: &RenderedText) -> RenderedText {
+        let mut begun = RenderedText::default();
         if !self.bare {
             Stamp { run: self.run, size, crc, ..Stamp::default() }.write(&mut begun.octets);
         }
@@ -103,11 +103,11 @@ impl Writer<'_> {
     }
 
     /// A message in the form in which it is sent.
-    fn sealed(&self, raw: Rendered, sum: Option<Sum>) -> Letter {
+    fn sealed(&self, raw: RenderedText, sum: Option<BodyCrc>) -> Rendered {
         let size = raw.octets.len() as u64;
         let eight_bit = !raw.octets.is_ascii();
         let sent = if self.raw { raw } else { stuffed(&raw) };
-        Letter {
+        Rendered {
             own: sent.octets.into_boxed_slice(),
             mail: None,
             size,
@@ -119,8 +119,8 @@ impl Writer<'_> {
         }
     }
 
-    fn given_headers(&self, scene: &mut Scene<'_>) -> Rendered {
-        let mut lines = Rendered::default();
+    fn given_headers(&self, scene: &mut TemplateValues<'_>) -> RenderedText {
+        let mut lines = RenderedText::default();
         for header in self.headers {
             lines.push(&header.render(scene));
             lines.octets.extend_from_slice(b"\r\n");
@@ -129,19 +129,19 @@ impl Writer<'_> {
     }
 
     /// Those that the user does not give, the most needed first.
-    fn own_headers(&self, scene: &Scene<'_>) -> impl Iterator<Item = Rendered> {
-        let line = |lead: &str, inner: &Rendered, tail: &str| {
-            let mut line = Rendered { octets: lead.into(), blanks: Vec::new() };
+    fn own_headers(&self, scene: &TemplateValues<'_>) -> impl Iterator<Item = RenderedText> {
+        let line = |lead: &str, inner: &RenderedText, tail: &str| {
+            let mut line = RenderedText { octets: lead.into(), blanks: Vec::new() };
             line.push(inner);
             line.octets.extend_from_slice(tail.as_bytes());
             line.octets.extend_from_slice(b"\r\n");
             line
         };
-        let number = Rendered {
+        let number = RenderedText {
             octets: vec![b'0'; ID_DIGITS],
             blanks: vec![Blank { at: 0, width: ID_DIGITS, fill: Fill::Number }],
         };
-        let none = Rendered::default();
+        let none = RenderedText::default();
         let lines = [
             line(&format!("Message-ID: <{:016x}.", self.run), &number, &format!("@{}>", self.helo)),
             line("From: <", scene.from, ">"),
@@ -163,17 +163,17 @@ fn name(line: &[u8]) -> Vec<u8> {
 }
 
 /// Cuts the body off behind the empty line that ends the header.
-fn split_header(message: &mut Rendered) -> Rendered {
+fn split_header(message: &mut RenderedText) -> RenderedText {
     let end = header_end(&message.octets);
     let blanks = message.blanks.iter().filter(|blank| blank.at >= end);
     let blanks = blanks.map(|blank| Blank { at: blank.at - end, ..*blank }).collect();
     message.blanks.retain(|blank| blank.at < end);
-    Rendered { octets: message.octets.split_off(end), blanks }
+    RenderedText { octets: message.octets.split_off(end), blanks }
 }
 
 /// Dot-stuffed. No blank begins with a dot, so the pieces between them are stuffed one by one.
-fn stuffed(raw: &Rendered) -> Rendered {
-    let mut stuffed = Rendered {
+fn stuffed(raw: &RenderedText) -> RenderedText {
+    let mut stuffed = RenderedText {
         octets: Vec::with_capacity(raw.octets.len() + raw.octets.len() / 64),
         blanks: Vec::with_capacity(raw.blanks.len()),
     };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Load, Plan};
 use crate::blast::content::{ContentError, check_text};
-use crate::blast::targets::Weighted;
+use crate::blast::targets::WeightedTarget;
 use crate::limits::DEPTH_MAX;
 use crate::run::threshold::Condition;
 use crate::smtp::client::{Hello, Pipelining};
@@ -53,9 +53,9 @@ pub enum PlanError {
 impl Plan {
     /// Checks what no type says. What can be refused before anything is opened is refused here.
     pub fn check(&self) -> Result<(), PlanError> {
-        let mob = self.misbehave.connections(self.connections) as u64;
-        if mob > CONNECTIONS_MAX as u64 {
-            let (value, most) = (mob, CONNECTIONS_MAX as u64);
+        let misbehaving = self.misbehave.connections(self.connections) as u64;
+        if misbehaving > CONNECTIONS_MAX as u64 {
+            let (value, most) = (misbehaving, CONNECTIONS_MAX as u64);
             return Err(PlanError::Range { what: "misbehave", value, least: 1, most });
         }
         let counts = [
@@ -100,7 +100,7 @@ impl Plan {
         if self.hello == Hello::Extended {
             return Ok(());
         }
-        let is_lmtp = |of: &Weighted| of.target.protocol == Protocol::Lmtp;
+        let is_lmtp = |of: &WeightedTarget| of.target.protocol == Protocol::Lmtp;
         if self.targets.all().iter().any(is_lmtp) {
             return Err(PlanError::HelloOfLmtp(hello));
         }

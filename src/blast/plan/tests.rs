@@ -18,7 +18,7 @@ fn plan() -> Plan {
         addresses: vec![Address::Unix("/x".into())],
     };
     let plan = Plan::new(target.into(), content(), vec![0, 1, 2], EngineKind::Epoll);
-    Plan { connections: 8, stop: Stop::Messages(100), ..plan }
+    Plan { connections: 8, stop: StopAfter::Messages(100), ..plan }
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_sound_plan_passes_and_uses_no_idle_core() {
     plan().check().unwrap();
     assert_eq!(plan().cores(), 3);
     assert_eq!(Plan { connections: 2, ..plan() }.cores(), 2);
-    assert_eq!(Plan { stop: Stop::Messages(1), ..plan() }.cores(), 1);
+    assert_eq!(Plan { stop: StopAfter::Messages(1), ..plan() }.cores(), 1);
     let from = vec![Choice::literal("", "--from")];
     Plan { content: Content { from, ..content() }, ..plan() }.check().unwrap();
 }
@@ -74,7 +74,7 @@ fn a_pause_needs_a_session_and_a_cool_down_an_end() {
     Plan { think, ..plan() }.check().unwrap();
     let endless = Plan { cooldown: pause, ..plan() };
     assert!(matches!(endless.check(), Err(PlanError::CooldownWithoutEnd)));
-    Plan { stop: Stop::Duration(pause), ..endless }.check().unwrap();
+    Plan { stop: StopAfter::Duration(pause), ..endless }.check().unwrap();
 }
 
 #[test]
@@ -82,17 +82,18 @@ fn the_schedule_is_led_by_the_warm_up_and_its_mean_is_that_of_the_measured_time(
     let second = Duration::from_secs(1);
     let ramp = Profile::of(vec![Leg { from: 100.0, to: 300.0, length: 4 * second }]).unwrap();
     let load = Load::Messages(Schedule { profile: ramp, spacing: Spacing::Constant });
-    let (stop, warmup, cooldown) = (Stop::Duration(4 * second), 2 * second, second);
+    let (stop, warmup, cooldown) = (StopAfter::Duration(4 * second), 2 * second, second);
     let timed = Plan { load: load.clone(), stop, warmup, cooldown, ..plan() };
     assert_eq!(timed.mean_rate(), Some(200.0));
     assert_eq!(timed.arrivals_end(), Some(6 * second));
     assert_eq!(timed.last_start(), Some(7 * second));
     assert_eq!(timed.due(), Some(200.0 + 800.0 + 300.0));
-    let counted = Plan { load, stop: Stop::Messages(1_100), ..plan() };
+    let counted = Plan { load, stop: StopAfter::Messages(1_100), ..plan() };
     assert_eq!((counted.arrivals_end(), counted.mean_rate()), (Some(5 * second), Some(220.0)));
     let Load::Messages(schedule) = counted.load.clone() else { unreachable!() };
     let (load, per_connection) = (Load::Sessions(schedule), Some((1, 3)));
-    let sessions = Plan { load, stop: Stop::Messages(2_200), per_connection, ..counted.clone() };
+    let sessions =
+        Plan { load, stop: StopAfter::Messages(2_200), per_connection, ..counted.clone() };
     assert_eq!((sessions.arrivals_end(), sessions.mean_rate()), (Some(5 * second), Some(220.0)));
     assert_eq!((plan().arrivals_end(), plan().mean_rate()), (None, None));
     assert_eq!((plan().due(), counted.due()), (None, None));

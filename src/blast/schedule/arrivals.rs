@@ -5,7 +5,7 @@ use super::spacing::{Schedule, Spacing, exponential};
 
 /// Where the arrivals of all cores end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum End {
+pub enum ScheduleEnd {
     /// After so many.
     Count(u64),
     /// None is due at this time or later; nanoseconds since the start.
@@ -16,7 +16,7 @@ pub enum End {
 #[derive(Clone, Debug)]
 pub struct Arrivals {
     schedule: Schedule,
-    end: End,
+    end: ScheduleEnd,
     random: fastrand::Rng,
     cores: u64,
     /// The next arrival of this core: its number among those of all cores, its position on the
@@ -38,7 +38,13 @@ struct LegAt {
 
 impl Arrivals {
     /// Those of core `core` of `cores`. The same seed makes the same arrivals.
-    pub fn of_core(schedule: Schedule, end: End, seed: u64, cores: usize, core: usize) -> Self {
+    pub fn of_core(
+        schedule: Schedule,
+        end: ScheduleEnd,
+        seed: u64,
+        cores: usize,
+        core: usize,
+    ) -> Self {
         let mut arrivals = Self {
             schedule,
             end,
@@ -96,8 +102,8 @@ impl Arrivals {
             }
         }
         self.due_ns = self.time_of_position().filter(|&due_ns| match self.end {
-            End::Count(count) => self.number < count,
-            End::At(end_ns) => due_ns < end_ns,
+            ScheduleEnd::Count(count) => self.number < count,
+            ScheduleEnd::At(end_ns) => due_ns < end_ns,
         });
     }
 
@@ -137,7 +143,7 @@ mod tests {
         Schedule { profile: profile.clone(), spacing }
     }
 
-    fn all(profile: &Profile, spacing: Spacing, end: End, cores: usize) -> Vec<Vec<u64>> {
+    fn all(profile: &Profile, spacing: Spacing, end: ScheduleEnd, cores: usize) -> Vec<Vec<u64>> {
         let of = |core| {
             let arrivals = Arrivals::of_core(schedule(profile, spacing), end, 7, cores, core);
             arrivals.due_before(u64::MAX).collect()
@@ -145,7 +151,7 @@ mod tests {
         (0..cores).map(of).collect()
     }
 
-    fn one(profile: &Profile, spacing: Spacing, end: End) -> Vec<u64> {
+    fn one(profile: &Profile, spacing: Spacing, end: ScheduleEnd) -> Vec<u64> {
         all(profile, spacing, end, 1).remove(0)
     }
 
@@ -169,7 +175,7 @@ mod tests {
         #[test]
         fn each_arrival_stands_where_the_integral_of_the_rate_says(profile in profile()) {
             let end = profile.length().unwrap().as_nanos() as u64;
-            let dues = one(&profile, Spacing::Constant, End::At(end));
+            let dues = one(&profile, Spacing::Constant, ScheduleEnd::At(end));
             for (n, &due_ns) in dues.iter().enumerate() {
                 let count = profile.count_at(due_ns as f64 / S);
                 // A nanosecond is this much of an arrival, and so much is lost in sums of legs.
@@ -189,7 +195,7 @@ mod tests {
         ) {
             let spacing = if poisson { Spacing::Poisson } else { Spacing::Constant };
             let end = profile.length().unwrap().as_nanos() as u64;
-            for end in [End::At(end), End::Count(count)] {
+            for end in [ScheduleEnd::At(end), ScheduleEnd::Count(count)] {
                 let shares = all(&profile, spacing, end, cores);
                 let (most, least) = (shares.iter().map(Vec::len).max(), shares.iter().map(Vec::len).min());
                 prop_assert!(most.unwrap() - least.unwrap() <= 1);
@@ -204,7 +210,7 @@ mod tests {
             rate in 1..100_000u64, seconds in 1..4u64,
         ) {
             let profile = Profile::constant(rate as f64).unwrap();
-            let dues = one(&profile, Spacing::Constant, End::At(seconds * 1_000_000_000));
+            let dues = one(&profile, Spacing::Constant, ScheduleEnd::At(seconds * 1_000_000_000));
             prop_assert_eq!(dues.len() as u64, rate * seconds);
         }
     }
@@ -213,7 +219,7 @@ mod tests {
     fn times_are_exact_to_the_nanosecond_far_into_a_run() {
         let profile = Profile::constant(20_000.0).unwrap();
         let schedule = schedule(&profile, Spacing::Constant);
-        let mut arrivals = Arrivals::of_core(schedule, End::Count(u64::MAX), 0, 1, 0);
+        let mut arrivals = Arrivals::of_core(schedule, ScheduleEnd::Count(u64::MAX), 0, 1, 0);
         arrivals.step(20_000 * 3_600 * 24);
         assert_eq!(arrivals.peek(), Some(24 * 3_600 * 1_000_000_000));
         arrivals.advance();
@@ -223,7 +229,7 @@ mod tests {
     #[test]
     fn poisson_gaps_are_exponential_and_of_the_right_mean() {
         let profile = Profile::constant(1_000.0).unwrap();
-        let dues = one(&profile, Spacing::Poisson, End::Count(200_000));
+        let dues = one(&profile, Spacing::Poisson, ScheduleEnd::Count(200_000));
         let mut gaps: Vec<f64> = dues.windows(2).map(|two| (two[1] - two[0]) as f64 / S).collect();
         gaps.sort_by(f64::total_cmp);
         let count = gaps.len() as f64;
@@ -240,7 +246,7 @@ mod tests {
     #[test]
     fn poisson_counts_of_a_second_scatter_as_much_as_they_should() {
         let profile = Profile::constant(100.0).unwrap();
-        let dues = one(&profile, Spacing::Poisson, End::At(2_000_000_000_000));
+        let dues = one(&profile, Spacing::Poisson, ScheduleEnd::At(2_000_000_000_000));
         let mut counts = vec![0.0; 2_000];
         dues.iter().for_each(|due_ns| counts[(due_ns / 1_000_000_000) as usize] += 1.0);
         let mean = counts.iter().sum::<f64>() / 2_000.0;
@@ -254,7 +260,7 @@ mod tests {
         let profile = Profile::constant(100.0).unwrap();
         let of = |seed| {
             let schedule = schedule(&profile, Spacing::Poisson);
-            let arrivals = Arrivals::of_core(schedule, End::Count(50), seed, 1, 0);
+            let arrivals = Arrivals::of_core(schedule, ScheduleEnd::Count(50), seed, 1, 0);
             arrivals.due_before(u64::MAX).collect::<Vec<_>>()
         };
         assert_eq!(of(1), of(1));
@@ -265,9 +271,9 @@ mod tests {
     fn a_ramp_down_to_nothing_ends_the_arrivals_and_a_pause_does_not() {
         let leg = |from, to| Leg { from, to, length: Duration::from_secs(1) };
         let down = Profile::of(vec![leg(100.0, 0.0)]).unwrap();
-        assert_eq!(one(&down, Spacing::Constant, End::Count(u64::MAX)).len(), 50);
+        assert_eq!(one(&down, Spacing::Constant, ScheduleEnd::Count(u64::MAX)).len(), 50);
         let pause = Profile::of(vec![leg(10.0, 10.0), leg(0.0, 0.0), leg(10.0, 10.0)]).unwrap();
-        let dues = one(&pause, Spacing::Constant, End::At(3_000_000_000));
+        let dues = one(&pause, Spacing::Constant, ScheduleEnd::At(3_000_000_000));
         assert_eq!((dues.len(), dues[9], dues[10]), (20, 900_000_000, 2_000_000_000));
     }
 }

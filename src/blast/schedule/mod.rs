@@ -12,7 +12,7 @@ mod profile;
 mod spacing;
 mod think;
 
-pub use self::arrivals::{Arrivals, End};
+pub use self::arrivals::{Arrivals, ScheduleEnd};
 pub use self::profile::{Leg, Profile, ProfileError};
 pub use self::spacing::{Schedule, Spacing};
 pub use self::think::Think;

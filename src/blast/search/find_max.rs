@@ -1,7 +1,7 @@
 //! The search for the highest rate at which a service level is kept.
 
 use super::bisection::{Bisection, SearchOptions, Tried};
-use super::steps::{Climb, EarlyEnd, Observer, SearchError, Steps};
+use super::steps::{EarlyEnd, Observer, SearchError, StepRunner, Steps};
 use crate::run::curve::RateStep;
 use crate::run::{Conditions, Verdict};
 
@@ -45,11 +45,11 @@ impl Steps<'_> {
         options: SearchOptions,
         see: &mut Observer<'_>,
     ) -> Result<FoundMax, SearchError> {
-        let mut climb = Climb::new(self, see);
+        let mut runner = StepRunner::new(self, see);
         let mut bisection = Bisection::new(options);
         let (mut excused, mut limited) = (0, None);
         while let Some(rate) = bisection.next() {
-            let Some(step) = climb.step(rate, Some(slo))? else {
+            let Some(step) = runner.step(rate, Some(slo))? else {
                 bisection.end();
                 break;
             };
@@ -68,8 +68,8 @@ impl Steps<'_> {
             }
         }
         let (low, high) = bisection.bracket();
-        let (settled, broken_off) = (bisection.settled(), climb.stopped());
-        let Climb { done: steps, early, .. } = climb;
+        let (settled, broken_off) = (bisection.settled(), runner.stopped());
+        let StepRunner { done: steps, early, .. } = runner;
         Ok(FoundMax { steps, low, high, settled, limited, broken_off, early })
     }
 }

@@ -91,7 +91,7 @@ impl fmt::Display for EndCause {
 }
 
 /// Steps that have run.
-pub(super) struct Climb<'a, 'o> {
+pub(super) struct StepRunner<'a, 'o> {
     steps: &'a Steps<'a>,
     see: &'a mut Observer<'o>,
     pub(super) done: Vec<RateStep>,
@@ -102,7 +102,7 @@ pub(super) struct Climb<'a, 'o> {
     enough: bool,
 }
 
-impl<'a, 'o> Climb<'a, 'o> {
+impl<'a, 'o> StepRunner<'a, 'o> {
     pub(super) fn new(steps: &'a Steps<'a>, see: &'a mut Observer<'o>) -> Self {
         Self { steps, see, done: Vec::new(), cut_short: false, early: None, enough: false }
     }

@@ -1,6 +1,6 @@
 //! Latency under load: one step for each rate, from the slowest up.
 
-use super::steps::{Climb, EarlyEnd, Observer, SearchError, Steps};
+use super::steps::{EarlyEnd, Observer, SearchError, StepRunner, Steps};
 use crate::run::Verdict;
 use crate::run::curve::{RateStep, knee};
 
@@ -64,17 +64,17 @@ impl Steps<'_> {
     /// A step that cannot be run, a directory that cannot be written, a target that never works or cannot do
     /// what is asked. What ends a later step is part of the result.
     pub fn sweep(&self, rates: &Rates, see: &mut Observer<'_>) -> Result<Sweep, SearchError> {
-        let mut climb = Climb::new(self, see);
+        let mut runner = StepRunner::new(self, see);
         let doubles = matches!(rates, Rates::Doubling { .. });
         let mut behind = 0;
         for rate in rates.rising() {
-            let Some(step) = climb.step(rate, None)? else { break };
+            let Some(step) = runner.step(rate, None)? else { break };
             behind = if step.kept_up() { 0 } else { behind + 1 };
             if doubles && behind >= BEHIND_MAX {
                 break;
             }
         }
-        let Climb { done: mut steps, cut_short, early, .. } = climb;
+        let StepRunner { done: mut steps, cut_short, early, .. } = runner;
         let cut_short = if cut_short { steps.pop() } else { None };
         debug_assert!(
             early.is_none() || cut_short.is_some(),

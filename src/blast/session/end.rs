@@ -22,8 +22,8 @@ pub(in crate::blast) enum SessionEnd {
 impl LoadSession<'_> {
     /// What became of a session that ended with `result`.
     pub(super) fn judge(&self, result: Result<(), TalkError>) -> SessionEnd {
-        let goal = &self.core.goals[self.goal];
-        let target = goal.target.url.clone();
+        let state = &self.core.targets[self.target];
+        let target = state.target.url.clone();
         if let Err(TalkError::Fault(Fault::NotOffered(extension))) = result {
             let cure = match extension {
                 "CHUNKING" => "--chunking",
@@ -33,7 +33,7 @@ impl LoadSession<'_> {
             return SessionEnd::Unfit(Failure::NotOffered { target, extension, cure });
         }
         if let Err(TalkError::Fault(Fault::NoMechanism)) = result {
-            let named = goal.settings.login.as_ref().and_then(|login| login.mechanism());
+            let named = state.settings.login.as_ref().and_then(|login| login.mechanism());
             let wanted = match named {
                 Some(mechanism) => format!("AUTH {}", mechanism.name()),
                 None => "AUTH with a password".to_owned(),

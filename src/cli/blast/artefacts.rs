@@ -39,7 +39,7 @@ pub(super) struct ArtefactArgs {
 impl ArtefactArgs {
     pub(super) fn put_into(self, plan: &mut Plan) {
         plan.fail_if = self.fail_if();
-        plan.trace = self.trace;
+        plan.transcripts = self.trace;
         plan.out = self.out;
     }
 

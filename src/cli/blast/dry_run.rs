@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write as _};
 
 use super::Error;
 use crate::blast::plan::Plan;
-use crate::blast::preview::{Example, Preview, Share};
+use crate::blast::preview::{CoreShare, Example, Preview};
 use crate::cli::exit;
 use crate::notice::without_controls;
 use crate::report::human;
@@ -61,17 +61,20 @@ fn text(preview: &Preview) -> String {
 fn load(rows: &mut Rows, preview: &Preview) {
     let plan = &preview.plan;
     let span = |seconds: f64| (seconds > 0.0).then(|| human::seconds(seconds));
-    for aim in &preview.targets {
+    for target in &preview.targets {
         let share = match preview.targets.len() {
             1 => String::new(),
-            _ => format!(", {} of the sessions", human::percent(aim.share)),
+            _ => format!(", {} of the sessions", human::percent(target.share)),
         };
-        rows.row("target", format_args!("{} ({}){share}", aim.target, aim.addresses.join(", ")));
+        rows.row(
+            "target",
+            format_args!("{} ({}){share}", target.target, target.addresses.join(", ")),
+        );
     }
     rows.row("connections", plan.connections);
     rows.row("interface", preview.io);
     for share in &preview.cores {
-        rows.row("core", Core(share, plan.arrivals_of.as_deref()));
+        rows.row("core", CoreLine(share, plan.arrivals_of.as_deref()));
     }
     rows.row(
         "load",
@@ -135,9 +138,9 @@ fn between(least: u64, most: u64) -> String {
     if least == most { least } else { format!("{least} to {most}") }
 }
 
-struct Core<'a>(&'a Share, Option<&'a str>);
+struct CoreLine<'a>(&'a CoreShare, Option<&'a str>);
 
-impl Display for Core<'_> {
+impl Display for CoreLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(share, of) = self;
         write!(f, "on CPU {}, {} connections", share.cpu, share.connections)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::blast::misbehave::Misbehave;
-use crate::blast::plan::{CONNECTIONS_DEFAULT, DURATION_DEFAULT, Load, Plan, Stop};
+use crate::blast::plan::{CONNECTIONS_DEFAULT, DURATION_DEFAULT, Load, Plan, StopAfter};
 use crate::blast::schedule::{Leg, Profile, ProfileError, Schedule, Spacing, Think};
 use crate::cli::value;
 
@@ -114,10 +114,12 @@ impl LoadArgs {
         plan.misbehave = self.misbehave.unwrap_or_default();
     }
 
-    fn stop(&self) -> Stop {
+    fn stop(&self) -> StopAfter {
         match self.messages {
-            Some(messages) => Stop::Messages(messages),
-            None => Stop::Duration(self.duration.or(self.length()).unwrap_or(DURATION_DEFAULT)),
+            Some(messages) => StopAfter::Messages(messages),
+            None => {
+                StopAfter::Duration(self.duration.or(self.length()).unwrap_or(DURATION_DEFAULT))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use crate::blast::reach::Reach;
+use crate::blast::connect_options::ConnectOptions;
 use crate::cli::value::{self, IoArg};
 use crate::dial::Family;
 use crate::host::{self, CoresError};
@@ -74,8 +74,8 @@ fn buffer(text: &str) -> Result<usize, String> {
 }
 
 impl MachineArgs {
-    pub(super) fn reach(&self) -> Reach {
-        Reach {
+    pub(super) fn connect_options(&self) -> ConnectOptions {
+        ConnectOptions {
             sources: self.source.clone(),
             recv_buffer: self.recv_buffer,
             send_buffer: self.send_buffer,

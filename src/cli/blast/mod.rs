@@ -36,13 +36,13 @@ use self::watching::Watching;
 use super::exit::{self, Exit, ExitError};
 use super::man::{Page, help_end};
 use super::signals::{self, StopSignal};
+use crate::blast::connect_options::ConnectOptions;
 use crate::blast::content::ContentError;
 use crate::blast::plan::{Plan, PlanError};
-use crate::blast::reach::Reach;
 use crate::blast::schedule::ProfileError;
 use crate::blast::search::SearchError;
 use crate::blast::selftest::TrialError;
-use crate::blast::targets::{self, Targets, TargetsError, Weighted};
+use crate::blast::targets::{self, Targets, TargetsError, WeightedTarget};
 use crate::blast::{self, BlastError};
 use crate::dial::{Target, TargetError};
 use crate::engine::{self, UringRefusal};
@@ -98,13 +98,13 @@ Examples:
 struct Cli {
     /// In place of a target.
     #[command(subcommand)]
-    task: Option<Task>,
+    task: Option<BlastTask>,
     #[command(flatten)]
     run: RunArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Task {
+enum BlastTask {
     Sweep(SweepArgs),
     FindMax(FindMaxArgs),
     Selftest(SelftestArgs),
@@ -208,9 +208,9 @@ pub fn main() -> ExitCode {
 impl Cli {
     fn execute(self) -> Result<Verdict, Error> {
         match self.task {
-            Some(Task::Sweep(args)) => args.run(),
-            Some(Task::FindMax(args)) => args.run(),
-            Some(Task::Selftest(args)) => args.run(),
+            Some(BlastTask::Sweep(args)) => args.run(),
+            Some(BlastTask::FindMax(args)) => args.run(),
+            Some(BlastTask::Selftest(args)) => args.run(),
             None => execute(self.run),
         }
     }
@@ -271,10 +271,10 @@ fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
 
 fn plan(args: RunArgs) -> Result<Plan, Error> {
     let RunArgs { targets, load, content, protocol, policy, machine, artefacts } = args;
-    let reach = machine.reach();
-    let targets = targets.iter().map(|text| weighted(text, &machine, &reach));
+    let connect = machine.connect_options();
+    let targets = targets.iter().map(|text| weighted(text, &machine, &connect));
     let targets = Targets::new(targets.collect::<Result<_, _>>()?)?;
-    if let Some(ip) = reach.elsewhere() {
+    if let Some(ip) = connect.elsewhere() {
         return Err(PlanError::SourceElsewhere(ip).into());
     }
     let (engine, fallback) = engine::choose(machine.io.into())?;
@@ -288,7 +288,7 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
     protocol.put_into(&mut plan);
     artefacts.put_into(&mut plan);
     plan.policy = policy.policy();
-    plan.reach = reach;
+    plan.connect = connect;
     plan.command =
         auth::without_secret(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
     plan.check()?;
@@ -296,13 +296,17 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
 }
 
 /// A target with its weight.
-fn weighted(text: &str, machine: &MachineArgs, reach: &Reach) -> Result<Weighted, Error> {
+fn weighted(
+    text: &str,
+    machine: &MachineArgs,
+    connect: &ConnectOptions,
+) -> Result<WeightedTarget, Error> {
     let (weight, text) = targets::weighted(text)?;
     let mut target = Target::parse_of(text, &machine.allow_target, machine.family())?;
-    target.addresses.retain(|address| reach.fits(address));
+    target.addresses.retain(|address| connect.fits(address));
     match target.addresses.is_empty() {
         true => Err(PlanError::SourceFamily(target.url).into()),
-        false => Ok(Weighted { target, weight }),
+        false => Ok(WeightedTarget { target, weight }),
     }
 }
 

@@ -129,7 +129,7 @@ impl SweepArgs {
             true => Rates::Doubling { start: step.start, most: step.most },
             false => Rates::Given(rates),
         };
-        let task = Task::prepare(step)?;
+        let task = RateTask::prepare(step)?;
         let sweep = task.perform(|steps, see| steps.sweep(&rates, see))?;
         let verdict = sweep.verdict();
         task.finish(&curve_of(sweep))?;
@@ -141,7 +141,7 @@ impl FindMaxArgs {
     pub(super) fn run(self) -> Result<Verdict, Error> {
         let Self { slo, precision, repeats, step } = self;
         let options = SearchOptions { start: step.start, most: step.most, precision, repeats };
-        let task = Task::prepare(step)?;
+        let task = RateTask::prepare(step)?;
         let found = task.perform(|steps, see| steps.find_max(&slo, options, see))?;
         let verdict = found.verdict();
         let said = sentences(&found, &slo);
@@ -222,13 +222,13 @@ fn sentences(found: &FoundMax, slo: &Conditions) -> Vec<String> {
 }
 
 /// What is run, and where its result goes.
-struct Task {
+struct RateTask {
     plan: Plan,
     spacing: Spacing,
     json: bool,
 }
 
-impl Task {
+impl RateTask {
     fn prepare(args: StepArgs) -> Result<Self, Error> {
         let StepArgs { targets, content, protocol, policy, machine, out, json, .. } = args;
         let spacing = args.arrivals.spacing();

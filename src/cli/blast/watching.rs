@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::blast::Seen;
-use crate::blast::plan::{Plan, Stop};
-use crate::blast::targets::Weighted;
+use crate::blast::plan::{Plan, StopAfter};
+use crate::blast::targets::WeightedTarget;
 use crate::measure::Snapshot;
 use crate::report::colour;
 use crate::report::live::{Goal, Live};
@@ -39,7 +39,7 @@ impl Watching {
         let able = terminal && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
         match arg {
             LiveArg::Off => Self::Nothing,
-            LiveArg::Auto if plan.trace > 0 => Self::Nothing,
+            LiveArg::Auto if plan.transcripts > 0 => Self::Nothing,
             LiveArg::Lines => Self::Lines(Progress::new(io::stderr(), false)),
             LiveArg::Auto | LiveArg::Tui if able => {
                 Self::view(plan).unwrap_or_else(|| Self::Lines(Progress::new(io::stderr(), true)))
@@ -50,11 +50,11 @@ impl Watching {
 
     fn view(plan: &Plan) -> Option<Self> {
         let goal = match plan.stop {
-            Stop::Messages(messages) => Goal::Messages(messages),
-            Stop::Duration(duration) => Goal::Time(plan.warmup + duration + plan.cooldown),
+            StopAfter::Messages(messages) => Goal::Messages(messages),
+            StopAfter::Duration(duration) => Goal::Time(plan.warmup + duration + plan.cooldown),
         };
         let coloured = !colour::is_unwanted();
-        let url = |of: &Weighted| of.target.url.clone();
+        let url = |of: &WeightedTarget| of.target.url.clone();
         let all = plan.targets.all().iter().filter(|_| plan.targets.several());
         let live = Live::start(plan.targets.names(), all.map(url).collect(), goal, coloured)?;
         Some(Self::View(Box::new(live)))

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use crate::dial::Target;
 use crate::smtp::client::Settings;
 
-pub(super) struct Goal {
+pub(super) struct TargetState {
     pub(super) target: Target,
     /// How each session speaks to it.
     pub(super) settings: Settings,
@@ -25,7 +25,7 @@ pub(super) struct Goal {
     pub(super) away_until_ns: Cell<u64>,
 }
 
-impl Goal {
+impl TargetState {
     pub(super) fn new(target: Target, settings: Settings) -> Self {
         Self {
             target,

@@ -17,7 +17,7 @@ pub struct Identity {
 
 /// One rendered message in the form in which it is sent.
 #[derive(Debug)]
-pub struct Letter {
+pub struct Rendered {
     /// The stamp comes first, where there is one. Dot-stuffed, or raw.
     pub(super) own: Box<[u8]>,
     /// What follows, of a mail that is sent again.
@@ -28,12 +28,12 @@ pub struct Letter {
     pub(super) stamped: bool,
     /// What changes in `own`, the stamp aside.
     pub(super) blanks: Box<[Blank]>,
-    pub(super) sum: Option<Sum>,
+    pub(super) sum: Option<BodyCrc>,
     /// Which of the corpus' envelopes it has.
     pub(super) envelope: u32,
 }
 
-impl Letter {
+impl Rendered {
     /// The octets to send, but for the identity, one part behind the other.
     pub fn parts(&self) -> [&[u8]; 2] {
         [&self.own, self.mail.as_deref().unwrap_or_default()]
@@ -63,14 +63,14 @@ impl Letter {
 /// A CRC is linear: what a blank changes in it is the checksum of the difference, moved on by the
 /// octets that follow. That move is a matrix, which depends on how many follow and nothing else.
 #[derive(Debug)]
-pub(super) struct Sum {
+pub(super) struct BodyCrc {
     /// Of the body as rendered.
     crc: u32,
-    parts: Box<[Part]>,
+    parts: Box<[BlankCrc]>,
 }
 
 #[derive(Debug)]
-struct Part {
+struct BlankCrc {
     blank: Blank,
     /// Of the octets as rendered.
     crc: u32,
@@ -78,7 +78,7 @@ struct Part {
     moved: [u32; 32],
 }
 
-impl Sum {
+impl BodyCrc {
     /// For `body`, whose `blanks` count its octets; `None` when it has none.
     pub(super) fn new(body: &[u8], blanks: &[Blank]) -> Option<Self> {
         let part = |blank: &Blank| {
@@ -93,7 +93,7 @@ impl Sum {
                 ) as u32
             };
             let crc = body_crc(&body[blank.at..end]);
-            Part { blank: *blank, crc, moved: std::array::from_fn(moved) }
+            BlankCrc { blank: *blank, crc, moved: std::array::from_fn(moved) }
         };
         let parts = blanks.iter().map(part).collect();
         (!blanks.is_empty()).then(|| Self { crc: body_crc(body), parts })
@@ -141,7 +141,7 @@ mod tests {
                 }
             }
             prop_assume!(!blanks.is_empty());
-            let sum = Sum::new(&body, &blanks).unwrap();
+            let sum = BodyCrc::new(&body, &blanks).unwrap();
             let filling = Filling { number, seed };
             fill(&blanks, &mut body, 0, filling);
             prop_assert_eq!(sum.of(filling), body_crc(&body));

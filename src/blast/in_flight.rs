@@ -1,6 +1,6 @@
 //! What a session records: replies, errors, and what became of each message.
 
-use super::core::Core;
+use super::core::LoadCore;
 use super::work::Arrival;
 use crate::dial::TalkError;
 use crate::measure::{ErrorKind, Message, OpenLoop, Outcome, Phase, Recorder};
@@ -65,8 +65,8 @@ pub(super) fn phase(asked: client::ReplyTo) -> Phase {
 /// Records a message that is decided.
 #[inline]
 pub(super) fn decide(
-    core: &Core,
-    goal: usize,
+    core: &LoadCore,
+    target: usize,
     recorder: &mut Recorder,
     open: InFlight,
     outcome: Outcome,
@@ -90,7 +90,7 @@ pub(super) fn decide(
     };
     recorder.record_message(&message);
     if core.tells_targets() {
-        recorder.record_message_to(goal, &message);
+        recorder.record_message_to(target, &message);
     }
     if recorder.heeds(start_ns) {
         recorder.record_phase(Phase::Message, outcome, service_ns);

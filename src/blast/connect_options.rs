@@ -8,7 +8,7 @@ use crate::engine::{self, Address};
 use crate::limits::UNREACHED_TRIES;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Reach {
+pub struct ConnectOptions {
     /// Addresses of ours that connections come from, in turn; empty lets the kernel choose.
     pub sources: Vec<IpNet>,
     /// Octets of the kernel's buffers of each socket, where the kernel is not to choose.
@@ -20,7 +20,7 @@ pub struct Reach {
     pub tries: u32,
 }
 
-impl Default for Reach {
+impl Default for ConnectOptions {
     fn default() -> Self {
         Self {
             sources: Vec::new(),
@@ -32,7 +32,7 @@ impl Default for Reach {
     }
 }
 
-impl Reach {
+impl ConnectOptions {
     /// Whether connections to this address come from where the user wants them to come from.
     pub fn fits(&self, to: &Address) -> bool {
         self.sources.is_empty()
@@ -82,8 +82,8 @@ mod tests {
 
     fn sources(nets: &[&str], v6: bool, count: u64) -> Vec<String> {
         let sources = nets.iter().map(|net| net.parse().unwrap()).collect();
-        let reach = Reach { sources, ..Reach::default() };
-        (0..count).filter_map(|n| reach.source(n, v6)).map(|ip| ip.to_string()).collect()
+        let options = ConnectOptions { sources, ..ConnectOptions::default() };
+        (0..count).filter_map(|n| options.source(n, v6)).map(|ip| ip.to_string()).collect()
     }
 
     #[test]
@@ -100,9 +100,9 @@ mod tests {
 
     #[test]
     fn an_address_that_no_source_can_reach_does_not_fit() {
-        let reach = |nets: &[&str]| Reach {
+        let options = |nets: &[&str]| ConnectOptions {
             sources: nets.iter().map(|net| net.parse().unwrap()).collect(),
-            ..Reach::default()
+            ..ConnectOptions::default()
         };
         let (v4, v6) = ("127.0.0.1:25".parse().unwrap(), "[::1]:25".parse().unwrap());
         let (v4, v6, unix) = (Address::Tcp(v4), Address::Tcp(v6), Address::Unix("/x".into()));
@@ -112,7 +112,7 @@ mod tests {
             (&["::1/128"], [false, true, false]),
             (&["::1/128", "127.0.0.2/32"], [true, true, false]),
         ] {
-            assert_eq!([&v4, &v6, &unix].map(|to| reach(nets).fits(to)), expected, "{nets:?}");
+            assert_eq!([&v4, &v6, &unix].map(|to| options(nets).fits(to)), expected, "{nets:?}");
         }
     }
 }
