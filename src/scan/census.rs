@@ -119,3 +119,44 @@ impl Census {
         Marks { bare_cr: self.marks.bare_cr || self.previous == b'\r', ..self.marks }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scan::naive::{self, soup};
+
+    proptest! {
+        #[test]
+        fn the_census_agrees_with_its_slow_twin_however_it_is_cut(
+            octets in soup(), pad in 0usize..300, cuts in prop::collection::vec(0usize..700, 0..6)
+        ) {
+            let mut octets = octets;
+            octets.splice(0..0, std::iter::repeat_n(b'x', pad));
+            let mut cuts: Vec<_> = cuts.into_iter().map(|c| c.min(octets.len())).collect();
+            cuts.extend([0, octets.len()]);
+            cuts.sort_unstable();
+            let mut census = Census::default();
+            for pair in cuts.windows(2) {
+                census.feed(&octets[pair[0]..pair[1]]);
+            }
+            prop_assert_eq!(census.finish(), naive::census(&octets));
+        }
+    }
+
+    #[test]
+    fn a_mark_is_found_at_every_offset() {
+        for len in 1..200 {
+            for at in 0..len {
+                for octet in [b'\r', b'\n', 0, 0xff] {
+                    let mut octets = vec![b'x'; len];
+                    octets[at] = octet;
+                    let mut census = Census::default();
+                    census.feed(&octets);
+                    assert_eq!(census.finish(), naive::census(&octets), "{octet} at {at} of {len}");
+                }
+            }
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! Slow twins: what the scanners mean, octet by octet.
 
-use super::Marks;
+use proptest::prelude::*;
+
+use super::census::Marks;
 
 pub(crate) fn find_lf_dot(octets: &[u8]) -> Option<usize> {
     octets.windows(2).position(|pair| pair == b"\n.")
@@ -28,4 +30,13 @@ pub(crate) fn census(octets: &[u8]) -> Marks {
         marks.eight_bit |= octet >= 0x80;
     }
     marks
+}
+
+/// Octets that matter to a scanner, and few others.
+pub(crate) fn soup() -> impl Strategy<Value = Vec<u8>> {
+    let octet = prop_oneof![
+        3 => Just(b'\r'), 3 => Just(b'\n'), 3 => Just(b'.'), 1 => Just(0u8), 1 => Just(0x80u8),
+        6 => b'a'..=b'c'
+    ];
+    prop::collection::vec(octet, 0..400)
 }
