@@ -89,8 +89,8 @@ pub const SESSION_JUNK_MAX: u32 = 100;
 /// Octets of a BDAT chunk below which it counts as junk unless it is the last.
 pub const BDAT_TINY_BYTES: u64 = 64;
 
-/// Queued reply octets after which no more input is taken until they are sent; bounds what a peer
-/// that never reads can make us hold.
+/// Queued reply octets after which no more input is taken until they are sent; bounds the memory that
+/// a peer which never reads can take.
 pub const REPLY_QUEUE_BYTES_MAX: usize = 64 * 1024;
 
 /// Receive buffer of a session that is waiting: small, because most sessions wait most of the time.
@@ -109,7 +109,7 @@ pub const DATA_RATE_MIN_DEFAULT: u64 = 500;
 pub const PROXY_HEADER_BYTES_MAX: usize = 4_096;
 
 /// Callers over the limit of one core that are parted from so gently at once: each holds one of the
-/// descriptors that are kept back from sessions. The others are closed behind their 421.
+/// descriptors that are kept back from sessions. The others are closed after their 421.
 pub const LINGERERS_MAX: usize = 16;
 
 /// Beat of a core's watch over deadlines. Deadlines are kept to this resolution, so that arming one
@@ -175,8 +175,7 @@ pub const HOPS_MAX: usize = 100;
 /// §4.5.3.1.8).
 pub const RELAY_RECIPIENTS_MAX: usize = 100;
 
-/// Questions of the cores, and notes of deliveries, that wait to be looked at; who has one more waits
-/// with it.
+/// Questions of the cores, and notes of deliveries, that wait in a queue; the sender of one more waits.
 pub const RELAY_ASKS_MAX: usize = 64;
 pub const RELAY_NOTES_MAX: usize = 64;
 

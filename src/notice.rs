@@ -1,7 +1,7 @@
-//! What a program says on stderr while it works, and how text of a stranger may be shown there.
+//! What a program says on stderr while it works, and how to show text from a peer there.
 
-/// `eprintln!` for a program that must live on: where stderr is a log on a full disk, or a pipe that
-/// nobody reads any more, `eprintln!` panics, and a core goes down for a line that was not read.
+/// `eprintln!` for a program that must go on. Where stderr is a log on a full disk, or a pipe without
+/// a reader, `eprintln!` panics and a core ends because of one line; this drops the line instead.
 macro_rules! notice {
     ($($part:tt)*) => {{
         use std::io::Write as _;

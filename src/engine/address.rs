@@ -1,4 +1,4 @@
-//! Where to listen, where to connect, and who called.
+//! Addresses to listen on and to connect to, and the peer of an accepted connection.
 
 use std::fmt;
 use std::io;
@@ -68,13 +68,13 @@ impl fmt::Display for Address {
     }
 }
 
-/// Who called.
+/// The other end of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// `None` for a unix socket, whose callers have no address.
+    /// `None` on a unix socket: its clients have no address.
     pub address: Option<SocketAddr>,
-    /// The process is out of descriptors, and this connection took the one that was kept back.
-    /// Say so to the caller (421) and close at once: until then nobody else can be accepted.
+    /// The process is out of descriptors, and this connection has the spare one. Answer 421 and close
+    /// at once: until then no further connection can be accepted.
     pub crowded: bool,
 }
 

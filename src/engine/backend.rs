@@ -13,7 +13,7 @@ use super::epoll::{self, EpollAcceptor, EpollAlarm, EpollConn, EpollHandle};
 use super::kind::EngineKind;
 use super::uring::{self, UringAcceptor, UringAlarm, UringConn, UringHandle};
 
-/// The same part of each engine; the one that runs.
+/// A part that each engine has; holds that of the engine that runs.
 #[derive(Clone, Debug)]
 pub(super) enum PerEngine<E, U> {
     Epoll(E),
@@ -110,7 +110,11 @@ pub(super) fn run<F: Future>(kind: EngineKind, future: F) -> io::Result<F::Outpu
     }
 }
 
-/// Whether this host lets us use `kind`.
+/// Whether this host allows `kind`.
+///
+/// # Errors
+///
+/// The kernel's refusal.
 pub(super) fn probe(kind: EngineKind) -> io::Result<()> {
     match kind {
         EngineKind::Epoll => Ok(()),

@@ -139,7 +139,7 @@ fn bind_unix(path: &Path, cores: usize) -> Result<io::Result<Vec<BoundListener>>
     })())
 }
 
-/// Removes a socket file that nobody listens on, as a killed process leaves it behind.
+/// Removes a socket file on which no process listens, such as a killed process leaves.
 fn clear_stale(path: &Path) -> Result<(), BindError> {
     let address = || Address::Unix(path.to_owned());
     let found = match fs::symlink_metadata(path) {

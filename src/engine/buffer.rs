@@ -14,7 +14,7 @@ const RECV_SMALL_KEPT: usize = 4_096;
 
 /// Octets owned by exactly one side at a time: the session, or the kernel.
 ///
-/// An operation takes the `Buf` by value, so nobody can grow, read or free it while the kernel
+/// An operation takes the `Buf` by value, so that no code can grow, read or free it while the kernel
 /// holds its address. Between operations it is a plain vector that may grow.
 #[derive(Default)]
 pub struct Buf {

@@ -1,4 +1,4 @@
-//! Connecting, from an address and with buffers of one's choice.
+//! Connecting, with a source address and socket buffers that the caller chooses.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,12 +19,12 @@ const CONNECT_S_DEFAULT: u64 = 15;
 /// How a connection is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Connecting {
-    /// The address of ours that it comes from; `None` lets the kernel choose.
+    /// Source address; `None` lets the kernel choose.
     pub from: Option<IpAddr>,
-    /// SO_RCVBUF and SO_SNDBUF, set before the window is agreed on.
+    /// SO_RCVBUF and SO_SNDBUF in octets, set before the TCP window is agreed on.
     pub recv_buffer: Option<usize>,
     pub send_buffer: Option<usize>,
-    /// Longer is `ErrorKind::TimedOut`.
+    /// Longest time that the connect may take; after it, `ErrorKind::TimedOut`.
     pub limit: Duration,
 }
 
@@ -35,7 +35,12 @@ impl Default for Connecting {
     }
 }
 
-/// Connects with TCP_NODELAY, on the current core.
+/// Connects on the current core; a TCP connection has TCP_NODELAY set.
+///
+/// # Errors
+///
+/// Those of socket(2), bind(2) and connect(2); `ErrorKind::TimedOut` after [`Connecting::limit`];
+/// `ErrorKind::InvalidInput` when the source address is of another family than the target.
 pub async fn connect(address: &Address, how: &Connecting) -> io::Result<Conn> {
     let kind = current()?;
     let sockaddr = address.to_sockaddr()?;
@@ -56,7 +61,7 @@ pub async fn connect(address: &Address, how: &Connecting) -> io::Result<Conn> {
     Ok(Conn::over(link, address.is_tcp()))
 }
 
-/// Whether the kernel says that `ip` is no address of this machine. What it cannot say counts as one.
+/// Whether the kernel says that `ip` is no address of this machine; `false` when it cannot tell.
 pub fn is_elsewhere(ip: IpAddr) -> bool {
     let bound = Socket::new(Domain::for_address((ip, 0).into()), Type::STREAM, None)
         .and_then(|socket| bind_source(&socket, ip));

@@ -42,7 +42,7 @@ impl EpollSocket {
         Ok(Rc::new(Self { fd, interrupted, waiter }))
     }
 
-    /// Waits until `attempt` does not say WouldBlock; the flag is looked at first, every time.
+    /// Waits until `attempt` does not answer WouldBlock. The flag is checked first, at every poll.
     async fn when_readable<T>(
         &self,
         mut attempt: impl FnMut(&OwnedFd) -> io::Result<Attempt<T>>,
@@ -83,8 +83,8 @@ impl EpollSocket {
 /// What one try at a ready descriptor gave.
 enum Attempt<T> {
     Done(T),
-    /// Done, and there was less than asked for: the next try would say WouldBlock, so save it. What
-    /// arrives later is reported by the kernel as a new edge.
+    /// Done, and there was less than asked for: the next try would answer WouldBlock, so it is left
+    /// out. The kernel reports what arrives later as a new edge.
     Drained(T),
 }
 

@@ -13,7 +13,7 @@ use super::kind::EngineKind;
 use super::socket_file::SocketFile;
 use super::task::sleep;
 
-/// Pause after accept failed for want of descriptors or memory; without it accept spins.
+/// Pause after accept failed because descriptors or memory ran out; without it accept spins.
 const ACCEPT_PAUSE_MS: u64 = 20;
 
 /// Accepts connections on one core.
@@ -21,8 +21,10 @@ pub struct Listener {
     acceptor: BackendAcceptor,
     kind: EngineKind,
     address: Address,
-    /// A descriptor kept back for the day there is no other: given up, it lets one caller in, who
-    /// can be told that we are full. `None` while that caller has it.
+    /// A descriptor held in reserve. When no other is left it is given up, so that one more client
+    /// can be accepted and told that the server is full.
+    ///
+    /// INVARIANT: `None` only while such a connection uses it, or while none can be had.
     spare: Option<OwnedFd>,
     _file: Option<Arc<SocketFile>>,
 }
@@ -48,9 +50,13 @@ impl Listener {
         Handle(self.acceptor.handle())
     }
 
-    /// The next connection. Out of descriptors or memory, it lets one caller in as
-    /// [`Peer::crowded`], and beyond that waits and leaves callers in the backlog; it never spins.
-    /// Any error but `Interrupted` means that this listener is of no more use.
+    /// Accepts the next connection. Without descriptors or memory it accepts one more client as
+    /// [`Peer::crowded`]; after that it waits and leaves clients in the backlog. It never spins.
+    ///
+    /// # Errors
+    ///
+    /// `ErrorKind::Interrupted` after [`Handle::interrupt`]; after any other error this listener
+    /// cannot be used any more.
     pub async fn accept(&mut self) -> io::Result<(Conn, Peer)> {
         loop {
             let error = match each!(&mut self.acceptor, acceptor => acceptor.accept().await) {
@@ -68,8 +74,8 @@ impl Listener {
         }
     }
 
-    /// A connection that is in the backlog already, without waiting for one: what is left to
-    /// greet and turn away when the listener stops.
+    /// Accepts a connection that is already in the backlog, and does not wait for one: a listener
+    /// that stops still answers the clients that came in time.
     pub async fn accept_waiting(&mut self) -> io::Result<Option<(Conn, Peer)>> {
         loop {
             let error = match each!(&mut self.acceptor, acceptor => acceptor.accept_waiting().await)
@@ -94,12 +100,12 @@ impl Listener {
         Ok((conn, Peer { address, crowded: self.spare.is_none() }))
     }
 
-    /// Keeps a descriptor back; `None` when there is none.
+    /// Opens a descriptor to hold in reserve; `None` when there is none.
     fn reserve(&self) -> Option<OwnedFd> {
         each!(&self.acceptor, acceptor => acceptor.fd()).try_clone_to_owned().ok()
     }
 
-    /// Gives the spare descriptor up for the next caller, or waits for somebody to close.
+    /// Gives the spare descriptor up for the next client, or waits until another one is closed.
     async fn make_room(&mut self) {
         if self.spare.take().is_none() {
             sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
@@ -108,12 +114,13 @@ impl Listener {
     }
 }
 
-/// Whose trouble an accept error is (accept(2), "Error handling").
+/// What an accept error says (accept(2), "Error handling").
 enum AcceptFailure {
-    /// The connection died before it was accepted; the next one is as good as ever.
+    /// The connection died before it was accepted; the next one is not affected.
     Caller,
     /// Descriptors or memory ran out.
     Full,
+    /// The listening socket itself failed.
     Listener,
 }
 

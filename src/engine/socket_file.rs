@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The file of a unix listener; removed with the last core's listener, unless somebody else's file
+/// The file of a unix listener; removed with the last core's listener, unless another process's file
 /// has taken its place.
 #[derive(Debug)]
 pub(super) struct SocketFile {

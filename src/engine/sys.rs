@@ -1,7 +1,7 @@
 //! The system calls that no safe wrapper offers. Each function here is a safe door: it holds for
 //! every argument that its types allow.
 //!
-//! Invariant of each: a descriptor that is passed on is owned or borrowed, so it is open, and memory
+//! INVARIANT of each: a descriptor that is passed on is owned or borrowed, so it is open, and memory
 //! that the kernel reads lives on the stack of the call, with the size that is passed.
 
 use std::io;
@@ -22,7 +22,7 @@ pub(super) fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 /// connections, no matter how many destinations there are.
 pub(super) fn bind_address_no_port(fd: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
-    // SAFETY: the kernel reads one int behind the pointer, and the length says so.
+    // SAFETY: the kernel reads one int at the pointer, and the length says so.
     let status = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),

@@ -77,7 +77,7 @@ impl Watch {
         }
     }
 
-    /// Beats for ever; the one task of this core that does.
+    /// Beats until it is dropped. One task of each core runs this.
     pub async fn run(self: Rc<Self>) {
         let mut interval = interval(TICK);
         // The first tick of an interval is immediate.

@@ -26,7 +26,7 @@ const LANES: usize = 16;
 /// A census of content that arrives in pieces.
 #[derive(Debug)]
 pub struct Census {
-    /// The octet before the next piece. The content starts as if behind an LF.
+    /// The octet before the next piece. The content starts as if after an LF.
     previous: u8,
     marks: Marks,
 }

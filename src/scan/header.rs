@@ -5,10 +5,10 @@
 pub enum HeaderCut {
     #[default]
     LineStart,
-    /// Behind a CR at the start of a line.
+    /// After a CR at the start of a line.
     LineStartCr,
     Line,
-    /// The empty line is behind us.
+    /// The empty line has been taken.
     Done,
 }
 

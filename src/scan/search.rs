@@ -7,13 +7,13 @@ use memchr::memmem::Finder;
 /// Built once: making a searcher costs as much as searching a short message.
 static LF_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n."));
 
-/// Place of the first LF that has a dot behind it.
+/// Place of the first LF that a dot follows.
 #[inline]
 pub fn find_lf_dot(octets: &[u8]) -> Option<usize> {
     LF_DOT.find(octets)
 }
 
-/// Place right behind the first CRLF. `after_cr` says whether the octet before the slice was a CR.
+/// Place right after the first CRLF. `after_cr` says whether the octet before the slice was a CR.
 ///
 /// Command lines are short and hold hardly ever a bare LF, so this looks for LF and then back.
 #[inline]

@@ -31,7 +31,7 @@ pub enum Unstuffed<'a> {
 /// ```
 ///
 /// A dot at the start of a line is never content: it is either stuffing or the end. So a dot is
-/// dropped when it is met, and the only octet ever withheld is the CR behind it.
+/// dropped when it is met, and the only octet ever withheld is the CR after it.
 #[derive(Debug, Default)]
 pub struct Unstuffer {
     state: State,
@@ -40,12 +40,12 @@ pub struct Unstuffer {
 /// Where the next octet stands.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum State {
-    /// At the start of the message or behind CRLF.
+    /// At the start of the message or after CRLF.
     #[default]
     LineStart,
-    /// Inside a line, not behind a CR.
+    /// Inside a line, not after a CR.
     Text,
-    /// Inside a line, behind a CR.
+    /// Inside a line, after a CR.
     Cr,
     /// Behind a dot at the start of a line.
     Dot,
@@ -54,7 +54,7 @@ enum State {
 }
 
 impl State {
-    /// Where the octet behind `text` stands, whose dots are content.
+    /// Where the octet after `text` stands, whose dots are content.
     fn behind(self, text: &[u8]) -> Self {
         match text {
             [] => self,
@@ -109,7 +109,7 @@ impl Unstuffer {
     }
 }
 
-/// Place of the first dot behind a CRLF.
+/// Place of the first dot after a CRLF.
 #[inline]
 fn dotted_line(octets: &[u8], after_cr: bool) -> Option<usize> {
     let mut from = 0;

@@ -33,7 +33,7 @@ pub enum Pipelining {
     None,
     /// MAIL, every RCPT and DATA in one write (RFC 2920 §3.1).
     Commands,
-    /// As `Commands`, and the next envelope goes out behind the final dot.
+    /// As `Commands`, and the next envelope is sent right after the final dot.
     Full,
 }
 
@@ -59,7 +59,7 @@ impl Hello {
     }
 }
 
-/// What a session is to be like. All but `name` is checked by who reads it from the user.
+/// What a session is to be like. The caller has checked all but `name`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub protocol: Protocol,
@@ -73,7 +73,7 @@ pub struct Settings {
     pub hello: Hello,
     /// Argument of EHLO, HELO and LHLO.
     pub name: Box<[u8]>,
-    /// AUTH behind the greeting; without success there is no transaction.
+    /// AUTH after the greeting; without success there is no transaction.
     pub login: Option<Arc<Login>>,
 }
 
@@ -121,7 +121,7 @@ pub struct ReplyEvent {
 /// Why a session cannot go on.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum Fault {
-    #[error("the server's answer is no SMTP: {0}")]
+    #[error("the server's answer is not SMTP: {0}")]
     Reply(#[from] ReplyFault),
     #[error("the server answered {code} although nothing was asked")]
     Unasked { code: u16 },
@@ -129,8 +129,8 @@ pub enum Fault {
     OutOfPlace { phase: ReplyTo, code: u16 },
     #[error("the server does not offer {0}")]
     NotOffered(&'static str),
-    /// None of the mechanisms that would do.
-    #[error("the server offers no AUTH that would do")]
+    /// The server offers none of the mechanisms that the login can use.
+    #[error("the server offers no AUTH mechanism that can be used here")]
     NoMechanism,
 }
 

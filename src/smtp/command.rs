@@ -33,7 +33,7 @@ pub enum Verb {
     Unknown,
 }
 
-/// Splits a command line, without CRLF, into its verb and the argument behind one space. White
+/// Splits a command line, without CRLF, into its verb and the argument after one space. White
 /// space at the end of the line is let pass (RFC 5321 §4.1.1).
 #[inline]
 pub fn split(line: &[u8]) -> (Verb, &[u8]) {
@@ -117,7 +117,7 @@ pub fn parse_rcpt(argument: &[u8]) -> Result<PathArgument<'_>, PathFault> {
     parse_path_argument(argument, b"TO:", Direction::Forward)
 }
 
-/// White space behind the colon is not permitted (RFC 5321 §3.3), but common, and let pass.
+/// White space after the colon is not permitted (RFC 5321 §3.3), but common, and accepted.
 #[inline]
 fn parse_path_argument<'a>(
     argument: &'a [u8],

@@ -71,7 +71,7 @@ pub enum DirectoryFault {
     Octets,
     #[error("'{0}' is no address; write local-part@domain")]
     Address(String),
-    #[error("{kind} takes {wanted} behind its own address")]
+    #[error("{kind} takes {wanted} after its own address")]
     Count { kind: &'static str, wanted: &'static str },
     #[error("{0} stands on an earlier line already")]
     Twice(String),

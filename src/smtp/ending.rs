@@ -1,5 +1,5 @@
-//! Octets that some receiver took for an end of data. A message ends at CRLF . CRLF, or at . CRLF right
-//! behind the 354, and nowhere else (RFC 5321 §4.1.1.4); a receiver that sees an end elsewhere takes the
+//! Octets that some receivers take for an end of data. A message ends at CRLF . CRLF, or at . CRLF right
+//! after the 354, and nowhere else (RFC 5321 §4.1.1.4); a receiver that sees an end elsewhere takes the
 //! rest of the message for commands, which is how mail is smuggled.
 
 const PREFIXES: [&str; 15] = [
@@ -20,7 +20,7 @@ pub struct WouldBeEnd {
     pub prefix: &'static str,
     pub dot: &'static str,
     pub suffix: &'static str,
-    /// Right behind the 354, rather than behind some text.
+    /// Right after the 354, rather than after some text.
     pub first: bool,
 }
 
@@ -42,7 +42,7 @@ impl WouldBeEnd {
         line_start && self.dot == "." && self.suffix.starts_with("\r\n")
     }
 
-    /// Its octets, behind some text unless it is the first.
+    /// Its octets, after some text unless it is the first.
     pub fn text(&self) -> String {
         let lead = if self.first { "" } else { "hi" };
         format!("{lead}{}{}{}", self.prefix, self.dot, self.suffix)

@@ -29,7 +29,7 @@ pub struct Envelope {
     pub(super) declared_bytes: Option<u64>,
 }
 
-/// A path and the raw parameters right behind it.
+/// A path and the raw parameters right after it.
 #[derive(Clone, Copy, Debug, Default)]
 struct OctetRange {
     start: u32,

@@ -12,11 +12,11 @@ bitflags! {
         const SIZE = 1 << 1;
         /// RFC 6152.
         const EIGHT_BIT_MIME = 1 << 2;
-        /// RFC 6531; stands on 8BITMIME (§3.1).
+        /// RFC 6531; depends on 8BITMIME (§3.1).
         const SMTPUTF8 = 1 << 3;
         /// RFC 3030.
         const CHUNKING = 1 << 4;
-        /// RFC 3030 §3; stands on CHUNKING.
+        /// RFC 3030 §3; depends on CHUNKING.
         const BINARYMIME = 1 << 5;
         /// RFC 2034.
         const ENHANCED_STATUS_CODES = 1 << 6;
@@ -46,7 +46,7 @@ bitflags! {
         const AUTH = 1 << 19;
         /// RFC 1985; offered where there are routes for it.
         const ETRN = 1 << 20;
-        /// RFC 2645; offered where somebody may say it, and stands on AUTH (§5.1.1).
+        /// RFC 2645; offered where a user may say it, and depends on AUTH (§5.1.1).
         const ATRN = 1 << 21;
         /// Postfix's XCLIENT. Not in [`Extensions::ALL`]: it is a matter of trust in one peer, and never a switch.
         const XCLIENT = 1 << 31;
@@ -64,7 +64,7 @@ impl Extensions {
         .union(Self::SOML)
         .union(Self::SAML);
 
-    /// The set without members whose foundation is missing.
+    /// The set without the extensions whose prerequisite is missing.
     pub const fn consistent(self) -> Self {
         let mut set = self;
         if !set.contains(Self::EIGHT_BIT_MIME) {
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_last_line_has_a_space_and_arguments_stand_behind_their_keyword() {
+    fn only_the_last_line_has_a_space_and_arguments_follow_their_keyword() {
         let announced = |set: Extensions| {
             let mut replies = Vec::new();
             let argue = |extension, out: &mut Vec<u8>| match extension {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_falls_with_its_foundation() {
+    fn an_extension_falls_with_its_prerequisite() {
         let set = Extensions::ALL.difference(Extensions::CHUNKING).consistent();
         assert!(!set.contains(Extensions::BINARYMIME));
         let set = Extensions::ALL.difference(Extensions::EIGHT_BIT_MIME).consistent();

@@ -9,7 +9,7 @@ pub struct Offered {
     pub extensions: Extensions,
     /// RFC 1870: octets that a message may have; 0 is "no fixed limit".
     pub size: u64,
-    /// RFC 4954: those that we know.
+    /// Mechanisms of AUTH (RFC 4954) that are known here.
     pub mechanisms: Mechanisms,
 }
 
@@ -20,7 +20,7 @@ impl Offered {
         let Ok(text) = std::str::from_utf8(text) else {
             return;
         };
-        // Servers of old put an equals sign behind AUTH.
+        // Old servers put an equals sign after AUTH.
         let mut words = text.split(|c: char| c.is_ascii_whitespace() || c == '=');
         let Some(extension) = words.next().and_then(Extensions::from_keyword) else {
             return;

@@ -22,11 +22,11 @@ pub struct Onward<'a> {
     pub smtputf8: bool,
     /// Seconds since the message came.
     pub age_s: u64,
-    /// Servers that it has passed.
+    /// Servers that it has passed: its Received fields.
     pub hops: usize,
 }
 
-/// How it travels.
+/// How a message goes on to the next server.
 #[derive(Clone, Debug)]
 pub struct Transfer {
     pub params: MailParams,
@@ -41,13 +41,13 @@ pub enum Lack {
     Extension(&'static str),
     #[error("the message has {size} octets and the server takes {most}")]
     Size { size: u64, most: u64 },
-    #[error("the time of its BY parameter is over")]
+    #[error("the time that its BY parameter allows is over")]
     Late,
     #[error("it asks for REQUIRETLS, and the connection is in plain text")]
     Tls,
     #[error("its parameters cannot be read")]
     Params,
-    #[error("it has passed {0} servers, and goes round in circles")]
+    #[error("it has passed {0} servers and seems to be in a mail loop")]
     Loop(usize),
 }
 

@@ -64,7 +64,7 @@ pub enum ParamFault {
     #[error("the parameter is not recognised or not offered")]
     Unknown,
     /// 501.
-    #[error("the parameter is malformed, has a bad value, or stands there twice")]
+    #[error("the parameter is malformed, has a bad value, or is given twice")]
     Malformed,
 }
 

@@ -23,7 +23,7 @@ pub struct Path<'a> {
 pub enum PathFault {
     #[error("the address is not of the form <local-part@domain>")]
     Syntax,
-    #[error("the address is too long: 64 octets before the @ and 255 behind it at most")]
+    #[error("the address is too long: at most 64 octets before the @ and 255 after it")]
     TooLong,
 }
 
@@ -36,7 +36,7 @@ pub enum Direction {
     Forward,
 }
 
-/// Reads a path from the start of `text`; answers it and what is behind its `>`.
+/// Reads a path from the start of `text`; answers it and what follows its `>`.
 ///
 /// # Errors
 /// [`PathFault`] tells why there is no path.

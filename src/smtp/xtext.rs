@@ -27,7 +27,7 @@ pub fn is_xtext(text: &[u8]) -> bool {
     true
 }
 
-/// The octet that the front of `text` stands for, and what is behind it.
+/// The octet that the front of `text` stands for, and what follows it.
 fn take(text: &[u8]) -> Option<(u8, &[u8])> {
     match text {
         [b'+', high, low, behind @ ..] => Some((hex(*high)? << 4 | hex(*low)?, behind)),

@@ -20,6 +20,7 @@ struct CallerAddress {
 
 pub(in crate::engine) struct UringAcceptor {
     socket: Rc<UringSocket>,
+    /// `None` while the kernel has it.
     caller: Option<Box<CallerAddress>>,
 }
 
@@ -44,7 +45,7 @@ impl UringAcceptor {
         self.land_accept(flight).await
     }
 
-    /// Like `accept`, but does not wait: the cancel is queued right behind it.
+    /// Like `accept`, but does not wait: a cancel is queued right after it.
     pub(in crate::engine) async fn accept_waiting(
         &mut self,
     ) -> io::Result<(OwnedFd, Option<SocketAddr>)> {

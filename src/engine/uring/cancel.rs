@@ -4,7 +4,7 @@ use io_uring::types::CancelBuilder;
 use io_uring::{cqueue, opcode};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
-/// For operations whose answer nobody needs.
+/// Drops the answer to an operation.
 pub(super) struct Forget;
 
 impl OneshotOutputTransform for Forget {
@@ -14,8 +14,8 @@ impl OneshotOutputTransform for Forget {
     fn transform_oneshot_output(self, (): (), _: cqueue::Entry) {}
 }
 
-/// Queues the cancelling of the operations that `which` names. What this returns may be dropped: the
-/// cancel goes its way.
+/// Queues a cancel of the operations that `which` names. The future may be dropped: the cancel is
+/// submitted all the same.
 pub(super) fn cancel(which: CancelBuilder) -> InFlightOneshot<(), Forget> {
     let entry = opcode::AsyncCancel2::new(which).build();
     UnsubmittedOneshot::new((), Forget, entry).submit()

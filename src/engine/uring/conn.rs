@@ -87,8 +87,8 @@ impl UringConn {
         let mut send = pin!(self.land_send(send));
         let mut recv = pin!(self.land_recv(recv));
         let mut sent = None;
-        // A send ends at once nearly always, and there is nothing to do then: nobody is woken for it.
-        // One that fails has broken the connection, which ends the receive as well.
+        // A send nearly always ends at once, and nothing is to be done then: no task is woken for it.
+        // A send that fails has broken the connection, which ends the receive too.
         let (received, into) = poll_fn(|cx| {
             if sent.is_none() && self.socket.interrupted.get() {
                 if let Poll::Ready(landed) = send.as_mut().poll(cx) {

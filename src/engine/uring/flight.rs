@@ -57,7 +57,7 @@ impl<M> OneshotOutputTransform for Land<M> {
 
 pub(super) type Airborne<M> = InFlightOneshot<Flight<M>, Land<M>>;
 
-/// Queues `entry`, which may point into the heap behind `memory` and names `socket`'s descriptor;
+/// Queues `entry`, which may point into the heap memory of `memory` and names `socket`'s descriptor;
 /// both are held until it completes.
 pub(super) fn launch<M: Unpin>(
     socket: Option<Rc<UringSocket>>,

@@ -1,9 +1,9 @@
 //! The io_uring engine: single-shot operations on plain descriptors through tokio-uring's ring.
 //!
-//! Invariant: memory that the kernel may write to or read from is owned by the operation's
+//! INVARIANT: memory that the kernel may write to or read from is owned by the operation's
 //! `Flight` from submission to completion. tokio-uring holds the flight while the operation runs,
-//! whether or not somebody still awaits it; [`ring`] sees to it that the ring outlives every flight,
-//! because tokio-uring itself frees abandoned ones before it has cancelled them when it is dropped.
+//! whether or not its future is still awaited. [`ring`] makes the ring outlive every flight, because
+//! tokio-uring, when it is dropped, frees abandoned flights before it has cancelled them.
 
 mod accept;
 mod alarm;

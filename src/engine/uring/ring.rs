@@ -1,6 +1,6 @@
-//! The ring of one core: its settings, whether this host lets us have one, and its life.
+//! The ring of one core: its settings, whether this host allows one, and its life.
 //!
-//! Invariant: the ring outlives every operation whose memory the kernel may still touch; those are counted
+//! INVARIANT: the ring outlives every operation whose memory the kernel may still touch; those are counted
 //! in `FLIGHTS`.
 
 use std::io;
@@ -34,7 +34,7 @@ fn ring_settings() -> [io_uring::Builder; 3] {
     [best, cooperative, plain()]
 }
 
-/// Whether this host lets us have a ring that can cancel by descriptor, which `interrupt` needs.
+/// Whether this host allows a ring that can cancel by descriptor, which `interrupt` needs.
 pub(in crate::engine) fn probe() -> io::Result<()> {
     let mut built = Err(io::ErrorKind::Unsupported.into());
     for settings in ring_settings() {

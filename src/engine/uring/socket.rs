@@ -27,7 +27,7 @@ pub(super) struct UringSocket {
     /// A send is in the ring. A cancel by descriptor could hit it instead of the receive beside it,
     /// so that is put off until the send has landed.
     pub(super) sending: Cell<bool>,
-    /// Whom `interrupt` wakes where the cancel is put off.
+    /// The task that `interrupt` wakes while the cancel is put off.
     put_off: RefCell<Option<Waker>>,
 }
 
@@ -65,7 +65,8 @@ impl UringSocket {
         }
     }
 
-    /// Turns the answer to a waiting operation into the caller's, and accounts for the interrupt.
+    /// Turns the kernel's answer to a waiting operation into the caller's; a cancelled one takes the
+    /// interrupt's flag.
     pub(super) fn landed<T>(&self, result: io::Result<T>) -> io::Result<T> {
         self.waiting.set(false);
         match result {

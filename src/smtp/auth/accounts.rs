@@ -1,4 +1,4 @@
-//! Whom a server lets in.
+//! The users whom a server lets in, and their passwords.
 
 use std::{
     collections::HashMap,
@@ -14,10 +14,10 @@ use super::keys::Keys;
 /// Who may authenticate.
 #[derive(Clone, Debug, Default)]
 pub enum Credentials {
-    /// Nobody: AUTH is not offered.
+    /// No user: AUTH is not offered.
     #[default]
     None,
-    /// Everybody, with any password: what is tested is the client.
+    /// Every user, with any password: what is tested is the client.
     Any,
     Listed(Arc<Accounts>),
 }
@@ -25,7 +25,7 @@ pub enum Credentials {
 impl Credentials {
     /// Whether `user` may come in with `password`, which may be a token.
     pub(super) fn admit(&self, user: &str, password: &[u8]) -> bool {
-        // No mechanism lets in who has no name or no secret (RFC 4616 §2).
+        // No mechanism accepts an empty name or an empty secret (RFC 4616 §2).
         if user.is_empty() || password.is_empty() {
             return false;
         }
@@ -63,7 +63,7 @@ pub enum AccountsError {
     Colon(usize),
     #[error("line {0} has no user before its colon; write user:password")]
     User(usize),
-    #[error("line {0} has no password behind its colon; write user:password")]
+    #[error("line {0} has no password after its colon; write user:password")]
     Password(usize),
     #[error("line {0} holds a control character; no login can, so leave it out")]
     Control(usize),

@@ -32,7 +32,7 @@ impl Dialogue {
             Mechanism::Login => {
                 (simple(vec![user.clone().into_bytes(), secret.clone().into_bytes()]), None)
             }
-            // The challenge behind a bad token says why it is bad, and wants an empty answer.
+            // The challenge after a bad token says why it is bad, and wants an empty answer.
             Mechanism::Xoauth2 => (simple(vec![Vec::new()]), Some(bearer::response(user, secret))),
             Mechanism::CramMd5 => (Self::CramMd5 { answered: false }, None),
             Mechanism::ScramSha256 => {

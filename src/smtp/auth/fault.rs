@@ -3,7 +3,7 @@
 /// What keeps a client from going on with an exchange; it cancels then.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum LoginFault {
-    #[error("the server's challenge is not what the mechanism prescribes")]
+    #[error("the server's challenge is not what the mechanism asks for")]
     Challenge,
     #[error("the server's proof is false: it does not know the password")]
     Impostor,

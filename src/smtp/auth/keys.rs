@@ -28,7 +28,7 @@ impl Keys {
         xor(self.client, hmac(&self.stored, auth_message.as_bytes()))
     }
 
-    /// Whether `proof` can only come from who knows the password.
+    /// Whether `proof` proves that the client knows the password.
     pub(super) fn check(&self, proof: &[u8], auth_message: &str) -> bool {
         let Ok(proof) = Key::try_from(proof) else {
             return false;

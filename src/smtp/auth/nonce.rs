@@ -1,9 +1,9 @@
-//! What must not be guessed.
+//! Text that cannot be guessed.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
-/// Text that nobody can guess: 24 octets of base64, the same for the same seed and number.
+/// Text that cannot be guessed: 24 octets of base64, the same for the same seed and number.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Nonce(String);
 

@@ -13,7 +13,7 @@ pub(super) fn verify(response: &[u8], credentials: &Credentials) -> SaslStep {
     let [acting_as, user, password] = parts[..] else {
         return SaslStep::Malformed;
     };
-    // Nobody on a list may act as someone else; anybody may be anybody.
+    // A listed user may not act as another; where every user is let in, it may.
     let acting_as = if acting_as.is_empty() { user } else { acting_as };
     let foreign = acting_as != user && !matches!(credentials, Credentials::Any);
     if foreign || !credentials.admit(user, password.as_bytes()) {

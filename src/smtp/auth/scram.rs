@@ -64,7 +64,7 @@ impl ScramServer {
     /// `client-first-message` in, `server-first-message` out (RFC 5802 §7).
     fn first(&mut self, text: &str, accounts: &Accounts) -> Option<SaslStep> {
         let mut parts = text.splitn(3, ',');
-        // `y` says that the client would bind to a channel if we could; we did not offer to.
+        // `y`: the client supports channel binding and saw that the server offers none.
         let binding = parts.next().filter(|flag| matches!(*flag, "n" | "y"))?;
         let acting_as = parts.next()?;
         let bare = parts.next()?;

@@ -1,4 +1,4 @@
-//! The way in: AUTH between the greeting and the first transaction (RFC 4954 §4).
+//! AUTH between the greeting and the first transaction (RFC 4954 §4).
 
 use super::{Client, ClientStage, Fault, ReplyTo};
 use crate::limits::AUTH_COMMAND_BYTES_MAX;
@@ -30,7 +30,7 @@ impl AuthProgress {
 }
 
 impl Client {
-    /// Gives what the nonce of AUTH is made from: a number that nobody can guess. To be called
+    /// Gives what the nonce of AUTH is made from: a number that cannot be guessed. To be called
     /// before the first step of a client with a login.
     pub fn set_auth_seed(&mut self, seed: u128) {
         self.entry.seed = seed;
@@ -41,17 +41,17 @@ impl Client {
         self.entry.dialogue.as_ref().map(|(mechanism, _)| *mechanism)
     }
 
-    /// Whether the server did not let us in, or we turned away from it.
+    /// Whether the server refused the login, or the client gave it up.
     pub fn login_failed(&self) -> bool {
         self.entry.refused
     }
 
-    /// Why we turned away from the server in the middle of AUTH.
+    /// Why the client gave AUTH up in the middle.
     pub fn login_fault(&self) -> Option<LoginFault> {
         self.entry.fault
     }
 
-    /// Chooses the mechanism behind a good greeting.
+    /// Chooses the mechanism after a good greeting.
     pub(super) fn begin_auth(&mut self) -> Result<(), Fault> {
         let Some(login) = &self.settings.login else {
             self.ready = true;

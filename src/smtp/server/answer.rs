@@ -1,4 +1,4 @@
-//! Every reply of the server whose text is known when the program is built, rendered then.
+//! The server's replies whose text is known at build time, and which are rendered then.
 
 /// One reply line, ready to be sent.
 #[derive(Debug)]
@@ -61,10 +61,11 @@ pub(super) const BARE_NEWLINE_IN_COMMAND: Answer =
     answer!(500 "5.5.2" "Bare CR or LF in a command; lines end in CRLF");
 pub(super) const NODE_NEEDED: Answer = answer!(500 "5.5.2" "Needs a node: ETRN example.org");
 pub(super) const BAD_UTF8: Answer = answer!(500 "5.5.2" "Not valid UTF-8");
-pub(super) const BAD_OCTETS: Answer = answer!(501 "5.5.2" "Argument holds octets that it may not");
+pub(super) const BAD_OCTETS: Answer =
+    answer!(501 "5.5.2" "Argument holds octets that are not allowed");
 pub(super) const BAD_BASE64: Answer = answer!(501 "5.5.2" "Not valid base64");
 pub(super) const BAD_RESPONSE: Answer =
-    answer!(501 "5.5.2" "Response is not what the mechanism prescribes");
+    answer!(501 "5.5.2" "Response is not what the mechanism asks for");
 pub(super) const AUTH_CANCELLED: Answer = answer!(501 "5.7.0" "Authentication cancelled");
 pub(super) const NO_INITIAL_RESPONSE: Answer =
     answer!(501 "5.7.0" "The mechanism takes no initial response");
@@ -73,13 +74,13 @@ pub(super) const NO_ARGUMENT_ALLOWED: Answer = answer!(501 "5.5.4" "Takes no arg
 pub(super) const ARGUMENT_NEEDED: Answer = answer!(501 "5.5.4" "Needs an argument");
 pub(super) const BAD_ATTRIBUTE: Answer = answer!(501 "5.5.4" "Bad XCLIENT attribute");
 pub(super) const BAD_NODE: Answer =
-    answer!(501 "5.5.4" "Needs a full domain, alone or behind @, or a queue behind #");
+    answer!(501 "5.5.4" "Needs a full domain, alone or after @, or a queue after #");
 pub(super) const BAD_DOMAINS: Answer =
     answer!(501 "5.5.4" "Needs full domains with commas between, or nothing");
 pub(super) const BAD_PARAMETER: Answer = answer!(501 "5.5.4" "Bad parameter");
 pub(super) const BAD_SENDER: Answer = answer!(501 "5.1.7" "Bad sender; say MAIL FROM:<address>");
 pub(super) const HOLD_OUT_OF_RANGE: Answer =
-    answer!(501 "5.5.4" "Cannot hold a message that long, nor until then");
+    answer!(501 "5.5.4" "Cannot hold a message for that long or until then");
 pub(super) const SENDER_TOO_LONG: Answer = answer!(501 "5.1.7" "Path too long");
 pub(super) const BAD_RECIPIENT: Answer =
     answer!(501 "5.1.3" "Bad recipient; say RCPT TO:<address>");

@@ -16,7 +16,7 @@ impl Server {
         self.logins.identity.as_deref()
     }
 
-    /// Gives what the nonces of AUTH are made from: a number that nobody can guess. To be called
+    /// Gives what the nonces of AUTH are made from: a number that cannot be guessed. To be called
     /// before the first step where [`Policy::mechanisms`](super::Policy::mechanisms) has any.
     pub fn set_auth_seed(&mut self, seed: u128) {
         self.logins.seed = seed;
@@ -105,7 +105,7 @@ impl Server {
     ) -> Option<Event<'static>> {
         match exchange.step(response, &self.policy.auth.credentials) {
             SaslStep::Challenge(challenge) => {
-                // The space stands there even without a challenge behind it.
+                // The space is sent even when no challenge follows it.
                 replies.extend_from_slice(b"334 ");
                 write_base64(replies, &challenge);
                 replies.extend_from_slice(b"\r\n");

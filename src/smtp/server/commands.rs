@@ -19,7 +19,7 @@ pub struct Commands {
     pub hold: HoldLimits,
     /// Whether there is a route for ETRN to begin deliveries on.
     pub etrn: bool,
-    /// Whether anybody may say ATRN.
+    /// Whether any user may say ATRN.
     pub atrn: bool,
 }
 
@@ -37,11 +37,11 @@ impl Default for Commands {
     }
 }
 
-/// Whom RCPT may name.
+/// The recipients that RCPT may name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RecipientRule {
     Any,
-    /// Those whom the directory knows, and Postmaster (RFC 5321 §4.5.1).
+    /// Those that the directory has, and Postmaster (RFC 5321 §4.5.1).
     Known,
 }
 

@@ -41,13 +41,13 @@ impl Spoilt {
     }
 }
 
-/// A message behind 354.
+/// A message after 354.
 #[derive(Debug, Default)]
 pub(super) struct Data {
     unstuffer: Unstuffer,
     content: IncomingContent,
-    /// Whether the message is lost. It is read to its true end all the same, since whatever else we
-    /// did, the client would go on sending it.
+    /// Whether the message is lost. It is still read to its true end, because the client goes on
+    /// sending it.
     lost: bool,
 }
 
@@ -96,7 +96,7 @@ impl Data {
     }
 }
 
-/// A chunk behind BDAT, whose octets are taken whatever becomes of them (RFC 3030 §2).
+/// A chunk after BDAT. Its octets are taken whatever becomes of them (RFC 3030 §2).
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) size: u64,

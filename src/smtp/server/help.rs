@@ -14,7 +14,7 @@ struct Topic {
     known: Known,
     /// Syntax, then what it does.
     lines: [&'static str; 2],
-    /// Whose parameters are listed behind the lines.
+    /// The command whose parameters are listed after the lines.
     params: Option<On>,
 }
 

@@ -107,7 +107,7 @@ impl LineReader {
         })
     }
 
-    /// Whether the line that begins with what is held and `input` behind it is an AUTH command.
+    /// Whether the line that begins with what is held and `input` after it is an AUTH command.
     fn begins_auth(&self, input: &[u8]) -> bool {
         let mut octets = self.held.iter().chain(input);
         let mut is = |b: u8| octets.next().is_some_and(|octet| octet.eq_ignore_ascii_case(&b));
@@ -136,7 +136,7 @@ impl LineReader {
         self.overlong.is_some() || !self.held.is_empty()
     }
 
-    /// Whether what is held and `input` behind it start with `prefix`.
+    /// Whether what is held and `input` after it start with `prefix`.
     pub(super) fn starts_with(&self, input: &[u8], prefix: &[u8]) -> bool {
         let mut octets = self.held.iter().chain(input);
         prefix.iter().all(|b| octets.next() == Some(b))

@@ -154,7 +154,7 @@ impl Server {
             || matches!(self.transaction, Transaction::Chunks(_))
     }
 
-    /// Whether the client owes us octets before we have anything to say to it.
+    /// Whether the client must send more octets before there is anything to answer.
     pub fn awaiting_more(&self) -> bool {
         matches!(self.phase, ServerPhase::Data(_) | ServerPhase::Chunk(_)) || self.lines.is_open()
     }
@@ -231,7 +231,7 @@ impl Server {
         matches!(transaction, Transaction::Chunks(_)).then_some(Event::Discard)
     }
 
-    /// The end of a message behind DATA.
+    /// The end of a message sent with DATA.
     fn end_data(
         &mut self,
         end: Result<Marks, Spoilt>,

@@ -1,7 +1,7 @@
 //! ETRN and ATRN: a client asks for the mail that waits for it (RFC 1985, RFC 2645).
 //!
-//! The machine reads the command and judges its state; who may have what, and whether there is
-//! anything, the caller knows.
+//! The machine reads the command and judges its state; the caller knows which client may have
+//! what mail, and whether there is any.
 
 use super::answer::{self, Answer};
 use super::argument::has_bad_octets;
@@ -53,7 +53,7 @@ impl Server {
         self.say_line(code, true, status, text.as_bytes(), replies);
     }
 
-    /// Answers [`Request::Turn`]. Behind [`AtrnAnswer::Turn`] the session is the caller's.
+    /// Answers [`Request::Turn`]. After [`AtrnAnswer::Turn`] the session is the caller's.
     pub fn answer_atrn(&mut self, answer: AtrnAnswer, replies: &mut Vec<u8>) {
         let asked = self.end_request();
         debug_assert!(

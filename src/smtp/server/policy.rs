@@ -55,7 +55,7 @@ impl Policy {
         missing.fold(self.extensions, |set, (_, gone)| set.difference(*gone)).consistent()
     }
 
-    /// Appends what stands behind the keyword of an extension in the answer to EHLO.
+    /// Appends what follows the keyword of an extension in the answer to EHLO.
     pub(super) fn argue(&self, extension: Extensions, out: &mut Vec<u8>) {
         match extension {
             Extensions::SIZE => {

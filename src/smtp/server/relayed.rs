@@ -71,7 +71,7 @@ fn each<T>(value: Option<Vec<u8>>, read: impl Fn(&[u8]) -> Option<T>) -> Option<
     }
 }
 
-/// An IPv4 address, or an IPv6 address behind `IPV6:`.
+/// An IPv4 address, or an IPv6 address after `IPV6:`.
 fn address(value: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(value).ok()?;
     match text.split_at_checked(5) {

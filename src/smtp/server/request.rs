@@ -32,7 +32,7 @@ pub enum EtrnAnswer {
 /// The answer to ATRN (RFC 2645 §5.2.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AtrnAnswer {
-    /// 250: the roles turn round behind this reply.
+    /// 250: the roles turn round after this reply.
     Turn,
     /// 450: not these domains, or not now.
     Refused,

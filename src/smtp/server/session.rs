@@ -52,7 +52,7 @@ impl Server {
             return self.fail(&answer::UNKNOWN_VERB, replies);
         }
         if verb == Verb::Ehlo && !self.policy.commands.esmtp {
-            // A server without extensions knows the verb and has nothing behind it (RFC 5321 §3.2).
+            // A server without extensions knows the verb but has no extension to offer (RFC 5321 §3.2).
             return self.fail(&answer::NOT_IMPLEMENTED, replies);
         }
         if has_bad_octets(name) {
@@ -106,7 +106,7 @@ impl Server {
         self.reset_transaction()
     }
 
-    /// SEND, SOML and SAML (RFC 821 §3.4): nobody has a terminal here, so all of them are MAIL.
+    /// SEND, SOML and SAML (RFC 821 §3.4): there are no terminals here, so all of them are MAIL.
     fn legacy_mail(
         &mut self,
         extension: Extensions,

@@ -46,7 +46,7 @@ pub(super) enum Transaction {
     },
     /// A BDAT chunk was accepted.
     Chunks(IncomingContent),
-    /// A BDAT chunk was refused that was not the last: those behind it are refused too, until the
+    /// A BDAT chunk was refused that was not the last: those after it are refused too, until the
     /// last one or RSET. `recipients` is how many replies LMTP owes to the last.
     Failed {
         recipients: usize,

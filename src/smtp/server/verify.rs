@@ -60,7 +60,7 @@ impl Server {
         self.say_line(code, true, (1, detail), &text, replies);
     }
 
-    /// 553, and whom the name may mean.
+    /// 553, and the users that the name may mean.
     fn ambiguous<'a>(
         &self,
         directory: &Directory,

@@ -1,4 +1,4 @@
-//! XCLIENT: a trusted proxy or test tool says whom it speaks for (Postfix, XCLIENT_README).
+//! XCLIENT: a trusted proxy or test tool names the client that it speaks for (Postfix, XCLIENT_README).
 
 use super::answer;
 use super::event::Event;
