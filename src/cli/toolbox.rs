@@ -21,7 +21,7 @@ struct Toolbox {
 enum Tool {
     /// Read the messages of a sink, also while it runs
     #[command(subcommand, after_help = help_end(Page::Spool, ""))]
-    Spool(Box<spool::Command>),
+    Spool(Box<spool::SpoolCommand>),
     Report(ReportArgs),
     Man(ManArgs),
 }

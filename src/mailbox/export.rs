@@ -75,7 +75,7 @@ impl Export {
         limit: usize,
         on_message: &mut dyn FnMut(&Listing<'_>) -> ControlFlow<()>,
     ) -> Result<Exported, ExportError> {
-        let mut writer = Writer::create(self)?;
+        let mut writer = ExportWriter::create(self)?;
         let mut done = Exported::default();
         let mut body = Vec::new();
         while done.messages < limit as u64
@@ -112,7 +112,7 @@ impl Export {
 }
 
 /// What is under construction, and the octets of the message in hand.
-struct Writer {
+struct ExportWriter {
     out: Out,
     tracer: Tracer,
     newline: Newline,
@@ -128,7 +128,7 @@ enum Out {
     Dumps(Dumps),
 }
 
-impl Writer {
+impl ExportWriter {
     fn create(export: &Export) -> Result<Self, ExportError> {
         let target = export.target.as_path();
         let tracer = Tracer { hostname: export.hostname.clone(), zone: TimeZone::system() };

@@ -46,7 +46,7 @@ pub(super) fn write(message: &Message, octets: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::{Envelope, Fate, Place, Recipient};
+    use crate::spool::{DeliveryFate, Envelope, Place, Recipient};
 
     #[test]
     fn a_delivery_to_a_recipient_that_is_not_there_is_passed_over() {
@@ -57,7 +57,7 @@ mod tests {
             place: message.place,
             sealed_ns: 0,
             recipient,
-            fate: Fate::Delivered,
+            fate: DeliveryFate::Delivered,
             code: 250,
             at_ns: 7,
         });

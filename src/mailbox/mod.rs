@@ -27,4 +27,4 @@ pub use header::{header_block, hops_of, subject, subject_of};
 pub use jsonl::{add_deliveries, as_json};
 pub use received::Tracer;
 pub use select::{AddressPattern, BadPattern, Selection};
-pub use statistics::{Share, Slot, Statistics};
+pub use statistics::{DomainCount, RateSlot, Statistics};

@@ -34,14 +34,14 @@ pub struct Statistics {
 
 /// How many messages, or recipients, a domain has.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
-pub struct Share {
+pub struct DomainCount {
     pub name: String,
     pub count: u64,
 }
 
 /// Messages received within one stretch of time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
-pub struct Slot {
+pub struct RateSlot {
     /// Unix seconds.
     pub from_s: u64,
     pub seconds: u64,
@@ -101,17 +101,17 @@ impl Statistics {
     }
 
     /// The time from the first message to the last in at most `slots_max` stretches of whole seconds.
-    pub fn rate(&self, slots_max: usize) -> Vec<Slot> {
+    pub fn rate(&self, slots_max: usize) -> Vec<RateSlot> {
         self.timeline.slots(slots_max as u64)
     }
 
     /// The domains with most messages, most first. `<>` is the null sender.
-    pub fn senders(&self, top: usize) -> Vec<Share> {
+    pub fn senders(&self, top: usize) -> Vec<DomainCount> {
         self.senders.top(top)
     }
 
     /// The domains with most recipients, most first.
-    pub fn recipients(&self, top: usize) -> Vec<Share> {
+    pub fn recipients(&self, top: usize) -> Vec<DomainCount> {
         self.recipients.top(top)
     }
 
@@ -171,7 +171,7 @@ impl Timeline {
         }
     }
 
-    fn slots(&self, slots_max: u64) -> Vec<Slot> {
+    fn slots(&self, slots_max: u64) -> Vec<RateSlot> {
         let (Some((first, _)), Some((last, _))) =
             (self.counts.first_key_value(), self.counts.last_key_value())
         else {
@@ -180,7 +180,7 @@ impl Timeline {
         let wide = (last - first + 1).div_ceil(slots_max);
         let count = (last - first) / wide + 1;
         let mut slots: Vec<_> = (0..count)
-            .map(|n| Slot {
+            .map(|n| RateSlot {
                 from_s: (first + n * wide) * self.slot_s,
                 seconds: wide * self.slot_s,
                 messages: 0,
@@ -218,15 +218,16 @@ impl Domains {
         }
     }
 
-    fn top(&self, top: usize) -> Vec<Share> {
+    fn top(&self, top: usize) -> Vec<DomainCount> {
         let mut shares: Vec<_> = self.counts.iter().collect();
         shares.sort_unstable_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
         let others = self.others + shares.iter().skip(top).map(|(_, count)| *count).sum::<u64>();
         let named = shares.into_iter().take(top);
-        let mut shares: Vec<_> =
-            named.map(|(domain, count)| Share { name: text(domain), count: *count }).collect();
+        let mut shares: Vec<_> = named
+            .map(|(domain, count)| DomainCount { name: text(domain), count: *count })
+            .collect();
         if others > 0 {
-            shares.push(Share { name: "others".into(), count: others });
+            shares.push(DomainCount { name: "others".into(), count: others });
         }
         shares
     }

@@ -17,7 +17,7 @@ use crate::smtp::body::Stuffer;
 use crate::smtp::client::{Client, Fault, Hello, Pipelining, ReplyEvent, Settings, Want};
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::Protocol;
-use crate::spool::{Delivery, Fate, SpoolError};
+use crate::spool::{Delivery, DeliveryFate, SpoolError};
 
 /// Deliveries that the spool is to note, and where to say whether it did.
 pub(super) type Note = (Vec<Delivery>, oneshot::Sender<Result<(), SpoolError>>);
@@ -237,8 +237,8 @@ impl<'c> DeliverySession<'c> {
         }
         for delivery in &settled {
             match delivery.fate {
-                Fate::Delivered => self.tally.delivered += 1,
-                Fate::Refused => self.tally.refused += 1,
+                DeliveryFate::Delivered => self.tally.delivered += 1,
+                DeliveryFate::Refused => self.tally.refused += 1,
             }
         }
         let (answer, noted) = oneshot::channel();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::route::{Grants, Routes};
-use crate::spool::{Durability, Horizon};
+use crate::spool::{Durability, Watermark};
 
 /// What a relay is to do.
 #[derive(Clone, Debug)]
@@ -23,5 +23,5 @@ pub struct RelaySource {
     pub dir: PathBuf,
     pub durability: Durability,
     /// One for each core whose messages may be sealed before they are acknowledged.
-    pub horizons: Vec<Horizon>,
+    pub watermarks: Vec<Watermark>,
 }

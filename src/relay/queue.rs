@@ -28,7 +28,7 @@ use crate::mailbox::Tracer;
 use crate::notice::notice;
 use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer};
-use crate::spool::{DeliveryLog, Horizon, SpoolError};
+use crate::spool::{DeliveryLog, SpoolError, Watermark};
 
 /// Deliveries of the relay at once, those of ATRN included. More: ETRN waits its turn (250), ATRN gets
 /// 450.
@@ -53,7 +53,7 @@ pub(super) enum RelayRequest {
 /// What the thread is handed at its start.
 pub(super) struct QueueSetup {
     dir: PathBuf,
-    horizons: Arc<[Horizon]>,
+    watermarks: Arc<[Watermark]>,
     log: DeliveryLog,
     routes: Arc<Routes>,
     tracer: Tracer,
@@ -71,9 +71,9 @@ impl QueueSetup {
     ) -> Result<Self, SpoolError> {
         let RelayPlan { routes, hostname, timeout, .. } = plan;
         let log = DeliveryLog::open(&source.dir, source.durability)?;
-        let (routes, horizons) = (Arc::new(routes), source.horizons.into());
+        let (routes, watermarks) = (Arc::new(routes), source.watermarks.into());
         let tracer = Tracer { hostname: hostname.into(), zone: TimeZone::system() };
-        Ok(Self { dir: source.dir, horizons, log, routes, tracer, timeout, drain, leaving })
+        Ok(Self { dir: source.dir, watermarks, log, routes, tracer, timeout, drain, leaving })
     }
 }
 
@@ -87,7 +87,7 @@ struct RunningEntry {
 
 struct DeliveryQueue {
     dir: PathBuf,
-    horizons: Arc<[Horizon]>,
+    watermarks: Arc<[Watermark]>,
     routes: Arc<Routes>,
     tracer: Tracer,
     timeout: Duration,
@@ -123,12 +123,12 @@ pub(super) fn run(
 }
 
 async fn serve(setup: QueueSetup, mut requests: mpsc::Receiver<RelayRequest>) -> RelayTotals {
-    let QueueSetup { dir, horizons, mut log, routes, tracer, timeout, drain, leaving } = setup;
+    let QueueSetup { dir, watermarks, mut log, routes, tracer, timeout, drain, leaving } = setup;
     let (notes, mut to_note) = mpsc::channel::<Note>(RELAY_NOTES_MAX);
     let (ended_sender, mut ended) = mpsc::unbounded_channel();
     let queue = Rc::new(DeliveryQueue {
         dir,
-        horizons,
+        watermarks,
         routes,
         tracer,
         timeout,
@@ -227,7 +227,7 @@ impl DeliveryQueue {
         let entry = RunningEntry { id, selection: selection.clone(), name };
         self.running.borrow_mut().push(entry);
         let running = RunningDelivery::new(id, self.ended_sender.clone());
-        (Extract { selection, until_ns: unix_ns(), horizons: self.horizons.clone() }, running)
+        (Extract { selection, until_ns: unix_ns(), watermarks: self.watermarks.clone() }, running)
     }
 
     fn end(self: &Rc<Self>, id: u64, outcome: Option<(WaitingMail, DeliveryTally)>) {

@@ -11,8 +11,8 @@ use super::route::RecipientSelection;
 use crate::limits::RELAY_RECIPIENTS_MAX;
 use crate::mailbox::hops_of;
 use crate::spool::{
-    CopyError, Deliveries, Envelope, Horizon, Listing, Message, Place, Reader, RecordFlags,
-    SpoolError,
+    CopyError, Deliveries, Envelope, Listing, Message, Place, Reader, RecordFlags, SpoolError,
+    Watermark,
 };
 
 /// Pieces of a message, of [`SPOOL_READ_BYTES`] at most, that are read ahead of the sending.
@@ -50,7 +50,7 @@ pub(super) struct Extract {
     pub(super) selection: RecipientSelection,
     pub(super) until_ns: u64,
     /// Hide what is sealed and not durable yet: it has not been acknowledged, and may never be.
-    pub(super) horizons: Arc<[Horizon]>,
+    pub(super) watermarks: Arc<[Watermark]>,
 }
 
 impl Extract {
@@ -113,7 +113,7 @@ impl Extract {
         let mut listing = reader.oldest_first();
         while let Some(message) = listing.next().transpose()? {
             let whole = !message.envelope.flags.contains(RecordFlags::HEADERS_ONLY);
-            let hidden = self.horizons.iter().any(|horizon| horizon.hides(message.place));
+            let hidden = self.watermarks.iter().any(|watermark| watermark.hides(message.place));
             if !whole || hidden || message.envelope.sealed_ns > self.until_ns {
                 continue;
             }
@@ -158,9 +158,9 @@ mod tests {
     use super::*;
     use crate::spool::{Draft, Durability, Meta, Options, Spool, Writer};
 
-    fn everything(horizons: &[Horizon]) -> Extract {
-        let horizons = horizons.into();
-        Extract { selection: RecipientSelection::Everything, until_ns: u64::MAX, horizons }
+    fn everything(watermarks: &[Watermark]) -> Extract {
+        let watermarks = watermarks.into();
+        Extract { selection: RecipientSelection::Everything, until_ns: u64::MAX, watermarks }
     }
 
     fn store(writer: &mut Writer, body: &[u8]) {
@@ -181,7 +181,7 @@ mod tests {
         };
         let (spool, _, mut writers) = Spool::open(dir.path(), options).unwrap();
         let writer = &mut writers[0];
-        let extract = everything(&writer.horizon().into_iter().collect::<Vec<_>>());
+        let extract = everything(&writer.watermark().into_iter().collect::<Vec<_>>());
         let waiting = || extract.count(dir.path()).unwrap().messages;
         store(writer, b"one");
         assert_eq!(waiting(), 0);
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(waiting(), 4);
         drop((writers, spool));
         let (_spool, _, writers) = Spool::open(dir.path(), options).unwrap();
-        let extract = everything(&writers[0].horizon().into_iter().collect::<Vec<_>>());
+        let extract = everything(&writers[0].watermark().into_iter().collect::<Vec<_>>());
         assert_eq!(extract.count(dir.path()).unwrap().messages, 4, "of an earlier run");
         assert_eq!(everything(&[]).count(dir.path()).unwrap().messages, 4);
     }

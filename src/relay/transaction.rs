@@ -9,7 +9,7 @@ use crate::smtp::offered::Offered;
 use crate::smtp::onward::{Lack, Onward, Transfer, rcpt_params};
 use crate::smtp::outgoing::{Outgoing, Recipients};
 use crate::smtp::server::Protocol;
-use crate::spool::{Delivery, Envelope, Fate, Place, RecordFlags};
+use crate::spool::{Delivery, DeliveryFate, Envelope, Place, RecordFlags};
 
 #[derive(Debug)]
 /// One message on its way to one server, for the recipients that share a transaction.
@@ -140,11 +140,11 @@ impl RelayTransaction {
 
 /// What a reply means for good; `None` when the message is to wait. 503, 530 and 538 are about the
 /// session and not about the message.
-fn fate(code: u16) -> Option<Fate> {
+fn fate(code: u16) -> Option<DeliveryFate> {
     match code {
-        200..300 => Some(Fate::Delivered),
+        200..300 => Some(DeliveryFate::Delivered),
         503 | 530 | 538 => None,
-        500..600 => Some(Fate::Refused),
+        500..600 => Some(DeliveryFate::Refused),
         _ => None,
     }
 }
@@ -207,7 +207,7 @@ mod tests {
         RelayTransaction::new(message, &tracer, protocol, &offered).unwrap()
     }
 
-    fn fates(transaction: &RelayTransaction) -> Vec<(u32, Fate, u16)> {
+    fn fates(transaction: &RelayTransaction) -> Vec<(u32, DeliveryFate, u16)> {
         transaction.settled().iter().map(|d| (d.recipient, d.fate, d.code)).collect()
     }
 
@@ -247,7 +247,7 @@ mod tests {
         ] {
             transaction.hear(phase, code);
         }
-        let expected = [(0, Fate::Delivered, 250), (1, Fate::Refused, 550)];
+        let expected = [(0, DeliveryFate::Delivered, 250), (1, DeliveryFate::Refused, 550)];
         assert_eq!(fates(&transaction), expected);
     }
 
@@ -265,7 +265,10 @@ mod tests {
         ] {
             transaction.hear(phase, code);
         }
-        assert_eq!(fates(&transaction), [(1, Fate::Refused, 550), (2, Fate::Delivered, 250)]);
+        assert_eq!(
+            fates(&transaction),
+            [(1, DeliveryFate::Refused, 550), (2, DeliveryFate::Delivered, 250)]
+        );
     }
 
     #[test]

@@ -74,7 +74,7 @@ async fn look_out(core: Rc<Core>) {
     loop {
         interval.tick().await;
         // An error has been told, and counts as a failure.
-        let _ = writer.borrow_mut().look();
+        let _ = writer.borrow_mut().check_path();
     }
 }
 
@@ -179,7 +179,7 @@ fn summary(core: &Core, index: usize, cpu: usize) -> CoreSummary {
     let spool = core.writer.as_ref().map(|writer| {
         let mut writer = writer.borrow_mut();
         // What happened since the last look counts too.
-        let _ = writer.look();
+        let _ = writer.check_path();
         SpoolSummary { position: writer.position().to_string(), stats: writer.stats() }
     });
     CoreSummary::new(index, cpu, *core.counters.borrow(), core.page_faults(), spool)

@@ -126,8 +126,9 @@ fn open_relay(
     let (Some(wanted), Store::Spool { dir, options }) = (plan.relay.take(), &plan.store) else {
         return Ok(None);
     };
-    let horizons = writers.iter().flatten().filter_map(Writer::horizon).collect();
-    let source = relay::RelaySource { dir: dir.clone(), durability: options.durability, horizons };
+    let watermarks = writers.iter().flatten().filter_map(Writer::watermark).collect();
+    let source =
+        relay::RelaySource { dir: dir.clone(), durability: options.durability, watermarks };
     Relay::open(wanted, source, plan.engine, plan.drain).map(Some)
 }
 

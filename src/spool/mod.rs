@@ -42,11 +42,11 @@
 //! version 1 octets 48 to 59 are zero, the CRC is of octets 0 to 59, and nothing is known of the disk;
 //! all else is the same, and a `SPOOL` file that says 1 is as good.
 //!
-//! The last 8 octets of a file in the length in which it was made are a witness, and no record reaches to
+//! The last 8 octets of a file in the length in which it was made are a canary, and no record reaches to
 //! them: nonce or 0x0101010101010101, so that none is zero. Its writer knows by them that nobody has cut
 //! the file, and made it longer again; readers pass over them.
 //!
-//! A segment gets its name when its header is there. One of zeros alone, but for the witness, never began, and holds nothing: a
+//! A segment gets its name when its header is there. One of zeros alone, but for the canary, never began, and holds nothing: a
 //! power cut leaves it. One whose first 64 octets are zeros and that holds anything else has lost its
 //! header: a torn one, as a power cut leaves it, where its length is a multiple of 65,536, as when it
 //! was made; one that was cut was on the disk before, and is damaged. Records follow from offset 64,
@@ -240,12 +240,12 @@ mod write;
 
 pub use envelope::{Envelope, Meta, Recipient, text};
 pub use error::{Doubt, SpoolError};
-pub use format::{BadPlace, Delivery, Fate, Place, RecordFlags};
+pub use format::{BadPlace, Delivery, DeliveryFate, Place, RecordFlags};
 pub use options::{Durability, Options, WhenFull};
 pub use read::{
     CopyError, CoreSurvey, Damage, Deliveries, Listing, Message, Messages, Reader, Survey,
 };
 pub use write::{
-    Barrier, DeliveryLog, Draft, Horizon, Recovery, Sealed, Spool, Stats, Ticket, TicketFate,
+    Barrier, DeliveryLog, Draft, Recovery, Sealed, Spool, Stats, Ticket, TicketFate, Watermark,
     Writer,
 };

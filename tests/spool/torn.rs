@@ -220,17 +220,17 @@ fn a_segment_whose_file_is_taken_away_is_given_up_at_the_next_look() {
             let (spool, _, mut writer) = open_one(dir.path(), options(durability));
             let lost = [1, 2, 3].map(|seed| store(&mut writer, &octets(seed, 4_000)).unwrap());
             assert_eq!(acknowledge(&mut writer, &lost).len(), 3);
-            writer.look().unwrap();
+            writer.check_path().unwrap();
             let waits = store(&mut writer, &octets(4, 4_000)).unwrap();
             take(&file(dir.path(), 1));
             // A sync ends in a look of its own.
             if durability == Durability::Sync {
                 assert!(acknowledge(&mut writer, &[waits]).is_empty());
             } else {
-                let error = writer.look().unwrap_err();
+                let error = writer.check_path().unwrap_err();
                 assert!(matches!(error, SpoolError::Removed { segment: 1, .. }), "{how}: {error}");
             }
-            writer.look().unwrap();
+            writer.check_path().unwrap();
             let stats = writer.stats();
             assert_eq!((stats.removed, stats.removed_messages, stats.torn), (1, 3, 0), "{how}");
             assert_eq!(writer.failures(), 1);

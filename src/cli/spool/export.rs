@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use clap::{Args, ValueEnum};
 
 use super::pick::Pick;
-use super::progress::Progress;
+use super::progress::ByteProgress;
 use super::{DIR_DEFAULT, tell_of};
 use crate::cli::exit::{self, Exit, ExitError};
 use crate::cli::signals::{self, StopSignal};
@@ -83,7 +83,7 @@ impl ExportArgs {
         let reader = Reader::open(&self.dir).map_err(spool_failed)?;
         let selection = self.pick.selection(&self.dir).map_err(spool_failed)?;
         let mut listing = reader.oldest_first();
-        let progress = Progress::over(reader.file_bytes());
+        let progress = ByteProgress::over(reader.file_bytes());
         let mut shown = 0;
         let done = export.run(
             &mut listing,

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use self::pick::Pick;
-use self::progress::Progress;
+use self::progress::ByteProgress;
 use super::exit::{self, Exit, ExitError};
 use crate::mailbox::{add_deliveries, as_json};
 use crate::notice::{notice, without_controls};
@@ -27,7 +27,7 @@ use crate::spool::{CopyError, Deliveries, Place, Reader, SpoolError, Survey, tex
 const DIR_DEFAULT: &str = "./ringpost-spool";
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum SpoolCommand {
     /// List messages, oldest first
     Ls(ls::Ls),
     /// Write the octets of a message to stdout, exactly as they came, dots unstuffed
@@ -68,7 +68,7 @@ pub struct Verify {
     threads: Option<usize>,
 }
 
-impl Command {
+impl SpoolCommand {
     /// Does what was asked; gives the exit code.
     pub fn run(self) -> Result<Exit, ExitError> {
         if let Some(pick) = self.pick() {
@@ -160,7 +160,7 @@ impl Verify {
     fn run(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
         let reader = Reader::open(&self.dir)?;
         let threads = self.threads.unwrap_or_else(cpus);
-        let progress = Progress::over(reader.file_bytes());
+        let progress = ByteProgress::over(reader.file_bytes());
         let started = std::time::Instant::now();
         let survey = reader.survey(threads, &|bytes| progress.add(bytes))?;
         progress.finish();

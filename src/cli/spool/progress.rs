@@ -6,11 +6,11 @@ use crate::limits::PROGRESS_SHOWN_BYTES;
 
 /// Octets done of octets to do. Shows nothing for little work, and nothing where stderr is no
 /// terminal.
-pub(super) struct Progress {
+pub(super) struct ByteProgress {
     bar: ProgressBar,
 }
 
-impl Progress {
+impl ByteProgress {
     pub(super) fn over(bytes: u64) -> Self {
         if bytes < PROGRESS_SHOWN_BYTES {
             return Self { bar: ProgressBar::hidden() };

@@ -8,11 +8,11 @@ use hdrhistogram::Histogram;
 use serde_json::json;
 
 use super::pick::Pick;
-use super::progress::Progress;
+use super::progress::ByteProgress;
 use super::{DIR_DEFAULT, put, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::limits::PROGRESS_SHOWN_BYTES;
-use crate::mailbox::{Share, Slot, Statistics};
+use crate::mailbox::{DomainCount, RateSlot, Statistics};
 use crate::notice::without_controls;
 use crate::report::{bins, human};
 use crate::spool::{CopyError, Reader, Survey};
@@ -42,7 +42,7 @@ impl Stat {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
         let reader = Reader::open(&self.dir)?;
         let selection = self.pick.selection(&self.dir)?;
-        let progress = Progress::over(reader.file_bytes());
+        let progress = ByteProgress::over(reader.file_bytes());
         let mut statistics = Statistics::default();
         let mut listing = reader.oldest_first();
         let mut shown = 0;
@@ -111,11 +111,11 @@ impl Stat {
 }
 
 /// One line: a column for each slot, as high as its share of the fullest.
-fn put_rate(out: &mut impl Write, slots: &[Slot]) -> Result<(), CopyError> {
+fn put_rate(out: &mut impl Write, slots: &[RateSlot]) -> Result<(), CopyError> {
     const COLUMNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let Some(fullest) = slots.iter().max_by_key(|slot| slot.messages) else { return Ok(()) };
     let most = fullest.messages;
-    let column = |slot: &Slot| match slot.messages {
+    let column = |slot: &RateSlot| match slot.messages {
         0 => ' ',
         count => COLUMNS[(count * 8).div_ceil(most.max(1)) as usize - 1],
     };
@@ -151,7 +151,7 @@ fn put_sizes(out: &mut impl Write, sizes: &Histogram<u64>) -> Result<(), CopyErr
     Ok(())
 }
 
-fn put_domains(out: &mut impl Write, what: &str, shares: &[Share]) -> Result<(), CopyError> {
+fn put_domains(out: &mut impl Write, what: &str, shares: &[DomainCount]) -> Result<(), CopyError> {
     if shares.is_empty() {
         return Ok(());
     }

@@ -9,14 +9,14 @@ pub(crate) const DELIVERY_BYTES: usize = 48;
 
 /// What became of one recipient for good.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fate {
+pub enum DeliveryFate {
     /// The next server took the message.
     Delivered,
     /// It refused the recipient or the message with 5xx.
     Refused,
 }
 
-impl Fate {
+impl DeliveryFate {
     pub fn name(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
@@ -34,7 +34,7 @@ pub struct Delivery {
     pub sealed_ns: u64,
     /// From 0 on, in the order of the envelope.
     pub recipient: u32,
-    pub fate: Fate,
+    pub fate: DeliveryFate,
     /// The reply that decided it.
     pub code: u16,
     /// Unix nanoseconds.
@@ -46,8 +46,8 @@ impl Delivery {
         let mut octets = [0; DELIVERY_BYTES];
         octets[..4].copy_from_slice(&MAGIC);
         octets[4] = match self.fate {
-            Fate::Delivered => 1,
-            Fate::Refused => 2,
+            DeliveryFate::Delivered => 1,
+            DeliveryFate::Refused => 2,
         };
         octets[6..8].copy_from_slice(&self.place.core.to_le_bytes());
         octets[8..12].copy_from_slice(&self.place.segment.to_le_bytes());
@@ -77,8 +77,8 @@ impl Delivery {
             sealed_ns: long(24)?,
             recipient: word(16)?,
             fate: match octets[4] {
-                1 => Fate::Delivered,
-                2 => Fate::Refused,
+                1 => DeliveryFate::Delivered,
+                2 => DeliveryFate::Refused,
                 _ => return None,
             },
             code: half(20),
@@ -99,7 +99,7 @@ mod tests {
     fn the_format_is_what_the_page_says() {
         let place = Place { core: 0x0102, segment: 0x0304_0506, offset: 0x0708_090a };
         let (recipient, code) = (0x0b0c_0d0e, 0x0f10);
-        let fate = Fate::Refused;
+        let fate = DeliveryFate::Refused;
         let delivery = Delivery {
             place,
             sealed_ns: 0x11,

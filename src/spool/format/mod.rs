@@ -11,11 +11,13 @@ mod record;
 mod segment;
 
 pub(super) use delivery::DELIVERY_BYTES;
-pub use delivery::{Delivery, Fate};
+pub use delivery::{Delivery, DeliveryFate};
 pub(super) use marker::{EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT};
 pub(super) use name::{file_name, is_in_making, name_in_making, parse_file_name};
 pub(super) use octets::ALIGNMENT;
 pub use place::{BadPlace, Place};
 pub use record::RecordFlags;
-pub(super) use record::{COMMIT_AT, Kind, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, Slot};
-pub(super) use segment::{MARK_AT, Mark, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES};
+pub(super) use record::{
+    COMMIT_AT, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, RecordKind, SlotState,
+};
+pub(super) use segment::{CANARY_BYTES, MARK_AT, Mark, SEGMENT_HEADER_BYTES, SegmentHeader};

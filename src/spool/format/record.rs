@@ -100,7 +100,7 @@ const _: () = {
 /// What a record is to its message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
-pub(crate) enum Kind {
+pub(crate) enum RecordKind {
     /// A whole message: body and envelope.
     Single = 1,
     /// A piece of a message's body; others follow. It counts only if a seal links back to it.
@@ -109,7 +109,7 @@ pub(crate) enum Kind {
     Seal = 3,
 }
 
-impl Kind {
+impl RecordKind {
     fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::Single),
@@ -123,7 +123,7 @@ impl Kind {
 /// The 64 octets before a record's payload. The checksums and the commit word are its own affair.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RecordHeader {
-    pub kind: Kind,
+    pub kind: RecordKind,
     pub core: u16,
     /// Number of the segment that holds the record.
     pub segment: u32,
@@ -149,7 +149,7 @@ pub(crate) struct RecordHeader {
 
 /// Why 64 octets are not a record header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Slot {
+pub(crate) enum SlotState {
     /// All zero: nothing was ever begun here. The clean end of a log.
     Empty,
     /// Begun and not committed: what a crash leaves of the record that was being written.
@@ -186,13 +186,13 @@ impl RecordHeader {
     pub(crate) fn decode(
         bytes: &[u8; RECORD_HEADER_BYTES],
         segment: &SegmentHeader,
-    ) -> Result<Self, Slot> {
+    ) -> Result<Self, SlotState> {
         use at::*;
         if get32(bytes, COMMIT) == 0 {
             return Err(uncommitted(bytes));
         }
         let header = Self {
-            kind: Kind::from_byte(bytes[KIND]).ok_or(Slot::Doubtful)?,
+            kind: RecordKind::from_byte(bytes[KIND]).ok_or(SlotState::Doubtful)?,
             core: u16::from_le_bytes([bytes[CORE], bytes[CORE + 1]]),
             segment: get32(bytes, SEGMENT),
             draft: get32(bytes, DRAFT),
@@ -211,7 +211,7 @@ impl RecordHeader {
             && header.segment == segment.number
             && header.core == segment.core
             && get32(bytes, COMMIT) == commit_word(segment.nonce, header.segment, header.seq);
-        if sound { Ok(header) } else { Err(Slot::Doubtful) }
+        if sound { Ok(header) } else { Err(SlotState::Doubtful) }
     }
 
     /// Octets of body and envelope.
@@ -235,13 +235,13 @@ impl RecordHeader {
 }
 
 /// What a slot whose commit word is zero says: a marker that stands alone is a record in the making.
-fn uncommitted(bytes: &[u8; RECORD_HEADER_BYTES]) -> Slot {
+fn uncommitted(bytes: &[u8; RECORD_HEADER_BYTES]) -> SlotState {
     if bytes.iter().all(|&b| b == 0) {
-        Slot::Empty
+        SlotState::Empty
     } else if bytes[..4] == RECORD_MAGIC {
-        Slot::Open
+        SlotState::Open
     } else {
-        Slot::Doubtful
+        SlotState::Doubtful
     }
 }
 
@@ -252,7 +252,7 @@ mod tests {
 
     fn record() -> RecordHeader {
         RecordHeader {
-            kind: Kind::Seal,
+            kind: RecordKind::Seal,
             core: 3,
             segment: 7,
             draft: 9,
@@ -280,7 +280,11 @@ mod tests {
         for bit in 0..RECORD_HEADER_BYTES * 8 {
             let mut bytes = sound;
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(RecordHeader::decode(&bytes, &segment()), Err(Slot::Doubtful), "bit {bit}");
+            assert_eq!(
+                RecordHeader::decode(&bytes, &segment()),
+                Err(SlotState::Doubtful),
+                "bit {bit}"
+            );
         }
     }
 
@@ -289,17 +293,17 @@ mod tests {
         let bytes = record().encode(segment().nonce);
         let other_number = SegmentHeader { number: 8, ..segment() };
         let other_nonce = SegmentHeader { nonce: 1, ..segment() };
-        assert_eq!(RecordHeader::decode(&bytes, &other_number), Err(Slot::Doubtful));
-        assert_eq!(RecordHeader::decode(&bytes, &other_nonce), Err(Slot::Doubtful));
+        assert_eq!(RecordHeader::decode(&bytes, &other_number), Err(SlotState::Doubtful));
+        assert_eq!(RecordHeader::decode(&bytes, &other_nonce), Err(SlotState::Doubtful));
     }
 
     #[test]
     fn slots_without_a_commit_word_tell_empty_from_open() {
         let mut bytes = [0; RECORD_HEADER_BYTES];
-        assert_eq!(RecordHeader::decode(&bytes, &segment()), Err(Slot::Empty));
+        assert_eq!(RecordHeader::decode(&bytes, &segment()), Err(SlotState::Empty));
         bytes[..4].copy_from_slice(&RECORD_MAGIC);
-        assert_eq!(RecordHeader::decode(&bytes, &segment()), Err(Slot::Open));
+        assert_eq!(RecordHeader::decode(&bytes, &segment()), Err(SlotState::Open));
         bytes[0] = 0;
-        assert_eq!(RecordHeader::decode(&bytes, &segment()), Err(Slot::Doubtful));
+        assert_eq!(RecordHeader::decode(&bytes, &segment()), Err(SlotState::Doubtful));
     }
 }

@@ -11,7 +11,7 @@ const VERSION_WITHOUT_MARK: u32 = 1;
 /// Octets of a segment header; the first record slot follows.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
 /// Octets at the end of a file in its full length that hold no record.
-pub(crate) const WITNESS_BYTES: usize = 8;
+pub(crate) const CANARY_BYTES: usize = 8;
 /// Where the durable mark stands inside a segment header.
 pub(crate) const MARK_AT: u64 = at::MARK as u64;
 /// Octets of a durable mark: 8, aligned, so that a store or a sector write takes all or none of it.
@@ -90,8 +90,8 @@ impl SegmentHeader {
 
     /// The last octets of the file while it is as long as it was made. Whoever cuts it takes some of them,
     /// also if he makes it longer again: none is zero.
-    pub(crate) fn witness(&self) -> u64 {
-        self.nonce | u64::from_le_bytes([1; WITNESS_BYTES])
+    pub(crate) fn canary(&self) -> u64 {
+        self.nonce | u64::from_le_bytes([1; CANARY_BYTES])
     }
 
     /// Other than the commit word of any record: no sequence number comes near the top.

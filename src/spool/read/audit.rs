@@ -10,7 +10,7 @@ use super::messages::Assembler;
 use super::survey::Survey;
 use crate::spool::envelope;
 use crate::spool::error::{Doubt, SpoolError};
-use crate::spool::format::{Kind, Place, RecordHeader};
+use crate::spool::format::{Place, RecordHeader, RecordKind};
 
 /// What one segment holds: whole messages counted, and those pieces whose messages reach beyond it.
 struct Sheet {
@@ -97,7 +97,7 @@ fn sheet(directory: &SegmentDirectory, core: u16, number: u32) -> Result<Sheet, 
                 Ok(record) => record,
                 Err(end) => break end,
             };
-            if header.kind == Kind::Fragment {
+            if header.kind == RecordKind::Fragment {
                 fragments.push((place, Fragment::from(&header)));
                 continue;
             }

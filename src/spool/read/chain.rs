@@ -5,7 +5,7 @@ use crate::spool::format::{Place, RecordHeader};
 
 /// The body octets of one record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Part {
+pub(super) struct BodyPart {
     pub(super) place: Place,
     pub(super) bytes: u32,
 }
@@ -37,7 +37,7 @@ pub(super) struct Chain {
     missing: u64,
     pub(super) back: Option<Place>,
     /// Last to first.
-    parts: Vec<Part>,
+    parts: Vec<BodyPart>,
 }
 
 impl Chain {
@@ -46,7 +46,7 @@ impl Chain {
             draft: seal.draft,
             missing: seal.total_bytes.saturating_sub(seal.body_bytes.into()),
             back: seal.back(),
-            parts: vec![Part { place, bytes: seal.body_bytes }],
+            parts: vec![BodyPart { place, bytes: seal.body_bytes }],
         }
     }
 
@@ -61,12 +61,12 @@ impl Chain {
         }
         self.missing -= u64::from(fragment.body_bytes);
         self.back = fragment.back;
-        self.parts.push(Part { place, bytes: fragment.body_bytes });
+        self.parts.push(BodyPart { place, bytes: fragment.body_bytes });
         Ok(())
     }
 
     /// The pieces, first to last.
-    pub(super) fn finish(mut self) -> Result<Vec<Part>, Doubt> {
+    pub(super) fn finish(mut self) -> Result<Vec<BodyPart>, Doubt> {
         if self.missing != 0 {
             return Err(Doubt::Chain);
         }

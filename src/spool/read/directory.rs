@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::chain::Fragment;
 use super::message::CopyError;
-use super::walk::{End, Opened, Step, Walk};
+use super::walk::{Opened, RecordsEnd, Walk, WalkStep};
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::{
-    EARLIER_MARKER_TEXT, Kind, MARKER, MARKER_TEXT, Place, RECORD_HEADER_BYTES, RecordHeader,
+    EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT, Place, RECORD_HEADER_BYTES, RecordHeader, RecordKind,
     file_name, parse_file_name,
 };
 
@@ -23,7 +23,7 @@ pub(super) struct SegmentDirectory {
 /// Where the walk through a segment ended above the mark, so that a power cut may have taken the rest.
 /// A lost record can look like an end that nothing was ever written behind; then it is not torn.
 #[derive(Clone, Copy)]
-pub(super) struct Stop {
+pub(super) struct WalkStop {
     pub(super) at: u64,
     pub(super) torn: bool,
 }
@@ -38,7 +38,7 @@ impl SegmentDirectory {
         let damaged = |what| SpoolError::Damaged { place, what };
         match Walk::open(&self.path(place.core, place.segment), place.core, place.segment)? {
             Opened::Walk(walk) => Ok(walk),
-            Opened::End(End::Damaged(what) | End::Torn(what)) => Err(damaged(what)),
+            Opened::End(RecordsEnd::Damaged(what) | RecordsEnd::Torn(what)) => Err(damaged(what)),
             Opened::End(_) => Err(damaged(Doubt::Recycled)),
         }
     }
@@ -73,20 +73,22 @@ impl SegmentDirectory {
         }
         walk.seek(place.offset);
         match walk.step()? {
-            Step::Record(_, header) => Ok(Some((header, walk.envelope().to_vec()))),
-            Step::End(End::Recycled) => Err(damaged(Doubt::Recycled)),
+            WalkStep::Record(_, header) => Ok(Some((header, walk.envelope().to_vec()))),
+            WalkStep::End(RecordsEnd::Recycled) => Err(damaged(Doubt::Recycled)),
             // An offset inside a record looks just like a damaged header.
-            Step::End(End::Damaged(what) | End::Torn(what)) if what != Doubt::RecordHeader => {
+            WalkStep::End(RecordsEnd::Damaged(what) | RecordsEnd::Torn(what))
+                if what != Doubt::RecordHeader =>
+            {
                 Err(damaged(what))
             }
-            Step::End(_) => Ok(None),
+            WalkStep::End(_) => Ok(None),
         }
     }
 
     /// The fragment at `place`, which a later record links to, or why it cannot be had.
     pub(super) fn fragment(&self, place: Place) -> Result<Result<Fragment, Doubt>, SpoolError> {
         match self.record(place) {
-            Ok(Some((header, _))) if header.kind == Kind::Fragment => {
+            Ok(Some((header, _))) if header.kind == RecordKind::Fragment => {
                 Ok(Ok(Fragment::from(&header)))
             }
             Err(SpoolError::Damaged { what: Doubt::Recycled, .. }) if self.was_there(place) => {
@@ -98,20 +100,20 @@ impl SegmentDirectory {
     }
 
     /// Where the records of a segment end above its mark; `None` for one that ends otherwise.
-    pub(super) fn stop(&self, (core, number): (u16, u32)) -> Result<Option<Stop>, SpoolError> {
-        let is_torn = |end| matches!(end, End::Torn(_));
+    pub(super) fn stop(&self, (core, number): (u16, u32)) -> Result<Option<WalkStop>, SpoolError> {
+        let is_torn = |end| matches!(end, RecordsEnd::Torn(_));
         let mut walk = match Walk::open(&self.path(core, number), core, number)? {
             Opened::Walk(walk) => walk,
-            Opened::End(end @ (End::Torn(_) | End::Clean)) => {
-                return Ok(Some(Stop { at: 0, torn: is_torn(end) }));
+            Opened::End(end @ (RecordsEnd::Torn(_) | RecordsEnd::Clean)) => {
+                return Ok(Some(WalkStop { at: 0, torn: is_torn(end) }));
             }
             Opened::End(_) => return Ok(None),
         };
         loop {
-            if let Step::End(end) = walk.step()?
+            if let WalkStep::End(end) = walk.step()?
                 && let Some(end) = walk.confirm(end)?
             {
-                let stop = Stop { at: walk.at(), torn: is_torn(end) };
+                let stop = WalkStop { at: walk.at(), torn: is_torn(end) };
                 return Ok(walk.is_above_mark().then_some(stop));
             }
         }

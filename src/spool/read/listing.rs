@@ -8,7 +8,7 @@ use super::message::{CopyError, Message};
 use super::messages::{self, Assembler, Current, Messages};
 use super::survey::Survey;
 use crate::spool::error::SpoolError;
-use crate::spool::format::Kind;
+use crate::spool::format::RecordKind;
 
 /// Messages that a reader which goes backwards holds at once: it walks forward over so many, and gives
 /// them from the last to the first.
@@ -19,14 +19,14 @@ const SPOOL_BACKWARD_MESSAGES: usize = 256;
 ///
 /// Each core's log is in that order already; this takes from the one whose turn it is.
 pub struct Listing<'a> {
-    cores: Vec<Source<'a>>,
+    cores: Vec<CoreListing<'a>>,
     /// The core that gave the latest message.
     latest: Option<usize>,
     newest_first: bool,
 }
 
 /// One core's messages, and the one that waits for its turn.
-struct Source<'a> {
+struct CoreListing<'a> {
     log: Log<'a>,
     head: Option<Message>,
     ended: bool,
@@ -60,7 +60,8 @@ impl<'a> Listing<'a> {
         directory: &'a SegmentDirectory,
         cores: impl Iterator<Item = &'a [(u16, u32)]>,
     ) -> Self {
-        let forwards = |segments| Source::new(Log::Forwards(Messages::new(directory, segments)));
+        let forwards =
+            |segments| CoreListing::new(Log::Forwards(Messages::new(directory, segments)));
         Self { cores: cores.map(forwards).collect(), latest: None, newest_first: false }
     }
 
@@ -68,7 +69,8 @@ impl<'a> Listing<'a> {
         directory: &'a SegmentDirectory,
         cores: impl Iterator<Item = &'a [(u16, u32)]>,
     ) -> Self {
-        let backwards = |segments| Source::new(Log::Backwards(Backwards::new(directory, segments)));
+        let backwards =
+            |segments| CoreListing::new(Log::Backwards(Backwards::new(directory, segments)));
         Self { cores: cores.map(backwards).collect(), latest: None, newest_first: true }
     }
 
@@ -103,7 +105,7 @@ impl<'a> Listing<'a> {
 
     /// Octets of segment files that lie behind us; of those that [`Reader::file_bytes`](super::Reader::file_bytes) counts.
     pub fn bytes_walked(&self) -> u64 {
-        let walked = |source: &Source<'_>| match &source.log {
+        let walked = |source: &CoreListing<'_>| match &source.log {
             Log::Forwards(log) => log.bytes_walked(),
             Log::Backwards(log) => log.log.survey.file_bytes,
         };
@@ -111,7 +113,7 @@ impl<'a> Listing<'a> {
     }
 }
 
-impl<'a> Source<'a> {
+impl<'a> CoreListing<'a> {
     fn new(log: Log<'a>) -> Self {
         Self { log, head: None, ended: false }
     }
@@ -186,7 +188,7 @@ impl<'a> Backwards<'a> {
         let Ok(mut current) = self.log.open(core, number)? else { return Ok(()) };
         let end = loop {
             match current.step()? {
-                Ok((place, header)) if header.kind == Kind::Fragment => {
+                Ok((place, header)) if header.kind == RecordKind::Fragment => {
                     self.log.add_fragment(place, Fragment::from(&header));
                 }
                 Ok((place, _)) => self.offsets.push(place.offset),
@@ -209,7 +211,7 @@ impl<'a> Backwards<'a> {
         current.walk.seek(*first);
         // The walk ends early where the file was recycled meanwhile: the rest is gone.
         while let Ok((place, header)) = current.step()? {
-            if header.kind != Kind::Fragment {
+            if header.kind != RecordKind::Fragment {
                 let envelope = current.walk.envelope();
                 self.stretch.extend(self.log.assemble(place, &header, envelope)?);
             }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::chain::Part;
+use super::chain::BodyPart;
 use crate::spool::envelope::Envelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::Place;
@@ -15,7 +15,7 @@ pub struct Message {
     pub bytes: u64,
     pub envelope: Envelope,
     /// First to last.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<BodyPart>,
 }
 
 #[cfg(test)]

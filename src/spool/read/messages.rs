@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 
-use super::chain::{Chain, Fragment, Part};
-use super::directory::{SegmentDirectory, Stop};
+use super::chain::{BodyPart, Chain, Fragment};
+use super::directory::{SegmentDirectory, WalkStop};
 use super::message::{CopyError, Message};
 use super::survey::{Damage, Survey};
-use super::walk::{End, Opened, Step, Walk};
+use super::walk::{Opened, RecordsEnd, Walk, WalkStep};
 use crate::spool::envelope::Envelope;
 use crate::spool::error::{Doubt, SpoolError};
-use crate::spool::format::{Kind, Mark, Place, RecordHeader, SegmentHeader, file_name};
+use crate::spool::format::{Mark, Place, RecordHeader, RecordKind, SegmentHeader, file_name};
 
 /// How one segment ended, for the recovery.
 pub(in crate::spool) struct SegmentEnd {
@@ -22,7 +22,7 @@ pub(in crate::spool) struct SegmentEnd {
     /// Octets up to which all is sound; 0 without a readable header.
     pub(in crate::spool) used: u64,
     pub(in crate::spool) last_seq: u64,
-    pub(in crate::spool) end: End,
+    pub(in crate::spool) end: RecordsEnd,
 }
 
 /// Makes messages of the records of one core, and counts.
@@ -31,7 +31,7 @@ pub(super) struct Assembler<'a> {
     /// Not claimed yet, by segment and offset.
     fragments: HashMap<(u32, u32), Fragment>,
     /// Segments in which a piece was missed, by core and number, and where they stop.
-    stops: HashMap<(u16, u32), Option<Stop>>,
+    stops: HashMap<(u16, u32), Option<WalkStop>>,
     pub(super) survey: Survey,
 }
 
@@ -93,7 +93,7 @@ impl<'a> Assembler<'a> {
         &mut self,
         place: Place,
         header: &RecordHeader,
-    ) -> Result<Result<Vec<Part>, Doubt>, SpoolError> {
+    ) -> Result<Result<Vec<BodyPart>, Doubt>, SpoolError> {
         let mut chain = Chain::new(place, header);
         while let Some(back) = chain.back {
             let fragment = match self.fragments.remove(&(back.segment, back.offset)) {
@@ -136,7 +136,7 @@ impl<'a> Assembler<'a> {
         &mut self,
         core: u16,
         number: u32,
-    ) -> Result<Result<Current, End>, SpoolError> {
+    ) -> Result<Result<Current, RecordsEnd>, SpoolError> {
         let path = self.directory.path(core, number);
         match Walk::open(&path, core, number)? {
             Opened::Walk(walk) => {
@@ -146,10 +146,10 @@ impl<'a> Assembler<'a> {
                 Ok(Ok(Current { core, number, walk, last_seq: 0 }))
             }
             Opened::End(end) => {
-                if let End::Damaged(what) | End::Torn(what) = end {
+                if let RecordsEnd::Damaged(what) | RecordsEnd::Torn(what) = end {
                     let file = file_name(core, number);
                     let damage = Damage { file, offset: 0, what, records_beyond: 0 };
-                    self.note(damage, matches!(end, End::Torn(_)));
+                    self.note(damage, matches!(end, RecordsEnd::Torn(_)));
                 }
                 Ok(Err(end))
             }
@@ -157,18 +157,22 @@ impl<'a> Assembler<'a> {
     }
 
     /// Notes how a segment's records ended.
-    pub(super) fn close(&mut self, current: &mut Current, end: End) -> Result<(), SpoolError> {
+    pub(super) fn close(
+        &mut self,
+        current: &mut Current,
+        end: RecordsEnd,
+    ) -> Result<(), SpoolError> {
         match end {
-            End::Clean | End::Recycled => {}
-            End::Open => self.survey.open_records += 1,
-            End::Damaged(what) | End::Torn(what) => {
+            RecordsEnd::Clean | RecordsEnd::Recycled => {}
+            RecordsEnd::Open => self.survey.open_records += 1,
+            RecordsEnd::Damaged(what) | RecordsEnd::Torn(what) => {
                 let damage = Damage {
                     file: file_name(current.core, current.number),
                     offset: current.walk.at(),
                     what,
                     records_beyond: current.walk.count_beyond()?,
                 };
-                self.note(damage, matches!(end, End::Torn(_)));
+                self.note(damage, matches!(end, RecordsEnd::Torn(_)));
             }
         }
         Ok(())
@@ -185,15 +189,15 @@ pub(super) struct Current {
 
 impl Current {
     /// The next record and where it is, or how the records end.
-    pub(super) fn step(&mut self) -> Result<Result<(Place, RecordHeader), End>, SpoolError> {
+    pub(super) fn step(&mut self) -> Result<Result<(Place, RecordHeader), RecordsEnd>, SpoolError> {
         loop {
             match self.walk.step()? {
-                Step::Record(offset, header) => {
+                WalkStep::Record(offset, header) => {
                     self.last_seq = header.seq;
                     let place = Place { core: self.core, segment: self.number, offset };
                     return Ok(Ok((place, header)));
                 }
-                Step::End(end) => {
+                WalkStep::End(end) => {
                     if let Some(end) = self.walk.confirm(end)? {
                         return Ok(Err(end));
                     }
@@ -295,7 +299,7 @@ impl<'a> Messages<'a> {
                 continue;
             };
             match current.step()? {
-                Ok((place, header)) if header.kind == Kind::Fragment => {
+                Ok((place, header)) if header.kind == RecordKind::Fragment => {
                     self.log.add_fragment(place, Fragment::from(&header));
                 }
                 Ok((place, header)) => {
@@ -328,7 +332,7 @@ impl<'a> Messages<'a> {
         Ok(true)
     }
 
-    fn end_segment(&mut self, end: End) -> Result<(), SpoolError> {
+    fn end_segment(&mut self, end: RecordsEnd) -> Result<(), SpoolError> {
         let Some(mut current) = self.current.take() else { return Ok(()) };
         self.log.close(&mut current, end)?;
         let Current { core, number, walk, last_seq } = current;

@@ -21,4 +21,4 @@ pub use messages::Messages;
 pub(in crate::spool) use messages::SegmentEnd;
 pub use reader::Reader;
 pub use survey::{CoreSurvey, Damage, Survey};
-pub(in crate::spool) use walk::End;
+pub(in crate::spool) use walk::RecordsEnd;

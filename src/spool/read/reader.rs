@@ -12,7 +12,7 @@ use super::messages::{self, Messages};
 use super::survey::Survey;
 use crate::spool::envelope::Envelope;
 use crate::spool::error::{Doubt, SpoolError};
-use crate::spool::format::{Kind, Place};
+use crate::spool::format::{Place, RecordKind};
 
 /// A spool directory as it was when it was opened.
 pub struct Reader {
@@ -56,7 +56,7 @@ impl Reader {
             }
             Err(error) => return Err(error),
         };
-        if header.kind == Kind::Fragment {
+        if header.kind == RecordKind::Fragment {
             return Err(SpoolError::NoMessage { place });
         }
         let damaged = |what| SpoolError::Damaged { place, what };

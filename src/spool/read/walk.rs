@@ -11,8 +11,8 @@ use crc_fast::{CrcAlgorithm, Digest};
 use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_READ_BYTES};
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::{
-    ALIGNMENT, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, SEGMENT_HEADER_BYTES,
-    SegmentHeader, Slot, WITNESS_BYTES,
+    ALIGNMENT, CANARY_BYTES, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader,
+    SEGMENT_HEADER_BYTES, SegmentHeader, SlotState,
 };
 
 /// Octets that it takes after a jump, when it may want a single record.
@@ -20,7 +20,7 @@ const SPOOL_PEEK_BYTES: usize = 4 * 1024;
 
 /// How the records of a segment end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::spool) enum End {
+pub(in crate::spool) enum RecordsEnd {
     /// Behind a committed record comes nothing.
     Clean,
     /// A record was begun and not committed: the writer is at it, or died at it.
@@ -34,10 +34,10 @@ pub(in crate::spool) enum End {
 }
 
 /// One step through a segment.
-pub(super) enum Step {
+pub(super) enum WalkStep {
     /// A record whose checksums are right, and where it begins.
     Record(u32, RecordHeader),
-    End(End),
+    End(RecordsEnd),
 }
 
 pub(super) struct Walk {
@@ -56,14 +56,16 @@ pub(super) struct Walk {
 pub(super) enum Opened {
     Walk(Walk),
     /// It is gone, or is being made; or its header is not what it should be.
-    End(End),
+    End(RecordsEnd),
 }
 
 impl Walk {
     /// Opens the segment that `path`'s name says is number `number` of `core`.
     pub(super) fn open(path: &Path, core: u16, number: u32) -> Result<Opened, SpoolError> {
         let first = Self::try_open(path, core, number)?;
-        let Opened::End(End::Damaged(_) | End::Torn(_)) = first else { return Ok(first) };
+        let Opened::End(RecordsEnd::Damaged(_) | RecordsEnd::Torn(_)) = first else {
+            return Ok(first);
+        };
         // The file may have been recycled between the opening and the look at its header: then the
         // name is gone by now, or leads to a sound one.
         Self::try_open(path, core, number)
@@ -73,7 +75,7 @@ impl Walk {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Opened::End(End::Recycled));
+                return Ok(Opened::End(RecordsEnd::Recycled));
             }
             Err(cause) => return Err(SpoolError::io("open the segment", path, cause)),
         };
@@ -86,12 +88,12 @@ impl Walk {
         }
         let header = bytes.try_into().ok().and_then(SegmentHeader::decode);
         let Some((header, mark)) = header else {
-            return Ok(Opened::End(End::Damaged(Doubt::SegmentHeader)));
+            return Ok(Opened::End(RecordsEnd::Damaged(Doubt::SegmentHeader)));
         };
         if (header.core, header.number) != (core, number) {
             // It was being recycled, maybe for another core: of its new name and its new header one came
             // to the disk alone.
-            return Ok(Opened::End(End::Torn(Doubt::SegmentName)));
+            return Ok(Opened::End(RecordsEnd::Torn(Doubt::SegmentName)));
         }
         let at = SEGMENT_HEADER_BYTES as u64;
         let len = len.min(header.bytes);
@@ -124,15 +126,17 @@ impl Walk {
     }
 
     /// The next record, its payload read and checked.
-    pub(super) fn step(&mut self) -> Result<Step, SpoolError> {
-        let first = self.look()?;
-        let Step::End(End::Damaged(_) | End::Torn(_)) = first else { return Ok(first) };
+    pub(super) fn step(&mut self) -> Result<WalkStep, SpoolError> {
+        let first = self.try_step()?;
+        let WalkStep::End(RecordsEnd::Damaged(_) | RecordsEnd::Torn(_)) = first else {
+            return Ok(first);
+        };
         // We may have read a header while it was being stored, or another life's octets: look again.
         self.file.forget();
         if !self.same_life()? {
-            return Ok(Step::End(End::Recycled));
+            return Ok(WalkStep::End(RecordsEnd::Recycled));
         }
-        self.look()
+        self.try_step()
     }
 
     /// Whether the file still holds the segment that was opened.
@@ -144,12 +148,12 @@ impl Walk {
 
     /// Looks behind an end that a walk from the front came to: whether it is one. `None` when a
     /// record has come there since.
-    pub(super) fn confirm(&mut self, end: End) -> Result<Option<End>, SpoolError> {
-        if !matches!(end, End::Clean | End::Open) {
+    pub(super) fn confirm(&mut self, end: RecordsEnd) -> Result<Option<RecordsEnd>, SpoolError> {
+        if !matches!(end, RecordsEnd::Clean | RecordsEnd::Open) {
             return Ok(Some(end));
         }
         if matches!(self.mark, Mark::Upto(mark) if self.at < mark.into()) {
-            return Ok(Some(End::Damaged(Doubt::Short)));
+            return Ok(Some(RecordsEnd::Damaged(Doubt::Short)));
         }
         if self.count_beyond()? == 0 {
             return Ok(Some(end));
@@ -157,7 +161,7 @@ impl Walk {
         // The writer goes on while we look; but it never leaves a gap.
         self.file.forget();
         if !self.same_life()? {
-            return Ok(Some(End::Recycled));
+            return Ok(Some(RecordsEnd::Recycled));
         }
         let slot = self.file.get(self.at, RECORD_HEADER_BYTES)?.try_into();
         let gap = slot.is_ok_and(|slot| RecordHeader::decode(slot, &self.header).is_err());
@@ -165,8 +169,8 @@ impl Walk {
     }
 
     /// What a doubt about the next record is.
-    fn verdict(&self) -> fn(Doubt) -> End {
-        if self.is_above_mark() { End::Torn } else { End::Damaged }
+    fn verdict(&self) -> fn(Doubt) -> RecordsEnd {
+        if self.is_above_mark() { RecordsEnd::Torn } else { RecordsEnd::Damaged }
     }
 
     /// Whether what comes next need not be on the disk yet.
@@ -174,20 +178,24 @@ impl Walk {
         matches!(self.mark, Mark::Upto(mark) if self.at >= mark.into())
     }
 
-    fn look(&mut self) -> Result<Step, SpoolError> {
+    fn try_step(&mut self) -> Result<WalkStep, SpoolError> {
         let verdict = self.verdict();
-        let doubtful = |doubt| Ok(Step::End(verdict(doubt)));
+        let doubtful = |doubt| Ok(WalkStep::End(verdict(doubt)));
         let slot = self.file.get(self.at, RECORD_HEADER_BYTES)?;
         let Ok(bytes) = slot.try_into() else {
             // The rest of a file in full length is never written; a file that was cut ends exactly.
             let whole = self.len == self.header.bytes || slot.is_empty();
-            return if whole { Ok(Step::End(End::Clean)) } else { doubtful(Doubt::Bounds) };
+            return if whole {
+                Ok(WalkStep::End(RecordsEnd::Clean))
+            } else {
+                doubtful(Doubt::Bounds)
+            };
         };
         let header = match RecordHeader::decode(bytes, &self.header) {
             Ok(header) => header,
-            Err(Slot::Empty) => return Ok(Step::End(End::Clean)),
-            Err(Slot::Open) => return Ok(Step::End(End::Open)),
-            Err(Slot::Doubtful) => return doubtful(Doubt::RecordHeader),
+            Err(SlotState::Empty) => return Ok(WalkStep::End(RecordsEnd::Clean)),
+            Err(SlotState::Open) => return Ok(WalkStep::End(RecordsEnd::Open)),
+            Err(SlotState::Doubtful) => return doubtful(Doubt::RecordHeader),
         };
         if self.at + header.stride() > self.len {
             return doubtful(Doubt::Bounds);
@@ -201,7 +209,7 @@ impl Walk {
         let offset = self.at as u32;
         self.at += header.stride();
         self.last_seq = Some(header.seq);
-        Ok(Step::Record(offset, header))
+        Ok(WalkStep::Record(offset, header))
     }
 
     fn check_payload(&mut self, header: &RecordHeader) -> Result<Option<Doubt>, SpoolError> {
@@ -340,16 +348,16 @@ impl Window {
     }
 
     /// What a file of `len` octets is whose header is zeros: one that was never begun holds nothing else but
-    /// its witness.
-    fn end_without_header(&mut self, len: u64) -> Result<End, SpoolError> {
+    /// its canary.
+    fn end_without_header(&mut self, len: u64) -> Result<RecordsEnd, SpoolError> {
         let whole = len.is_multiple_of(SEGMENT_STEP_BYTES);
-        let end = if whole { len.saturating_sub(WITNESS_BYTES as u64) } else { len };
+        let end = if whole { len.saturating_sub(CANARY_BYTES as u64) } else { len };
         let mut at = 0;
         loop {
             let rest = self.rest(at, SPOOL_READ_BYTES)?;
             let rest = &rest[..rest.len().min((end - at) as usize)];
             if rest.is_empty() {
-                return Ok(End::Clean);
+                return Ok(RecordsEnd::Clean);
             }
             if rest.iter().any(|&octet| octet != 0) {
                 break;
@@ -357,7 +365,7 @@ impl Window {
             at += rest.len() as u64;
         }
         // One that was cut to its length was on the disk before, with its header.
-        let verdict = if whole { End::Torn } else { End::Damaged };
+        let verdict = if whole { RecordsEnd::Torn } else { RecordsEnd::Damaged };
         Ok(verdict(Doubt::NoHeader))
     }
 

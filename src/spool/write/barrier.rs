@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::fault::Fault;
+use super::fault::SegmentFault;
 use super::segment::{self, Segment};
 use super::ticket::TicketFate;
 use crate::spool::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -46,7 +46,7 @@ impl Barrier {
     }
 
     /// What has happened to the file of a segment that should be at `path`.
-    pub(super) fn fault(&self, path: &Path) -> Option<Fault> {
+    pub(super) fn fault(&self, path: &Path) -> Option<SegmentFault> {
         segment::fault_of(&self.file, &self.header, path)
     }
 }
@@ -65,7 +65,7 @@ pub(super) struct Barriers {
     /// INVARIANT: at least `sealed` of every entry of `left`.
     synced_messages: u64,
     /// Segments that were given up, for ever.
-    poisoned: Vec<(u32, Fault)>,
+    poisoned: Vec<(u32, SegmentFault)>,
     /// Messages that were taken out of the log: those after the first number and up to the second. There
     /// are few, because each stands for a segment that was given up.
     lost: Vec<(u64, u64)>,
@@ -168,7 +168,7 @@ impl Barriers {
         self.left.front().map_or((present, self.synced_end), |left| (left.segment(), left.start))
     }
 
-    pub(super) fn poison(&mut self, segment: u32, fault: Fault) {
+    pub(super) fn poison(&mut self, segment: u32, fault: SegmentFault) {
         self.left.retain(|left| left.segment() != segment);
         if !self.is_poisoned(segment) {
             self.poisoned.push((segment, fault));
@@ -176,7 +176,7 @@ impl Barriers {
     }
 
     /// How many segments are, for this reason.
-    pub(super) fn poisoned(&self, why: Fault) -> u64 {
+    pub(super) fn poisoned(&self, why: SegmentFault) -> u64 {
         self.poisoned.iter().filter(|(_, fault)| *fault == why).count() as u64
     }
 
@@ -184,7 +184,7 @@ impl Barriers {
         self.fault_of(segment).is_some()
     }
 
-    pub(super) fn fault_of(&self, segment: u32) -> Option<Fault> {
+    pub(super) fn fault_of(&self, segment: u32) -> Option<SegmentFault> {
         self.poisoned.iter().find(|(poisoned, _)| *poisoned == segment).map(|(_, fault)| *fault)
     }
 

@@ -94,10 +94,10 @@ fn rewrite(dir: &Path, durability: Durability) -> Result<(File, u64), SpoolError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::format::{DELIVERY_BYTES, Fate, Place};
+    use crate::spool::format::{DELIVERY_BYTES, DeliveryFate, Place};
     use crate::spool::{Envelope, Message};
 
-    fn delivery(segment: u32, recipient: u32, fate: Fate) -> Delivery {
+    fn delivery(segment: u32, recipient: u32, fate: DeliveryFate) -> Delivery {
         let place = Place { core: 1, segment, offset: 64 };
         Delivery { place, sealed_ns: 9, recipient, fate, code: 250, at_ns: 10 }
     }
@@ -119,13 +119,17 @@ mod tests {
     fn what_is_appended_is_known_and_belongs_to_one_message() {
         let dir = spool_with(&[1, 2]);
         let mut log = DeliveryLog::open(dir.path(), Durability::Sync).unwrap();
-        log.append(&[delivery(1, 2, Fate::Delivered), delivery(1, 0, Fate::Refused)]).unwrap();
-        log.append(&[delivery(2, 0, Fate::Delivered)]).unwrap();
+        log.append(&[
+            delivery(1, 2, DeliveryFate::Delivered),
+            delivery(1, 0, DeliveryFate::Refused),
+        ])
+        .unwrap();
+        log.append(&[delivery(2, 0, DeliveryFate::Delivered)]).unwrap();
         let known = Deliveries::read(dir.path()).unwrap();
         assert_eq!(known.of(&message(1, 9)).len(), 2);
-        assert_eq!(known.fate(&message(1, 9), 0).unwrap().fate, Fate::Refused);
+        assert_eq!(known.fate(&message(1, 9), 0).unwrap().fate, DeliveryFate::Refused);
         assert_eq!(known.fate(&message(1, 9), 1), None);
-        assert_eq!(known.fate(&message(1, 9), 2).unwrap().fate, Fate::Delivered);
+        assert_eq!(known.fate(&message(1, 9), 2).unwrap().fate, DeliveryFate::Delivered);
         assert_eq!(known.of(&message(1, 8)), [], "another life of the place");
         assert_eq!(known.of(&message(3, 9)), []);
     }
@@ -134,7 +138,7 @@ mod tests {
     fn a_torn_end_and_a_damaged_record_lose_themselves_alone() {
         let dir = spool_with(&[1]);
         let mut log = DeliveryLog::open(dir.path(), Durability::Process).unwrap();
-        let three = [0, 1, 2].map(|recipient| delivery(1, recipient, Fate::Delivered));
+        let three = [0, 1, 2].map(|recipient| delivery(1, recipient, DeliveryFate::Delivered));
         log.append(&three).unwrap();
         let path = dir.path().join(DELIVERED);
         let whole = fs::read(&path).unwrap();
@@ -151,7 +155,7 @@ mod tests {
         // The next writer begins behind the last whole record.
         fs::write(&path, &whole[..whole.len() - 5]).unwrap();
         let mut log = DeliveryLog::open(dir.path(), Durability::Process).unwrap();
-        log.append(&[delivery(1, 7, Fate::Delivered)]).unwrap();
+        log.append(&[delivery(1, 7, DeliveryFate::Delivered)]).unwrap();
         assert_eq!(Deliveries::read(dir.path()).unwrap().of(&message(1, 9)).len(), 3);
     }
 
@@ -159,15 +163,19 @@ mod tests {
     fn deliveries_go_with_their_segment_at_the_start_and_as_the_file_grows() {
         let dir = spool_with(&[1, 2]);
         let mut log = DeliveryLog::open(dir.path(), Durability::Process).unwrap();
-        log.append(&[delivery(1, 0, Fate::Delivered), delivery(2, 0, Fate::Delivered)]).unwrap();
+        log.append(&[
+            delivery(1, 0, DeliveryFate::Delivered),
+            delivery(2, 0, DeliveryFate::Delivered),
+        ])
+        .unwrap();
         fs::remove_file(dir.path().join("c001-00000001.seg")).unwrap();
         drop(log);
         let mut log = DeliveryLog::open(dir.path(), Durability::Process).unwrap();
         let path = dir.path().join(DELIVERED);
         assert_eq!(fs::metadata(&path).unwrap().len() as usize, DELIVERY_BYTES);
-        let many: Vec<_> = (0..30_000).map(|n| delivery(7, n, Fate::Delivered)).collect();
+        let many: Vec<_> = (0..30_000).map(|n| delivery(7, n, DeliveryFate::Delivered)).collect();
         log.append(&many).unwrap();
-        log.append(&[delivery(2, 1, Fate::Refused)]).unwrap();
+        log.append(&[delivery(2, 1, DeliveryFate::Refused)]).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len() as usize, 2 * DELIVERY_BYTES);
         assert_eq!(Deliveries::read(dir.path()).unwrap().of(&message(2, 9)).len(), 2);
     }

@@ -2,7 +2,7 @@
 
 /// Why a segment was given up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Fault {
+pub(super) enum SegmentFault {
     /// A sync failed. The kernel reports that once and then says yes again.
     Unsynced,
     /// It was cut from outside, or lost pages under the map.

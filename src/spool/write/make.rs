@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::budget::Reservation;
 use super::map::{Map, Touch};
-use super::segment::{Kept, Segment, is_shortened, witness_at};
+use super::segment::{RetainedMap, Segment, canary_at, is_shortened};
 use super::sys;
 use crate::limits::WRITE_STEP_BYTES;
 use crate::spool::error::SpoolError;
@@ -70,15 +70,19 @@ impl SegmentPlan<'_> {
     /// header is void, which tells those who have the file open; then the first slot is empty; then the
     /// new header is there; and only then the new name. A failure before the old name goes leaves all as
     /// it was; after one behind it there is no file.
-    pub(super) fn recycle(self, old: &Path, kept: Option<Kept>) -> Result<Segment, SpoolError> {
+    pub(super) fn recycle(
+        self,
+        old: &Path,
+        retained: Option<RetainedMap>,
+    ) -> Result<Segment, SpoolError> {
         let Self { dir, header, .. } = self;
         let failed = |cause| SpoolError::io("recycle the segment", old, cause);
         let file = OpenOptions::new().read(true).write(true).open(old).map_err(failed)?;
         if is_shortened(&file, &header) {
             return Err(failed(io::Error::other("it was cut from outside")));
         }
-        let map = match kept {
-            Some(kept) => kept.map_of(&file).map_err(failed)?,
+        let map = match retained {
+            Some(retained) => retained.map_of(&file).map_err(failed)?,
             None => None,
         };
         let making = dir.join(name_in_making(header.core, header.number));
@@ -94,9 +98,9 @@ impl SegmentPlan<'_> {
         let Self { dir, header, durability, room } = self;
         let path = dir.join(file_name(header.core, header.number));
         let failed = |cause| SpoolError::io("prepare the segment", &path, cause);
-        let was_kept = map.is_some();
+        let was_retained = map.is_some();
         file.write_all_at(&header.encode(), 0)
-            .and_then(|()| file.write_all_at(&header.witness().to_le_bytes(), witness_at(&header)))
+            .and_then(|()| file.write_all_at(&header.canary().to_le_bytes(), canary_at(&header)))
             .map_err(failed)?;
         if durability == Durability::Sync {
             // Length and name must be on the disk before a barrier on the data means anything.
@@ -113,7 +117,9 @@ impl SegmentPlan<'_> {
         let touch = match durability {
             // Whatever writes a page back takes the right to write to it away, and with that its mark as
             // dirty: while all are dirty in a map that was kept, there is nothing to ask for.
-            Durability::Process if was_kept && sys::is_all_dirty(file.as_fd(), header.bytes) => {
+            Durability::Process
+                if was_retained && sys::is_all_dirty(file.as_fd(), header.bytes) =>
+            {
                 None
             }
             Durability::Process => Some(Touch::Write),
@@ -185,7 +191,7 @@ mod tests {
         SegmentPlan { dir, header, durability: Durability::Process, room: Reservation::unlimited() }
     }
 
-    fn sealed(dir: &Path) -> (PathBuf, Option<Kept>) {
+    fn sealed(dir: &Path) -> (PathBuf, Option<RetainedMap>) {
         let header = fresh_header(0, 1, BYTES);
         let mut segment = plan(dir, header).create().unwrap();
         segment.map.write_at(9_000, b"of the life before");
@@ -193,19 +199,19 @@ mod tests {
         (path, segment.leave(true).1)
     }
 
-    fn again(dir: &Path, old: &Path, kept: Option<Kept>) -> Result<Segment, SpoolError> {
-        plan(dir, fresh_header(0, 2, BYTES)).recycle(old, kept)
+    fn again(dir: &Path, old: &Path, retained: Option<RetainedMap>) -> Result<Segment, SpoolError> {
+        plan(dir, fresh_header(0, 2, BYTES)).recycle(old, retained)
     }
 
     #[test]
-    fn a_kept_map_is_of_the_file_in_its_next_life_and_writable_throughout() {
+    fn a_retained_map_is_of_the_file_in_its_next_life_and_writable_throughout() {
         let dir = sys::tests::dir_on_the_disk();
         for written_back in [false, true] {
-            let (path, kept) = sealed(dir.path());
+            let (path, retained) = sealed(dir.path());
             if written_back {
                 File::open(&path).unwrap().sync_data().unwrap();
             }
-            let mut segment = again(dir.path(), &path, kept).unwrap();
+            let mut segment = again(dir.path(), &path, retained).unwrap();
             // Nothing is left to fault for.
             assert_eq!(sys::is_all_dirty(segment.file.as_fd(), BYTES), is_told(dir.path()));
             segment.map.write_at(20_000, b"new");
@@ -228,11 +234,11 @@ mod tests {
     #[test]
     fn a_map_is_not_used_for_another_file_that_has_taken_the_name() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, kept) = sealed(dir.path());
+        let (path, retained) = sealed(dir.path());
         let copy = dir.path().join("copy");
         fs::copy(&path, &copy).unwrap();
         fs::rename(&copy, &path).unwrap();
-        let mut segment = again(dir.path(), &path, kept).unwrap();
+        let mut segment = again(dir.path(), &path, retained).unwrap();
         segment.map.write_at(20_000, b"new");
         let mut seen = [0; 3];
         segment.file.read_exact_at(&mut seen, 20_000).unwrap();

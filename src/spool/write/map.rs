@@ -112,12 +112,12 @@ impl Map {
         cell.store(word.to_le(), Ordering::Release);
     }
 
-    /// Whether octets of the file were lost under the map: what was stored to them is nowhere. `witness` is
+    /// Whether octets of the file were lost under the map: what was stored to them is nowhere. `canary` is
     /// the last word of the file as it was made. Cheap.
-    pub(super) fn is_torn(&self, witness: u64) -> bool {
+    pub(super) fn is_torn(&self, canary: u64) -> bool {
         // Wherever the file was cut, its last page is missed, or zero in part, long before the log comes to
         // the cut.
-        self.last_word() != witness || self.guarded.is_hit()
+        self.last_word() != canary || self.guarded.is_hit()
     }
 
     fn last_word(&self) -> u64 {
@@ -161,22 +161,22 @@ mod tests {
     #[test]
     fn a_cut_shows_wherever_it_was_and_whatever_came_behind_it() {
         let page = rustix::param::page_size();
-        let (len, witness) = (8 * page, 0x0101_0101_0101_0101_u64);
+        let (len, canary) = (8 * page, 0x0101_0101_0101_0101_u64);
         for cut in [0, 1, 5 * page + 1, 7 * page + 1, len - 9, len - 1, len] {
             for made_longer_again in [false, true] {
                 let (file, mut map) = map(len);
                 map.populate(Touch::Write).unwrap();
                 map.write_at(0, b"before");
-                map.write_at(len - 8, &witness.to_le_bytes());
-                assert!(!map.is_torn(witness));
+                map.write_at(len - 8, &canary.to_le_bytes());
+                assert!(!map.is_torn(canary));
                 file.set_len(cut as u64).unwrap();
                 if made_longer_again {
                     file.set_len(len as u64).unwrap();
                 }
-                assert_eq!(map.is_torn(witness), cut < len, "cut to {cut}");
+                assert_eq!(map.is_torn(canary), cut < len, "cut to {cut}");
                 map.write_at(6 * page - 3, b"over the cut");
                 map.store_release(4 * page, 1);
-                assert_eq!(map.is_torn(witness), cut < len, "cut to {cut}");
+                assert_eq!(map.is_torn(canary), cut < len, "cut to {cut}");
             }
         }
     }

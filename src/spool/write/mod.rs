@@ -5,7 +5,6 @@ mod budget;
 mod delivered;
 mod fault;
 mod flush;
-mod horizon;
 mod job;
 mod make;
 mod map;
@@ -19,6 +18,7 @@ mod sigbus;
 mod supply;
 mod sys;
 mod ticket;
+mod watermark;
 mod writer;
 
 #[cfg(test)]
@@ -26,8 +26,8 @@ mod golden;
 
 pub use barrier::Barrier;
 pub use delivered::DeliveryLog;
-pub use horizon::Horizon;
 pub use open::Spool;
 pub use recover::Recovery;
 pub use ticket::{Sealed, Ticket, TicketFate};
+pub use watermark::Watermark;
 pub use writer::{Draft, Stats, Writer};

@@ -122,8 +122,8 @@ impl Preparer {
 
     fn retire(&mut self, core: usize, segment: Segment, used: usize, sound: bool) {
         let (header, path) = (segment.header, segment.path.clone());
-        let (room, kept) = segment.leave(sound && self.keeps_maps());
-        self.supply.shelf(core).add(FullSegment { number: header.number, sound, room, kept });
+        let (room, retained) = segment.leave(sound && self.retains_maps());
+        self.supply.shelf(core).add(FullSegment { number: header.number, sound, room, retained });
         if let Some(flusher) = self.flusher.as_mut().filter(|_| sound) {
             flusher.add(Order { core, header, path, end: used });
         }
@@ -132,7 +132,7 @@ impl Preparer {
     /// A ring that goes round without being written back finds its pages writable. In a larger one they
     /// are clean when their turn comes, have to be made writable again in any case, and the map would
     /// cost its page tables for nothing.
-    fn keeps_maps(&self) -> bool {
+    fn retains_maps(&self) -> bool {
         let flusher = self.flusher.as_ref();
         self.options.when_full == WhenFull::Recycle
             && flusher.is_some_and(|flusher| flusher.backlog_bytes() >= self.options.limit_bytes)

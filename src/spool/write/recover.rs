@@ -12,7 +12,7 @@ use super::quarantine;
 use super::segment;
 use crate::spool::error::SpoolError;
 use crate::spool::format::{Mark, SEGMENT_HEADER_BYTES, SegmentHeader, file_name, is_in_making};
-use crate::spool::read::{End, Reader, SegmentEnd, Survey};
+use crate::spool::read::{Reader, RecordsEnd, SegmentEnd, Survey};
 
 /// What was found and done when the spool was opened.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
@@ -121,8 +121,8 @@ fn tidy(
     let path = dir.join(name);
     let Some((header, mark)) = end.header else {
         match end.end {
-            End::Recycled => {}
-            End::Clean => fs::remove_file(path)?,
+            RecordsEnd::Recycled => {}
+            RecordsEnd::Clean => fs::remove_file(path)?,
             _ => {
                 quarantine::take(dir, name)?;
                 quarantined.push(name.to_owned());
@@ -130,7 +130,7 @@ fn tidy(
         }
         return Ok(0);
     };
-    if matches!(end.end, End::Damaged(_) | End::Torn(_)) {
+    if matches!(end.end, RecordsEnd::Damaged(_) | RecordsEnd::Torn(_)) {
         quarantine::copy(dir, name, end.used)?;
         quarantined.push(name.to_owned());
     }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::budget::Reservation;
-use super::fault::Fault;
+use super::fault::SegmentFault;
 use super::map::Map;
 use crate::spool::error::SpoolError;
 use crate::spool::format::{
-    MARK_AT, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, WITNESS_BYTES,
+    CANARY_BYTES, MARK_AT, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 
 /// A segment that is mapped and ready to be written.
@@ -29,12 +29,12 @@ pub(super) struct Segment {
 impl Segment {
     /// Octets that records and the empty slot behind the last of them may take.
     pub(super) fn room(&self) -> usize {
-        self.map.len() - WITNESS_BYTES
+        self.map.len() - CANARY_BYTES
     }
 
     /// Whether octets that were stored may be lost. Cheap.
     pub(super) fn is_torn(&self) -> bool {
-        self.map.is_torn(self.header.witness())
+        self.map.is_torn(self.header.canary())
     }
 
     /// Whether the name still leads to this file. Asks the kernel.
@@ -88,16 +88,16 @@ impl Segment {
     }
 
     /// The log has left it: what the ring needs of it, and its map if that is asked for.
-    pub(super) fn leave(self, retains_map: bool) -> (Reservation, Option<Kept>) {
+    pub(super) fn leave(self, retains_map: bool) -> (Reservation, Option<RetainedMap>) {
         let identity = self.file.metadata().map(|metadata| identity(&metadata));
         let Self { map, header, room, .. } = self;
         // Without its identity it cannot be told later whether the map is of the file that has the name then.
-        let kept = identity.ok().filter(|_| retains_map).map(|file| Kept {
+        let retained = identity.ok().filter(|_| retains_map).map(|file| RetainedMap {
             map,
-            witness: header.witness(),
+            canary: header.canary(),
             file,
         });
-        (room, kept)
+        (room, retained)
     }
 }
 
@@ -113,23 +113,23 @@ pub(super) fn is_shortened(file: &File, header: &SegmentHeader) -> bool {
 }
 
 /// What has happened from outside to a segment that should be as long as it was made, and at `path`.
-pub(super) fn fault_of(file: &File, header: &SegmentHeader, path: &Path) -> Option<Fault> {
-    let Ok(metadata) = file.metadata() else { return Some(Fault::Torn) };
-    if !has_witness(file, header) {
-        return Some(Fault::Torn);
+pub(super) fn fault_of(file: &File, header: &SegmentHeader, path: &Path) -> Option<SegmentFault> {
+    let Ok(metadata) = file.metadata() else { return Some(SegmentFault::Torn) };
+    if !has_canary(file, header) {
+        return Some(SegmentFault::Torn);
     }
-    (!leads_to(path, &metadata)).then_some(Fault::Removed)
+    (!leads_to(path, &metadata)).then_some(SegmentFault::Removed)
 }
 
-pub(super) fn witness_at(header: &SegmentHeader) -> u64 {
-    header.bytes - WITNESS_BYTES as u64
+pub(super) fn canary_at(header: &SegmentHeader) -> u64 {
+    header.bytes - CANARY_BYTES as u64
 }
 
 /// Whether nobody has cut a file since its life began.
-pub(super) fn has_witness(file: &File, header: &SegmentHeader) -> bool {
-    let mut found = [0; WITNESS_BYTES];
-    let read = file.read_exact_at(&mut found, witness_at(header));
-    read.is_ok() && u64::from_le_bytes(found) == header.witness()
+pub(super) fn has_canary(file: &File, header: &SegmentHeader) -> bool {
+    let mut found = [0; CANARY_BYTES];
+    let read = file.read_exact_at(&mut found, canary_at(header));
+    read.is_ok() && u64::from_le_bytes(found) == header.canary()
 }
 
 /// Whether `path` leads to the file of which this is told. Who may not look believes it.
@@ -144,18 +144,18 @@ fn leads_to(path: &Path, ours: &fs::Metadata) -> bool {
 
 /// The map of a segment that nobody writes any more, kept for the file's next life: a page that was not
 /// written back meanwhile is still writable there, and asking for it again costs next to nothing.
-pub(super) struct Kept {
+pub(super) struct RetainedMap {
     map: Map,
-    witness: u64,
+    canary: u64,
     /// (device, inode): the name may come to stand for another file.
     file: (u64, u64),
 }
 
-impl Kept {
+impl RetainedMap {
     /// The map, if it is the one of `file` and all of that.
     pub(super) fn map_of(self, file: &File) -> io::Result<Option<Map>> {
         let same = identity(&file.metadata()?) == self.file;
-        Ok((same && !self.map.is_torn(self.witness)).then_some(self.map))
+        Ok((same && !self.map.is_torn(self.canary)).then_some(self.map))
     }
 }
 

@@ -28,14 +28,18 @@ const MAPS_GUARDED_MAX: usize = 4_096;
 const FREE: usize = 0;
 const CLAIMED: usize = 1;
 
-struct Entry {
+struct GuardedRange {
     base: AtomicUsize,
     len: AtomicUsize,
     hit: AtomicBool,
 }
 
-static TABLE: [Entry; MAPS_GUARDED_MAX] = [const {
-    Entry { base: AtomicUsize::new(FREE), len: AtomicUsize::new(0), hit: AtomicBool::new(false) }
+static TABLE: [GuardedRange; MAPS_GUARDED_MAX] = [const {
+    GuardedRange {
+        base: AtomicUsize::new(FREE),
+        len: AtomicUsize::new(0),
+        hit: AtomicBool::new(false),
+    }
 }; MAPS_GUARDED_MAX];
 
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
@@ -46,13 +50,13 @@ static FORMER: OnceLock<libc::sigaction> = OnceLock::new();
 pub(super) struct Guarded {
     // Unmapped when the entry has been taken out.
     raw: MmapRaw,
-    entry: &'static Entry,
+    entry: &'static GuardedRange,
 }
 
 impl Guarded {
     pub(super) fn new(raw: MmapRaw) -> io::Result<Self> {
         install()?;
-        let claim = |entry: &&Entry| {
+        let claim = |entry: &&GuardedRange| {
             let claimed = Ordering::AcqRel;
             entry.base.compare_exchange(FREE, CLAIMED, claimed, Ordering::Relaxed).is_ok()
         };
@@ -126,7 +130,7 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
 
 /// Puts memory under the map that `address` lies in, from its page on. Whether it lies in one.
 fn cover(address: usize) -> bool {
-    let holds = |entry: &&Entry| {
+    let holds = |entry: &&GuardedRange| {
         let base = entry.base.load(Ordering::Acquire);
         let len = entry.len.load(Ordering::Acquire);
         // Read twice: base and length of two registrations do not belong together.

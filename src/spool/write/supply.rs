@@ -15,7 +15,7 @@ use super::flush::Flusher;
 use super::job::{Job, Ready, Supplies};
 use super::make::{SegmentPlan, fresh_header};
 use super::recover::Old;
-use super::segment::{Kept, Segment};
+use super::segment::{RetainedMap, Segment};
 use crate::limits::SPOOL_RETRY_MS;
 use crate::spool::error::SpoolError;
 use crate::spool::format::{SegmentHeader, file_name};
@@ -45,7 +45,7 @@ pub(super) struct FullSegment {
     /// The disk has not failed it.
     pub(super) sound: bool,
     pub(super) room: Reservation,
-    pub(super) kept: Option<Kept>,
+    pub(super) retained: Option<RetainedMap>,
 }
 
 impl Shelf {
@@ -259,12 +259,12 @@ impl Supply {
                 }
             };
         }
-        let FullSegment { number, sound, room, kept } = oldest;
-        let made = self.recycle(core, &path, kept, room);
+        let FullSegment { number, sound, room, retained } = oldest;
+        let made = self.recycle(core, &path, retained, room);
         // One that could not be touched is there as before, and counted.
         if made.is_err() && path.exists() {
             let room = self.budget.count(core);
-            self.shelves[core].full.push_front(FullSegment { number, sound, room, kept: None });
+            self.shelves[core].full.push_front(FullSegment { number, sound, room, retained: None });
         }
         made
     }
@@ -281,10 +281,10 @@ impl Supply {
         &mut self,
         core: usize,
         old: &Path,
-        kept: Option<Kept>,
+        retained: Option<RetainedMap>,
         room: Reservation,
     ) -> Result<Segment, SpoolError> {
-        self.plan(core, room).recycle(old, kept)
+        self.plan(core, room).recycle(old, retained)
     }
 
     fn plan(&mut self, core: usize, room: Reservation) -> SegmentPlan<'_> {

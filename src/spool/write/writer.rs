@@ -10,17 +10,17 @@ use std::time::Instant;
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::barrier::Barriers;
-use super::horizon::Horizon;
 use super::job::{Job, Supplies};
 use super::marker::Lock;
 use super::segment::Segment;
 use super::ticket::{Sealed, Ticket};
+use super::watermark::Watermark;
 use crate::limits::SEGMENT_REST_BYTES;
 use crate::spool::envelope::Meta;
 use crate::spool::error::SpoolError;
 use crate::spool::format::{
-    ALIGNMENT, COMMIT_AT, Kind, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordFlags,
-    RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader,
+    ALIGNMENT, COMMIT_AT, Place, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordFlags, RecordHeader,
+    RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 use crate::spool::options::Durability;
 
@@ -53,7 +53,7 @@ impl Draft {
 }
 
 /// The record being written at the head of the log.
-struct Open {
+struct OpenRecord {
     draft: u32,
     body_bytes: usize,
     /// Body octets of the message, this record's among them.
@@ -85,7 +85,7 @@ pub struct Stats {
 }
 
 /// A segment that the log has left and the ring has not taken yet.
-struct Left {
+struct Retired {
     header: SegmentHeader,
     /// Messages that the log had taken when it began, and when it was left.
     began: u64,
@@ -101,7 +101,7 @@ pub struct Writer {
     ///
     /// INVARIANT: a multiple of 8; the commit word of the slot there, if there is room for one, is 0.
     head: usize,
-    open: Option<Open>,
+    open: Option<OpenRecord>,
     digest: Digest,
     /// Of the latest record.
     seq: u64,
@@ -111,7 +111,7 @@ pub struct Writer {
     supplies: Supplies,
     spare: Option<Segment>,
     /// Oldest first.
-    left: VecDeque<Left>,
+    retired: VecDeque<Retired>,
     /// Messages that the log had taken when the present segment began.
     began: u64,
     /// The helper has no segment for us and keeps trying.
@@ -125,7 +125,7 @@ pub struct Writer {
     marked: Instant,
     durability: Durability,
     barriers: Barriers,
-    horizon: Horizon,
+    watermark: Watermark,
     stats: Stats,
     _lock: Arc<Lock>,
 }
@@ -153,7 +153,7 @@ impl Writer {
             envelope: Vec::with_capacity(4096),
             supplies,
             spare: None,
-            left: VecDeque::new(),
+            retired: VecDeque::new(),
             began: 0,
             shortage: None,
             suspicion: 0,
@@ -161,7 +161,7 @@ impl Writer {
             marked: Instant::now(),
             durability,
             barriers: Barriers::new(),
-            horizon: Horizon::new(start),
+            watermark: Watermark::new(start),
             stats: Stats::default(),
             _lock: lock,
         };
@@ -302,7 +302,7 @@ impl Writer {
             draft.first_segment = place.segment;
         }
         debug_assert!(draft.latest.is_none_or(|latest| latest.core == self.core && latest < place));
-        self.open = Some(Open {
+        self.open = Some(OpenRecord {
             draft: draft.id,
             body_bytes: 0,
             total_bytes: draft.total_bytes,
@@ -327,7 +327,7 @@ impl Writer {
 
     fn commit_message(&mut self, envelope: &[u8], flags: RecordFlags) -> Sealed {
         let open = self.open.take().expect("claim_for_envelope opened a record");
-        let kind = if open.back.is_some() { Kind::Seal } else { Kind::Single };
+        let kind = if open.back.is_some() { RecordKind::Seal } else { RecordKind::Single };
         let at = self.head + RECORD_HEADER_BYTES + open.body_bytes;
         self.segment_mut().map.write_at(at, envelope);
         self.digest.update(envelope);
@@ -339,7 +339,7 @@ impl Writer {
 
     fn close_fragment(&mut self) {
         if let Some(open) = self.open.take() {
-            self.commit(&open, Kind::Fragment, 0, RecordFlags::empty());
+            self.commit(&open, RecordKind::Fragment, 0, RecordFlags::empty());
         }
     }
 
@@ -350,8 +350,8 @@ impl Writer {
     /// inside old octets of a recycled segment.
     fn commit(
         &mut self,
-        open: &Open,
-        kind: Kind,
+        open: &OpenRecord,
+        kind: RecordKind,
         envelope_bytes: usize,
         flags: RecordFlags,
     ) -> Place {

@@ -8,17 +8,17 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Draft, Left, Writer};
+use super::{Draft, Retired, Writer};
 use crate::notice::notice;
 use crate::spool::error::SpoolError;
 use crate::spool::format::{Place, RECORD_HEADER_BYTES, SegmentHeader, file_name};
 use crate::spool::options::Durability;
 use crate::spool::write::barrier::Barrier;
-use crate::spool::write::fault::Fault;
-use crate::spool::write::horizon::Horizon;
+use crate::spool::write::fault::SegmentFault;
 use crate::spool::write::job::Job;
-use crate::spool::write::segment::{Segment, has_witness};
+use crate::spool::write::segment::{Segment, has_canary};
 use crate::spool::write::ticket::{Ticket, TicketFate};
+use crate::spool::write::watermark::Watermark;
 
 /// Least time between two marks of a segment that is being written under durability sync.
 const MARK_EVERY_MS: u64 = 1_000;
@@ -93,7 +93,7 @@ impl Writer {
         self.barriers.synced(barrier, present);
         let (segment_of_end, end) = self.barriers.end(present);
         let end = Place { core: self.core, segment: segment_of_end, offset: end as u32 };
-        self.horizon.move_to(end);
+        self.watermark.move_to(end);
         // The mark of a segment that was left is its last; the others need not come at every sync.
         let due = self.marked.elapsed() >= Duration::from_millis(MARK_EVERY_MS);
         if due || segment != present {
@@ -108,7 +108,7 @@ impl Writer {
         if self.barriers.is_poisoned(barrier.segment()) {
             return;
         }
-        self.give_up(barrier.segment(), Fault::Unsynced);
+        self.give_up(barrier.segment(), SegmentFault::Unsynced);
         self.suspicion += 1;
         self.shortage = Some(self.given_up(barrier.segment()));
         if let Some(segment) = self.spare.take() {
@@ -123,17 +123,17 @@ impl Writer {
         if !self.segment().is_torn() || self.is_poisoned() {
             return Ok(());
         }
-        Err(self.tear_present(Fault::Torn))
+        Err(self.tear_present(SegmentFault::Torn))
     }
 
     /// Whether the present segment is still where readers find it, and not cut. Asks the kernel: to be done
     /// now and then. An error is as that of [`Writer::acknowledge`].
-    pub fn look(&mut self) -> Result<(), SpoolError> {
+    pub fn check_path(&mut self) -> Result<(), SpoolError> {
         self.check()?;
         if self.is_poisoned() || self.segment().is_in_place() {
             return Ok(());
         }
-        Err(self.tear_present(Fault::Removed))
+        Err(self.tear_present(SegmentFault::Removed))
     }
 
     /// Times that segments were given up. Whoever holds back acknowledgements of what was sealed before
@@ -144,16 +144,16 @@ impl Writer {
 
     /// Up to where the log is durable, for those who read it meanwhile; `None` where nothing waits for
     /// that.
-    pub fn horizon(&self) -> Option<Horizon> {
-        (self.durability == Durability::Sync).then(|| self.horizon.clone())
+    pub fn watermark(&self) -> Option<Watermark> {
+        (self.durability == Durability::Sync).then(|| self.watermark.clone())
     }
 
-    fn tear_present(&mut self, fault: Fault) -> SpoolError {
+    fn tear_present(&mut self, fault: SegmentFault) -> SpoolError {
         let (number, file) = (self.segment().header.number, self.segment().file.clone());
         self.tear(number, fault, &file)
     }
 
-    fn tear(&mut self, segment: u32, fault: Fault, file: &File) -> SpoolError {
+    fn tear(&mut self, segment: u32, fault: SegmentFault, file: &File) -> SpoolError {
         let acknowledged = self.acknowledged_in(segment);
         notice!(
             "ringpost-sink: {}: {}; its messages that wait for their 250 get 451, and new mail goes to \
@@ -162,7 +162,7 @@ impl Writer {
             self.what_happened(segment, fault, file, acknowledged),
         );
         self.give_up(segment, fault);
-        if fault == Fault::Removed {
+        if fault == SegmentFault::Removed {
             self.stats.removed_messages += acknowledged;
         } else if segment == self.segment().header.number {
             // What cannot be marked is as lost, and does not show in its file.
@@ -171,7 +171,13 @@ impl Writer {
         self.given_up(segment)
     }
 
-    fn what_happened(&self, segment: u32, fault: Fault, file: &File, acknowledged: u64) -> String {
+    fn what_happened(
+        &self,
+        segment: u32,
+        fault: SegmentFault,
+        file: &File,
+        acknowledged: u64,
+    ) -> String {
         let metadata = file.metadata();
         let whole = self.segment().header.bytes;
         let present = metadata.as_ref().map_or(0, Metadata::len);
@@ -180,17 +186,17 @@ impl Writer {
         let below =
             format!("of the {acknowledged} messages acknowledged in it those below are there");
         match fault {
-            Fault::Removed if named => {
+            SegmentFault::Removed if named => {
                 format!("was moved away while it was written: {lost} where it is now")
             }
-            Fault::Removed if self.path_of(segment).exists() => {
+            SegmentFault::Removed if self.path_of(segment).exists() => {
                 format!("was replaced by another file while it was written: {lost} lost")
             }
-            Fault::Removed => format!("was removed while it was written: {lost} lost"),
+            SegmentFault::Removed => format!("was removed while it was written: {lost} lost"),
             _ if present < whole => {
                 format!("was cut from outside, to {present} of {whole} bytes: {below}")
             }
-            _ if self.header_of(segment).is_some_and(|header| has_witness(file, &header)) => {
+            _ if self.header_of(segment).is_some_and(|header| has_canary(file, &header)) => {
                 "has lost pages that its disk could not read or write".to_owned()
             }
             _ => format!("was cut from outside and made longer again: {below}"),
@@ -199,26 +205,26 @@ impl Writer {
 
     /// How many messages were acknowledged that are in this segment.
     fn acknowledged_in(&self, segment: u32) -> u64 {
-        let (began, ended) = match self.left_one(segment) {
-            Some(left) => (left.began, left.ended),
+        let (began, ended) = match self.retired_segment(segment) {
+            Some(retired) => (retired.began, retired.ended),
             None => (self.began, self.stats.messages),
         };
         ended.min(self.barriers.settled()).saturating_sub(began)
     }
 
-    fn left_one(&self, segment: u32) -> Option<&Left> {
-        self.left.iter().find(|left| left.header.number == segment)
+    fn retired_segment(&self, segment: u32) -> Option<&Retired> {
+        self.retired.iter().find(|retired| retired.header.number == segment)
     }
 
     fn header_of(&self, segment: u32) -> Option<SegmentHeader> {
         let present = self.segment().header;
-        let left = || self.left_one(segment).map(|left| left.header);
-        (present.number == segment).then_some(present).or_else(left)
+        let retired = || self.retired_segment(segment).map(|retired| retired.header);
+        (present.number == segment).then_some(present).or_else(retired)
     }
 
     /// All that was not acknowledged is taken out of the log, what was sealed since and in later segments
     /// too: it may have begun here, and none of it may be acknowledged.
-    fn give_up(&mut self, segment: u32, fault: Fault) {
+    fn give_up(&mut self, segment: u32, fault: SegmentFault) {
         let waiting: Vec<_> = self.waiting().collect();
         self.failures += 1;
         self.barriers.lose(self.stats.messages);
@@ -227,9 +233,9 @@ impl Writer {
             self.take_out(barrier, fault);
         }
         self.barriers.settle(self.head, self.stats.messages);
-        self.stats.poisoned = self.barriers.poisoned(Fault::Unsynced);
-        self.stats.torn = self.barriers.poisoned(Fault::Torn);
-        self.stats.removed = self.barriers.poisoned(Fault::Removed);
+        self.stats.poisoned = self.barriers.poisoned(SegmentFault::Unsynced);
+        self.stats.torn = self.barriers.poisoned(SegmentFault::Torn);
+        self.stats.removed = self.barriers.poisoned(SegmentFault::Removed);
     }
 
     /// The log leaves a segment.
@@ -237,17 +243,17 @@ impl Writer {
         let messages = self.stats.messages;
         self.barriers.leave(left, self.head, messages);
         let began = std::mem::replace(&mut self.began, messages);
-        self.left.push_back(Left { header: left.header, began, ended: messages });
+        self.retired.push_back(Retired { header: left.header, began, ended: messages });
         let floor = self.supplies.floor.load(Ordering::Acquire);
-        while self.left.front().is_some_and(|left| left.header.number < floor) {
-            self.left.pop_front();
+        while self.retired.front().is_some_and(|retired| retired.header.number < floor) {
+            self.retired.pop_front();
         }
         if self.durability == Durability::Process {
             self.barriers.forget_below(floor);
         }
     }
 
-    fn take_out(&mut self, barrier: Barrier, fault: Fault) {
+    fn take_out(&mut self, barrier: Barrier, fault: SegmentFault) {
         self.barriers.poison(barrier.segment(), fault);
         if barrier.segment() != self.segment().header.number {
             return self.hand_over(Job::Void { core: self.core.into(), barrier });
@@ -272,18 +278,18 @@ impl Writer {
             return Ok(());
         }
         let pieces = draft.first_segment..=latest.segment;
-        let left: Vec<_> = self.left.iter().map(|left| left.header).collect();
-        for header in left.into_iter().filter(|header| pieces.contains(&header.number)) {
+        let retired: Vec<_> = self.retired.iter().map(|retired| retired.header).collect();
+        for header in retired.into_iter().filter(|header| pieces.contains(&header.number)) {
             match File::open(self.path_of(header.number)) {
-                Ok(file) if has_witness(&file, &header) => {}
+                Ok(file) if has_canary(&file, &header) => {}
                 Ok(file) if !self.is_taken(header.number) => {
-                    return Err(self.tear(header.number, Fault::Torn, &file));
+                    return Err(self.tear(header.number, SegmentFault::Torn, &file));
                 }
                 Ok(_) => return Err(SpoolError::Outlived),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(SpoolError::Outlived);
                 }
-                // Whoever has no descriptor left for a look is not worse off than before it.
+                // Whoever has no descriptor left for this check is not worse off than before it.
                 Err(_) => {}
             }
         }
@@ -307,8 +313,8 @@ impl Writer {
     /// Why nothing more is taken from a segment that was given up.
     pub(super) fn given_up(&self, segment: u32) -> SpoolError {
         match self.barriers.fault_of(segment) {
-            Some(Fault::Torn) => SpoolError::Torn { core: self.core, segment },
-            Some(Fault::Removed) => SpoolError::Removed { core: self.core, segment },
+            Some(SegmentFault::Torn) => SpoolError::Torn { core: self.core, segment },
+            Some(SegmentFault::Removed) => SpoolError::Removed { core: self.core, segment },
             _ => SpoolError::Poisoned { core: self.core, segment },
         }
     }

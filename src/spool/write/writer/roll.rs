@@ -40,7 +40,7 @@ impl Writer {
         self.close_fragment();
         // What is torn gets no new life; those whose messages it holds hear of it when they go on. Later it
         // may be moved by right.
-        let _ = self.look();
+        let _ = self.check_path();
         let spare = self.spare.take();
         let next = match spare.and_then(|spare| self.in_place(spare)) {
             Some(spare) => spare,

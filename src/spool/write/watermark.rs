@@ -8,12 +8,12 @@ use crate::spool::format::Place;
 /// The end of what is durable of one core's log, under [`Durability::Sync`](crate::spool::Durability::Sync):
 /// behind it are messages that were sealed and not acknowledged yet.
 #[derive(Clone, Debug)]
-pub struct Horizon {
+pub struct Watermark {
     core: u16,
     end: Arc<AtomicU64>,
 }
 
-impl Horizon {
+impl Watermark {
     /// At the start of a log, where `place` is; what is before it is of earlier runs.
     pub(super) fn new(place: Place) -> Self {
         Self { core: place.core, end: Arc::new(AtomicU64::new(position(place))) }
