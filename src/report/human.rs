@@ -38,17 +38,18 @@ pub fn rate(per_second: f64) -> String {
     if per_second >= 99.95 { count(per_second.round() as u64) } else { three_digits(per_second) }
 }
 
-/// Octets in decimal units: `1.02 kB`, `21.9 MB`.
+/// Octets in binary units, the ones that the options for sizes take: `512 B`, `4 GiB`, `20.9 MiB`.
 pub fn bytes(bytes: f64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut value = bytes.max(0.0);
     let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1e3;
+    // What would be rounded to 1,024 of a unit is one of the next.
+    while value >= 1_023.5 && unit + 1 < UNITS.len() {
+        value /= 1_024.0;
         unit += 1;
     }
-    if unit == 0 {
-        format!("{value:.0} B")
+    if unit == 0 || value.fract() == 0.0 {
+        format!("{value:.0} {}", UNITS[unit])
     } else {
         format!("{} {}", three_digits(value), UNITS[unit])
     }
@@ -102,14 +103,27 @@ mod tests {
     }
 
     #[test]
-    fn counts_rates_and_sizes_are_grouped_and_cut() {
+    fn counts_and_rates_are_grouped_and_cut() {
         assert_eq!(count(7), "7");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(rate(99.94), "99.9");
         assert_eq!(rate(21_345.4), "21,345");
-        assert_eq!(bytes(1_024.0), "1.02 kB");
-        assert_eq!(bytes(512.0), "512 B");
-        assert_eq!(bytes(999_600.0), "1.00 MB");
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_units_that_they_are_given_in() {
+        let cases = [
+            (512.0, "512 B"),
+            (1_023.0, "1023 B"),
+            (1_024.0, "1 KiB"),
+            (1_500.0, "1.46 KiB"),
+            (1_048_000.0, "1023 KiB"),
+            (1_048_200.0, "1.00 MiB"),
+            ((4_u64 << 30) as f64, "4 GiB"),
+        ];
+        for (octets, text) in cases {
+            assert_eq!(bytes(octets), text);
+        }
     }
 
     #[test]

@@ -71,65 +71,8 @@ pub(super) fn plural(count: u64, noun: &str) -> String {
 
 /// Pairs of a name and a value that the text and the page both show.
 pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
-    let total = run.counts.messages();
-    let share = |part: u64| match total {
-        0 => String::new(),
-        _ => format!(" ({})", human::percent(part as f64 / total as f64)),
-    };
-    let mut failed = format!(
-        "{}{}",
-        human::count(run.counts.messages_failed),
-        share(run.counts.messages_failed)
-    );
-    if run.counts.messages_unanswered > 0 {
-        let _ =
-            write!(failed, ", {} of them unanswered", human::count(run.counts.messages_unanswered));
-    }
-    if run.messages_not_begun > 0 {
-        let _ = write!(failed, "; {} never begun", human::count(run.messages_not_begun));
-    }
-    let cpu = run.cpu_per_message_ns;
-    let wait = run.counts.cpu_wait_ns as f64 / 1e9 / (run.elapsed_s * run.plan.cores as f64);
-    let waited = match wait.is_finite() && wait >= CPU_WAIT_SHOWN {
-        true => format!("; something else had them for {}", human::percent(wait)),
-        false => String::new(),
-    };
-    let mut rows = vec![
-        (
-            "accepted",
-            format!("{}{}", human::count(run.counts.messages_ok), share(run.counts.messages_ok)),
-        ),
-        ("failed", failed),
-        (
-            "octets",
-            format!(
-                "{}, {}",
-                human::bytes(run.counts.bytes as f64),
-                plural(run.counts.recipients, "recipient")
-            ),
-        ),
-        ("elapsed", human::seconds(run.elapsed_s)),
-        (
-            "connections",
-            format!(
-                "{} opened, {} closed, {} messages in flight at most",
-                human::count(run.counts.connections_opened),
-                human::count(run.counts.connections_closed),
-                human::count(run.in_flight_peak)
-            ),
-        ),
-        (
-            "generator CPU",
-            format!(
-                "{} per message ({} user, {} system), {} of {}{waited}",
-                human::latency((cpu.user + cpu.system).round() as u64),
-                human::latency(cpu.user.round() as u64),
-                human::latency(cpu.system.round() as u64),
-                human::percent(run.cpu_busy),
-                plural(run.plan.cores, "core")
-            ),
-        ),
-    ];
+    let mut rows = count_rows(run);
+    rows.push(("generator CPU", generator_cpu(run)));
     if let Some(own) = run.own_lag_ns {
         rows.push((
             "generator lag",
@@ -146,6 +89,55 @@ pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
         ("fail if", format!("{judged}, {outcome}"))
     }));
     rows
+}
+
+/// What the run counted, and in what time.
+fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
+    let counts = &run.counts;
+    let total = counts.messages();
+    let with_share = |part: u64| match total {
+        0 => human::count(part),
+        _ => format!("{} ({})", human::count(part), human::percent(part as f64 / total as f64)),
+    };
+    let mut failed = with_share(counts.messages_failed);
+    if counts.messages_unanswered > 0 {
+        let _ = write!(failed, ", {} of them unanswered", human::count(counts.messages_unanswered));
+    }
+    if run.messages_not_begun > 0 {
+        let _ = write!(failed, "; {} never begun", human::count(run.messages_not_begun));
+    }
+    let octets = human::bytes(counts.bytes as f64);
+    let connections = format!(
+        "{} opened, {} closed, {} messages in flight at most",
+        human::count(counts.connections_opened),
+        human::count(counts.connections_closed),
+        human::count(run.in_flight_peak)
+    );
+    vec![
+        ("accepted", with_share(counts.messages_ok)),
+        ("failed", failed),
+        ("octets", format!("{octets}, {}", plural(counts.recipients, "recipient"))),
+        ("elapsed", human::seconds(run.elapsed_s)),
+        ("connections", connections),
+    ]
+}
+
+/// What the load itself cost, and whether something else had its cores.
+fn generator_cpu(run: &Run) -> String {
+    let cpu = run.cpu_per_message_ns;
+    let wait = run.counts.cpu_wait_ns as f64 / 1e9 / (run.elapsed_s * run.plan.cores as f64);
+    let waited = match wait.is_finite() && wait >= CPU_WAIT_SHOWN {
+        true => format!("; something else had them for {}", human::percent(wait)),
+        false => String::new(),
+    };
+    format!(
+        "{} per message ({} user, {} system), {} of {}{waited}",
+        human::latency((cpu.user + cpu.system).round() as u64),
+        human::latency(cpu.user.round() as u64),
+        human::latency(cpu.system.round() as u64),
+        human::percent(run.cpu_busy),
+        plural(run.plan.cores, "core")
+    )
 }
 
 /// Percentiles that every table shows, with their names.
