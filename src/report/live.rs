@@ -1,30 +1,25 @@
 //! The live view: a run on one screen of the terminal, while it goes on.
 //!
-//! Drawn on the alternate screen of stderr, so that what stood there comes back with the report below
-//! it. No raw mode: keys do what they always do, and Ctrl-C is the signal that ends the run. Only
-//! cells that changed are written, a few times a second.
+//! It is drawn on the alternate screen of stderr, so that the former content of the terminal comes back,
+//! with the report below it. The terminal is not in raw mode: keys do what they always do, and Ctrl-C is
+//! the signal that ends the run. Only cells that changed are written, a few times a second.
 
-use std::collections::VecDeque;
+mod view;
+
 use std::io::{self, BufWriter, Stderr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, size};
-use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
-use ratatui::{Frame, Terminal};
 
-use super::figure::SECOND_MIN;
-use super::human;
-use super::words::{percentile_rows, phase_title};
-use crate::limits::{LIVE_FRAME_MS, LIVE_SECONDS_MAX};
-use crate::measure::{Interval, Mode, Phase, Snapshot, Tally};
-use crate::run::Latency;
+pub use self::view::RunLength;
+use self::view::View;
+use crate::limits::LIVE_FRAME_MS;
+use crate::measure::{Interval, Snapshot};
 
 /// Smallest terminal, in columns and rows, that the view fits.
 const SIZE_MIN: (u16, u16) = (76, 16);
@@ -32,44 +27,7 @@ const SIZE_MIN: (u16, u16) = (76, 16);
 /// Whether a view has the terminal; there is one terminal and one view.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// How a run is to end, for the head of the view.
-#[derive(Clone, Copy, Debug)]
-pub enum Goal {
-    Time(Duration),
-    Messages(u64),
-}
-
-/// What is shown; pure, so that a test can draw it anywhere.
-struct View {
-    title: String,
-    /// Where there are several.
-    targets: Vec<String>,
-    goal: Goal,
-    coloured: bool,
-    elapsed: Duration,
-    now: Snapshot,
-    /// The last whole second: the part of the run where it is not measured, messages per second, and its headline.
-    second: (&'static str, f64, Latency),
-    /// Messages per second and p99 in microseconds, of the last seconds.
-    rates: VecDeque<u64>,
-    tails: VecDeque<u64>,
-    /// The measured seconds so far, and what a frame shows of them: percentiles are looked up once a
-    /// second and not for each frame.
-    sum: Option<Box<Tally>>,
-    run: Latency,
-    phases: Vec<PhaseLine>,
-}
-
-/// One row of the phase table.
-struct PhaseLine {
-    title: String,
-    latency: Latency,
-    codes: String,
-    /// Something was not accepted.
-    refused: bool,
-}
-
-/// The view on a terminal, which it gives back when it goes.
+/// The view on a terminal, which is given back when this is dropped.
 pub struct Live {
     terminal: Terminal<CrosstermBackend<BufWriter<Stderr>>>,
     view: View,
@@ -77,8 +35,14 @@ pub struct Live {
 }
 
 impl Live {
-    /// Takes the terminal over; `None` where it is too small or refuses.
-    pub fn start(title: String, targets: Vec<String>, goal: Goal, coloured: bool) -> Option<Self> {
+    /// Takes the terminal over; `None` where it is too small or cannot be written.
+    /// `targets` are the names of several targets, and empty for one.
+    pub fn start(
+        title: String,
+        targets: Vec<String>,
+        length: RunLength,
+        coloured: bool,
+    ) -> Option<Self> {
         let (columns, rows) = size().ok()?;
         if columns < SIZE_MIN.0 || rows < SIZE_MIN.1 {
             return None;
@@ -94,7 +58,7 @@ impl Live {
             restore();
             return None;
         };
-        let view = View { targets, ..View::new(title, goal, coloured) };
+        let view = View::new(title, targets, length, coloured);
         Some(Self { terminal, view, drawn: Instant::now() })
     }
 
@@ -131,381 +95,5 @@ pub fn is_shown() -> bool {
 pub fn restore() {
     if TAKEN.swap(false, Relaxed) {
         drop(execute!(io::stderr(), LeaveAlternateScreen, Show));
-    }
-}
-
-impl View {
-    fn new(title: String, goal: Goal, coloured: bool) -> Self {
-        Self {
-            title,
-            targets: Vec::new(),
-            goal,
-            coloured,
-            elapsed: Duration::ZERO,
-            now: Snapshot::default(),
-            second: ("", 0.0, Latency::default()),
-            rates: VecDeque::with_capacity(LIVE_SECONDS_MAX),
-            tails: VecDeque::with_capacity(LIVE_SECONDS_MAX),
-            sum: None,
-            run: Latency::default(),
-            phases: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, interval: &Interval) {
-        let tally = &interval.tally;
-        let mode = if tally.open.is_some() { Mode::Open } else { Mode::Closed };
-        let sum = self.sum.get_or_insert_with(|| Box::new(Tally::new(mode)));
-        if !interval.warmup {
-            sum.add(tally);
-            self.run = Latency::from(sum.headline());
-            self.phases = phase_lines(sum);
-            self.phases.extend(target_lines(&self.targets, sum));
-        }
-        let seconds = interval.seconds();
-        if seconds < SECOND_MIN {
-            return;
-        }
-        let rate = tally.counts.messages_ok as f64 / seconds;
-        let latency = Latency::from(tally.headline());
-        let part = match (interval.warmup, interval.after) {
-            (true, _) => "  warm-up",
-            (_, true) => "  behind the measured time",
-            _ => "",
-        };
-        self.second = (part, rate, latency);
-        for (history, value) in
-            [(&mut self.rates, rate.round() as u64), (&mut self.tails, latency.p99 / 1_000)]
-        {
-            if history.len() == LIVE_SECONDS_MAX {
-                history.pop_front();
-            }
-            history.push_back(value);
-        }
-    }
-
-    fn draw(&self, frame: &mut Frame<'_>) {
-        let phases = (Phase::ALL.len() + self.targets.len()) as u16 + 2;
-        let [head, graphs, tables, foot] = Layout::vertical([
-            Constraint::Length(3),
-            Constraint::Length(5),
-            Constraint::Max(phases),
-            Constraint::Length(1),
-        ])
-        .areas(frame.area());
-        frame.render_widget(Paragraph::new(self.head(head.width)), head);
-        self.graphs(frame, graphs);
-        let [left, right] =
-            Layout::horizontal([Constraint::Length(32), Constraint::Min(40)]).areas(tables);
-        self.percentiles(frame, left);
-        self.phases(frame, right);
-        let hint = "Ctrl-C ends the run with its report; again: at once";
-        frame.render_widget(Paragraph::new(self.dim(hint)), foot);
-    }
-
-    /// The targets by name, or how many there are where the names leave no room for the rest.
-    fn title(&self, room: usize) -> String {
-        match self.title.chars().count() > room && !self.targets.is_empty() {
-            true => format!("{} targets", self.targets.len()),
-            false => self.title.clone(),
-        }
-    }
-
-    fn head(&self, width: u16) -> Vec<Line<'_>> {
-        let now = &self.now;
-        let (part, rate, _) = self.second;
-        let done = now.messages_ok + now.messages_failed;
-        let goal = match self.goal {
-            Goal::Time(whole) => format!("of {}", human::seconds(whole.as_secs_f64())),
-            Goal::Messages(whole) => format!("{} of {}", human::count(done), human::count(whole)),
-        };
-        let progress = format!("  {:.1} s {goal}{part}", self.elapsed.as_secs_f64());
-        let room = usize::from(width).saturating_sub(progress.chars().count());
-        let mut counts = vec![
-            self.strong(format!("{} msg/s", human::rate(rate)), Color::Cyan),
-            Span::raw(format!("  {} accepted", human::count(now.messages_ok))),
-        ];
-        for (count, word) in [(now.messages_failed, "failed"), (now.errors, "errors")] {
-            if count > 0 {
-                counts.push(self.strong(format!("  {} {word}", human::count(count)), Color::Red));
-            }
-        }
-        counts.push(Span::raw(format!(
-            "  {} in flight  {} connections  {}",
-            human::count(now.in_flight),
-            human::count(now.connections),
-            human::bytes(now.bytes as f64),
-        )));
-        vec![
-            Line::from(vec![self.strong(self.title(room), Color::Reset), Span::raw(progress)]),
-            Line::from(counts),
-        ]
-    }
-
-    fn graphs(&self, frame: &mut Frame<'_>, area: Rect) {
-        let halves =
-            Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas::<2>(area);
-        let most = |values: &VecDeque<u64>| values.iter().copied().max().unwrap_or(0);
-        let (rate, tail) = (most(&self.rates), most(&self.tails));
-        let titles = [
-            format!(" accepted per second, up to {} ", human::count(rate)),
-            format!(" p99, up to {} ", human::latency(tail * 1_000)),
-        ];
-        for ((values, title), (area, colour)) in [&self.rates, &self.tails]
-            .into_iter()
-            .zip(titles)
-            .zip(halves.into_iter().zip([Color::Cyan, Color::Yellow]))
-        {
-            let width = usize::from(area.width.saturating_sub(2));
-            let last = values.iter().skip(values.len().saturating_sub(width)).copied();
-            let graph = Sparkline::default()
-                .block(Block::bordered().title(title))
-                .style(self.colour(colour))
-                .data(last);
-            frame.render_widget(graph, area);
-        }
-    }
-
-    fn percentiles(&self, frame: &mut Frame<'_>, area: Rect) {
-        let Some(sum) = &self.sum else { return };
-        let metric = if sum.open.is_some() { "response" } else { "service" };
-        let (now, run) = (self.second.2, self.run);
-        let rows = percentile_rows(&run).into_iter().zip(percentile_rows(&now));
-        let rows = rows.map(|((name, all), (_, last))| {
-            Row::new([name.to_owned(), right(time(&now, last)), right(time(&run, all))])
-        });
-        let head = [metric.to_owned(), right("last second"), right("run")];
-        let table = Table::new(rows, [9, 11, 10].map(Constraint::Length))
-            .header(Row::new(head).style(Modifier::DIM))
-            .column_spacing(0);
-        frame.render_widget(table, area);
-    }
-
-    fn phases(&self, frame: &mut Frame<'_>, area: Rect) {
-        // Below the head; where not all fit, the last line says so.
-        let room = usize::from(area.height.saturating_sub(1));
-        let hidden = match self.phases.len() > room {
-            true => self.phases.len() + 1 - room,
-            false => 0,
-        };
-        let rows = self.phases[..self.phases.len() - hidden].iter().map(|line| {
-            let latency = &line.latency;
-            let [p50, p99, max] =
-                [latency.p50, latency.p99, latency.max].map(|ns| right(time(latency, ns)));
-            let style = if line.refused { self.colour(Color::Red) } else { Style::new() };
-            Row::new([line.title.clone(), p50, p99, max, format!("  {}", line.codes)]).style(style)
-        });
-        let more = (hidden > 0).then(|| Row::new([format!("{hidden} more")]).style(Modifier::DIM));
-        let rows = rows.chain(more);
-        let widths = [
-            Constraint::Length(12),
-            Constraint::Length(10),
-            Constraint::Length(10),
-            Constraint::Length(10),
-            Constraint::Fill(1),
-        ];
-        let head =
-            ["phase".to_owned(), right("p50"), right("p99"), right("max"), "  replies".to_owned()];
-        let table =
-            Table::new(rows, widths).header(Row::new(head).style(Modifier::DIM)).column_spacing(0);
-        frame.render_widget(table, area);
-    }
-
-    fn colour(&self, colour: Color) -> Style {
-        if self.coloured { Style::new().fg(colour) } else { Style::new() }
-    }
-
-    fn strong(&self, text: String, colour: Color) -> Span<'static> {
-        Span::styled(text, self.colour(colour).add_modifier(Modifier::BOLD))
-    }
-
-    fn dim<'t>(&self, text: &'t str) -> Span<'t> {
-        Span::styled(text, Modifier::DIM)
-    }
-}
-
-/// The phases in which anything happened.
-fn phase_lines(sum: &Tally) -> Vec<PhaseLine> {
-    let line = |phase| {
-        let codes: Vec<String> = sum
-            .replies(phase)
-            .map(|(code, count)| format!("{code} × {}", human::count(count)))
-            .collect();
-        PhaseLine {
-            title: phase_title(phase).to_owned(),
-            latency: Latency::from(sum.phase(phase)),
-            codes: codes.join("  "),
-            refused: sum.split(phase).apart().next().is_some(),
-        }
-    };
-    let lines = Phase::ALL.into_iter().map(line);
-    lines.filter(|line| line.latency.count > 0 || !line.codes.is_empty()).collect()
-}
-
-/// What came of each target.
-fn target_lines(names: &[String], sum: &Tally) -> Vec<PhaseLine> {
-    let line = |(index, name): (usize, &String)| {
-        let of = sum.targets.get(index);
-        let failed = of.map_or(0, |of| of.messages_failed);
-        let mut codes = format!("{} ok", human::count(of.map_or(0, |of| of.messages_ok)));
-        if failed > 0 {
-            codes += &format!("  {} failed", human::count(failed));
-        }
-        // Last, since it is what may be cut off: the number tells it too.
-        codes += &format!("  {}", name.split_once("://").map_or(name.as_str(), |(_, rest)| rest));
-        PhaseLine {
-            title: format!("target {}", index + 1),
-            latency: of.map(|of| Latency::from(&of.headline_ns)).unwrap_or_default(),
-            codes,
-            refused: failed > 0 || of.is_none_or(|of| of.connections_opened == 0),
-        }
-    };
-    names.iter().enumerate().map(line).collect()
-}
-
-/// A figure of `latency`, which has none before anything was measured.
-fn time(latency: &Latency, ns: u64) -> String {
-    match latency.count {
-        0 => "-".to_owned(),
-        _ => human::latency(ns),
-    }
-}
-
-/// At the right of a column of ten.
-fn right(text: impl AsRef<str>) -> String {
-    format!("{:>10}", text.as_ref())
-}
-
-#[cfg(test)]
-mod tests {
-    use ratatui::backend::TestBackend;
-
-    use super::*;
-    use crate::measure::{Message, Next, Outcome, team};
-
-    fn screen(view: &View) -> Vec<String> {
-        let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
-        terminal.draw(|frame| view.draw(frame)).unwrap();
-        let buffer = terminal.backend().buffer();
-        (0..24).map(|y| (0..100).map(|x| buffer[(x, y)].symbol()).collect()).collect()
-    }
-
-    fn view(coloured: bool) -> View {
-        view_of(&[], coloured)
-    }
-
-    /// Of several targets every fourth message is of the second, refused each third time, all others are of
-    /// the first, and there is no connection with the rest.
-    fn view_of(targets: &[&str], coloured: bool) -> View {
-        let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::ZERO, None);
-        let mut recorder = recorders.pop().unwrap();
-        for n in 0..500 {
-            recorder.tick(n * 4_000_000);
-            recorder.record_phase(
-                Phase::Rcpt,
-                Outcome::of_reply(if n % 9 == 0 { 451 } else { 250 }),
-                1_000,
-            );
-            recorder.count_reply(Phase::Rcpt, if n % 9 == 0 { 451 } else { 250 }, None);
-            let message = Message {
-                outcome: Outcome::Accepted,
-                bytes: 10,
-                recipients: 1,
-                start_ns: n * 4_000_000,
-                service_ns: 2_000_000,
-                open: None,
-            };
-            recorder.record_message(&message);
-            if targets.is_empty() {
-                continue;
-            }
-            let outcome = if n % 12 == 3 { Outcome::Refused5xx } else { Outcome::Accepted };
-            recorder.record_message_to(usize::from(n % 4 == 3), &Message { outcome, ..message });
-            if n < 2 {
-                recorder.connection_opened_to(n as usize);
-            }
-        }
-        recorder.finish(2_000_000_000);
-        let title =
-            if targets.is_empty() { "smtp://a.example".to_owned() } else { targets.join(", ") };
-        let mut view = View::new(title, Goal::Messages(1_000), coloured);
-        view.targets = targets.iter().map(|&name| name.to_owned()).collect();
-        while let Next::Interval(interval) = collector.next(Duration::ZERO) {
-            view.take(&interval);
-        }
-        view.elapsed = Duration::from_secs(2);
-        view.now =
-            Snapshot { messages_ok: 500, in_flight: 7, connections: 3, ..Snapshot::default() };
-        view
-    }
-
-    #[test]
-    fn one_screen_has_rate_percentiles_phases_and_codes() {
-        let shown = screen(&view(true));
-        for part in [
-            "smtp://a.example  2.0 s 500 of 1,000",
-            "250 msg/s  500 accepted  7 in flight  3 connections",
-            "accepted per second, up to 250",
-            "2.00 ms",
-            "250 × 444  451 × 56",
-            "Ctrl-C ends the run",
-        ] {
-            assert!(shown.iter().any(|line| line.contains(part)), "{part}: {shown:#?}");
-        }
-        assert!(shown.iter().any(|line| line.contains('█')), "{shown:#?}");
-    }
-
-    #[test]
-    fn without_colour_nothing_is_lost_and_no_cell_has_one() {
-        let plain = view(false);
-        assert_eq!(screen(&plain), screen(&view(true)));
-        let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
-        terminal.draw(|frame| plain.draw(frame)).unwrap();
-        let buffer = terminal.backend().buffer();
-        assert!(
-            buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
-        );
-    }
-
-    #[test]
-    fn several_targets_have_a_row_each_and_who_is_in_trouble_is_red() {
-        let names = ["smtp://a:25", "smtp://b:25", "smtp+unix:/c"];
-        let view = view_of(&names, true);
-        let shown = screen(&view);
-        assert!(shown[0].starts_with("smtp://a:25, smtp://b:25, smtp+unix:/c  2.0 s 500 of 1,000"));
-        for (title, rest) in [
-            ("target 1", "2.01 ms   2.01 ms   2.01 ms  375 ok  a:25 "),
-            ("target 2", "2.01 ms   2.01 ms   2.01 ms  83 ok  42 failed  b:25 "),
-            ("target 3", "-         -         -  0 ok  smtp+unix:/c "),
-        ] {
-            let row = shown.iter().find(|line| line.contains(title)).unwrap();
-            assert!(row.contains(rest), "{rest}: {row}");
-        }
-        let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
-        terminal.draw(|frame| view.draw(frame)).unwrap();
-        let buffer = terminal.backend().buffer();
-        let red = |title: &str| {
-            let y = shown.iter().position(|line| line.contains(title)).unwrap();
-            buffer[(32, y as u16)].fg == Color::Red
-        };
-        assert_eq!(["target 1", "target 2", "target 3"].map(red), [false, true, true]);
-    }
-
-    #[test]
-    fn more_targets_than_fit_leave_the_rest_of_the_view_as_it_is_and_are_counted() {
-        let names: Vec<String> = (1..=32).map(|n| format!("smtp://192.0.2.{n}:25")).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let shown = screen(&view_of(&names, true));
-        assert!(shown[0].starts_with("32 targets  2.0 s 500 of 1,000 "), "{}", shown[0]);
-        assert!(shown[23].contains("Ctrl-C ends the run"), "{shown:#?}");
-        let rows = shown.iter().filter(|line| line.contains("target ")).count();
-        assert!(rows > 9, "{shown:#?}");
-        assert!(shown[22].contains(&format!("{} more", 32 - rows)), "{shown:#?}");
-    }
-
-    #[test]
-    fn before_the_first_second_there_is_a_screen_too() {
-        let view = View::new("t".to_owned(), Goal::Time(Duration::from_secs(9)), true);
-        assert!(screen(&view)[0].contains("0.0 s of 9.00 s"));
     }
 }

@@ -10,7 +10,7 @@ use crate::blast::plan::{Plan, StopAfter};
 use crate::blast::targets::WeightedTarget;
 use crate::measure::Snapshot;
 use crate::report::colour;
-use crate::report::live::{Goal, Live};
+use crate::report::live::{Live, RunLength};
 use crate::report::progress::Progress;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -49,14 +49,16 @@ impl Watching {
     }
 
     fn view(plan: &Plan) -> Option<Self> {
-        let goal = match plan.stop {
-            StopAfter::Messages(messages) => Goal::Messages(messages),
-            StopAfter::Duration(duration) => Goal::Time(plan.warmup + duration + plan.cooldown),
+        let length = match plan.stop {
+            StopAfter::Messages(messages) => RunLength::Messages(messages),
+            StopAfter::Duration(duration) => {
+                RunLength::Time(plan.warmup + duration + plan.cooldown)
+            }
         };
         let coloured = !colour::is_unwanted();
         let url = |of: &WeightedTarget| of.target.url.clone();
         let all = plan.targets.all().iter().filter(|_| plan.targets.several());
-        let live = Live::start(plan.targets.names(), all.map(url).collect(), goal, coloured)?;
+        let live = Live::start(plan.targets.names(), all.map(url).collect(), length, coloured)?;
         Some(Self::View(Box::new(live)))
     }
 
