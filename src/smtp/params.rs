@@ -1,4 +1,4 @@
-//! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11). One row of [`ROWS`] is one parameter.
+//! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11). One row of `ROWS` is one parameter.
 
 use super::{envelope::BodyKind, extension::Extensions, xtext::is_xtext};
 use crate::limits::{AUTH_PARAM_BYTES_MAX, ENVID_BYTES_MAX, ORCPT_BYTES_MAX};

@@ -46,7 +46,7 @@ impl Dialogue {
     /// The answer to a challenge.
     ///
     /// # Errors
-    /// [`Fault`]: the exchange is to be cancelled.
+    /// [`LoginFault`]: the exchange is to be cancelled.
     pub fn answer(&mut self, challenge: &[u8], login: &Login) -> Result<Vec<u8>, LoginFault> {
         match self {
             Self::Simple(answers) => answers.next().ok_or(LoginFault::Challenge),
@@ -65,7 +65,7 @@ impl Dialogue {
     /// Takes the server's consent.
     ///
     /// # Errors
-    /// [`Fault`] when the server has not proven itself, where the mechanism says that it must.
+    /// [`LoginFault`] when the server has not proven itself, where the mechanism says that it must.
     pub fn finish(&self) -> Result<(), LoginFault> {
         match self {
             Self::ScramSha256(client) if !client.is_proven() => Err(LoginFault::Impostor),

@@ -5,16 +5,16 @@ use crate::smtp::flags::Flags;
 /// What the caller has to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event<'a> {
-    /// A message starts; [`Server::envelope`] is complete.
+    /// A message starts; [`Server::envelope`](super::Server::envelope) is complete.
     Begin,
     /// Message octets, dots unstuffed, in order; never empty.
     Body(&'a [u8]),
-    /// The message is complete. It waits for [`Server::accept`], [`Server::end_accepted`] or
-    /// [`Server::refuse`], one of which must be called before the next [`Server::step`].
+    /// The message is complete. It waits for [`Server::accept`](super::Server::accept), [`Server::end_accepted`](super::Server::end_accepted) or
+    /// [`Server::refuse`](super::Server::refuse), one of which must be called before the next [`Server::step`](super::Server::step).
     End(Flags),
-    /// The client asks for mail that waits: [`Server::request`] says for which. It waits for
-    /// [`Server::answer_etrn`] or [`Server::answer_atrn`], one of which must be called before the next
-    /// [`Server::step`].
+    /// The client asks for mail that waits: [`Server::request`](super::Server::request) says for which. It waits for
+    /// [`Server::answer_etrn`](super::Server::answer_etrn) or [`Server::answer_atrn`](super::Server::answer_atrn), one of which must be called before the next
+    /// [`Server::step`](super::Server::step).
     Request,
     /// What `Body` gave since `Begin` is to be forgotten.
     Discard,
