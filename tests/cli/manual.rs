@@ -149,7 +149,7 @@ fn the_help_names_the_page_and_its_exit_codes() {
         let help = help::text(&command);
         let name = described.page;
         assert!(help.trim_end().ends_with(&format!("The manual: ringpost man {name}")), "{help}");
-        let codes = help.split_once("Exit codes:\n").unwrap().1;
+        let codes = help.split_once("Exit codes:\n").unwrap().1.replace('\'', "");
         for row in rows(&page(name), "code") {
             let first = row[1].split_whitespace().next().unwrap().replace('`', "");
             assert!(
@@ -161,6 +161,22 @@ fn the_help_names_the_page_and_its_exit_codes() {
                 "{name}: {row:?} in {help}"
             );
         }
+    }
+}
+
+/// What the pages are written for: nobody widens a window to read an example.
+const COLUMNS: usize = 80;
+/// The indent of code on a terminal.
+const CODE_INDENT: usize = 4;
+
+#[test]
+fn examples_fit_the_terminal() {
+    for described in PAGES {
+        let page = page(described.page);
+        let code = page.split("\n```").skip(1).step_by(2).flat_map(str::lines);
+        let long: Vec<_> =
+            code.filter(|line| line.chars().count() > COLUMNS - CODE_INDENT).collect();
+        assert!(long.is_empty(), "{}: {long:#?}", described.page);
     }
 }
 

@@ -40,7 +40,7 @@ impl ManArgs {
 fn list() -> String {
     let mut text = String::from("The pages of the manual:\n\n");
     for page in Page::value_variants() {
-        let _ = writeln!(text, "  ringpost man {:<8} {}", page.name(), page.summary());
+        let _ = writeln!(text, "  ringpost man {:<6}  {}", page.name(), page.summary());
     }
     text
 }

@@ -58,7 +58,10 @@ fn render_block(block: &Block, width: usize, colour: Colour) -> String {
             };
             text.lines().map(line).collect::<Vec<_>>().join("\n")
         }
-        Block::Table { head, rows } => table(head, rows, width, colour),
+        Block::Table { head, rows } => {
+            let rows: Vec<_> = rows.iter().map(|row| quoted_end(row)).collect();
+            table(head, &rows, width, colour)
+        }
     }
 }
 
@@ -143,15 +146,29 @@ fn draw_row(cells: &[String], widths: &[usize]) -> Vec<String> {
     (0..height).map(line).collect()
 }
 
-/// Code of several words gets quotes inside of a sentence, where no colour may show its end.
+/// Code inside a sentence gets quotes where it looks like the words around it: a terminal may show no
+/// colours.
 fn quoted(spans: &[StyledText]) -> Vec<StyledText> {
     let quote = |span: &StyledText| {
-        let wanted =
-            span.style == Style::Code && span.text.contains(' ') && !span.text.contains('\'');
+        let wanted = span.style == Style::Code && looks_like_prose(&span.text);
         let text = if wanted { format!("'{}'", span.text) } else { span.text.clone() };
         StyledText { text, ..*span }
     };
     spans.iter().map(quote).collect()
+}
+
+fn looks_like_prose(code: &str) -> bool {
+    let is_word = code.len() > 1 && code.bytes().all(|octet| octet.is_ascii_lowercase());
+    is_word || code.contains(' ') && !code.contains('\'')
+}
+
+/// The last column of a table holds sentences; the columns before it hold values alone.
+fn quoted_end(row: &[Vec<StyledText>]) -> Vec<Vec<StyledText>> {
+    let mut row = row.to_vec();
+    if let Some(cell) = row.last_mut().filter(|cell| cell.len() > 1) {
+        *cell = quoted(cell);
+    }
+    row
 }
 
 /// Each word is painted for itself, so that no colour runs over the end of a line.
@@ -258,12 +275,12 @@ mod tests {
 
     #[test]
     fn a_small_page_looks_like_this() {
-        let source = "# ringpost x\n\nIt does *this* with `a` and `ringpost x`.\n\n- one\n- two\n\n```sh\nringpost x\n\n  more\n```\n\n\
-                      | option | what |\n|---|---|\n| `--a` | one two three four five |\n| `--b` | six |\n";
+        let source = "# ringpost x\n\nIt does *this* with `all` and `ringpost x`.\n\n- one\n- two\n\n```sh\nringpost x\n\n  more\n```\n\n\
+                      | option | what |\n|---|---|\n| `--a` | one two three four five |\n| `--b` | `six` seven |\n";
         let expected = "\
 ringpost x
 
-  It does this with a and
+  It does this with 'all' and
   'ringpost x'.
 
   • one
@@ -277,7 +294,7 @@ ringpost x
   ──────────────────────────────
   --a     one two three four
           five
-  --b     six
+  --b     'six' seven
 ";
         let shown = render(&markdown::parse(source), 32, Colour::Plain);
         assert_eq!(shown, expected, "\n{shown}");
