@@ -5,8 +5,11 @@ Everything here is bounded: a program that does not say or do what is waited for
 quotes what it said, never a hang.
 """
 
+import errno
+import itertools
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -28,6 +31,10 @@ BINARIES = Path(
 START_S = 120
 END_S = 120
 COMMAND_S = 180
+
+PORTS_FIRST, PORTS_WORKERS, PORTS_EACH = 12_000, 20, 1_000
+# From anywhere: another run on this machine may be at the same ports.
+_ports = itertools.count(random.randrange(PORTS_EACH))
 
 
 def peer(name):
@@ -230,10 +237,19 @@ def verify(spool):
 
 
 def free_port():
-    """A port nobody has at this moment, for programs that cannot choose one themselves."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, for programs that cannot choose one themselves, and for those that are to
+    find nobody there. It lies below the ports that the kernel hands out (from 32768), so that no other
+    program gets it meanwhile; each process of pytest-xdist has a thousand of its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    for _ in range(PORTS_EACH):
+        port = PORTS_FIRST + worker % PORTS_WORKERS * PORTS_EACH + next(_ports) % PORTS_EACH
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError as error:
+                assert error.errno == errno.EADDRINUSE, error
+    raise AssertionError(f"no port is free from {PORTS_FIRST} on")
 
 
 def wait_for_port(port, timeout=START_S):

@@ -64,6 +64,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_costs_little_memory_and_nobody_else_notices(engine, flood):
     connections = 96
@@ -140,6 +141,7 @@ def test_a_message_must_keep_its_rate(engine, rate, ends):
     assert (report["timeouts"], report["messages"]) == (int(ends), int(not ends))
 
 
+@pytest.mark.alone
 def test_a_peer_that_never_reads_is_ended(engine):
     """Its replies fill both sockets; then the sink waits in a send, and the watch ends it."""
     with Sink(engine, None, "--timeout", "1s", "--cores", "1") as sink:

@@ -95,6 +95,7 @@ def answered(point, replies):
     assert replies == expected, point
 
 
+@pytest.mark.alone
 def test_a_sink_out_of_descriptors_neither_spins_nor_stays_deaf(engine, spool):
     with Sink(engine, spool, "--cores", "1", before=["prlimit", "--nofile=64:64"]) as sink:
         callers = []

@@ -18,6 +18,7 @@ from harness import Child, Sink, begun_segments, binary, examine, read_spool
 from ledger import WRONGS, Ledger, told
 from sender import SENDERS, Load
 
+pytestmark = pytest.mark.alone
 # For each file system and engine.
 CYCLES = int(os.environ.get("RINGPOST_DISK_FULL_CYCLES", "7"))
 SEED = int(os.environ.get("RINGPOST_SEED", "1"))

@@ -16,6 +16,7 @@ from harness import Sink, examine
 from ledger import WRONGS, Ledger, told
 from sender import Load
 
+pytestmark = pytest.mark.alone
 # For each engine.
 RUNS = int(os.environ.get("RINGPOST_FAILING_DISKS", "2"))
 SEED = int(os.environ.get("RINGPOST_SEED", "1"))

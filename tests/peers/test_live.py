@@ -157,6 +157,7 @@ def test_the_view_stays_away_where_it_is_not_wanted_or_does_not_fit(options, ter
             assert (shown == 0) == ("off" in options), blast.written
 
 
+@pytest.mark.alone
 def test_the_view_costs_less_than_a_hundredth_of_a_core():
     """CPU of a run that sends next to nothing, with the view and without it."""
     with Sink("epoll") as sink:

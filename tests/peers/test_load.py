@@ -19,6 +19,7 @@ from harness import (
 )
 from mta import Postfix, needs_root
 
+pytestmark = pytest.mark.alone
 SOURCE_MESSAGES = 20_000
 LARGE_RUN = 200_000
 STAMP = re.compile(

@@ -13,6 +13,7 @@ from aiosmtpd.controller import Controller
 from harness import SmtpSink, blast, free_port, run
 from mta import Postfix, needs_root
 
+pytestmark = pytest.mark.alone
 SOAK = Path(__file__).resolve().parents[2] / "scripts" / "soak"
 
 

@@ -15,6 +15,7 @@ from disks import CUT_AFTER_JOURNAL, CUT_AT_ONCE, LoopDisk, write_back_some
 from harness import Sink, deliver, examine
 from ledger import WRONGS, Ledger, join, nothing, recycled_by_right, start_clients, told
 
+pytestmark = pytest.mark.alone
 CUTS = int(os.environ.get("RINGPOST_CUTS", "100"))
 SEED = int(os.environ.get("RINGPOST_SEED", "1"))
 DISK_BYTES = 256 << 20

@@ -14,6 +14,7 @@ from harness import Sink, deliver, examine
 from ledger import WRONGS, Ledger, nothing, recycled_by_right, told
 from sender import Load
 
+pytestmark = pytest.mark.alone
 SEED = int(os.environ.get("RINGPOST_SEED", "1"))
 DISK_BYTES = 256 << 20
 ROOMS = {

@@ -2,9 +2,10 @@
 
 import smtplib
 import sys
+from pathlib import Path
 
 import pytest
-from harness import BODIES, REPO, Child, Sink, binary, check_octets, only_message
+from harness import BODIES, Child, Sink, binary, check_octets, only_message
 
 UNAVAILABLE = 69
 
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.parametrize("errno", ["EPERM", "ENOSYS"])
 
 
 def refused(errno):
-    return [sys.executable, str(REPO / "tests" / "deny_io_uring.py"), errno, "--"]
+    return [sys.executable, str(Path(__file__).with_name("deny_io_uring.py")), errno, "--"]
 
 
 def lines_about_it(text, errno):

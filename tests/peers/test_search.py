@@ -11,6 +11,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from harness import Child, Sink, binary, free_port, run
 
+pytestmark = pytest.mark.alone
 SHORT = ["-c", "16", "--settle", "300ms", "--measure", "1s", "--drain", "500ms"]
 
 

@@ -15,6 +15,8 @@ from ledger import Ledger, told
 from sender import Load
 from test_truncated import SEED, last_accepted, place
 
+pytestmark = pytest.mark.alone
+
 
 def remove(path, _aside):
     path.unlink()

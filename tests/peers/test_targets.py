@@ -151,6 +151,7 @@ def test_one_that_lacks_what_is_asked_is_left_alone(engine, sinks):
     assert any(f"smtp://{plain.address} does not offer CHUNKING" in reason for reason in told["verdict_reasons"])
 
 
+@pytest.mark.alone
 def test_a_slow_one_has_its_own_times_and_its_own_part(engine, sinks):
     with Limited(25) as slow:
         told = several([f"3={sinks[0].address}", slow.address], engine, "-n", "80", *ONE_EACH)

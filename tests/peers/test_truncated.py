@@ -12,6 +12,7 @@ from harness import END_S, Sink, deliver, examine
 from ledger import Ledger, told
 from sender import Load
 
+pytestmark = pytest.mark.alone
 SEED = int(os.environ.get("RINGPOST_SEED", "1"))
 SEGMENT_BYTES = 32 << 20
 AFTER_S = 1.0
