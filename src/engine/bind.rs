@@ -71,6 +71,7 @@ pub fn bind(addresses: &[Address], cores: usize) -> Result<Vec<Vec<BoundListener
             Address::Unix(path) => bind_unix(path, cores)?,
         };
         let bound = bound.map_err(|source| BindError::new(address, source))?;
+        assert_eq!(bound.len(), cores, "each core has a listener for each address");
         for (listeners, listener) in by_core.iter_mut().zip(bound) {
             listeners.push(listener);
         }

@@ -68,6 +68,7 @@ impl fmt::Debug for Buf {
 /// sessions in full flow.
 #[derive(Debug, Default)]
 pub struct Pool {
+    /// INVARIANT: all are empty and of their size, and no more are kept than the limit says.
     small: RefCell<Vec<Buf>>,
     large: RefCell<Vec<Buf>>,
 }
@@ -80,13 +81,17 @@ impl Pool {
     /// An empty buffer of `RECV_SMALL_BYTES` or a little more.
     pub fn small(&self) -> Buf {
         let idle = self.small.borrow_mut().pop();
-        idle.unwrap_or_else(|| Buf::with_capacity(RECV_SMALL_BYTES))
+        let buf = idle.unwrap_or_else(|| Buf::with_capacity(RECV_SMALL_BYTES));
+        debug_assert!(buf.is_empty() && buf.capacity() >= RECV_SMALL_BYTES);
+        buf
     }
 
     /// An empty buffer of `RECV_LARGE_BYTES` or more.
     pub fn large(&self) -> Buf {
         let idle = self.large.borrow_mut().pop();
-        idle.unwrap_or_else(|| Buf::with_capacity(RECV_LARGE_BYTES))
+        let buf = idle.unwrap_or_else(|| Buf::with_capacity(RECV_LARGE_BYTES));
+        debug_assert!(buf.is_empty() && buf.capacity() >= RECV_LARGE_BYTES);
+        buf
     }
 
     /// Takes a buffer back. One that fits neither size (its owner let it grow, or it came from

@@ -135,6 +135,7 @@ impl EpollConn {
             .when_readable(|fd| {
                 let flags = RecvFlags::empty();
                 let count = rustix::net::recv(fd, spare_capacity(buf.vec_mut()), flags)?.1;
+                debug_assert!(count <= room, "the kernel wrote no more than it was given room for");
                 let partial = count > 0 && count < room;
                 Ok(if partial { Attempt::Drained(count) } else { Attempt::Done(count) })
             })

@@ -152,6 +152,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.watch.entries.borrow_mut().remove(self.key);
+        let removed = self.watch.entries.borrow_mut().remove(self.key);
+        debug_assert!(Rc::ptr_eq(&removed, &self.entry), "a guard removes its own entry");
     }
 }

@@ -360,3 +360,20 @@ fn failure(error: sink::SinkError) -> ExitError {
     };
     ExitError::new(exit, error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sizes and times are written in the help as words, so that they cannot be taken from the constants.
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        let options = Options::parse_from(["ringpost-sink"]);
+        let spool = spool::Options::default();
+        assert_eq!(options.spool_limit, spool.limit_bytes);
+        assert_eq!(options.segment_size, spool.segment_bytes);
+        assert_eq!(options.max_size, limits::MESSAGE_BYTES_DEFAULT);
+        assert_eq!(options.max_recipients, limits::RECIPIENTS_DEFAULT);
+        assert_eq!(options.drain_timeout.as_secs(), limits::DRAIN_S_DEFAULT);
+    }
+}

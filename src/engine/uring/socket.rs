@@ -68,6 +68,7 @@ impl UringSocket {
     /// Turns the kernel's answer to a waiting operation into the caller's; a cancelled one takes the
     /// interrupt's flag.
     pub(super) fn landed<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        debug_assert!(self.waiting.get(), "what lands was in the ring");
         self.waiting.set(false);
         match result {
             Err(error) if is_cancelled(&error) => {
