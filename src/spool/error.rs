@@ -1,4 +1,4 @@
-//! What can go wrong in the spool: each text says what, why, and the way out, in one line.
+//! What can go wrong in the spool. Each text says in one line what happened, why, and what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,18 @@ use std::sync::Arc;
 
 use super::format::{BadPlace, Place};
 
-/// An error of the spool. Whole-spool errors stop acceptance; [`SpoolError::is_full`] tells a lack of
-/// room, which passes, from the rest.
+/// An error of the spool. [`SpoolError::is_full`] tells a lack of room, which passes, from other errors.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SpoolError {
     #[error(
-        "{dir}: the spool is full: --spool-limit {limit_bytes} is used up and --when-full is refuse; \
+        "{dir}: the spool is full: its segments take --spool-limit {limit_bytes}, and --when-full is refuse; \
          raise the limit, move the segments away, or use --when-full recycle"
     )]
     Full { dir: PathBuf, limit_bytes: u64 },
 
     #[error(
         "{dir}: no space left on the file system for a segment of {segment_bytes} bytes; \
-         free some, or lower --spool-limit or --segment-size"
+         free some space, or lower --spool-limit or --segment-size"
     )]
     NoSpace { dir: PathBuf, segment_bytes: u64 },
 
@@ -48,21 +47,21 @@ pub enum SpoolError {
     )]
     Version { dir: PathBuf, found: String },
 
-    #[error("{dir} is in use by another sink; stop that one, or name another directory")]
+    #[error("{dir} is in use by another sink; stop that sink, or name another directory")]
     Locked { dir: PathBuf },
 
     #[error("{path}: cannot {doing}: {cause}; check the path, its owner, its mode and its disk")]
     Io { doing: &'static str, path: PathBuf, cause: Arc<io::Error> },
 
     #[error(
-        "the envelope takes {bytes} bytes and the spool takes {max}; fewer recipients, or a larger \
+        "the envelope has {bytes} bytes, and at most {max} fit; send to fewer recipients, or raise \
          --segment-size"
     )]
     EnvelopeTooLarge { bytes: usize, max: usize },
 
     #[error(
-        "the start of the message was recycled or moved away before its end came; raise --spool-limit, or \
-         lower --max-size"
+        "the start of the message was recycled or moved away before its end arrived; raise --spool-limit, \
+         or lower --max-size"
     )]
     Outlived,
 
@@ -70,20 +69,20 @@ pub enum SpoolError {
     Broken,
 
     #[error(
-        "segment {segment} of core {core} could not be made durable: what was not yet acknowledged \
-         from it is refused; check the disk"
+        "segment {segment} of core {core} could not be synced to the disk: its messages that were not \
+         acknowledged yet are refused; check the disk"
     )]
     Poisoned { core: u16, segment: u32 },
 
     #[error(
-        "segment {segment} of core {core} was cut from outside, or its disk lost pages: what was not yet \
-         acknowledged from it is refused; leave the files of the spool alone, and check the disk"
+        "segment {segment} of core {core} was cut by another program, or its disk lost pages: its messages \
+         that were not acknowledged yet are refused; leave the files of the spool alone, and check the disk"
     )]
     Torn { core: u16, segment: u32 },
 
     #[error(
-        "segment {segment} of core {core} was removed or moved away while it was written: what was not yet \
-         acknowledged from it is refused; leave the files of the spool alone"
+        "segment {segment} of core {core} was removed or moved away while it was written: its messages that \
+         were not acknowledged yet are refused; leave the files of the spool alone"
     )]
     Removed { core: u16, segment: u32 },
 
@@ -93,10 +92,10 @@ pub enum SpoolError {
     #[error(transparent)]
     BadPlace(BadPlace),
 
-    #[error("{place}: no message there; `ringpost spool ls` lists what there is")]
+    #[error("{place}: there is no such message; `ringpost spool ls` lists those that there are")]
     NoMessage { place: Place },
 
-    #[error("{place}: {what}; `ringpost spool verify` tells the extent")]
+    #[error("{place}: {what}; `ringpost spool verify` shows how much is damaged")]
     Damaged { place: Place, what: Doubt },
 }
 
@@ -105,7 +104,7 @@ impl SpoolError {
         Self::Io { doing, path: path.to_owned(), cause: Arc::new(cause.into()) }
     }
 
-    /// Room may come back: answer 452 and take the next message as usual.
+    /// Whether the error is a lack of room, which may pass: answer 452 and go on.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::NoSpace { .. } | Self::Outlived)
     }
@@ -118,7 +117,7 @@ pub enum Doubt {
     SegmentHeader,
     #[error("the segment has lost its header")]
     NoHeader,
-    #[error("the segment is not the one its file name says")]
+    #[error("the header has another number than the file name")]
     SegmentName,
     #[error("the record header is damaged")]
     RecordHeader,
@@ -136,11 +135,11 @@ pub enum Doubt {
     Chain,
     #[error("the start of the message has been recycled")]
     Recycled,
-    #[error("the log ends before what was on the disk")]
+    #[error("the log ends before the end of what was once on the disk")]
     Short,
-    #[error("nothing is here, and records are behind it")]
+    #[error("there is a gap here, and records after it")]
     Gap,
-    #[error("an earlier piece of the message was torn off")]
+    #[error("an earlier piece of the message is missing, as after a power cut")]
     Torn,
 }
 

@@ -14,7 +14,7 @@ use ringpost::spool::{Doubt, Draft, Options, Place, Reader, Survey, Writer};
 use super::tape::file;
 use super::{number_from, octets, open_one, read_all, seal, small, store};
 
-/// Messages in the order of their seals, and where the log ended behind each.
+/// Messages in the order of their seals, and where the log ended after each.
 type Ledger = Vec<(Place, Vec<u8>, u32)>;
 
 const NAME: &str = "c000-00000001.seg";
@@ -163,7 +163,7 @@ fn what_was_on_the_disk_and_is_not_there_is_damage_however_clean_it_looks() {
 #[test]
 fn what_a_power_cut_may_take_is_a_torn_end_and_no_damage() {
     let surveys = spoilt(snapshot, 20, |bytes, end, random| {
-        // Sectors behind the first that never came to the disk.
+        // Sectors after the first that never reached the disk.
         let lost: Vec<_> = (1..=end / 512).filter(|_| random.u8(0..4) == 0).collect();
         for sector in &lost {
             bytes[*sector as usize * 512..][..512].fill(0);
@@ -208,7 +208,7 @@ fn a_damaged_segment_goes_into_quarantine_and_what_is_sound_of_it_stays() {
     assert_eq!(recovery.survey, before);
     assert_eq!(recovery.quarantined, [NAME]);
     let told = recovery.to_string();
-    assert!(told.contains("behind it cannot be reached"), "{told}");
+    assert!(told.contains("after it cannot be reached"), "{told}");
     assert!(told.contains(&format!("{NAME} kept in quarantine/ as found")), "{told}");
     // The ring goes round several times and never touches the evidence.
     for seed in 0..40 {

@@ -39,7 +39,7 @@ fn a_second_sink_is_refused_until_the_first_is_gone() {
     assert!(
         error
             .to_string()
-            .ends_with("is in use by another sink; stop that one, or name another directory")
+            .ends_with("is in use by another sink; stop that sink, or name another directory")
     );
     drop(writer);
     drop(spool);

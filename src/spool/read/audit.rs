@@ -1,4 +1,4 @@
-//! Reads and checks a whole spool, its segments shared among threads.
+//! Reads and checks a whole spool. Threads share the segments among them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -12,7 +12,7 @@ use crate::spool::envelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::{Place, RecordHeader, RecordKind};
 
-/// What one segment holds: whole messages counted, and those pieces whose messages reach beyond it.
+/// What one segment holds: a count of the messages that are whole in it, and the pieces of the others.
 struct Sheet {
     survey: Survey,
     fragments: Vec<(Place, Fragment)>,

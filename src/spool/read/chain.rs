@@ -1,4 +1,4 @@
-//! How a message's pieces hang together: from the seal back through its fragments.
+//! Follows the pieces of a message, from the seal back through its fragments.
 
 use crate::spool::error::Doubt;
 use crate::spool::format::{Place, RecordHeader};
@@ -51,7 +51,7 @@ impl Chain {
     }
 
     pub(super) fn add(&mut self, place: Place, fragment: Fragment) -> Result<(), Doubt> {
-        // Every fragment holds something, so the missing octets fall and a loop cannot be.
+        // Every fragment holds at least one octet, so `missing` falls with each, and the chain ends.
         let fits = fragment.draft == self.draft
             && fragment.total_bytes == self.missing
             && fragment.body_bytes > 0

@@ -1,5 +1,4 @@
-//! What became of recipients whose mail was handed on to another server: the file `delivered`, read as
-//! a whole.
+//! Reads the file `delivered`: what became of recipients whose mail was handed on to another server.
 
 use std::fs;
 use std::io;
@@ -12,7 +11,7 @@ use crate::spool::format::{DELIVERY_BYTES, Delivery};
 /// Name of the file.
 pub(in crate::spool) const DELIVERED: &str = "delivered";
 
-/// All deliveries that a spool knows of, as they were when they were read.
+/// All deliveries that the file named when it was read.
 #[derive(Clone, Debug, Default)]
 pub struct Deliveries {
     /// In the order of [`Delivery::key`], each key once.
@@ -34,13 +33,13 @@ impl Deliveries {
         };
         let mut known: Vec<_> =
             octets.chunks_exact(DELIVERY_BYTES).filter_map(Delivery::decode).collect();
-        // Stable, so that the first of two stays: what was delivered once was delivered.
+        // The sort is stable, so the first of two records stays: what was delivered once was delivered.
         known.sort_by_key(Delivery::key);
         known.dedup_by_key(|delivery| delivery.key());
         Ok(Self { known })
     }
 
-    /// Those of one message, in the order of its recipients.
+    /// The deliveries of one message, in the order of its recipients.
     pub fn of(&self, message: &Message) -> &[Delivery] {
         let (place, sealed_ns) = (message.place, message.envelope.sealed_ns);
         let start = self.known.partition_point(|d| d.key() < (place, sealed_ns, 0));

@@ -1,4 +1,4 @@
-//! The directory of a spool: its segments, and single records in them.
+//! The directory of a spool: lists its segments, and reads single records of them.
 
 use std::fs;
 use std::io::{self, Write};
@@ -20,8 +20,8 @@ pub(super) struct SegmentDirectory {
     segments: Vec<(u16, u32)>,
 }
 
-/// Where the walk through a segment ended above the mark, so that a power cut may have taken the rest.
-/// A lost record can look like an end that nothing was ever written behind; then it is not torn.
+/// Where a walk through a segment ended above the mark, so that a power cut may have taken the rest.
+/// `torn` is false where the end looks clean: a lost record can look as if nothing had been written there.
 #[derive(Clone, Copy)]
 pub(super) struct WalkStop {
     pub(super) at: u64,
@@ -43,7 +43,7 @@ impl SegmentDirectory {
         }
     }
 
-    /// Copies the first `bytes` of the body octets of the record at `part`, a piece of `message`.
+    /// Copies the first `bytes` octets of the body of the record at `part`, a piece of `message`.
     pub(super) fn copy_part(
         &self,
         walk: &mut Walk,
@@ -60,8 +60,8 @@ impl SegmentDirectory {
         Ok(())
     }
 
-    /// The record at `place` and its envelope; `None` when there is nothing, and the doubt
-    /// [`Doubt::Recycled`] when its segment is gone.
+    /// The record at `place` and its envelope; `None` if there is none. If its segment is gone, this is the
+    /// doubt [`Doubt::Recycled`].
     pub(super) fn record(
         &self,
         place: Place,
@@ -75,7 +75,7 @@ impl SegmentDirectory {
         match walk.step()? {
             WalkStep::Record(_, header) => Ok(Some((header, walk.envelope().to_vec()))),
             WalkStep::End(RecordsEnd::Recycled) => Err(damaged(Doubt::Recycled)),
-            // An offset inside a record looks just like a damaged header.
+            // An offset inside a record looks like a damaged header.
             WalkStep::End(RecordsEnd::Damaged(what) | RecordsEnd::Torn(what))
                 if what != Doubt::RecordHeader =>
             {
@@ -85,7 +85,7 @@ impl SegmentDirectory {
         }
     }
 
-    /// The fragment at `place`, which a later record links to, or why it cannot be had.
+    /// The fragment at `place`, to which a later record links, or why it cannot be read.
     pub(super) fn fragment(&self, place: Place) -> Result<Result<Fragment, Doubt>, SpoolError> {
         match self.record(place) {
             Ok(Some((header, _))) if header.kind == RecordKind::Fragment => {
@@ -99,7 +99,7 @@ impl SegmentDirectory {
         }
     }
 
-    /// Where the records of a segment end above its mark; `None` for one that ends otherwise.
+    /// Where the records of a segment end above its mark; `None` for a segment that ends otherwise.
     pub(super) fn stop(&self, (core, number): (u16, u32)) -> Result<Option<WalkStop>, SpoolError> {
         let is_torn = |end| matches!(end, RecordsEnd::Torn(_));
         let mut walk = match Walk::open(&self.path(core, number), core, number)? {
@@ -119,8 +119,8 @@ impl SegmentDirectory {
         }
     }
 
-    /// Whether a segment that is not there now has been there in its time: it was listed when we began,
-    /// or is older than all that were. Otherwise somebody took it out of the middle.
+    /// Whether a segment that is missing now was there before: it was listed when we began, or is older than
+    /// all that were listed. Otherwise somebody has removed it from the middle.
     fn was_there(&self, place: Place) -> bool {
         let mut segments = self.segments.iter().filter(|(core, _)| *core == place.core).peekable();
         let older = segments.peek().is_some_and(|(_, lowest)| place.segment < *lowest);
@@ -163,7 +163,7 @@ pub(in crate::spool) fn list_segments(dir: &Path) -> Result<Vec<(u16, u32)>, Spo
     Ok(segments)
 }
 
-/// Finds out whether `dir` is a spool that this program reads.
+/// Checks that `dir` is a spool that this program can read.
 pub(in crate::spool) fn check_marker(dir: &Path) -> Result<(), SpoolError> {
     let path = dir.join(MARKER);
     match fs::read(&path) {
@@ -175,7 +175,7 @@ pub(in crate::spool) fn check_marker(dir: &Path) -> Result<(), SpoolError> {
     }
 }
 
-/// Refuses a text that is not of a version that this program reads.
+/// Refuses the text of a version that this program cannot read.
 pub(in crate::spool) fn check_marker_text(dir: &Path, text: &[u8]) -> Result<(), SpoolError> {
     if text == MARKER_TEXT.as_bytes() || text == EARLIER_MARKER_TEXT.as_bytes() {
         return Ok(());

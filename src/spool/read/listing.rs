@@ -17,15 +17,15 @@ const SPOOL_BACKWARD_MESSAGES: usize = 256;
 /// Every whole message of a spool by the time at which it was sealed; see [`Reader::oldest_first`](super::Reader::oldest_first) and
 /// [`Reader::newest_first`](super::Reader::newest_first).
 ///
-/// Each core's log is in that order already; this takes from the one whose turn it is.
+/// Each core's log is in that order already. This merges them.
 pub struct Listing<'a> {
     cores: Vec<CoreListing<'a>>,
-    /// The core that gave the latest message.
+    /// The core of the latest message.
     latest: Option<usize>,
     newest_first: bool,
 }
 
-/// One core's messages, and the one that waits for its turn.
+/// One core's messages, and the message that waits for its turn.
 struct CoreListing<'a> {
     log: Log<'a>,
     head: Option<Message>,
@@ -74,8 +74,9 @@ impl<'a> Listing<'a> {
         Self { cores: cores.map(backwards).collect(), latest: None, newest_first: true }
     }
 
-    /// Writes at most `max_bytes` of the octets of the message that `next` gave last, exactly as the
-    /// client sent them, dots unstuffed. Cheaper than [`Reader::copy_body`](super::Reader::copy_body): they are at hand.
+    /// Writes at most `max_bytes` of the octets of the message that `next` returned last, exactly as the
+    /// client sent them, dots unstuffed. Cheaper than [`Reader::copy_body`](super::Reader::copy_body), since the
+    /// octets are in memory.
     pub fn copy_body(
         &mut self,
         message: &Message,
@@ -91,7 +92,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// What was found so far; all there is once the iterator has ended.
+    /// What was found so far. Complete when the iterator has ended.
     pub fn survey(&self) -> Survey {
         let mut sums = Survey::default();
         for source in &self.cores {
@@ -103,7 +104,7 @@ impl<'a> Listing<'a> {
         sums
     }
 
-    /// Octets of segment files that lie behind us; of those that [`Reader::file_bytes`](super::Reader::file_bytes) counts.
+    /// Octets of segment files that were walked so far, of [`Reader::file_bytes`](super::Reader::file_bytes).
     pub fn bytes_walked(&self) -> u64 {
         let walked = |source: &CoreListing<'_>| match &source.log {
             Log::Forwards(log) => log.bytes_walked(),
@@ -118,8 +119,8 @@ impl<'a> CoreListing<'a> {
         Self { log, head: None, ended: false }
     }
 
-    /// Sees to it that the next message waits, if there is one. Not before it is wanted: until then
-    /// the octets of the one before it are at hand.
+    /// Reads the next message, if there is one. Call it only when that message is wanted: until then the
+    /// octets of the message before it are in memory.
     fn fetch(&mut self) -> Result<(), SpoolError> {
         if self.head.is_none() && !self.ended {
             self.head = match &mut self.log {
@@ -135,15 +136,15 @@ impl<'a> CoreListing<'a> {
 
 /// One core's messages from the last to the first.
 ///
-/// Records link forwards only. So a segment is walked once for the places of its messages, and then
-/// from behind in stretches, each of which is walked forwards again.
+/// A segment can only be walked forwards. So it is walked once for the places of its messages. Then
+/// stretches of it are walked again, each forwards, the last stretch first.
 struct Backwards<'a> {
     directory: &'a SegmentDirectory,
     log: Assembler<'a>,
     /// Not yet opened.
     segments: &'a [(u16, u32)],
     current: Option<Current>,
-    /// Offsets of singles and seals of the present segment that were not yet walked again.
+    /// Offsets of the singles and seals of the present segment that were not walked again yet.
     offsets: Vec<u32>,
     /// The present stretch, first to last.
     stretch: Vec<Message>,
@@ -209,7 +210,7 @@ impl<'a> Backwards<'a> {
             return Ok(());
         };
         current.walk.seek(*first);
-        // The walk ends early where the file was recycled meanwhile: the rest is gone.
+        // The walk ends early if the file was recycled meanwhile: the rest is gone.
         while let Ok((place, header)) = current.step()? {
             if header.kind != RecordKind::Fragment {
                 let envelope = current.walk.envelope();

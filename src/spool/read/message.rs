@@ -1,4 +1,4 @@
-//! A message that was read, and why its octets cannot be had.
+//! A message that was read, and why its octets cannot be copied.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::spool::envelope::Envelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::Place;
 
-/// A whole message: where its pieces are, and what is known of it.
+/// A whole message: its envelope, and where the pieces of its body are.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Message {
     pub place: Place,
@@ -31,13 +31,13 @@ impl Message {
 pub enum CopyError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// The receiving side failed.
+    /// The output failed.
     #[error(transparent)]
     Out(io::Error),
 }
 
 impl CopyError {
-    /// The ring took the message while it was read: nothing is wrong, it is just gone.
+    /// Whether the ring recycled the message while it was read: then nothing is wrong, and the message is gone.
     pub fn is_recycled(&self) -> bool {
         matches!(self, Self::Spool(SpoolError::Damaged { what: Doubt::Recycled, .. }))
     }

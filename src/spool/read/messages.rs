@@ -1,4 +1,4 @@
-//! Every whole message, front to back, put together from the records of each core's log.
+//! Puts the messages together from the records of each core's log, front to back.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,24 +13,24 @@ use crate::spool::envelope::Envelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::{Mark, Place, RecordHeader, RecordKind, SegmentHeader, file_name};
 
-/// How one segment ended, for the recovery.
+/// How the records of one segment ended, for the recovery.
 pub(in crate::spool) struct SegmentEnd {
     pub(in crate::spool) core: u16,
     pub(in crate::spool) number: u32,
-    /// If it can be believed.
+    /// `None` if it is not sound.
     pub(in crate::spool) header: Option<(SegmentHeader, Mark)>,
-    /// Octets up to which all is sound; 0 without a readable header.
+    /// Octets up to which everything is sound; 0 without a sound header.
     pub(in crate::spool) used: u64,
     pub(in crate::spool) last_seq: u64,
     pub(in crate::spool) end: RecordsEnd,
 }
 
-/// Makes messages of the records of one core, and counts.
+/// Makes messages from the records of one core, and counts them.
 pub(super) struct Assembler<'a> {
     directory: &'a SegmentDirectory,
-    /// Not claimed yet, by segment and offset.
+    /// Fragments that no seal has claimed yet, by segment and offset.
     fragments: HashMap<(u32, u32), Fragment>,
-    /// Segments in which a piece was missed, by core and number, and where they stop.
+    /// Segments in which a piece was missed, by core and number, and where their records stop.
     stops: HashMap<(u16, u32), Option<WalkStop>>,
     pub(super) survey: Survey,
 }
@@ -49,7 +49,7 @@ impl<'a> Assembler<'a> {
         self.fragments.insert((place.segment, place.offset), fragment);
     }
 
-    /// The message that this single or seal ends; `None` when it is not whole, which is counted.
+    /// The message whose last record this is; `None` if it is not whole, which is counted.
     pub(super) fn assemble(
         &mut self,
         place: Place,
@@ -65,7 +65,7 @@ impl<'a> Assembler<'a> {
         Ok(built.ok())
     }
 
-    /// Counts a message by its first and last time, or why it is none.
+    /// Counts a message by its first and last time, or counts why it is not whole.
     pub(super) fn count(&mut self, place: Place, bytes: u64, times: Result<(u64, u64), Doubt>) {
         match times {
             Ok((received, sealed)) => {
@@ -107,7 +107,7 @@ impl<'a> Assembler<'a> {
         Ok(chain.finish())
     }
 
-    /// A piece that the walk did not meet.
+    /// Reads a piece that the walk has not met.
     fn missed(&mut self, piece: Place) -> Result<Result<Fragment, Doubt>, SpoolError> {
         let segment = (piece.core, piece.segment);
         let stop = match self.stops.get(&segment) {
@@ -115,23 +115,23 @@ impl<'a> Assembler<'a> {
             None => *self.stops.entry(segment).insert_entry(self.directory.stop(segment)?).get(),
         };
         let stop = stop.filter(|stop| stop.at <= piece.offset.into());
-        // What stands behind a torn place is not believed, nor left there by the next sink.
+        // Readers do not believe what follows a torn place, and the next sink removes it.
         if stop.is_some_and(|stop| stop.torn) {
             return Ok(Err(Doubt::Torn));
         }
-        // The sink may have written it after we had left its segment.
+        // The sink may have written it after we left its segment.
         let fragment = self.directory.fragment(piece)?;
         let lost = stop.is_some() && fragment.as_ref().err() == Some(&Doubt::Chain);
         Ok(if lost { Err(Doubt::Torn) } else { fragment })
     }
 
-    /// The end of a core's log: fragments that no seal has claimed never had an end.
+    /// The log of a core ends here: fragments that no seal has claimed are orphans.
     pub(super) fn drop_fragments(&mut self) {
         self.survey.orphaned_fragments += self.fragments.len() as u64;
         self.fragments.clear();
     }
 
-    /// Opens a segment and counts it; `None`, and how it ended, when there is nothing to walk.
+    /// Opens a segment and counts it. Without a sound header it is how the segment ends.
     pub(super) fn open(
         &mut self,
         core: u16,
@@ -188,7 +188,7 @@ pub(super) struct Current {
 }
 
 impl Current {
-    /// The next record and where it is, or how the records end.
+    /// The next record and its place, or how the records end.
     pub(super) fn step(&mut self) -> Result<Result<(Place, RecordHeader), RecordsEnd>, SpoolError> {
         loop {
             match self.walk.step()? {
@@ -211,7 +211,7 @@ impl Current {
     }
 }
 
-/// Copies at most `max_bytes` of a message, from the segment that is open where it is there.
+/// Copies at most `max_bytes` of a message; uses `current`, the open segment, for the pieces in it.
 pub(super) fn copy_body(
     directory: &SegmentDirectory,
     current: Option<&mut Current>,
@@ -238,8 +238,8 @@ pub(super) fn copy_body(
     Ok(())
 }
 
-/// Every whole message of a spool, in the order of core, segment and offset. What else there is, the
-/// survey counts.
+/// Every whole message of a spool, in the order of core, segment and offset. The survey counts everything
+/// else.
 pub struct Messages<'a> {
     log: Assembler<'a>,
     segments: &'a [(u16, u32)],
@@ -262,13 +262,13 @@ impl<'a> Messages<'a> {
         Self { log, segments, next_segment: 0, current: None, ends: Vec::new() }
     }
 
-    /// What was found so far; all there is once the iterator has ended.
+    /// What was found so far. Complete when the iterator has ended.
     pub fn survey(&self) -> &Survey {
         &self.log.survey
     }
 
     /// Writes at most `max_bytes` of a message's octets, exactly as the client sent them, dots
-    /// unstuffed. Cheap for the message that `next` gave last: its octets are at hand.
+    /// unstuffed. Cheap for the message that `next` returned last: its octets are in memory.
     pub fn copy_body(
         &mut self,
         message: &Message,
@@ -278,13 +278,13 @@ impl<'a> Messages<'a> {
         copy_body(self.log.directory, self.current.as_mut(), message, max_bytes, out)
     }
 
-    /// Octets of segment files that lie behind us.
+    /// Octets of segment files that were walked so far.
     pub(super) fn bytes_walked(&self) -> u64 {
         let ended: u64 = self.ends.iter().map(|end| end.used).sum();
         ended + self.current.as_ref().map_or(0, |current| current.walk.at())
     }
 
-    /// Runs to the end and tells of each segment as well.
+    /// Runs to the end. Returns how each segment ended, too.
     pub(in crate::spool) fn into_ends(mut self) -> Result<(Survey, Vec<SegmentEnd>), SpoolError> {
         while self.advance()?.is_some() {}
         Ok((self.log.survey, self.ends))

@@ -1,5 +1,5 @@
-//! The reading wing: finds messages in the segments, with `read` and not through a map, while a sink
-//! writes. It knows nothing of the writing wing.
+//! The reading wing: finds messages in the segments while a sink writes. It uses read(2), not a map, and
+//! knows nothing of the writing wing.
 
 mod audit;
 mod chain;

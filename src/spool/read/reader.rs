@@ -1,4 +1,4 @@
-//! Reads a spool: every message in order, or one by its name. Works beside a running sink.
+//! Reads a spool: every message in order, or one by its name. A sink may run meanwhile.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::spool::envelope::Envelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::{Place, RecordKind};
 
-/// A spool directory as it was when it was opened.
+/// A spool directory, with the segments that were there when it was opened.
 pub struct Reader {
     directory: SegmentDirectory,
 }
@@ -26,7 +26,7 @@ impl Reader {
         Ok(Self { directory: SegmentDirectory::list(dir)? })
     }
 
-    /// Without looking at the marker, for the one who holds its lock.
+    /// Opens a spool without a check of its marker file, for the program that holds the lock.
     pub(in crate::spool) fn open_locked(dir: &Path) -> Result<Self, SpoolError> {
         Ok(Self { directory: SegmentDirectory::list(dir)? })
     }
@@ -41,8 +41,8 @@ impl Reader {
         Listing::oldest_first(&self.directory, self.directory.cores())
     }
 
-    /// Every whole message of all cores, the one that was sealed last first. The first come at once,
-    /// however large the spool is.
+    /// Every whole message of all cores, the latest seal first. The first messages come at once, however
+    /// large the spool is.
     pub fn newest_first(&self) -> Listing<'_> {
         Listing::newest_first(&self.directory, self.directory.cores())
     }
@@ -91,8 +91,8 @@ impl Reader {
         self.directory.file_bytes()
     }
 
-    /// Reads everything, checks every checksum and every chain, on up to `threads` threads, and gives
-    /// the sums. `on_segment` is told the octets of each segment behind us, by any of the threads.
+    /// Reads everything on up to `threads` threads, checks every checksum and every chain, and returns the
+    /// sums. Any of the threads calls `on_segment` with the octets of each segment that it has done.
     pub fn survey(
         &self,
         threads: usize,

@@ -1,4 +1,4 @@
-//! What a pass over a spool found, in numbers.
+//! What one pass over a spool found, in numbers.
 
 use std::fmt;
 
@@ -19,17 +19,17 @@ pub struct Survey {
     /// Time of the first and of the last octet received, Unix nanoseconds.
     pub first_received_ns: Option<u64>,
     pub last_sealed_ns: Option<u64>,
-    /// Pieces of messages that never got an end: discarded, or open when the writer stopped.
+    /// Pieces of messages without an end: the message was discarded, or was open when the writer stopped.
     pub orphaned_fragments: u64,
-    /// Segments that end in a record that was being written.
+    /// Segments that end with a record that was being written.
     pub open_records: u64,
     /// Messages whose start has been recycled.
     pub recycled_messages: u64,
     pub cores: Vec<CoreSurvey>,
-    /// What a power cut took of the newest records: places that cannot be believed, above what is
-    /// known to have been on the disk.
+    /// Doubtful places above what is known to have been on the disk: a power cut may have taken the newest
+    /// records there.
     pub torn: Vec<Damage>,
-    /// Places that cannot be believed, although they were on the disk once.
+    /// Doubtful places that were on the disk once.
     pub damage: Vec<Damage>,
 }
 
@@ -42,15 +42,15 @@ pub struct CoreSurvey {
     pub bytes: u64,
 }
 
-/// One place that cannot be believed.
+/// One doubtful place: what a reader finds there is no sound record.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct Damage {
     /// Name of the segment file.
     pub file: String,
-    /// Octets from its start up to which all is sound.
+    /// Octets from the start of the file up to which everything is sound.
     pub offset: u64,
     pub what: Doubt,
-    /// Records behind the place whose headers look sound, and which no reader will give.
+    /// Records after the place whose headers are sound. No reader returns them.
     pub records_beyond: u64,
 }
 
@@ -107,7 +107,7 @@ impl Survey {
         entry.bytes += bytes;
     }
 
-    /// Nothing was found that should not be there. A torn end may be there.
+    /// Whether nothing is damaged. A torn end is no damage.
     pub fn is_sound(&self) -> bool {
         self.damage.is_empty()
     }
@@ -142,13 +142,13 @@ impl fmt::Display for Damage {
         write!(f, "{} at {}: {}", self.file, self.offset, self.what)?;
         if self.records_beyond > 0 {
             let records = counted(self.records_beyond, "record");
-            write!(f, ", and {records} behind it cannot be reached")?;
+            write!(f, ", and {records} after it cannot be reached")?;
         }
         Ok(())
     }
 }
 
-/// The lower of two; nothing is above everything.
+/// The lower of two numbers; `None` counts as higher than any.
 fn lower(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),

@@ -1,5 +1,5 @@
-//! One segment from front to back, with `read` and not through a map: the file may be written, cut or
-//! recycled by a sink at the same time.
+//! Walks through one segment from front to back. It uses read(2), not a map, because a sink may write,
+//! cut or recycle the file at the same time.
 
 use std::fs::File;
 use std::io;
@@ -21,15 +21,15 @@ const SPOOL_PEEK_BYTES: usize = 4 * 1024;
 /// How the records of a segment end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::spool) enum RecordsEnd {
-    /// Behind a committed record comes nothing.
+    /// After a committed record comes nothing.
     Clean,
-    /// A record was begun and not committed: the writer is at it, or died at it.
+    /// A record was begun and not committed: the writer is storing it, or died while it did.
     Open,
-    /// The file got a new life while we read.
+    /// The file was recycled while we read it.
     Recycled,
-    /// What comes next cannot be believed, and need not be on the disk yet: what a power cut leaves.
+    /// What comes next is doubtful, and need not have reached the disk: a power cut can leave this.
     Torn(Doubt),
-    /// What comes next cannot be believed, although it was on the disk once.
+    /// What comes next is doubtful, although it was on the disk once.
     Damaged(Doubt),
 }
 
@@ -48,14 +48,14 @@ pub(super) struct Walk {
     /// Octets of the file when it was opened.
     len: u64,
     last_seq: Option<u64>,
-    /// The latest record's.
+    /// That of the latest record.
     envelope: Vec<u8>,
 }
 
-/// What opening a segment gave.
+/// The outcome of opening a segment.
 pub(super) enum Opened {
     Walk(Walk),
-    /// It is gone, or is being made; or its header is not what it should be.
+    /// The segment is gone, or is being made, or its header is not what it should be.
     End(RecordsEnd),
 }
 
@@ -66,8 +66,8 @@ impl Walk {
         let Opened::End(RecordsEnd::Damaged(_) | RecordsEnd::Torn(_)) = first else {
             return Ok(first);
         };
-        // The file may have been recycled between the opening and the look at its header: then the
-        // name is gone by now, or leads to a sound one.
+        // The file may have been recycled after we opened it and before we read its header. Then the name
+        // is gone by now, or leads to a sound file.
         Self::try_open(path, core, number)
     }
 
@@ -91,8 +91,8 @@ impl Walk {
             return Ok(Opened::End(RecordsEnd::Damaged(Doubt::SegmentHeader)));
         };
         if (header.core, header.number) != (core, number) {
-            // It was being recycled, maybe for another core: of its new name and its new header one came
-            // to the disk alone.
+            // It was being recycled, perhaps for another core: of its new name and its new header only one
+            // has reached the disk.
             return Ok(Opened::End(RecordsEnd::Torn(Doubt::SegmentName)));
         }
         let at = SEGMENT_HEADER_BYTES as u64;
@@ -109,29 +109,30 @@ impl Walk {
         self.mark
     }
 
-    /// Octets believed so far: where the next record would begin.
+    /// Octets found sound so far: where the next record would begin.
     pub(super) fn at(&self) -> u64 {
         self.at
     }
 
-    /// Goes to a record that is known to begin at `offset`.
+    /// Moves to `offset`, where a record is known to begin.
     pub(super) fn seek(&mut self, offset: u32) {
         self.at = offset.into();
         self.last_seq = None;
     }
 
-    /// The envelope of the record that the latest step gave.
+    /// The envelope of the record that the latest step returned.
     pub(super) fn envelope(&self) -> &[u8] {
         &self.envelope
     }
 
-    /// The next record, its payload read and checked.
+    /// Reads and checks the next record.
     pub(super) fn step(&mut self) -> Result<WalkStep, SpoolError> {
         let first = self.try_step()?;
         let WalkStep::End(RecordsEnd::Damaged(_) | RecordsEnd::Torn(_)) = first else {
             return Ok(first);
         };
-        // We may have read a header while it was being stored, or another life's octets: look again.
+        // We may have read a header while it was being stored, or octets of the next life of the file: read
+        // again.
         self.file.forget();
         if !self.same_life()? {
             return Ok(WalkStep::End(RecordsEnd::Recycled));
@@ -146,8 +147,8 @@ impl Walk {
         Ok(SegmentHeader::decode(&now).is_some_and(|(now, _)| now == self.header))
     }
 
-    /// Looks behind an end that a walk from the front came to: whether it is one. `None` when a
-    /// record has come there since.
+    /// Checks an end to which a walk from the front has come: what follows it in the file, and the mark, may
+    /// say that it is none. `None` if a record has been stored there since.
     pub(super) fn confirm(&mut self, end: RecordsEnd) -> Result<Option<RecordsEnd>, SpoolError> {
         if !matches!(end, RecordsEnd::Clean | RecordsEnd::Open) {
             return Ok(Some(end));
@@ -158,7 +159,7 @@ impl Walk {
         if self.count_beyond()? == 0 {
             return Ok(Some(end));
         }
-        // The writer goes on while we look; but it never leaves a gap.
+        // The writer may have stored records meanwhile, but it never leaves a gap.
         self.file.forget();
         if !self.same_life()? {
             return Ok(Some(RecordsEnd::Recycled));
@@ -168,12 +169,12 @@ impl Walk {
         Ok(gap.then(|| self.verdict()(Doubt::Gap)))
     }
 
-    /// What a doubt about the next record is.
+    /// What a doubtful next record is: torn or damaged.
     fn verdict(&self) -> fn(Doubt) -> RecordsEnd {
         if self.is_above_mark() { RecordsEnd::Torn } else { RecordsEnd::Damaged }
     }
 
-    /// Whether what comes next need not be on the disk yet.
+    /// Whether what comes next need not have reached the disk.
     pub(super) fn is_above_mark(&self) -> bool {
         matches!(self.mark, Mark::Upto(mark) if self.at >= mark.into())
     }
@@ -183,7 +184,7 @@ impl Walk {
         let doubtful = |doubt| Ok(WalkStep::End(verdict(doubt)));
         let slot = self.file.get(self.at, RECORD_HEADER_BYTES)?;
         let Ok(bytes) = slot.try_into() else {
-            // The rest of a file in full length is never written; a file that was cut ends exactly.
+            // The end of a file of full length is never written. A file that was cut ends with a record.
             let whole = self.len == self.header.bytes || slot.is_empty();
             return if whole {
                 Ok(WalkStep::End(RecordsEnd::Clean))
@@ -238,13 +239,14 @@ impl Walk {
         Ok(padding.iter().any(|&b| b != 0).then_some(Doubt::Padding))
     }
 
-    /// Records with sound headers behind the place where the walk stopped: what the damage hides.
+    /// Counts the records with sound headers after the place where the walk stopped: those that the damage
+    /// hides.
     pub(super) fn count_beyond(&mut self) -> Result<u64, SpoolError> {
         let mut count = 0;
         let mut at = self.at + ALIGNMENT as u64;
         while at + RECORD_HEADER_BYTES as u64 <= self.len {
             let rest = self.file.rest(at, RECORD_HEADER_BYTES)?;
-            // Windows begin and end at multiples of 8, as records do, so none hides across two of them.
+            // Windows and records begin and end at multiples of 8, so no magic lies across two windows.
             if rest.is_empty() {
                 break;
             }
@@ -269,8 +271,8 @@ impl Walk {
         Ok(count)
     }
 
-    /// Gives the octets `at..at + len` to `take`, in chunks, and says how many there were. What the
-    /// latest step has read stays at hand.
+    /// Passes the octets `at..at + len` to `take` in chunks, and returns how many there were. The octets
+    /// that the latest step has read stay in memory.
     pub(super) fn copy<E: From<SpoolError>>(
         &mut self,
         mut at: u64,
@@ -296,12 +298,12 @@ impl Walk {
     }
 }
 
-/// A file read in pieces: a small one after a jump, larger and larger ones on the way from there.
+/// A file that is read in pieces: a small piece after a jump, and then larger and larger ones.
 struct Window {
     file: File,
     path: PathBuf,
     bytes: Vec<u8>,
-    /// Where `bytes` stand in the file: at a multiple of [`ALIGNMENT`].
+    /// Where `bytes` begin in the file: at a multiple of [`ALIGNMENT`].
     start: u64,
 }
 
@@ -324,7 +326,7 @@ impl Window {
         Ok(self.bytes.get(from..to).unwrap_or_default())
     }
 
-    /// As [`Window::get`], and whatever else of the file is in memory behind it.
+    /// As [`Window::get`], and what of the file is in memory after these octets.
     fn rest(&mut self, at: u64, len: usize) -> Result<&[u8], SpoolError> {
         self.get(at, len)?;
         Ok(self.bytes.get((at - self.start) as usize..).unwrap_or_default())
@@ -347,7 +349,7 @@ impl Window {
         Ok(())
     }
 
-    /// What a file of `len` octets is whose header is zeros: one that was never begun holds nothing else but
+    /// Judges a file of `len` octets with zeros for a header. A segment that was never begun holds nothing but
     /// its canary.
     fn end_without_header(&mut self, len: u64) -> Result<RecordsEnd, SpoolError> {
         let whole = len.is_multiple_of(SEGMENT_STEP_BYTES);
@@ -364,12 +366,12 @@ impl Window {
             }
             at += rest.len() as u64;
         }
-        // One that was cut to its length was on the disk before, with its header.
+        // A file that was cut to its length was on the disk before, with its header.
         let verdict = if whole { RecordsEnd::Torn } else { RecordsEnd::Damaged };
         Ok(verdict(Doubt::NoHeader))
     }
 
-    /// Fills `into` from the octets at `at`; gives fewer where the file ends.
+    /// Reads the octets from `at` on into `into`, and returns how many there were.
     fn read(&self, at: u64, into: &mut [u8]) -> Result<usize, SpoolError> {
         let mut filled = 0;
         while filled < into.len() {

@@ -1,4 +1,4 @@
-//! How a segment file comes to be, of nothing or of an older one.
+//! Makes segment files, new ones and from old ones.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -23,7 +23,7 @@ use crate::spool::format::{
 };
 use crate::spool::options::Durability;
 
-/// Header of a segment that begins its life now.
+/// The header of a segment whose life begins now.
 pub(super) fn fresh_header(core: u16, number: u32, bytes: u64) -> SegmentHeader {
     let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // The standard library keys this hasher from the system's random source.
@@ -31,7 +31,7 @@ pub(super) fn fresh_header(core: u16, number: u32, bytes: u64) -> SegmentHeader 
     SegmentHeader { number, core, bytes, created_ns: created.as_nanos() as u64, nonce }
 }
 
-/// What a segment is to be. Its room is given back when it does not come to be.
+/// A segment to be made. Its room is given back if that fails.
 pub(super) struct SegmentPlan<'d> {
     pub(super) dir: &'d Path,
     pub(super) header: SegmentHeader,
@@ -40,7 +40,7 @@ pub(super) struct SegmentPlan<'d> {
 }
 
 impl SegmentPlan<'_> {
-    /// Makes a new file. On failure nothing is left of it: fallocate on a full ext4 keeps what it got.
+    /// Makes a new file, and removes it on failure: on a full ext4, fallocate keeps what it has got.
     pub(super) fn create(self) -> Result<Segment, SpoolError> {
         let Self { dir, header, durability, .. } = self;
         let making = dir.join(name_in_making(header.core, header.number));
@@ -63,13 +63,18 @@ impl SegmentPlan<'_> {
     }
 
     /// Gives a full file of the same length a new life. Its pages stay in memory, and in the map if that
-    /// was kept.
+    /// was retained.
     ///
-    /// The order matters to whoever reads at the same time, and to a crash. First the name goes: from then
-    /// on nobody finds the file, and what is left of it after a crash is known to hold nothing. Then the old
-    /// header is void, which tells those who have the file open; then the first slot is empty; then the
-    /// new header is there; and only then the new name. A failure before the old name goes leaves all as
-    /// it was; after one behind it there is no file.
+    /// The order matters to programs that read at the same time, and after a crash:
+    ///
+    /// 1. The old name goes. From now on nobody finds the file, and after a crash the opener knows that it
+    ///    holds nothing.
+    /// 2. The old header is zeroed, which tells readers that have the file open.
+    /// 3. The first slot is zeroed.
+    /// 4. The new header is stored.
+    /// 5. The file gets its new name.
+    ///
+    /// A failure before step 1 leaves everything as it was. After a later failure the file is gone.
     pub(super) fn recycle(
         self,
         old: &Path,
@@ -103,7 +108,7 @@ impl SegmentPlan<'_> {
             .and_then(|()| file.write_all_at(&header.canary().to_le_bytes(), canary_at(&header)))
             .map_err(failed)?;
         if durability == Durability::Sync {
-            // Length and name must be on the disk before a barrier on the data means anything.
+            // A sync of the data is worth nothing before length and name are on the disk.
             file.sync_all().map_err(failed)?;
         }
         fs::rename(making, &path).map_err(failed)?;
@@ -115,16 +120,16 @@ impl SegmentPlan<'_> {
             None => Map::new(&file, header.bytes as usize).map_err(failed)?,
         };
         let touch = match durability {
-            // Whatever writes a page back takes the right to write to it away, and with that its mark as
-            // dirty: while all are dirty in a map that was kept, there is nothing to ask for.
+            // Write-back takes away a page's right to be written to, and marks it clean. So while all pages
+            // of a retained map are dirty, all can be written to.
             Durability::Process
                 if was_retained && sys::is_all_dirty(file.as_fd(), header.bytes) =>
             {
                 None
             }
             Durability::Process => Some(Touch::Write),
-            // A sync writes every dirty page of the file, and takes the right to write to it away: pages
-            // made writable ahead would cost the first sync a whole segment, and then gain nothing.
+            // Pages that are made writable are dirty. The first sync would write a whole segment, and take
+            // the right to write away again.
             Durability::Sync => Some(Touch::Read),
         };
         let populated = touch.map_or(Ok(()), |touch| map.populate(touch));
@@ -139,7 +144,7 @@ impl SegmentPlan<'_> {
     }
 }
 
-/// Takes away what was made of a segment so far. What cannot be taken away, the next opener does.
+/// Removes what was made of a segment so far. What cannot be removed now, the next opener removes.
 fn forget(dir: &Path, header: &SegmentHeader) {
     for name in [name_in_making, file_name] {
         let _ = fs::remove_file(dir.join(name(header.core, header.number)));
@@ -148,8 +153,8 @@ fn forget(dir: &Path, header: &SegmentHeader) {
 
 /// Reserves the blocks of the whole file, so that a store through the map never meets a full disk.
 ///
-/// A block that was reserved and never written costs the sync that first covers it an entry in the file
-/// system's journal, which is most of what such a sync takes: for [`Durability::Sync`] all are written.
+/// The first sync of a block that was reserved and never written needs an entry in the file system's
+/// journal, which takes most of the time of such a sync. So for [`Durability::Sync`] all blocks are written.
 fn allocate(file: &File, bytes: u64, durability: Durability) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Ok(()) if durability == Durability::Process => Ok(()),
@@ -158,8 +163,8 @@ fn allocate(file: &File, bytes: u64, durability: Durability) -> io::Result<()> {
     }
 }
 
-/// Writes the whole file and waits for each step to be on its way before the next, so that the syncs of
-/// running cores find no long queue at the disk.
+/// Writes the whole file in steps, and waits for the write-back of each, so that the syncs of running
+/// cores find no long queue at the disk.
 fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
     let zeros = vec![0; WRITE_STEP_BYTES];
     let mut at = 0;

@@ -1,4 +1,5 @@
-//! One segment file: whether it is still what it was, how it ends.
+//! One segment file while the log is in it: checks that nobody has changed the file from outside, and the
+//! end of its life.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +15,7 @@ use crate::spool::format::{
     CANARY_BYTES, MARK_AT, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 
-/// A segment that is mapped and ready to be written.
+/// A segment that is mapped and ready for records.
 pub(super) struct Segment {
     pub(super) map: Map,
     /// Shared with the barriers that make it durable, so that the descriptor outlives the map.
@@ -22,27 +23,28 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     pub(super) header: SegmentHeader,
     pub(super) room: Reservation,
-    /// The writer's suspicion when the disk last took a write to this file and a sync.
+    /// The writer's `suspicion` at the latest successful [`probe`](Self::probe); 0 before the first.
     pub(super) probed: u32,
 }
 
 impl Segment {
-    /// Octets that records and the empty slot behind the last of them may take.
+    /// Octets at the start of the file that records, and the empty slot after the last record, may take.
     pub(super) fn room(&self) -> usize {
         self.map.len() - CANARY_BYTES
     }
 
-    /// Whether octets that were stored may be lost. Cheap.
+    /// Whether octets that were stored may be lost. Cheap: asks the map, not the kernel.
     pub(super) fn is_torn(&self) -> bool {
         self.map.is_torn(self.header.canary())
     }
 
-    /// Whether the name still leads to this file. Asks the kernel.
+    /// Whether the path still leads to this file. Asks the kernel.
     pub(super) fn is_in_place(&self) -> bool {
         self.file.metadata().is_ok_and(|ours| leads_to(&self.path, &ours))
     }
 
-    /// Notes in a segment that was cut that it was sound up to `end`, so that what is missing is seen to be.
+    /// Sets the mark of a segment that was cut to `end`, up to where it was sound. So readers see that
+    /// records are missing.
     pub(super) fn mark_cut(&self, end: usize) -> io::Result<()> {
         if self.file.metadata()?.len() < SEGMENT_HEADER_BYTES as u64 {
             return Ok(());
@@ -50,7 +52,8 @@ impl Segment {
         self.file.write_all_at(&self.header.mark(end as u32), MARK_AT)
     }
 
-    /// Whether the disk takes a write to this segment and a sync: not known after it has refused one.
+    /// Writes to the segment and syncs it, because the disk has refused a sync before. Notes `suspicion` on
+    /// success.
     pub(super) fn probe(&mut self, suspicion: u32) -> Result<(), SpoolError> {
         let first_slot = [0; RECORD_HEADER_BYTES];
         let written = self.file.write_all_at(&first_slot, SEGMENT_HEADER_BYTES as u64);
@@ -60,38 +63,40 @@ impl Segment {
         Ok(())
     }
 
-    /// Ends the life of a segment that nobody writes any more: unmapped first, then synced, marked and
-    /// cut to what is used, or removed when that is nothing. Gives back what room the disk gets back.
+    /// Ends the life of a segment that nobody writes any more. Unmaps it, then syncs it, sets its mark and
+    /// cuts it to the `used` octets, or removes it when it has no record. Gives back the room that becomes
+    /// free on the disk.
     ///
-    /// A failed cut is no loss: readers stop at the empty slot behind the last record.
+    /// A cut that fails does no harm: readers stop at the empty slot after the last record.
     pub(super) fn finish(self, used: usize) {
         let (torn, in_place) = (self.is_torn(), self.is_in_place());
         let Self { map, file, path, header, room, probed: _ } = self;
         drop(map);
         if let Some(cut) = shortened_to(&file, &header) {
-            // Neither made longer again nor marked: what is missing must be seen to be missing.
+            // The file is neither made longer again nor marked: readers must see that something is missing.
             return room.keep(cut);
         }
         if used <= SEGMENT_HEADER_BYTES {
-            // What has the name now is not ours to remove.
+            // If another file has the name now, it is not ours to remove.
             if in_place && fs::remove_file(path).is_err() {
                 room.keep(header.bytes);
             }
             return;
         }
         if !torn && file.sync_data().is_ok() {
-            // Without its mark a segment is as sound as before; less is known of it, that is all.
+            // A segment without its mark is as sound; readers only know less about it.
             let _ = mark(&file, &header, used as u32);
         }
         let cut = file.set_len(used as u64).is_ok();
         room.keep(if cut { used as u64 } else { header.bytes });
     }
 
-    /// The log has left it: what the ring needs of it, and its map if that is asked for.
+    /// The log has left the segment. Returns its room, and its map if `retains_map`.
     pub(super) fn leave(self, retains_map: bool) -> (Reservation, Option<RetainedMap>) {
         let identity = self.file.metadata().map(|metadata| identity(&metadata));
         let Self { map, header, room, .. } = self;
-        // Without its identity it cannot be told later whether the map is of the file that has the name then.
+        // A map without the file's identity is useless: later nobody can tell whether the file that then has
+        // the name is the one that is mapped.
         let retained = identity.ok().filter(|_| retains_map).map(|file| RetainedMap {
             map,
             canary: header.canary(),
@@ -101,18 +106,19 @@ impl Segment {
     }
 }
 
-/// Octets of a file that is no longer as long as it was made. One that cannot be asked counts as empty.
+/// The length of a file that is shorter than it was made; `None` for one that is not. A file that the
+/// kernel cannot tell of counts as empty.
 pub(super) fn shortened_to(file: &File, header: &SegmentHeader) -> Option<u64> {
     let present = file.metadata().map_or(0, |metadata| metadata.len());
     (present < header.bytes).then_some(present)
 }
 
-/// Whether a file is no longer as long as it was made.
+/// Whether a file is shorter than it was made.
 pub(super) fn is_shortened(file: &File, header: &SegmentHeader) -> bool {
     shortened_to(file, header).is_some()
 }
 
-/// What has happened from outside to a segment that should be as long as it was made, and at `path`.
+/// What somebody else has done to a segment that should be at `path` in the length in which it was made.
 pub(super) fn fault_of(file: &File, header: &SegmentHeader, path: &Path) -> Option<SegmentFault> {
     let Ok(metadata) = file.metadata() else { return Some(SegmentFault::Torn) };
     if !has_canary(file, header) {
@@ -121,18 +127,20 @@ pub(super) fn fault_of(file: &File, header: &SegmentHeader, path: &Path) -> Opti
     (!leads_to(path, &metadata)).then_some(SegmentFault::Removed)
 }
 
+/// Offset of the canary.
 pub(super) fn canary_at(header: &SegmentHeader) -> u64 {
     header.bytes - CANARY_BYTES as u64
 }
 
-/// Whether nobody has cut a file since its life began.
+/// Whether the canary is there: then nobody has cut the file since its life began.
 pub(super) fn has_canary(file: &File, header: &SegmentHeader) -> bool {
     let mut found = [0; CANARY_BYTES];
     let read = file.read_exact_at(&mut found, canary_at(header));
     read.is_ok() && u64::from_le_bytes(found) == header.canary()
 }
 
-/// Whether `path` leads to the file of which this is told. Who may not look believes it.
+/// Whether `path` leads to the file with this metadata. If the kernel does not let us see, we assume that
+/// it does.
 fn leads_to(path: &Path, ours: &fs::Metadata) -> bool {
     match fs::metadata(path) {
         Ok(there) => identity(&there) == identity(ours),
@@ -142,17 +150,17 @@ fn leads_to(path: &Path, ours: &fs::Metadata) -> bool {
     }
 }
 
-/// The map of a segment that nobody writes any more, kept for the file's next life: a page that was not
-/// written back meanwhile is still writable there, and asking for it again costs next to nothing.
+/// The map of a segment that nobody writes any more, retained for the file's next life: pages that were
+/// not written back meanwhile are still writable, and to make them present again costs next to nothing.
 pub(super) struct RetainedMap {
     map: Map,
     canary: u64,
-    /// (device, inode): the name may come to stand for another file.
+    /// Device and inode: another file may get the name.
     file: (u64, u64),
 }
 
 impl RetainedMap {
-    /// The map, if it is the one of `file` and all of that.
+    /// The map, if it is a map of `file`, and `file` has not been cut.
     pub(super) fn map_of(self, file: &File) -> io::Result<Option<Map>> {
         let same = identity(&file.metadata()?) == self.file;
         Ok((same && !self.map.is_torn(self.canary)).then_some(self.map))
@@ -163,8 +171,8 @@ fn identity(of: &fs::Metadata) -> (u64, u64) {
     (of.dev(), of.ino())
 }
 
-/// Notes in a segment that everything before `end` is on the disk: a sync that began when all of it
-/// was stored has succeeded. The mark itself may come to the disk later.
+/// Sets the mark of a segment: everything before `end` is on the disk, because a sync that began after
+/// all of it was stored has succeeded. The mark itself may reach the disk later.
 pub(super) fn mark(file: &File, header: &SegmentHeader, end: u32) -> io::Result<()> {
     if file.metadata()?.len() < end.into() {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it was cut from outside"));
