@@ -15,7 +15,7 @@ use crate::smtp::auth::{Login, Mechanism};
 use crate::smtp::client::Pipelining;
 use crate::stamp::body_crc;
 
-pub(super) fn describe(plan: &Plan) -> run::Plan {
+pub(super) fn describe(plan: &Plan) -> run::RunPlan {
     // The engine is told with the machine, and conditions with their outcome. `transcripts` and `out`
     // change nothing that is sent.
     let Plan {
@@ -52,7 +52,7 @@ pub(super) fn describe(plan: &Plan) -> run::Plan {
     let (schedule, arrivals_of) = schedule(load);
     let auth =
         |login: &Arc<Login>| login.mechanism().map_or("best offered", Mechanism::name).to_owned();
-    run::Plan {
+    run::RunPlan {
         command: command.clone(),
         target: targets.names(),
         targets: targets.all().iter().filter(|_| targets.several()).map(planned).collect(),
@@ -218,7 +218,7 @@ mod tests {
         Plan::new(targets, content, vec![0], EngineKind::Epoll)
     }
 
-    fn with(change: impl FnOnce(&mut Plan)) -> run::Plan {
+    fn with(change: impl FnOnce(&mut Plan)) -> run::RunPlan {
         let mut plan = plan();
         change(&mut plan);
         describe(&plan)

@@ -3,7 +3,7 @@
 use super::core::LoadCore;
 use super::work::Arrival;
 use crate::dial::TalkError;
-use crate::measure::{ErrorKind, Message, OpenLoop, Outcome, Phase, Recorder};
+use crate::measure::{ErrorKind, MessageSample, OpenLoop, Outcome, Phase, Recorder};
 use crate::smtp::client::{self, ReplyEvent};
 
 /// A message that was begun and not decided yet.
@@ -76,7 +76,7 @@ pub(super) fn decide(
     debug_assert!(core.in_flight.get() > 0, "a message is decided once");
     let service_ns = now_ns - open.began_ns;
     let start_ns = open.start_ns();
-    let message = Message {
+    let message = MessageSample {
         outcome,
         bytes: open.bytes,
         recipients: open.recipients,

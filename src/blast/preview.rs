@@ -24,7 +24,7 @@ const PREVIEW_LINE_BYTES: usize = 160;
 #[derive(Debug, Serialize)]
 pub struct Preview {
     /// As it would stand in `run.json`.
-    pub plan: run::Plan,
+    pub plan: run::RunPlan,
     pub targets: Vec<PreviewTarget>,
     /// The kernel interface.
     pub io: &'static str,

@@ -18,7 +18,7 @@ use super::team::Team;
 use crate::engine::EngineKind;
 use crate::host::CpuTime;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
-use crate::measure::{self, Collector, Cuts, Interval, Mode, Next, Snapshot, Totals};
+use crate::measure::{self, Collected, Collector, Cuts, Interval, Mode, Snapshot, Totals};
 use crate::run::{ArtefactError, Machine, Run, RunDir, Verdict};
 
 /// Why a run could not take place.
@@ -154,13 +154,13 @@ fn follow(
         let elapsed = begun.elapsed();
         cuts.pass(elapsed, read);
         match collector.next(cuts.wait(elapsed).map_or(beat, |wait| wait.min(beat))) {
-            Next::Interval(interval) => {
+            Collected::Interval(interval) => {
                 artefacts.interval(&interval);
                 see(begun.elapsed(), Seen::Interval(&interval), board.snapshot());
                 collector.reuse(interval);
             }
-            Next::Waiting => see(begun.elapsed(), Seen::Beat, board.snapshot()),
-            Next::Finished => {
+            Collected::Waiting => see(begun.elapsed(), Seen::Beat, board.snapshot()),
+            Collected::Finished => {
                 let Some((before, after)) = cuts.end(read) else { return CpuTime::default() };
                 return after.0.since(before.0).since(after.1.since(before.1));
             }

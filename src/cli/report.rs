@@ -31,11 +31,11 @@ const MISMATCH: u8 = 5;
 #[command(after_help = help_end(Page::Report, ""))]
 pub struct ReportArgs {
     #[command(subcommand)]
-    command: Command,
+    command: ReportCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum ReportCommand {
     /// Print the report as text
     Show {
         /// Directories that hold a run.json, or HdrHistogram logs of any program
@@ -226,19 +226,19 @@ fn load(error: &LoadError) -> Exit {
 impl ReportArgs {
     pub(super) fn run(self) -> Result<ExitCode, ExitError> {
         let done = match &self.command {
-            Command::Show { runs, json, logs } => {
+            ReportCommand::Show { runs, json, logs } => {
                 show(runs, *json, logs).map(|()| ExitCode::SUCCESS)
             }
-            Command::Merge { runs, output, mixed, json } => {
+            ReportCommand::Merge { runs, output, mixed, json } => {
                 merge_runs(runs, output, *mixed, *json).map(|verdict| verdict.exit_code().into())
             }
-            Command::Compare { before, after, fail_if, html, logs } => {
+            ReportCommand::Compare { before, after, fail_if, html, logs } => {
                 compare_runs([before, after], logs, fail_if, html.as_deref()).map(ExitCode::from)
             }
-            Command::Html { runs, output } => {
+            ReportCommand::Html { runs, output } => {
                 write_html(runs, output.as_deref()).map(|()| ExitCode::SUCCESS)
             }
-            Command::Schema { of } => {
+            ReportCommand::Schema { of } => {
                 exit::tell(of.schema()).map(|()| ExitCode::SUCCESS).map_err(ReportError::Stdout)
             }
         };

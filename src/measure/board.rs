@@ -11,7 +11,7 @@ use super::tally::Tally;
 /// Two cache lines, because the prefetcher fetches pairs: no core's store disturbs another's.
 #[repr(align(128))]
 #[derive(Debug, Default)]
-struct Totals {
+struct CoreTotals {
     messages_ok: AtomicU64,
     messages_failed: AtomicU64,
     bytes: AtomicU64,
@@ -36,13 +36,13 @@ pub struct Snapshot {
 /// The readers' side. Clones show the same cells.
 #[derive(Clone, Debug)]
 pub struct Board {
-    cells: Arc<[Totals]>,
+    cells: Arc<[CoreTotals]>,
 }
 
 impl Board {
-    pub(super) fn new(cores: usize) -> (Self, Vec<Cell>) {
-        let cells: Arc<[Totals]> = (0..cores).map(|_| Totals::default()).collect();
-        let of = |index| Cell { cells: Arc::clone(&cells), index, base: Snapshot::default() };
+    pub(super) fn new(cores: usize) -> (Self, Vec<CoreCell>) {
+        let cells: Arc<[CoreTotals]> = (0..cores).map(|_| CoreTotals::default()).collect();
+        let of = |index| CoreCell { cells: Arc::clone(&cells), index, base: Snapshot::default() };
         let pens = (0..cores).map(of).collect();
         (Self { cells }, pens)
     }
@@ -61,14 +61,14 @@ impl Board {
 
 /// The writer's side of one core.
 #[derive(Debug)]
-pub(super) struct Cell {
-    cells: Arc<[Totals]>,
+pub(super) struct CoreCell {
+    cells: Arc<[CoreTotals]>,
     index: usize,
     /// Sums of the tallies that were handed over already.
     base: Snapshot,
 }
 
-impl Cell {
+impl CoreCell {
     /// Shows the sums so far, where `now` is the tally not handed over yet.
     pub(super) fn publish(&self, now: &Tally, in_flight: u32) {
         let sum = self.sum(now, in_flight);

@@ -17,7 +17,7 @@ const INTERVALS_OPEN_MAX: usize = 60;
 
 /// What [`Collector::next`] has to say.
 #[derive(Debug)]
-pub enum Next {
+pub enum Collected {
     Interval(Interval),
     /// No interval was completed within the time given.
     Waiting,
@@ -92,18 +92,18 @@ impl Collector {
 
     /// Waits up to `wait` for the next interval that no core writes any more. They come in order, and
     /// together they hold all that was recorded.
-    pub fn next(&mut self, wait: Duration) -> Next {
+    pub fn next(&mut self, wait: Duration) -> Collected {
         let deadline = Instant::now() + wait;
         loop {
             if let Some(interval) = self.complete() {
-                return Next::Interval(interval);
+                return Collected::Interval(interval);
             }
             if self.hung_up {
-                return Next::Finished;
+                return Collected::Finished;
             }
             match self.filled.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(handover) => self.take(handover),
-                Err(RecvTimeoutError::Timeout) => return Next::Waiting,
+                Err(RecvTimeoutError::Timeout) => return Collected::Waiting,
                 Err(RecvTimeoutError::Disconnected) => self.hung_up = true,
             }
         }
@@ -200,13 +200,13 @@ mod tests {
     use super::*;
     use crate::limits::INTERVAL_NS;
     use crate::measure::kind::{Outcome, Phase};
-    use crate::measure::message::{Message, OpenLoop};
+    use crate::measure::message::{MessageSample, OpenLoop};
     use crate::measure::team;
 
     const S: u64 = INTERVAL_NS;
 
-    fn message() -> Message {
-        Message {
+    fn message() -> MessageSample {
+        MessageSample {
             outcome: Outcome::Accepted,
             bytes: 100,
             recipients: 1,
@@ -219,8 +219,10 @@ mod tests {
     /// What can be had without waiting.
     fn given(collector: &mut Collector) -> Vec<(u64, u64, u64)> {
         std::iter::from_fn(|| match collector.next(Duration::ZERO) {
-            Next::Interval(one) => Some((one.begun_ns, one.ended_ns, one.tally.counts.messages_ok)),
-            Next::Waiting | Next::Finished => None,
+            Collected::Interval(one) => {
+                Some((one.begun_ns, one.ended_ns, one.tally.counts.messages_ok))
+            }
+            Collected::Waiting | Collected::Finished => None,
         })
         .collect()
     }
@@ -240,7 +242,7 @@ mod tests {
         a.finish(S + 7);
         b.finish(S + 9);
         assert_eq!(given(&mut collector), [(S, S + 9, 1)]);
-        assert!(matches!(collector.next(Duration::ZERO), Next::Finished));
+        assert!(matches!(collector.next(Duration::ZERO), Collected::Finished));
         let totals = collector.into_totals();
         assert_eq!(totals.tally.counts.messages_ok, 3);
         assert_eq!(totals.elapsed, Duration::from_nanos(S + 9));
@@ -254,14 +256,14 @@ mod tests {
         let mut recorder = recorders.pop().unwrap();
         for (at, messages) in [(0, 1), (S, 2), (S + S / 2, 4), (2 * S + S / 2, 8)] {
             recorder.tick(at);
-            let due = Message { start_ns: at, ..message() };
+            let due = MessageSample { start_ns: at, ..message() };
             (0..messages).for_each(|_| recorder.record_message(&due));
         }
         // Due before the cut, ended behind it.
         recorder.record_message(&message());
         recorder.finish(3 * S);
         let mut seen = Vec::new();
-        while let Next::Interval(one) = collector.next(Duration::ZERO) {
+        while let Collected::Interval(one) = collector.next(Duration::ZERO) {
             seen.push((one.warmup, one.begun_ns, one.tally.counts.messages_ok));
         }
         let (half, later) = (S + S / 2, 2 * S + S / 2);
@@ -276,7 +278,7 @@ mod tests {
         let length = Some(Duration::from_nanos(2 * S));
         let (mut recorders, mut collector) = team(1, Mode::Open, Duration::from_nanos(S), length);
         let mut recorder = recorders.pop().unwrap();
-        let message = |start_ns, response_ns| Message {
+        let message = |start_ns, response_ns| MessageSample {
             start_ns,
             open: Some(OpenLoop { response_ns, send_lag_ns: 5, own_lag_ns: 1 }),
             ..message()
@@ -293,7 +295,7 @@ mod tests {
         recorder.record_not_begun(3 * S, 6 * S);
         recorder.finish(6 * S);
         let mut after = Vec::new();
-        while let Next::Interval(one) = collector.next(Duration::ZERO) {
+        while let Collected::Interval(one) = collector.next(Duration::ZERO) {
             after.push((one.after, one.begun_ns));
         }
         let seconds = [(false, 0), (false, S + 9), (true, 3 * S + 9), (true, 5 * S)];
@@ -346,7 +348,7 @@ mod tests {
         let (mut recorders, mut collector) = team(2, Mode::Closed, Duration::ZERO, None);
         drop(recorders.pop());
         recorders.pop().unwrap().finish(S / 2);
-        while !matches!(collector.next(Duration::ZERO), Next::Finished) {}
+        while !matches!(collector.next(Duration::ZERO), Collected::Finished) {}
         assert_eq!(collector.into_totals().cores_lost, 1);
     }
 
@@ -384,7 +386,7 @@ mod tests {
                 });
             }
             let mut messages = 0;
-            while let Next::Interval(one) = collector.next(Duration::from_secs(10)) {
+            while let Collected::Interval(one) = collector.next(Duration::from_secs(10)) {
                 messages += one.tally.counts.messages_ok;
                 collector.reuse(one);
             }

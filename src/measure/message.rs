@@ -14,7 +14,7 @@ pub enum Mode {
 
 /// One finished message transaction.
 #[derive(Clone, Copy, Debug)]
-pub struct Message {
+pub struct MessageSample {
     pub outcome: Outcome,
     /// Octets of the message before dot-stuffing.
     pub bytes: u64,

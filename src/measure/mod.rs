@@ -28,13 +28,13 @@ mod tally;
 mod team;
 
 pub use board::{Board, Snapshot};
-pub use collect::{Collector, Next};
+pub use collect::{Collected, Collector};
 pub use counters::Counters;
 pub use cuts::Cuts;
 pub use enhanced::EnhancedKey;
 pub use interval::{Interval, Totals};
 pub use kind::{ErrorKind, Outcome, Phase};
-pub use message::{Message, Mode, OpenLoop};
+pub use message::{MessageSample, Mode, OpenLoop};
 pub use misbehaviour::Misbehaviour;
 pub use open::OpenTally;
 pub use portion::Portion;

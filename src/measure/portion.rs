@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::histogram::{PHASE_DIGITS, histogram};
 use super::kind::Outcome;
-use super::message::Message;
+use super::message::MessageSample;
 use crate::limits::LATENCY_NS_MAX;
 
 /// The part of one target in a tally; adds up as that does.
@@ -27,7 +27,7 @@ impl Portion {
         }
     }
 
-    pub(super) fn record(&mut self, message: &Message) {
+    pub(super) fn record(&mut self, message: &MessageSample) {
         match message.outcome {
             Outcome::Accepted => self.messages_ok += 1,
             Outcome::Unanswered => self.messages_failed += 1,

@@ -3,10 +3,10 @@
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-use super::board::Cell;
+use super::board::CoreCell;
 use super::interval::Handover;
 use super::kind::{ErrorKind, Outcome, Phase};
-use super::message::{Message, Mode};
+use super::message::{MessageSample, Mode};
 use super::spans::Spans;
 use super::tally::Tally;
 
@@ -16,7 +16,7 @@ use super::tally::Tally;
 pub struct Recorder {
     /// What was recorded since the last handover.
     now: Box<Tally>,
-    cell: Cell,
+    cell: CoreCell,
     spans: Spans,
     core: usize,
     mode: Mode,
@@ -37,7 +37,7 @@ impl Recorder {
         core: usize,
         mode: Mode,
         spans: Spans,
-        cell: Cell,
+        cell: CoreCell,
         filled: Sender<Handover>,
         blank: Receiver<Box<Tally>>,
     ) -> Self {
@@ -69,7 +69,7 @@ impl Recorder {
         self.spans.is_warmup(self.interval) || self.spans.measures(start_ns)
     }
 
-    pub fn record_message(&mut self, message: &Message) {
+    pub fn record_message(&mut self, message: &MessageSample) {
         if !self.heeds(message.start_ns) {
             self.spans.pass_over(&mut self.now, message.start_ns);
             return;
@@ -80,7 +80,7 @@ impl Recorder {
     }
 
     /// Counts it also for one of several targets.
-    pub fn record_message_to(&mut self, target: usize, message: &Message) {
+    pub fn record_message_to(&mut self, target: usize, message: &MessageSample) {
         if self.heeds(message.start_ns) {
             self.now.target_mut(target).record(message);
         }

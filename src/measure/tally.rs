@@ -6,7 +6,7 @@ use super::counters::Counters;
 use super::enhanced::{Enhanced, EnhancedKey};
 use super::histogram::{HEADLINE_DIGITS, PHASE_DIGITS, add, histogram};
 use super::kind::{ErrorKind, Outcome, Phase};
-use super::message::{Message, Mode};
+use super::message::{MessageSample, Mode};
 use super::open::OpenTally;
 use super::portion::Portion;
 use super::split::Split;
@@ -187,7 +187,7 @@ impl Tally {
         enhanced.clear();
     }
 
-    pub(super) fn record_message(&mut self, message: &Message) {
+    pub(super) fn record_message(&mut self, message: &MessageSample) {
         debug_assert_eq!(message.open.is_some(), self.open.is_some(), "open loop or not");
         match message.outcome {
             Outcome::Accepted => {
@@ -302,7 +302,7 @@ mod tests {
 
     fn act(tally: &mut Tally, &(what, ns, code, lag): &Act) {
         let phase = Phase::ALL[usize::from(code) % Phase::COUNT];
-        let message = |outcome| Message {
+        let message = |outcome| MessageSample {
             outcome,
             bytes: ns % 5_000,
             recipients: u32::from(code % 7),
@@ -387,8 +387,8 @@ mod tests {
         }
     }
 
-    fn accepted(service_ns: u64) -> Message {
-        Message {
+    fn accepted(service_ns: u64) -> MessageSample {
+        MessageSample {
             outcome: Outcome::Accepted,
             bytes: 1_024,
             recipients: 1,
@@ -402,8 +402,11 @@ mod tests {
     fn a_quick_refusal_does_not_improve_the_headline_and_silence_does_not_either() {
         let mut tally = Tally::new(Mode::Closed);
         tally.record_message(&accepted(1_000_000));
-        tally.record_message(&Message { outcome: Outcome::Refused4xx, ..accepted(1_000) });
-        tally.record_message(&Message { outcome: Outcome::Unanswered, ..accepted(9_000_000_000) });
+        tally.record_message(&MessageSample { outcome: Outcome::Refused4xx, ..accepted(1_000) });
+        tally.record_message(&MessageSample {
+            outcome: Outcome::Unanswered,
+            ..accepted(9_000_000_000)
+        });
         assert_eq!((tally.counts.messages_ok, tally.counts.messages_failed), (1, 2));
         assert_eq!(tally.counts.messages_unanswered, 1);
         assert_eq!((tally.counts.bytes, tally.counts.recipients), (1_024, 1));

@@ -43,7 +43,7 @@ pub const NOISE_NOTES: [&str; 3] = [
 /// What a comparison found.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    pub rows: Vec<Row>,
+    pub rows: Vec<ComparisonRow>,
     /// Fields of the plan that differ, and with them what is compared.
     pub differences: Vec<Difference>,
     /// What to bear in mind, one sentence each.
@@ -55,9 +55,9 @@ pub struct Comparison {
 
 /// One figure of both runs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct ComparisonRow {
     pub name: String,
-    pub kind: Kind,
+    pub kind: FigureKind,
     /// `None` where a run has no such figure.
     pub before: Option<f64>,
     pub after: Option<f64>,
@@ -66,7 +66,7 @@ pub struct Row {
 
 /// What a figure is, hence how it is written and which way is up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum FigureKind {
     /// Per second; more is better.
     Rate,
     /// Nanoseconds; less is better.
@@ -93,7 +93,7 @@ pub enum Trend {
     Level,
 }
 
-impl Row {
+impl ComparisonRow {
     /// Relative to the first run; `None` where that had nothing to change from.
     pub fn change(&self) -> Option<f64> {
         match (self.before?, self.after?) {
@@ -111,7 +111,7 @@ impl Row {
             return Trend::Level;
         }
         let rose = after > before;
-        if rose == (self.kind == Kind::Rate) { Trend::Better } else { Trend::Worse }
+        if rose == (self.kind == FigureKind::Rate) { Trend::Better } else { Trend::Worse }
     }
 }
 
@@ -184,14 +184,14 @@ fn surroundings(a: &Run, b: &Run) -> Vec<Difference> {
         .collect()
 }
 
-fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<Row> {
+fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<ComparisonRow> {
     let (a, b) = (&before.run, &after.run);
     let foreign = before.foreign || after.foreign;
     let rate = |of: &Loaded| (!of.foreign || of.run.elapsed_s > 0.0).then_some(of.run.rate_msg_s);
     let noise = |of: fn(&Second) -> f64| noise(&before.seconds, &after.seconds, of);
-    let mut rows = vec![Row {
+    let mut rows = vec![ComparisonRow {
         name: if foreign { "values per second" } else { "accepted per second" }.to_owned(),
-        kind: Kind::Rate,
+        kind: FigureKind::Rate,
         before: rate(before),
         after: rate(after),
         noise: noise(|second| second.messages_ok as f64 / second.seconds),
@@ -229,9 +229,9 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<Row> {
         let spent = loaded.run.cpu_per_message_ns;
         (!loaded.foreign).then_some(spent.user + spent.system)
     };
-    rows.push(Row {
+    rows.push(ComparisonRow {
         name: "generator CPU per message".to_owned(),
-        kind: Kind::Time,
+        kind: FigureKind::Time,
         before: cpu(before),
         after: cpu(after),
         noise: Noise::Unknown,
@@ -249,12 +249,12 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<Row> {
 }
 
 /// Of targets that both runs had.
-fn targets(rows: &mut Vec<Row>, a: &Run, b: &Run) {
+fn targets(rows: &mut Vec<ComparisonRow>, a: &Run, b: &Run) {
     for a in &a.targets {
         let Some(b) = b.targets.iter().find(|b| b.target == a.target) else { continue };
-        rows.push(Row {
+        rows.push(ComparisonRow {
             name: format!("{} per second", a.target),
-            kind: Kind::Rate,
+            kind: FigureKind::Rate,
             before: Some(a.rate_msg_s),
             after: Some(b.rate_msg_s),
             noise: Noise::Unknown,
@@ -271,19 +271,25 @@ fn time(
     (a, b): (Latency, Latency),
     of: fn(&Latency) -> u64,
     noise: Noise,
-) -> Row {
+) -> ComparisonRow {
     let value = |latency: &Latency| (latency.count > 0).then(|| of(latency) as f64);
-    Row {
+    ComparisonRow {
         name: format!("{name} {statistic}"),
-        kind: Kind::Time,
+        kind: FigureKind::Time,
         before: value(&a),
         after: value(&b),
         noise,
     }
 }
 
-fn share(name: &str, before: Option<f64>, after: Option<f64>) -> Row {
-    Row { name: name.to_owned(), kind: Kind::Share, before, after, noise: Noise::Unknown }
+fn share(name: &str, before: Option<f64>, after: Option<f64>) -> ComparisonRow {
+    ComparisonRow {
+        name: name.to_owned(),
+        kind: FigureKind::Share,
+        before,
+        after,
+        noise: Noise::Unknown,
+    }
 }
 
 /// Compares the means over the whole measured seconds of both runs.
@@ -341,20 +347,20 @@ mod tests {
 
     #[test]
     fn up_is_better_for_rates_and_worse_for_times() {
-        let row = |kind, before, after, noise| Row {
+        let row = |kind, before, after, noise| ComparisonRow {
             name: String::new(),
             kind,
             before: Some(before),
             after: Some(after),
             noise,
         };
-        assert_eq!(row(Kind::Rate, 1.0, 2.0, Noise::Beyond).trend(), Trend::Better);
-        assert_eq!(row(Kind::Time, 1.0, 2.0, Noise::Unknown).trend(), Trend::Worse);
-        assert_eq!(row(Kind::Share, 2.0, 1.0, Noise::Unknown).trend(), Trend::Better);
-        assert_eq!(row(Kind::Time, 1.0, 2.0, Noise::Within).trend(), Trend::Level);
-        assert_eq!(row(Kind::Time, 1.0, 1.05, Noise::Unknown).trend(), Trend::Level);
-        assert_eq!(row(Kind::Time, 1.0, 1.05, Noise::Beyond).trend(), Trend::Worse);
-        assert_eq!(row(Kind::Time, 2.0, 3.0, Noise::Beyond).change(), Some(0.5));
-        assert_eq!(row(Kind::Share, 0.0, 3.0, Noise::Beyond).change(), None);
+        assert_eq!(row(FigureKind::Rate, 1.0, 2.0, Noise::Beyond).trend(), Trend::Better);
+        assert_eq!(row(FigureKind::Time, 1.0, 2.0, Noise::Unknown).trend(), Trend::Worse);
+        assert_eq!(row(FigureKind::Share, 2.0, 1.0, Noise::Unknown).trend(), Trend::Better);
+        assert_eq!(row(FigureKind::Time, 1.0, 2.0, Noise::Within).trend(), Trend::Level);
+        assert_eq!(row(FigureKind::Time, 1.0, 1.05, Noise::Unknown).trend(), Trend::Level);
+        assert_eq!(row(FigureKind::Time, 1.0, 1.05, Noise::Beyond).trend(), Trend::Worse);
+        assert_eq!(row(FigureKind::Time, 2.0, 3.0, Noise::Beyond).change(), Some(0.5));
+        assert_eq!(row(FigureKind::Share, 0.0, 3.0, Noise::Beyond).change(), None);
     }
 }

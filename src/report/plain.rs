@@ -118,7 +118,7 @@ fn meaning(verdict: Verdict) -> &'static str {
 mod tests {
     use super::*;
     use crate::measure::Counters;
-    use crate::run::{Latency, PhaseResult, Plan};
+    use crate::run::{Latency, PhaseResult, RunPlan};
 
     #[test]
     fn a_run_is_told_in_sentences_that_name_its_figures() {
@@ -132,7 +132,7 @@ mod tests {
             rate_msg_s: 497.5,
             service_ns: latency(2e6, 2_000_000, 9_000_000, 30_000_000),
             phases: [(Phase::Mail, phase(1e5)), (Phase::EndOfData, phase(3e6))].into(),
-            plan: Plan { connections: 4, pipelining: "none".to_owned(), ..Plan::default() },
+            plan: RunPlan { connections: 4, pipelining: "none".to_owned(), ..RunPlan::default() },
             verdict: Verdict::Failures,
             ..Run::default()
         };

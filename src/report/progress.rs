@@ -8,7 +8,7 @@ use super::human;
 use crate::measure::{Interval, Snapshot};
 
 /// Shows how a run is going. Failing to write is ignored: a closed stderr must not end a run.
-pub struct Progress<W: Write> {
+pub struct ProgressLine<W: Write> {
     out: W,
     /// Rewrite one line with a carriage return.
     in_place: bool,
@@ -28,7 +28,7 @@ struct Recent {
     p99_ns: u64,
 }
 
-impl<W: Write> Progress<W> {
+impl<W: Write> ProgressLine<W> {
     pub fn new(out: W, in_place: bool) -> Self {
         Self { out, in_place, shown: 0, last: None }
     }
@@ -132,14 +132,14 @@ mod tests {
     #[test]
     fn before_the_first_second_is_over_there_is_no_rate() {
         let mut out = Vec::new();
-        Progress::new(&mut out, true).refresh(Duration::from_millis(300), totals(5_000, 0));
+        ProgressLine::new(&mut out, true).refresh(Duration::from_millis(300), totals(5_000, 0));
         assert_eq!(String::from_utf8(out).unwrap(), "\r    0.3 s  5,000 ok");
     }
 
     #[test]
     fn the_last_milliseconds_of_a_run_show_no_rate() {
         let mut out = Vec::new();
-        let mut progress = Progress::new(&mut out, false);
+        let mut progress = ProgressLine::new(&mut out, false);
         let rest = Interval { ended_ns: 50_000_000, ..interval() };
         progress.interval(Duration::from_secs(2), &rest, totals(2_000, 0));
         progress.finish();
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn away_from_a_terminal_there_is_one_line_a_second() {
         let mut out = Vec::new();
-        let mut progress = Progress::new(&mut out, false);
+        let mut progress = ProgressLine::new(&mut out, false);
         progress.refresh(Duration::from_millis(500), totals(1, 0));
         progress.interval(Duration::from_secs(2), &interval(), totals(2_000, 3));
         progress.finish();
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn on_a_terminal_the_line_is_rewritten_and_wiped_whole() {
         let mut out = Vec::new();
-        let mut progress = Progress::new(&mut out, true);
+        let mut progress = ProgressLine::new(&mut out, true);
         progress.refresh(Duration::from_secs(1), totals(1_000_000, 7));
         progress.refresh(Duration::from_secs(2), totals(5, 0));
         progress.finish();

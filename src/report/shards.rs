@@ -14,10 +14,10 @@ const MAD_TO_SIGMA: f64 = 1.4826;
 /// Share of the median within which a shard is like the others, however alike those are.
 const LIKE: f64 = 0.2;
 
-type Figure = fn(&Run) -> f64;
+type ShardFigure = fn(&Run) -> f64;
 
 /// What of each shard is held against the others.
-const FIGURES: [(&str, Figure); 5] = [
+const FIGURES: [(&str, ShardFigure); 5] = [
     ("rate", |run| run.rate_msg_s),
     ("p50", |run| run.headline().p50 as f64),
     ("p99", |run| run.headline().p99 as f64),

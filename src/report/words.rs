@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::human;
 use crate::measure::{Outcome, Phase};
-use crate::run::{Latency, Plan, Run};
+use crate::run::{Latency, Run, RunPlan};
 
 /// Said instead of a figure that would be made up.
 pub(super) const CLOSED_LOOP_NOTE: &str =
@@ -15,7 +15,7 @@ pub(super) const CLOSED_LOOP_NOTE: &str =
 const CPU_WAIT_SHOWN: f64 = 0.01;
 
 /// What was asked for, in one line.
-pub(super) fn plan(plan: &Plan, engine: &str) -> String {
+pub(super) fn plan(plan: &RunPlan, engine: &str) -> String {
     let mut words = vec![load(plan)];
     words.push(plural(plan.connections, "connection"));
     words.push(plural(plan.cores, "core"));
@@ -53,7 +53,7 @@ pub(super) fn plan(plan: &Plan, engine: &str) -> String {
 }
 
 /// `open loop at 3,000 msg/s (poisson)`; ramps and steps are named behind their mean.
-fn load(plan: &Plan) -> String {
+fn load(plan: &RunPlan) -> String {
     let Some(rate) = plan.rate_msg_s else { return "closed loop".to_owned() };
     let sessions = plan.arrivals_of.as_deref() == Some("sessions");
     let unit = if sessions { "sessions/s" } else { "msg/s" };

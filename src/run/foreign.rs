@@ -83,7 +83,7 @@ fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
             }
         }));
     }
-    let mut sum = Sum::default();
+    let mut sum = LogSum::default();
     for line in hlog::read(&octets) {
         let line = line.map_err(damaged)?;
         if line.tag == wanted {
@@ -101,14 +101,14 @@ fn without_blank_lines(log: &[u8]) -> Vec<u8> {
 
 /// The lines of one tag.
 #[derive(Default)]
-struct Sum {
+struct LogSum {
     headline: Option<Histogram<u64>>,
     seconds: Vec<Second>,
     /// From the first begin to the last end.
     span: Option<(Duration, Duration)>,
 }
 
-impl Sum {
+impl LogSum {
     fn take(&mut self, line: &HlogLine, factor: u64) {
         let scaled = scaled(&line.histogram, factor);
         let latency = Latency::from(&scaled);

@@ -245,7 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::measure::{Message, Mode, Next, team};
+    use crate::measure::{Collected, MessageSample, Mode, team};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
@@ -260,12 +260,12 @@ mod tests {
                 let outcome = Outcome::Accepted;
                 let start_ns = 0;
                 let message =
-                    Message { outcome, bytes: 1, recipients: 1, start_ns, service_ns, open: None };
+                    MessageSample { outcome, bytes: 1, recipients: 1, start_ns, service_ns, open: None };
                 recorder.record_message(&message);
                 recorder.record_phase(Phase::EndOfData, Outcome::Accepted, service_ns / 2);
             }
             recorder.finish(1_500_000_000);
-            let Next::Interval(interval) = collector.next(Duration::ZERO) else { panic!() };
+            let Collected::Interval(interval) = collector.next(Duration::ZERO) else { panic!() };
             let mut log = Vec::new();
             let mut writer = HlogWriter::begin(&mut log, SystemTime::UNIX_EPOCH, "service").unwrap();
             writer.write(&interval).unwrap();

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::cells::{Cell, Files, Source};
+use self::cells::{Files, MergedSecond, ShardSource};
 pub use self::check::{Difference, differences};
 use super::hlog::HlogError;
 use super::load::{self, LoadError};
-use super::result::{Plan, Shard, Versions};
+use super::result::{RunPlan, Shard, Versions};
 use super::series::SeriesError;
 use crate::host::CpuTime;
 use crate::measure::{Mode, Phase, Tally, Totals, misbehaviour};
@@ -106,15 +106,15 @@ fn seconds(
     started: Timestamp,
     (mode, targets): (Mode, bool),
 ) -> Result<Tally, MergeError> {
-    let mut sources: Vec<Source<'_>> = files.iter().map(Files::source).collect();
+    let mut sources: Vec<ShardSource<'_>> = files.iter().map(Files::source).collect();
     let mut total = Tally::new(mode);
-    let mut cell = Cell::new(mode, targets);
-    while let Some(at) = sources.iter().filter_map(Source::due).min() {
-        cell.begin(at);
+    let mut merged = MergedSecond::new(mode, targets);
+    while let Some(at) = sources.iter().filter_map(ShardSource::due).min() {
+        merged.begin(at);
         for source in sources.iter_mut().filter(|source| source.due() == Some(at)) {
-            source.take(&mut cell, &mut total)?;
+            source.take(&mut merged, &mut total)?;
         }
-        into.interval(cell.close(started))?;
+        into.interval(merged.close(started))?;
     }
     let sound = Phase::ALL.into_iter().all(|phase| total.split(phase).is_sound());
     if sound { Ok(total) } else { Err(MergeError::Parts) }
@@ -208,11 +208,11 @@ fn same_targets(leaves: &[Shard]) -> bool {
 }
 
 /// What all did together. Where plans differ, the rest is the first run's.
-fn plan(leaves: &[Shard]) -> Plan {
+fn plan(leaves: &[Shard]) -> RunPlan {
     let plans = || leaves.iter().map(|leaf| &leaf.run.plan);
     let names = leaves.iter().map(|leaf| leaf.name.clone());
     let command = ["ringpost", "report", "merge"].map(str::to_owned).into_iter().chain(names);
-    Plan {
+    RunPlan {
         command: command.collect(),
         connections: plans().map(|plan| plan.connections).sum(),
         cores: plans().map(|plan| plan.cores).sum(),

@@ -27,7 +27,7 @@ pub use artefact::{ArtefactError, RunDir};
 pub use judged::Judged;
 pub use load::{LoadError, Loaded};
 pub use result::{
-    CpuPerMessage, Latency, Machine, PhaseResult, Plan, PlannedTarget, Run, Shard, TargetResult,
+    CpuPerMessage, Latency, Machine, PhaseResult, PlannedTarget, Run, RunPlan, Shard, TargetResult,
     Versions,
 };
 pub use stopped::Stopped;

@@ -93,7 +93,7 @@ pub struct Run {
     /// What clients that break the rules met (`--misbehave`); in no other figure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub misbehaviour: Vec<Misbehaviour>,
-    pub plan: Plan,
+    pub plan: RunPlan,
     pub machine: Machine,
     pub versions: Versions,
     /// The runs that this one is the sum of, as they were; empty for a run that was measured.
@@ -167,7 +167,7 @@ pub struct CpuPerMessage {
 /// What was asked for, in words and numbers that a reader can repeat the run from.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Plan {
+pub struct RunPlan {
     /// The command line as given, with secrets replaced by the caller.
     pub command: Vec<String>,
     /// As a URL: `smtp://127.0.0.1:1025`; of several, all with commas between them.
@@ -299,7 +299,7 @@ impl Run {
     /// Puts the result together. `cpu` is what the generator spent during the measured time.
     pub fn new(
         started: Timestamp,
-        plan: Plan,
+        plan: RunPlan,
         machine: Machine,
         totals: &Totals,
         cpu: CpuTime,
@@ -391,7 +391,7 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-fn targets(plan: &Plan, tally: &Tally, elapsed_s: f64) -> Vec<TargetResult> {
+fn targets(plan: &RunPlan, tally: &Tally, elapsed_s: f64) -> Vec<TargetResult> {
     let result = |(index, planned): (usize, &PlannedTarget)| {
         let of = tally.targets.get(index);
         let messages_ok = of.map_or(0, |portion| portion.messages_ok);

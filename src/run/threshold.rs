@@ -13,13 +13,13 @@
 //! not hold, and `--slo`, whose conditions must.
 
 mod bound;
-mod figure;
+mod metric;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use self::bound::{Bound, Operator, Unit};
-pub use self::figure::{Codes, Figure, Statistic, Time};
+pub use self::metric::{Codes, Metric, Statistic, Time};
 use super::judged::Judged;
 use super::result::Run;
 use super::verdict::Verdict;
@@ -27,7 +27,7 @@ use super::verdict::Verdict;
 /// A comparison of one figure with a bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Condition {
-    pub figure: Figure,
+    pub figure: Metric,
     pub operator: Operator,
     pub bound: Bound,
 }
@@ -43,7 +43,7 @@ pub enum ThresholdError {
         "'{0}' has no comparison; write FIGURE, one of < <= > >= == != and a bound, as in p99<20ms"
     )]
     NoOperator(String),
-    #[error("'{0}' is no figure; there are {names}", names = Figure::names())]
+    #[error("'{0}' is no figure; there are {names}", names = Metric::names())]
     Figure(String),
     #[error("'{0}' is no number with a unit; write 20ms, 0.1%, 5k or 12")]
     Number(String),
@@ -64,7 +64,7 @@ impl FromStr for Condition {
         let (at, operator) = found.ok_or_else(|| ThresholdError::NoOperator(text.to_owned()))?;
         let name = text[..at].trim();
         let figure =
-            Figure::from_name(name).ok_or_else(|| ThresholdError::Figure(name.to_owned()))?;
+            Metric::from_name(name).ok_or_else(|| ThresholdError::Figure(name.to_owned()))?;
         let bound = text[at + operator.text().len()..].trim();
         let parsed: Bound = bound.parse()?;
         if let Some(takes) = figure.refuses(parsed.unit) {
@@ -101,12 +101,12 @@ impl fmt::Display for Conditions {
 impl Condition {
     /// Whether it speaks of times that only an open loop has.
     pub fn needs_schedule(&self) -> bool {
-        matches!(self.figure, Figure::Time(Time::Response | Time::SendLag | Time::OwnLag, _))
+        matches!(self.figure, Metric::Time(Time::Response | Time::SendLag | Time::OwnLag, _))
     }
 
     /// Whether it speaks of the headline or the rate, which any log of latencies tells.
     pub fn is_of_headline(&self) -> bool {
-        matches!(self.figure, Figure::Time(Time::Headline, _) | Figure::Rate)
+        matches!(self.figure, Metric::Time(Time::Headline, _) | Metric::Rate)
     }
 
     /// Whether it speaks of a change, which takes two runs.
@@ -195,24 +195,24 @@ mod tests {
         ]
     }
 
-    fn figures() -> impl Strategy<Value = Figure> {
+    fn figures() -> impl Strategy<Value = Metric> {
         let codes =
             || prop_oneof![(200..600u16).prop_map(Codes::One), (2..6u16).prop_map(Codes::Class)];
         let phase = prop::option::of(prop::sample::select(&Phase::ALL[..]));
         prop_oneof![
             (times(), prop::sample::select(&Statistic::ALL[..]))
-                .prop_map(|(time, statistic)| Figure::Time(time, statistic)),
-            prop::sample::select(&ErrorKind::ALL[..]).prop_map(Figure::ErrorsOf),
-            (phase, codes()).prop_map(|(phase, codes)| Figure::Replies(phase, codes)),
-            Just(Figure::Rate),
-            Just(Figure::Accepted),
-            Just(Figure::Failed),
-            Just(Figure::Refused),
-            Just(Figure::Unanswered),
-            Just(Figure::Errors),
-            Just(Figure::Errors4xx),
-            Just(Figure::Errors5xx),
-            Just(Figure::CpuBusy),
+                .prop_map(|(time, statistic)| Metric::Time(time, statistic)),
+            prop::sample::select(&ErrorKind::ALL[..]).prop_map(Metric::ErrorsOf),
+            (phase, codes()).prop_map(|(phase, codes)| Metric::Replies(phase, codes)),
+            Just(Metric::Rate),
+            Just(Metric::Accepted),
+            Just(Metric::Failed),
+            Just(Metric::Refused),
+            Just(Metric::Unanswered),
+            Just(Metric::Errors),
+            Just(Metric::Errors4xx),
+            Just(Metric::Errors5xx),
+            Just(Metric::CpuBusy),
         ]
     }
 

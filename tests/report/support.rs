@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ringpost::host::CpuTime;
 use ringpost::measure::{
-    ErrorKind, Message, Mode, Next, OpenLoop, Outcome, Phase, Recorder, Totals, team,
+    Collected, ErrorKind, MessageSample, Mode, OpenLoop, Outcome, Phase, Recorder, Totals, team,
 };
-use ringpost::run::{Machine, Plan, Run, RunDir, Versions};
+use ringpost::run::{Machine, Run, RunDir, RunPlan, Versions};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const CORES: usize = 2;
@@ -30,7 +30,7 @@ pub(crate) fn write_run_at(dir: &Path, mode: Mode, started: &str, seed: u64) -> 
     for (core, recorder) in recorders.into_iter().enumerate() {
         play(seed + core as u64, recorder);
     }
-    while let Next::Interval(interval) = collector.next(Duration::ZERO) {
+    while let Collected::Interval(interval) = collector.next(Duration::ZERO) {
         out.interval(&interval).unwrap();
     }
     let totals = collector.into_totals();
@@ -88,7 +88,14 @@ fn message(recorder: &mut Recorder, random: &mut fastrand::Rng, second: u64) {
     let open = (recorder.mode() == Mode::Open).then_some(open);
     let start_ns = second * SECOND_NS;
     let bytes = 1_024;
-    recorder.record_message(&Message { outcome, bytes, recipients: 1, start_ns, service_ns, open });
+    recorder.record_message(&MessageSample {
+        outcome,
+        bytes,
+        recipients: 1,
+        start_ns,
+        service_ns,
+        open,
+    });
 }
 
 /// The commands of one message; one that is refused at RCPT goes no further.
@@ -109,10 +116,10 @@ fn transaction(recorder: &mut Recorder, service_ns: u64, refused: bool) {
     recorder.count_reply(Phase::EndOfData, 250, Some((2, 0, 0)));
 }
 
-fn plan(mode: Mode) -> Plan {
+fn plan(mode: Mode) -> RunPlan {
     let open = mode == Mode::Open;
     let words = ["ringpost-blast", "smtp://127.0.0.1:1025", "-c", "64", "-z", "12s"];
-    Plan {
+    RunPlan {
         command: words.map(str::to_owned).to_vec(),
         target: "smtp://127.0.0.1:1025".to_owned(),
         targets: Vec::new(),

@@ -11,7 +11,7 @@ use crate::blast::targets::WeightedTarget;
 use crate::measure::Snapshot;
 use crate::report::colour;
 use crate::report::live::{Live, RunLength};
-use crate::report::progress::Progress;
+use crate::report::progress::ProgressLine;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(super) enum LiveArg {
@@ -29,7 +29,7 @@ pub(super) enum LiveArg {
 /// What is shown on stderr while a run goes on. Going, it leaves the terminal as it was.
 pub(super) enum Watching {
     View(Box<Live>),
-    Lines(Progress<Stderr>),
+    Lines(ProgressLine<Stderr>),
     Nothing,
 }
 
@@ -40,11 +40,10 @@ impl Watching {
         match arg {
             LiveArg::Off => Self::Nothing,
             LiveArg::Auto if plan.transcripts > 0 => Self::Nothing,
-            LiveArg::Lines => Self::Lines(Progress::new(io::stderr(), false)),
-            LiveArg::Auto | LiveArg::Tui if able => {
-                Self::view(plan).unwrap_or_else(|| Self::Lines(Progress::new(io::stderr(), true)))
-            }
-            LiveArg::Auto | LiveArg::Tui => Self::Lines(Progress::new(io::stderr(), terminal)),
+            LiveArg::Lines => Self::Lines(ProgressLine::new(io::stderr(), false)),
+            LiveArg::Auto | LiveArg::Tui if able => Self::view(plan)
+                .unwrap_or_else(|| Self::Lines(ProgressLine::new(io::stderr(), true))),
+            LiveArg::Auto | LiveArg::Tui => Self::Lines(ProgressLine::new(io::stderr(), terminal)),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Comparison, Kind, NOISE_NOTES, Noise, Row, Trend, UNKNOWN, identity, plot};
+use super::{
+    Comparison, ComparisonRow, FigureKind, NOISE_NOTES, Noise, Trend, UNKNOWN, identity, plot,
+};
 use crate::report::colour::Colour;
 use crate::report::human;
 use crate::run::Loaded;
@@ -77,18 +79,18 @@ fn table(out: &mut String, comparison: &Comparison, colour: Colour) {
     }
 }
 
-pub(super) fn value_text(kind: Kind, value: f64) -> String {
+pub(super) fn value_text(kind: FigureKind, value: f64) -> String {
     match kind {
-        Kind::Rate => human::rate(value),
-        Kind::Time => human::latency(value.round() as u64),
-        Kind::Share => human::percent(value),
+        FigureKind::Rate => human::rate(value),
+        FigureKind::Time => human::latency(value.round() as u64),
+        FigureKind::Share => human::percent(value),
     }
 }
 
 /// `+12.3 %`; shares change by points, since a part of nothing is no measure.
-pub(super) fn change_text(row: &Row) -> String {
+pub(super) fn change_text(row: &ComparisonRow) -> String {
     match (row.kind, row.before, row.after) {
-        (Kind::Share, Some(before), Some(after)) => {
+        (FigureKind::Share, Some(before), Some(after)) => {
             format!("{:+.2} pp", (after - before) * 100.0)
         }
         _ => row.change().map_or_else(|| "-".to_owned(), |c| format!("{:+.1} %", c * 100.0)),

@@ -307,7 +307,7 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::*;
-    use crate::measure::{Message, Next, Outcome, team};
+    use crate::measure::{Collected, MessageSample, Outcome, team};
 
     fn screen(view: &View) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
@@ -333,7 +333,7 @@ mod tests {
                 1_000,
             );
             recorder.count_reply(Phase::Rcpt, if n % 9 == 0 { 451 } else { 250 }, None);
-            let message = Message {
+            let message = MessageSample {
                 outcome: Outcome::Accepted,
                 bytes: 10,
                 recipients: 1,
@@ -346,7 +346,8 @@ mod tests {
                 continue;
             }
             let outcome = if n % 12 == 3 { Outcome::Refused5xx } else { Outcome::Accepted };
-            recorder.record_message_to(usize::from(n % 4 == 3), &Message { outcome, ..message });
+            recorder
+                .record_message_to(usize::from(n % 4 == 3), &MessageSample { outcome, ..message });
             if n < 2 {
                 recorder.connection_opened_to(n as usize);
             }
@@ -356,7 +357,7 @@ mod tests {
             if targets.is_empty() { "smtp://a.example".to_owned() } else { targets.join(", ") };
         let names = targets.iter().map(|&name| name.to_owned()).collect();
         let mut view = View::new(title, names, RunLength::Messages(1_000), coloured);
-        while let Next::Interval(interval) = collector.next(Duration::ZERO) {
+        while let Collected::Interval(interval) = collector.next(Duration::ZERO) {
             view.take(&interval);
         }
         view.elapsed = Duration::from_secs(2);

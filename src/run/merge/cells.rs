@@ -28,7 +28,7 @@ pub(super) struct At {
 }
 
 /// The sum of all runs over one second.
-pub(super) struct Cell {
+pub(super) struct MergedSecond {
     at: At,
     lasted_ns: u64,
     /// The runs had the same targets, so that the second of one is the second of another.
@@ -36,7 +36,7 @@ pub(super) struct Cell {
     interval: Interval,
 }
 
-impl Cell {
+impl MergedSecond {
     pub(super) fn new(mode: Mode, targets: bool) -> Self {
         let interval = Interval {
             warmup: false,
@@ -93,27 +93,31 @@ impl Files {
         Ok(Self { dir: dir.to_owned(), log: read(dir, RUN_HLOG)?, rows: placed })
     }
 
-    pub(super) fn source(&self) -> Source<'_> {
+    pub(super) fn source(&self) -> ShardSource<'_> {
         let lines: Box<dyn Iterator<Item = _>> = Box::new(hlog::read(&self.log));
-        Source { dir: &self.dir, lines: lines.peekable(), rows: self.rows.clone() }
+        ShardSource { dir: &self.dir, lines: lines.peekable(), rows: self.rows.clone() }
     }
 }
 
 /// One run's log and rows, an interval at a time: decoded, a log is a hundred times its size.
-pub(super) struct Source<'f> {
+pub(super) struct ShardSource<'f> {
     dir: &'f Path,
     lines: Peekable<Box<dyn Iterator<Item = Result<HlogLine, HlogError>> + 'f>>,
     rows: VecDeque<(At, Second)>,
 }
 
-impl Source<'_> {
+impl ShardSource<'_> {
     /// Where its next interval belongs.
     pub(super) fn due(&self) -> Option<At> {
         self.rows.front().map(|(at, _)| *at)
     }
 
     /// Adds its next interval to the second and, unless it is warm-up, to the total.
-    pub(super) fn take(&mut self, cell: &mut Cell, total: &mut Tally) -> Result<(), MergeError> {
+    pub(super) fn take(
+        &mut self,
+        merged: &mut MergedSecond,
+        total: &mut Tally,
+    ) -> Result<(), MergeError> {
         let torn = || MergeError::Torn(self.dir.to_owned());
         let damaged = |error| MergeError::Log { dir: self.dir.to_owned(), error };
         let unfit = |error| MergeError::Unfit { dir: self.dir.to_owned(), error };
@@ -122,15 +126,15 @@ impl Source<'_> {
         if !begins_interval(&head) || head.tag.is_none() != at.measured {
             return Err(torn());
         }
-        cell.interval.tally.restore_second(&row);
-        cell.interval.in_flight_peak += row.in_flight_peak;
-        cell.interval.connections += row.connections;
-        cell.lasted_ns = cell.lasted_ns.max((row.seconds * 1e9).round() as u64);
+        merged.interval.tally.restore_second(&row);
+        merged.interval.in_flight_peak += row.in_flight_peak;
+        merged.interval.connections += row.connections;
+        merged.lasted_ns = merged.lasted_ns.max((row.seconds * 1e9).round() as u64);
         let mut next = Some(head);
         while let Some(line) = next {
             let tag = line.tag.as_deref();
-            if cell.targets || tag.and_then(target_of_tag).is_none() {
-                cell.interval.tally.restore_line(tag, &line.histogram).map_err(unfit)?;
+            if merged.targets || tag.and_then(target_of_tag).is_none() {
+                merged.interval.tally.restore_line(tag, &line.histogram).map_err(unfit)?;
                 if at.measured {
                     total.restore_line(tag, &line.histogram).map_err(unfit)?;
                 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{MergeError, measured};
 use crate::measure::Mode;
-use crate::run::result::{Plan, Shard};
+use crate::run::result::{RunPlan, Shard};
 
 /// What may differ between two shards of one load.
 const OF_ITS_OWN: [&str; 3] = ["command", "seed", "cores"];
@@ -70,7 +70,7 @@ impl std::fmt::Display for Difference {
 }
 
 /// Where two plans differ, in the order of their fields' names.
-pub fn differences(before: &Plan, after: &Plan) -> Vec<Difference> {
+pub fn differences(before: &RunPlan, after: &RunPlan) -> Vec<Difference> {
     let fields = |plan| match serde_json::to_value(plan) {
         Ok(Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),

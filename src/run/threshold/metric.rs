@@ -9,7 +9,7 @@ use crate::run::result::{Latency, Run};
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Figure {
+pub enum Metric {
     Time(Time, Statistic),
     /// Messages that the server accepted.
     Accepted,
@@ -211,7 +211,7 @@ impl fmt::Display for Codes {
     }
 }
 
-impl Figure {
+impl Metric {
     const COUNTS: [(&'static str, Self); 10] = [
         ("rate", Self::Rate),
         ("accepted", Self::Accepted),
@@ -332,7 +332,7 @@ fn replies(run: &Run, phase: Option<Phase>, codes: Codes) -> (u64, u64) {
     (having, counts().map(|(_, count)| count).sum())
 }
 
-impl fmt::Display for Figure {
+impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Time(Time::Headline, statistic) => f.write_str(statistic.name()),
