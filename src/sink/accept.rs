@@ -27,7 +27,6 @@ const SPOOL_LOOK_MS: u64 = 100;
 
 /// What a core thread is handed at its start.
 pub(super) struct Setup {
-    pub(super) index: usize,
     pub(super) cpu: usize,
     pub(super) engine: EngineKind,
     pub(super) listeners: Vec<BoundListener>,
@@ -63,7 +62,7 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
     wind_up(&core, stop, setup.drain).await;
     ticker.abort();
     look_out.abort();
-    Ok(summary(&core, setup.index, setup.cpu))
+    Ok(summary(&core, setup.cpu))
 }
 
 /// Looks now and then whether the segment that is written is still where readers find it, also while nobody
@@ -110,29 +109,24 @@ async fn close_doors(loops: Vec<(Handle, JoinHandle<()>)>) {
 }
 
 fn admit(core: &Rc<Core>, conn: Conn, peer: Peer, door: &Rc<Door>) {
-    let full = peer.crowded || core.counters.borrow().active >= core.connections_max;
+    let full = peer.crowded || core.board.sessions_open() >= core.connections_max as u64;
     if full {
         return turn_away(core, conn, &peer, door, CloseReason::Overloaded);
     }
     if !core.quota.take_session() {
         return turn_away(core, conn, &peer, door, CloseReason::ShuttingDown);
     }
-    {
-        let mut counters = core.counters.borrow_mut();
-        counters.connections += 1;
-        counters.active += 1;
-        counters.active_peak = counters.active_peak.max(counters.active);
-    }
+    core.board.session_begins();
     let (core, door) = (core.clone(), door.clone());
     task::spawn(async move {
         session::serve(&core, conn, peer, &door).await;
-        core.counters.borrow_mut().active -= 1;
+        core.board.session_ends();
         core.ended.notify_waiters();
     });
 }
 
 fn turn_away(core: &Rc<Core>, conn: Conn, peer: &Peer, door: &Rc<Door>, why: CloseReason) {
-    core.counters.borrow_mut().turned_away += 1;
+    core.board.turned_away.add(1);
     // One who has the last descriptor must be gone before the next can be accepted.
     let linger = !peer.crowded && core.lingerers.get() < LINGERERS_MAX;
     let count = usize::from(linger);
@@ -167,7 +161,7 @@ async fn wind_up(core: &Core, mut stop: watch::Receiver<Stop>, drain: Duration) 
 /// Waits until no session is left, or `limit` is over.
 async fn sessions_end(core: &Core, limit: impl Future<Output = ()>) {
     let mut limit = pin!(limit);
-    while core.counters.borrow().active > 0 {
+    while core.board.sessions_open() > 0 {
         select! {
             () = core.ended.notified() => {}
             () = &mut limit => return,
@@ -175,12 +169,12 @@ async fn sessions_end(core: &Core, limit: impl Future<Output = ()>) {
     }
 }
 
-fn summary(core: &Core, index: usize, cpu: usize) -> CoreSummary {
+fn summary(core: &Core, cpu: usize) -> CoreSummary {
     let spool = core.writer.as_ref().map(|writer| {
         let mut writer = writer.borrow_mut();
         // What happened since the last look counts too.
         let _ = writer.check_path();
         SpoolSummary { position: writer.position().to_string(), stats: writer.stats() }
     });
-    CoreSummary::new(index, cpu, *core.counters.borrow(), core.page_faults(), spool)
+    CoreSummary::new(core.board.snapshot(), cpu, core.page_faults(), spool)
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::counters::Counters;
+use super::board::CoreBoard;
 use super::group_commit::GroupCommit;
 use super::keep::{Keep, KeepRules};
 use super::peer_limit::Crowd;
@@ -37,6 +37,7 @@ pub(super) struct CoreSetup {
     pub(super) relay: Option<Relay>,
     pub(super) connections_max: usize,
     pub(super) quota: Quota,
+    pub(super) board: CoreBoard,
 }
 
 /// The state of one core. One thread owns it; its sessions are tasks of that thread.
@@ -45,7 +46,7 @@ pub(super) struct Core {
     pub(super) writer: Option<RefCell<Writer>>,
     pub(super) group_commit: GroupCommit,
     pub(super) keep: KeepRules,
-    pub(super) counters: RefCell<Counters>,
+    pub(super) board: CoreBoard,
     pub(super) pool: Pool,
     /// Room in which a session moves replies; empty between two uses.
     pub(super) reply_scratch: RefCell<Vec<u8>>,
@@ -73,7 +74,7 @@ impl Core {
             writer: setup.writer.map(RefCell::new),
             group_commit: GroupCommit::new(setup.durability.unwrap_or(Durability::Process)),
             keep: setup.keep,
-            counters: RefCell::default(),
+            board: setup.board,
             pool: Pool::new(),
             reply_scratch: RefCell::default(),
             watch: Watch::new(),
@@ -95,19 +96,19 @@ impl Core {
     /// # Errors
     /// The reply that takes the place of its 250: it was lost.
     pub(super) fn answer(&self, message: &TakenMessage) -> Result<(), Reply> {
-        let mut counters = self.counters.borrow_mut();
+        let counters = &self.board;
         if let (Some(stored), Some(writer)) = (message.stored, &self.writer)
             && let Err(refusal) = self.group_commit.verdict(stored.ticket, writer)
         {
             self.quota.return_message();
-            counters.rejected += 1;
+            counters.rejected.add(1);
             return Err(refusal);
         }
-        counters.messages += 1;
-        counters.bytes += message.bytes;
-        counters.recipients += message.recipients;
-        counters.headers_only += u64::from(message.keep == Keep::Headers);
-        counters.forgotten += u64::from(message.keep == Keep::Nothing);
+        counters.messages.add(1);
+        counters.bytes.add(message.bytes);
+        counters.recipients.add(message.recipients);
+        counters.headers_only.add((message.keep == Keep::Headers).into());
+        counters.forgotten.add((message.keep == Keep::Nothing).into());
         self.quota.message_answered();
         Ok(())
     }

@@ -1,29 +1,93 @@
-//! What a core counts.
+//! What a core counts while it serves: written by its own thread alone, read by anyone at any time.
+//!
+//! Loads and stores are relaxed and there is no read-modify-write: a counter has one writer. So a
+//! reader may see one counter a few messages ahead of another, and no core ever waits for a reader.
 
-/// Counters of one core; nobody else touches them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counters {
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::Serialize;
+
+/// A number that one thread writes and others read.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    /// INVARIANT: only the thread that owns the core calls this; two writers would lose counts.
+    #[inline]
+    pub(super) fn add(&self, more: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    /// As [`Count::add`], for the one writer.
+    #[inline]
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Declares the counters once: as numbers, and as cells.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a core, or all of them, counted. The JSON names are part of the command line's contract.
+        #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl AddAssign for Counters {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        /// The cells of one core.
+        #[derive(Debug, Default)]
+        pub(super) struct CounterCells {
+            $(pub(super) $name: Count,)*
+        }
+
+        impl CounterCells {
+            pub(super) fn read(&self) -> Counters {
+                Counters { $($name: self.$name.get(),)* }
+            }
+        }
+    };
+}
+
+counters! {
     /// Messages answered with 250 (for LMTP: once, however many recipients).
-    pub(super) messages: u64,
+    messages,
     /// Octets of those messages, dot-unstuffed.
-    pub(super) bytes: u64,
-    pub(super) recipients: u64,
-    /// Messages of which the spool keeps the header block only, and none of all (`--keep`).
-    pub(super) headers_only: u64,
-    pub(super) forgotten: u64,
-    /// Messages read to their end, or given up, and not kept.
-    pub(super) rejected: u64,
-    pub(super) connections: u64,
-    /// Connections turned away with 421 because the limit was reached.
-    pub(super) turned_away: u64,
+    bytes,
+    /// Recipients of those messages.
+    recipients,
+    /// Messages of which the spool keeps the header block only (`--keep`).
+    headers_only,
+    /// Messages counted and not kept at all (`--keep`, `--discard`).
+    forgotten,
+    /// Connections that got a session.
+    connections,
+    /// Messages begun and not kept.
+    rejected,
+    /// Connections turned away with 421 because the sink was full or at its end.
+    turned_away,
     /// Sessions ended because the peer took too long, to send or to read.
-    pub(super) timeouts: u64,
+    timeouts,
     /// Clients that spoke before the greeting.
-    pub(super) early_talkers: u64,
+    early_talkers,
     /// Connections from a proxy without a good PROXY header.
-    pub(super) proxy_errors: u64,
+    proxy_errors,
     /// Connections beyond those that one address may have.
-    pub(super) peer_limited: u64,
-    pub(super) active: usize,
-    pub(super) active_peak: usize,
+    peer_limited,
+    /// Replies by the first digit of their code.
+    replies_2xx,
+    replies_3xx,
+    replies_4xx,
+    replies_5xx,
 }

@@ -73,7 +73,9 @@ async fn say(
     why: CloseReason,
 ) -> (io::Result<()>, Buf) {
     let mut out = core.pool.small();
-    Server::new(door.policy.clone()).close_for(why, out.vec_mut());
+    let mut server = Server::new(door.policy.clone());
+    server.close_for(why, out.vec_mut());
+    core.board.replies(&server.take_counts(), None);
     guard.arm(core.rules.timeout);
     conn.send_all(out).await
 }

@@ -111,7 +111,7 @@ impl IncomingMessage {
         if !std::mem::take(&mut self.open) {
             return;
         }
-        core.counters.borrow_mut().rejected += 1;
+        core.board.rejected.add(1);
         if let Some(writer) = &core.writer {
             writer.borrow_mut().discard(&mut self.draft);
         }

@@ -5,6 +5,7 @@
 //! numbers over when they are joined.
 
 mod accept;
+mod board;
 mod core;
 mod counters;
 mod deadline;
@@ -20,15 +21,20 @@ mod pregreet;
 pub mod proxy;
 mod quota;
 mod replies;
+mod reply_times;
+mod round_clock;
 mod run;
 mod session;
 mod stop;
 mod summary;
 
+pub use self::board::{Board, BoardSnapshot, CoreSnapshot, VerbTimes};
+pub use self::counters::Counters;
 pub use self::keep::{BadKeepRule, Keep, KeepRule, KeepRules};
 pub use self::networks::{NetworkError, Networks};
 pub use self::plan::{Plan, Port, Rules, Store};
 pub use self::quota::Quota;
+pub use self::reply_times::ReplyTimes;
 pub use self::run::{Sink, SinkError, sessions_allowed};
 pub use self::stop::Stop;
 pub use self::summary::{CoreSummary, Failed, SpoolSummary, Summary, durability_name};

@@ -41,7 +41,7 @@ pub(super) async fn meet(
     let mut step = Doorstep { core, conn, guard, said: Vec::new() };
     let peer = if core.rules.proxies.contains(&peer) { step.introduced(peer).await? } else { peer };
     let Some(place) = core.crowd.enter(peer.ip()) else {
-        core.counters.borrow_mut().peer_limited += 1;
+        core.board.peer_limited.add(1);
         return Err(Rebuff::Refused(CloseReason::PeerCrowd));
     };
     if !core.rules.greet_delay.is_zero() {
@@ -89,7 +89,7 @@ impl Doorstep<'_> {
     }
 
     fn not_introduced(&self) -> Rebuff {
-        self.core.counters.borrow_mut().proxy_errors += 1;
+        self.core.board.proxy_errors.add(1);
         Rebuff::Gone
     }
 
@@ -102,7 +102,7 @@ impl Doorstep<'_> {
         {
             return Ok(());
         }
-        self.core.counters.borrow_mut().early_talkers += 1;
+        self.core.board.early_talkers.add(1);
         Err(Rebuff::Refused(CloseReason::EarlyTalker))
     }
 

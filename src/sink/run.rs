@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::accept;
+use super::board::{Board, CoreBoard};
 use super::core::CoreSetup;
 use super::peer_limit::Crowd;
 use super::plan::{Plan, Store};
@@ -36,6 +37,9 @@ pub struct Sink {
     writers: Vec<Option<Writer>>,
     /// Held for its lock and its helper thread.
     spool: Option<Spool>,
+    board: Board,
+    /// One for each core.
+    boards: Vec<CoreBoard>,
 }
 
 impl Sink {
@@ -44,13 +48,19 @@ impl Sink {
     /// # Errors
     /// [`SpoolError`] when the directory cannot be used; nothing in it was changed.
     pub fn open(plan: Plan) -> Result<(Self, Option<Recovery>), SinkError> {
+        let (board, boards) = Board::new(plan.cpus.len());
         let Store::Spool { dir, options } = &plan.store else {
             let writers = plan.cpus.iter().map(|_| None).collect();
-            return Ok((Self { plan, writers, spool: None }, None));
+            return Ok((Self { plan, writers, spool: None, board, boards }, None));
         };
         let (spool, recovery, writers) = Spool::open(dir, *options)?;
         let writers = writers.into_iter().map(Some).collect();
-        Ok((Self { plan, writers, spool: Some(spool) }, Some(recovery)))
+        Ok((Self { plan, writers, spool: Some(spool), board, boards }, Some(recovery)))
+    }
+
+    /// What the sink counts: to be looked at while it runs, and after.
+    pub fn board(&self) -> Board {
+        self.board.clone()
     }
 
     /// Runs until `stop` says so, or a quota is used up.
@@ -62,7 +72,7 @@ impl Sink {
         stop: watch::Sender<Stop>,
         on_ready: impl FnOnce(),
     ) -> Result<Summary, SinkError> {
-        let Self { mut plan, writers, spool } = self;
+        let Self { mut plan, writers, spool, board, boards } = self;
         let started = Instant::now();
         let cpu = CpuTime::of_process().unwrap_or_default();
         let quota = Quota::new(plan.messages_max, plan.sessions_max, stop.clone());
@@ -71,7 +81,8 @@ impl Sink {
         let crowd = Crowd::new(plan.rules.connections_per_peer_max);
         let (relay, relay_thread) = open_relay(&mut plan, &writers)?.unzip();
         let mut threads = Vec::new();
-        for (index, (listeners, writer)) in listeners.into_iter().zip(writers).enumerate() {
+        let cores = listeners.into_iter().zip(writers).zip(boards);
+        for (index, ((listeners, writer), board)) in cores.enumerate() {
             let core = CoreSetup {
                 writer,
                 durability: plan.store.durability(),
@@ -81,9 +92,9 @@ impl Sink {
                 relay: relay.clone(),
                 connections_max,
                 quota: quota.clone(),
+                board,
             };
             let setup = accept::Setup {
-                index,
                 cpu: plan.cpus[index],
                 engine: plan.engine,
                 listeners,
@@ -114,7 +125,7 @@ impl Sink {
         let cores = cores?;
         drop(spool);
         let cpu = CpuTime::of_process().unwrap_or_default().since(cpu).total();
-        Ok(Summary::new(&plan, cores, relayed, started.elapsed(), cpu))
+        Ok(Summary::new(&plan, cores, &board, relayed, started.elapsed(), cpu))
     }
 }
 

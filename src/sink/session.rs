@@ -12,17 +12,19 @@ use super::message::{self, Ends, IncomingMessage};
 use super::odmr::{self, Turn};
 use super::pregreet::{self, Rebuff};
 use super::replies::ReplyQueue;
+use super::round_clock::RoundClock;
 use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::host::unix_ns;
 use crate::limits::REPLY_QUEUE_BYTES_MAX;
-use crate::smtp::server::{CloseReason, Event, Flags, Server};
+use crate::smtp::server::{CloseReason, Event, Flags, ReplyCounts, Server, VerbClass};
 
 /// Reads into a large buffer that a session may do in one turn: 256 KiB, then the others have theirs.
 const DIRECT_RECVS_MAX: usize = 4;
 
 /// Serves one connection to its end and closes it.
 pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) {
+    let clock = RoundClock::start();
     let guard = core.watch.register(conn.handle());
     let caller = match pregreet::meet(core, &mut conn, &guard, peer).await {
         Ok(caller) => caller,
@@ -44,7 +46,8 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) 
         message: IncomingMessage::default(),
         replies: ReplyQueue::default(),
         turn: None,
-        round_ns: 0,
+        clock,
+        ended: ReplyCounts::default(),
     };
     session.run(&mut conn, caller.said).await;
     session.message.forget(core);
@@ -65,8 +68,9 @@ struct Session<'c> {
     replies: ReplyQueue,
     /// Set when the roles turn round.
     turn: Option<Turn>,
-    /// Wall clock at the last receive, in Unix nanoseconds; one reading serves the whole round.
-    round_ns: u64,
+    clock: RoundClock,
+    /// Replies to ends of data that were rendered here, and are not on the board yet.
+    ended: ReplyCounts,
 }
 
 /// What to do when the protocol has given all its events.
@@ -102,6 +106,7 @@ impl Session<'_> {
         if !self.door.policy.mechanisms().is_empty() {
             self.server.set_auth_seed(unguessable());
         }
+        self.show_replies();
         let mut next = Next::Receive;
         if !said.is_empty() {
             (next, out) = self.round(conn, &said, false, out).await;
@@ -109,6 +114,9 @@ impl Session<'_> {
         }
         while next == Next::Receive {
             self.guard.arm_until(self.patience.deadline());
+            if !out.is_empty() {
+                self.show_replies();
+            }
             let received;
             (received, out, inbox) = self.exchange(conn, out, inbox).await;
             next = match received {
@@ -124,6 +132,9 @@ impl Session<'_> {
                 Err(_) => Next::Gone,
             };
         }
+        if matches!(next, Next::Close | Next::Turn) {
+            self.show_replies();
+        }
         if next == Next::Close {
             lingering_close::part(self.core, conn, &self.guard, out, inbox).await;
             return;
@@ -134,7 +145,7 @@ impl Session<'_> {
         }
         // The watch shuts the connection of a peer that does not read what we send.
         if self.guard.fired() {
-            self.core.counters.borrow_mut().timeouts += 1;
+            self.core.board.timeouts.add(1);
         }
         self.core.pool.give(out);
         self.core.pool.give(inbox);
@@ -149,9 +160,9 @@ impl Session<'_> {
         read_on: bool,
         out: Buf,
     ) -> (Next, Buf) {
-        self.round_ns = unix_ns();
-        self.look_for_room();
         let was_content = self.server.mid_message();
+        self.clock.begin(was_content);
+        self.look_for_room();
         let mut round = Round::default();
         let (mut next, mut out) = self.digest(conn, input, out, &mut round).await;
         if read_on && next == Next::Receive {
@@ -251,6 +262,7 @@ impl Session<'_> {
             }
             self.patience.renew(self.core.watch.now());
             self.guard.arm_until(self.patience.deadline());
+            self.show_replies();
             let sent;
             (sent, out) = conn.send_all(out).await;
             out.clear();
@@ -284,7 +296,10 @@ impl Session<'_> {
         while let Some(event) = self.server.step(input, out) {
             round.turned |= !matches!(event, Event::Body(_));
             match event {
-                Event::Begin => self.message.begin(self.core, &self.server, self.round_ns),
+                Event::Begin => {
+                    let now_ns = self.clock.received_ns();
+                    self.message.begin(self.core, &self.server, now_ns);
+                }
                 Event::Body(piece) => self.message.append(self.core, piece),
                 Event::End(flags) => {
                     self.finish(flags, out);
@@ -304,7 +319,8 @@ impl Session<'_> {
     /// The message is complete: keep it and queue its reply, or refuse it.
     fn finish(&mut self, flags: Flags, out: &mut Vec<u8>) {
         let ends = Ends { peer: &self.peer, door: self.door };
-        let finished = self.message.finish(self.core, &self.server, ends, flags, self.round_ns);
+        let now_ns = self.clock.received_ns();
+        let finished = self.message.finish(self.core, &self.server, ends, flags, now_ns);
         match finished {
             Ok(taken) => self.replies.push(out.len(), self.server.end_accepted(), taken),
             Err(reply) => self.server.refuse(reply, out),
@@ -321,8 +337,21 @@ impl Session<'_> {
             self.core.group_commit.decided(ticket, writer).await;
         }
         let mut scratch = self.core.reply_scratch.take();
-        self.replies.compose(out, &mut scratch, |message, _| self.core.answer(message));
+        self.replies.compose(out, &mut scratch, |message, reply| {
+            let told = self.core.answer(message);
+            let digit = told.map_or_else(|refusal| refusal.first_digit(), |()| b'2');
+            self.ended.count(VerbClass::EndOfData, digit, reply.lines());
+            told
+        });
         self.core.reply_scratch.replace(scratch);
+    }
+
+    /// Shows the replies that go to the kernel now.
+    fn show_replies(&mut self) {
+        let mut counts = self.server.take_counts();
+        counts += std::mem::take(&mut self.ended);
+        let took_ns = self.clock.elapsed_ns(counts.of(VerbClass::EndOfData) > 0);
+        self.core.board.replies(&counts, took_ns);
     }
 
     /// Why the receive was interrupted: the end of the sink, the end of patience, or neither.
@@ -330,12 +359,13 @@ impl Session<'_> {
         let reason = if self.core.stop.get() >= Stop::Drain && !self.server.mid_message() {
             CloseReason::ShuttingDown
         } else if self.patience.is_over(self.core.watch.now()) {
-            self.core.counters.borrow_mut().timeouts += 1;
+            self.core.board.timeouts.add(1);
             CloseReason::Timeout
         } else {
             return Next::Receive;
         };
         self.message.forget(self.core);
+        self.clock.stop();
         self.server.close_for(reason, out);
         Next::Close
     }

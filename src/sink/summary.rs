@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::board::{Board, CoreSnapshot, VerbTimes};
 use super::counters::Counters;
 use super::plan::Plan;
 use crate::host::PageFaults;
@@ -14,32 +15,15 @@ use crate::spool::{Durability, Recovery, Stats};
 /// The whole run. The JSON names are part of the command line's contract.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// Messages answered with 250.
-    pub messages: u64,
-    /// Octets of those messages, dot-unstuffed.
-    pub bytes: u64,
-    pub recipients: u64,
-    /// Messages of which the spool keeps the header block only (`--keep`).
-    pub headers_only: u64,
-    /// Messages counted and not kept at all (`--keep`, `--discard`).
-    pub forgotten: u64,
-    pub connections: u64,
-    /// Messages begun and not kept.
-    pub rejected: u64,
-    pub turned_away: u64,
-    pub timeouts: u64,
-    /// Closed because they spoke before the greeting.
-    pub early_talkers: u64,
-    /// Connections from a proxy without a good PROXY header.
-    pub proxy_errors: u64,
-    /// Connections beyond those that one address may have.
-    pub peer_limited: u64,
+    #[serde(flatten)]
+    pub counters: Counters,
     pub elapsed_s: f64,
     /// CPU time of the whole process, by the kernel's accounting, per message kept.
     pub cpu_ns_per_message: f64,
     pub engine: &'static str,
     /// `process`, `sync`, or `none` when messages are discarded.
     pub durability: &'static str,
+    pub reply_ns: VerbTimes,
     /// What was handed on to other servers, where anything may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<RelayTotals>,
@@ -54,19 +38,10 @@ pub struct Summary {
 pub struct CoreSummary {
     pub core: usize,
     pub cpu: usize,
-    pub messages: u64,
-    pub bytes: u64,
-    pub recipients: u64,
-    pub headers_only: u64,
-    pub forgotten: u64,
-    pub connections: u64,
-    pub rejected: u64,
-    pub turned_away: u64,
-    pub timeouts: u64,
-    pub early_talkers: u64,
-    pub proxy_errors: u64,
-    pub peer_limited: u64,
-    pub sessions_peak: usize,
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// The most that were open at once.
+    pub sessions_peak: u64,
     /// Of the core's thread, from the first message on.
     pub page_faults: PageFaults,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,31 +68,13 @@ pub fn durability_name(durability: Option<Durability>) -> &'static str {
 
 impl CoreSummary {
     pub(super) fn new(
-        core: usize,
+        shown: CoreSnapshot,
         cpu: usize,
-        counters: Counters,
         page_faults: PageFaults,
         spool: Option<SpoolSummary>,
     ) -> Self {
-        Self {
-            core,
-            cpu,
-            messages: counters.messages,
-            bytes: counters.bytes,
-            recipients: counters.recipients,
-            headers_only: counters.headers_only,
-            forgotten: counters.forgotten,
-            connections: counters.connections,
-            rejected: counters.rejected,
-            turned_away: counters.turned_away,
-            timeouts: counters.timeouts,
-            early_talkers: counters.early_talkers,
-            proxy_errors: counters.proxy_errors,
-            peer_limited: counters.peer_limited,
-            sessions_peak: counters.active_peak,
-            page_faults,
-            spool,
-        }
+        let CoreSnapshot { core, counters, sessions_open: _, sessions_peak } = shown;
+        Self { core, cpu, counters, sessions_peak, page_faults, spool }
     }
 }
 
@@ -125,29 +82,20 @@ impl Summary {
     pub(super) fn new(
         plan: &Plan,
         cores: Vec<CoreSummary>,
+        board: &Board,
         relay: Option<RelayTotals>,
         elapsed: Duration,
         cpu: Duration,
     ) -> Self {
-        let sum = |of: fn(&CoreSummary) -> u64| cores.iter().map(of).sum();
-        let messages = sum(|core| core.messages);
+        let shown = board.snapshot();
+        let messages = shown.counters.messages;
         Self {
-            messages,
-            bytes: sum(|core| core.bytes),
-            recipients: sum(|core| core.recipients),
-            headers_only: sum(|core| core.headers_only),
-            forgotten: sum(|core| core.forgotten),
-            connections: sum(|core| core.connections),
-            rejected: sum(|core| core.rejected),
-            turned_away: sum(|core| core.turned_away),
-            timeouts: sum(|core| core.timeouts),
-            early_talkers: sum(|core| core.early_talkers),
-            proxy_errors: sum(|core| core.proxy_errors),
-            peer_limited: sum(|core| core.peer_limited),
+            counters: shown.counters,
             elapsed_s: elapsed.as_secs_f64(),
             cpu_ns_per_message: cpu.as_nanos() as f64 / messages.max(1) as f64,
             engine: plan.engine.name(),
             durability: durability_name(plan.store.durability()),
+            reply_ns: shown.reply_ns,
             relay,
             cores,
             recovery: None,
@@ -186,35 +134,38 @@ impl fmt::Display for Summary {
         writeln!(
             f,
             "sink     {} messages, {}, {} recipients",
-            self.messages,
-            mib(self.bytes),
-            self.recipients
+            self.counters.messages,
+            mib(self.counters.bytes),
+            self.counters.recipients
         )?;
         writeln!(
             f,
             "         {:.0} messages/s and {}/s over {:.1} s",
-            self.messages as f64 / seconds,
-            mib((self.bytes as f64 / seconds) as u64),
+            self.counters.messages as f64 / seconds,
+            mib((self.counters.bytes as f64 / seconds) as u64),
             self.elapsed_s
         )?;
         writeln!(
             f,
             "sessions {} served, {} turned away, {} timed out",
-            self.connections, self.turned_away, self.timeouts
+            self.counters.connections, self.counters.turned_away, self.counters.timeouts
         )?;
-        if self.early_talkers + self.proxy_errors + self.peer_limited > 0 {
+        if self.counters.early_talkers + self.counters.proxy_errors + self.counters.peer_limited > 0
+        {
             writeln!(
                 f,
                 "refused  {} early talkers, {} bad PROXY headers, {} over the limit of their address",
-                self.early_talkers, self.proxy_errors, self.peer_limited
+                self.counters.early_talkers, self.counters.proxy_errors, self.counters.peer_limited
             )?;
         }
-        writeln!(f, "rejected {} messages begun and not kept", self.rejected)?;
-        if self.headers_only > 0 || (self.forgotten > 0 && self.durability != "none") {
+        writeln!(f, "rejected {} messages begun and not kept", self.counters.rejected)?;
+        if self.counters.headers_only > 0
+            || (self.counters.forgotten > 0 && self.durability != "none")
+        {
             writeln!(
                 f,
                 "keep     {} messages with the header block only, {} not at all",
-                self.headers_only, self.forgotten
+                self.counters.headers_only, self.counters.forgotten
             )?;
         }
         if let Some(relay) = &self.relay {
@@ -225,7 +176,7 @@ impl fmt::Display for Summary {
             )?;
         }
         writeln!(f, "engine   {}, durability {}", self.engine, self.durability)?;
-        if self.messages > 0 {
+        if self.counters.messages > 0 {
             writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;
         }
         let Failed { poisoned, torn, removed, removed_messages } = self.failed_segments();
@@ -248,11 +199,11 @@ impl fmt::Display for Summary {
 
 impl fmt::Display for CoreSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (number, cpu, messages) = (self.core, self.cpu, self.messages);
+        let (number, cpu, messages) = (self.core, self.cpu, self.counters.messages);
         write!(
             f,
             "core {number:<3} CPU {cpu}: {messages} messages, {} sessions",
-            self.connections
+            self.counters.connections
         )?;
         let faults = self.page_faults.minor + self.page_faults.major;
         write!(f, ", peak {}, {faults} page faults", self.sessions_peak)?;

@@ -64,6 +64,11 @@ impl Reply {
         Self { code, enhanced: None, text }
     }
 
+    /// The first digit of the code, in ASCII.
+    pub const fn first_digit(&self) -> u8 {
+        b'0' + (self.code / 100) as u8
+    }
+
     /// Appends the reply as one line. `enhanced` says whether ENHANCEDSTATUSCODES is on.
     pub fn write(&self, out: &mut Vec<u8>, enhanced: bool) {
         write_line(out, self.code, true, self.enhanced.filter(|_| enhanced), self.text.as_bytes());

@@ -1,3 +1,5 @@
-//! The sink as a program, under clients of other people.
+//! The sink as a program, under clients of other people and of our own.
 
+mod board;
 mod lettre;
+mod program;

@@ -171,7 +171,7 @@ fn attack(engine: EngineKind) {
             owed.extend(caller.join().unwrap());
         }
     });
-    assert_eq!(sink.stop().messages, owed.len() as u64, "{engine:?}");
+    assert_eq!(sink.stop().counters.messages, owed.len() as u64, "{engine:?}");
     let reader = Reader::open(&spool).unwrap();
     for message in reader.messages() {
         let message = message.unwrap();

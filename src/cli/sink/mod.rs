@@ -7,6 +7,8 @@ mod commands;
 mod listen;
 mod options;
 mod peers;
+mod plan;
 mod relay;
+mod serve;
 
-pub use options::main;
+pub use serve::main;

@@ -5,6 +5,7 @@ use super::answer::{self, Answer};
 use super::content::{Chunk, ChunkFate, IncomingContent};
 use super::event::Event;
 use super::machine::{Server, repeat};
+use super::reply_counts::VerbClass;
 use super::state::{ServerPhase, Transaction};
 use crate::limits::BDAT_TINY_BYTES;
 use crate::smtp::command::{parse_bdat, write_decimal};
@@ -99,6 +100,9 @@ impl Server {
         else {
             return None;
         };
+        if chunk.last {
+            self.answering = VerbClass::EndOfData;
+        }
         if let ChunkFate::Refused { answer, recipients } = chunk.fate {
             let start = replies.len();
             self.fail(answer, replies);

@@ -9,6 +9,7 @@ use super::line::{LineKind, LineReader, TakenLine};
 use super::logins::Logins;
 use super::policy::Policy;
 use super::relayed::Relayed;
+use super::reply_counts::{ReplyCounts, VerbClass};
 use super::state::{Greeting, ServerPhase, Transaction};
 use crate::limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX};
 use crate::scan::{self, Marks};
@@ -43,6 +44,10 @@ pub struct Server {
     pub(super) xclient_trusted: bool,
     /// What it said.
     pub(super) relayed: Option<Box<Relayed>>,
+    /// What the next reply answers.
+    pub(super) answering: VerbClass,
+    /// Replies since they were taken last.
+    pub(super) counts: ReplyCounts,
 }
 
 impl Server {
@@ -62,6 +67,8 @@ impl Server {
             junk: 0,
             xclient_trusted: false,
             relayed: None,
+            answering: VerbClass::Other,
+            counts: ReplyCounts::default(),
         }
     }
 
@@ -74,6 +81,7 @@ impl Server {
             Protocol::Smtp => b" ESMTP ringpost\r\n",
             Protocol::Lmtp => b" LMTP ringpost\r\n",
         });
+        self.counts.count(VerbClass::Connect, b'2', 1);
     }
 
     /// Takes from `input`, moves it on, appends replies, and answers what the caller has to do.
@@ -85,6 +93,7 @@ impl Server {
     #[inline]
     pub fn step<'a>(&mut self, input: &mut &'a [u8], replies: &mut Vec<u8>) -> Option<Event<'a>> {
         loop {
+            let rendered = replies.len();
             let event = match &mut self.phase {
                 ServerPhase::Command | ServerPhase::Auth(_) => {
                     if replies.len() >= REPLY_QUEUE_BYTES_MAX {
@@ -120,10 +129,28 @@ impl Server {
                     return None;
                 }
             };
+            if let Some(digit) = replies.get(rendered) {
+                self.counts.count(self.answering, *digit, self.lines_of(&replies[rendered..]));
+            }
             self.check_invariants();
             if event.is_some() {
                 return event;
             }
+        }
+    }
+
+    /// The replies since the last call of this. Those to an end of data that
+    /// [`end_accepted`](Server::end_accepted) left to the caller are the caller's to count.
+    pub fn take_counts(&mut self) -> ReplyCounts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Replies among those octets: one, except at the end of data in LMTP.
+    #[inline]
+    fn lines_of(&self, replies: &[u8]) -> usize {
+        match self.answering {
+            VerbClass::EndOfData => memchr::memchr_iter(b'\n', replies).count(),
+            _ => 1,
         }
     }
 
@@ -162,6 +189,7 @@ impl Server {
     /// Appends the reply that ends the session, and forgets an open transaction: what `Body` gave is
     /// to be forgotten by the caller too. All further input is ignored.
     pub fn close_for(&mut self, why: CloseReason, replies: &mut Vec<u8>) {
+        let rendered = replies.len();
         self.say(
             match why {
                 CloseReason::Timeout => &answer::TIMEOUT,
@@ -173,6 +201,7 @@ impl Server {
             },
             replies,
         );
+        self.counts.count(VerbClass::Other, replies[rendered], 1);
         self.reset_transaction();
         self.phase = ServerPhase::Closed;
     }
@@ -184,6 +213,7 @@ impl Server {
         input: &mut &'a [u8],
         replies: &mut Vec<u8>,
     ) -> Option<Option<Event<'a>>> {
+        self.answering = VerbClass::Other;
         if self.errors >= SESSION_ERRORS_MAX {
             return Some(self.hang_up(&answer::TOO_MANY_ERRORS, replies));
         }
@@ -240,6 +270,7 @@ impl Server {
         match end {
             Ok(marks) => Some(self.end_message(marks, Flags::default())),
             Err(spoilt) => {
+                self.answering = VerbClass::EndOfData;
                 let start = replies.len();
                 self.say(spoilt.answer(), replies);
                 self.repeat_for_recipients(start, replies);

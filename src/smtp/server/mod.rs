@@ -17,6 +17,7 @@ mod machine;
 mod odmr;
 mod policy;
 mod relayed;
+mod reply_counts;
 mod request;
 mod session;
 mod state;
@@ -30,6 +31,7 @@ pub use event::{CloseReason, Event};
 pub use machine::Server;
 pub use policy::{BareNewline, Policy};
 pub use relayed::Relayed;
+pub use reply_counts::{ReplyCounts, VerbClass};
 pub use request::{AtrnAnswer, EtrnAnswer, Request};
 pub use verdict::EndOfData;
 

@@ -7,6 +7,7 @@ use super::answer::{self, Answer};
 use super::argument::has_bad_octets;
 use super::event::Event;
 use super::machine::Server;
+use super::reply_counts::VerbClass;
 use super::request::{AtrnAnswer, EtrnAnswer, Request};
 use super::state::{Greeting, ServerPhase, Transaction};
 use crate::smtp::extension::Extensions;
@@ -50,7 +51,9 @@ impl Server {
             EtrnAnswer::NotAllowed(why) => (459, (7, 1), format!("Node {node} not allowed: {why}")),
         };
         self.count_junk();
+        let rendered = replies.len();
         self.say_line(code, true, status, text.as_bytes(), replies);
+        self.counts.count(VerbClass::Other, replies[rendered], 1);
     }
 
     /// Answers [`Request::Turn`]. After [`AtrnAnswer::Turn`] the session is the caller's.
@@ -70,7 +73,9 @@ impl Server {
             AtrnAnswer::Unable => &answer::ATRN_UNABLE,
             AtrnAnswer::Nothing => &answer::NO_MAIL,
         };
+        let rendered = replies.len();
         self.say(reply, replies);
+        self.counts.count(VerbClass::Other, replies[rendered], 1);
     }
 
     fn end_request(&mut self) -> ServerPhase {

@@ -4,6 +4,7 @@ use super::answer;
 use super::argument::has_bad_octets;
 use super::event::Event;
 use super::machine::Server;
+use super::reply_counts::VerbClass;
 use super::state::{Greeting, ServerPhase};
 use crate::limits::SESSION_JUNK_MAX;
 use crate::smtp::command::{self, Verb};
@@ -16,6 +17,7 @@ impl Server {
     #[inline]
     pub(super) fn execute(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
         let (verb, argument) = command::split(line);
+        self.answering = VerbClass::of(verb);
         match verb {
             Verb::Atrn => self.atrn(argument, replies),
             Verb::Auth => self.auth(argument, replies),

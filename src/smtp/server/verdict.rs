@@ -4,6 +4,7 @@
 //! [`Server::end_accepted`], goes on, and renders the reply when it knows.
 
 use super::machine::{Server, repeat};
+use super::reply_counts::VerbClass;
 use super::state::ServerPhase;
 use crate::smtp::protocol::Protocol;
 use crate::smtp::reply::Reply;
@@ -46,13 +47,17 @@ impl Server {
     /// Answers the end of data with 250: the message is ours now (RFC 5321 §6.1). `id` names it in
     /// the reply. In LMTP each recipient gets the reply.
     pub fn accept(&mut self, id: impl AsRef<[u8]>, replies: &mut Vec<u8>) {
-        self.end_accepted().accept(id, replies);
+        let reply = self.end_accepted();
+        reply.accept(id, replies);
+        self.counts.count(VerbClass::EndOfData, b'2', reply.lines);
     }
 
     /// Answers the end of data with `reply`: the message was not taken. In LMTP each recipient gets
     /// the reply.
     pub fn refuse(&mut self, reply: Reply, replies: &mut Vec<u8>) {
-        self.end_of_data().refuse(reply, replies);
+        let end = self.end_of_data();
+        end.refuse(reply, replies);
+        self.counts.count(VerbClass::EndOfData, reply.first_digit(), end.lines);
         self.finish_verdict();
     }
 

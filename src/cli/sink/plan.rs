@@ -1,0 +1,118 @@
+//! Options made into a plan: each is checked against the others, and listeners are bound.
+
+use super::auth;
+use super::options::SinkOptions;
+use crate::cli::exit::{Exit, ExitError};
+use crate::cli::value;
+use crate::engine::{self, EngineKind};
+use crate::host;
+use crate::limits;
+use crate::notice::notice;
+use crate::report::human;
+use crate::sink::{self, Plan, Port, Store};
+use crate::smtp::server::Policy;
+use crate::spool::{self, Durability, WhenFull};
+
+pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<Plan, ExitError> {
+    let cpus = match &options.cores {
+        Some(text) => host::cpus(text).map_err(|why| ExitError::new(Exit::Usage, why))?,
+        None => host::allowed().map_err(|why| ExitError::new(Exit::Os, why))?,
+    };
+    let mut commands = options.commands.check(&options.listen)?;
+    options.relay.switch_on(&mut commands);
+    let (auth, warning) =
+        auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
+            .map_err(|why| ExitError::new(Exit::Usage, why))?;
+    if let Some(warning) = warning {
+        notice!("ringpost-sink: {warning}");
+    }
+    let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
+    let listeners = engine::bind(&addresses, cpus.len())
+        .map_err(|error| ExitError::new(Exit::Unavailable, error))?;
+    let hostname = options.hostname.clone().unwrap_or_else(value::hostname);
+    let ports: Vec<_> = options
+        .listen
+        .iter()
+        .zip(&listeners[0])
+        .map(|(url, bound)| Port {
+            url: url.with_address(bound.address()),
+            policy: Policy {
+                hostname: hostname.clone().into(),
+                protocol: url.protocol,
+                message_bytes_max: options.max_size,
+                recipients_max: options.max_recipients,
+                bare_newline: options.bare_newline.into(),
+                extensions: options.commands.extensions(),
+                commands: commands.clone(),
+                auth: auth.clone(),
+            },
+        })
+        .collect();
+    if options.auth_required && ports.iter().any(|port| port.policy.mechanisms().is_empty()) {
+        let why = "--auth-required lets no mail in without AUTH, which --no-ext AUTH and --esmtp off \
+                   take away";
+        return Err(ExitError::new(Exit::Usage, why));
+    }
+    let policies = || ports.iter().map(|port| &port.policy);
+    let relay =
+        options.relay.check(&hostname, options.peers.rules().timeout, options.discard, policies)?;
+    Ok(Plan {
+        engine,
+        store: store(options, cpus.len())?,
+        keep: options.keep.iter().cloned().collect(),
+        cpus,
+        listeners,
+        ports,
+        rules: options.peers.rules(),
+        relay,
+        drain: options.drain_timeout,
+        connections_max: sink::sessions_allowed(options.max_connections),
+        messages_max: options.max_messages,
+        sessions_max: options.max_sessions,
+    })
+}
+
+fn store(options: &SinkOptions, cores: usize) -> Result<Store, ExitError> {
+    if options.discard {
+        return Ok(Store::Discard);
+    }
+    let spool = spool::Options {
+        segment_bytes: options.segment_size,
+        limit_bytes: options.spool_limit,
+        when_full: options.when_full.into(),
+        durability: options.durability.into(),
+        cores,
+    };
+    spool.check().map_err(|error| ExitError::new(Exit::Usage, error))?;
+    // The format can work with less, but not hold every envelope that the limits let in.
+    if spool.segment_bytes < limits::SEGMENT_BYTES_MIN {
+        let why = format_args!(
+            "--segment-size {} is too small for the largest envelope; give it at least {}MiB",
+            spool.segment_bytes,
+            limits::SEGMENT_BYTES_MIN >> 20
+        );
+        return Err(ExitError::new(Exit::Usage, why));
+    }
+    Ok(Store::Spool { dir: options.spool.clone(), options: spool })
+}
+
+pub(super) fn banner(plan: &Plan, options: &SinkOptions) -> String {
+    let store = match &plan.store {
+        Store::Discard => "messages are discarded".to_owned(),
+        Store::Spool { dir, options: spool } => format!(
+            "spool {} (at most {}, then {}), durability {}: {}",
+            dir.display(),
+            human::bytes(options.spool_limit as f64),
+            match spool.when_full {
+                WhenFull::Recycle => "the oldest segment is reused",
+                WhenFull::Refuse => "mail is refused",
+            },
+            sink::durability_name(Some(spool.durability)),
+            match spool.durability {
+                Durability::Process => "a 250 survives this process, not a power cut",
+                Durability::Sync => "a 250 survives a power cut",
+            },
+        ),
+    };
+    format!("engine {}, {} cores, {store}", plan.engine.name(), plan.cpus.len())
+}

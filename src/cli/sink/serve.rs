@@ -1,0 +1,92 @@
+//! The program `ringpost-sink`: from its options to its report.
+
+use std::io;
+use std::process::ExitCode;
+
+use tokio::sync::watch;
+
+use super::options::SinkOptions;
+use super::plan;
+use crate::cli::exit::{self, Exit, ExitError};
+use crate::cli::signals::{self, StopSignal};
+use crate::engine;
+use crate::engine::signal::on_signals;
+use crate::notice::notice;
+use crate::sink::{self, Board, Failed, Sink, Stop};
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    exit::run("ringpost-sink", Exit::Usage as u8, |options: SinkOptions| serve(&options))
+}
+
+fn serve(options: &SinkOptions) -> Result<ExitCode, ExitError> {
+    let (engine, refusal) = engine::choose(options.io.into())
+        .map_err(|refusal| ExitError::new(Exit::Unavailable, refusal))?;
+    if let Some(refusal) = refusal {
+        notice!("ringpost-sink: {refusal}");
+    }
+    let plan = plan::plan(options, engine)?;
+    let banner = plan::banner(&plan, options);
+    let urls: Vec<String> = plan.ports.iter().map(|port| port.url.clone()).collect();
+    let (stop, _) = watch::channel(Stop::No);
+    let (sink, recovery) = Sink::open(plan).map_err(failure)?;
+    if let Some(recovery) = &recovery {
+        notice!("ringpost-sink: {recovery}");
+    }
+    watch_signals(stop.clone())?;
+    show_on_signal(sink.board())?;
+    let mut summary = sink
+        .run(stop, || {
+            notice!("ringpost-sink: {banner}");
+            for url in urls {
+                notice!("listening {url}");
+            }
+        })
+        .map_err(failure)?;
+    summary.recovery = recovery;
+    let report = if options.json {
+        serde_json::to_string(&summary).expect("a summary holds numbers and names") + "\n"
+    } else {
+        summary.to_string()
+    };
+    exit::tell(report)
+        .map_err(|error| ExitError::new(Exit::Io, format!("cannot write the report: {error}")))?;
+    // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
+    let sound = summary.failed_segments() == Failed::default();
+    Ok(if sound { ExitCode::SUCCESS } else { Exit::Io.into() })
+}
+
+/// Turns the first signal into a drain and the second into an end at once.
+fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), ExitError> {
+    signals::watch(move |asked| {
+        let next = if matches!(asked, StopSignal::First { .. }) { Stop::Drain } else { Stop::Now };
+        stop.send_if_modified(|now| now.grow(next));
+    })
+    .map_err(cannot_watch)
+}
+
+/// Prints the board on stderr each time that SIGUSR1 comes, and lets the sink go on.
+fn show_on_signal(board: Board) -> Result<(), ExitError> {
+    on_signals(&[libc::SIGUSR1], move |_| {
+        let shown = serde_json::to_string(&board.snapshot());
+        notice!("{}", shown.expect("a board holds numbers and names"));
+    })
+    .map_err(cannot_watch)
+}
+
+fn cannot_watch(error: io::Error) -> ExitError {
+    ExitError::new(Exit::Os, format_args!("cannot watch for signals: {error}"))
+}
+
+fn failure(error: sink::SinkError) -> ExitError {
+    let exit = match &error {
+        sink::SinkError::Spool(error) => match exit::spool(error) {
+            // What a reader does not find, a sink could not make.
+            Exit::NoInput => Exit::CantCreate,
+            exit => exit,
+        },
+        sink::SinkError::Core { .. } => Exit::Os,
+        sink::SinkError::Panicked { .. } => Exit::Software,
+    };
+    ExitError::new(exit, error)
+}

@@ -1,0 +1,225 @@
+//! The live board: what each core has counted so far and how long its replies took, for whoever asks
+//! while the sink serves. The summary at the end is read from it too.
+//!
+//! Each core has cells of its own, and is their only writer; readers take no lock and hold no core up.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::counters::{Count, CounterCells, Counters};
+use super::reply_times::{ReplyTimes, TimeCells, TimeHistogram};
+use crate::smtp::server::{ReplyCounts, VerbClass};
+
+/// The cells of one core. Two cache lines each, because the prefetcher fetches pairs: no core's store
+/// disturbs another's.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub(super) struct CoreCells {
+    pub(super) counters: CounterCells,
+    sessions_open: Count,
+    sessions_peak: Count,
+    /// In the order of [`VerbClass::ALL`].
+    times: [TimeCells; VerbClass::ALL.len()],
+}
+
+/// The readers' side. Clones show the same cells, also after the end of the sink.
+#[derive(Clone, Debug)]
+pub struct Board {
+    cores: Arc<[CoreCells]>,
+    since: Instant,
+}
+
+/// The writer's side of one core.
+#[derive(Debug)]
+pub(super) struct CoreBoard {
+    cores: Arc<[CoreCells]>,
+    /// INVARIANT: below the number of cores, and no other `CoreBoard` has it.
+    index: usize,
+    /// One thread writes: the board may move to it, and not be shared with others.
+    _one_writer: PhantomData<std::cell::Cell<()>>,
+}
+
+impl Board {
+    /// A board, and the sides of its cores.
+    pub(super) fn new(cores: usize) -> (Self, Vec<CoreBoard>) {
+        let cells: Arc<[CoreCells]> = (0..cores).map(|_| CoreCells::default()).collect();
+        let of = |index| CoreBoard { cores: cells.clone(), index, _one_writer: PhantomData };
+        let writers = (0..cores).map(of).collect();
+        (Self { cores: cells, since: Instant::now() }, writers)
+    }
+
+    /// What all cores show at this moment. Counters may be a few messages apart.
+    pub fn snapshot(&self) -> BoardSnapshot {
+        let (mut counters, mut sessions_open) = (Counters::default(), 0);
+        for core in self.cores.iter() {
+            counters += core.counters.read();
+            sessions_open += core.sessions_open.get();
+        }
+        BoardSnapshot {
+            elapsed_s: self.since.elapsed().as_secs_f64(),
+            counters,
+            sessions_open,
+            reply_ns: self.reply_times(),
+            cores: self.cores.iter().enumerate().map(CoreSnapshot::of).collect(),
+        }
+    }
+
+    /// How long the replies of all cores took.
+    pub(super) fn reply_times(&self) -> VerbTimes {
+        let of = |verb: VerbClass| {
+            let mut sum = TimeHistogram::default();
+            self.cores.iter().for_each(|core| sum.add(&core.times[verb as usize]));
+            sum.summary()
+        };
+        VerbTimes {
+            connect: of(VerbClass::Connect),
+            mail: of(VerbClass::Mail),
+            rcpt: of(VerbClass::Rcpt),
+            data: of(VerbClass::Data),
+            end_of_data: of(VerbClass::EndOfData),
+            other: of(VerbClass::Other),
+        }
+    }
+}
+
+/// The board at one moment. The JSON names are part of the command line's contract.
+#[derive(Clone, Debug, Serialize)]
+pub struct BoardSnapshot {
+    /// Since the sink opened its spool.
+    pub elapsed_s: f64,
+    #[serde(flatten)]
+    pub counters: Counters,
+    pub sessions_open: u64,
+    pub reply_ns: VerbTimes,
+    pub cores: Vec<CoreSnapshot>,
+}
+
+/// One core's part of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct CoreSnapshot {
+    pub core: usize,
+    #[serde(flatten)]
+    pub counters: Counters,
+    pub sessions_open: u64,
+    /// The most that were open at once.
+    pub sessions_peak: u64,
+}
+
+impl CoreSnapshot {
+    fn of((core, cells): (usize, &CoreCells)) -> Self {
+        Self {
+            core,
+            counters: cells.counters.read(),
+            sessions_open: cells.sessions_open.get(),
+            sessions_peak: cells.sessions_peak.get(),
+        }
+    }
+}
+
+/// Nanoseconds from the receive that completed a command, or the end of a message, until its reply was
+/// handed to the kernel; for the greeting, from the accept on. Greetings and ends of messages are all
+/// measured, other commands in one round of four and where a message ends in their round.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct VerbTimes {
+    pub connect: ReplyTimes,
+    pub mail: ReplyTimes,
+    pub rcpt: ReplyTimes,
+    pub data: ReplyTimes,
+    pub end_of_data: ReplyTimes,
+    pub other: ReplyTimes,
+}
+
+impl Deref for CoreBoard {
+    type Target = CounterCells;
+
+    #[inline]
+    fn deref(&self) -> &CounterCells {
+        &self.cells().counters
+    }
+}
+
+impl CoreBoard {
+    #[inline]
+    fn cells(&self) -> &CoreCells {
+        &self.cores[self.index]
+    }
+
+    pub(super) fn sessions_open(&self) -> u64 {
+        self.cells().sessions_open.get()
+    }
+
+    pub(super) fn session_begins(&self) {
+        let cells = self.cells();
+        cells.counters.connections.add(1);
+        cells.sessions_open.add(1);
+        let open = cells.sessions_open.get();
+        cells.sessions_peak.set(cells.sessions_peak.get().max(open));
+    }
+
+    pub(super) fn session_ends(&self) {
+        let open = &self.cells().sessions_open;
+        assert!(open.get() > 0, "a session ends that never began");
+        open.set(open.get() - 1);
+    }
+
+    /// Counts replies that go to the kernel now. `took_ns` is how long they took, where that was
+    /// measured.
+    #[inline]
+    pub(super) fn replies(&self, counts: &ReplyCounts, took_ns: Option<u64>) {
+        let cells = self.cells();
+        let classes = [
+            &cells.counters.replies_2xx,
+            &cells.counters.replies_3xx,
+            &cells.counters.replies_4xx,
+            &cells.counters.replies_5xx,
+        ];
+        for (class, &count) in classes.into_iter().zip(&counts.by_class) {
+            if count > 0 {
+                class.add(count.into());
+            }
+        }
+        let Some(took_ns) = took_ns else { return };
+        for (times, &count) in cells.times.iter().zip(&counts.by_verb) {
+            if count > 0 {
+                times.record(took_ns, count.into());
+            }
+        }
+    }
+
+    /// What this core shows at this moment.
+    pub(super) fn snapshot(&self) -> CoreSnapshot {
+        CoreSnapshot::of((self.index, self.cells()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cores_count_adds_up() {
+        let (board, writers) = Board::new(2);
+        for (core, writer) in writers.iter().enumerate() {
+            writer.session_begins();
+            writer.session_begins();
+            writer.session_ends();
+            writer.messages.add(10 + core as u64);
+            let mut counts = ReplyCounts::default();
+            counts.count(VerbClass::EndOfData, b'2', 3);
+            counts.count(VerbClass::Mail, b'4', 1);
+            writer.replies(&counts, Some(5));
+            writer.replies(&counts, None);
+        }
+        let shown = board.snapshot();
+        assert_eq!((shown.counters.messages, shown.counters.connections), (21, 4));
+        assert_eq!((shown.counters.replies_2xx, shown.counters.replies_4xx), (12, 4));
+        assert_eq!((shown.reply_ns.end_of_data.count, shown.reply_ns.mail.count), (6, 2));
+        assert_eq!((shown.reply_ns.mail.max, shown.reply_ns.rcpt.max), (Some(5), None));
+        assert_eq!((shown.sessions_open, shown.cores[1].sessions_peak), (2, 2));
+        assert_eq!(shown.cores[1].counters, writers[1].snapshot().counters);
+    }
+}

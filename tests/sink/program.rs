@@ -1,0 +1,155 @@
+//! `ringpost-sink` as a child, which does not outlive the test.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// The longest wait for anything; after it a test fails.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Engines that this host allows.
+pub fn engines() -> Vec<&'static str> {
+    match ringpost::engine::choose(ringpost::engine::Io::Uring) {
+        Ok(_) => vec!["epoll", "uring"],
+        Err(_) => vec!["epoll"],
+    }
+}
+
+pub struct Program {
+    child: Child,
+    pub port: u16,
+    /// What it says on stderr after it listens.
+    lines: Receiver<String>,
+}
+
+impl Program {
+    /// Starts it with `options`, of which the listener is one: `smtp` or `lmtp`.
+    pub fn start(scheme: &str, options: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringpost-sink"))
+            .args(["--listen", &format!("{scheme}://127.0.0.1:0"), "--json"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (say, lines) = mpsc::channel();
+        // Reads on to the end, so that the sink never waits for somebody to read.
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = say.send(line);
+            }
+        });
+        let mut program = Self { child, port: 0, lines };
+        let lead = format!("listening {scheme}://127.0.0.1:");
+        program.port = program.line(|line| line.starts_with(&lead))[lead.len()..].parse().unwrap();
+        program
+    }
+
+    /// The next line on stderr that is wanted.
+    fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
+        loop {
+            let line = self.lines.recv_timeout(LIMIT).expect("the sink says nothing");
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// The board, by SIGUSR1.
+    pub fn board(&self) -> Value {
+        kill_process(Pid::from_child(&self.child), Signal::USR1).unwrap();
+        serde_json::from_str(&self.line(|line| line.starts_with('{'))).expect("one JSON object")
+    }
+
+    /// Sends SIGTERM.
+    pub fn ask_to_stop(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    /// Ends it by SIGTERM, which must go well; its report.
+    pub fn stop(self) -> Value {
+        self.ask_to_stop();
+        self.report_of_a_good_end()
+    }
+
+    /// Its report, when it ends by itself or was asked to, with exit code 0.
+    pub fn report_of_a_good_end(self) -> Value {
+        let (report, status) = self.end();
+        assert!(status.success(), "{status}");
+        report
+    }
+
+    fn end(mut self) -> (Value, ExitStatus) {
+        let deadline = Instant::now() + LIMIT;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "the sink did not end after SIGTERM");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let mut report = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+        (serde_json::from_str(&report).unwrap(), status)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A connection on which whole replies are read.
+pub struct Talk {
+    stream: BufReader<TcpStream>,
+}
+
+impl Talk {
+    pub fn open(port: u16) -> Self {
+        Self::greeted(port, "220")
+    }
+
+    /// Opens a connection that the sink turns away.
+    pub fn open_refused(port: u16) -> Self {
+        Self::greeted(port, "421")
+    }
+
+    fn greeted(port: u16, code: &str) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut talk = Self { stream: BufReader::new(stream) };
+        assert!(talk.reply().starts_with(code));
+        talk
+    }
+
+    pub fn send(&mut self, wire: &[u8]) {
+        self.stream.get_mut().write_all(wire).unwrap();
+    }
+
+    /// The last line of the next reply, without its end; empty when the sink has closed.
+    pub fn reply(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Sends a command; the first line of its reply has this code.
+    pub fn says(&mut self, command: &str, code: &str) {
+        self.send(format!("{command}\r\n").as_bytes());
+        let reply = self.reply();
+        assert!(reply.starts_with(code), "{command}: {reply}");
+    }
+}
