@@ -53,18 +53,24 @@ impl GroupCommit {
             if self.running.get() {
                 self.turn.notified().await;
             } else {
-                self.lead(writer).await;
+                self.lead(ticket, writer).await;
             }
         }
     }
 
-    async fn lead(&self, writer: &RefCell<Writer>) {
-        self.running.set(true);
+    /// Syncs all that is not on the disk, or finds that the fate of the message is known.
+    async fn lead(&self, ticket: Ticket, writer: &RefCell<Writer>) {
+        assert!(!self.running.replace(true), "two syncs of one spool at the same time");
         // Sessions whose octets are here already ride along. This does not wait for any other.
         give_way().await;
         let barriers: Vec<Barrier> = writer.borrow().dirty().collect();
-        debug_assert!(!barriers.is_empty(), "a message waits for nothing");
-        sync(&barriers, writer).await;
+        if barriers.is_empty() {
+            // The segment was found to be gone while this task gave way. Without this check the
+            // caller would ask for a sync of nothing again and again.
+            assert!(!is_waiting(ticket, writer), "a message waits, and there is nothing to sync");
+        } else {
+            sync(&barriers, writer).await;
+        }
         self.running.set(false);
         self.turn.notify_waiters();
     }
@@ -98,7 +104,10 @@ async fn sync(barriers: &[Barrier], writer: &RefCell<Writer>) {
 #[cfg(test)]
 mod tests {
     use std::fs::OpenOptions;
+    use std::future::poll_fn;
     use std::path::Path;
+    use std::pin::pin;
+    use std::task::Poll;
 
     use super::*;
     use crate::engine::{EngineKind, run_core};
@@ -176,6 +185,22 @@ mod tests {
                 let after = desk.ticket();
                 assert!(desk.reaches(after).await);
             }
+        });
+    }
+
+    #[test]
+    fn a_segment_that_is_found_torn_before_its_sync_begins_loses_its_message() {
+        on_a_core(async {
+            let desk = Desk::new(Durability::Sync);
+            let waits = desk.ticket();
+            let mut reaches = pin!(desk.reaches(waits));
+            let begun = poll_fn(|context| Poll::Ready(reaches.as_mut().poll(context))).await;
+            assert!(begun.is_pending(), "it gives way to other sessions first");
+            desk.cut();
+            desk.writer.borrow_mut().check_path().unwrap_err();
+            assert!(!reaches.await);
+            let after = desk.ticket();
+            assert!(desk.reaches(after).await, "the next segment is synced");
         });
     }
 

@@ -2,4 +2,5 @@
 
 mod board;
 mod lettre;
+mod lost;
 mod program;

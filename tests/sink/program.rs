@@ -10,26 +10,26 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// The longest wait for anything; after it a test fails.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 /// Engines that this host allows.
-pub fn engines() -> Vec<&'static str> {
+pub(super) fn engines() -> Vec<&'static str> {
     match ringpost::engine::choose(ringpost::engine::Io::Uring) {
         Ok(_) => vec!["epoll", "uring"],
         Err(_) => vec!["epoll"],
     }
 }
 
-pub struct Program {
+pub(super) struct Program {
     child: Child,
-    pub port: u16,
+    pub(super) port: u16,
     /// What it says on stderr after it listens.
     lines: Receiver<String>,
 }
 
 impl Program {
     /// Starts it with `options`, of which the listener is one: `smtp` or `lmtp`.
-    pub fn start(scheme: &str, options: &[&str]) -> Self {
+    pub(super) fn start(scheme: &str, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringpost-sink"))
             .args(["--listen", &format!("{scheme}://127.0.0.1:0"), "--json"])
             .args(options)
@@ -62,26 +62,34 @@ impl Program {
     }
 
     /// The board, by SIGUSR1.
-    pub fn board(&self) -> Value {
+    pub(super) fn board(&self) -> Value {
         kill_process(Pid::from_child(&self.child), Signal::USR1).unwrap();
         serde_json::from_str(&self.line(|line| line.starts_with('{'))).expect("one JSON object")
     }
 
     /// Sends SIGTERM.
-    pub fn ask_to_stop(&self) {
+    pub(super) fn ask_to_stop(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
     /// Ends it by SIGTERM, which must go well; its report.
-    pub fn stop(self) -> Value {
+    pub(super) fn stop(self) -> Value {
         self.ask_to_stop();
         self.report_of_a_good_end()
     }
 
     /// Its report, when it ends by itself or was asked to, with exit code 0.
-    pub fn report_of_a_good_end(self) -> Value {
+    pub(super) fn report_of_a_good_end(self) -> Value {
         let (report, status) = self.end();
         assert!(status.success(), "{status}");
+        report
+    }
+
+    /// As [`Program::stop`], when its disk has failed.
+    pub(super) fn report_of_a_bad_end(self) -> Value {
+        self.ask_to_stop();
+        let (report, status) = self.end();
+        assert_eq!(status.code(), Some(74));
         report
     }
 
@@ -108,17 +116,17 @@ impl Drop for Program {
 }
 
 /// A connection on which whole replies are read.
-pub struct Talk {
+pub(super) struct Talk {
     stream: BufReader<TcpStream>,
 }
 
 impl Talk {
-    pub fn open(port: u16) -> Self {
+    pub(super) fn open(port: u16) -> Self {
         Self::greeted(port, "220")
     }
 
     /// Opens a connection that the sink turns away.
-    pub fn open_refused(port: u16) -> Self {
+    pub(super) fn open_refused(port: u16) -> Self {
         Self::greeted(port, "421")
     }
 
@@ -131,12 +139,12 @@ impl Talk {
         talk
     }
 
-    pub fn send(&mut self, wire: &[u8]) {
+    pub(super) fn send(&mut self, wire: &[u8]) {
         self.stream.get_mut().write_all(wire).unwrap();
     }
 
     /// The last line of the next reply, without its end; empty when the sink has closed.
-    pub fn reply(&mut self) -> String {
+    pub(super) fn reply(&mut self) -> String {
         loop {
             let mut line = String::new();
             self.stream.read_line(&mut line).unwrap();
@@ -147,7 +155,7 @@ impl Talk {
     }
 
     /// Sends a command; the first line of its reply has this code.
-    pub fn says(&mut self, command: &str, code: &str) {
+    pub(super) fn says(&mut self, command: &str, code: &str) {
         self.send(format!("{command}\r\n").as_bytes());
         let reply = self.reply();
         assert!(reply.starts_with(code), "{command}: {reply}");
