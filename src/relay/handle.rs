@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,7 +11,6 @@ use super::queue::{self, QueueSetup, RelayRequest};
 use super::route::Grants;
 use super::totals::RelayTotals;
 use super::turned::TurnedSession;
-use crate::engine::EngineKind;
 use crate::limits::RELAY_ASKS_MAX;
 use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer};
@@ -39,24 +37,19 @@ impl RelayThread {
 }
 
 impl Relay {
-    /// Starts the thread of the relay. At the end its deliveries get `drain` for their open messages.
+    /// Starts the thread of the relay.
     ///
     /// # Errors
     /// [`SpoolError`] when the file that notes deliveries cannot be opened, or the thread cannot be
     /// started.
-    pub fn open(
-        plan: RelayPlan,
-        source: RelaySource,
-        engine: EngineKind,
-        drain: Duration,
-    ) -> Result<(Self, RelayThread), SpoolError> {
+    pub fn open(plan: RelayPlan, source: RelaySource) -> Result<(Self, RelayThread), SpoolError> {
         let (requests, inbox) = mpsc::channel(RELAY_ASKS_MAX);
         let leaving = Arc::new(AtomicBool::new(false));
         let grants = Arc::new(plan.grants.clone());
         let dir = source.dir.clone();
-        let setup = QueueSetup::new(plan, source, drain, leaving.clone())?;
+        let setup = QueueSetup::new(plan, source, leaving.clone())?;
         let thread = thread::Builder::new().name("relay".to_owned());
-        let thread = thread.spawn(move || queue::run(engine, setup, inbox));
+        let thread = thread.spawn(move || queue::run(setup, inbox));
         let thread = thread.map_err(|cause| SpoolError::io("start the relay of", &dir, cause))?;
         Ok((Self { requests, grants, leaving }, RelayThread(thread)))
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::route::{Grants, Routes};
+use crate::engine::EngineKind;
 use crate::spool::{Durability, Watermark};
 
 /// What a relay is to do.
@@ -17,11 +18,15 @@ pub struct RelayPlan {
     pub timeout: Duration,
 }
 
-/// The spool that a relay reads. The caller holds the lock of the spool.
+/// What a relay has in common with its sink: the spool, whose lock the sink holds, and how it runs.
 #[derive(Clone, Debug)]
 pub struct RelaySource {
     pub dir: PathBuf,
     pub durability: Durability,
     /// One for each core whose messages may be sealed before they are acknowledged.
     pub watermarks: Vec<Watermark>,
+    /// Kernel interface of the relay's thread.
+    pub engine: EngineKind,
+    /// Time at the end for the messages that deliveries have open.
+    pub drain: Duration,
 }

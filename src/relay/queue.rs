@@ -58,6 +58,7 @@ pub(super) struct QueueSetup {
     routes: Arc<Routes>,
     tracer: Tracer,
     timeout: Duration,
+    engine: EngineKind,
     drain: Duration,
     leaving: Arc<AtomicBool>,
 }
@@ -66,14 +67,14 @@ impl QueueSetup {
     pub(super) fn new(
         plan: RelayPlan,
         source: RelaySource,
-        drain: Duration,
         leaving: Arc<AtomicBool>,
     ) -> Result<Self, SpoolError> {
         let RelayPlan { routes, hostname, timeout, .. } = plan;
-        let log = DeliveryLog::open(&source.dir, source.durability)?;
-        let (routes, watermarks) = (Arc::new(routes), source.watermarks.into());
+        let RelaySource { dir, durability, watermarks, engine, drain } = source;
+        let log = DeliveryLog::open(&dir, durability)?;
+        let (routes, watermarks) = (Arc::new(routes), watermarks.into());
         let tracer = Tracer { hostname: hostname.into(), zone: TimeZone::system() };
-        Ok(Self { dir: source.dir, watermarks, log, routes, tracer, timeout, drain, leaving })
+        Ok(Self { dir, watermarks, log, routes, tracer, timeout, engine, drain, leaving })
     }
 }
 
@@ -108,12 +109,8 @@ struct DeliveryQueue {
 }
 
 /// Runs the relay on this thread until all who may ask are gone.
-pub(super) fn run(
-    engine: EngineKind,
-    setup: QueueSetup,
-    requests: mpsc::Receiver<RelayRequest>,
-) -> RelayTotals {
-    match engine::run_core(engine, serve(setup, requests)) {
+pub(super) fn run(setup: QueueSetup, requests: mpsc::Receiver<RelayRequest>) -> RelayTotals {
+    match engine::run_core(setup.engine, serve(setup, requests)) {
         Ok(totals) => totals,
         Err(error) => {
             notice!("ringpost-sink: the relay cannot start: {error}; ETRN gets 458 and ATRN 451");
@@ -123,7 +120,8 @@ pub(super) fn run(
 }
 
 async fn serve(setup: QueueSetup, mut requests: mpsc::Receiver<RelayRequest>) -> RelayTotals {
-    let QueueSetup { dir, watermarks, mut log, routes, tracer, timeout, drain, leaving } = setup;
+    let QueueSetup { dir, watermarks, mut log, routes, tracer, timeout, engine: _, drain, leaving } =
+        setup;
     let (notes, mut to_note) = mpsc::channel::<Note>(RELAY_NOTES_MAX);
     let (ended_sender, mut ended) = mpsc::unbounded_channel();
     let queue = Rc::new(DeliveryQueue {

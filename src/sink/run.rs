@@ -138,9 +138,14 @@ fn open_relay(
         return Ok(None);
     };
     let watermarks = writers.iter().flatten().filter_map(Writer::watermark).collect();
-    let source =
-        relay::RelaySource { dir: dir.clone(), durability: options.durability, watermarks };
-    Relay::open(wanted, source, plan.engine, plan.drain).map(Some)
+    let source = relay::RelaySource {
+        dir: dir.clone(),
+        durability: options.durability,
+        watermarks,
+        engine: plan.engine,
+        drain: plan.drain,
+    };
+    Relay::open(wanted, source).map(Some)
 }
 
 fn join(
