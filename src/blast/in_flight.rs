@@ -74,6 +74,7 @@ pub(super) fn decide(
 ) {
     debug_assert!(open.began_ns <= now_ns, "a message is decided after it began");
     debug_assert!(core.in_flight.get() > 0, "a message is decided once");
+    debug_assert!(open.start_ns() <= open.began_ns, "a message begins when it is due, or later");
     let service_ns = now_ns - open.began_ns;
     let start_ns = open.start_ns();
     let message = MessageSample {

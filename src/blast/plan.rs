@@ -249,6 +249,7 @@ impl Plan {
 
 /// The share of core `index` when `total` is dealt to `cores` cores as evenly as it goes.
 pub fn share(total: u64, cores: usize, index: usize) -> u64 {
+    debug_assert!(index < cores, "core {index} of {cores}");
     let cores = cores as u64;
     total / cores + u64::from((index as u64) < total % cores)
 }

@@ -9,6 +9,8 @@ use crate::run::threshold::Codes;
 const RECONNECT_MS_MIN: u64 = 10;
 const RECONNECT_MS_MAX: u64 = 1_000;
 
+const _: () = assert!(RECONNECT_MS_MIN <= RECONNECT_MS_MAX, "pauses grow");
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ErrorPolicy {
     pub reconnect: Reconnect,

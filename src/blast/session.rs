@@ -21,12 +21,15 @@ use crate::engine::Alarm;
 use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
 use crate::measure::{ErrorKind, Outcome, Phase};
 use crate::smtp::client::{self, Client, TransactionVerdict, Want};
+use crate::stamp::STAMP_BYTES;
 
 /// Time without work after which a session looks whether the server has closed it, before it sends.
 const IDLE_PROBE_NS: u64 = 100_000_000;
 
 /// Time that a server gets for each send and each receive.
 const REPLY_LIMIT: Duration = Duration::from_secs(REPLY_S_MAX);
+
+const _: () = assert!(STAMP_BYTES <= SEND_PIECE_BYTES, "the stamp is in the first piece");
 
 /// What a session does where a message may follow.
 enum SessionStep {

@@ -37,7 +37,11 @@ impl From<Target> for Targets {
 impl Targets {
     /// # Errors
     /// More than are kept apart, or one twice.
+    ///
+    /// # Panics
+    /// Without a target.
     pub fn new(targets: Vec<WeightedTarget>) -> Result<Self, TargetsError> {
+        assert!(!targets.is_empty(), "a run has a target");
         if targets.len() > TARGETS_MAX {
             return Err(TargetsError::Many { count: targets.len() });
         }
@@ -88,7 +92,7 @@ pub fn weighted(text: &str) -> Result<(u32, &str), TargetsError> {
 #[derive(Debug)]
 pub(super) struct WeightedRoundRobin {
     weights: Vec<i64>,
-    /// How far each is behind its part.
+    /// How far each is behind its part. INVARIANT: they add up to zero.
     owed: RefCell<Vec<i64>>,
 }
 
@@ -112,6 +116,7 @@ impl WeightedRoundRobin {
         }
         let first = first.unwrap_or_default();
         owed[first] -= sum;
+        debug_assert_eq!(owed.iter().sum::<i64>(), 0, "what one is owed the others had");
         first
     }
 
@@ -138,7 +143,9 @@ impl WeightedRoundRobin {
         let whole: i64 = lacks.iter().map(|(target, _)| self.weights[*target]).sum();
         let (to, most) = lacks.iter().max_by_key(|(_, lack)| *lack)?;
         let (from, _) = lacks.iter().min_by_key(|(_, lack)| *lack)?;
-        (*most >= whole).then_some((*from, *to))
+        let is_unfair = *most >= whole;
+        debug_assert!(!is_unfair || (from != to && held(*from) > 0), "lacks add up to nothing");
+        is_unfair.then_some((*from, *to))
     }
 
     /// What each of the `able` lacks of its part of all that they have and `more`, in parts of the sum of

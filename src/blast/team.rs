@@ -32,6 +32,7 @@ impl Team {
         let (ready, readiness) = channel();
         let mut team = Self { threads: Vec::new(), gates: Vec::new() };
         let cores = recorders.len();
+        assert_eq!(cores, plan.cores(), "a core records what it does");
         let plan = Arc::new(plan.clone());
         for (index, recorder) in recorders.into_iter().enumerate() {
             let (gate, opening) = channel();

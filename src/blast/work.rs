@@ -30,6 +30,9 @@ const SPIN_RATE_MAX: f64 = 4_000.0;
 /// Time that is spun through at any rate: an alarm could not come so soon.
 const SPIN_NS_MAX: u64 = 10_000;
 
+const _: () =
+    assert!(SPIN_NS_MAX <= ALARM_LEAD_NS, "an alarm that is early is no earlier than the spin");
+
 /// What makes a session send its next message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum LoadModel {
@@ -76,6 +79,10 @@ enum Dealt {
 
 impl WorkSlot {
     fn deal(&self, dealt: Dealt) {
+        debug_assert!(
+            matches!(self.dealt.get(), Dealt::Nothing),
+            "a session that waits gets one answer"
+        );
         self.dealt.set(dealt);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -86,7 +93,9 @@ impl WorkSlot {
 pub(super) struct Work {
     pub(super) model: LoadModel,
     clock: Clock,
-    /// Messages that no session has claimed; `u64::MAX` where time ends the run.
+    /// Messages of this core; `u64::MAX` where time ends the run.
+    messages: u64,
+    /// Of these, those that no session has claimed. INVARIANT: at most `messages`.
     left: Cell<u64>,
     arrivals: RefCell<Option<Arrivals>>,
     /// When work is due that a session took and could not begin; few, and rarely any.
@@ -114,7 +123,7 @@ impl Work {
     /// The share of core `core` of `plan`.
     pub(super) fn new(plan: &Plan, core: usize, clock: Clock) -> Self {
         let cores = plan.cores();
-        let left = match plan.stop {
+        let messages = match plan.stop {
             StopAfter::Messages(messages) => share(messages, cores, core),
             StopAfter::Duration(_) => u64::MAX,
         };
@@ -136,7 +145,8 @@ impl Work {
         Self {
             model,
             clock,
-            left: Cell::new(left),
+            messages,
+            left: Cell::new(messages),
             arrivals: RefCell::new(arrivals),
             returned: RefCell::default(),
             last_start_ns,
@@ -185,7 +195,9 @@ impl Work {
     /// Takes back what a session did not begin.
     pub(super) fn give_back(&self, task: SessionTask) {
         if self.model != LoadModel::Messages {
-            self.left.set(self.left.get() + task.allowance);
+            let left = self.left.get() + task.allowance;
+            assert!(left <= self.messages, "no more comes back than was claimed");
+            self.left.set(left);
         }
         if let Some(arrival) = task.first {
             self.returned.borrow_mut().push(arrival.due_ns);
@@ -203,6 +215,11 @@ impl Work {
         let claimed = wanted.min(self.left.get());
         self.left.set(self.left.get() - claimed);
         claimed
+    }
+
+    /// Messages that sessions have claimed and not given back; `None` where none are claimed.
+    pub(super) fn claimed(&self) -> Option<u64> {
+        (self.model != LoadModel::Messages).then(|| self.messages - self.left.get())
     }
 
     /// Whether messages that follow their session's last one may still begin.

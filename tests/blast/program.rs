@@ -395,7 +395,7 @@ fn help_has_examples_and_no_option_that_does_nothing() {
     let help = blast(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     let help = text(&help.stdout);
-    for wanted in ["Examples:", "Exit status:", "--allow-target", "--chunking", "-z, --duration"] {
+    for wanted in ["Examples:", "Exit codes:", "--allow-target", "--chunking", "-z, --duration"] {
         assert!(help.contains(wanted), "{wanted}");
     }
     assert!(!help.contains("--tls"));

@@ -72,6 +72,7 @@ impl Spread {
     /// `count` values of this shape, in rising order where it is continuous, none below `least` or
     /// above `most`.
     pub fn deal(&self, count: usize, least: u64, most: u64) -> Vec<u64> {
+        assert!(least <= most, "no value is between {least} and {most}");
         let within = |value: u64| value.clamp(least, most);
         match self {
             Self::Even(low, high) => {
@@ -120,6 +121,7 @@ pub fn deal(weights: &[u32], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(share(index) % total));
     let left = count - counts.iter().sum::<usize>();
+    debug_assert!(left == 0 || left < weights.len(), "each remainder is less than one");
     order.iter().take(left).for_each(|&index| counts[index] += 1);
     (0..weights.len()).flat_map(|index| std::iter::repeat_n(index, counts[index])).collect()
 }

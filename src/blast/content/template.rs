@@ -14,6 +14,9 @@ const RAND_WIDTH: usize = 8;
 /// Octets between the braces; a longer text is none.
 const NAME_BYTES_MAX: usize = 80;
 
+const _: () = assert!(SEQ_WIDTH <= SEQ_WIDTH_MAX && SEQ_WIDTH_MAX <= BLANK_BYTES_MAX);
+const _: () = assert!(RAND_WIDTH <= BLANK_BYTES_MAX, "a blank has room for its text");
+
 /// A text that is rendered once for each message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {

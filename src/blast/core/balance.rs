@@ -19,8 +19,11 @@ impl LoadCore {
         target
     }
 
+    /// Ends what [`Self::deal`] began.
     pub(in crate::blast) fn let_go(&self, target: usize) {
-        self.targets[target].held.set(self.targets[target].held.get() - 1);
+        let held = &self.targets[target].held;
+        debug_assert!(held.get() > 0, "a session lets its target go once");
+        held.set(held.get() - 1);
     }
 
     /// Whether a target may have another session. One that did nothing but fail of late is tried by a

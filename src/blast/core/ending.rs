@@ -50,6 +50,11 @@ impl LoadCore {
 
     /// Counts what was due and is not done.
     pub(in crate::blast) fn finish(&self, ending: &mut Ending) {
+        debug_assert_eq!(self.in_flight.get(), 0, "a session decides all that it began");
+        debug_assert!(
+            self.work.claimed().is_none_or(|claimed| claimed == self.seq.get()),
+            "what is claimed is begun or given back"
+        );
         let now_ns = self.clock.elapsed_ns();
         self.recorder.borrow_mut().tick(now_ns);
         self.note_behind(ending, now_ns);

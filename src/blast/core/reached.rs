@@ -15,14 +15,17 @@ impl LoadCore {
         let target = &self.targets[index];
         target.failures.set(0);
         target.working.set(target.working.get() + 1);
+        debug_assert!(target.working.get() <= target.held.get(), "a session that works is held");
         self.shared.reached[index].store(true, Relaxed);
         if target.away_until_ns.take() > 0 {
             lock(&self.shared.away).remove(&index);
         }
     }
 
+    /// A session whose greeting was done has ended.
     pub(in crate::blast) fn session_ended(&self, target: usize, now_ns: u64) {
         let target = &self.targets[target];
+        debug_assert!(target.working.get() > 0, "a session that worked ends once");
         target.working.set(target.working.get() - 1);
         target.worked_ns.set(now_ns);
     }

@@ -36,6 +36,7 @@ const RECIPIENT_BYTES: f64 = 64.0;
 /// All messages of a run, and their envelopes.
 #[derive(Debug)]
 pub struct Corpus {
+    /// INVARIANT: not empty, and the envelope of each is one of `envelopes`.
     messages: Vec<Rendered>,
     envelopes: Vec<RenderedEnvelope>,
     /// For envelopes in ASCII, and for others.
@@ -77,6 +78,7 @@ impl Corpus {
             message.envelope = corpus.envelopes.len() as u32 - 1;
             corpus.messages.push(message);
         }
+        assert!(!corpus.messages.is_empty(), "cores take the messages in turn");
         Ok(corpus)
     }
 
@@ -92,6 +94,7 @@ impl Corpus {
     /// that no two have the same number, and none is left out where each core sends its share.
     #[inline]
     pub fn filling(&self, core: u16, seq: u64) -> Filling {
+        debug_assert!(seq > 0, "messages are numbered from 1 on");
         Filling { number: (seq - 1) * self.cores + u64::from(core) + 1, seed: self.seed }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::smtp::blank::{BLANK_BYTES_MAX, Blank, Filling, fill};
-use crate::stamp::{body_crc, patch, patch_crc};
+use crate::stamp::{STAMP_BYTES, body_crc, patch, patch_crc};
 
 /// What tells messages apart; changes with each of them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -49,6 +49,7 @@ impl Rendered {
     #[inline]
     pub fn identify(&self, copy: &mut [u8], start: usize, identity: Identity) {
         if start == 0 && self.stamped {
+            debug_assert!(copy.len() >= STAMP_BYTES, "the stamp is in the first piece");
             patch(copy, identity.core, identity.seq, identity.due_unix_ns);
             if let Some(sum) = &self.sum {
                 patch_crc(copy, sum.of(identity.filling));

@@ -62,7 +62,9 @@ impl MessageWriter<'_> {
         }
         let mut text = Vec::with_capacity(size);
         write_text(&mut text, size - stamp - header.octets.len(), random);
-        Ok(self.message(&header, &RenderedText { octets: text, blanks: Vec::new() }))
+        let message = self.message(&header, &RenderedText { octets: text, blanks: Vec::new() });
+        debug_assert_eq!(message.size, size as u64, "a message has the size that it was asked for");
+        Ok(message)
     }
 
     /// The user's message, its header behind the stamp and the headers that are given apart.

@@ -92,6 +92,7 @@ impl Arrivals {
     }
 
     fn step(&mut self, by: u64) {
+        let before_ns = self.due_ns;
         self.number += by;
         match self.schedule.spacing {
             Spacing::Constant => self.position = self.number as f64,
@@ -105,6 +106,10 @@ impl Arrivals {
             ScheduleEnd::Count(count) => self.number < count,
             ScheduleEnd::At(end_ns) => due_ns < end_ns,
         });
+        debug_assert!(
+            self.due_ns.is_none_or(|due_ns| before_ns.is_none_or(|before_ns| before_ns <= due_ns)),
+            "arrivals come in order"
+        );
     }
 
     fn time_of_position(&mut self) -> Option<u64> {

@@ -42,7 +42,7 @@ pub struct SearchOptions {
 #[derive(Clone, Debug)]
 pub struct Bisection {
     options: SearchOptions,
-    /// Rates that kept the level, rising; all below `high`.
+    /// Rates that kept the level. INVARIANT: they rise, and all are below `high`.
     low: Vec<Tried>,
     /// The lowest rate that missed it.
     high: Option<Tried>,
@@ -82,6 +82,10 @@ impl Bisection {
             self.now = (self.tries < TRIES_MAX).then_some(now);
             return;
         }
+        debug_assert!(
+            self.low.last().zip(self.high).is_none_or(|(low, high)| low.rate < high.rate),
+            "what kept the level is below what missed it"
+        );
         self.now = if self.tries < TRIES_MAX { self.follow(majority) } else { None };
     }
 
