@@ -13,7 +13,7 @@ use crate::report::colour::Colour;
 /// Print a page of the manual; without a page, list the pages
 #[derive(Args, Debug)]
 pub(crate) struct ManArgs {
-    /// Which page
+    /// The page to print
     page: Option<Page>,
     /// Print the source of a page for man(1), as packages install it
     #[arg(long, requires = "page")]

@@ -1,11 +1,11 @@
-//! What `--help` says at its end, taken from the manual: the exit codes, and where to read more.
+//! The end of `--help`: the exit codes, which come from the manual, and the name of the manual page.
 
 use super::markdown::{self, Block};
 use super::page::Page;
 use super::terminal;
 use crate::report::colour::Colour;
 
-/// As wide as clap makes its help at most.
+/// The largest width of clap's help.
 const COLUMNS_MAX: usize = 100;
 
 /// The examples of a program, its exit codes, and the name of its manual page.

@@ -2,7 +2,7 @@
 
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-/// A piece of a page, from top to bottom.
+/// A piece of a page: a page is a list of them, from top to bottom.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Block {
     Heading { level: u8, text: Vec<StyledText> },
@@ -23,18 +23,18 @@ pub(super) struct StyledText {
 pub(super) enum Style {
     #[default]
     Plain,
-    /// What is typed or printed as it stands.
+    /// Text that is typed or printed exactly like this.
     Code,
     Emphasis,
     Strong,
 }
 
-/// The text alone.
+/// The text without its styles.
 pub(super) fn plain(spans: &[StyledText]) -> String {
     spans.iter().map(|span| span.text.as_str()).collect()
 }
 
-/// Of a link the text stays and the address goes.
+/// Reads a page. The text of a link is kept, and its address is dropped.
 pub(super) fn parse(source: &str) -> Vec<Block> {
     let mut builder = PageBuilder::default();
     for event in Parser::new_ext(source, Options::ENABLE_TABLES) {
@@ -62,7 +62,7 @@ impl PageBuilder {
             Event::End(tag) => self.end(tag),
             Event::Text(text) => self.push(&text, self.style),
             Event::Code(text) => self.push(&text, Style::Code),
-            // A line of the source that ends inside of a paragraph.
+            // A line of the source ends inside a paragraph.
             Event::SoftBreak | Event::HardBreak => self.push(" ", self.style),
             _ => {}
         }

@@ -1,7 +1,8 @@
-//! `ringpost man`: the manual pages, which lie as markdown beside the command lines that they describe.
+//! `ringpost man` prints the pages of the manual. They are markdown files beside the command lines that
+//! they describe.
 //!
-//! A page is parsed once ([`markdown`]) and drawn for a terminal or a pipe ([`terminal`]) or as a page of
-//! `man` ([`roff`]). The crate's documentation holds the same text, in the modules of the four programs.
+//! [`markdown`] parses a page, [`terminal`] draws it for a terminal or a pipe, and [`roff`] writes it for
+//! man(1). The crate's documentation has the same text in the modules of the four programs.
 
 mod args;
 mod help;

@@ -1,4 +1,4 @@
-//! The pages that there are.
+//! The pages of the manual.
 
 use clap::ValueEnum;
 
@@ -14,7 +14,7 @@ pub(in crate::cli) enum Page {
 }
 
 impl Page {
-    /// As the user names it: `ringpost man NAME`.
+    /// The name that the user types: `ringpost man NAME`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sink => "sink",
@@ -24,7 +24,7 @@ impl Page {
         }
     }
 
-    /// As `man` names it: one word for each page.
+    /// The name for man(1), which is one word.
     pub(super) fn manual_name(self) -> String {
         format!("ringpost-{}", self.name())
     }
@@ -42,7 +42,7 @@ impl Page {
         markdown::parse(self.source())
     }
 
-    /// What the page says first: one sentence on what the program is.
+    /// The first sentence of the page, which says what the program does.
     pub(super) fn summary(self) -> String {
         let blocks = self.blocks();
         let first = blocks.iter().find_map(|block| match block {

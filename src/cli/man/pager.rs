@@ -1,4 +1,4 @@
-//! Text through the user's pager.
+//! Shows text through the user's pager.
 
 use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -6,18 +6,18 @@ use std::process::{Command, Stdio};
 
 use crate::cli::exit;
 
-/// What a terminal gets that names no `PAGER`; `-R` lets colours through.
+/// The pager when `PAGER` is not set. With `-R` it shows colours.
 const PAGER_DEFAULT: &str = "less -R";
-/// How less behaves where the user has not said otherwise: end at once when all fits on the screen,
-/// let colours through, leave the text there.
+/// The options of less when `LESS` is not set: end at once if the text fits on the screen, show
+/// colours, and leave the text on the screen.
 const LESS_DEFAULT: &str = "FRX";
-/// What a shell answers when there is no such program.
+/// The exit code of a shell that does not find the program.
 const NOT_FOUND: i32 = 127;
 
-/// Shows `text` on stdout: through `$PAGER` on a terminal, as it is elsewhere.
+/// Shows `text`: through `$PAGER` if stdout is a terminal, else unchanged on stdout.
 ///
 /// # Errors
-/// That of stdout.
+/// When stdout cannot be written.
 pub(super) fn show(text: &str) -> io::Result<()> {
     let pager = env::var("PAGER").unwrap_or_else(|_| PAGER_DEFAULT.to_owned());
     let wanted = io::stdout().is_terminal() && !matches!(pager.trim(), "" | "cat");
@@ -36,7 +36,7 @@ fn through(pager: &str, text: &str) -> bool {
     }
     let Ok(mut child) = command.spawn() else { return false };
     if let Some(mut stdin) = child.stdin.take() {
-        // A pager that was left before the end reads no further.
+        // If the user leaves the pager early, it does not read the rest. That is no error.
         let _ = stdin.write_all(text.as_bytes());
     }
     child.wait().is_ok_and(|status| status.code() != Some(NOT_FOUND))

@@ -1,11 +1,11 @@
-//! A page as source of `man`, for packages.
+//! A page in the source format of man(1), for packages.
 
 use roff::{Inline, Roff, bold, italic, roman};
 
 use super::markdown::{Block, Style, StyledText};
 use super::page::Page;
 
-/// Has `man` draw tables: the first line of a page names the preprocessors that it needs.
+/// The first line of a page names the preprocessors that it needs: `t` is tbl(1), which draws tables.
 const PREPROCESSORS: &str = "'\\\" t\n";
 
 pub(super) fn render(page: Page) -> String {
@@ -21,7 +21,7 @@ pub(super) fn render(page: Page) -> String {
     for (index, block) in page.blocks().iter().enumerate() {
         match block {
             Block::Heading { level: 1, .. } => {}
-            // Said in NAME already.
+            // NAME has this sentence already.
             Block::Paragraph(_) if index == 1 => {
                 roff.control("SH", ["DESCRIPTION"]);
             }
@@ -56,7 +56,7 @@ fn add(roff: &mut Roff, block: &Block) {
     }
 }
 
-/// For tbl(1): each cell is a text block, the last column takes what is left of the line.
+/// A table for tbl(1). Each cell is a text block, and the last column gets the rest of the line.
 fn add_table(roff: &mut Roff, head: &[Vec<StyledText>], rows: &[Vec<Vec<StyledText>>]) {
     let columns = head.len();
     assert!(columns > 0, "a table has columns");

@@ -1,4 +1,4 @@
-//! A page as text: wrapped to a width, with colours or without.
+//! A page as text, wrapped to a width, with or without colours.
 
 use textwrap::core::display_width;
 use textwrap::{Options, WordSplitter};
@@ -6,24 +6,24 @@ use textwrap::{Options, WordSplitter};
 use super::markdown::{Block, Style, StyledText};
 use crate::report::colour::Colour;
 
-/// Widest text on a terminal: longer lines are hard to read.
+/// The largest width on a wide terminal: longer lines are hard to read.
 const COLUMNS_MAX: usize = 110;
-/// Where there is no terminal.
+/// The width when stdout is not a terminal.
 const COLUMNS_DEFAULT: usize = 100;
 const INDENT: &str = "  ";
-/// Between the columns of a table.
+/// The space between two columns of a table.
 const GAP: &str = "  ";
-/// Rows of more lines than this stand apart from each other.
+/// If a row has more lines than this, an empty line separates the rows of its table.
 const CLOSE_LINES_MAX: usize = 2;
 
-/// The columns that text may use on stdout.
+/// The width that text may use on stdout, in columns.
 pub(super) fn columns() -> usize {
     let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
     let columns = terminal.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
     columns.map_or(COLUMNS_DEFAULT, |columns| columns.min(COLUMNS_MAX))
 }
 
-/// No line is longer than `width` columns, those of code blocks and single long words excepted.
+/// Wraps text to `width` columns. Only lines of code and single long words may be longer.
 pub(super) fn render(blocks: &[Block], width: usize, colour: Colour) -> String {
     let mut out = String::new();
     let mut after_item = false;
@@ -70,12 +70,12 @@ fn wrap(text: &str, width: usize, first: &str, later: &str) -> String {
     textwrap::fill(text, options.break_words(false))
 }
 
-/// Breaks lines at spaces alone: a hyphen belongs to an option.
+/// Lines are broken only at spaces: an option such as `--when-full` stays whole.
 fn whole_words(width: usize) -> Options<'static> {
     Options::new(width).word_splitter(WordSplitter::NoHyphenation)
 }
 
-/// Columns share the width: narrow ones take what they need, wide ones the same part of the rest each.
+/// Narrow columns get the width that they need. The wide ones share the rest equally.
 fn table(
     head: &[Vec<StyledText>],
     rows: &[Vec<Vec<StyledText>>],
@@ -102,8 +102,8 @@ fn table(
     format!("{}\n{INDENT}{line}\n{body}", draw_row(&head, &widths).join("\n"))
 }
 
-/// Cuts the widest columns down to one width, so that the sum is `available`; but no word is cut while
-/// there is another way.
+/// Makes the widest columns narrower, to one width, until all fit into `available`. A word is cut only
+/// if nothing else helps.
 fn widths(head: &[String], rows: &[Vec<String>], available: usize) -> Vec<usize> {
     let cells = |column: usize| {
         head.get(column).into_iter().chain(rows.iter().filter_map(move |row| row.get(column)))
@@ -171,7 +171,7 @@ fn quoted_end(row: &[Vec<StyledText>]) -> Vec<Vec<StyledText>> {
     row
 }
 
-/// Each word is painted for itself, so that no colour runs over the end of a line.
+/// Gives each word a colour of its own, so that no colour continues on the next line.
 fn styled(spans: &[StyledText], colour: Colour) -> String {
     let words = |span: &StyledText| {
         let painted = span.text.split(' ').map(|word| paint(word, span.style, colour));
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// What a terminal shows of it.
+    /// The text as a terminal shows it.
     fn without_escapes(text: &str) -> String {
         let mut shown = String::new();
         let mut rest = text;
