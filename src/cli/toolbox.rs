@@ -11,7 +11,12 @@ use super::{exit, spool};
 
 /// Reads what the sink stored and what the generator measured
 #[derive(Debug, Parser)]
-#[command(name = "ringpost", version, max_term_width = 100)]
+#[command(
+    name = "ringpost",
+    version,
+    max_term_width = 100,
+    after_help = "The manual: ringpost man"
+)]
 struct Toolbox {
     #[command(subcommand)]
     tool: Tool,

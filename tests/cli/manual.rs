@@ -164,6 +164,16 @@ fn the_help_names_the_page_and_its_exit_codes() {
     }
 }
 
+#[test]
+fn the_help_of_the_tasks_and_of_the_toolbox_names_the_manual() {
+    for task in ["sweep", "find-max", "selftest"] {
+        let help = help::text(&[env!("CARGO_BIN_EXE_ringpost-blast"), task]);
+        assert!(help.trim_end().ends_with("The manual: ringpost man blast"), "{help}");
+    }
+    let help = help::text(&[env!("CARGO_BIN_EXE_ringpost")]);
+    assert!(help.trim_end().ends_with("The manual: ringpost man"), "{help}");
+}
+
 /// What the pages are written for: nobody widens a window to read an example.
 const COLUMNS: usize = 80;
 /// The indent of code on a terminal.

@@ -105,8 +105,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum BlastTask {
+    #[command(after_help = help_end(Page::Blast, ""))]
     Sweep(SweepArgs),
+    #[command(after_help = help_end(Page::Blast, ""))]
     FindMax(FindMaxArgs),
+    #[command(after_help = help_end(Page::Blast, ""))]
     Selftest(SelftestArgs),
 }
 
