@@ -15,7 +15,7 @@ use crate::spool::{
     Watermark,
 };
 
-/// Pieces of a message, of [`SPOOL_READ_BYTES`] at most, that are read ahead of the sending.
+/// Pieces of a message that are read ahead of the sending; each is what a reader takes from a file at once.
 const RELAY_PIECES_AHEAD: usize = 2;
 
 /// A message that is to be sent, for as many recipients as one transaction takes.
