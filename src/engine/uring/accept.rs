@@ -1,4 +1,7 @@
 //! Accepting over the ring.
+//!
+//! INVARIANT: what the kernel writes for an accept, the descriptor and the caller's address, is read only after
+//! that accept has landed, and the descriptor is taken once.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,7 @@
 //! Connections over the ring.
+//!
+//! INVARIANT: a buffer belongs to the kernel from the launch of an operation until it lands, and holds then as
+//! many octets as the kernel says that it wrote.
 
 use std::future::poll_fn;
 use std::io;
