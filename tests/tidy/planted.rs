@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::house::House;
 use crate::rules::{self, Violations};
-use crate::source::{Source, read};
+use crate::source::{Source, documents, read};
 
 /// These files, and a `lib.rs` that holds their rooms.
 fn house(files: &[(&str, &str)]) -> House {
@@ -115,12 +115,16 @@ fn strangers_that_meet_elsewhere_are_found() {
     let all = "use crate::{engine::Conn, smtp::Server, spool::Writer};";
     let two = "use crate::{engine::Conn, smtp::Server};";
     let house = house(&[
-        ("src/sink/session.rs", all),
+        ("src/sink/core.rs", all),
         ("src/sink/corner.rs", all),
+        ("src/sink/inner/core.rs", all),
         ("src/sink/other.rs", two),
         ("src/cli/sink.rs", all),
     ]);
-    assert_found(&rules::strangers_meet_in_few_files(&house), &["src/sink/corner.rs: joins"]);
+    assert_found(
+        &rules::strangers_meet_in_few_files(&house),
+        &["src/sink/corner.rs: joins", "src/sink/inner/core.rs: joins"],
+    );
 }
 
 #[test]
@@ -213,6 +217,8 @@ fn unsafe_code_is_found_where_it_may_not_be() {
     assert_found(&rules::unsafe_code(&house), &expected);
     let silent = self::house(&[("src/engine/sys.rs", "unsafe fn f() {}")]);
     assert_found(&rules::unsafe_code(&silent), &["src/engine/sys.rs: does not open with"]);
+    let safe = self::house(&[("src/engine/sys.rs", "//! INVARIANT: none.\nfn f() {}")]);
+    assert_found(&rules::unsafe_code(&safe), &["src/engine/sys.rs: holds no unsafe code"]);
 }
 
 #[test]
@@ -321,6 +327,40 @@ fn what_is_unfinished_is_found_in_every_folder() {
         "src/deep/down/a.rs:2: holds todo",
         "tests/x/y/c.rs:1: holds #[",
         "tests/x/y/c.rs:2: holds unimplemented",
+    ];
+    assert_found(&found, &expected);
+}
+
+#[test]
+fn links_that_lead_nowhere_are_found() {
+    let root = tempfile::tempdir().unwrap();
+    let planted = [
+        (
+            "README.md",
+            "# The `house`, and more\n## Twice\n## Twice\n[a](src/a.md) [b](src/b.md), [split\n](#the-house-and-more)\n\
+             `src/gone.rs --flag` `src/a.md` `src/ROOM/mod.rs` `src/*.rs` `std/x`\n\
+             [c](#twice-1) [d](#twice-2) [e](src/a.md#below) [f](src/a.md#above \"Title\")\n\
+             ```\n[code](nowhere.md)\n# No heading\n```\n[code](#no-heading) `[code](nowhere.md)`\n\
+             [g](https://example.test/x.md) [h](crate::spool) <img src=\"no.png\">",
+        ),
+        ("src/a.md", "## Below\n[up](../README.md#twice) [x][y]\n\n[y]: ../no.md\n"),
+        ("src/deep/target/c.md", "[x](nowhere)"),
+        ("other/d.md", "[x](nowhere)"),
+    ];
+    for (path, text) in planted {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let found = rules::dead_links(root.path(), &documents(root.path(), &["src"]));
+    let expected = [
+        "README.md:4: src/b.md is not there",
+        "README.md:7: README.md has no heading #twice-2",
+        "README.md:7: src/a.md has no heading #above",
+        "README.md:12: README.md has no heading #no-heading",
+        "README.md:13: no.png is not there",
+        "README.md:6: src/gone.rs is not there",
+        "src/a.md:4: ../no.md is not there",
     ];
     assert_found(&found, &expected);
 }

@@ -20,26 +20,48 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn read(root: &Path, folders: &[&str]) -> Vec<Source> {
     let mut found = Vec::new();
     for folder in folders {
-        walk(root, &root.join(folder), &mut found);
+        walk(root, &root.join(folder), "rs", &mut found);
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
 }
 
-fn walk(root: &Path, directory: &Path, found: &mut Vec<Source>) {
+/// The documents in Markdown: those at `root` itself, and every one below these folders.
+pub(crate) fn documents(root: &Path, folders: &[&str]) -> Vec<Source> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            take(root, &path, "md", &mut found);
+        }
+    }
+    for folder in folders {
+        walk(root, &root.join(folder), "md", &mut found);
+    }
+    found
+}
+
+fn walk(root: &Path, directory: &Path, kind: &str, found: &mut Vec<Source>) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries {
         let path = entry.unwrap().path();
         if path.is_dir() {
             // What cargo-fuzz builds is not ours.
             if path.file_name().is_some_and(|name| name != "target") {
-                walk(root, &path, found);
+                walk(root, &path, kind, found);
             }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(Source {
-                path: path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(),
-                text: fs::read_to_string(&path).unwrap(),
-            });
+        } else {
+            take(root, &path, kind, found);
         }
+    }
+}
+
+/// Reads a file whose name ends with `.kind`.
+fn take(root: &Path, path: &Path, kind: &str, found: &mut Vec<Source>) {
+    if path.extension().is_some_and(|extension| extension == kind) {
+        found.push(Source {
+            path: path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(),
+            text: fs::read_to_string(path).unwrap(),
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! The rules: each takes the house and says where it is broken.
 
 mod arrows;
+mod documents;
 mod loops;
 mod map;
 mod names;
@@ -8,6 +9,7 @@ mod sizes;
 mod words;
 
 pub(crate) use arrows::{between_rooms, readers_see_no_writer, strangers_meet_in_few_files};
+pub(crate) use documents::dead_links;
 pub(crate) use loops::within_rooms;
 pub(crate) use map::map;
 pub(crate) use names::{declared_once, meeting_names, repeated};

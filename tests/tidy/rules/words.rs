@@ -73,6 +73,9 @@ pub(crate) fn unsafe_code(house: &House) -> Violations {
             }
             continue;
         }
+        if !file.words.iter().any(|word| word.text == "unsafe") {
+            wrong.push(format!("{}: holds no unsafe code and may not any more", file.path));
+        }
         let head: String = file.text.lines().take(HEAD_LINES).collect();
         if !head.to_lowercase().contains("invariant") {
             wrong.push(format!("{}: does not open with the invariant that it upholds", file.path));
