@@ -1,10 +1,11 @@
-//! README is a front door: short, with two commands, and a map that is true.
+//! README is short, begins with two commands, and has a map that is true.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const LINES_MAX: usize = 180;
+const STYLE_LINES_MAX: usize = 40;
 /// What a terminal or a web page shows at once.
 const FIRST_SCREEN_LINES: usize = 24;
 
@@ -27,6 +28,14 @@ fn it_is_short_and_begins_with_two_commands() {
     let commands: Vec<_> =
         blocks[1].iter().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(commands, ["scripts/demo", "scripts/test"]);
+}
+
+#[test]
+fn the_style_is_stated_shortly() {
+    let text = readme();
+    let section = text.split_once("\n## How to work on it\n").unwrap().1;
+    let style = section.split_once("\nShape:\n").unwrap().1.split("\n## ").next().unwrap();
+    assert!(style.lines().count() <= STYLE_LINES_MAX, "{} lines", style.lines().count());
 }
 
 #[test]
