@@ -1,4 +1,4 @@
-//! What the spool keeps of a message besides its octets: a list of tagged values behind the body.
+//! What the spool stores of a message besides its octets: a list of tagged values after the body.
 //!
 //! Tag (u16), length (u16), value; little endian, no padding. Tags a reader does not know are skipped.
 //! Empty values are left out, except a recipient's path.
@@ -26,8 +26,8 @@ mod tag {
     pub(super) const SENT_BYTES: u16 = 13;
 }
 
-/// What a session knows of a message at its end, besides its recipients. Paths are without angle brackets; parameters are
-/// the raw text behind the path.
+/// What a session knows of a message at its end, besides its recipients. Paths have no angle brackets;
+/// parameters are the raw text after the path.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meta<'a> {
     /// First octet of the message, Unix nanoseconds.
@@ -37,7 +37,7 @@ pub struct Meta<'a> {
     pub flags: RecordFlags,
     /// Address of the client as text.
     pub peer: &'a [u8],
-    /// Address the client came to, as text.
+    /// The address to which the client connected, as text.
     pub listener: &'a [u8],
     /// Argument of HELO, EHLO or LHLO.
     pub helo: &'a [u8],
@@ -49,7 +49,7 @@ pub struct Meta<'a> {
     pub auth: &'a [u8],
     pub reverse_path: &'a [u8],
     pub reverse_params: &'a [u8],
-    /// Octets of the message as it was sent, where fewer were kept; goes with
+    /// Octets of the message as it was sent, if not all of them were stored; goes with
     /// [`RecordFlags::HEADERS_ONLY`].
     pub sent_bytes: Option<u64>,
 }
@@ -103,8 +103,8 @@ fn put(out: &mut Vec<u8>, tag: u16, value: &[u8]) -> Result<(), SpoolError> {
     Ok(())
 }
 
-/// Gives `take` each tag and its value. `None` when the values do not fill the octets exactly, or when
-/// `take` says so.
+/// Passes each tag and its value to `take`. `None` if the values do not fill the octets exactly, or if
+/// `take` returns it.
 fn values<'b>(
     mut bytes: &'b [u8],
     mut take: impl FnMut(u16, &'b [u8]) -> Option<()>,
@@ -119,8 +119,8 @@ fn values<'b>(
     Some(())
 }
 
-/// The first and the last time of an envelope that [`Envelope::decode`] would read; for those who
-/// need no more, it is ten times as fast.
+/// The first and the last time of an envelope; `None` where [`Envelope::decode`] returns that. Ten times as
+/// fast as to decode all of it.
 pub(super) fn check(bytes: &[u8]) -> Option<(u64, u64)> {
     let (mut received_ns, mut sealed_ns, mut recipients) = (0, 0, 0);
     values(bytes, |tag, value| {
@@ -163,7 +163,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// `None` when the values do not fill the octets exactly.
+    /// `None` if the values do not fill the octets exactly.
     pub(super) fn decode(bytes: &[u8], flags: RecordFlags) -> Option<Self> {
         let mut envelope = Self { flags, ..Self::default() };
         values(bytes, |tag, value| envelope.take(tag, value))?;
@@ -205,7 +205,7 @@ impl Envelope {
 
     /// The envelope as one JSON object, with the message's name and size.
     ///
-    /// Texts that are not UTF-8 stand with their odd octets as `\xNN`.
+    /// Octets that are not UTF-8 are written as `\xNN`.
     pub fn to_json(&self, place: Place, bytes: u64) -> serde_json::Value {
         let recipients: Vec<_> = self
             .recipients
@@ -231,7 +231,7 @@ impl Envelope {
     }
 }
 
-/// Octets as text; those that are not UTF-8 as `\xNN`.
+/// Octets as text. Those that are not UTF-8 are written as `\xNN`.
 pub fn text(bytes: &[u8]) -> String {
     bytes
         .utf8_chunks()

@@ -10,7 +10,7 @@ use super::format::{BadPlace, Place};
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SpoolError {
     #[error(
-        "{dir}: the spool is full: its segments take --spool-limit {limit_bytes}, and --when-full is refuse; \
+        "{dir}: the spool is full: --spool-limit {limit_bytes} is used up and --when-full is refuse; \
          raise the limit, move the segments away, or use --when-full recycle"
     )]
     Full { dir: PathBuf, limit_bytes: u64 },

@@ -1,4 +1,4 @@
-//! What a spool is to be: its sizes, its limit, what a 250 promises.
+//! The options of a spool: its sizes, its limit, and what a 250 promises.
 
 use super::error::SpoolError;
 use crate::limits::{SEGMENT_BYTES_FLOOR, SEGMENT_BYTES_MAX, SEGMENT_STEP_BYTES};
@@ -17,7 +17,7 @@ const SEGMENTS_PER_CORE_MIN: u64 = 2;
 /// What happens when the limit is reached.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum WhenFull {
-    /// The oldest segment makes room for the newest: a ring.
+    /// The oldest segment is recycled to make room for the newest: the spool is a ring.
     #[default]
     Recycle,
     /// Messages are refused (452) until there is room.
@@ -27,24 +27,25 @@ pub enum WhenFull {
 /// What a 250 promises.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Durability {
-    /// The message survives the death of the process. A power cut or a crash of the system may take
-    /// what the system had not written back yet, the newest first.
+    /// The message survives the death of the process. A power cut or a crash of the system may take what
+    /// the system had not written back yet, in general the newest messages.
     #[default]
     Process,
-    /// The message survives a power cut, once the caller has synced what [`Writer::dirty`](super::Writer::dirty) gives.
+    /// The message survives a power cut, after the caller has synced what
+    /// [`Writer::dirty`](super::Writer::dirty) returns.
     Sync,
 }
 
-/// What a spool needs to know to be written.
+/// How a spool is to be written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Options {
     /// Length of a segment file, a multiple of 64 KiB.
     pub segment_bytes: u64,
-    /// Octets of all segment files together, those of earlier runs too.
+    /// Limit of all segment files together, those of earlier runs too, in octets.
     pub limit_bytes: u64,
     pub when_full: WhenFull,
     pub durability: Durability,
-    /// Writers wanted.
+    /// How many writers to open: one for each core.
     pub cores: usize,
 }
 
@@ -61,7 +62,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Refuses what cannot work, before anything is touched.
+    /// Refuses options that cannot work, before anything is touched.
     pub fn check(&self) -> Result<(), SpoolError> {
         let &Self { segment_bytes, limit_bytes, cores, .. } = self;
         let (min, max, step) = (SEGMENT_BYTES_FLOOR, SEGMENT_BYTES_MAX, SEGMENT_STEP_BYTES);

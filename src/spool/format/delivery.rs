@@ -1,4 +1,4 @@
-//! One record of the file `delivered`; `spool/mod.rs` describes it to the byte.
+//! One record of the file `delivered`; the documentation of `spool` describes it to the byte.
 
 use super::octets::crc32c;
 use super::place::Place;
@@ -7,7 +7,7 @@ const MAGIC: [u8; 4] = *b"RPD\x01";
 /// Octets of a record.
 pub(crate) const DELIVERY_BYTES: usize = 48;
 
-/// What became of one recipient for good.
+/// What finally became of one recipient.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DeliveryFate {
     /// The next server took the message.
@@ -25,19 +25,19 @@ impl DeliveryFate {
     }
 }
 
-/// The end of one recipient of one message.
+/// What became of one recipient of one message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Delivery {
     pub place: Place,
-    /// End of data of the message, which tells it from one that had the same place in another life
-    /// of the spool.
+    /// End of data of the message, Unix nanoseconds. Tells it from a message with the same place in another
+    /// life of the spool.
     pub sealed_ns: u64,
     /// From 0 on, in the order of the envelope.
     pub recipient: u32,
     pub fate: DeliveryFate,
     /// The reply that decided it.
     pub code: u16,
-    /// Unix nanoseconds.
+    /// When it was decided, Unix nanoseconds.
     pub at_ns: u64,
 }
 

@@ -4,5 +4,6 @@
 pub(crate) const MARKER: &str = "SPOOL";
 /// What it holds.
 pub(crate) const MARKER_TEXT: &str = "ringpost-spool 2\n";
-/// What a spool without marks says; it is read, and becomes one of the present version when written.
+/// The text of a spool without marks. It can be read, and a sink that writes to it makes it one of the
+/// present version.
 pub(crate) const EARLIER_MARKER_TEXT: &str = "ringpost-spool 1\n";

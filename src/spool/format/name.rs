@@ -5,13 +5,13 @@ pub(crate) fn file_name(core: u16, number: u32) -> String {
     format!("c{core:03}-{number:08}.seg")
 }
 
-/// The name of a segment that is being made, of nothing or of an older one: it holds nothing, and no
-/// reader looks at it.
+/// The name of a segment that is being made, new or from an older one. It holds nothing, and readers
+/// ignore it.
 pub(crate) fn name_in_making(core: u16, number: u32) -> String {
     format!("c{core:03}-{number:08}.new")
 }
 
-/// Whether a file is a segment that was being made when its maker died.
+/// Whether a file is a segment that is being made, or was when its sink died.
 pub(crate) fn is_in_making(name: &str) -> bool {
     let stem = name.strip_suffix(".new");
     stem.is_some_and(|stem| parse_file_name(&format!("{stem}.seg")).is_some())

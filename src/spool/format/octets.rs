@@ -1,9 +1,10 @@
-//! Numbers and checksums as they stand in the files.
+//! Numbers and checksums as they are in the files.
 
 /// Every record starts at a multiple of this.
 pub(crate) const ALIGNMENT: usize = 8;
 
-/// The word whose store makes a record real. Never 0; other for each segment life and each record.
+/// The word whose store commits a record. Never 0; differs from record to record, and between the lives of
+/// a segment file.
 pub(super) fn commit_word(nonce: u64, segment: u32, seq: u64) -> u32 {
     let mixed = (nonce ^ seq).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(segment);
     ((mixed >> 32) ^ mixed) as u32 | 1

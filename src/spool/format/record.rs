@@ -97,15 +97,15 @@ const _: () = {
     assert!(named.bits() == RecordFlags::all().bits(), "each flag has a name");
 };
 
-/// What a record is to its message.
+/// Which part of its message a record is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum RecordKind {
     /// A whole message: body and envelope.
     Single = 1,
-    /// A piece of a message's body; others follow. It counts only if a seal links back to it.
+    /// A piece of a message's body; others follow. It counts only if a chain of links leads to it from a seal.
     Fragment = 2,
-    /// The last piece of a body, maybe empty, and the envelope; links back to the last fragment.
+    /// The last piece of a body, perhaps empty, and the envelope. Links to the last fragment.
     Seal = 3,
 }
 
@@ -120,7 +120,7 @@ impl RecordKind {
     }
 }
 
-/// The 64 octets before a record's payload. The checksums and the commit word are its own affair.
+/// The 64 octets before a record's payload, without the checksum of the header and the commit word.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RecordHeader {
     pub kind: RecordKind,
@@ -129,13 +129,13 @@ pub(crate) struct RecordHeader {
     pub segment: u32,
     /// Which open message of the core this was; 0 is none.
     pub draft: u32,
-    /// Position of the record among all of its core, from 1; no gaps inside a segment.
+    /// Position of the record among all records of its core, from 1 on; no gaps inside a segment.
     pub seq: u64,
-    /// Body octets of the message up to and with this record.
+    /// Body octets of the message up to the end of this record.
     pub total_bytes: u64,
     /// Body octets of this record.
     pub body_bytes: u32,
-    /// Octets of the envelope behind the body; 0 in a fragment.
+    /// Octets of the envelope after the body; 0 in a fragment.
     pub envelope_bytes: u32,
     /// None in a fragment.
     pub flags: RecordFlags,
@@ -150,16 +150,16 @@ pub(crate) struct RecordHeader {
 /// Why 64 octets are not a record header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SlotState {
-    /// All zero: nothing was ever begun here. The clean end of a log.
+    /// All zero: no record was begun here. The clean end of a log.
     Empty,
-    /// Begun and not committed: what a crash leaves of the record that was being written.
+    /// A record was begun and not committed. A crash leaves this of the record that was being written.
     Open,
     /// Neither of them, and not a record of this segment.
     Doubtful,
 }
 
 impl RecordHeader {
-    /// The header as it stands in the file, commit word included.
+    /// The header as it is in the file, with the commit word.
     pub(crate) fn encode(&self, nonce: u64) -> [u8; RECORD_HEADER_BYTES] {
         use at::*;
         let mut out = [0; RECORD_HEADER_BYTES];
@@ -234,7 +234,7 @@ impl RecordHeader {
     }
 }
 
-/// What a slot whose commit word is zero says: a marker that stands alone is a record in the making.
+/// Judges a slot whose commit word is zero: with the marker, it is a record that was being written.
 fn uncommitted(bytes: &[u8; RECORD_HEADER_BYTES]) -> SlotState {
     if bytes.iter().all(|&b| b == 0) {
         SlotState::Empty

@@ -6,15 +6,15 @@ use super::octets::{ALIGNMENT, commit_word, crc32c, get32, get64, put32, put64};
 const SEGMENT_MAGIC: [u8; 8] = *b"RINGPOST";
 /// Version of the segment layout, and of the marker file.
 const FORMAT_VERSION: u32 = 2;
-/// The earlier version that is still read: no mark, and zeros where it stands.
+/// The earlier version, which can still be read: it has zeros instead of a mark.
 const VERSION_WITHOUT_MARK: u32 = 1;
 /// Octets of a segment header; the first record slot follows.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
-/// Octets at the end of a file in its full length that hold no record.
+/// Octets of the canary at the end of a file of full length.
 pub(crate) const CANARY_BYTES: usize = 8;
-/// Where the durable mark stands inside a segment header.
+/// Offset of the durable mark in a segment header.
 pub(crate) const MARK_AT: u64 = at::MARK as u64;
-/// Octets of a durable mark: 8, aligned, so that a store or a sector write takes all or none of it.
+/// Octets of a durable mark: 8 and aligned, so that a store or a sector write takes all of it or none.
 const MARK_BYTES: usize = 8;
 
 const _: () = {
@@ -43,18 +43,18 @@ mod at {
 /// The first 64 octets of a segment file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct SegmentHeader {
-    /// Number and epoch: no two lives of a file share one.
+    /// No two lives of the files of a core have the same number.
     pub number: u32,
     pub core: u16,
-    /// Octets of the file when it was made.
+    /// Length of the file when it was made, octets.
     pub bytes: u64,
     /// When it was made, Unix nanoseconds.
     pub created_ns: u64,
-    /// Random; goes into each commit word, so that octets of an earlier life cannot pass for a record.
+    /// Random. Goes into each commit word, so that octets of an earlier life cannot pass for a record.
     pub nonce: u64,
 }
 
-/// Up to where a segment is known to have been on the disk once.
+/// Up to where a segment is known to have reached the disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Mark {
     /// Octets from the start of the file; 0 while nothing is known.
@@ -88,18 +88,18 @@ impl SegmentHeader {
         out
     }
 
-    /// The last octets of the file while it is as long as it was made. Whoever cuts it takes some of them,
-    /// also if he makes it longer again: none is zero.
+    /// The last octets of the file, while the file is as long as it was made. A cut takes some of them, and no
+    /// octet of them is zero, so the cut shows even if the file is made longer again.
     pub(crate) fn canary(&self) -> u64 {
         self.nonce | u64::from_le_bytes([1; CANARY_BYTES])
     }
 
-    /// Other than the commit word of any record: no sequence number comes near the top.
+    /// The check of a mark. Differs from the commit word of any record, since no sequence number is so high.
     fn mark_check(&self, end: u32) -> u32 {
         commit_word(self.nonce, self.number, !u64::from(end))
     }
 
-    /// `None` when magic, version, checksum or mark say that this is not a segment of this format.
+    /// `None` if magic, version, checksum or mark say that this is no segment of this format.
     pub(crate) fn decode(bytes: &[u8; SEGMENT_HEADER_BYTES]) -> Option<(Self, Mark)> {
         use at::*;
         let version = get32(bytes, VERSION);

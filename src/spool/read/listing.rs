@@ -14,7 +14,8 @@ use crate::spool::format::RecordKind;
 /// them from the last to the first.
 const SPOOL_BACKWARD_MESSAGES: usize = 256;
 
-/// Every whole message of a spool by the time at which it was sealed; see [`Reader::oldest_first`](super::Reader::oldest_first) and
+/// Every whole message of a spool by the time at which it was sealed; see
+/// [`Reader::oldest_first`](super::Reader::oldest_first) and
 /// [`Reader::newest_first`](super::Reader::newest_first).
 ///
 /// Each core's log is in that order already. This merges them.
@@ -75,8 +76,8 @@ impl<'a> Listing<'a> {
     }
 
     /// Writes at most `max_bytes` of the octets of the message that `next` returned last, exactly as the
-    /// client sent them, dots unstuffed. Cheaper than [`Reader::copy_body`](super::Reader::copy_body), since the
-    /// octets are in memory.
+    /// client sent them, dots unstuffed. Cheaper than
+    /// [`Reader::copy_body`](super::Reader::copy_body), since the octets are in memory.
     pub fn copy_body(
         &mut self,
         message: &Message,

@@ -1,4 +1,4 @@
-//! What of a log is not yet known durable, and what never will be.
+//! Which parts of a log are not known to be durable yet, and which never will be.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,11 +17,11 @@ use crate::spool::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 #[derive(Clone, Debug)]
 pub struct Barrier {
     pub(super) header: SegmentHeader,
-    /// Octets of the segment known durable when the barrier was taken.
+    /// Octets of the segment that were known durable when the barrier was made.
     pub(super) start: usize,
-    /// Octets of the segment written by then.
+    /// Octets of the segment that were written by then.
     pub(super) end: usize,
-    /// Messages that the log had taken where `start` is, and by `end`: those in between wait.
+    /// Messages sealed in the log up to `start`, and up to `end`: those in between wait.
     pub(super) settled: u64,
     pub(super) sealed: u64,
     pub(super) file: Arc<File>,
@@ -45,26 +45,26 @@ impl Barrier {
         self.header.number
     }
 
-    /// What has happened to the file of a segment that should be at `path`.
+    /// What somebody has done to the file of the segment, which should be at `path`.
     pub(super) fn fault(&self, path: &Path) -> Option<SegmentFault> {
         segment::fault_of(&self.file, &self.header, path)
     }
 }
 
-/// What of one log may not be acknowledged yet. Under [`Durability::Process`](crate::spool::Durability::Process)
-/// what was acknowledged counts as synced here.
+/// Which messages of one log may not be acknowledged yet. Under
+/// [`Durability::Process`](crate::spool::Durability::Process), what was acknowledged counts as synced here.
 pub(super) struct Barriers {
-    /// Segments that were left with records not yet known durable, oldest first.
+    /// Segments that the log has left, with records that are not known durable yet. Oldest first.
     ///
     /// INVARIANT: `settled` and `sealed` of the entries never fall from one to the next.
     left: VecDeque<Barrier>,
     /// Octets of the present segment known durable.
     synced_end: usize,
-    /// Messages that the log had taken where `synced_end` is.
+    /// Messages sealed in the log up to `synced_end`.
     ///
     /// INVARIANT: at least `sealed` of every entry of `left`.
     synced_messages: u64,
-    /// Segments that were given up, for ever.
+    /// Segments that were given up. They stay so.
     poisoned: Vec<(u32, SegmentFault)>,
     /// Messages that were taken out of the log: those after the first number and up to the second. There
     /// are few, because each stands for a segment that was given up.
@@ -82,7 +82,8 @@ impl Barriers {
         }
     }
 
-    /// Everything to be synced, with the present segment written up to `head` and `sealed` messages taken.
+    /// Everything that is to be synced, with the present segment written up to `head` and `sealed` messages in
+    /// the log.
     pub(super) fn due<'a>(
         &'a self,
         present: &'a Segment,
@@ -105,13 +106,13 @@ impl Barriers {
         })
     }
 
-    /// The log leaves a segment that was written up to `end`.
+    /// The log leaves a segment that is written up to `end`, with `sealed` messages in the log.
     pub(super) fn leave(&mut self, segment: &Segment, end: usize, sealed: u64) {
         self.left.extend(self.due_of(segment, end, sealed));
         (self.synced_end, self.synced_messages) = (SEGMENT_HEADER_BYTES, sealed);
     }
 
-    /// `present` is the segment being written.
+    /// The sync of `barrier` has succeeded. `present` is the segment that is being written.
     pub(super) fn synced(&mut self, barrier: &Barrier, present: u32) {
         debug_assert!(barrier.start <= barrier.end && barrier.settled <= barrier.sealed);
         if barrier.segment() == present {
@@ -127,18 +128,18 @@ impl Barriers {
         self.left.retain(|left| left.start < left.end);
     }
 
-    /// Nothing waits any more: the present segment was written up to `head`, and `sealed` messages taken.
+    /// Nothing waits any more. The present segment is written up to `head`, with `sealed` messages in the log.
     pub(super) fn settle(&mut self, head: usize, sealed: u64) {
         self.left.clear();
         (self.synced_end, self.synced_messages) = (head, sealed);
     }
 
-    /// Messages of the log known durable, or given up, without a gap before.
+    /// The number of the latest message up to which all are known durable, or lost.
     pub(super) fn settled(&self) -> u64 {
         self.left.front().map_or(self.synced_messages, |left| left.settled)
     }
 
-    /// All that waits is lost; `sealed` messages were taken. To be [settled](Self::settle) next.
+    /// Everything that waits is lost, with `sealed` messages in the log. [`settle`](Self::settle) has to follow.
     pub(super) fn lose(&mut self, sealed: u64) {
         let settled = self.settled();
         debug_assert!(settled <= sealed, "{settled} of {sealed} messages are settled");
@@ -158,12 +159,12 @@ impl Barriers {
         }
     }
 
-    /// The ring has taken the segments below `floor`.
+    /// The helper has taken the segments below `floor`.
     pub(super) fn forget_below(&mut self, floor: u32) {
         self.left.retain(|left| left.segment() >= floor);
     }
 
-    /// Where what is known durable ends, without a gap before: segment and octets of it.
+    /// Up to where all of the log is known durable: a segment, and octets of it.
     pub(super) fn end(&self, present: u32) -> (u32, usize) {
         self.left.front().map_or((present, self.synced_end), |left| (left.segment(), left.start))
     }
@@ -175,7 +176,7 @@ impl Barriers {
         }
     }
 
-    /// How many segments are, for this reason.
+    /// How many segments were given up for this reason.
     pub(super) fn poisoned(&self, why: SegmentFault) -> u64 {
         self.poisoned.iter().filter(|(_, fault)| *fault == why).count() as u64
     }
@@ -218,7 +219,7 @@ mod tests {
         barriers.synced(&one, 2);
         let fates = [1, 2, 3].map(|message| barriers.fate(message));
         assert_eq!(fates, [TicketFate::Kept, TicketFate::Waiting, TicketFate::Waiting]);
-        assert_eq!(barriers.end(2), (1, 1_000), "what is kept is shown to those who hand it on");
+        assert_eq!(barriers.end(2), (1, 1_000), "a relay may hand on what is kept");
         let due: Vec<_> = barriers.due(&second, 500, 4).map(|b| (b.segment(), b.start)).collect();
         assert_eq!(due, [(1, 1_000), (2, 64)], "a segment that is given up keeps what was synced");
         // A sync of the present segment alone settles nothing that lies before.

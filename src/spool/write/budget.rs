@@ -1,11 +1,11 @@
-//! What the segment files of a spool take, held against what they may take.
+//! How much room the segment files of a spool take, and how much they may take.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::spool::options::Options;
 
-/// Room for the segment files of one spool. Whoever has a file has a [`Reservation`] for it.
+/// Room for the segment files of one spool. Each file has a [`Reservation`].
 pub(super) struct Budget {
     taken: Arc<Taken>,
     segment_bytes: u64,
@@ -33,13 +33,13 @@ impl Budget {
         }
     }
 
-    /// Room for one more segment of `core`, if there is any.
+    /// Reserves room for one more segment of `core`, if there is any.
     pub(super) fn reserve(&self, core: usize) -> Option<Reservation> {
         let bytes = self.taken.bytes.load(Ordering::Relaxed) + self.segment_bytes;
         (self.may_hold_more(core) && bytes <= self.limit_bytes).then(|| self.count(core))
     }
 
-    /// Counts a segment of `core`, whether there is room for it or not.
+    /// Counts a segment of `core`, even if there is no room for it.
     pub(super) fn count(&self, core: usize) -> Reservation {
         let mut counted = self.count_old(self.segment_bytes);
         counted.give_to(core);
@@ -74,7 +74,7 @@ impl Reservation {
         self.core = Some(core);
     }
 
-    /// The file stays for good, with `bytes` octets.
+    /// The file stays after this run, with `bytes` octets.
     pub(super) fn keep(self, bytes: u64) {
         debug_assert!(bytes <= self.bytes, "{bytes} of {} octets", self.bytes);
         let freed = self.bytes.saturating_sub(bytes);

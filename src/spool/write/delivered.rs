@@ -1,6 +1,6 @@
-//! Notes what became of recipients whose mail was handed on to another server, in the file `delivered`.
+//! Writes the file `delivered`: what became of recipients whose mail was handed on to another server.
 //!
-//! Segments are never touched for it. The file is appended to by the sink that holds the spool's lock.
+//! Segments are not touched for it. Only the sink that holds the spool's lock appends to the file.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -16,10 +16,10 @@ use crate::spool::read::{DELIVERED, Deliveries, list_segments};
 /// Octets of the spool's file of deliveries below which it is not written anew: 20,000 recipients.
 const DELIVERED_TIDY_BYTES: u64 = 1024 * 1024;
 
-/// Where the file is written anew, until it takes the old one's place.
+/// The name under which the file is written anew, until it replaces the old one.
 const NEW_FILE: &str = "delivered.new";
 
-/// Appends deliveries. For the holder of the spool's lock.
+/// Appends deliveries. Only for the holder of the spool's lock.
 #[derive(Debug)]
 pub struct DeliveryLog {
     dir: PathBuf,
@@ -31,7 +31,7 @@ pub struct DeliveryLog {
 }
 
 impl DeliveryLog {
-    /// Opens the file, or makes it, without what is torn, damaged or of segments that are gone.
+    /// Opens the file, or makes it. Drops records that are torn or damaged, or of segments that are gone.
     ///
     /// # Errors
     /// [`SpoolError::Io`].
@@ -41,8 +41,8 @@ impl DeliveryLog {
         Ok(Self { dir: dir.to_owned(), durability, file, bytes, tidy_bytes })
     }
 
-    /// Appends, and under [`Durability::Sync`] waits for the disk. A mark that a power cut takes
-    /// means one message twice, never one less.
+    /// Appends records, and under [`Durability::Sync`] waits for the disk. After a power cut that takes a
+    /// record, one message is sent twice.
     ///
     /// # Errors
     /// [`SpoolError::Io`]; nothing of `deliveries` is kept then.
@@ -57,7 +57,7 @@ impl DeliveryLog {
             written = self.file.sync_data();
         }
         if let Err(cause) = written {
-            // What is left of a record would shift all that follow.
+            // A part of a record would shift all later ones.
             let _ = self.file.set_len(self.bytes);
             return Err(SpoolError::io("note a delivery", &self.dir.join(DELIVERED), cause));
         }
@@ -70,8 +70,8 @@ fn next_tidy(bytes: u64) -> u64 {
     (2 * bytes).max(DELIVERED_TIDY_BYTES)
 }
 
-/// Writes the file anew with what still has a segment, and opens it for appending. A crash leaves the
-/// old one or the new one.
+/// Writes the file anew, with the records whose segments still exist, and opens it for appending. A crash
+/// leaves the old file or the new one.
 fn rewrite(dir: &Path, durability: Durability) -> Result<(File, u64), SpoolError> {
     let path = dir.join(NEW_FILE);
     let failed = |cause| SpoolError::io("write the deliveries", &path, cause);
@@ -152,7 +152,7 @@ mod tests {
         fs::write(&path, &damaged).unwrap();
         let known = Deliveries::read(dir.path()).unwrap();
         assert!(known.fate(&message(1, 9), 1).is_none() && known.of(&message(1, 9)).len() == 2);
-        // The next writer begins behind the last whole record.
+        // The next writer appends after the last whole record.
         fs::write(&path, &whole[..whole.len() - 5]).unwrap();
         let mut log = DeliveryLog::open(dir.path(), Durability::Process).unwrap();
         log.append(&[delivery(1, 7, DeliveryFate::Delivered)]).unwrap();

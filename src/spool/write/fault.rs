@@ -5,8 +5,8 @@
 pub(super) enum SegmentFault {
     /// A sync failed. The kernel reports that once and then says yes again.
     Unsynced,
-    /// It was cut from outside, or lost pages under the map.
+    /// Another program cut the file, or the disk lost pages under the map.
     Torn,
-    /// Its name is gone, or leads to another file.
+    /// The name of the file is gone, or leads to another file.
     Removed,
 }

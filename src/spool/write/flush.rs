@@ -2,7 +2,7 @@
 //! of its own, because it waits for the disk, and paced, so that neither the kernel's own write-back nor
 //! its brake on those who dirty pages ever has much to do.
 //!
-//! A segment that the ring takes back before its turn is not written at all.
+//! A segment that is recycled before its turn is not written at all.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -35,7 +35,7 @@ pub(super) struct Flusher {
 }
 
 impl Flusher {
-    /// What was written comes back as [`Job::Flushed`].
+    /// For each segment that was written, `done` gets a [`Job::Flushed`].
     pub(super) fn new(done: Sender<Job>) -> Self {
         let (orders, inbox) = mpsc::channel();
         let work = move || run(&inbox, &done);
@@ -51,7 +51,7 @@ impl Flusher {
         }
     }
 
-    /// Octets of sealed segments that are not written back while there is other work.
+    /// Octets of full segments that need not be written back while the helper has other work.
     pub(super) fn backlog_bytes(&self) -> u64 {
         self.backlog_bytes
     }
@@ -62,7 +62,7 @@ impl Flusher {
         self.go_on();
     }
 
-    /// The segment gets a new life, or is gone.
+    /// The segment is recycled, or gone: do not write it.
     pub(super) fn forget(&mut self, core: usize, number: u32) {
         let here = |order: &Order| order.core == core && order.header.number == number;
         if let Some(order) =
@@ -72,13 +72,13 @@ impl Flusher {
         }
     }
 
-    /// One has come back.
+    /// The write-back thread is done with a segment.
     pub(super) fn came_back(&mut self) {
         self.busy = false;
         self.go_on();
     }
 
-    /// Nobody has anything else to do: no need to keep a backlog.
+    /// The helper has nothing else to do, so part of the backlog can be written.
     pub(super) fn idle(&mut self) {
         self.send_oldest();
     }
@@ -88,12 +88,12 @@ impl Flusher {
         self.orders.is_some() && !self.waiting.is_empty()
     }
 
-    /// Whether a segment is still to come back.
+    /// Whether the write-back thread is at work.
     pub(super) fn is_busy(&self) -> bool {
         self.busy
     }
 
-    /// Begins nothing more: the kernel writes what is left in its own time.
+    /// Forgets the backlog: the kernel writes it in its own time.
     pub(super) fn give_up(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
@@ -112,7 +112,7 @@ impl Flusher {
         let Some(orders) = &self.orders else { return };
         let Some(order) = self.waiting.pop_front() else { return };
         self.waiting_bytes -= order.end as u64;
-        // A thread that panicked has said so; the kernel writes the segment in its own time.
+        // If the thread has panicked, the panic was printed, and the kernel writes the segment in its own time.
         self.busy = orders.send(order).is_ok();
     }
 }

@@ -1,4 +1,4 @@
-//! What passes between a core and the helper thread, and between that and the thread that writes back.
+//! The messages between a core and the helper thread, and between the helper and the write-back thread.
 
 use std::fs::File;
 use std::io;
@@ -12,32 +12,32 @@ use super::segment::Segment;
 use crate::spool::error::SpoolError;
 use crate::spool::format::SegmentHeader;
 
-/// What a core asks of the helper.
+/// What a core asks the helper to do.
 pub(super) enum Job {
     /// Make one more segment ready.
     Want { core: usize },
-    /// This one is full, or, if it is not sound, has been poisoned; `used` octets of it count.
+    /// The log has left this segment. It holds `used` octets. If it is not `sound`, it was given up.
     Retire { core: usize, segment: Segment, used: usize, sound: bool },
-    /// The end of this barrier is on the disk.
+    /// The segment of this barrier is on the disk up to the barrier's end.
     Durable { core: usize, barrier: Barrier },
-    /// This one has been written back, or could not be.
+    /// This segment was written back, or could not be.
     Flushed { order: Order, outcome: io::Result<File> },
-    /// Nothing from the start to the end of this barrier was acknowledged or ever will be.
+    /// Nothing between the start and the end of this barrier was acknowledged, nor will be.
     Void { core: usize, barrier: Barrier },
-    /// This one's name leads elsewhere before it was used; make another ready.
+    /// The name of this segment leads elsewhere, before it was used. Make another ready.
     Replace { core: usize, segment: Segment },
-    /// Have the disk take a write to this one and a sync before it is used, and to all that follow.
+    /// Probe this segment, and each later one, by a write and a sync before it is used.
     Probe { core: usize, segment: Segment, suspicion: u32 },
-    /// This one will never be written again; `used` octets of it count.
+    /// Nobody will write to this segment again. It holds `used` octets.
     Finish { segment: Segment, used: usize },
-    /// The core is gone; what was made ready for it is not needed.
+    /// The core is gone and does not need the segments that were made ready for it.
     Leave { ready: Receiver<Ready> },
 }
 
-/// What a core gets for a want.
+/// The answer to [`Job::Want`].
 pub(super) type Ready = Result<Segment, SpoolError>;
 
-/// A core's end of the line to the helper.
+/// A core's end of the channels to the helper.
 pub(super) struct Supplies {
     pub(super) ready: Receiver<Ready>,
     pub(super) jobs: Sender<Job>,
@@ -47,11 +47,11 @@ pub(super) struct Supplies {
     pub(super) failed: Arc<AtomicU64>,
 }
 
-/// A segment that nobody writes any more.
+/// A segment to be written back; nobody writes to it any more.
 pub(super) struct Order {
     pub(super) core: usize,
     pub(super) header: SegmentHeader,
     pub(super) path: PathBuf,
-    /// Octets of it that count.
+    /// Octets that it holds.
     pub(super) end: usize,
 }

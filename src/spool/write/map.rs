@@ -9,8 +9,8 @@
 //!   ftruncate alone), so a store cannot meet a full disk;
 //! - nobody shrinks it: this program trims a segment only after its map is gone, and the directory is
 //!   ours alone (mode 0700, locked);
-//! - where somebody does shrink it, or its disk fails, the fault is survived (`sigbus.rs`), and
-//!   [`Map::is_torn`] says so, also when it was made longer again;
+//! - if somebody does shrink it, or its disk fails, the process survives the fault (`sigbus.rs`), and
+//!   [`Map::is_torn`] says so, even if the file was made longer again;
 //! - one thread owns it. Others, in this process and outside, look at the file with `read`, never at
 //!   this memory.
 
@@ -26,7 +26,7 @@ use super::sigbus::Guarded;
 /// Step in which the helper thread populates a fresh map, so that it never holds the map's lock long.
 const POPULATE_STEP_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a page is made present for.
+/// In which way pages are made present.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Touch {
     /// Present and clean: the first store to it takes a short fault.
@@ -47,7 +47,7 @@ impl Map {
     pub(super) fn new(file: &File, len: usize) -> io::Result<Self> {
         assert!(len > 0 && len.is_multiple_of(size_of::<u64>()), "{len} octets are no segment");
         let raw = MmapOptions::new().len(len).map_raw(file)?;
-        // A core dump of a sink is not the place for gigabytes of other people's mail. Refusal is harmless.
+        // Gigabytes of other people's mail have no place in a core dump. A refusal does no harm.
         let _ = raw.advise(Advice::DontDump);
         Ok(Self { guarded: Guarded::new(raw)?, len })
     }
@@ -60,12 +60,11 @@ impl Map {
         self.len
     }
 
-    /// Makes every page present, in steps, so that the thread that owns the map does not fault, or
-    /// finds what it faults for in memory. Kernels before 5.14 do not know how; then the owner faults
-    /// as it goes.
+    /// Makes every page present, in steps, so that the owner's stores do not fault, or fault only for pages
+    /// that are in memory. Kernels before 5.14 cannot do this; then the owner faults as it goes.
     ///
-    /// An error here is what would have been SIGBUS there: EFAULT when the file system, in spite of
-    /// the allocation, has no room for a page.
+    /// What is an error here would be SIGBUS at a store: EFAULT means that the file system, in spite of the
+    /// allocation, has no room for a page.
     pub(super) fn populate(&self, touch: Touch) -> io::Result<()> {
         let advice = match touch {
             Touch::Read => Advice::PopulateRead,
@@ -101,8 +100,8 @@ impl Map {
         unsafe { std::ptr::write_bytes(self.raw().as_mut_ptr().add(at), 0, len) };
     }
 
-    /// Stores a word, little endian, after everything stored before it: whoever sees the word sees
-    /// the rest. `at` must be a multiple of 4.
+    /// Stores a word, little endian, with release ordering: a reader that sees the word sees everything that
+    /// was stored before it. `at` must be a multiple of 4.
     pub(super) fn store_release(&mut self, at: usize, word: u32) {
         self.check(at, 4);
         assert!(at.is_multiple_of(4), "a commit word is aligned");
@@ -115,8 +114,8 @@ impl Map {
     /// Whether octets of the file were lost under the map: what was stored to them is nowhere. `canary` is
     /// the last word of the file as it was made. Cheap.
     pub(super) fn is_torn(&self, canary: u64) -> bool {
-        // Wherever the file was cut, its last page is missed, or zero in part, long before the log comes to
-        // the cut.
+        // Wherever the file was cut, its last page is missing, or partly zero, long before the log reaches the
+        // cut.
         self.last_word() != canary || self.guarded.is_hit()
     }
 

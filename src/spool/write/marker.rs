@@ -11,16 +11,16 @@ use crate::spool::error::SpoolError;
 use crate::spool::format::{MARKER, MARKER_TEXT};
 use crate::spool::read::check_marker_text;
 
-/// The exclusive lock on the marker file; goes when this is dropped.
+/// The exclusive lock on the marker file. Dropping it unlocks.
 pub(super) struct Lock {
     marker: File,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing alone is not enough: a child that this process has forked and that has not begun its
-        // own program yet holds the same open file, and flock(2) goes with the last of them. What fails
-        // here fails to unlock nothing that the close below would not.
+        // Closing alone is not enough: a child that this process has forked, and that has not called exec
+        // yet, has the same file open, and flock(2) lasts until the last of them closes it. If this fails, the
+        // close below still unlocks.
         let _ = rustix::fs::flock(&self.marker, FlockOperation::Unlock);
     }
 }
@@ -51,12 +51,12 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, SpoolError> {
     let mut text = Vec::new();
     let read = marker.read_to_end(&mut text);
     read.map_err(|cause| SpoolError::io("read", &path, cause))?;
-    // An empty one is new, or its maker died before this line.
+    // An empty file is new, or the sink that made it died before it wrote the text.
     if !text.is_empty() {
         check_marker_text(dir, &text)?;
     }
     if text != MARKER_TEXT.as_bytes() {
-        // Versions differ in one octet, so an earlier text is replaced whole or not at all.
+        // The texts of the versions differ in one octet, so a crash leaves one or the other.
         let written = marker.write_all_at(MARKER_TEXT.as_bytes(), 0);
         let synced = written.and_then(|()| marker.sync_all());
         synced.map_err(|cause| SpoolError::io("write", &path, cause))?;

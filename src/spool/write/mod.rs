@@ -1,4 +1,4 @@
-//! The writing wing: one [`Writer`] a core, the helper threads behind it, and what an opener does.
+//! The writing wing: one [`Writer`] for each core, the helper threads that serve it, and what an opener does.
 
 mod barrier;
 mod budget;

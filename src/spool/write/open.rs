@@ -1,4 +1,4 @@
-//! Opens a spool for writing: the directory and its lock, the recovery, the writers.
+//! Opens a spool for writing: locks the directory, recovers what is there, and makes the writers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use super::writer::Writer;
 use crate::spool::error::SpoolError;
 use crate::spool::options::Options;
 
-/// An open spool. It must outlive its writers to be closed in order; see [`Spool::open`].
+/// An open spool. To close it in order, drop its writers first; see [`Spool::open`].
 pub struct Spool {
     lock: Arc<Lock>,
     helper: Option<JoinHandle<()>>,
 }
 
 impl Spool {
-    /// Locks and scans the directory, makes it if there is none, and hands out one writer a core.
+    /// Makes the directory if there is none, locks and scans it, and returns one writer for each core.
     ///
     /// Old segments are never appended to. Drop the writers before the spool: then the drop of the
     /// spool waits until every segment is cut to its length and the lock is free.
@@ -61,12 +61,12 @@ impl Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        // The helper ends with the last writer. If one lives on, waiting here could be for ever.
+        // The helper ends with the last writer. If a writer is alive, waiting here could take for ever.
         let mine_and_the_helpers = 2;
         if Arc::strong_count(&self.lock) <= mine_and_the_helpers
             && let Some(helper) = self.helper.take()
         {
-            // A panic of the helper has been printed; nothing of ours depends on its result.
+            // A panic of the helper was printed, and nothing here depends on its result.
             let _ = helper.join();
         }
     }

@@ -1,5 +1,5 @@
-//! The helper thread: has the next segment of each core made ready, and the full ones written back, so
-//! that a core never waits for the disk or for a page.
+//! The helper thread: makes the next segment of each core ready, and has full ones written back, so that a
+//! core never waits for the disk or for a page.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -29,7 +29,7 @@ const FLUSH_CLOSE_MS: u64 = 5_000;
 pub(super) struct Preparer {
     options: Options,
     supply: Supply,
-    /// `None` for durability sync, which leaves nothing to write back.
+    /// `None` for [`Durability::Sync`], which leaves nothing to write back.
     flusher: Option<Flusher>,
     /// The latest write-back failed.
     failing: bool,
@@ -72,7 +72,7 @@ impl Preparer {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.supply.retry(self.flusher.as_mut());
-            // A spool that was closed is on the disk and marked, if the disk is not too slow for that.
+            // A spool that is closed gets written back and marked, unless the disk is too slow for that.
             if self.writers == 0
                 && let Some(flusher) = &mut self.flusher
             {
@@ -85,7 +85,7 @@ impl Preparer {
         }
     }
 
-    /// How long to wait for a job before there is something else to do.
+    /// How long to wait for a job; after that there is something else to do.
     fn pause(&self) -> Option<Duration> {
         let backlog = self.flusher.as_ref().is_some_and(Flusher::has_backlog);
         let rest = backlog.then_some(Duration::from_millis(FLUSH_IDLE_MS));
@@ -98,7 +98,7 @@ impl Preparer {
             Job::Retire { core, segment, used, sound } => self.retire(core, segment, used, sound),
             Job::Durable { core, barrier } => {
                 if self.supply.shelf(core).is_alive(barrier.segment()) {
-                    // Without its mark a segment is as sound as before; less is known of it.
+                    // A segment without its mark is as sound; readers only know less about it.
                     let _ = segment::mark(&barrier.file, &barrier.header, barrier.end as u32);
                 }
             }
@@ -129,9 +129,9 @@ impl Preparer {
         }
     }
 
-    /// A ring that goes round without being written back finds its pages writable. In a larger one they
-    /// are clean when their turn comes, have to be made writable again in any case, and the map would
-    /// cost its page tables for nothing.
+    /// Whether the maps of full segments are worth retaining. The pages of a ring that is small enough are
+    /// never written back, and are still writable when they are used again. The pages of a larger ring are
+    /// clean by then and have to be made writable again, so that a retained map would only cost memory.
     fn retains_maps(&self) -> bool {
         let flusher = self.flusher.as_ref();
         self.options.when_full == WhenFull::Recycle
@@ -172,15 +172,15 @@ impl Preparer {
         }
     }
 
-    /// Takes what the disk has failed out of a segment, if it is still the one it was.
+    /// Takes what was not acknowledged out of a segment, if it was not recycled meanwhile.
     fn void(&mut self, core: usize, barrier: &Barrier) {
         debug_assert!(barrier.start <= barrier.end);
         if let Some(full) = self.supply.shelf(core).find(barrier.segment()) {
             full.sound = false;
-            // One that was cut is not made longer again.
+            // A file that was cut must not become longer again.
             let cut = segment::shortened_to(&barrier.file, &barrier.header).map(|cut| cut as usize);
             let end = barrier.end.min(cut.unwrap_or(barrier.end));
-            // The disk may refuse this too; then all that readers see was refused with 451 or better.
+            // The disk may refuse this too. Then readers see messages that the sink has refused with 451.
             let zeros = vec![0; end.saturating_sub(barrier.start)];
             let _ = barrier.file.write_all_at(&zeros, barrier.start as u64);
         }

@@ -1,5 +1,5 @@
-//! Where segments in doubt go. Nothing here is ever read back, counted against the limit, reused or
-//! deleted: it is for people. The directory is a spool of its own, so that `ringpost spool` reads it.
+//! The directory for doubtful segments. People look into it; the sink never reads, counts, recycles or
+//! deletes what is there. The directory is a spool of its own, so that `ringpost spool` can read it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -10,32 +10,32 @@ use super::marker;
 use crate::limits::{SEGMENT_STEP_BYTES, WRITE_STEP_BYTES};
 use crate::spool::format::parse_file_name;
 
-/// Name of the directory inside of the spool's.
+/// Name of the directory, inside the spool directory.
 pub(super) const DIRECTORY: &str = "quarantine";
 
-/// Moves a segment of which nothing can be believed.
+/// Moves a segment of which nothing is known to be sound.
 pub(super) fn take(spool: &Path, name: &str) -> io::Result<()> {
     let target = place(spool, name)?;
     fs::rename(spool.join(name), target)?;
     sync_both(spool)
 }
 
-/// Keeps a copy of a segment of which the first `sound` octets can be believed, so that the rest may be
-/// cut off. The copy ends where nothing but zeros follows.
+/// Copies a segment of which only the first `sound` octets are sound, so that the rest may be cut off. The
+/// copy leaves out zeros at the end.
 pub(super) fn copy(spool: &Path, name: &str, sound: u64) -> io::Result<()> {
     let from = File::open(spool.join(name))?;
     let target = place(spool, name)?;
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
     let copied = copy_octets(&from, &made, sound).and_then(|()| made.sync_all());
     if copied.is_err() {
-        // Half a copy is no evidence; the segment itself stays as it is.
+        // Half a copy is of no use, and the segment itself stays as it is.
         let _ = fs::remove_file(&target);
     }
     copied?;
     sync_both(spool)
 }
 
-/// The numbers of the segments there: none of them is given to another.
+/// The numbers of the segments there. They are not given to new segments.
 pub(super) fn numbers(spool: &Path) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(spool.join(DIRECTORY)) else { return Vec::new() };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -51,7 +51,7 @@ fn copy_octets(from: &File, to: &File, sound: u64) -> io::Result<()> {
     loop {
         let count = from.read_at(&mut buffer, at)?;
         if count == 0 {
-            // A record may end in zeros, though not in that many.
+            // A record may end in zeros, but not in so many.
             return to.set_len(end.next_multiple_of(SEGMENT_STEP_BYTES).min(at));
         }
         let used = buffer[..count].iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
@@ -63,7 +63,7 @@ fn copy_octets(from: &File, to: &File, sound: u64) -> io::Result<()> {
     }
 }
 
-/// Where the segment goes: under its own name, with a number behind it when that is taken.
+/// The path for a segment: its own name, with a number appended if the name is taken.
 fn place(spool: &Path, name: &str) -> io::Result<PathBuf> {
     let dir = spool.join(DIRECTORY);
     DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;

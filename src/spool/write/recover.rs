@@ -1,6 +1,6 @@
-//! What an opener makes of the segments that are there: counts what is whole, has it on the disk, gives
-//! unused room back, puts what is in doubt into quarantine, and goes on behind it. Nothing is ever
-//! appended to an old segment.
+//! What an opener does with the segments that are there: it counts what is whole, syncs it, gives unused
+//! room back, and puts doubtful segments into quarantine. New segments get higher numbers; nothing is ever
+//! appended to an old one.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,14 +17,14 @@ use crate::spool::read::{Reader, RecordsEnd, SegmentEnd, Survey};
 /// What was found and done when the spool was opened.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
 pub struct Recovery {
-    /// As it was found.
+    /// The spool as it was found.
     #[serde(flatten)]
     pub survey: Survey,
-    /// Octets of files given back: unused tails, and segments without a record.
+    /// Octets of files that were given back: unused ends, and segments without a record.
     pub trimmed_bytes: u64,
-    /// Names of the segments in doubt of which the directory `quarantine` has a copy, or the only one.
+    /// Names of the doubtful segments that were copied or moved into the directory `quarantine`.
     pub quarantined: Vec<String>,
-    /// Segments in doubt that could not be put there, and why. They stay as they are, and out of the ring.
+    /// Doubtful segments that could not be put there, and why. They stay as they are, and are not recycled.
     pub left_in_doubt: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Recovered {
     pub(super) last_seq: Vec<(u16, u64)>,
 }
 
-/// Reads all there is, tidies it, and tells where to go on.
+/// Reads and tidies all segments, and finds out where to go on.
 pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
     let abandoned = clear_unfinished(dir)?;
     let reader = Reader::open_locked(dir)?;
@@ -95,8 +95,8 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
     Ok(Recovered { recovery, old, next_number, last_seq })
 }
 
-/// Removes segments whose maker died before they were one; returns their octets. What the file of a
-/// recycled one still holds, the ring had given up.
+/// Removes segments that were being made when their sink died; returns their octets. What the file of a
+/// recycled one still holds was given up by the ring.
 fn clear_unfinished(dir: &Path) -> Result<u64, SpoolError> {
     let failed = |cause| SpoolError::io("list the spool", dir, cause);
     let mut bytes = 0;
@@ -104,14 +104,14 @@ fn clear_unfinished(dir: &Path) -> Result<u64, SpoolError> {
         let entry = entry.map_err(failed)?;
         if entry.file_name().to_str().is_some_and(is_in_making) {
             let found = entry.metadata().map_or(0, |metadata| metadata.len());
-            // One that cannot be removed is in nobody's way: its number is not given out again soon.
+            // A file that cannot be removed does no harm: its number is not used again soon.
             bytes += fs::remove_file(entry.path()).map_or(0, |()| found);
         }
     }
     Ok(bytes)
 }
 
-/// Leaves of a segment what can be believed, known to be on the disk; returns its octets.
+/// Cuts a segment to what is sound of it, and syncs and marks that; returns its octets.
 fn tidy(
     dir: &Path,
     name: &str,
@@ -142,7 +142,7 @@ fn tidy(
     Ok(end.used)
 }
 
-/// Cuts a segment behind its last record, once everything before that is on the disk and marked so.
+/// Syncs and marks a segment up to the end of its last record, and then cuts it there.
 fn settle(path: &Path, header: &SegmentHeader, mark: Mark, used: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     let marked = matches!(mark, Mark::Upto(end) if u64::from(end) == used);

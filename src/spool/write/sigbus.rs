@@ -1,17 +1,17 @@
-//! Faults in maps: a page that the file does not hold any more, because somebody cut it or its disk
-//! failed, must cost a segment and not the process.
+//! Faults in maps. A file can lose a page under its map, because somebody cuts the file or its disk fails.
+//! That must cost a segment, not the process.
 //!
 //! # The invariant
 //!
-//! A store through a map to such a page is SIGBUS. The handler here puts memory of our own under the
-//! rest of that map and notes it, so that the store ends somewhere; who stored has to look at
-//! [`Guarded::is_hit`] before he believes that it reached the file.
+//! A store through a map to such a page is SIGBUS. The handler here puts anonymous memory under the rest of
+//! that map and notes it, so that the store succeeds. The code that stores has to ask [`Guarded::is_hit`]
+//! before it believes that the store reached the file.
 //!
 //! - An entry of the table names a range that is mapped: [`Guarded`] owns both, and takes the entry out
 //!   before the map goes. The faulting thread holds its map for as long as the handler runs, and other
 //!   maps lie elsewhere, so the entry that the address lies in is the right one.
 //! - The handler calls nothing but atomics, mmap and sigaction, all of which a signal may interrupt.
-//! - A fault elsewhere is none of ours: the former action is put back, and the fault strikes again.
+//! - After a fault elsewhere the handler puts the former action back, and the fault happens again.
 
 use std::io;
 use std::ptr;
@@ -48,7 +48,7 @@ static FORMER: OnceLock<libc::sigaction> = OnceLock::new();
 
 /// A map whose faults are survived.
 pub(super) struct Guarded {
-    // Unmapped when the entry has been taken out.
+    // Unmapped after the entry was freed.
     raw: MmapRaw,
     entry: &'static GuardedRange,
 }
@@ -73,9 +73,9 @@ impl Guarded {
         &self.raw
     }
 
-    /// Whether a page of the map was missed: what was stored to it, and behind it, is not in the file.
+    /// Whether a page of the map was missing: what was stored to it, and above it, is not in the file.
     pub(super) fn is_hit(&self) -> bool {
-        // The stores before this must not be moved behind it; the handler runs on their thread.
+        // The compiler must not move earlier stores past this. The handler runs on the thread that stores.
         compiler_fence(Ordering::SeqCst);
         self.entry.hit.load(Ordering::Acquire)
     }
@@ -128,12 +128,13 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut 
     unsafe { libc::sigaction(signal, former, ptr::null_mut()) };
 }
 
-/// Puts memory under the map that `address` lies in, from its page on. Whether it lies in one.
+/// Puts memory under the guarded map that holds `address`, from its page on. Returns whether there is such
+/// a map.
 fn cover(address: usize) -> bool {
     let holds = |entry: &&GuardedRange| {
         let base = entry.base.load(Ordering::Acquire);
         let len = entry.len.load(Ordering::Acquire);
-        // Read twice: base and length of two registrations do not belong together.
+        // The base is read twice, so that base and length are those of one registration.
         let steady = entry.base.load(Ordering::Acquire) == base;
         steady && base > CLAIMED && address >= base && address - base < len
     };

@@ -1,5 +1,5 @@
-//! The helper's supply of segments: makes the next one of each core ready, from free room, or else of the
-//! oldest there is.
+//! The helper's supply of segments: makes the next segment of each core ready, in free room or else from the
+//! oldest segment.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -33,23 +33,24 @@ pub(super) struct Shelf {
     next_number: u32,
     /// Full ones, oldest first.
     full: VecDeque<FullSegment>,
-    /// When room was last looked for in vain: the core knows, and gets a segment as soon as there is.
+    /// When we last found no room for the core. The core knows of the shortage, and gets a segment as soon as
+    /// there is room.
     short: Option<Instant>,
-    /// The writer's, when it last had a segment probed.
+    /// That of the writer when it last had a segment probed.
     suspicion: u32,
 }
 
-/// A segment that is not written any more.
+/// A segment to which the log does not write any more.
 pub(super) struct FullSegment {
     pub(super) number: u32,
-    /// The disk has not failed it.
+    /// No sync or write-back of it has failed.
     pub(super) sound: bool,
     pub(super) room: Reservation,
     pub(super) retained: Option<RetainedMap>,
 }
 
 impl Shelf {
-    /// `None` where no room is looked for.
+    /// When to look for room again; `None` if the core has a segment.
     fn until_retry(&self) -> Option<Duration> {
         let pause = Duration::from_millis(SPOOL_RETRY_MS);
         self.short.map(|tried| pause.saturating_sub(tried.elapsed()))
@@ -60,12 +61,12 @@ impl Shelf {
         self.full.push_back(full);
     }
 
-    /// A full segment, if it has not been recycled, or moved away, meanwhile.
+    /// A full segment, if it was not recycled or moved away meanwhile.
     pub(super) fn find(&mut self, number: u32) -> Option<&mut FullSegment> {
         self.full.iter_mut().find(|full| full.number == number)
     }
 
-    /// Whether a segment of this run has its file still to itself.
+    /// Whether a segment of this run was not taken to be recycled.
     pub(super) fn is_alive(&self, number: u32) -> bool {
         number >= self.floor.load(Ordering::Acquire)
     }
@@ -87,8 +88,8 @@ pub(super) struct Supply {
 }
 
 impl Supply {
-    /// `first_number` is above every number in the directory; `old` are the segments there. Each core gets
-    /// its end of the line, with `jobs`.
+    /// `first_number` is above every number in the directory; `old` are the segments there. Also returns each
+    /// core's end of the channels, with `jobs`.
     pub(super) fn new(
         dir: PathBuf,
         options: Options,
@@ -122,12 +123,12 @@ impl Supply {
         &mut self.shelves[core]
     }
 
-    /// How long until room is to be looked for again; `None` where nobody lacks it.
+    /// When to look for room again; `None` if no core lacks it.
     pub(super) fn until_retry(&self) -> Option<Duration> {
         self.shelves.iter().filter_map(Shelf::until_retry).min()
     }
 
-    /// Looks for room again for the cores whose turn it is, however busy the others keep the helper.
+    /// Looks for room again for the cores whose turn it is, however busy the other cores keep the helper.
     pub(super) fn retry(&mut self, mut flusher: Option<&mut Flusher>) {
         let is_due = |shelf: &Shelf| shelf.until_retry() == Some(Duration::ZERO);
         if !self.shelves.iter().any(is_due) {
@@ -141,7 +142,7 @@ impl Supply {
         }
     }
 
-    /// One more segment for `core`, or why there is none.
+    /// Sends `core` one more segment, or why there is none.
     pub(super) fn supply(&mut self, core: usize, flusher: Option<&mut Flusher>) {
         let mut made = self.prepare(core, flusher);
         if self.shelves[core].suspicion > 0 {
@@ -150,7 +151,7 @@ impl Supply {
         self.hand_out(core, made);
     }
 
-    /// Has the disk take a write to this segment and a sync, and to all that follow.
+    /// Probes this segment, and from now on each later segment of the core, by a write and a sync.
     pub(super) fn suspect(&mut self, core: usize, segment: Segment, suspicion: u32) {
         debug_assert!(suspicion >= self.shelves[core].suspicion, "suspicion never falls");
         self.shelves[core].suspicion = suspicion;
@@ -180,13 +181,14 @@ impl Supply {
         }
     }
 
-    /// One more segment for `core`, from free room, or else from the oldest there is.
+    /// Makes one more segment for `core`, in free room, or else from the oldest segment.
     pub(super) fn prepare(
         &mut self,
         core: usize,
         flusher: Option<&mut Flusher>,
     ) -> Result<Segment, SpoolError> {
-        // A directory that was moved away may come back; what is made in another is lost to readers.
+        // A spool directory that was moved away may come back. A segment in another directory of that name is
+        // of no use to readers.
         check_marker(&self.dir)?;
         let mut shortage = self.full();
         if let Some(made) = self.create_in_free_room(core, &mut shortage) {
@@ -208,7 +210,7 @@ impl Supply {
                 }
                 return made;
             }
-            // Of another size: its room is what we can use.
+            // The segment has another size, so we can only use its room.
             let _ = fs::remove_file(&file.path);
             drop(room);
             if let Some(made) = self.create_in_free_room(core, &mut shortage) {
@@ -219,11 +221,11 @@ impl Supply {
         self.reuse(core, oldest, flusher)
     }
 
-    /// `None` where there is no room: then `shortage` says why.
+    /// `None` if there is no room; then `shortage` says why.
     fn create_in_free_room(&mut self, core: usize, shortage: &mut SpoolError) -> Option<Ready> {
         let room = self.budget.reserve(core)?;
         match self.create(core, room) {
-            // Others have filled the disk: that was not room enough.
+            // Other files have filled the disk, so there is no room in spite of the budget.
             Err(no_space @ SpoolError::NoSpace { .. }) => {
                 *shortage = no_space;
                 None
@@ -232,21 +234,21 @@ impl Supply {
         }
     }
 
-    /// Makes a segment of the oldest full one of `core`.
+    /// Makes a segment from the oldest full one of `core`.
     fn reuse(
         &mut self,
         core: usize,
         oldest: FullSegment,
         flusher: Option<&mut Flusher>,
     ) -> Result<Segment, SpoolError> {
-        // A message that began there and is still open must not be acknowledged from here on.
+        // From here on a message that began in that segment and is still open cannot be sealed.
         let floor = self.shelves[core].floor.swap(oldest.number + 1, Ordering::AcqRel);
         debug_assert!(floor <= oldest.number + 1, "the floor never falls");
         if let Some(flusher) = flusher {
             flusher.forget(core, oldest.number);
         }
         let path = self.dir.join(file_name(core as u16, oldest.number));
-        // What the disk has failed, or somebody has cut, gets no new life.
+        // A segment that the disk has failed, or that was cut, is not used again.
         if !oldest.sound || !self.is_whole(&path) {
             return match fs::remove_file(&path) {
                 Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
@@ -261,7 +263,7 @@ impl Supply {
         }
         let FullSegment { number, sound, room, retained } = oldest;
         let made = self.recycle(core, &path, retained, room);
-        // One that could not be touched is there as before, and counted.
+        // If the file could not be renamed, it is there as before, and counts.
         if made.is_err() && path.exists() {
             let room = self.budget.count(core);
             self.shelves[core].full.push_front(FullSegment { number, sound, room, retained: None });
@@ -299,7 +301,7 @@ impl Supply {
         fresh_header(core as u16, number, self.options.segment_bytes)
     }
 
-    /// Somebody may have moved segments away to make room.
+    /// Forgets segments whose files are gone: somebody may have moved them away to make room.
     fn forget_missing(&mut self) {
         for (core, shelf) in self.shelves.iter_mut().enumerate() {
             let path = |number| self.dir.join(file_name(core as u16, number));
@@ -313,7 +315,7 @@ impl Supply {
     }
 }
 
-/// Takes back what was made ready for a core that is gone.
+/// Removes the segments that were made ready for a core that is gone.
 pub(super) fn take_back(ready: &Receiver<Ready>) {
     for segment in ready.try_iter().flatten() {
         segment.finish(0);

@@ -1,12 +1,12 @@
-//! Up to where a log is durable, told by its writer to those who hand messages on.
+//! Up to where a log is durable: the writer moves it, and the relay does not hand on what lies above it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::spool::format::Place;
 
-/// The end of what is durable of one core's log, under [`Durability::Sync`](crate::spool::Durability::Sync):
-/// behind it are messages that were sealed and not acknowledged yet.
+/// The end of the durable part of one core's log, under [`Durability::Sync`](crate::spool::Durability::Sync).
+/// Messages above it are sealed and not acknowledged yet.
 #[derive(Clone, Debug)]
 pub struct Watermark {
     core: u16,
@@ -14,17 +14,17 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// At the start of a log, where `place` is; what is before it is of earlier runs.
+    /// A watermark at `place`, where the log of this run starts.
     pub(super) fn new(place: Place) -> Self {
         Self { core: place.core, end: Arc::new(AtomicU64::new(position(place))) }
     }
 
-    /// It never goes back.
+    /// Moves the watermark up. It never goes down.
     pub(super) fn move_to(&self, end: Place) {
         self.end.fetch_max(position(end), Ordering::Release);
     }
 
-    /// Whether the message at `place` is behind it. Those of other cores are not its to judge.
+    /// Whether the message at `place` is of this core and above the watermark.
     pub fn hides(&self, place: Place) -> bool {
         place.core == self.core && position(place) >= self.end.load(Ordering::Acquire)
     }

@@ -1,5 +1,5 @@
-//! The writing end of one core: appends pieces of open messages, seals them, rolls to the next
-//! segment. Nothing here waits, allocates or calls the kernel, except when a segment is full.
+//! The log of one core, from the writer's side: appends pieces of open messages, seals messages, and rolls
+//! to the next segment. Nothing here waits, allocates or calls the kernel, except when a segment is full.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,17 +27,17 @@ use crate::spool::options::Durability;
 mod durable;
 mod roll;
 
-/// An open message: what links its pieces. Cheap; a session keeps one and uses it again and again.
+/// An open message: what links its pieces. Cheap; a session has one and uses it for all its messages.
 #[derive(Debug, Default)]
 pub struct Draft {
     /// 0 until the first octet.
     id: u32,
-    /// Where the latest record of this message was begun.
+    /// Where the latest record of this message begins.
     latest: Option<Place>,
     /// Segment of the first record; 0 is none.
     first_segment: u32,
     total_bytes: u64,
-    /// A piece was refused; the message can only be discarded.
+    /// A piece was refused, so the message can only be discarded.
     broken: bool,
 }
 
@@ -74,20 +74,21 @@ pub struct Stats {
     pub rolls: u64,
     /// Times a full segment had no successor ready and the core waited.
     pub roll_waits: u64,
-    /// Segments that could not be made durable, and took no more messages.
+    /// Segments that could not be synced, or written back, and took no more messages.
     pub poisoned: u64,
-    /// Segments that were cut from outside or lost pages, and those that had to be given up with them.
+    /// Segments that another program cut, or that lost pages, and those that were given up with them.
     pub torn: u64,
-    /// Segments that were removed, moved away or replaced while they were written, and likewise.
+    /// Segments that were removed, moved away or replaced while they were written, and those that were given
+    /// up with them.
     pub removed: u64,
     /// Messages that had been acknowledged in them.
     pub removed_messages: u64,
 }
 
-/// A segment that the log has left and the ring has not taken yet.
+/// A segment that the log has left, and that the helper has not recycled yet.
 struct Retired {
     header: SegmentHeader,
-    /// Messages that the log had taken when it began, and when it was left.
+    /// Messages sealed in the log when the segment began, and when the log left it.
     began: u64,
     ended: u64,
 }
@@ -103,23 +104,23 @@ pub struct Writer {
     head: usize,
     open: Option<OpenRecord>,
     digest: Digest,
-    /// Of the latest record.
+    /// That of the latest record.
     seq: u64,
-    /// Of the latest draft.
+    /// That of the latest draft.
     drafts: u32,
     envelope: Vec<u8>,
     supplies: Supplies,
     spare: Option<Segment>,
     /// Oldest first.
     retired: VecDeque<Retired>,
-    /// Messages that the log had taken when the present segment began.
+    /// Messages sealed in the log when the present segment began.
     began: u64,
-    /// The helper has no segment for us and keeps trying.
+    /// Why the helper has no segment for us. It keeps trying.
     shortage: Option<SpoolError>,
-    /// Times a segment was poisoned. A segment is written to only if the disk has taken a write to it
-    /// and a sync since the last time.
+    /// Times that a sync failed. Each next segment has to pass a probe after the latest of them, a write and
+    /// a sync, before it is written to.
     suspicion: u32,
-    /// Times a segment was given up, for that or because of what happened to its file.
+    /// Times that a segment was given up, for that or because of what happened to its file.
     failures: u32,
     /// When the helper was last told what is durable.
     marked: Instant,
@@ -169,7 +170,7 @@ impl Writer {
         writer
     }
 
-    /// Adds octets to an open message: the one copy they get.
+    /// Appends octets to an open message. This is the only time that they are copied.
     ///
     /// On an error the message cannot be sealed any more; the draft must be discarded.
     pub fn append(&mut self, draft: &mut Draft, mut piece: &[u8]) -> Result<(), SpoolError> {
@@ -185,10 +186,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the message real. When this returns, a reader finds it at the returned place, and it
+    /// Ends a message. When this returns, a reader finds it at the returned place, and it
     /// survives the death of this process. It may be acknowledged when [`Writer::fate`] says so.
     ///
-    /// `recipients` are path and parameters of each. The draft is empty again afterwards, whatever the outcome.
+    /// `recipients` are the path and the parameters of each. Afterwards the draft is empty, also on an error.
     ///
     /// # Errors
     /// [`SpoolError`]; then the message is not in the log.
@@ -206,7 +207,7 @@ impl Writer {
         sealed
     }
 
-    /// Forgets an open message. Fragments it left in the log are dead room.
+    /// Forgets an open message. Its fragments in the log are dead room.
     pub fn discard(&mut self, draft: &mut Draft) {
         if self.owns_head(draft) {
             let head = self.head;
@@ -250,7 +251,7 @@ impl Writer {
         sealed
     }
 
-    /// Makes the head a record of `draft` with room for `bytes` of envelope.
+    /// Sees to it that the record at the head is one of `draft` with room for `bytes` octets of envelope.
     fn claim_for_envelope(&mut self, draft: &mut Draft, bytes: usize) -> Result<(), SpoolError> {
         self.check_pieces(draft)?;
         self.yield_head(draft);
@@ -267,7 +268,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the head a record of `draft` with room for at least one octet; returns the room.
+    /// Sees to it that the record at the head is one of `draft` with room for at least one octet. Returns
+    /// the room in octets.
     fn claim(&mut self, draft: &mut Draft, wanted: usize) -> Result<usize, SpoolError> {
         self.check_pieces(draft)?;
         self.yield_head(draft);
@@ -282,7 +284,7 @@ impl Writer {
         Ok(self.space())
     }
 
-    /// If another draft's record is open at the head, it becomes a fragment.
+    /// Turns the record at the head into a fragment if it is one of another draft.
     fn yield_head(&mut self, draft: &Draft) {
         if !self.owns_head(draft) {
             self.close_fragment();
@@ -310,7 +312,7 @@ impl Writer {
         });
         self.digest.reset();
         let head = self.head;
-        // The marker tells recovery that a record was open here; the commit word is still 0.
+        // By the marker recovery sees that a record was open here; the commit word is still 0.
         self.segment_mut().map.write_at(head, &RECORD_MAGIC);
     }
 
@@ -343,11 +345,11 @@ impl Writer {
         }
     }
 
-    /// Turns the open record at the head into a real one and moves the head behind it.
+    /// Commits the open record at the head, and moves the head to the slot after it.
     ///
-    /// The order: payload (stored already), zeros up to the next slot and in it, header, and last the
-    /// commit word, with release. Whoever sees the commit word sees all of it, and a log that ends
-    /// inside old octets of a recycled segment.
+    /// The payload is stored already. Then come, in this order, zeros up to the next slot and in it, the
+    /// header, and the commit word with release ordering. A reader that sees the commit word sees all of
+    /// this, so the log always ends with an empty slot, even among old octets of a recycled segment.
     fn commit(
         &mut self,
         open: &OpenRecord,
@@ -397,7 +399,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// What was not sealed is gone; the segment is cut behind the last record.
+    /// What was not sealed is gone. The helper cuts the segment after the last record.
     fn drop(&mut self) {
         if let Some(segment) = self.segment.take() {
             self.hand_over(Job::Finish { segment, used: self.head });

@@ -1,5 +1,5 @@
-//! What of a writer's log can be believed to be kept: barriers and their syncs, segments that the disk
-//! has failed, segments whose files were cut, removed or moved away from outside.
+//! Which of a writer's messages may be acknowledged: barriers and their syncs, segments that the disk
+//! has failed, and segments whose files another program has cut, removed or moved away.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -24,8 +24,8 @@ use crate::spool::write::watermark::Watermark;
 const MARK_EVERY_MS: u64 = 1_000;
 
 impl Writer {
-    /// What must be synced before everything sealed up to now is durable. Empty unless the durability
-    /// is [`Durability::Sync`]. The caller syncs each file and reports [`Writer::synced`] or
+    /// What must be synced to make everything durable that is sealed now. Empty unless the durability
+    /// is [`Durability::Sync`]. The caller syncs each file and calls [`Writer::synced`] or
     /// [`Writer::poison`] before it acknowledges.
     pub fn dirty(&self) -> impl Iterator<Item = Barrier> + '_ {
         let syncing = self.durability == Durability::Sync;
@@ -37,8 +37,9 @@ impl Writer {
         self.barriers.due(self.segment(), self.head, self.stats.messages)
     }
 
-    /// Under [`Durability::Process`]: everything sealed up to now is kept, and is acknowledged. An error
-    /// is given once: what was not acknowledged before is taken out of the log.
+    /// Under [`Durability::Process`]: checks that everything sealed so far is kept, and counts it as
+    /// acknowledged. An error is returned once: the messages that were not acknowledged before are taken out
+    /// of the log.
     pub fn acknowledge(&mut self) -> Result<(), SpoolError> {
         self.check()?;
         if self.durability == Durability::Process {
@@ -47,13 +48,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether a sealed message may be acknowledged. Under [`Durability::Process`] this asks, and settles,
-    /// whether everything sealed up to now is kept, and the answer is never [`TicketFate::Waiting`]; under
-    /// [`Durability::Sync`] a sync has to come first: see [`Writer::dirty`]. Cheap.
+    /// Whether a sealed message may be acknowledged. Cheap.
+    ///
+    /// Under [`Durability::Process`] this does what [`Writer::acknowledge`] does, and never returns
+    /// [`TicketFate::Waiting`]. Under [`Durability::Sync`] a sync has to come first: see [`Writer::dirty`].
     pub fn fate(&mut self, ticket: Ticket) -> TicketFate {
         assert!(ticket.0 <= self.stats.messages, "a ticket of another writer");
         if self.durability == Durability::Process {
-            // An error is told when it is met, and makes what was not acknowledged before lost.
+            // On an error, what was not acknowledged before is lost, and the writer has said so on stderr.
             let _ = self.acknowledge();
         }
         self.barriers.fate(ticket.0)
@@ -64,9 +66,12 @@ impl Writer {
         self.all_synced(std::slice::from_ref(barrier))
     }
 
-    /// The syncs of these barriers succeeded. An error says that another sync of the same segment failed:
-    /// the kernel reports that only once, so a later success proves nothing. Or that what was synced may
-    /// not be all that was stored, or not be in the spool. Then none of them counts as durable.
+    /// The syncs of these barriers succeeded.
+    ///
+    /// # Errors
+    /// None of them counts as durable when another sync of the same segment has failed, since the kernel
+    /// reports that only once and a later success proves nothing; or when the file was cut or has lost pages,
+    /// so that not all that was stored was synced; or when the file is not in the spool any more.
     pub fn all_synced(&mut self, barriers: &[Barrier]) -> Result<(), SpoolError> {
         barriers.iter().try_for_each(|barrier| self.check_synced(barrier))?;
         barriers.iter().for_each(|barrier| self.note_synced(barrier));
@@ -82,7 +87,8 @@ impl Writer {
             self.check()?;
         }
         match barrier.fault(&self.path_of(segment)) {
-            // The ring may have taken one that was left: first the floor goes up, then the name goes.
+            // The helper may have recycled a segment that the log has left. It raises the floor before it takes
+            // the name away.
             Some(fault) if !self.is_taken(segment) => Err(self.tear(segment, fault, &barrier.file)),
             _ => Ok(()),
         }
@@ -94,7 +100,8 @@ impl Writer {
         let (segment_of_end, end) = self.barriers.end(present);
         let end = Place { core: self.core, segment: segment_of_end, offset: end as u32 };
         self.watermark.move_to(end);
-        // The mark of a segment that was left is its last; the others need not come at every sync.
+        // A segment that the log has left gets its last mark now. The present one need not be marked after
+        // each sync.
         let due = self.marked.elapsed() >= Duration::from_millis(MARK_EVERY_MS);
         if due || segment != present {
             self.marked = Instant::now();
@@ -102,8 +109,8 @@ impl Writer {
         }
     }
 
-    /// The sync of this barrier failed: nothing more is acknowledged from its segment, for ever. New
-    /// messages go to the next segment, once the disk has taken a write to that one and a sync.
+    /// The sync of this barrier failed: nothing more of its segment is ever acknowledged. New messages go to
+    /// the next segment, after a write to it and a sync have succeeded.
     pub fn poison(&mut self, barrier: &Barrier) {
         if self.barriers.is_poisoned(barrier.segment()) {
             return;
@@ -116,9 +123,9 @@ impl Writer {
         }
     }
 
-    /// Whether the present segment still takes what is stored to it; cheap. An error is given once: the
-    /// segment was cut from outside, or its disk failed under the map. Then nothing more is acknowledged
-    /// from it, and new messages go to the next one.
+    /// Checks that what was stored to the present segment is in its file. Cheap. An error is returned once:
+    /// another program has cut the segment, or its disk has failed under the map. Then nothing more of it is
+    /// acknowledged, and new messages go to the next segment.
     pub(super) fn check(&mut self) -> Result<(), SpoolError> {
         if !self.segment().is_torn() || self.is_poisoned() {
             return Ok(());
@@ -126,8 +133,8 @@ impl Writer {
         Err(self.tear_present(SegmentFault::Torn))
     }
 
-    /// Whether the present segment is still where readers find it, and not cut. Asks the kernel: to be done
-    /// now and then. An error is as that of [`Writer::acknowledge`].
+    /// Checks that the present segment is still where readers find it, and was not cut. Asks the kernel, so
+    /// call it now and then. An error is as that of [`Writer::acknowledge`].
     pub fn check_path(&mut self) -> Result<(), SpoolError> {
         self.check()?;
         if self.is_poisoned() || self.segment().is_in_place() {
@@ -136,14 +143,14 @@ impl Writer {
         Err(self.tear_present(SegmentFault::Removed))
     }
 
-    /// Times that segments were given up. Whoever holds back acknowledgements of what was sealed before
-    /// must refuse them when this has grown.
+    /// Times that segments were given up. When this has grown, what was sealed before and not acknowledged yet
+    /// must be refused.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Up to where the log is durable, for those who read it meanwhile; `None` where nothing waits for
-    /// that.
+    /// The durable watermark of the log, for readers of it; `None` unless the durability is
+    /// [`Durability::Sync`].
     pub fn watermark(&self) -> Option<Watermark> {
         (self.durability == Durability::Sync).then(|| self.watermark.clone())
     }
@@ -165,7 +172,7 @@ impl Writer {
         if fault == SegmentFault::Removed {
             self.stats.removed_messages += acknowledged;
         } else if segment == self.segment().header.number {
-            // What cannot be marked is as lost, and does not show in its file.
+            // Without the mark the same is lost, but readers do not see that it is.
             let _ = self.segment().mark_cut(self.head);
         }
         self.given_up(segment)
@@ -203,7 +210,7 @@ impl Writer {
         }
     }
 
-    /// How many messages were acknowledged that are in this segment.
+    /// How many acknowledged messages are in this segment.
     fn acknowledged_in(&self, segment: u32) -> u64 {
         let (began, ended) = match self.retired_segment(segment) {
             Some(retired) => (retired.began, retired.ended),
@@ -222,8 +229,8 @@ impl Writer {
         (present.number == segment).then_some(present).or_else(retired)
     }
 
-    /// All that was not acknowledged is taken out of the log, what was sealed since and in later segments
-    /// too: it may have begun here, and none of it may be acknowledged.
+    /// Takes everything out of the log that was not acknowledged. That includes what was sealed later, and in
+    /// later segments: it may have begun in this one.
     fn give_up(&mut self, segment: u32, fault: SegmentFault) {
         let waiting: Vec<_> = self.waiting().collect();
         self.failures += 1;
@@ -265,11 +272,11 @@ impl Writer {
         self.head = from;
     }
 
-    /// Every segment that holds a piece of the message must still be there and be sound.
+    /// Checks that every segment that may hold a piece of the message is there and sound.
     pub(super) fn check_whole(&mut self, draft: &Draft) -> Result<(), SpoolError> {
         let Some(latest) = draft.latest else { return Ok(()) };
-        // The helper moves the floor before it takes a segment. If it does so right after this look,
-        // the message goes the way of the ring's oldest, as it would have a moment later.
+        // The helper raises the floor before it takes a segment. If it does so right after this check, the
+        // message is recycled as one of the ring's oldest, as it could have been a moment later.
         if self.is_taken(draft.first_segment) {
             return Err(SpoolError::Outlived);
         }
@@ -289,15 +296,15 @@ impl Writer {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(SpoolError::Outlived);
                 }
-                // Whoever has no descriptor left for this check is not worse off than before it.
+                // Without a free descriptor there is no check, as there was none before.
                 Err(_) => {}
             }
         }
         Ok(())
     }
 
-    /// No segment that may hold a piece of the message was given up. What comes of it next goes to a sound
-    /// one then: the present segment, if it was given up, has none of it.
+    /// Checks that no segment that may hold a piece of the message was given up. Then its next piece goes to
+    /// a sound segment: the present one, if it was given up, holds none of the message.
     pub(super) fn check_pieces(&self, draft: &Draft) -> Result<(), SpoolError> {
         let Some(latest) = draft.latest else { return Ok(()) };
         match self.barriers.poisoned_within(draft.first_segment, latest.segment) {
@@ -310,7 +317,7 @@ impl Writer {
         self.barriers.is_poisoned(self.segment().header.number)
     }
 
-    /// Why nothing more is taken from a segment that was given up.
+    /// The error for a segment that was given up.
     pub(super) fn given_up(&self, segment: u32) -> SpoolError {
         match self.barriers.fault_of(segment) {
             Some(SegmentFault::Torn) => SpoolError::Torn { core: self.core, segment },
@@ -319,7 +326,7 @@ impl Writer {
         }
     }
 
-    /// Where a segment of this core is, if it still is.
+    /// Where a segment of this core is, if it is still there.
     fn path_of(&self, segment: u32) -> PathBuf {
         self.segment().path.with_file_name(file_name(self.core, segment))
     }

@@ -1,5 +1,5 @@
-//! Room for a writer: whether a message may begin, the roll to the next segment, and what passes between
-//! the writer and the helper for it.
+//! Room for a writer: whether a message may begin, the roll to the next segment, and how the writer gets
+//! segments from the helper.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, TryRecvError};
@@ -14,7 +14,7 @@ use crate::spool::write::segment::Segment;
 impl Writer {
     /// Whether a message may begin. Cheap.
     pub fn room(&mut self) -> Result<(), SpoolError> {
-        // One that is torn is told of, and no hindrance: the message goes to the next.
+        // If the segment is torn, this has said so on stderr, and the message goes to the next segment.
         let _ = self.check();
         let here = self.space() >= RECV_LARGE_BYTES && !self.is_poisoned();
         if here || self.spare.is_some() {
@@ -30,23 +30,23 @@ impl Writer {
         }
     }
 
-    /// Whether the ring has taken a segment, or is about to.
+    /// Whether the helper has taken a segment to recycle it, or is about to.
     pub(super) fn is_taken(&self, segment: u32) -> bool {
         segment < self.supplies.floor.load(Ordering::Acquire)
     }
 
-    /// Goes to the next segment, or says why there is none; then the present one stays.
+    /// Goes to the next segment. On an error there is none, and the present one stays.
     pub(super) fn roll(&mut self) -> Result<(), SpoolError> {
         self.close_fragment();
-        // What is torn gets no new life; those whose messages it holds hear of it when they go on. Later it
-        // may be moved by right.
+        // A torn segment must not be recycled, and sessions with messages in it get an error when they go on.
+        // After the roll people may move the segment away.
         let _ = self.check_path();
         let spare = self.spare.take();
         let next = match spare.and_then(|spare| self.in_place(spare)) {
             Some(spare) => spare,
             None => self.take_next()?,
         };
-        // Places only grow, so that a name stands for one message for ever.
+        // Places only grow, so that the name of a message is never given to another.
         let (from, to) = (self.segment().header, next.header);
         assert!(to.core == from.core && to.number > from.number, "from {from:?} to {to:?}");
         let left = self.segment.replace(next).expect("a live writer has a segment");
@@ -87,7 +87,7 @@ impl Writer {
         }
     }
 
-    /// Takes what the helper sent, or sends it back to be probed. `None`: it makes another.
+    /// Takes what the helper sent, or sends it back to be probed. `None` if the helper makes another.
     fn judge(&mut self, supplied: Ready) -> Option<Ready> {
         let outcome = match supplied {
             Ok(segment) if segment.probed < self.suspicion => {
@@ -101,7 +101,7 @@ impl Writer {
         Some(outcome)
     }
 
-    /// A segment that is ready, if nobody has taken its file away meanwhile; the helper makes another then.
+    /// Returns the segment if its file is still in place. Otherwise the helper makes another.
     fn in_place(&self, segment: Segment) -> Option<Segment> {
         if segment.is_in_place() {
             return Some(segment);
@@ -116,12 +116,11 @@ impl Writer {
     }
 
     pub(super) fn want(&self) {
-        // A helper that is gone shows at the next roll.
+        // If the helper is gone, the next roll returns an error.
         self.hand_over(Job::Want { core: self.core.into() });
     }
 
-    /// Octets of payload that still fit behind the head, with an empty slot behind them and the open record's
-    /// own taken off.
+    /// Octets of payload that still fit into the record at the head, with an empty slot after it.
     pub(super) fn space(&self) -> usize {
         let taken = self.open.as_ref().map_or(0, |open| open.body_bytes);
         let slots = 2 * RECORD_HEADER_BYTES;
@@ -132,7 +131,7 @@ impl Writer {
         self.segment().room() - SEGMENT_HEADER_BYTES - 2 * RECORD_HEADER_BYTES
     }
 
-    /// Hands a job to the helper, or does it here when the helper is gone.
+    /// Hands a job to the helper. If the helper is gone, does here what must be done.
     pub(super) fn hand_over(&self, job: Job) {
         match self.supplies.jobs.send(job) {
             Ok(())
