@@ -1,4 +1,4 @@
-//! From where connections are made, and how they are closed.
+//! Source addresses, buffers and closing of connections.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,9 +9,9 @@ use crate::limits::UNREACHED_TRIES;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConnectOptions {
-    /// Addresses of ours that connections come from, in turn; empty lets the kernel choose.
+    /// Our addresses that connections come from, in turn; empty lets the kernel choose.
     pub sources: Vec<IpNet>,
-    /// Octets of the kernel's buffers of each socket, where the kernel is not to choose.
+    /// Sizes in octets of the kernel's buffers of each socket; `None` lets the kernel choose.
     pub recv_buffer: Option<usize>,
     pub send_buffer: Option<usize>,
     /// Close with a reset, which leaves nothing in TIME_WAIT.

@@ -28,7 +28,7 @@ use crate::engine::task::{self, Semaphore};
 use crate::engine::{Address, Conn, Connecting, EngineKind, Pool, Watch};
 use crate::measure::Recorder;
 
-/// Connects that one generator core has under way at once: less than a usual listen backlog.
+/// Connects that one generator core makes at the same time: less than a usual listen backlog.
 const CONNECTS_AT_ONCE: usize = 128;
 
 /// A session that waits for its next connection looks so often whether it is still wanted.
@@ -76,7 +76,7 @@ pub(super) struct LoadCore {
     transcripts: u64,
     /// Refused messages and failures without a reply.
     errors: Cell<u64>,
-    /// Of `seq` and `errors`, what the other cores know.
+    /// The values of `seq` and `errors` that the other cores know.
     shown: Cell<(u64, u64)>,
     pub(super) shared: Arc<Shared>,
 }
@@ -121,7 +121,7 @@ impl LoadCore {
         }
     }
 
-    /// Whether what is done is told of each target.
+    /// Whether figures are kept for each target.
     #[inline]
     pub(super) fn tells_targets(&self) -> bool {
         self.targets.len() > 1

@@ -16,7 +16,7 @@ use crate::smtp::client::Pipelining;
 use crate::stamp::body_crc;
 
 pub(super) fn describe(plan: &Plan) -> run::RunPlan {
-    // The engine is told with the machine, and conditions with their outcome. `transcripts` and `out`
+    // The engine is reported with the machine, and conditions with their outcome. `transcripts` and `out`
     // change nothing that is sent.
     let Plan {
         targets,
@@ -108,7 +108,7 @@ fn planned(of: &WeightedTarget) -> PlannedTarget {
 }
 
 /// What the other fields of a description do not say, or say as a mean alone: each as the option that asks for
-/// it, where it is not the default. What came from a file is told by its checksum.
+/// it, where it is not the default. What came from a file is named by its checksum.
 fn options(plan: &Plan) -> Vec<String> {
     let mut options = Vec::new();
     if let Some((least, most)) = plan.per_connection.filter(|(least, most)| least < most) {
@@ -187,7 +187,7 @@ fn options_of_connections(connect: &ConnectOptions, options: &mut Vec<String>) {
     }
 }
 
-/// What tells one choice from another.
+/// Octets that differ between any two different choices.
 fn octets(choice: &Choice) -> Vec<u8> {
     let mut text = choice.pattern.text();
     // Writing to a string does not fail.

@@ -1,4 +1,4 @@
-//! What a session records: replies, errors, and what became of each message.
+//! Messages in flight, and what a session records: replies, errors, and the outcome of each message.
 
 use super::core::LoadCore;
 use super::work::Arrival;

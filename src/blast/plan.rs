@@ -81,11 +81,11 @@ pub struct Plan {
     pub helo: String,
     /// AUTH at the start of each connection.
     pub login: Option<Arc<Login>>,
-    /// One core runs on each.
+    /// CPUs; one generator core runs on each.
     pub cpus: Vec<usize>,
     pub engine: EngineKind,
     pub connect: ConnectOptions,
-    /// Where the server refuses or connections break.
+    /// What follows when the server refuses or a connection breaks.
     pub policy: ErrorPolicy,
     /// Clients that break the rules, beside the connections.
     pub misbehave: Misbehave,
@@ -159,8 +159,8 @@ impl Plan {
         }
     }
 
-    /// When the work that is measured is due to the last: the time to see how far the target is
-    /// behind. `None` in a closed loop.
+    /// When the last work that is measured is due: the time to see how much of it the target has not
+    /// done yet. `None` in a closed loop.
     pub fn arrivals_end(&self) -> Option<Duration> {
         let led = self.led(self.schedule()?);
         match self.stop {
@@ -247,7 +247,7 @@ impl Plan {
     }
 }
 
-/// The share of core `index` when `total` is dealt to `cores` cores as evenly as it goes.
+/// The share of core `index` when `total` is divided among `cores` cores as evenly as possible.
 pub fn share(total: u64, cores: usize, index: usize) -> u64 {
     debug_assert!(index < cores, "core {index} of {cores}");
     let cores = cores as u64;

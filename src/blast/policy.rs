@@ -21,15 +21,15 @@ pub struct ErrorPolicy {
     pub errors_max: Option<ErrorsMax>,
 }
 
-/// What follows a connection that ended otherwise than by our leave.
+/// What follows a connection that we did not end.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Reconnect {
-    /// Another one: at once where the last was of use, else after a short pause.
+    /// Another connection: at once if the last was useful, else after a short pause.
     #[default]
     Always,
     Never,
-    /// Another one after a pause, which doubles from the first to the second with each that was of no
-    /// use.
+    /// Another connection after a pause. The pause grows from the first value to the second: it doubles
+    /// after each connection that was not useful.
     Backoff(Duration, Duration),
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for ErrorsMax {
 }
 
 impl ErrorPolicy {
-    /// The options that say it, but for those that say nothing new.
+    /// The options that give this policy, without those that are defaults.
     pub fn in_words(&self) -> Vec<String> {
         let mut words = Vec::new();
         match self.reconnect {
@@ -69,8 +69,8 @@ impl ErrorPolicy {
         words
     }
 
-    /// The option by which this refusal ends the run. One that is `usual`, since the dialogue goes on in
-    /// another way, is an error to nobody.
+    /// The option by which this refusal ends the run. A `usual` refusal, after which the dialogue goes on
+    /// in another way, is no error.
     pub fn stops_at(&self, code: u16, usual: bool) -> Option<String> {
         match self.stop_on.iter().find(|codes| codes.has(code)) {
             Some(codes) => Some(format!("--stop-on {codes}")),
@@ -101,8 +101,8 @@ impl Pauses {
         };
     }
 
-    /// The pause behind a connection that broke, `useful` before it did or not; `None` where no other
-    /// may follow.
+    /// The pause after a connection that broke, which was `useful` before or not; `None` if no other
+    /// connection may follow.
     pub(super) fn after_break(&mut self, useful: bool) -> Option<Duration> {
         if useful {
             self.reset();

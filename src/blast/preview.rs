@@ -1,4 +1,4 @@
-//! What a run would do, told without doing it: no connection is opened and nothing is written.
+//! What a run would do, without doing it: no connection is opened and nothing is written.
 
 use std::path::PathBuf;
 
@@ -150,8 +150,8 @@ impl CorpusFacts {
     }
 }
 
-/// The first message of the first core, as it goes to a server that offers no extension. Its run,
-/// and when it is due, are not those of a run.
+/// The first message of the first core, as it goes to a server that offers no extension. Its
+/// run number and its due time are only examples.
 #[derive(Debug, Serialize)]
 pub struct Example {
     pub size: u64,

@@ -37,7 +37,7 @@ pub enum BlastError {
     Content(#[from] ContentError),
 }
 
-/// How a run is going, for who shows it.
+/// What has happened in a run, for the code that shows its progress.
 #[derive(Debug)]
 pub enum Seen<'a> {
     /// A second is complete.
@@ -111,8 +111,8 @@ pub fn run(
     Ok(RunOutcome { run, totals, failure, unwritten })
 }
 
-/// The files of a run. The first that cannot be written is the end of them and not of the run, which
-/// is worth its report.
+/// The files of a run. When one cannot be written, no more are, and the run goes on: its report is
+/// still worth something.
 struct Artefacts {
     dir: Option<RunDir>,
     failed: Option<ArtefactError>,
@@ -168,8 +168,8 @@ fn follow(
     }
 }
 
-/// One for each connection, those that misbehave included, and under epoll one for the alarm of each
-/// that pauses.
+/// Descriptors of a run: one for each connection, misbehaving ones included, and under epoll one for
+/// the alarm of each connection that pauses.
 fn descriptors(plan: &Plan) -> u64 {
     let alarms = plan.think.is_some() && plan.engine == EngineKind::Epoll;
     let misbehavers = plan.misbehave.connections(plan.connections) as u64;

@@ -179,7 +179,7 @@ impl Trial {
             }
         });
         let told = compared.iter().all(|one| one.off.abs() <= TOLERANCE);
-        // Else there was nothing to tell apart.
+        // If the stall shows in the service time too, nothing was proven.
         let hidden =
             compared[0].service_ns.max(compared[0].closed_ns) < compared[0].computed_ns / 2;
         let whole = open.counts.messages_failed == 0 && open.messages_not_begun == 0;
@@ -230,7 +230,7 @@ impl StallingServer {
         let (tell, told) = channel();
         let cpu = host::allowed()?.into_iter().next();
         std::thread::Builder::new().name("stalling".to_owned()).spawn(move || {
-            // Who began it waits for that.
+            // `start` waits for this.
             let _ = tell.send(rustix::thread::gettid().as_raw_nonzero().get());
             // Unpinned, it shares a core with the generator and nothing else changes.
             drop(cpu.map(host::pin));

@@ -31,7 +31,7 @@ const REPLY_LIMIT: Duration = Duration::from_secs(REPLY_S_MAX);
 
 const _: () = assert!(STAMP_BYTES <= SEND_PIECE_BYTES, "the stamp is in the first piece");
 
-/// What a session does where a message may follow.
+/// What a session does next when it may send a message.
 enum SessionStep {
     /// Send a message.
     Message(Option<Arrival>),
@@ -61,17 +61,17 @@ pub(super) struct LoadSession<'c> {
     /// Work that was given to this session and that it has not begun yet.
     dealt: Option<Arrival>,
     slot: Rc<WorkSlot>,
-    /// A pause is due before the next message.
+    /// Whether a pause is due before the next message.
     pausing: bool,
     alarm: Option<Alarm>,
-    /// Messages that ended here, answered or not.
+    /// Messages that were decided on this connection, with a reply or without.
     decided: u64,
     /// We have written QUIT.
     leaving: bool,
     transcript: Option<Box<Transcript>>,
     /// When AUTH was sent, while its exchange goes on.
     auth_ns: Option<u64>,
-    /// When the connection was wanted, and when its turn to be made had come.
+    /// When the connection was wanted, and when it was its turn to connect.
     asked_ns: u64,
     connect_ns: u64,
     /// The latest reading of the clock, and the one just before the last send.

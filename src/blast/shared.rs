@@ -48,7 +48,7 @@ impl Shared {
         }
     }
 
-    /// Ends the run; the first failure is the one that is told.
+    /// Ends the run; the first failure is the one that is reported.
     pub(super) fn give_up(&self, failure: Failure) {
         if lock(&self.stopped).is_none() {
             lock(&self.failure).get_or_insert(failure);

@@ -1,4 +1,4 @@
-//! A target as one core sees it.
+//! The state of one target on one core.
 
 use std::cell::Cell;
 
@@ -11,17 +11,18 @@ pub(super) struct TargetState {
     pub(super) settings: Settings,
     /// Which of its addresses answered last.
     pub(super) address: Cell<usize>,
-    /// Sessions that are open to it, or being opened.
+    /// Sessions that are open to it or being opened.
     pub(super) held: Cell<usize>,
-    /// Of these, how many are to leave.
+    /// How many of these must leave.
     pub(super) surplus: Cell<usize>,
     /// Sessions whose greeting is done.
     pub(super) working: Cell<usize>,
-    /// Sessions in a row that came to nothing.
+    /// Sessions in a row that did no work.
     pub(super) failures: Cell<u32>,
     /// When a session last worked.
     pub(super) worked_ns: Cell<u64>,
-    /// Beside others it has no turn before; `u64::MAX` where it cannot do what is asked.
+    /// While there are other targets it gets no session before this time; `u64::MAX` if it cannot do what
+    /// is asked.
     pub(super) away_until_ns: Cell<u64>,
 }
 
@@ -40,7 +41,7 @@ impl TargetState {
         }
     }
 
-    /// Whether nothing says that it works: the last sessions came to nothing, and there is no other.
+    /// Whether no session shows that it works: the last ones did no work, and no other is open.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.failures.get() > 0 && self.working.get() == 0
     }

@@ -58,7 +58,7 @@ impl Targets {
         &self.0
     }
 
-    /// Whether they are told apart.
+    /// Whether there is more than one.
     pub fn several(&self) -> bool {
         self.0.len() > 1
     }
@@ -88,11 +88,12 @@ pub fn weighted(text: &str) -> Result<(u32, &str), TargetsError> {
     Ok((weight, target))
 }
 
-/// Deals sessions by weight, each as evenly between the others as it goes (smooth weighted round robin).
+/// Deals sessions to targets by weight and spreads each target's turns evenly (smooth weighted round
+/// robin).
 #[derive(Debug)]
 pub(super) struct WeightedRoundRobin {
     weights: Vec<i64>,
-    /// How far each is behind its part. INVARIANT: they add up to zero.
+    /// Turns that each target is owed, in parts of the sum of the weights. INVARIANT: they add up to zero.
     owed: RefCell<Vec<i64>>,
 }
 
@@ -102,7 +103,7 @@ impl WeightedRoundRobin {
         Self { owed: RefCell::new(vec![0; weights.len()]), weights }
     }
 
-    /// Whose turn it is among those that are `able`, or among all where none is.
+    /// The target whose turn it is, among those that are `able`, or among all where none is.
     pub(super) fn next(&self, able: impl Fn(usize) -> bool) -> usize {
         let mut owed = self.owed.borrow_mut();
         let any = (0..owed.len()).any(&able);
@@ -132,8 +133,8 @@ impl WeightedRoundRobin {
         lacks.into_iter().rev().max_by_key(|(_, lack)| *lack).map_or(0, |(target, _)| target)
     }
 
-    /// Who of those that are `able` has more than its part of the sessions `held`, and who lacks a whole
-    /// one at least. The former has one then.
+    /// Among the targets that are `able`, one that has more than its part of the sessions `held`, and one
+    /// that lacks a whole session at least. The first has a session to give then.
     pub(super) fn unfair(
         &self,
         held: impl Fn(usize) -> usize,

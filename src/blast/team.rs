@@ -21,8 +21,8 @@ pub(super) struct Team {
 }
 
 impl Team {
-    /// Starts one thread per core and waits until each has its engine. If one cannot, the others
-    /// see their gate close and leave.
+    /// Starts one thread per core and waits until each has its engine. If one cannot, the
+    /// others see their channel close and end.
     pub(super) fn assemble(
         plan: &Plan,
         corpus: &Arc<Corpus>,
@@ -55,7 +55,7 @@ impl Team {
     pub(super) fn start(&self) -> Instant {
         let clock = Clock::start();
         for gate in &self.gates {
-            // A core that is gone shows in the totals as lost.
+            // The totals show a core that is gone as lost.
             let _ = gate.send(clock);
         }
         clock.started()

@@ -86,7 +86,7 @@ impl Transcript {
     }
 }
 
-/// Writes to stderr. A failure is dropped: a run must not end because nobody can read this.
+/// Writes to stderr. A failure is ignored: a run must not end because stderr is closed.
 fn show(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -48,7 +48,7 @@ pub(super) enum LoadModel {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Arrival {
     pub(super) due_ns: u64,
-    /// Since when a session was free for it: what passed before was a wait for the target.
+    /// Since when a session was free for it. Before that the work waited for the target.
     pub(super) free_ns: u64,
 }
 
@@ -73,7 +73,7 @@ enum Dealt {
     #[default]
     Nothing,
     Work(Arrival),
-    /// There will be none.
+    /// No more work will come.
     Over,
 }
 
@@ -102,20 +102,20 @@ pub(super) struct Work {
     returned: RefCell<Vec<u64>>,
     /// Nothing is due, or in a closed loop begun, at this time or later.
     last_start_ns: u64,
-    /// When work that still waits says that the target is behind.
+    /// When work that still waits means that the target cannot keep up.
     behind_at_ns: u64,
     stopped_ns: Cell<Option<u64>>,
     /// The session that has waited longest is in front.
     idle: RefCell<VecDeque<Rc<WorkSlot>>>,
     idle_since_ns: Cell<u64>,
-    /// How long before the time it is wanted an alarm is set.
+    /// An alarm is set this long before work is due.
     lead_ns: u64,
     per_connection: Option<(u64, u64)>,
     think: Option<Think>,
     random: RefCell<fastrand::Rng>,
-    /// For the pacer: there is someone to wake, or something to deal.
+    /// Wakes the pacer: a session waits, or work came back.
     changed: Notify,
-    /// For all who pause.
+    /// Wakes the sessions that pause.
     stopping: Notify,
 }
 
@@ -192,7 +192,7 @@ impl Work {
         Some(task)
     }
 
-    /// Takes back what a session did not begin.
+    /// Takes back the work that a session did not begin.
     pub(super) fn give_back(&self, task: SessionTask) {
         if self.model != LoadModel::Messages {
             let left = self.left.get() + task.allowance;
@@ -228,7 +228,7 @@ impl Work {
         now_ns < self.last_start_ns && self.stopped_ns.get().is_none()
     }
 
-    /// Whether a session that is through with its claim may claim another message.
+    /// Whether a session may claim another message when it has sent those that it claimed.
     pub(super) fn claims_one_by_one(&self) -> bool {
         self.model == LoadModel::Closed && self.per_connection.is_none()
     }
@@ -243,7 +243,7 @@ impl Work {
         self.think.map(|think| think.draw(&mut self.random.borrow_mut()))
     }
 
-    /// The work that has been due longest; to be called by a session that is free.
+    /// The work that has been due longest, for a session that is free.
     #[inline]
     pub(super) fn take_due(&self, now_ns: u64) -> Option<Arrival> {
         if self.stopped_ns.get().is_some() {
@@ -263,7 +263,7 @@ impl Work {
         Some(Arrival { due_ns, free_ns })
     }
 
-    /// Whether no work will come any more.
+    /// Whether no more work will come.
     pub(super) fn over(&self, now_ns: u64) -> bool {
         if self.stopped_ns.get().is_some() || self.claimed_out() {
             return true;
@@ -312,7 +312,7 @@ impl Work {
 
     /// Pauses until `until_ns`, or until the work is stopped.
     pub(super) async fn sleep_until(&self, alarm: &mut Alarm, until_ns: u64) -> io::Result<()> {
-        // Nobody need wait for what may not be begun.
+        // A message that may not begin is not worth a wait.
         let until_ns = until_ns.min(self.last_start_ns);
         select! {
             slept = alarm.until(self.clock.instant(until_ns)) => slept,
@@ -320,7 +320,7 @@ impl Work {
         }
     }
 
-    /// Begins nothing any more.
+    /// Lets nothing more begin.
     pub(super) fn stop(&self, now_ns: u64) {
         if self.stopped_ns.get().is_none() {
             self.stopped_ns.set(Some(now_ns));
@@ -333,7 +333,7 @@ impl Work {
         self.stopped_ns.get()
     }
 
-    /// When all work that is due by time is due.
+    /// When the last work of a schedule that ends by time is due.
     pub(super) fn last_start_ns(&self) -> u64 {
         self.last_start_ns
     }
@@ -342,15 +342,16 @@ impl Work {
         self.behind_at_ns
     }
 
-    /// When the work is due that was due before `until_ns` and that no session has begun. There may be
-    /// much of it, so that it is counted and not gathered.
+    /// The due times, before `until_ns`, of the work that no session has begun. There may be much of it,
+    /// so that this is an iterator and no list.
     pub(super) fn waiting(&self, until_ns: u64) -> impl Iterator<Item = u64> + use<> {
         let until_ns = until_ns.min(self.stopped_ns.get().unwrap_or(u64::MAX));
         let returned = self.returned.borrow().clone();
         let returned = returned.into_iter().filter(move |&due_ns| due_ns < until_ns);
         let arrivals = self.arrivals.borrow();
         let ahead = arrivals.as_ref().map(|arrivals| arrivals.due_before(until_ns));
-        // Sessions are due for ever where messages end the run, and no more are wanted than send one.
+        // Where a number of messages ends the run, sessions are due for ever; only as many are wanted as
+        // there are messages left.
         let wanted = if self.model == LoadModel::Messages { u64::MAX } else { self.left.get() };
         returned.chain(ahead.into_iter().flatten()).take(wanted as usize)
     }

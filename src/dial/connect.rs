@@ -6,9 +6,9 @@ use super::target::Target;
 use crate::engine::{self, Address, Conn, Connecting};
 
 impl Target {
-    /// Tries each address once, beginning with number `first`, until one answers. `how` is asked for
-    /// each address how to connect to it, its source address included. Answers the connection and
-    /// the number of its address.
+    /// Tries each address once, beginning with number `first`, until one answers. `how` gives the
+    /// options for each address, the source address among them. Returns the connection and the
+    /// number of its address.
     ///
     /// # Errors
     /// That of the last address tried; `AddrNotAvailable` when there is none.

@@ -11,7 +11,7 @@ pub enum TalkError {
     Io(#[from] io::Error),
     #[error("{0}")]
     Fault(#[from] Fault),
-    #[error("the server closed the connection without a word")]
+    #[error("the server closed the connection without a reply")]
     Closed,
     #[error("no reply in time")]
     Timeout,

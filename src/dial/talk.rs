@@ -15,7 +15,7 @@ use crate::smtp::outgoing::Outgoing;
 /// the send or the receive, such as a reading of the clock, stands before and after the call.
 #[derive(Debug)]
 pub struct Talk<C = Conn, G = Guard> {
-    /// What carries it. Message octets are appended to its [`Wire::out_mut`].
+    /// The connection. Message octets are appended to its [`Wire::out_mut`].
     pub wire: Wire<C, G>,
     client: Client,
 }
@@ -25,13 +25,13 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Talk<C, G> {
         Self { wire, client }
     }
 
-    /// What the session has come to.
+    /// The state of the session.
     #[inline]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// What is to be written next; what needs no other is written by this.
+    /// What the caller must write next. What needs nothing from the caller is written here.
     #[inline]
     pub fn want(&mut self) -> Want {
         self.client.want(self.wire.out_mut())
@@ -92,8 +92,8 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Talk<C, G> {
         Ok(event)
     }
 
-    /// Whether what was written before the replies of the last exchange went out. After the end of
-    /// the session nobody needs it.
+    /// Fails if the send of the last exchange failed. After the end of the session a failed send
+    /// does not matter.
     ///
     /// # Errors
     /// [`TalkError::Io`] when the send failed and the session goes on.
@@ -105,7 +105,7 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Talk<C, G> {
         }
     }
 
-    /// Ends the conversation and not the connection. The buffers go back to `pool`.
+    /// Ends the conversation and leaves the connection open. The buffers go back to `pool`.
     pub fn release(self, pool: &Pool) -> (C, G) {
         self.wire.release(pool)
     }

@@ -1,4 +1,4 @@
-//! A server that mail is sent to, and whether that is safe without being asked twice.
+//! A server that mail is sent to, and whether it is safe to send test mail there.
 
 use std::fmt;
 use std::io;
@@ -13,11 +13,11 @@ pub struct Target {
     pub protocol: Protocol,
     /// As the user gave it, with its scheme.
     pub url: String,
-    /// All that the host name stands for; tried in turn.
+    /// All addresses of the host name, tried in turn.
     pub addresses: Vec<Address>,
 }
 
-/// Addresses of which kind are used, where a name has both.
+/// The kind of addresses to use where a name has both kinds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Family {
     V4,
@@ -67,7 +67,7 @@ impl Target {
         Self::parse_of(text, allowed, None)
     }
 
-    /// The same, with the addresses of one family alone where one is given.
+    /// Like [`Self::parse`], but keeps only the addresses of `family` if there is one.
     pub fn parse_of(
         text: &str,
         allowed: &[String],
@@ -123,7 +123,7 @@ fn split(text: &str) -> Option<(Protocol, Endpoint<'_>)> {
     (!host.is_empty() && !host.contains('/')).then_some((protocol, Endpoint::Tcp(host)))
 }
 
-/// What is left of the addresses of `host`; never nothing.
+/// The addresses of `host` that are of `family`; at least one.
 fn of_family(
     mut addresses: Vec<Address>,
     host: &str,

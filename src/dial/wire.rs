@@ -35,7 +35,7 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
         Self { conn, guard, limit: Some(limit), out, into, read: 0, unsent: None }
     }
 
-    /// The connection, for what is neither sent nor received.
+    /// The connection itself, for anything but sending and receiving.
     pub fn conn(&self) -> &Conn {
         self.conn.borrow()
     }
@@ -81,17 +81,17 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
         self.read = self.into.len() - left;
     }
 
-    /// Gives the server all the time it wants from here on.
+    /// Sets no limit on the time of the server from here on.
     pub fn wait_for_ever(&mut self) {
         self.limit = None;
     }
 
-    /// Ends the deadline, while we do something that is not the server's fault.
+    /// Stops the deadline while we do something that the server does not wait for.
     pub fn disarm(&self) {
         self.guard.borrow().disarm();
     }
 
-    /// Whether the server was not in time.
+    /// Whether the server missed its deadline.
     pub fn timed_out(&self) -> bool {
         self.guard.borrow().fired()
     }
@@ -115,10 +115,10 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
     }
 
     /// Sends what is written, if anything is, and receives once. Answers whether the server has said
-    /// something, which is to be read then. It has not where the receive was interrupted for a reason
-    /// that is no longer there; wait again.
+    /// something: read it then. `false` means that the receive was interrupted for a reason that is
+    /// over; call this again.
     ///
-    /// Octets that came although the send failed still count: read them, and then ask
+    /// Octets that arrived although the send failed still count: read them, and then ask
     /// [`Self::take_unsent`].
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
         }
         match received {
             Ok(_) => Err(TalkError::Closed),
-            // For the deadline before this one, or by whoever owns the connection.
+            // Interrupted for an earlier deadline, or by the owner of the connection.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -173,7 +173,7 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
         self.unsent.take()
     }
 
-    /// Ends the conversation and not the connection. The buffers go back to `pool`.
+    /// Ends the conversation and leaves the connection open. The buffers go back to `pool`.
     pub fn release(self, pool: &Pool) -> (C, G) {
         pool.give(self.out);
         pool.give(self.into);

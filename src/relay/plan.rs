@@ -1,4 +1,4 @@
-//! What a relay is told at its start.
+//! What a relay needs to start.
 
 use std::path::PathBuf;
 use std::time::Duration;

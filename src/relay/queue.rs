@@ -108,7 +108,7 @@ struct DeliveryQueue {
     ended: Notify,
 }
 
-/// Runs the relay on this thread until all who may ask are gone.
+/// Runs the relay on this thread until every [`Relay`](super::Relay) is dropped.
 pub(super) fn run(setup: QueueSetup, requests: mpsc::Receiver<RelayRequest>) -> RelayTotals {
     match engine::run_core(setup.engine, serve(setup, requests)) {
         Ok(totals) => totals,

@@ -64,7 +64,7 @@ impl Extract {
         Ok(waiting)
     }
 
-    /// Reads the messages that wait into `messages`, until there are no more or nobody takes them.
+    /// Sends the messages that wait to `messages`, until there are no more or the sending half is gone.
     pub(super) fn read_out(
         &self,
         dir: &Path,

@@ -59,7 +59,7 @@ pub struct Grant {
 }
 
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("write USER=DOMAIN[,DOMAIN...]; a domain behind @ stands for its subdomains too")]
+#[error("write USER=DOMAIN[,DOMAIN...]; a domain after @ stands for its subdomains too")]
 pub struct BadGrant;
 
 impl FromStr for Grant {

@@ -1,4 +1,4 @@
-//! What deliveries came to: one of them, and all together.
+//! The results of deliveries: of one, and of all together.
 
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ impl RelayTotals {
     }
 }
 
-/// What one delivery came to.
+/// The result of one delivery.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DeliveryTally {
     pub(super) messages: u64,
@@ -41,7 +41,7 @@ pub(super) struct DeliveryTally {
 }
 
 impl DeliveryTally {
-    /// Keeps the first reason and drops those that follow it.
+    /// Keeps the first reason and drops later ones.
     pub(super) fn note(&mut self, why: impl FnOnce() -> String) {
         self.why.get_or_insert_with(why);
     }

@@ -45,7 +45,7 @@ pub struct Mail {
     pub body_size: u64,
     /// Of the body.
     pub body_crc: u32,
-    /// With which it was received, where that is known and wanted.
+    /// The envelope with which it was received, where that is known and wanted.
     pub envelope: Option<Recorded>,
 }
 
@@ -67,7 +67,7 @@ impl Mail {
     }
 }
 
-/// Where the body begins, behind the empty line that ends the header.
+/// Where the body begins: after the empty line that ends the header.
 pub fn header_end(message: &[u8]) -> usize {
     match message.starts_with(b"\r\n") {
         true => 2,
@@ -115,7 +115,7 @@ struct Gathering<'a> {
     raw: bool,
 }
 
-/// Reads all messages of `path`, whose kind is found out by looking; `octets_max` bounds the memory.
+/// Reads all messages of `path` and finds out what kind of source it is; `octets_max` bounds the memory.
 /// With `envelopes`, those of a spool come along. They are to be sent as they are (`raw`), or dot-stuffed.
 pub fn load(path: &Path, envelopes: bool, octets_max: u64, raw: bool) -> Result<Mails, MailError> {
     let mails_max = CORPUS_MESSAGES_MAX;
@@ -192,7 +192,7 @@ impl Gathering<'_> {
         self.push(with_crlf(&read(path)?))
     }
 
-    /// Its files in the order of their names, those that begin with a dot aside.
+    /// Its files in the order of their names, without those whose names begin with a dot.
     fn directory(&mut self, dir: &Path) -> Result<(), MailError> {
         let failed = |error| MailError::Read { path: dir.to_owned(), error };
         let mut files = Vec::new();
@@ -244,12 +244,12 @@ fn read(path: &Path) -> Result<Vec<u8>, MailError> {
     fs::read(path).map_err(|error| MailError::Read { path: path.to_owned(), error })
 }
 
-/// The messages of an mbox (RFC 4155): each begins behind a line that starts with `From ` and follows
-/// an empty one. The empty line and one `>` of each `>From ` were put there by who wrote the file. No
-/// more of it than one message is held.
+/// The messages of an mbox (RFC 4155). Each begins after a line that starts with `From ` and that
+/// follows an empty line. The program that wrote the file added the empty line, and one `>` to each
+/// `>From `. Only one message is in memory at a time.
 fn mbox(mut file: impl BufRead) -> impl Iterator<Item = io::Result<Vec<u8>>> {
     let (mut message, mut line) = (None, Vec::new());
-    // As behind an empty line.
+    // The start of the file counts as an empty line.
     let mut behind_empty = true;
     std::iter::from_fn(move || {
         loop {

@@ -134,7 +134,7 @@ impl Content {
         }
     }
 
-    /// Checks what can be told before anything is rendered.
+    /// Checks what can be checked before anything is rendered.
     pub fn check(&self) -> Result<(), ContentError> {
         let range = |what, spread: &Spread, least, most| {
             let (low, high) = spread.bounds().unwrap_or((least, most));
@@ -195,7 +195,7 @@ impl Content {
         paths.chain(&self.headers).chain(body)
     }
 
-    /// Octets of the messages, as the report tells them.
+    /// Octets of the messages, as the report shows them.
     pub fn sizes(&self) -> String {
         match &self.bodies {
             Bodies::Sizes(spread) => spread.to_string(),

@@ -1,5 +1,5 @@
-//! Which target a session is opened to, and how one that was gone gets its part back of sessions that
-//! stay.
+//! Which target a session is opened to, and how a target that was unreachable gets its part of the
+//! long sessions back.
 
 use super::LoadCore;
 use crate::blast::policy::Reconnect;
@@ -26,15 +26,15 @@ impl LoadCore {
         held.set(held.get() - 1);
     }
 
-    /// Whether a target may have another session. One that did nothing but fail of late is tried by a
-    /// single one at a time.
+    /// Whether a target may have another session. A target whose last sessions all failed is tried by one
+    /// session at a time.
     fn is_able(&self, index: usize, now_ns: u64) -> bool {
         let target = &self.targets[index];
         target.away_until_ns.get() <= now_ns && !(target.is_in_doubt() && target.held.get() > 0)
     }
 
-    /// Asks sessions to leave of which their target has too many while another lacks them: nothing else
-    /// ends a session that stays.
+    /// Asks sessions to leave a target that has too many while another target lacks some: nothing else
+    /// ends a long session.
     pub(super) fn balance(&self, now_ns: u64) {
         let fixed = !self.work.sessions_stay() || self.policy.reconnect == Reconnect::Never;
         if self.targets.len() == 1 || fixed {
@@ -55,7 +55,7 @@ impl LoadCore {
         }
     }
 
-    /// Whether a session with this target is to leave, for another target to have it.
+    /// Whether a session with this target must leave so that another target gets it.
     #[inline]
     pub(in crate::blast) fn is_surplus(&self, target: usize) -> bool {
         let surplus = &self.targets[target].surplus;

@@ -1,5 +1,5 @@
-//! The beat of a core, and the end of a run: how long what is under way is waited for, and what was due
-//! and is not done.
+//! The regular tasks of a core, and the end of a run: how long a core waits for messages under way,
+//! and the work that was due and is not done.
 
 use super::LoadCore;
 use crate::limits::LAST_ANSWERS_NS;
@@ -8,12 +8,12 @@ use crate::limits::LAST_ANSWERS_NS;
 #[derive(Debug, Default)]
 pub(in crate::blast) struct Ending {
     since_ns: Option<u64>,
-    /// Whether it was noted how far the target is behind.
+    /// Whether the work that waited at the end was noted.
     noted: bool,
 }
 
 impl LoadCore {
-    /// A few times a second: shows the totals, and ends what does not end by itself.
+    /// Runs a few times a second: publishes the totals, and ends what does not end by itself.
     pub(in crate::blast) fn beat(&self, ending: &mut Ending) {
         let now_ns = self.clock.elapsed_ns();
         self.recorder.borrow_mut().tick(now_ns);

@@ -1,4 +1,4 @@
-//! The end of a run before its time: a refusal or a break where the plan asks for that, or too many.
+//! Ends a run early: at a refusal or a broken connection where the plan asks for that, or at too many.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,7 +11,7 @@ use crate::run::Stopped;
 /// Messages begun from which on a share of errors means something.
 const ERRORS_SHARE_MESSAGES_MIN: u64 = 100;
 
-/// What ends a run before its time: a reply, a failure without one, or too much of all.
+/// What ends a run early: a reply, a failure without a reply, or too many of both.
 #[derive(Debug)]
 struct Trouble {
     target: Option<usize>,
@@ -28,7 +28,7 @@ impl Trouble {
 }
 
 impl LoadCore {
-    /// A command was refused. It is `usual` where the dialogue goes on in another way.
+    /// A command was refused. The refusal is `usual` if the dialogue goes on in another way.
     #[cold]
     pub(in crate::blast) fn refused(
         &self,
@@ -68,7 +68,7 @@ impl LoadCore {
             let (target, text) = (Some(target), why());
             Trouble { target, phase, code: None, error: Some(kind), text }
         };
-        // A target that was never there is out of reach, which `failed` tells.
+        // A target that never answered is unreachable, which `failed` reports.
         if self.policy.stop_on_error && self.reached(target) {
             self.halt("--on-error stop".to_owned(), trouble());
         }
@@ -94,7 +94,7 @@ impl LoadCore {
         self.notice_stop();
     }
 
-    /// Tells the other cores what this one has done, and sees whether too much of all failed.
+    /// Adds this core's counts to those of all cores, and checks the share of errors.
     pub(super) fn watch_share(&self) {
         let Some(most @ ErrorsMax::Share(share)) = self.policy.errors_max else { return };
         let (messages, errors) = (self.seq.get(), self.errors.get());

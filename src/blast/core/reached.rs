@@ -64,7 +64,8 @@ impl LoadCore {
             };
             self.go_without(index, why, now_ns, now_ns + TARGET_AWAY_NS);
         } else if self.work.sessions_stay() {
-            // Else the session would ask again alone, as its target lacks it, and serve nobody.
+            // Otherwise the session would be dealt to the same target at once, because that target lacks
+            // it, and would do nothing for the others.
             target.away_until_ns.set(now_ns + TARGET_AWAY_NS);
         }
     }

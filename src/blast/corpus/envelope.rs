@@ -163,7 +163,7 @@ fn at_domain(mut path: RenderedText, domain: &str) -> RenderedText {
     path
 }
 
-/// With a number behind the local part.
+/// The same path with a number after the local part.
 fn numbered(mut path: RenderedText, n: u64) -> RenderedText {
     let at = memchr::memrchr(b'@', &path.octets).unwrap_or(path.octets.len());
     let digits = n.to_string();

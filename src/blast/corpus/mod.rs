@@ -243,7 +243,7 @@ fn rounds(content: &Content) -> impl Iterator<Item = usize> {
         weights(&content.to).div_ceil(content.recipients.mean() as usize),
         unit(content.to_domains.iter().map(|(_, weight)| *weight)),
     ];
-    // Weights finer than this are met as nearly as it goes; the lines of a file are all sent.
+    // Finer weights than this are approximated; every line of a file is sent.
     let fine = fine.into_iter().filter(|round| *round <= VARIED_MAX as usize);
     let lines = [content.table.as_ref().map_or(1, |table| table.rows.len()), bodies];
     let lists = [content.from.len(), content.to.len().div_ceil(content.recipients.mean() as usize)];

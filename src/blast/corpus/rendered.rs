@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::smtp::blank::{BLANK_BYTES_MAX, Blank, Filling, fill};
 use crate::stamp::{STAMP_BYTES, body_crc, patch, patch_crc};
 
-/// What tells messages apart; changes with each of them.
+/// What identifies a message and differs between any two.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Identity {
     pub core: u16,
@@ -34,7 +34,7 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// The octets to send, but for the identity, one part behind the other.
+    /// The octets to send, without the identity: the second part follows the first.
     pub fn parts(&self) -> [&[u8]; 2] {
         [&self.own, self.mail.as_deref().unwrap_or_default()]
     }
@@ -75,7 +75,7 @@ struct BlankCrc {
     blank: Blank,
     /// Of the octets as rendered.
     crc: u32,
-    /// What each bit of a checksum becomes behind the octets that follow.
+    /// What each bit of a checksum becomes after the octets that follow the blank.
     moved: [u32; 32],
 }
 

@@ -23,8 +23,8 @@ pub(super) struct MessageWriter<'a> {
     pub(super) headers: &'a [Template],
     /// Sent with BDAT, as it is.
     pub(super) raw: bool,
-    /// A size that is too small for the header becomes one that is not: where sizes have no bounds of
-    /// their own, nobody asked for it.
+    /// Raises a size that is too small for the header instead of refusing it: where sizes are drawn
+    /// from an unbounded distribution, the user did not ask for the small one.
     pub(super) stretch: bool,
     /// Neither our headers nor the stamp.
     pub(super) bare: bool,
@@ -67,7 +67,7 @@ impl MessageWriter<'_> {
         Ok(message)
     }
 
-    /// The user's message, its header behind the stamp and the headers that are given apart.
+    /// The user's message. The stamp and the headers from options come before its own header.
     pub(super) fn given(&self, body: &Template, scene: &mut TemplateValues<'_>) -> Rendered {
         let mut header = self.given_headers(scene);
         let mut message = body.render(scene);
@@ -76,7 +76,7 @@ impl MessageWriter<'_> {
         self.message(&header, &text)
     }
 
-    /// A message that exists, behind the stamp and the headers that are given.
+    /// An existing message, after the stamp and the headers from options.
     pub(super) fn kept(&self, mail: &Mail, scene: &mut TemplateValues<'_>) -> Rendered {
         let own = self.begun(mail.body_size, mail.body_crc, &self.given_headers(scene));
         let message = self.sealed(own, None);
@@ -130,7 +130,7 @@ impl MessageWriter<'_> {
         lines
     }
 
-    /// Those that the user does not give, the most needed first.
+    /// Our header lines that the user does not replace, the most important first.
     fn own_headers(&self, scene: &TemplateValues<'_>) -> impl Iterator<Item = RenderedText> {
         let line = |lead: &str, inner: &RenderedText, tail: &str| {
             let mut line = RenderedText { octets: lead.into(), blanks: Vec::new() };
@@ -164,7 +164,7 @@ fn name(line: &[u8]) -> Vec<u8> {
     line.split(|&b| b == b':').next().unwrap_or_default().to_ascii_lowercase()
 }
 
-/// Cuts the body off behind the empty line that ends the header.
+/// Splits the body off after the empty line that ends the header.
 fn split_header(message: &mut RenderedText) -> RenderedText {
     let end = header_end(&message.octets);
     let blanks = message.blanks.iter().filter(|blank| blank.at >= end);

@@ -75,12 +75,12 @@ impl BadClient {
         self.wire.close(&self.state.pool).await;
     }
 
-    /// Sends octets. Where that fails, [`Self::hear`] tells why.
+    /// Sends octets. If that fails, [`Self::hear`] returns why.
     pub(super) async fn say(&mut self, octets: impl Into<Vec<u8>>) {
         self.try_say(octets).await.ok();
     }
 
-    /// Sends octets, for scripts that hear nothing.
+    /// Sends octets, for scripts that read no reply.
     pub(super) async fn try_say(&mut self, octets: impl Into<Vec<u8>>) -> Result<(), BadClientEnd> {
         self.wire.set_out(octets.into());
         self.wire.send().await.map_err(|error| self.end_of(&error.into()))
@@ -102,7 +102,7 @@ impl BadClient {
         }
     }
 
-    /// The code of the next whole reply of those received.
+    /// The code of the next whole reply among the octets received.
     fn read(&mut self) -> Result<Option<u16>, BadClientEnd> {
         let mut input = self.wire.unread();
         let mut code = None;
@@ -140,7 +140,7 @@ impl BadClient {
         self.state.is_over() || self.wire.timed_out()
     }
 
-    /// Hears a reply on the way to the misbehaviour, which anything but a reply of `class` prevents.
+    /// Reads a reply before the misbehaviour begins. Any reply that is not of `class` prevents it.
     pub(super) async fn pass(&mut self, class: u16) -> Result<(), BadClientEnd> {
         match self.hear().await {
             Ok(code) if code / 100 == class => Ok(()),
@@ -149,7 +149,7 @@ impl BadClient {
         }
     }
 
-    /// Hears the greeting, sends EHLO or LHLO, and hears the reply.
+    /// Reads the greeting, sends EHLO or LHLO, and reads the reply.
     pub(super) async fn greet(&mut self) -> Result<(), BadClientEnd> {
         self.pass(2).await?;
         let hello = self.hello();

@@ -134,7 +134,7 @@ impl MisbehaviourKind {
             Self::Leave(DialogueStage::Data | DialogueStage::Body | DialogueStage::Bdat, _) => {
                 "no 2xx: what is not complete is cancelled (RFC 5321 §4.1.1.10)"
             }
-            Self::Leave(..) => "anything; nothing is owed to who is gone",
+            Self::Leave(..) => "anything; the client is gone and reads no reply",
             Self::NeverRead => "anything, also silence; RFC 5321 has no rule",
             Self::LongLine => "any reply, such as 500 (RFC 5321 §4.5.3.1.4)",
             Self::LongTextLine => "any reply, such as 500 (RFC 5321 §4.5.3.1.6)",

@@ -32,7 +32,7 @@ pub(in crate::blast) struct Misbehavers {
 }
 
 impl Misbehavers {
-    /// Starts the thread, unless the plan has nobody misbehave.
+    /// Starts the thread, if the plan asks for clients that misbehave.
     pub(in crate::blast) fn begin(plan: &Plan, corpus: &Corpus) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         if plan.misbehave.is_empty() {

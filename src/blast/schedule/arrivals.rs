@@ -20,7 +20,7 @@ pub struct Arrivals {
     random: fastrand::Rng,
     cores: u64,
     /// The next arrival of this core: its number among those of all cores, its position on the
-    /// integral, and when it is due; `None` behind the last.
+    /// integral, and when it is due; `None` after the last.
     number: u64,
     position: f64,
     due_ns: Option<u64>,
@@ -67,13 +67,13 @@ impl Arrivals {
         self.due_ns
     }
 
-    /// Goes on to the one behind the next.
+    /// Takes the next arrival.
     #[inline]
     pub fn advance(&mut self) {
         self.step(self.cores);
     }
 
-    /// When those that were not taken yet and are due before `until_ns` are due.
+    /// The due times before `until_ns` of the arrivals that were not taken yet.
     pub fn due_before(&self, until_ns: u64) -> impl Iterator<Item = u64> + use<> {
         let mut ahead = self.clone();
         std::iter::from_fn(move || {

@@ -101,7 +101,7 @@ impl Profile {
         (!self.legs.is_empty()).then(|| self.legs.iter().map(|leg| leg.length).sum())
     }
 
-    /// The same, behind `time` at its first rate.
+    /// The same profile after `time` at its first rate.
     #[must_use]
     pub fn after(&self, time: Duration) -> Self {
         let first = self.legs.first().map_or(self.last, |leg| leg.from);

@@ -56,7 +56,7 @@ pub enum SearchError {
     Failed(Failure),
 }
 
-/// What ended a sweep or a search before its last step, other than whoever runs it.
+/// What ended a sweep or a search before its last step, other than its caller.
 #[derive(Clone, Debug)]
 pub struct EarlyEnd {
     /// Messages a second that were due in the step that ended it.
@@ -107,7 +107,7 @@ impl<'a, 'o> StepRunner<'a, 'o> {
         Self { steps, see, done: Vec::new(), cut_short: false, early: None, enough: false }
     }
 
-    /// Whether someone ended it.
+    /// Whether the caller has ended it.
     pub(super) fn stopped(&self) -> bool {
         self.enough || self.steps.stop.load(Relaxed)
     }

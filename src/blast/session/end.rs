@@ -13,7 +13,7 @@ pub(in crate::blast) enum SessionEnd {
     Worked,
     /// The server ended it, or it broke, after a message was decided or the greeting was done.
     Broken,
-    /// It came to nothing. A later connection may do better.
+    /// It did no work. A later connection may do better.
     Useless(Failure),
     /// No connection to this target can do what is asked.
     Unfit(Failure),

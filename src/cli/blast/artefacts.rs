@@ -1,4 +1,4 @@
-//! What a run leaves behind.
+//! What a run writes.
 
 use std::path::PathBuf;
 

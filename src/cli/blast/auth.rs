@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::smtp::auth::{Login, Mechanism};
 
-/// Reads `USER:PASS[:MECH]`. What stands behind the last colon is part of the password unless it is
+/// Reads `USER:PASS[:MECH]`. The text after the last colon is part of the password unless it is
 /// the name of a mechanism.
 pub(super) fn login(text: &str) -> Result<Arc<Login>, String> {
     let (user, rest) = text.split_once(':').ok_or("write USER:PASS or USER:PASS:MECH")?;

@@ -40,7 +40,7 @@ pub(super) struct ContentArgs {
     #[arg(long, value_name = "SIZE", value_parser = value::size, default_value_t = CORPUS_MEMORY_DEFAULT)]
     corpus_memory: u64,
     /// Recipients of each message: N, MIN..MAX or N:WEIGHT,N:WEIGHT,...; with more than one, a
-    /// single --to gets a number behind its local part
+    /// single --to gets a number after its local part
     #[arg(long, value_name = "COUNTS", value_parser = value::count_spread, default_value = "1")]
     recipients: Spread,
     /// Envelope sender, a template; empty or <> for the null reverse-path. May be given more than
@@ -62,8 +62,8 @@ pub(super) struct ContentArgs {
     /// Header line, a template; may be given more than once. Takes the place of ours of that name
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
-    /// Add no header line of ours, X-Ringpost neither: a message can then not be known again behind other
-    /// servers. Those of --header and --subject stay
+    /// Add no header line of ours, X-Ringpost neither: a message can then not be recognised after it has passed
+    /// other servers. Those of --header and --subject stay
     #[arg(long)]
     no_headers: bool,
     /// Subject, a template
@@ -168,7 +168,7 @@ fn template(
         .map_err(|fault| ContentError::Template { place: place(), fault })
 }
 
-/// A text that may end in `:WEIGHT`. Digits behind the last colon are a weight, or a mistake.
+/// A text that may end in `:WEIGHT`. Digits after the last colon are a weight, or a mistake.
 fn weighted(text: &str, place: &str) -> Result<(String, u32), ContentError> {
     let number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let Some((address, digits)) = text.rsplit_once(':').filter(|(_, digits)| number(digits)) else {

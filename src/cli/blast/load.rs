@@ -42,7 +42,7 @@ pub(super) struct LoadArgs {
     /// Clients that break the rules, beside the connections: NAME, NAME:COUNT or NAME:SHARE% of the
     /// connections, with commas between them, as in slow:5%,drop-after-data:1%,smuggle
     ///
-    /// Each comes again and again until the run is over; what the server makes of it is told apart,
+    /// Each comes again and again until the run is over; what the server makes of it is reported apart,
     /// and what it does to the others shows in their latency. They do not log in. There are slow,
     /// never-read, long-line, long-text-line, oversize, oversize-body, many-recipients, rcpt-first,
     /// data-first, mail-twice, early-talk, pipeline, garbage, bare-lf, smuggle, idle, and drop-after-
@@ -63,7 +63,7 @@ pub(super) struct LoadArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum ArrivalsArg {
-    /// As evenly as it goes
+    /// As evenly as possible
     Constant,
     /// Independent of one another, as the messages of many senders are
     Poisson,
@@ -146,7 +146,7 @@ enum RateError {
     )]
     Syntax(String),
     #[error(
-        "'{0}' has a step without a length; write one behind it or behind the last, as in 1k,2k:30s"
+        "'{0}' has a step without a length; write one after it or after the last, as in 1k,2k:30s"
     )]
     NoLength(String),
     #[error("{0}")]

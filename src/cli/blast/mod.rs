@@ -63,7 +63,7 @@ Examples:
   ringpost-blast smtp://127.0.0.1:1025
       10 s on 64 connections with messages of 1 KiB, one command at a time
   ringpost-blast -c 8 -n 100000 --pipelining full 127.0.0.1:1025
-      100,000 messages, each envelope behind the dot of the message before it
+      100,000 messages, each envelope after the dot of the message before it
   ringpost-blast --chunking --depth 32 -z 30s --out run1 smtp+unix:/run/sink.sock
       BDAT, 32 messages in one flight; result, histograms and a page in run1/
   ringpost-blast --rate 1k..20k/60s -c 256 127.0.0.1:1025
@@ -256,7 +256,7 @@ fn execute(args: RunArgs) -> Result<Verdict, Error> {
     unwritten.map_or(Ok(verdict), Err)
 }
 
-/// The run as its artefacts tell it, among which a page is put.
+/// Reads the run back from its artefacts and adds a page to them.
 fn with_page(dir: &Path) -> Result<Loaded, Error> {
     let loaded = Loaded::open(dir)?;
     let path = dir.join("report.html");

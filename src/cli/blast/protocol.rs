@@ -54,7 +54,7 @@ enum PipeliningArg {
     None,
     /// MAIL, RCPT and DATA in one write
     Commands,
-    /// Also the next MAIL, RCPT and DATA behind the final dot
+    /// Also the next MAIL, RCPT and DATA after the final dot
     Full,
 }
 

@@ -14,7 +14,7 @@ use crate::notice::notice;
 use crate::report::human;
 use crate::run::Verdict;
 
-/// Prove that response time tells of a stall that service time and closed loops hide
+/// Prove that response time shows a stall that service time and closed loops hide
 ///
 /// Serves SMTP on a port of its own, stands still for a known part of each period, computes what
 /// response times must follow, and compares. Exit status 1 when a percentile is off by more than 5 %, and 4
