@@ -18,31 +18,31 @@ use crate::smtp::server::{Commands, HoldLimits, Protocol, RecipientRule};
 
 #[derive(Debug, Args)]
 pub(super) struct CommandOptions {
-    /// Offer one extension less, by its EHLO keyword: what it brings is refused then. May be given
-    /// more than once
+    /// Switch an extension off, by its EHLO keyword. Its commands and parameters are then refused. May
+    /// be given more than once
     #[arg(long, value_name = "NAME", help_heading = "Commands", value_parser = extension)]
     no_ext: Vec<Extensions>,
 
-    /// off: a server of RFC 821, with HELO alone and without extensions; EHLO gets 502
+    /// off: a server of RFC 821, without extensions; EHLO gets 502
     #[arg(long, value_name = "ON|OFF", default_value = "on", help_heading = "Commands")]
     esmtp: Switch,
 
-    /// Answer VRFY and EXPN from this file. One entry a line: mailbox ADDR [NAME], busy ADDR [NAME],
+    /// Answer VRFY and EXPN from this file. Each line is one of: mailbox ADDR [NAME], busy ADDR [NAME],
     /// alias ADDR ADDR, forward ADDR ADDR, moved ADDR ADDR, ambiguous ADDR ADDR..., list ADDR ADDR...
     #[arg(long, value_name = "FILE", help_heading = "Commands")]
     directory: Option<PathBuf>,
 
-    /// Whom RCPT may name. known: those of --directory and Postmaster; others get 550, busy ones
-    /// 450, moved ones 551, ambiguous ones 553
+    /// The recipients to accept. known: only those of --directory and Postmaster; others get 550, busy
+    /// ones 450, moved ones 551, ambiguous ones 553
     #[arg(long, value_name = "WHO", default_value = "any", help_heading = "Commands")]
     recipients: Who,
 
-    /// Take SEND, SOML and SAML (RFC 821) for MAIL
+    /// Accept SEND, SOML and SAML (RFC 821) in place of MAIL
     #[arg(long, help_heading = "Commands")]
     legacy_commands: bool,
 
-    /// Longest time that FUTURERELEASE announces, counted from now for HOLDUNTIL; nothing is
-    /// released by itself either way [default: for ever]
+    /// Longest time that FUTURERELEASE announces. The sink itself never holds or releases a message
+    /// [default: for ever]
     #[arg(long, value_name = "DURATION", help_heading = "Commands", value_parser = value::span)]
     hold_max: Option<Duration>,
 }

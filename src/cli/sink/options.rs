@@ -18,14 +18,15 @@ use crate::smtp::auth::Mechanism;
 use crate::smtp::server::BareNewline;
 use crate::spool::{Durability, WhenFull};
 
-/// An SMTP and LMTP sink: takes every message into a memory-mapped spool, or counts and discards it.
+/// An SMTP and LMTP server that accepts every message, and stores it or only counts it
 ///
-/// It relays nothing, resolves no name and listens on loopback unless told otherwise.
+/// It passes no mail on unless --etrn or --atrn allow it, and listens on the loopback address unless
+/// --listen names another one.
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-sink", version, after_help = help_end(Page::Sink, EXAMPLES))]
 pub(super) struct SinkOptions {
-    /// Where to listen, once or more: smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH,
-    /// lmtp+unix:/PATH or HOST:PORT. Port 0 takes a free one; the address is printed on stderr
+    /// An address to listen on: smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH
+    /// or HOST:PORT. Port 0 takes a free port; stderr shows the address. May be given more than once
     #[arg(
         long,
         value_name = "URL",
@@ -34,16 +35,16 @@ pub(super) struct SinkOptions {
     )]
     pub(super) listen: Vec<ListenUrl>,
 
-    /// Directory of the spool; made when it does not exist
+    /// Directory of the spool; created if it does not exist
     #[arg(long, value_name = "DIR", default_value = "ringpost-spool", help_heading = "Spool")]
     pub(super) spool: PathBuf,
 
-    /// Count messages and forget them; no other option of the spool goes with it
+    /// Count messages and store nothing; cannot be combined with the other options of the spool
     #[arg(long, conflicts_with_all = ["spool", "spool_limit", "when_full", "keep", "segment_size", "durability"],
           help_heading = "Spool")]
     pub(super) discard: bool,
 
-    /// Disk that the spool may use, over all cores
+    /// Disk space that the spool may use, over all cores
     #[arg(long, value_name = "SIZE", default_value = "4GiB", help_heading = "Spool", value_parser = value::size)]
     pub(super) spool_limit: u64,
 
@@ -51,8 +52,9 @@ pub(super) struct SinkOptions {
     #[arg(long, value_name = "WHAT", default_value = "recycle", help_heading = "Spool")]
     pub(super) when_full: WhenFullArg,
 
-    /// How much to keep of mail to a domain (* for all others): all, headers (the header block), or
-    /// none (counted, with "queued as discarded"). Of several recipients the most generous counts
+    /// How much of a message to store, by the domain of its recipients (* is every other domain): all,
+    /// headers (the header block), or none (it is only counted). If the recipients have different
+    /// rules, the rule that stores most counts. May be given more than once
     #[arg(long, value_name = "DOMAIN=all|headers|none", help_heading = "Spool")]
     pub(super) keep: Vec<KeepRule>,
 
@@ -60,8 +62,8 @@ pub(super) struct SinkOptions {
     #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Spool", value_parser = value::size)]
     pub(super) segment_size: u64,
 
-    /// What a 250 promises. process: the message survives the death of the sink. sync: and that of
-    /// the machine (group fdatasync before each 250)
+    /// What a 250 promises. process: the message survives the death of the sink. sync: it survives a
+    /// power cut too, because an fdatasync comes before the 250
     #[arg(long, value_name = "WHAT", default_value = "process", help_heading = "Spool")]
     pub(super) durability: DurabilityArg,
 
@@ -69,7 +71,7 @@ pub(super) struct SinkOptions {
     #[arg(long, value_name = "N|LIST", help_heading = "Machine")]
     pub(super) cores: Option<String>,
 
-    /// Engine. auto takes io_uring, or epoll with a line that says why
+    /// Kernel interface. auto uses io_uring; if that is not allowed, it uses epoll and prints why
     #[arg(
         long,
         value_name = "ENGINE",
@@ -79,7 +81,7 @@ pub(super) struct SinkOptions {
     )]
     pub(super) io: IoArg,
 
-    /// Name in the greeting and the answer to EHLO [default: this host's name]
+    /// Name in the greeting and in the reply to EHLO [default: this host's name]
     #[arg(long, value_name = "NAME", help_heading = "Protocol", value_parser = value::host)]
     pub(super) hostname: Option<String>,
 
@@ -92,24 +94,24 @@ pub(super) struct SinkOptions {
           value_parser = value::at_least_one)]
     pub(super) max_recipients: usize,
 
-    /// Sessions open at once; more get 421 [default: what the descriptor limit allows]
+    /// Number of open sessions; one more gets 421 [default: what the descriptor limit allows]
     #[arg(long, value_name = "N", help_heading = "Protocol", value_parser = value::at_least_one)]
     pub(super) max_connections: Option<usize>,
 
-    /// Messages with a CR or LF that is not part of a CRLF: refuse with 550 at their end, or keep
-    /// the octets as they are and flag the record
+    /// What happens to a message with a CR or LF that is not part of a CRLF. reject: it gets 550 at its
+    /// end. keep: the octets are stored as they are, with a flag
     #[arg(long, value_name = "WHAT", default_value = "reject", help_heading = "Protocol")]
     pub(super) bare_newline: BareNewlineArg,
 
     #[command(flatten)]
     pub(super) peers: Peers,
 
-    /// Who may log in: none (AUTH is not offered), any (everybody, with any password), or a FILE of
-    /// lines user:password
+    /// Who may log in: none (AUTH is not offered), any (every name with every password), or the users
+    /// of a FILE with one user:password on each line
     #[arg(long, value_name = "none|any|FILE", default_value = "none", help_heading = "Protocol")]
     pub(super) auth: String,
 
-    /// Mechanisms to offer, of SCRAM-SHA-256 (with a FILE), CRAM-MD5, PLAIN, LOGIN and XOAUTH2
+    /// Mechanisms to offer, from SCRAM-SHA-256 (with a FILE), CRAM-MD5, PLAIN, LOGIN and XOAUTH2
     /// [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = auth::mechanism, help_heading = "Protocol")]
     pub(super) auth_mechanisms: Vec<Mechanism>,
@@ -124,15 +126,15 @@ pub(super) struct SinkOptions {
     #[command(flatten)]
     pub(super) relay: RelayOptions,
 
-    /// Stop, with exit code 0, after N messages, such as 500, 20k or 1M, the last of them answered
+    /// End with exit code 0 after N messages and their replies; N may be written as 500, 20k or 1M
     #[arg(long, value_name = "N", help_heading = "End", value_parser = value::count)]
     pub(super) max_messages: Option<u64>,
 
-    /// Stop, with exit code 0, after N sessions have ended
+    /// End with exit code 0 after N sessions have ended
     #[arg(long, value_name = "N", help_heading = "End", value_parser = value::count)]
     pub(super) max_sessions: Option<u64>,
 
-    /// Time that open messages get after SIGTERM or SIGINT; a second signal ends at once
+    /// Time that open messages have after SIGTERM or SIGINT; a second signal ends the sink at once
     #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "End", value_parser = value::span)]
     pub(super) drain_timeout: Duration,
 
@@ -143,16 +145,16 @@ pub(super) struct SinkOptions {
 
 const EXAMPLES: &str = "\
 Examples:
-  ringpost-sink                                   take mail on 127.0.0.1:1025 into ./ringpost-spool
-  ringpost-sink --discard --cores 1               a blackhole on one core
-  ringpost-sink --listen lmtp+unix:/tmp/lmtp      LMTP on a Unix socket
-  ringpost-sink --auth any --auth-required        no mail before a login, whatever its password
-  ringpost-sink --etrn example.org=127.0.0.1:2525 hand its mail on when ETRN asks for it
-  ringpost-sink --max-messages 1000 --json        stop after 1000 messages, report in JSON
-  ringpost spool ls ringpost-spool                what arrived
+  ringpost-sink                                    port 1025, ./ringpost-spool
+  ringpost-sink --discard --cores 1                store nothing, use one core
+  ringpost-sink --listen lmtp+unix:/tmp/lmtp       LMTP on a Unix socket
+  ringpost-sink --auth any --auth-required         no mail before a login
+  ringpost-sink --etrn example.org=127.0.0.1:2525  send its mail on after ETRN
+  ringpost-sink --max-messages 1000 --json         end after 1000 messages
+  ringpost spool ls ringpost-spool                 list what arrived
 
-Signals: SIGUSR1 prints the live board, one JSON object, on stderr. SIGTERM or SIGINT ends the sink
-after --drain-timeout at the latest; a second one ends it at once.";
+Signals: SIGUSR1 prints the live board on stderr, as one JSON object. SIGTERM
+or SIGINT ends the sink within --drain-timeout, a second one ends it at once.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum WhenFullArg {

@@ -15,19 +15,18 @@ use crate::smtp::server::{Commands, Policy};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Relay")]
 pub(super) struct RelayOptions {
-    /// Take ETRN (RFC 1985) for a node, and send its mail from the spool to this server, written as
-    /// the generator's targets are. NODE is a domain, @DOMAIN for its subdomains too, or #QUEUE for all
-    /// that waits. May be given more than once
+    /// Accept ETRN (RFC 1985) for this node, and send its mail to this server. NODE is a domain,
+    /// @DOMAIN for a domain with its subdomains, or #QUEUE for all mail that waits. TARGET is written
+    /// like a target of ringpost-blast. May be given more than once
     #[arg(long, value_name = "NODE=TARGET")]
     etrn: Vec<Pair>,
 
-    /// Take ATRN (RFC 2645) from this user, once AUTH has succeeded, and send the mail of these domains
-    /// down the same connection; @DOMAIN stands for its subdomains too. May be given more than once
+    /// Accept ATRN (RFC 2645) from this user, and send the mail of these domains on the same
+    /// connection. @DOMAIN is a domain with its subdomains. Needs --auth. May be given more than once
     #[arg(long, value_name = "USER=DOMAIN[,DOMAIN]")]
     atrn: Vec<Grant>,
 
-    /// A host or address that --etrn may name although it is neither loopback nor private nor for
-    /// documentation. May be given more than once
+    /// A host that --etrn may name although its address is public. May be given more than once
     #[arg(long, value_name = "HOST")]
     allow_target: Vec<String>,
 }
