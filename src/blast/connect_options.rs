@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use crate::engine::{self, Address};
 use crate::limits::UNREACHED_TRIES;
 
+/// How connections are made and closed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConnectOptions {
     /// Our addresses that connections come from, in turn; empty lets the kernel choose.

@@ -55,6 +55,7 @@ pub enum Load {
     Sessions(Schedule),
 }
 
+/// All that a run needs to know. [`Plan::check`] says whether it can be run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub targets: Targets,
@@ -152,6 +153,7 @@ impl Plan {
         Cuts::at(self.warmup, cooled.map(|measured| self.warmup + measured))
     }
 
+    /// The schedule of an open loop; `None` in a closed one.
     pub fn schedule(&self) -> Option<&Schedule> {
         match &self.load {
             Load::Closed => None,

@@ -11,6 +11,7 @@ const RECONNECT_MS_MAX: u64 = 1_000;
 
 const _: () = assert!(RECONNECT_MS_MIN <= RECONNECT_MS_MAX, "pauses grow");
 
+/// What follows errors: whether the run ends, and whether connections are made again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ErrorPolicy {
     pub reconnect: Reconnect,

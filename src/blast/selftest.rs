@@ -49,6 +49,7 @@ pub struct Trial {
     pub engine: EngineKind,
 }
 
+/// Why a trial cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
     #[error(

@@ -16,6 +16,7 @@ pub struct WeightedTarget {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Targets(Vec<WeightedTarget>);
 
+/// Why a list of targets is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TargetsError {
     #[error(

@@ -21,6 +21,7 @@ pub struct Talk<C = Conn, G = Guard> {
 }
 
 impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Talk<C, G> {
+    /// A conversation over `wire` that has not begun.
     pub fn new(wire: Wire<C, G>, client: Client) -> Self {
         Self { wire, client }
     }

@@ -42,6 +42,7 @@ impl fmt::Display for Family {
     }
 }
 
+/// Why a text names no target, or none that may be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     #[error(

@@ -31,6 +31,7 @@ impl Routes {
         Ok(Self(routes))
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -58,6 +59,7 @@ pub struct Grant {
     pub nodes: Vec<Node>,
 }
 
+/// A text that is no grant.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("write USER=DOMAIN[,DOMAIN...]; a domain after @ stands for its subdomains too")]
 pub struct BadGrant;
@@ -84,10 +86,12 @@ impl FromStr for Grant {
 pub struct Grants(Vec<Grant>);
 
 impl Grants {
+    /// The grants of a sink.
     pub fn new(grants: Vec<Grant>) -> Self {
         Self(grants)
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

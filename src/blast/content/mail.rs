@@ -22,6 +22,7 @@ pub struct Mails {
     pub mails: Arc<[Mail]>,
 }
 
+/// What kind of place the messages come from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MailSource {
     /// One message.
@@ -84,6 +85,7 @@ pub struct Recorded {
     pub place: String,
 }
 
+/// Why messages cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
     #[error("cannot read {}: {error}", .path.display())]

@@ -49,6 +49,7 @@ impl Choice {
     }
 }
 
+/// What a run sends, and to whom.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
     pub bodies: Bodies,
@@ -85,6 +86,7 @@ pub enum TextFault {
     Empty,
 }
 
+/// Why messages cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
     /// `place` is an option, or a file and a line.

@@ -19,6 +19,7 @@ pub enum Spread {
 }
 
 impl Spread {
+    /// The same value for every message.
     pub fn one(value: u64) -> Self {
         Self::Even(value, value)
     }
@@ -49,6 +50,7 @@ impl Spread {
         }
     }
 
+    /// The mean of the values.
     pub fn mean(&self) -> f64 {
         match self {
             Self::Even(least, most) => least.midpoint(*most) as f64,

@@ -15,6 +15,7 @@ pub struct Table {
     pub rows: Vec<TableRow>,
 }
 
+/// One row of a CSV file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TableRow {
     /// Where it begins in the file, from 1.
@@ -29,6 +30,7 @@ pub struct Listed {
     pub text: String,
 }
 
+/// Why a file of values cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     #[error("cannot read {}: {error}", .path.display())]
@@ -44,6 +46,10 @@ pub enum TableError {
 }
 
 impl Table {
+    /// Reads a CSV file as a whole.
+    ///
+    /// # Errors
+    /// A file that cannot be read, that is no CSV, or that has no rows or too many.
     pub fn load(path: &Path) -> Result<Self, TableError> {
         let failed = |error| TableError::Csv { path: path.to_owned(), error };
         let text = read(path)?;

@@ -47,6 +47,7 @@ pub enum Scope {
     Message,
 }
 
+/// Why a text is no template.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TemplateError {
     #[error(
@@ -158,6 +159,7 @@ impl Template {
         })
     }
 
+    /// The text for one message, with a blank for each part that is filled in when it is sent.
     pub fn render(&self, scene: &mut TemplateValues<'_>) -> RenderedText {
         let mut out = RenderedText::default();
         for piece in &self.pieces {

@@ -112,6 +112,7 @@ impl Corpus {
         }
     }
 
+    /// How many recipients `message` has.
     pub fn recipients(&self, message: &Rendered) -> u32 {
         self.envelopes[message.envelope as usize].recipients.count() as u32
     }

@@ -53,6 +53,7 @@ pub enum DialogueStage {
     Bdat,
 }
 
+/// How a client leaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Farewell {
     Fin,
@@ -104,6 +105,7 @@ pub(super) enum Allowed {
 }
 
 impl MisbehaviourKind {
+    /// Every kind.
     pub fn all() -> impl Iterator<Item = Self> {
         let leave =
             |farewell| STAGES.into_iter().map(move |(stage, _)| Self::Leave(stage, farewell));
@@ -183,6 +185,7 @@ pub struct Misbehave {
     text: String,
 }
 
+/// Why a list of misbehaviours is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum MisbehaveError {
     #[error(
@@ -203,6 +206,7 @@ fn names() -> String {
 }
 
 impl Misbehave {
+    /// Whether no connection misbehaves.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

@@ -13,6 +13,7 @@ use crate::smtp::server::Protocol;
 /// Sessions of one generator core; bounds the descriptors asked for.
 const CONNECTIONS_MAX: usize = 1_000_000;
 
+/// Why a plan cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     #[error("--{what} {value} is out of range; give {least} to {most}")]

@@ -19,6 +19,7 @@ pub struct Leg {
 }
 
 impl Leg {
+    /// One rate, in arrivals a second, for `length`.
     pub fn steady(rate: f64, length: Duration) -> Self {
         Self { from: rate, to: rate, length }
     }
@@ -72,6 +73,10 @@ impl Profile {
         Self::checked(Vec::new(), rate)
     }
 
+    /// The profile that goes through `legs` one after the other.
+    ///
+    /// # Errors
+    /// A rate or a length that is out of range.
     pub fn of(legs: Vec<Leg>) -> Result<Self, ProfileError> {
         let last = legs.last().map_or(0.0, |leg| leg.to);
         Self::checked(legs, last)
@@ -109,6 +114,7 @@ impl Profile {
         Self { legs: lead.into_iter().chain(self.legs.iter().copied()).collect(), last: self.last }
     }
 
+    /// The highest rate, in arrivals a second.
     pub fn peak(&self) -> f64 {
         self.legs.iter().flat_map(|leg| [leg.from, leg.to]).fold(self.last, f64::max)
     }

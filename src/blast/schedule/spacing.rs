@@ -12,6 +12,7 @@ pub enum Spacing {
 }
 
 impl Spacing {
+    /// As `--arrivals` names it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Constant => "constant",

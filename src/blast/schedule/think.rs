@@ -17,6 +17,7 @@ pub enum Think {
 }
 
 impl Think {
+    /// The length of one pause.
     pub fn draw(self, random: &mut fastrand::Rng) -> Duration {
         match self {
             Self::Even { least, most } => least + (most - least).mul_f64(random.f64()),

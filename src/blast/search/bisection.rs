@@ -51,6 +51,7 @@ pub struct Bisection {
 }
 
 impl Bisection {
+    /// A search that begins at `options.start`.
     pub fn new(options: SearchOptions) -> Self {
         let options = SearchOptions { most: options.most.max(RATE_MIN), ..options };
         let start = options.start.clamp(RATE_MIN, options.most);

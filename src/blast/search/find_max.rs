@@ -23,6 +23,7 @@ pub struct FoundMax {
 }
 
 impl FoundMax {
+    /// The verdict of the whole search.
     pub fn verdict(&self) -> Verdict {
         match (&self.early, self.limited, self.low, self.high) {
             (Some(early), ..) => early.verdict(),

@@ -64,6 +64,7 @@ pub struct EarlyEnd {
     pub cause: EndCause,
 }
 
+/// Why a sweep or a search ended early.
 #[derive(Clone, Debug)]
 pub enum EndCause {
     /// One of the rules of [`ErrorPolicy`](crate::blast::policy::ErrorPolicy).
@@ -73,6 +74,7 @@ pub enum EndCause {
 }
 
 impl EarlyEnd {
+    /// The verdict that follows from the cause.
     pub fn verdict(&self) -> Verdict {
         match self.cause {
             EndCause::Policy(_) => Verdict::Stopped,

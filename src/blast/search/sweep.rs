@@ -52,6 +52,7 @@ impl Sweep {
         knee(&self.steps)
     }
 
+    /// The verdict of the whole sweep.
     pub fn verdict(&self) -> Verdict {
         self.early.as_ref().map_or(Verdict::Ok, EarlyEnd::verdict)
     }
