@@ -44,6 +44,7 @@ pub(super) fn run(setup: Setup) -> io::Result<CoreSummary> {
 }
 
 async fn serve(setup: Setup) -> io::Result<CoreSummary> {
+    assert_eq!(setup.listeners.len(), setup.ports.len(), "each port has one listener on each core");
     let mut stop = setup.stop;
     let core = Rc::new(Core::new(setup.core));
     let ticker = task::spawn(core.watch.clone().run());
@@ -116,13 +117,32 @@ fn admit(core: &Rc<Core>, conn: Conn, peer: Peer, door: &Rc<Door>) {
     if !core.quota.take_session() {
         return turn_away(core, conn, &peer, door, CloseReason::ShuttingDown);
     }
-    core.board.session_begins();
-    let (core, door) = (core.clone(), door.clone());
+    let (session, door) = (OpenSession::begin(core.clone()), door.clone());
     task::spawn(async move {
-        session::serve(&core, conn, peer, &door).await;
-        core.board.session_ends();
-        core.ended.notify_waiters();
+        session::serve(&session.core, conn, peer, &door).await;
     });
+}
+
+/// A session that is counted as open until this is dropped, also when its task panics: otherwise the
+/// end of the sink would wait for it until the time of the drain is over.
+struct OpenSession {
+    core: Rc<Core>,
+}
+
+impl OpenSession {
+    fn begin(core: Rc<Core>) -> Self {
+        core.board.session_begins();
+        let open = core.board.sessions_open();
+        assert!(open <= core.connections_max as u64, "more sessions than the limit allows");
+        Self { core }
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.core.board.session_ends();
+        self.core.ended.notify_waiters();
+    }
 }
 
 fn turn_away(core: &Rc<Core>, conn: Conn, peer: &Peer, door: &Rc<Door>, why: CloseReason) {
@@ -134,7 +154,8 @@ fn turn_away(core: &Rc<Core>, conn: Conn, peer: &Peer, door: &Rc<Door>, why: Clo
     let (core, door) = (core.clone(), door.clone());
     task::spawn(async move {
         lingering_close::turn_away(&core, conn, &door, why, linger).await;
-        core.lingerers.set(core.lingerers.get() - count);
+        let lingerers = core.lingerers.get().checked_sub(count);
+        core.lingerers.set(lingerers.expect("each lingering close was counted when it began"));
     });
 }
 

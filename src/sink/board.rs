@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::counters::{Count, CounterCells, Counters};
+use super::counters::{Count, CounterCells, SinkCounters};
 use super::reply_times::{ReplyTimes, TimeCells, TimeHistogram};
 use crate::smtp::server::{ReplyCounts, VerbClass};
 
@@ -28,7 +28,7 @@ pub(super) struct CoreCells {
 
 /// The readers' side. Clones show the same cells, also after the end of the sink.
 #[derive(Clone, Debug)]
-pub struct Board {
+pub struct LiveBoard {
     cores: Arc<[CoreCells]>,
     since: Instant,
 }
@@ -43,18 +43,19 @@ pub(super) struct CoreBoard {
     _one_writer: PhantomData<std::cell::Cell<()>>,
 }
 
-impl Board {
+impl LiveBoard {
     /// A board, and the sides of its cores.
     pub(super) fn new(cores: usize) -> (Self, Vec<CoreBoard>) {
+        assert!(cores > 0, "a sink has a core");
         let cells: Arc<[CoreCells]> = (0..cores).map(|_| CoreCells::default()).collect();
         let of = |index| CoreBoard { cores: cells.clone(), index, _one_writer: PhantomData };
         let writers = (0..cores).map(of).collect();
         (Self { cores: cells, since: Instant::now() }, writers)
     }
 
-    /// What all cores show at this moment. Counters may be a few messages apart.
+    /// What all cores show at this moment. Two counters may be a few messages apart.
     pub fn snapshot(&self) -> BoardSnapshot {
-        let (mut counters, mut sessions_open) = (Counters::default(), 0);
+        let (mut counters, mut sessions_open) = (SinkCounters::default(), 0);
         for core in self.cores.iter() {
             counters += core.counters.read();
             sessions_open += core.sessions_open.get();
@@ -92,7 +93,7 @@ pub struct BoardSnapshot {
     /// Since the sink opened its spool.
     pub elapsed_s: f64,
     #[serde(flatten)]
-    pub counters: Counters,
+    pub counters: SinkCounters,
     pub sessions_open: u64,
     pub reply_ns: VerbTimes,
     pub cores: Vec<CoreSnapshot>,
@@ -103,7 +104,7 @@ pub struct BoardSnapshot {
 pub struct CoreSnapshot {
     pub core: usize,
     #[serde(flatten)]
-    pub counters: Counters,
+    pub counters: SinkCounters,
     pub sessions_open: u64,
     /// The most that were open at once.
     pub sessions_peak: u64,
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_cores_count_adds_up() {
-        let (board, writers) = Board::new(2);
+        let (board, writers) = LiveBoard::new(2);
         for (core, writer) in writers.iter().enumerate() {
             writer.session_begins();
             writer.session_begins();

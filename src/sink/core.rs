@@ -6,8 +6,8 @@ use std::rc::Rc;
 use super::board::CoreBoard;
 use super::group_commit::GroupCommit;
 use super::keep::{Keep, KeepRules};
-use super::peer_limit::Crowd;
-use super::plan::Rules;
+use super::peer_limit::PeerLimit;
+use super::plan::PeerPolicy;
 use super::quota::Quota;
 use super::replies::TakenMessage;
 use super::stop::Stop;
@@ -32,8 +32,8 @@ pub(super) struct CoreSetup {
     pub(super) writer: Option<Writer>,
     pub(super) durability: Option<Durability>,
     pub(super) keep: KeepRules,
-    pub(super) rules: Rules,
-    pub(super) crowd: Crowd,
+    pub(super) peer_policy: PeerPolicy,
+    pub(super) peer_limit: PeerLimit,
     pub(super) relay: Option<Relay>,
     pub(super) connections_max: usize,
     pub(super) quota: Quota,
@@ -48,12 +48,12 @@ pub(super) struct Core {
     pub(super) keep: KeepRules,
     pub(super) board: CoreBoard,
     pub(super) pool: Pool,
-    /// Room in which a session moves replies; empty between two uses.
+    /// Room in which a session moves replies. What it holds between two uses has no meaning.
     pub(super) reply_scratch: RefCell<Vec<u8>>,
     pub(super) watch: Rc<Watch>,
     pub(super) quota: Quota,
-    pub(super) rules: Rules,
-    pub(super) crowd: Crowd,
+    pub(super) peer_policy: PeerPolicy,
+    pub(super) peer_limit: PeerLimit,
     /// `None`: nothing is handed on.
     pub(super) relay: Option<Relay>,
     pub(super) stop: Cell<Stop>,
@@ -62,7 +62,9 @@ pub(super) struct Core {
     faults_before: Cell<Option<PageFaults>>,
     /// The spool takes no mail for now.
     lacking: Cell<bool>,
-    /// Callers turned away who are still listened to.
+    /// Callers that were turned away and whose connections are still read.
+    ///
+    /// INVARIANT: at most [`LINGERERS_MAX`](crate::limits::LINGERERS_MAX).
     pub(super) lingerers: Cell<usize>,
     /// Told when a session ends.
     pub(super) ended: Notify,
@@ -79,8 +81,8 @@ impl Core {
             reply_scratch: RefCell::default(),
             watch: Watch::new(),
             quota: setup.quota,
-            rules: setup.rules,
-            crowd: setup.crowd,
+            peer_policy: setup.peer_policy,
+            peer_limit: setup.peer_limit,
             relay: setup.relay,
             stop: Cell::new(Stop::No),
             connections_max: setup.connections_max,

@@ -36,11 +36,11 @@ macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What a core, or all of them, counted. The JSON names are part of the command line's contract.
         #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-        pub struct Counters {
+        pub struct SinkCounters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
-        impl AddAssign for Counters {
+        impl AddAssign for SinkCounters {
             fn add_assign(&mut self, other: Self) {
                 $(self.$name += other.$name;)*
             }
@@ -53,8 +53,8 @@ macro_rules! counters {
         }
 
         impl CounterCells {
-            pub(super) fn read(&self) -> Counters {
-                Counters { $($name: self.$name.get(),)* }
+            pub(super) fn read(&self) -> SinkCounters {
+                SinkCounters { $($name: self.$name.get(),)* }
             }
         }
     };

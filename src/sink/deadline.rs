@@ -10,20 +10,20 @@
 
 use std::time::Duration;
 
-use super::plan::Rules;
+use super::plan::PeerPolicy;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Deadline {
     timeout: Duration,
     /// Octets per second of message content; 0 asks for one octet within each timeout.
     rate_min: u64,
     deadline: Duration,
 }
 
-impl Patience {
+impl Deadline {
     /// Starts at `now` with the full timeout.
-    pub(super) fn new(rules: &Rules, now: Duration) -> Self {
-        let (timeout, rate_min) = (rules.timeout, rules.data_rate_min);
+    pub(super) fn new(policy: &PeerPolicy, now: Duration) -> Self {
+        let (timeout, rate_min) = (policy.timeout, policy.data_rate_min);
         Self { timeout, rate_min, deadline: now + timeout }
     }
 
@@ -57,17 +57,17 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn patience(rate_min: u64) -> Patience {
-        Patience { timeout: 10 * SECOND, rate_min, deadline: 10 * SECOND }
+    fn deadline(rate_min: u64) -> Deadline {
+        Deadline { timeout: 10 * SECOND, rate_min, deadline: 10 * SECOND }
     }
 
     /// The second at which a peer that sends `octets` each second is given up, if it is.
     fn given_up(rate_min: u64, octets: usize) -> Option<u32> {
-        let mut patience = patience(rate_min);
+        let mut deadline = deadline(rate_min);
         (1..10_000).find(|&second| {
             let now = second * SECOND;
-            let over = patience.is_over(now);
-            patience.extend(octets, now);
+            let over = deadline.is_over(now);
+            deadline.extend(octets, now);
             over
         })
     }
@@ -87,18 +87,18 @@ mod tests {
 
     #[test]
     fn a_burst_buys_no_more_than_the_timeout() {
-        let mut patience = patience(1);
-        patience.extend(usize::MAX, SECOND);
-        assert!(!patience.is_over(10 * SECOND));
-        assert!(patience.is_over(11 * SECOND));
+        let mut deadline = deadline(1);
+        deadline.extend(usize::MAX, SECOND);
+        assert!(!deadline.is_over(10 * SECOND));
+        assert!(deadline.is_over(11 * SECOND));
     }
 
     #[test]
     fn a_line_that_does_not_end_buys_nothing() {
-        let mut patience = patience(500);
-        assert!(!patience.is_over(9 * SECOND));
-        assert!(patience.is_over(10 * SECOND));
-        patience.renew(10 * SECOND);
-        assert_eq!(patience.deadline(), 20 * SECOND);
+        let mut deadline = deadline(500);
+        assert!(!deadline.is_over(9 * SECOND));
+        assert!(deadline.is_over(10 * SECOND));
+        deadline.renew(10 * SECOND);
+        assert_eq!(deadline.deadline(), 20 * SECOND);
     }
 }

@@ -20,7 +20,9 @@ const NOT_KEPT: Reply = Reply::new(451, 3, 0, "The spool failed");
 /// The syncs of one core's spool.
 pub(super) struct GroupCommit {
     durability: Durability,
+    /// INVARIANT: set while one session is in `lead`, and that session clears it.
     running: Cell<bool>,
+    /// Told at the end of each sync.
     turn: Notify,
 }
 

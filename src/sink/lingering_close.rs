@@ -56,7 +56,7 @@ pub(super) async fn refuse(
 
 /// Sends the last replies of a session; the close is the next thing to do.
 pub(super) async fn part(core: &Core, conn: &mut Conn, guard: &Guard, out: Buf, mut inbox: Buf) {
-    guard.arm(core.rules.timeout);
+    guard.arm(core.peer_policy.timeout);
     let (sent, out) = conn.send_all(out).await;
     core.pool.give(out);
     if sent.is_ok() {
@@ -76,7 +76,7 @@ async fn say(
     let mut server = Server::new(door.policy.clone());
     server.close_for(why, out.vec_mut());
     core.board.replies(&server.take_counts(), None);
-    guard.arm(core.rules.timeout);
+    guard.arm(core.peer_policy.timeout);
     conn.send_all(out).await
 }
 

@@ -172,6 +172,11 @@ impl IncomingMessage {
             reverse_params: envelope.reverse_params(),
             sent_bytes: left_out.then_some(self.bytes),
         };
+        debug_assert!(
+            self.draft.len() <= self.bytes,
+            "the spool was given more octets than the message has"
+        );
+        debug_assert!(self.first_byte_ns > 0, "a message is sealed that never began");
         let sealed = writer.borrow_mut().seal(&mut self.draft, &meta, envelope.recipients());
         sealed.map(Some).map_err(|error| refusal(&error))
     }

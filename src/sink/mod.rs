@@ -28,13 +28,13 @@ mod session;
 mod stop;
 mod summary;
 
-pub use self::board::{Board, BoardSnapshot, CoreSnapshot, VerbTimes};
-pub use self::counters::Counters;
+pub use self::board::{BoardSnapshot, CoreSnapshot, LiveBoard, VerbTimes};
+pub use self::counters::SinkCounters;
 pub use self::keep::{BadKeepRule, Keep, KeepRule, KeepRules};
 pub use self::networks::{NetworkError, Networks};
-pub use self::plan::{Plan, Port, Rules, Store};
+pub use self::plan::{PeerPolicy, Port, SinkPlan, Store};
 pub use self::quota::Quota;
 pub use self::reply_times::ReplyTimes;
 pub use self::run::{Sink, SinkError, sessions_allowed};
 pub use self::stop::Stop;
-pub use self::summary::{CoreSummary, Failed, SpoolSummary, Summary, durability_name};
+pub use self::summary::{CoreSummary, FailedSegments, SpoolSummary, Summary, durability_name};

@@ -42,7 +42,7 @@ pub(super) async fn answer(
 /// Sends the replies that are queued, and is the client from there on. The close is the next thing to
 /// do.
 pub(super) async fn turn(core: &Core, conn: &mut Conn, guard: &Guard, out: Buf, turn: Turn) {
-    guard.arm(core.rules.timeout);
+    guard.arm(core.peer_policy.timeout);
     let (sent, out) = conn.send_all(out).await;
     core.pool.give(out);
     if sent.is_ok() {

@@ -39,7 +39,7 @@ pub struct Port {
 
 /// What peers may do, and how long they may take.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct PeerPolicy {
     /// For a command, whatever the pieces it comes in (RFC 5321 §4.5.3.2.7), and for a pause within
     /// a message.
     pub timeout: Duration,
@@ -56,7 +56,7 @@ pub struct Rules {
 }
 
 /// Everything a sink needs, checked.
-pub struct Plan {
+pub struct SinkPlan {
     pub engine: EngineKind,
     /// CPU numbers, one per core thread.
     pub cpus: Vec<usize>,
@@ -66,7 +66,7 @@ pub struct Plan {
     pub store: Store,
     /// How much of each message the spool keeps.
     pub keep: KeepRules,
-    pub rules: Rules,
+    pub peer_policy: PeerPolicy,
     /// What ETRN and ATRN begin; needs a spool.
     pub relay: Option<relay::RelayPlan>,
     /// Time that open messages get after a stop was asked for.

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::core::Core;
-use super::peer_limit::Place;
+use super::peer_limit::PeerPlace;
 use super::proxy::{self, Header};
 use super::stop::Stop;
 use crate::engine::{Conn, Guard, Peer};
@@ -19,13 +19,13 @@ pub(super) struct Caller {
     /// Whom the proxy named, or else the other end of the connection.
     pub(super) peer: Peer,
     /// To be held while the session lasts.
-    pub(super) place: Place,
+    pub(super) place: PeerPlace,
     /// Octets that came ahead of the greeting.
     pub(super) said: Vec<u8>,
 }
 
 /// Why there is no session.
-pub(super) enum Rebuff {
+pub(super) enum Rejection {
     /// Nobody to say anything to.
     Gone,
     Refused(CloseReason),
@@ -37,20 +37,21 @@ pub(super) async fn meet(
     conn: &mut Conn,
     guard: &Guard,
     peer: Peer,
-) -> Result<Caller, Rebuff> {
-    let mut step = Doorstep { core, conn, guard, said: Vec::new() };
-    let peer = if core.rules.proxies.contains(&peer) { step.introduced(peer).await? } else { peer };
-    let Some(place) = core.crowd.enter(peer.ip()) else {
+) -> Result<Caller, Rejection> {
+    let mut step = Pregreet { core, conn, guard, said: Vec::new() };
+    let peer =
+        if core.peer_policy.proxies.contains(&peer) { step.introduced(peer).await? } else { peer };
+    let Some(place) = core.peer_limit.enter(peer.ip()) else {
         core.board.peer_limited.add(1);
-        return Err(Rebuff::Refused(CloseReason::PeerCrowd));
+        return Err(Rejection::Refused(CloseReason::PeerCrowd));
     };
-    if !core.rules.greet_delay.is_zero() {
-        step.wait_in_silence(core.rules.greet_delay).await?;
+    if !core.peer_policy.greet_delay.is_zero() {
+        step.wait_in_silence(core.peer_policy.greet_delay).await?;
     }
     Ok(Caller { peer, place, said: step.said })
 }
 
-struct Doorstep<'c> {
+struct Pregreet<'c> {
     core: &'c Core,
     conn: &'c mut Conn,
     guard: &'c Guard,
@@ -65,10 +66,10 @@ enum Heard {
     Nothing,
 }
 
-impl Doorstep<'_> {
+impl Pregreet<'_> {
     /// Reads the PROXY header of a trusted proxy, which must send one.
-    async fn introduced(&mut self, proxy: Peer) -> Result<Peer, Rebuff> {
-        let limit = Duration::from_millis(PROXY_HEADER_MS).min(self.core.rules.timeout);
+    async fn introduced(&mut self, proxy: Peer) -> Result<Peer, Rejection> {
+        let limit = Duration::from_millis(PROXY_HEADER_MS).min(self.core.peer_policy.timeout);
         self.guard.arm(limit);
         loop {
             match proxy::parse(&self.said) {
@@ -88,14 +89,14 @@ impl Doorstep<'_> {
         }
     }
 
-    fn not_introduced(&self) -> Rebuff {
+    fn not_introduced(&self) -> Rejection {
         self.core.board.proxy_errors.add(1);
-        Rebuff::Gone
+        Rejection::Gone
     }
 
     /// Keeps the greeting back for a while. A client that speaks in that time does not speak SMTP,
     /// or does not care what we say.
-    async fn wait_in_silence(&mut self, delay: Duration) -> Result<(), Rebuff> {
+    async fn wait_in_silence(&mut self, delay: Duration) -> Result<(), Rejection> {
         self.guard.arm(delay);
         if self.said.is_empty()
             && let Heard::Nothing = self.hear().await?
@@ -103,23 +104,23 @@ impl Doorstep<'_> {
             return Ok(());
         }
         self.core.board.early_talkers.add(1);
-        Err(Rebuff::Refused(CloseReason::EarlyTalker))
+        Err(Rejection::Refused(CloseReason::EarlyTalker))
     }
 
     /// Waits for octets, until the deadline.
-    async fn hear(&mut self) -> Result<Heard, Rebuff> {
+    async fn hear(&mut self) -> Result<Heard, Rejection> {
         loop {
             let (received, inbox) = self.conn.recv(self.core.pool.small()).await;
             self.said.extend_from_slice(&inbox);
             self.core.pool.give(inbox);
             match received {
-                Ok(0) => return Err(Rebuff::Gone),
+                Ok(0) => return Err(Rejection::Gone),
                 Ok(_) => return Ok(Heard::Octets),
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(Rebuff::Gone);
+                    return Err(Rejection::Gone);
                 }
                 Err(_) if self.core.stop.get() >= Stop::Drain => {
-                    return Err(Rebuff::Refused(CloseReason::ShuttingDown));
+                    return Err(Rejection::Refused(CloseReason::ShuttingDown));
                 }
                 Err(_) if self.guard.fired() => return Ok(Heard::Nothing),
                 Err(_) => {}

@@ -17,7 +17,10 @@ pub struct Quota {
 }
 
 struct Allowance {
+    /// INVARIANT for messages: at most `max`, so that one that is given back makes room for another.
+    /// For sessions, which are never given back, it counts those that asked in vain too.
     taken: AtomicU64,
+    /// INVARIANT: at most `max`.
     done: AtomicU64,
     max: u64,
 }
@@ -28,12 +31,15 @@ impl Allowance {
     }
 
     fn take(&self) -> bool {
-        self.taken.fetch_add(1, Ordering::Relaxed) < self.max
+        let more = |taken| (taken < self.max).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// Notes that one of those taken is over; true for the last of all.
     fn finish(&self) -> bool {
-        self.done.fetch_add(1, Ordering::Relaxed) + 1 == self.max
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        debug_assert!(done <= self.max, "more are done than may be taken");
+        done == self.max
     }
 }
 
@@ -55,7 +61,8 @@ impl Quota {
     /// Gives a taken message back: it could not be kept after all.
     pub(super) fn return_message(&self) {
         if let Some(allowance) = &self.messages {
-            allowance.taken.fetch_sub(1, Ordering::Relaxed);
+            let before = allowance.taken.fetch_sub(1, Ordering::Relaxed);
+            debug_assert!(before > 0, "a message is returned that was never taken");
         }
     }
 
@@ -78,5 +85,25 @@ impl Quota {
 
     fn raise(&self, to: Stop) {
         self.stop.send_if_modified(|now| now.grow(to));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_given_back_makes_room_for_another() {
+        let (stop, seen) = watch::channel(Stop::No);
+        let quota = Quota::new(Some(2), None, stop);
+        assert!(quota.take_message() && quota.take_message());
+        assert!((0..3).all(|_| !quota.take_message()), "no more than two");
+        quota.return_message();
+        assert!(quota.take_message(), "those that asked in vain took nothing");
+        assert!(!quota.take_message());
+        quota.message_answered();
+        assert_eq!(*seen.borrow(), Stop::No);
+        quota.message_answered();
+        assert_eq!(*seen.borrow(), Stop::Drain);
     }
 }

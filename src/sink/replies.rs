@@ -45,7 +45,10 @@ struct PendingReply {
 impl ReplyQueue {
     /// Queues the reply to an end of data behind the `rendered` octets of other replies.
     pub(super) fn push(&mut self, rendered: usize, reply: EndOfData, message: TakenMessage) {
-        debug_assert!(self.pending.last().is_none_or(|last| last.at <= rendered));
+        debug_assert!(
+            self.pending.last().is_none_or(|last| last.at <= rendered),
+            "replies are queued in the order of their places"
+        );
         self.lines += reply.lines();
         self.pending.push(PendingReply { at: rendered, reply, message });
     }
@@ -90,6 +93,7 @@ impl ReplyQueue {
             }
         }
         out.extend_from_slice(&scratch[moved - first..]);
+        debug_assert!(moved <= first + scratch.len(), "a reply stands behind the rendered octets");
         self.lines = 0;
     }
 }

@@ -8,10 +8,10 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::accept;
-use super::board::{Board, CoreBoard};
+use super::board::{CoreBoard, LiveBoard};
 use super::core::CoreSetup;
-use super::peer_limit::Crowd;
-use super::plan::{Plan, Store};
+use super::peer_limit::PeerLimit;
+use super::plan::{SinkPlan, Store};
 use super::quota::Quota;
 use super::stop::Stop;
 use super::summary::{CoreSummary, Summary};
@@ -33,11 +33,11 @@ pub enum SinkError {
 
 /// A sink whose spool is open and whose cores have not started.
 pub struct Sink {
-    plan: Plan,
+    plan: SinkPlan,
     writers: Vec<Option<Writer>>,
     /// Held for its lock and its helper thread.
     spool: Option<Spool>,
-    board: Board,
+    board: LiveBoard,
     /// One for each core.
     boards: Vec<CoreBoard>,
 }
@@ -47,8 +47,8 @@ impl Sink {
     ///
     /// # Errors
     /// [`SpoolError`] when the directory cannot be used; nothing in it was changed.
-    pub fn open(plan: Plan) -> Result<(Self, Option<Recovery>), SinkError> {
-        let (board, boards) = Board::new(plan.cpus.len());
+    pub fn open(plan: SinkPlan) -> Result<(Self, Option<Recovery>), SinkError> {
+        let (board, boards) = LiveBoard::new(plan.cpus.len());
         let Store::Spool { dir, options } = &plan.store else {
             let writers = plan.cpus.iter().map(|_| None).collect();
             return Ok((Self { plan, writers, spool: None, board, boards }, None));
@@ -59,7 +59,7 @@ impl Sink {
     }
 
     /// What the sink counts: to be looked at while it runs, and after.
-    pub fn board(&self) -> Board {
+    pub fn board(&self) -> LiveBoard {
         self.board.clone()
     }
 
@@ -73,12 +73,16 @@ impl Sink {
         on_ready: impl FnOnce(),
     ) -> Result<Summary, SinkError> {
         let Self { mut plan, writers, spool, board, boards } = self;
+        assert!(
+            [plan.listeners.len(), writers.len(), boards.len()] == [plan.cpus.len(); 3],
+            "each core has its listeners, its writer and its part of the board"
+        );
         let started = Instant::now();
         let cpu = CpuTime::of_process().unwrap_or_default();
         let quota = Quota::new(plan.messages_max, plan.sessions_max, stop.clone());
         let listeners = std::mem::take(&mut plan.listeners);
         let connections_max = (plan.connections_max / plan.cpus.len()).max(1);
-        let crowd = Crowd::new(plan.rules.connections_per_peer_max);
+        let peer_limit = PeerLimit::new(plan.peer_policy.connections_per_peer_max);
         let (relay, relay_thread) = open_relay(&mut plan, &writers)?.unzip();
         let mut threads = Vec::new();
         let cores = listeners.into_iter().zip(writers).zip(boards);
@@ -87,8 +91,8 @@ impl Sink {
                 writer,
                 durability: plan.store.durability(),
                 keep: plan.keep.clone(),
-                rules: plan.rules.clone(),
-                crowd: crowd.clone(),
+                peer_policy: plan.peer_policy.clone(),
+                peer_limit: peer_limit.clone(),
                 relay: relay.clone(),
                 connections_max,
                 quota: quota.clone(),
@@ -131,7 +135,7 @@ impl Sink {
 
 /// Starts the relay, if there is one, on the spool that is open.
 fn open_relay(
-    plan: &mut Plan,
+    plan: &mut SinkPlan,
     writers: &[Option<Writer>],
 ) -> Result<Option<(Relay, relay::RelayThread)>, SpoolError> {
     let (Some(wanted), Store::Spool { dir, options }) = (plan.relay.take(), &plan.store) else {

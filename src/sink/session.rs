@@ -6,11 +6,11 @@
 use std::io;
 
 use super::core::{Core, Door};
-use super::deadline::Patience;
+use super::deadline::Deadline;
 use super::lingering_close;
 use super::message::{self, Ends, IncomingMessage};
 use super::odmr::{self, Turn};
-use super::pregreet::{self, Rebuff};
+use super::pregreet::{self, Rejection};
 use super::replies::ReplyQueue;
 use super::round_clock::RoundClock;
 use super::stop::Stop;
@@ -28,21 +28,21 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) 
     let guard = core.watch.register(conn.handle());
     let caller = match pregreet::meet(core, &mut conn, &guard, peer).await {
         Ok(caller) => caller,
-        Err(Rebuff::Gone) => return conn.close().await,
-        Err(Rebuff::Refused(why)) => {
+        Err(Rejection::Gone) => return conn.close().await,
+        Err(Rejection::Refused(why)) => {
             lingering_close::refuse(core, &mut conn, &guard, door, why).await;
             return conn.close().await;
         }
     };
     let mut server = Server::new(door.policy.clone());
-    server.trust_xclient(core.rules.xclient.contains(&caller.peer));
+    server.trust_xclient(core.peer_policy.xclient.contains(&caller.peer));
     let mut session = Session {
         core,
         door,
         peer: caller.peer.to_string(),
         server,
         guard,
-        patience: Patience::new(&core.rules, core.watch.now()),
+        deadline: Deadline::new(&core.peer_policy, core.watch.now()),
         message: IncomingMessage::default(),
         replies: ReplyQueue::default(),
         turn: None,
@@ -62,7 +62,7 @@ struct Session<'c> {
     peer: String,
     server: Server,
     guard: Guard,
-    patience: Patience,
+    deadline: Deadline,
     message: IncomingMessage,
     /// Replies of this round that wait for the fate of a message.
     replies: ReplyQueue,
@@ -113,7 +113,7 @@ impl Session<'_> {
             drop(said);
         }
         while next == Next::Receive {
-            self.guard.arm_until(self.patience.deadline());
+            self.guard.arm_until(self.deadline.deadline());
             if !out.is_empty() {
                 self.show_replies();
             }
@@ -171,12 +171,12 @@ impl Session<'_> {
         let now = self.core.watch.now();
         if self.server.mid_message() {
             if round.turned || !was_content {
-                self.patience.renew(now);
+                self.deadline.renew(now);
             } else {
-                self.patience.extend(round.octets, now);
+                self.deadline.extend(round.octets, now);
             }
         } else if round.replied || was_content || !self.server.awaiting_more() {
-            self.patience.renew(now);
+            self.deadline.renew(now);
         }
         (next, out)
     }
@@ -260,8 +260,8 @@ impl Session<'_> {
                 }
                 _ => return (next, out),
             }
-            self.patience.renew(self.core.watch.now());
-            self.guard.arm_until(self.patience.deadline());
+            self.deadline.renew(self.core.watch.now());
+            self.guard.arm_until(self.deadline.deadline());
             self.show_replies();
             let sent;
             (sent, out) = conn.send_all(out).await;
@@ -354,11 +354,11 @@ impl Session<'_> {
         self.core.board.replies(&counts, took_ns);
     }
 
-    /// Why the receive was interrupted: the end of the sink, the end of patience, or neither.
+    /// Why the receive was interrupted: the end of the sink, the deadline of the peer, or neither.
     fn interrupted(&mut self, out: &mut Vec<u8>) -> Next {
         let reason = if self.core.stop.get() >= Stop::Drain && !self.server.mid_message() {
             CloseReason::ShuttingDown
-        } else if self.patience.is_over(self.core.watch.now()) {
+        } else if self.deadline.is_over(self.core.watch.now()) {
             self.core.board.timeouts.add(1);
             CloseReason::Timeout
         } else {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::board::{Board, CoreSnapshot, VerbTimes};
-use super::counters::Counters;
-use super::plan::Plan;
+use super::board::{CoreSnapshot, LiveBoard, VerbTimes};
+use super::counters::SinkCounters;
+use super::plan::SinkPlan;
 use crate::host::PageFaults;
 use crate::relay::RelayTotals;
 use crate::spool::{Durability, Recovery, Stats};
@@ -16,7 +16,7 @@ use crate::spool::{Durability, Recovery, Stats};
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     #[serde(flatten)]
-    pub counters: Counters,
+    pub counters: SinkCounters,
     pub elapsed_s: f64,
     /// CPU time of the whole process, by the kernel's accounting, per message kept.
     pub cpu_ns_per_message: f64,
@@ -39,7 +39,7 @@ pub struct CoreSummary {
     pub core: usize,
     pub cpu: usize,
     #[serde(flatten)]
-    pub counters: Counters,
+    pub counters: SinkCounters,
     /// The most that were open at once.
     pub sessions_peak: u64,
     /// Of the core's thread, from the first message on.
@@ -80,9 +80,9 @@ impl CoreSummary {
 
 impl Summary {
     pub(super) fn new(
-        plan: &Plan,
+        plan: &SinkPlan,
         cores: Vec<CoreSummary>,
-        board: &Board,
+        board: &LiveBoard,
         relay: Option<RelayTotals>,
         elapsed: Duration,
         cpu: Duration,
@@ -105,7 +105,7 @@ impl Summary {
 
 /// Segments that were given up, by what befell them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Failed {
+pub struct FailedSegments {
     /// They could not be made durable.
     pub poisoned: u64,
     /// They were cut from outside or lost pages.
@@ -117,9 +117,9 @@ pub struct Failed {
 }
 
 impl Summary {
-    pub fn failed_segments(&self) -> Failed {
+    pub fn failed_segments(&self) -> FailedSegments {
         let spools = self.cores.iter().filter_map(|core| core.spool.as_ref());
-        spools.fold(Failed::default(), |sum, SpoolSummary { stats, .. }| Failed {
+        spools.fold(FailedSegments::default(), |sum, SpoolSummary { stats, .. }| FailedSegments {
             poisoned: sum.poisoned + stats.poisoned,
             torn: sum.torn + stats.torn,
             removed: sum.removed + stats.removed,
@@ -179,7 +179,7 @@ impl fmt::Display for Summary {
         if self.counters.messages > 0 {
             writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;
         }
-        let Failed { poisoned, torn, removed, removed_messages } = self.failed_segments();
+        let FailedSegments { poisoned, torn, removed, removed_messages } = self.failed_segments();
         if poisoned > 0 {
             writeln!(f, "disk     FAILED: {poisoned} segments could not be synced, see stderr")?;
         }

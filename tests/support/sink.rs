@@ -11,7 +11,7 @@ use std::time::Duration;
 use ringpost::engine::{self, Address, EngineKind, Io};
 use ringpost::host;
 use ringpost::relay;
-use ringpost::sink::{KeepRules, Networks, Plan, Port, Rules, Sink, Stop, Store, Summary};
+use ringpost::sink::{KeepRules, Networks, PeerPolicy, Port, Sink, SinkPlan, Stop, Store, Summary};
 use ringpost::smtp::server::Policy;
 use ringpost::spool::{Durability, Options, WhenFull};
 use tokio::sync::watch;
@@ -53,7 +53,7 @@ impl Running {
         let any: Address = "127.0.0.1:0".parse().map(Address::Tcp).unwrap();
         let listeners = engine::bind(&vec![any; policies.len()], 1).unwrap();
         let ports = listeners[0].iter().map(|bound| inet(bound.address())).collect();
-        let plan = Plan {
+        let plan = SinkPlan {
             keep: KeepRules::default(),
             engine,
             cpus: vec![next_cpu()],
@@ -67,7 +67,7 @@ impl Running {
                 .collect(),
             listeners,
             store: spool.map_or(Store::Discard, store),
-            rules: Rules {
+            peer_policy: PeerPolicy {
                 timeout: PATIENCE * 2,
                 data_rate_min: 0,
                 greet_delay: Duration::ZERO,

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::value;
 use crate::limits;
-use crate::sink::{Networks, Rules};
+use crate::sink::{Networks, PeerPolicy};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Peers")]
@@ -41,8 +41,8 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    pub(super) fn rules(&self) -> Rules {
-        Rules {
+    pub(super) fn policy(&self) -> PeerPolicy {
+        PeerPolicy {
             timeout: self.timeout,
             data_rate_min: self.min_data_rate,
             greet_delay: self.greet_delay,

@@ -9,11 +9,11 @@ use crate::host;
 use crate::limits;
 use crate::notice::notice;
 use crate::report::human;
-use crate::sink::{self, Plan, Port, Store};
+use crate::sink::{self, Port, SinkPlan, Store};
 use crate::smtp::server::Policy;
 use crate::spool::{self, Durability, WhenFull};
 
-pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<Plan, ExitError> {
+pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan, ExitError> {
     let cpus = match &options.cores {
         Some(text) => host::cpus(text).map_err(|why| ExitError::new(Exit::Usage, why))?,
         None => host::allowed().map_err(|why| ExitError::new(Exit::Os, why))?,
@@ -54,16 +54,20 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<Plan, Ex
         return Err(ExitError::new(Exit::Usage, why));
     }
     let policies = || ports.iter().map(|port| &port.policy);
-    let relay =
-        options.relay.check(&hostname, options.peers.rules().timeout, options.discard, policies)?;
-    Ok(Plan {
+    let relay = options.relay.check(
+        &hostname,
+        options.peers.policy().timeout,
+        options.discard,
+        policies,
+    )?;
+    Ok(SinkPlan {
         engine,
         store: store(options, cpus.len())?,
         keep: options.keep.iter().cloned().collect(),
         cpus,
         listeners,
         ports,
-        rules: options.peers.rules(),
+        peer_policy: options.peers.policy(),
         relay,
         drain: options.drain_timeout,
         connections_max: sink::sessions_allowed(options.max_connections),
@@ -96,7 +100,7 @@ fn store(options: &SinkOptions, cores: usize) -> Result<Store, ExitError> {
     Ok(Store::Spool { dir: options.spool.clone(), options: spool })
 }
 
-pub(super) fn banner(plan: &Plan, options: &SinkOptions) -> String {
+pub(super) fn banner(plan: &SinkPlan, options: &SinkOptions) -> String {
     let store = match &plan.store {
         Store::Discard => "messages are discarded".to_owned(),
         Store::Spool { dir, options: spool } => format!(

@@ -12,7 +12,7 @@ use crate::cli::signals::{self, StopSignal};
 use crate::engine;
 use crate::engine::signal::on_signals;
 use crate::notice::notice;
-use crate::sink::{self, Board, Failed, Sink, Stop};
+use crate::sink::{self, FailedSegments, LiveBoard, Sink, Stop};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -52,7 +52,7 @@ fn serve(options: &SinkOptions) -> Result<ExitCode, ExitError> {
     exit::tell(report)
         .map_err(|error| ExitError::new(Exit::Io, format!("cannot write the report: {error}")))?;
     // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
-    let sound = summary.failed_segments() == Failed::default();
+    let sound = summary.failed_segments() == FailedSegments::default();
     Ok(if sound { ExitCode::SUCCESS } else { Exit::Io.into() })
 }
 
@@ -66,7 +66,7 @@ fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), ExitError> {
 }
 
 /// Prints the board on stderr each time that SIGUSR1 comes, and lets the sink go on.
-fn show_on_signal(board: Board) -> Result<(), ExitError> {
+fn show_on_signal(board: LiveBoard) -> Result<(), ExitError> {
     on_signals(&[libc::SIGUSR1], move |_| {
         let shown = serde_json::to_string(&board.snapshot());
         notice!("{}", shown.expect("a board holds numbers and names"));
