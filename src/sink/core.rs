@@ -18,7 +18,10 @@ use crate::notice::notice;
 use crate::relay::Relay;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::Policy;
-use crate::spool::{Durability, SpoolError, Writer};
+use crate::spool::{Durability, SpoolError, Ticket, TicketFate, Writer};
+
+const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
+const NOT_KEPT: Reply = Reply::new(451, 3, 0, "The spool failed");
 
 /// A listener's port as the sessions of one core see it.
 pub(super) struct Door {
@@ -45,6 +48,8 @@ pub(super) struct Core {
     /// `None` discards.
     pub(super) writer: Option<RefCell<Writer>>,
     pub(super) group_commit: GroupCommit,
+    /// What a 250 promises; `None` when nothing is kept.
+    durability: Option<Durability>,
     pub(super) keep: KeepRules,
     pub(super) board: CoreBoard,
     pub(super) pool: Pool,
@@ -74,7 +79,8 @@ impl Core {
     pub(super) fn new(setup: CoreSetup) -> Self {
         Self {
             writer: setup.writer.map(RefCell::new),
-            group_commit: GroupCommit::new(setup.durability.unwrap_or(Durability::Process)),
+            group_commit: GroupCommit::new(),
+            durability: setup.durability,
             keep: setup.keep,
             board: setup.board,
             pool: Pool::new(),
@@ -100,7 +106,7 @@ impl Core {
     pub(super) fn answer(&self, message: &TakenMessage) -> Result<(), Reply> {
         let counters = &self.board;
         if let (Some(stored), Some(writer)) = (message.stored, &self.writer)
-            && let Err(refusal) = self.group_commit.verdict(stored.ticket, writer)
+            && let Err(refusal) = self.verdict(stored.ticket, writer)
         {
             self.quota.return_message();
             counters.rejected.add(1);
@@ -113,6 +119,20 @@ impl Core {
         counters.forgotten.add((message.keep == Keep::Nothing).into());
         self.quota.message_answered();
         Ok(())
+    }
+
+    /// What became of a message whose fate is [known](GroupCommit::decided).
+    fn verdict(&self, ticket: Ticket, writer: &RefCell<Writer>) -> Result<(), Reply> {
+        let fate = writer.borrow_mut().fate(ticket);
+        assert!(
+            fate != TicketFate::Waiting,
+            "a reply is due before the fate of its message is known"
+        );
+        match (fate, self.durability) {
+            (TicketFate::Kept, _) => Ok(()),
+            (_, Some(Durability::Sync)) => Err(NOT_SYNCED),
+            _ => Err(NOT_KEPT),
+        }
     }
 
     /// A message has begun.

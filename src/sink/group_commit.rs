@@ -11,15 +11,10 @@ use std::os::fd::AsRawFd;
 use crate::engine;
 use crate::engine::task::{Notify, give_way};
 use crate::notice::notice;
-use crate::smtp::reply::Reply;
-use crate::spool::{Barrier, Durability, Ticket, TicketFate, Writer};
-
-const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
-const NOT_KEPT: Reply = Reply::new(451, 3, 0, "The spool failed");
+use crate::spool::{Barrier, Ticket, TicketFate, Writer};
 
 /// The syncs of one core's spool.
 pub(super) struct GroupCommit {
-    durability: Durability,
     /// INVARIANT: set while one session is in `lead`, and that session clears it.
     running: Cell<bool>,
     /// Told at the end of each sync.
@@ -27,25 +22,8 @@ pub(super) struct GroupCommit {
 }
 
 impl GroupCommit {
-    pub(super) fn new(durability: Durability) -> Self {
-        Self { durability, running: Cell::new(false), turn: Notify::new() }
-    }
-
-    /// What became of a message whose fate is [known](Self::decided).
-    ///
-    /// # Errors
-    /// The reply that takes the place of its 250: it is lost.
-    pub(super) fn verdict(&self, ticket: Ticket, writer: &RefCell<Writer>) -> Result<(), Reply> {
-        let fate = writer.borrow_mut().fate(ticket);
-        assert!(
-            fate != TicketFate::Waiting,
-            "a reply is due before the fate of its message is known"
-        );
-        match (fate, self.durability) {
-            (TicketFate::Kept, _) => Ok(()),
-            (_, Durability::Sync) => Err(NOT_SYNCED),
-            (_, Durability::Process) => Err(NOT_KEPT),
-        }
+    pub(super) fn new() -> Self {
+        Self { running: Cell::new(false), turn: Notify::new() }
     }
 
     /// Returns once the fate of the message is known: kept, or lost. It stays lost: the kernel reports a
@@ -130,7 +108,7 @@ mod tests {
             let options = Options { segment_bytes, limit_bytes, durability, ..Options::default() };
             let (spool, _, mut writers) = Spool::open(dir.path(), options).unwrap();
             let writer = RefCell::new(writers.remove(0));
-            Self { dir, gate: GroupCommit::new(durability), writer, _spool: spool }
+            Self { dir, gate: GroupCommit::new(), writer, _spool: spool }
         }
 
         fn store(&self) -> Result<Sealed, SpoolError> {

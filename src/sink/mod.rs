@@ -26,15 +26,17 @@ mod round_clock;
 mod run;
 mod session;
 mod stop;
+mod store;
 mod summary;
 
 pub use self::board::{BoardSnapshot, CoreSnapshot, LiveBoard, VerbTimes};
 pub use self::counters::SinkCounters;
 pub use self::keep::{BadKeepRule, Keep, KeepRule, KeepRules};
 pub use self::networks::{NetworkError, Networks};
-pub use self::plan::{PeerPolicy, Port, SinkPlan, Store};
+pub use self::plan::{PeerPolicy, Port, SinkPlan};
 pub use self::quota::Quota;
 pub use self::reply_times::ReplyTimes;
 pub use self::run::{Sink, SinkError, sessions_allowed};
 pub use self::stop::Stop;
+pub use self::store::Store;
 pub use self::summary::{CoreSummary, FailedSegments, SpoolSummary, Summary, durability_name};

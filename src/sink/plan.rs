@@ -1,33 +1,13 @@
 //! Everything that a sink needs to know before it starts.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keep::KeepRules;
 use super::networks::Networks;
+use super::store::Store;
 use crate::engine::{BoundListener, EngineKind};
 use crate::relay;
 use crate::smtp::server::Policy;
-use crate::spool::{self, Durability};
-
-/// Where messages go.
-#[derive(Clone, Debug)]
-pub enum Store {
-    /// Counted and forgotten.
-    Discard,
-    /// Appended to the spool in this directory.
-    Spool { dir: PathBuf, options: spool::Options },
-}
-
-impl Store {
-    /// What a 250 promises; `None` when nothing is kept.
-    pub fn durability(&self) -> Option<Durability> {
-        match self {
-            Self::Discard => None,
-            Self::Spool { options, .. } => Some(options.durability),
-        }
-    }
-}
 
 /// A listener's address and what is spoken there.
 #[derive(Clone, Debug)]
