@@ -1,9 +1,9 @@
 //! How fast one core stores messages, against the copy alone and against the two obvious ways.
 //!
-//! `ring` appends and seals in a ring that has been round: copy, CRC32C, envelope, header, commit word,
-//! and the helper thread beside it. `fresh` does the same in a spool that still makes new files. `memcpy`
-//! copies to memory that is there, as much of it as the ring has. `write` appends with one write(2) each
-//! to a file that is written over. `first_touch` copies into a map of a sparse file.
+//! `ring` appends and seals in a ring whose segments are recycled: copy, CRC-32C, envelope, header, commit
+//! word, with the helper thread at work. `fresh` does the same in a spool that still makes new files. `memcpy`
+//! copies to memory that is present, as much of it as the ring has. `write` appends to a file that is
+//! overwritten, with one write(2) for each message. `first_touch` copies into a map of a sparse file.
 //!
 //! After criterion's figures comes a table of medians in GB/s.
 
@@ -57,8 +57,8 @@ fn show(rows: &[(usize, [Option<f64>; 5])]) {
     }
 }
 
-/// Runs `step`, which stores one body and gives the time that it spent on other things; the median of
-/// its bandwidths.
+/// Measures `step`, which stores one body and returns the time that it spent on other things. Returns the
+/// median bandwidth.
 fn measure(
     group: &mut Group<'_>,
     name: &str,

@@ -1,26 +1,26 @@
-//! The header by which one of our messages is known again, whatever mail systems it passed through.
+//! The header field by which a message of the generator is recognised, whatever mail systems it has passed.
 //!
 //! ```text
 //! X-Ringpost: v1 run=<16 hex> shard=<n> core=<n> seq=<n> due=<unix ns> size=<octets> crc=<8 hex>
 //! ```
 //!
-//! The generator writes numbers at fixed width, with leading zeros, so that a message is rendered
-//! once and only `seq` and `due` are patched when it is sent. The reader takes any width.
+//! The generator writes numbers at fixed width, with leading zeros. So it renders a message once, and patches
+//! only a few fields when it sends the message. The reader takes any width.
 
-/// What the header says.
+/// The values of the field.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stamp {
     /// Drawn once for each run.
     pub run: u64,
-    /// Which of several generators on several machines.
+    /// Number of the generator, where several run on several machines.
     pub shard: u16,
     pub core: u16,
     /// Counts from 1 on each core; `(run, shard, core, seq)` is unique.
     pub seq: u64,
-    /// When the message was due to be sent, in Unix nanoseconds. A closed loop has no schedule:
-    /// there it is when the message was begun.
+    /// When the message was due to be sent, Unix nanoseconds. A closed loop has no schedule; there it is
+    /// when the message was begun.
     pub due_unix_ns: u64,
-    /// Octets of the body: all after the empty line that ends the header.
+    /// Octets of the body: everything after the empty line that ends the header.
     pub size: u64,
     /// CRC-32C (Castagnoli) of the body.
     pub crc: u32,
@@ -39,7 +39,7 @@ const SEQ_AT: usize = CORE_AT + CORE_DIGITS + " seq=".len();
 const DUE_AT: usize = SEQ_AT + SEQ_DIGITS + " due=".len();
 const CRC_AT: usize = DUE_AT + DUE_DIGITS + " size=".len() + SIZE_DIGITS + " crc=".len();
 
-/// Octets of the header as [`Stamp::write`] writes it, CRLF included.
+/// Octets of the field as [`Stamp::write`] writes it, with CRLF.
 pub const STAMP_BYTES: usize = CRC_AT + 8 + 2;
 
 impl Stamp {
@@ -59,7 +59,7 @@ impl Stamp {
         debug_assert_eq!(out.len() - start, STAMP_BYTES);
     }
 
-    /// Reads the value of an `X-Ringpost` header: what stands after the colon, folded or not.
+    /// Reads the value of an `X-Ringpost` field: everything after the colon, folded or not.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let mut words =
             value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).peekable();
@@ -78,7 +78,7 @@ impl Stamp {
         })
     }
 
-    /// Finds the stamp in a message, wherever it stands in the header; the body is not searched.
+    /// Finds the stamp in the header of a message. Does not search the body.
     pub fn find(message: &[u8]) -> Option<Self> {
         let mut rest = message;
         while !rest.is_empty() && !rest.starts_with(b"\r\n") {
@@ -93,8 +93,7 @@ impl Stamp {
     }
 }
 
-/// Puts another core, number and time into a header that [`Stamp::write`] wrote at the start of
-/// `line`.
+/// Puts another core, number and time into the field that [`Stamp::write`] wrote at the start of `line`.
 #[inline]
 pub fn patch(line: &mut [u8], core: u16, seq: u64, due_unix_ns: u64) {
     digits(&mut line[CORE_AT..CORE_AT + CORE_DIGITS], u64::from(core));
@@ -102,7 +101,7 @@ pub fn patch(line: &mut [u8], core: u16, seq: u64, due_unix_ns: u64) {
     digits(&mut line[DUE_AT..DUE_AT + DUE_DIGITS], due_unix_ns);
 }
 
-/// Puts another checksum into a header that [`Stamp::write`] wrote at the start of `line`.
+/// Puts another checksum into the field that [`Stamp::write`] wrote at the start of `line`.
 #[inline]
 pub fn patch_crc(line: &mut [u8], crc: u32) {
     let mut text = [0; 8];
@@ -112,12 +111,12 @@ pub fn patch_crc(line: &mut [u8], crc: u32) {
     line[CRC_AT..CRC_AT + 8].copy_from_slice(&text);
 }
 
-/// CRC-32C as the stamp carries it.
+/// The CRC-32C of a body, as it is in the stamp.
 pub fn body_crc(body: &[u8]) -> u32 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, body) as u32
 }
 
-/// Octets of the first header field, folded lines and CRLF included.
+/// Octets of the first header field, with its folded lines and CRLF.
 fn field_end(header: &[u8]) -> usize {
     memchr::memchr_iter(b'\n', header)
         .map(|newline| newline + 1)
@@ -137,7 +136,7 @@ fn decimal(out: &mut Vec<u8>, lead: &[u8], value: u64, width: usize) {
     digits(&mut out[start..], value);
 }
 
-/// Fills `field` with `value`, led by zeros.
+/// Fills `field` with `value` in decimal, with leading zeros.
 #[inline]
 fn digits(field: &mut [u8], mut value: u64) {
     for octet in field.iter_mut().rev() {

@@ -1,4 +1,4 @@
-//! The dumps of Postfix's smtp-sink: what its `-d` and `-D` would have written of the same mail.
+//! Writes the dumps that Postfix's smtp-sink would have written of the same mail with `-d` or `-D`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use super::files::{GrowingFile, NewFile, make_dirs};
 use super::received::Tracer;
 use crate::spool::{Envelope, Message};
 
-/// Files named by a strftime pattern of the message's time.
+/// Files whose names are a strftime pattern of the time of the message.
 pub(super) struct Dumps {
     template: String,
-    /// How many were written. smtp-sink draws a random number for each; this one is unique.
+    /// How many messages were written. smtp-sink draws a random number for each; this number is unique.
     number: u32,
-    /// As `-D`: one file for all messages whose names come out alike, by that name.
+    /// As with `-D`: one file for all messages whose names are the same, by that name.
     shared: Option<HashMap<PathBuf, GrowingFile>>,
 }
 
@@ -66,8 +66,8 @@ fn make_parent(name: &Path) -> Result<(), ExportError> {
     name.parent().map_or(Ok(()), make_dirs)
 }
 
-/// The envelope as header fields, a Received field of smtp-sink's form, the message without any CR,
-/// and an empty line.
+/// Appends the envelope as header fields, a Received field as smtp-sink writes it, the message without any
+/// CR, and an empty line.
 fn write(envelope: &Envelope, number: u32, body: &[u8], tracer: &Tracer, out: &mut Vec<u8>) {
     let peer = client_address(&envelope.peer);
     let protocol = protocol(&envelope.protocol);
@@ -112,13 +112,13 @@ fn protocol(word: &[u8]) -> &'static str {
     }
 }
 
-/// What stood behind `MAIL FROM:` or `RCPT TO:`.
+/// The arguments of `MAIL FROM:` or `RCPT TO:`.
 fn arguments(path: &[u8], params: &[u8]) -> String {
     let space = if params.is_empty() { "" } else { " " };
     format!("<{}>{space}{}", printable(path), printable(params))
 }
 
-/// Printable ASCII; a question mark for all else.
+/// Printable ASCII, with a question mark for each other octet.
 fn printable(text: &[u8]) -> String {
     let shown = |&b: &u8| if b.is_ascii_graphic() || b == b' ' { char::from(b) } else { '?' };
     text.iter().map(shown).collect()

@@ -1,4 +1,4 @@
-//! Why an export fails; each text says what happened and what to do.
+//! Why an export fails. Each text says what happened and what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,15 @@ use crate::spool::SpoolError;
 /// Why an export ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    #[error("{path} exists, and nothing is overwritten; name a new one, or move it away")]
+    #[error("{path} exists, and nothing is overwritten; name a new path, or move it away")]
     Exists { path: PathBuf },
-    #[error("{path}: cannot {doing}: {cause}; what is complete stays, the rest was not written")]
+    #[error(
+        "{path}: cannot {doing}: {cause}; files that are complete stay, the rest was not written"
+    )]
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
-    #[error("'{template}' is no pattern of strftime; write for example 'dump/%Y%m%d.'")]
+    #[error("'{template}' is not a pattern for strftime; write for example 'dump/%Y%m%d.'")]
     Template { template: String },
-    #[error("stopped by a signal; what is complete stays, the rest was not written")]
+    #[error("stopped by a signal; files that are complete stay, the rest was not written")]
     Stopped,
     #[error(transparent)]
     Spool(#[from] SpoolError),

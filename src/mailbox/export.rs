@@ -1,4 +1,4 @@
-//! Takes messages out of a spool into files of other programs.
+//! Writes messages of a spool to files that other programs read.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -36,7 +36,7 @@ pub enum Format {
 pub enum Newline {
     /// Each CRLF becomes LF, as mail programs on Unix store mail. A lone LF stays.
     Lf,
-    /// The octets as they were sent.
+    /// Lines end as they were sent.
     Crlf,
 }
 
@@ -44,8 +44,8 @@ pub enum Newline {
 #[derive(Clone, Debug)]
 pub struct Export {
     pub format: Format,
-    /// Must not exist; `-` is stdout, for mbox and JSON lines. Of smtp-sink's dumps the pattern of
-    /// their names.
+    /// A path that must not exist; `-` is stdout, for mbox and JSON lines. For the dumps of smtp-sink, the
+    /// pattern of their names.
     pub target: PathBuf,
     pub newline: Newline,
     /// Name of this host, for Received fields and Maildir names.
@@ -56,18 +56,18 @@ pub struct Export {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Exported {
     pub messages: u64,
-    /// Octets of the messages as they lie in the spool.
+    /// Octets of the messages as they are stored in the spool.
     pub bytes: u64,
-    /// Messages that the ring took while they were read.
+    /// Messages that the ring recycled while they were read.
     pub vanished: u64,
 }
 
 impl Export {
-    /// Writes the messages that `selection` takes, at most `limit`. `on_message` is called for each
-    /// message looked at, and may break it off.
+    /// Writes the messages that `selection` takes, at most `limit` of them. Calls `on_message` for each message
+    /// of the listing, which may stop the export.
     ///
     /// # Errors
-    /// Files that were complete before the error stay; the one in hand is gone.
+    /// Files that were complete before the error stay. The file that was being written is removed.
     pub fn run(
         &self,
         listing: &mut Listing<'_>,
@@ -111,7 +111,7 @@ impl Export {
     }
 }
 
-/// What is under construction, and the octets of the message in hand.
+/// What is being written, and buffers for the octets of one message.
 struct ExportWriter {
     out: Out,
     tracer: Tracer,

@@ -1,4 +1,4 @@
-//! Files that are complete or absent, and that replace nothing.
+//! Files that are either complete or absent, and that never replace others.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -32,8 +32,8 @@ fn exists(path: &Path) -> ExportError {
     ExportError::Exists { path: path.to_owned() }
 }
 
-/// Writes `octets` under the name `temporary` and gives the file its name when it is complete. Both
-/// names are ours alone, in a directory of ours. The file's time is that of the message.
+/// Writes `octets` to the file `temporary`, and renames it to `name` when it is complete. No other program
+/// uses these names, since this export made the directory. The file's time is that of the message.
 pub(super) fn write_and_rename(
     temporary: &Path,
     name: &Path,
@@ -48,13 +48,13 @@ pub(super) fn write_and_rename(
         fs::rename(temporary, name)
     };
     write().map_err(|cause| {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = fs::remove_file(temporary);
         ExportError::io("write", name, cause)
     })
 }
 
-/// A file under construction, next to where it will be; gone when it is dropped before
+/// A file that is being written, beside its later place. It is removed if it is dropped before
 /// [`NewFile::finish`].
 pub(super) struct NewFile {
     file: BufWriter<NamedTempFile>,
@@ -74,7 +74,7 @@ impl NewFile {
         written.map_err(|cause| ExportError::io("write", &self.target, cause))
     }
 
-    /// Gives the complete file its name, if nobody took it meanwhile.
+    /// Gives the complete file its name, unless another file has got that name meanwhile.
     pub(super) fn finish(self) -> Result<(), ExportError> {
         let Self { file, target } = self;
         let file = file
@@ -85,7 +85,7 @@ impl NewFile {
     }
 }
 
-/// A file that grows now and then and is closed in between: there may be many.
+/// A file that grows now and then, and is closed in between, since there may be many of them.
 pub(super) struct GrowingFile {
     path: TempPath,
     target: PathBuf,
@@ -103,7 +103,7 @@ impl GrowingFile {
         written.map_err(|cause| ExportError::io("write", &self.target, cause))
     }
 
-    /// Gives the complete file its name, if nobody took it meanwhile.
+    /// Gives the complete file its name, unless another file has got that name meanwhile.
     pub(super) fn finish(self) -> Result<(), ExportError> {
         let Self { path, target } = self;
         path.persist_noclobber(&target).map_err(|error| not_placed(&target, error.error))

@@ -1,4 +1,4 @@
-//! What the header block of a message says, as far as listing and picking need it.
+//! Reads the header block of a message, as far as listing and selection need it.
 
 use std::sync::LazyLock;
 
@@ -12,18 +12,18 @@ use crate::stamp::Stamp;
 /// blocks above it are rare, and what is asked for stands near the top.
 const HEADER_SEARCH_BYTES: u64 = 64 * 1024;
 
-/// Knows the one field that is shown; whole messages are for mail readers.
+/// Parses the Subject field alone, since nothing else is shown.
 static SUBJECTS: LazyLock<MessageParser> =
     LazyLock::new(|| MessageParser::new().header_text(HeaderName::Subject).default_header_ignore());
 
-/// The start of the message that `listing` gave last, long enough for any sane header block.
+/// The start of the message that `listing` returned last, long enough for any sane header block.
 pub(super) fn start(listing: &mut Listing<'_>, message: &Message) -> Result<Vec<u8>, CopyError> {
     let mut start = Vec::new();
     listing.copy_body(message, HEADER_SEARCH_BYTES, &mut start)?;
     Ok(start)
 }
 
-/// The Subject of the message that `listing` gave last; see [`subject`].
+/// The Subject of the message that `listing` returned last; see [`subject`].
 pub fn subject_of(
     listing: &mut Listing<'_>,
     message: &Message,
@@ -31,18 +31,19 @@ pub fn subject_of(
     Ok(subject(&start(listing, message)?))
 }
 
-/// The text of the Subject field, encoded words decoded (RFC 2047). `message` may be cut behind the
+/// The text of the Subject field, with encoded words decoded (RFC 2047). `message` may be cut after the
 /// header block.
 pub fn subject(message: &[u8]) -> Option<String> {
     SUBJECTS.parse_headers(message)?.subject().map(str::to_owned)
 }
 
-/// The header block of a message and the empty line behind it; all of a message without one.
+/// The header block of a message and the empty line after it; the whole message if it has no empty line.
 pub fn header_block(message: &[u8]) -> &[u8] {
     HeaderCut::default().take(message)
 }
 
-/// Servers that the message that `listing` gave last has passed, by its trace fields (RFC 5321 §6.3).
+/// How many servers the message that `listing` returned last has passed: the count of its Received fields
+/// (RFC 5321 §6.3).
 pub fn hops_of(listing: &mut Listing<'_>, message: &Message) -> Result<usize, CopyError> {
     Ok(hops(&start(listing, message)?))
 }

@@ -1,4 +1,4 @@
-//! JSON lines: one object a message, for programs that are no mail programs.
+//! JSON lines: one object for each message, for programs that do not read mail formats.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,10 +19,10 @@ pub fn as_json(message: &Message, subject: Option<&str>) -> Value {
     object
 }
 
-/// Adds to what [`as_json`] gave what became of the recipients that do not wait any more.
+/// Adds to the result of [`as_json`] what became of the recipients that do not wait any more.
 pub fn add_deliveries(object: &mut Value, settled: &[Delivery]) {
     for Delivery { recipient, fate, code, at_ns, .. } in settled {
-        // A foreign file may tell of a recipient that there is not.
+        // The file may have a record of a recipient that does not exist, if another program wrote it.
         if let Some(to) = object["to"].get_mut(*recipient as usize) {
             to["delivery"] = json!({ "fate": fate.name(), "code": code, "at_ns": at_ns });
         }

@@ -1,5 +1,5 @@
-//! Maildir: one file a message, written under `tmp`, renamed into `new`, without flags. And eml: the
-//! same without the three folders.
+//! Maildir: one file for each message, written in `tmp` and renamed into `new`, without flags. Eml: the same
+//! without the three folders.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use super::error::ExportError;
 use super::files::{fresh_dir, write_and_rename};
 use crate::spool::Message;
 
-/// A Maildir in the making.
+/// A Maildir that is being made.
 pub(super) struct Maildir {
     dir: PathBuf,
     /// Last part of each file's name: this host, with `/` and `:` written as the convention wants.
@@ -24,8 +24,8 @@ impl Maildir {
         Ok(Self { dir: dir.to_owned(), host })
     }
 
-    /// The name has the time of arrival in front, so that names sort by it, and the message's id in the
-    /// middle, which makes it unique.
+    /// The name begins with the time of arrival, so that names sort by time. The id of the message in the
+    /// middle makes it unique.
     pub(super) fn add(&mut self, message: &Message, octets: &[u8]) -> Result<(), ExportError> {
         let received_ns = message.envelope.received_ns;
         let (seconds, micros) = (received_ns / 1_000_000_000, received_ns / 1_000 % 1_000_000);

@@ -1,4 +1,4 @@
-//! mbox with mboxrd quoting: what its reader unquotes is what was written, octet for octet.
+//! mbox with mboxrd quoting: a reader that unquotes it gets back what was written, octet for octet.
 
 use jiff::tz::TimeZone;
 use memchr::memmem;
@@ -7,8 +7,8 @@ use super::received::format_time;
 use crate::spool::Message;
 
 /// Appends one message with its separators: a `From ` line, the message in which each line that
-/// begins with `>`s and `From ` gets one more `>`, and an empty line. `octets` end their lines with
-/// `newline`; a last line without one gets it, for mbox knows no other end.
+/// begins with `>`s and `From ` gets one more `>`, and an empty line. The lines of
+/// `octets` end with `newline`; a last line without it gets it, since mbox knows no other end.
 pub(super) fn write(message: &Message, octets: &[u8], newline: &[u8], out: &mut Vec<u8>) {
     write_from_line(message, newline, out);
     let mut copied = 0;
@@ -28,8 +28,8 @@ pub(super) fn write(message: &Message, octets: &[u8], newline: &[u8], out: &mut 
     out.extend_from_slice(newline);
 }
 
-/// `From address date`: RFC 4155 wants the date as asctime writes it, in UTC. Mail without a sender
-/// comes from the MAILER-DAEMON.
+/// `From address date`, with the date in UTC as asctime writes it (RFC 4155). The sender of mail with the
+/// null reverse path is MAILER-DAEMON.
 fn write_from_line(message: &Message, newline: &[u8], out: &mut Vec<u8>) {
     let sender = message.envelope.reverse_path.as_slice();
     out.extend_from_slice(b"From ");

@@ -1,13 +1,13 @@
-//! Stored messages as people pick them, look at them and take them away.
+//! Stored messages: selected, counted and exported.
 //!
-//! The delivery end of the mail system (RFC 5321 §2.3.10): what lies in the spool becomes files that
-//! other programs read. `spool` knows records and nothing of their content, `smtp` knows the content's
-//! stamp and no file; here they meet, on the reading side only.
+//! The delivery end of the mail system (RFC 5321 §2.3.10): messages in the spool become files that other
+//! programs read. `spool` knows records and nothing of their content; `stamp` and `smtp` know the content
+//! and no files. Here they meet, on the reading side only.
 //!
-//! - [`Selection`]: which messages, by envelope, time, size, subject, run and flags.
-//! - `received`: what final delivery adds to a message, and dates.
+//! - [`Selection`]: selects messages by envelope, time, size, subject, run and flags.
+//! - `received`: the header fields that final delivery adds to a message, and dates.
 //! - [`Export`]: Maildir, mbox, eml, JSON lines, and the dumps of Postfix's smtp-sink.
-//! - [`Statistics`]: what there is, in numbers.
+//! - [`Statistics`]: counts of messages, sizes, domains and flags.
 
 mod dump;
 mod error;

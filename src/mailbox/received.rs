@@ -1,4 +1,4 @@
-//! The lines that a relay and final delivery put in front of a message (RFC 5321 §4.4), and dates.
+//! The header fields that a relay and final delivery add before a message (RFC 5321 §4.4), and dates.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use jiff::{Timestamp, Zoned};
 
 use crate::spool::{Envelope, Message, Place, RecordFlags};
 
-/// Who delivers, and in which time zone dates are told.
+/// The host that delivers, and the time zone of its dates.
 #[derive(Clone, Debug)]
 pub struct Tracer {
     /// Name of this host, for the BY clause.
@@ -16,7 +16,7 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// `Return-Path:` and `Received:`, their lines ended by CRLF.
+    /// Appends `Return-Path:` and `Received:`. Their lines end with CRLF.
     pub(super) fn write(&self, message: &Message, out: &mut Vec<u8>) {
         let envelope = &message.envelope;
         out.extend_from_slice(b"Return-Path: <");
@@ -29,8 +29,8 @@ impl Tracer {
         self.write_received(message.place, envelope, only, out);
     }
 
-    /// `Received:`, which a relay adds too; `only` is the recipient, where there is one alone: with
-    /// several the clause would tell some of them of others (RFC 5321 §7.2).
+    /// Appends `Received:`, which a relay adds too. `only` is the recipient, if there is only one: with
+    /// several, the FOR clause would tell each of them of the others (RFC 5321 §7.2).
     pub fn write_received(
         &self,
         place: Place,
@@ -58,7 +58,7 @@ impl Tracer {
         out.extend_from_slice(format!(";\r\n\t{date}\r\n").as_bytes());
     }
 
-    /// A time in the zone of this host, as strftime would write it; `None` for what is no pattern.
+    /// A time in the zone of this host, as strftime would write it; `None` if the pattern is wrong.
     pub(super) fn format(&self, unix_ns: u64, pattern: &str) -> Option<String> {
         jiff::fmt::strtime::format(pattern, &zoned(unix_ns, &self.zone)).ok()
     }
@@ -74,8 +74,8 @@ fn zoned(unix_ns: u64, zone: &TimeZone) -> Zoned {
     at.to_zoned(zone.clone())
 }
 
-/// The FROM clause: the name of HELO and the address of the connection. A name that could not stand
-/// there gives way to the address; over a unix socket there is none.
+/// Appends the FROM clause: the name from HELO and the address of the connection. A name that is not allowed
+/// there is replaced by the address. A unix socket has no address.
 fn write_from(envelope: &Envelope, out: &mut Vec<u8>) {
     let literal = address_literal(&envelope.peer);
     let helo = envelope.helo.as_slice();
@@ -92,7 +92,7 @@ fn write_from(envelope: &Envelope, out: &mut Vec<u8>) {
     }
 }
 
-/// `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3) of an address with a port.
+/// The literal of an address with a port: `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
 fn address_literal(peer: &[u8]) -> Option<String> {
     let address: SocketAddr = std::str::from_utf8(peer).ok()?.parse().ok()?;
     Some(match address {
@@ -101,14 +101,14 @@ fn address_literal(peer: &[u8]) -> Option<String> {
     })
 }
 
-/// Octets that a domain (with U-labels) or an address literal is made of, and no others.
+/// Whether a name has only octets that a domain (with U-labels) or an address literal may have.
 fn is_domain_or_literal(name: &[u8]) -> bool {
     let inner = name.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(name);
     let plain = |b: &u8| b.is_ascii_alphanumeric() || !b.is_ascii() || b"-._:".contains(b);
     !inner.is_empty() && inner.iter().all(plain)
 }
 
-/// The WITH clause: RFC 3848, and RFC 6531 §4.3 for mail that was sent with SMTPUTF8.
+/// The protocol of the WITH clause (RFC 3848; RFC 6531 §4.3 for mail that was sent with SMTPUTF8).
 fn protocol(envelope: &Envelope) -> Vec<u8> {
     if !envelope.flags.contains(RecordFlags::SMTPUTF8) {
         return envelope.protocol.clone();

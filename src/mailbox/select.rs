@@ -1,4 +1,4 @@
-//! Which messages: a question to each, answered by its envelope, and by its header block where need be.
+//! Selects messages by their envelope, and by their header block if necessary.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -7,16 +7,16 @@ use super::header;
 use crate::smtp::path::domain_of;
 use crate::spool::{CopyError, Deliveries, Envelope, Listing, Message, RecordFlags};
 
-/// What a message must be to be taken. The default takes all.
+/// The conditions that a message must meet to be taken. The default takes all messages.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// The reverse path must be one of these; any, when there are none.
+    /// The reverse path must match one of these. With none, any will do.
     pub from: Vec<AddressPattern>,
-    /// One of the recipients must be one of these.
+    /// One of the recipients must match one of these. With none, any will do.
     pub to: Vec<AddressPattern>,
     /// Received at this time or later, Unix nanoseconds.
     pub since_ns: Option<u64>,
-    /// Received before this time.
+    /// Received before this time, Unix nanoseconds.
     pub until_ns: Option<u64>,
     /// Octets of the message as it was sent.
     pub bytes: Option<RangeInclusive<u64>>,
@@ -28,13 +28,13 @@ pub struct Selection {
     pub subject: Option<String>,
     /// The `run=` of the generator's stamp.
     pub run: Option<u64>,
-    /// What was handed on; where it is given, a recipient must wait still.
+    /// What was handed on already. If given, at least one recipient must still wait.
     pub handed_on: Option<Deliveries>,
 }
 
 impl Selection {
-    /// Whether the message that `listing` gave last is taken. Its octets are looked at only where
-    /// subject or run are asked for.
+    /// Whether the message that `listing` returned last is taken. Reads octets of it only if there is a
+    /// condition on subject or run.
     pub fn takes(&self, listing: &mut Listing<'_>, message: &Message) -> Result<bool, CopyError> {
         let waits =
             |known: &Deliveries| known.of(message).len() < message.envelope.recipients.len();
@@ -71,7 +71,7 @@ impl Selection {
     }
 }
 
-/// An address, or all addresses of a domain. Letter case does not count, in local parts neither.
+/// An address, or all addresses of a domain. Letter case does not count, not even in local parts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AddressPattern {
     /// `<>`: the null reverse path.
@@ -80,14 +80,14 @@ pub enum AddressPattern {
     Whole(String),
     /// `example.org` or `@example.org`.
     Domain(String),
-    /// `.example.org`: every domain below it.
+    /// `.example.org`: every domain below this one.
     Below(String),
 }
 
 /// A pattern that cannot be read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "'{0}' is no address; write user@example.org, example.org, .example.org for all below it, \
+    "'{0}' is not an address; write user@example.org, example.org, .example.org for all below it, \
      or <> for the null sender"
 )]
 pub struct BadPattern(String);
@@ -113,7 +113,7 @@ impl FromStr for AddressPattern {
 }
 
 impl AddressPattern {
-    /// Whether a path without angle brackets is meant.
+    /// Whether the pattern matches a path, which has no angle brackets.
     fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Null => path.is_empty(),

@@ -1,4 +1,4 @@
-//! What messages there are, in numbers: sizes, rate over time, domains, flags.
+//! Counts messages: sizes, rate over time, domains, flags.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -32,14 +32,14 @@ pub struct Statistics {
     flags: [u64; RecordFlags::NAMES.len()],
 }
 
-/// How many messages, or recipients, a domain has.
+/// How many messages, or how many recipients, a domain has.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct DomainCount {
     pub name: String,
     pub count: u64,
 }
 
-/// Messages received within one stretch of time.
+/// Messages that were received within one stretch of time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct RateSlot {
     /// Unix seconds.
@@ -87,7 +87,7 @@ impl Statistics {
         self.messages
     }
 
-    /// Octets stored of them.
+    /// Octets that are stored of these messages.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -105,12 +105,12 @@ impl Statistics {
         self.timeline.slots(slots_max as u64)
     }
 
-    /// The domains with most messages, most first. `<>` is the null sender.
+    /// The `top` domains of senders with the most messages, most first. `<>` is the null sender.
     pub fn senders(&self, top: usize) -> Vec<DomainCount> {
         self.senders.top(top)
     }
 
-    /// The domains with most recipients, most first.
+    /// The `top` domains of recipients with the most recipients, most first.
     pub fn recipients(&self, top: usize) -> Vec<DomainCount> {
         self.recipients.top(top)
     }
@@ -193,11 +193,11 @@ impl Timeline {
     }
 }
 
-/// Counts by domain, letter case aside.
+/// Counts by domain. Letter case does not count.
 #[derive(Default)]
 struct Domains {
     counts: HashMap<Vec<u8>, u64>,
-    /// Those that came when the table was full.
+    /// Counts of domains that first came when the table was full.
     others: u64,
 }
 

@@ -107,7 +107,7 @@ impl ExportArgs {
                 notice!("ringpost: {}", summary(&done, &export.target));
                 Ok(tell_of(&listing.survey()))
             }
-            // `| head` has seen enough.
+            // The reader has seen enough, as in `| head`.
             Err(ExportError::Io { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => {
                 Ok(Exit::Ok)
             }
@@ -155,7 +155,7 @@ impl ExportArgs {
 fn summary(done: &Exported, target: &Path) -> String {
     let vanished = match done.vanished {
         0 => String::new(),
-        count => format!("; {count} more went with the ring before they could be read"),
+        count => format!("; {count} more were recycled before they could be read"),
     };
     format!(
         "exported {} message{}, {} bytes, to {}{vanished}",
@@ -170,8 +170,9 @@ fn spool_failed(error: crate::spool::SpoolError) -> ExitError {
     ExitError::new(exit::spool(&error), error)
 }
 
-/// Holds the exit code once a signal has come, so that what is not complete can be taken away. Stdout
-/// holds nothing that could be, and a reader of it that stands still must not keep us.
+/// Holds the exit code after a signal has come, so that the export can remove files that are not complete.
+/// There is nothing to remove if the output is stdout. Then a signal ends the program at once, even if the
+/// reader of stdout has stopped reading.
 fn stop_flag(target: &Path) -> Result<Arc<AtomicU8>, ExitError> {
     let flag = Arc::new(AtomicU8::new(0));
     if target != Path::new("-") {

@@ -76,7 +76,7 @@ fn row([id, time, bytes, from, to, flags, subject]: [&str; 7]) -> String {
     line.trim_end().to_owned()
 }
 
-/// `settled` is how many recipients do not wait any more.
+/// `settled` is the count of recipients that do not wait any more.
 fn as_row(message: &Message, settled: usize, subject: &str) -> String {
     let Envelope { received_ns, flags, reverse_path, recipients, .. } = &message.envelope;
     let first = recipients.first().map_or_else(String::new, |to| printable(&to.path));

@@ -23,7 +23,7 @@ use crate::mailbox::{add_deliveries, as_json};
 use crate::notice::{notice, without_controls};
 use crate::spool::{CopyError, Deliveries, Place, Reader, SpoolError, Survey, text};
 
-/// Where the sink stores unless it is told otherwise.
+/// The default directory of a sink's spool.
 const DIR_DEFAULT: &str = "./ringpost-spool";
 
 #[derive(Debug, Subcommand)]
@@ -69,7 +69,7 @@ pub struct Verify {
 }
 
 impl SpoolCommand {
-    /// Does what was asked; gives the exit code.
+    /// Runs the command; returns the exit code.
     pub fn run(self) -> Result<Exit, ExitError> {
         if let Some(pick) = self.pick() {
             pick.check()?;
@@ -87,7 +87,7 @@ impl SpoolCommand {
         };
         match outcome.and_then(|code| out.flush().map(|()| code).map_err(CopyError::Out)) {
             Ok(code) => Ok(code),
-            // `| head` has seen enough.
+            // The reader has seen enough, as in `| head`.
             Err(CopyError::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
             Err(CopyError::Out(error)) => Err(ExitError::new(Exit::Io, format!("stdout: {error}"))),
             Err(CopyError::Spool(error)) => Err(ExitError::new(exit::spool(&error), error)),
@@ -108,7 +108,7 @@ fn put(out: &mut impl Write, line: std::fmt::Arguments<'_>) -> Result<(), CopyEr
     writeln!(out, "{line}").map_err(CopyError::Out)
 }
 
-/// Text for a terminal: what a client sent may hold control octets.
+/// Text for a terminal, without the control octets that a client may have sent.
 fn printable(bytes: &[u8]) -> String {
     without_controls(&text(bytes))
 }
@@ -119,7 +119,7 @@ fn time(unix_ns: u64) -> String {
         .map_or_else(|_| "-".to_owned(), |at| format!("{at:.3}"))
 }
 
-/// Tells on stderr what could not be read; the exit code says whether it is damage.
+/// Reports on stderr what could not be read. The exit code says whether it is damage.
 fn tell_of(survey: &Survey) -> Exit {
     for torn in &survey.torn {
         notice!("ringpost: torn end, as a power cut leaves it: {torn}");

@@ -62,7 +62,7 @@ pub(super) struct Pick {
 }
 
 impl Pick {
-    /// What can be refused before a spool is opened.
+    /// Refuses what is wrong before a spool is opened.
     pub(super) fn check(&self) -> Result<(), ExitError> {
         match (self.since, self.until) {
             (Some(since), Some(until)) if since >= until => {
@@ -77,7 +77,7 @@ impl Pick {
         }
     }
 
-    /// For the messages of the spool in `dir`.
+    /// The selection, for messages of the spool in `dir`.
     pub(super) fn selection(&self, dir: &Path) -> Result<Selection, SpoolError> {
         Ok(Selection {
             from: self.from.clone(),

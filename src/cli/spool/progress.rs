@@ -1,10 +1,10 @@
-//! A bar for long work, on a terminal only.
+//! A progress bar for long work, on a terminal only.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::limits::PROGRESS_SHOWN_BYTES;
 
-/// Octets done of octets to do. Shows nothing for little work, and nothing where stderr is no
+/// Shows how many octets are done, of how many. Shows nothing for little work, or if stderr is not a
 /// terminal.
 pub(super) struct ByteProgress {
     bar: ProgressBar,
