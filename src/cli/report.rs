@@ -1,4 +1,4 @@
-//! `ringpost report`: a run's artefacts, told again.
+//! `ringpost report`: a run shown again from its artefacts.
 #![doc = ""]
 #![doc = include_str!("report/manual.md")]
 
@@ -69,8 +69,8 @@ enum ReportCommand {
     },
     /// Say what changed from one run to another, and whether that is more than noise
     ///
-    /// A file in place of a directory is read as an HdrHistogram log of any program. What it does not
-    /// tell is unknown in the table, and no condition may ask for it.
+    /// A file in place of a directory is read as an HdrHistogram log of any program. Figures that it
+    /// does not hold are shown as unknown, and no condition may use them.
     Compare {
         /// The run to compare with, or a log
         #[arg(value_name = "BEFORE")]
@@ -143,7 +143,7 @@ enum UnitArg {
 }
 
 impl LogArgs {
-    /// Refuses what would be ignored: a run's directory tells its own units and tags.
+    /// Refuses options that would be ignored: the directory of a run has its own units and tags.
     fn check<P: AsRef<Path>>(&self, runs: &[P]) -> Result<(), ReportError> {
         let given = [(!self.unit.is_empty(), "--unit"), (self.tag.is_some(), "--tag")];
         match given.into_iter().find(|(given, _)| *given) {
@@ -154,7 +154,7 @@ impl LogArgs {
         }
     }
 
-    /// For the log that stands there on the command line.
+    /// How to read the log at this place of the command line.
     fn reading(&self, index: usize) -> Reading {
         let unit = match self.unit.get(index).or(self.unit.last()) {
             None | Some(UnitArg::Ns) => LogUnit::Ns,
@@ -177,13 +177,11 @@ enum ReportError {
     #[error("{}: a log of another program has no run.json; leave out --json", .0.display())]
     NoJson(PathBuf),
     #[error(
-        "--fail-if '{0}' asks for what a log of another program does not tell; it tells percentiles \
-         and rate"
+        "--fail-if '{0}' needs a figure that a log of another program does not hold; it holds \
+         percentiles and the rate"
     )]
     Untold(Condition),
-    #[error(
-        "{0} is for a log, and what was given is the directory of a run; leave it out, or name the log"
-    )]
+    #[error("{0} is for logs, and the directory of a run was given; leave it out, or name the log")]
     NoLog(&'static str),
     #[error("cannot write to stdout: {0}")]
     Stdout(io::Error),

@@ -1,5 +1,5 @@
-//! What the program itself spent: a run whose generator was busy says little about the server, and a
-//! core that faults pages waits for the kernel.
+//! CPU time, waiting time and page faults of the program itself: a run whose generator was busy says
+//! little about the server, and a core that faults pages waits for the kernel.
 //!
 //! Invariant of the one unsafe call: the kernel is handed writable memory of the size it fills.
 
@@ -27,7 +27,7 @@ impl CpuTime {
         let read = |name| std::fs::read_to_string(format!("/proc/self/task/{tid}/{name}")).ok();
         let spent_ns: u64 = read("schedstat")?.split_ascii_whitespace().next()?.parse().ok()?;
         let stat = read("stat")?;
-        // The name may hold anything; behind it the twelfth field and the next are of user and system.
+        // The name may hold anything; after it the twelfth field and the next are of user and system.
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
         let mut ticks = || fields.next()?.parse::<u64>().ok();
         let (user, system) = (ticks()?, ticks()?);
@@ -37,7 +37,7 @@ impl CpuTime {
     }
 }
 
-/// Pages that were not there, or could not be written to, when they were touched.
+/// Page faults: pages that were not mapped, or not writable, when they were touched.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PageFaults {
     /// The page was in memory.

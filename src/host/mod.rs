@@ -1,5 +1,5 @@
-//! The machine that the program runs on, as the kernel tells of it: CPUs and what they were used for,
-//! descriptors, the clock. Knows no socket and no mail.
+//! The machine that the program runs on, as the kernel describes it: CPUs and their use, descriptors, the
+//! clock. This room knows nothing of sockets or mail.
 
 mod affinity;
 mod clock;

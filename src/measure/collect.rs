@@ -15,7 +15,7 @@ use super::tally::Tally;
 /// whose share goes into a later one.
 const INTERVALS_OPEN_MAX: usize = 60;
 
-/// What [`Collector::next`] has to say.
+/// What [`Collector::next`] gives.
 #[derive(Debug)]
 pub enum Collected {
     Interval(Interval),
@@ -39,7 +39,7 @@ pub struct Collector {
     filled: Receiver<Handover>,
     cores: Vec<CoreState>,
     open: BTreeMap<u32, Interval>,
-    /// Given out, come back, and empty.
+    /// Intervals that were given out and came back, empty.
     spent: Vec<Interval>,
     /// The lowest interval not given out yet.
     oldest: u32,
@@ -50,7 +50,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// For cores that all write their first interval, each with what it is sent blank tallies by.
+    /// For cores that all write their first interval; `blanks` send each core its blank tallies.
     pub(super) fn new(
         mode: Mode,
         spans: Spans,
@@ -59,8 +59,8 @@ impl Collector {
         blanks: Vec<Sender<Box<Tally>>>,
     ) -> Self {
         let mut tally = Tally::new(mode);
-        // Nobody clears it later, as all others are, which touches each page: what a run holds is held from
-        // its start on.
+        // To clear it touches each of its pages, so that the memory of the run is held from its start on.
+        // Other tallies are cleared whenever they are used again; this one never is.
         tally.clear();
         let totals = Totals {
             tally,
@@ -109,7 +109,7 @@ impl Collector {
         }
     }
 
-    /// Takes back an interval that was given out, for its memory: a long run keeps what it has.
+    /// Takes back an interval that was given out, to use its memory again: a long run does not grow.
     pub fn reuse(&mut self, mut interval: Interval) {
         interval.tally.clear();
         self.spent.push(interval);
@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// What can be had without waiting.
+    /// The intervals that are ready without waiting.
     fn given(collector: &mut Collector) -> Vec<(u64, u64, u64)> {
         std::iter::from_fn(|| match collector.next(Duration::ZERO) {
             Collected::Interval(one) => {
@@ -259,7 +259,7 @@ mod tests {
             let due = MessageSample { start_ns: at, ..message() };
             (0..messages).for_each(|_| recorder.record_message(&due));
         }
-        // Due before the cut, ended behind it.
+        // Due before the cut, ended after it.
         recorder.record_message(&message());
         recorder.finish(3 * S);
         let mut seen = Vec::new();

@@ -1,8 +1,8 @@
-//! Where what is measured begins and ends, for counters that somebody else keeps.
+//! The begin and end of the measured time, for counters that another program or the kernel keeps.
 
 use std::time::Duration;
 
-/// A counter that only rises, read at two moments of a run: where what is measured begins and ends.
+/// A counter that only rises, read where the measured time of a run begins and where it ends.
 #[derive(Debug)]
 pub struct Cuts<T> {
     from: Duration,
@@ -17,7 +17,7 @@ impl<T: Copy> Cuts<T> {
         Self { from, to, first: None, last: None }
     }
 
-    /// Reads the counter where a moment has come.
+    /// Reads the counter if one of the two moments has come.
     pub fn pass(&mut self, elapsed: Duration, read: impl Fn() -> Option<T>) {
         if self.first.is_none() && elapsed >= self.from {
             self.first = read();

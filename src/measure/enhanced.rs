@@ -29,7 +29,7 @@ impl Enhanced {
         Self { entries: Vec::with_capacity(ENHANCED_CODES_MAX), rest: 0 }
     }
 
-    /// Adds to an entry, whatever its number.
+    /// Adds to an entry, without the bound on their number.
     pub(super) fn add_entry(&mut self, key: EnhancedKey, more: u64) {
         match self.entries.iter_mut().find(|(known, _)| *known == key) {
             Some((_, count)) => *count += more,
@@ -75,7 +75,7 @@ impl Enhanced {
     }
 }
 
-/// The order of entries is the order of first sight, which says nothing.
+/// The order of entries does not count: it is the order in which they were first seen.
 impl PartialEq for Enhanced {
     fn eq(&self, other: &Self) -> bool {
         self.rest == other.rest && self.sorted() == other.sorted()

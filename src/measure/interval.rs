@@ -1,4 +1,4 @@
-//! A span of the run: as a core hands it over, as all cores together come to, and the whole.
+//! Spans of the run: one core's interval, the interval of all cores, and the whole run.
 
 use std::time::Duration;
 
@@ -23,11 +23,11 @@ pub(super) struct Handover {
 pub struct Interval {
     /// Warm-up is shown and logged under a tag, and is in no total.
     pub warmup: bool,
-    /// Behind the measured time: of what was due in it, only what ended later is here.
+    /// After the measured time: only messages that were due in it and ended later.
     pub after: bool,
     /// Since the start of the run.
     pub begun_ns: u64,
-    /// When the last core closed it; at the cuts of the run unless a core was held up.
+    /// When the last core closed it: at a cut of the run, unless a core was held up.
     pub ended_ns: u64,
     /// Sum of the cores' peaks, which may have been at different moments: an upper bound.
     pub in_flight_peak: u64,
@@ -52,7 +52,7 @@ pub struct Totals {
     pub in_flight_peak: u64,
     /// Cores that went away without finishing; what they had recorded since their last tick is lost.
     pub cores_lost: u32,
-    /// Messages of the warm-up. Of all other figures only the connections count it in.
+    /// Messages of the warm-up. Of the other figures only the connections include the warm-up.
     pub warmup_messages: u64,
     /// Messages of the cool-down.
     pub cooldown_messages: u64,

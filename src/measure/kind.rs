@@ -1,4 +1,5 @@
-//! The names that things are counted under. Text appears only in reports; counting is by index.
+//! Phases, outcomes and errors, which everything is counted by. Names are for files and reports; counting
+//! uses an index.
 
 use std::io;
 
@@ -92,10 +93,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// All but `Accepted`: what is counted apart from the common case.
+    /// All but `Accepted`, the common case, which is not counted apart.
     pub const APART: [Self; 3] = [Self::Refused4xx, Self::Refused5xx, Self::Unanswered];
 
-    /// What a reply that is no success (2xx) and no request to go on (3xx) says.
+    /// The outcome of a reply that is neither a success (2xx) nor a request to go on (3xx).
     pub const fn of_refusal(code: u16) -> Self {
         match code {
             400..500 => Self::Refused4xx,
@@ -103,7 +104,7 @@ impl Outcome {
         }
     }
 
-    /// What a reply says.
+    /// The outcome of a reply.
     pub const fn of_reply(code: u16) -> Self {
         match code {
             200..400 => Self::Accepted,
@@ -131,19 +132,19 @@ impl Outcome {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Nobody listens there (ECONNREFUSED, or a missing Unix socket).
+    /// Nothing listens there (ECONNREFUSED, or a missing Unix socket).
     Refused,
-    /// No way to the target (EHOSTUNREACH, ENETUNREACH).
+    /// No route to the target (EHOSTUNREACH, ENETUNREACH).
     Unreachable,
-    /// The peer reset the connection, or closed it under our write.
+    /// The peer reset the connection, or closed it while we wrote.
     Reset,
     /// The peer closed where a reply was due.
     Closed,
     /// No reply in time.
     Timeout,
-    /// A reply that no grammar allows, or an answer to nothing.
+    /// A reply that the grammar does not allow, or one that nothing asked for.
     Protocol,
-    /// The server did not let us in, or could not prove itself.
+    /// The server refused the login, or did not prove its own identity.
     Auth,
     /// No local port is left (EADDRNOTAVAIL); the fault of the generator's machine.
     Ports,
@@ -186,7 +187,7 @@ impl ErrorKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// True where the generator's own machine ran short, so that the server is not to blame.
+    /// Whether the generator's own machine ran out of something, so that the server is not to blame.
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::Ports | Self::Descriptors)
     }

@@ -1,4 +1,4 @@
-//! What a core knows of one message when it has ended.
+//! One message, as a core records it when it has ended.
 
 use super::kind::Outcome;
 
@@ -19,8 +19,8 @@ pub struct MessageSample {
     /// Octets of the message before dot-stuffing.
     pub bytes: u64,
     pub recipients: u32,
-    /// When it was due, in a closed loop when its first octet was sent; since the start of the run.
-    /// Decides whether it belongs to the figures.
+    /// When it was due, or in a closed loop when its first octet was sent; since the start of the run.
+    /// It decides whether the message is in the figures.
     pub start_ns: u64,
     /// First octet of the transaction sent to the last octet of its final reply.
     pub service_ns: u64,
@@ -35,6 +35,6 @@ pub struct OpenLoop {
     pub response_ns: u64,
     /// Intended start to the first octet handed to the kernel.
     pub send_lag_ns: u64,
-    /// Of the send lag, what passed while a session was free for it: the generator's own share.
+    /// The part of the send lag while a session was free for it: the generator's own share.
     pub own_lag_ns: u64,
 }

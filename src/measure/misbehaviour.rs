@@ -1,47 +1,47 @@
-//! What came of sessions that broke the rules on purpose; none of it is in any other figure.
+//! How sessions that broke the rules on purpose were answered; no other figure counts them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// One way to misbehave, and how the server took it.
+/// One way to misbehave, and how the server answered it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Misbehaviour {
     /// As `--misbehave` names it: `drop-after-data`, `smuggle`.
     pub name: String,
-    /// Connections that did so, one session after the other.
+    /// Connections that misbehaved in this way, each with one session after another.
     pub connections: u64,
-    /// Sessions that came to their point; the counts up to `left` add up to them.
+    /// Sessions that reached their misbehaviour; the counts up to `left` add up to this one.
     pub sessions: u64,
-    /// What was wrong was answered with such a code.
+    /// Answers to the misbehaviour, by reply code.
     pub replies: BTreeMap<u16, u64>,
-    /// It was answered with the end of the connection, in good order.
+    /// The server closed the connection in good order.
     pub closed: u64,
-    /// It was answered with a reset.
+    /// The server reset the connection.
     pub reset: u64,
-    /// It was answered with what is no reply.
+    /// The server sent octets that are not a reply.
     pub garbled: u64,
-    /// It was not answered in time.
+    /// The server did not answer in time.
     pub silent: u64,
     /// The client went away without asking for an answer.
     pub left: u64,
-    /// Sessions that did not come so far: no connection, or refused before.
+    /// Sessions that did not reach their misbehaviour: no connection, or refused earlier.
     pub prevented: u64,
-    /// Sessions without a point, as the server does not offer what it takes.
+    /// Sessions that could not misbehave, because the server does not offer the extension it needs.
     pub not_offered: u64,
     /// Sessions that were under way when the run ended.
     pub unfinished: u64,
-    /// Sessions whose answer is not what the rule has.
+    /// Sessions whose answer the rule does not allow.
     pub wrong: u64,
-    /// What the answer may be, and why.
+    /// Which answers are allowed, and why.
     pub rule: String,
-    /// What was sent where the answer was wrong, as far as one session differs from another.
+    /// What was sent where the answer was wrong; only of ways whose sessions differ from each other.
     pub examples: Vec<String>,
 }
 
 impl Misbehaviour {
-    /// Adds the same of another run.
+    /// Adds the same way of another run.
     pub fn add(&mut self, other: &Self) {
         self.connections += other.connections;
         self.sessions += other.sessions;
@@ -60,7 +60,7 @@ impl Misbehaviour {
         other.examples.iter().for_each(|example| self.show(example));
     }
 
-    /// Keeps an example, a few at most, in an order of their own.
+    /// Keeps an example: a few at most, sorted, so that the order of runs does not matter.
     pub fn show(&mut self, example: &str) {
         if let Err(at) = self.examples.binary_search_by(|kept| kept.as_str().cmp(example)) {
             self.examples.insert(at, example.to_owned());
@@ -69,7 +69,7 @@ impl Misbehaviour {
     }
 }
 
-/// Adds up what several runs met, by name.
+/// Adds up the ways of several runs, by name.
 pub fn sum<'a>(all: impl Iterator<Item = &'a Misbehaviour>) -> Vec<Misbehaviour> {
     let mut sums: BTreeMap<&str, Misbehaviour> = BTreeMap::new();
     for one in all {

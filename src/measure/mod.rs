@@ -6,8 +6,8 @@
 //!                                                +--Totals, after the join--> Run (run.json), run.hgrm
 //! ```
 //!
-//! A core writes plain values that nobody else can see; they meet when the core hands its tally over
-//! at a tick. Tallies add up exactly, in any order. All latencies are nanoseconds.
+//! A core writes plain values that no other thread sees; they are added up when the core hands its tally
+//! over at a tick. Tallies add up exactly, in any order. All latencies are nanoseconds.
 
 mod board;
 mod collect;

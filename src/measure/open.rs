@@ -1,10 +1,10 @@
-//! What a schedule lets one know of its messages.
+//! The figures of an open loop.
 
 use hdrhistogram::Histogram;
 
 use super::histogram::{HEADLINE_DIGITS, PHASE_DIGITS, add, histogram};
 
-/// What only an open loop can know, because only there has each message an intended start.
+/// Figures that only an open loop has, because only there each message has an intended start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenTally {
     /// Intended start to the last reply. Messages that were never begun are in it with the time
@@ -12,10 +12,10 @@ pub struct OpenTally {
     pub response_ns: Histogram<u64>,
     /// Intended start to the first octet handed to the kernel.
     pub send_lag_ns: Histogram<u64>,
-    /// Of the send lag, what passed while a session was free: the generator's own lateness. The rest
-    /// was a wait for a session, because the target had not answered.
+    /// The part of the send lag while a session was free: the generator's own lateness. The rest was a
+    /// wait for a session, because the target had not answered.
     pub own_lag_ns: Histogram<u64>,
-    /// Messages that were due and that no session has begun, because none was free until the end.
+    /// Messages that were due and that no session began, because none was free until the end.
     pub not_begun: u64,
     /// Messages due and not begun when the measured time ended, and how late the oldest of them was
     /// then, on the core where it was latest.

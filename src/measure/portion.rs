@@ -1,4 +1,4 @@
-//! What came of one of several targets.
+//! The figures of one of several targets.
 
 use hdrhistogram::Histogram;
 
@@ -7,7 +7,7 @@ use super::kind::Outcome;
 use super::message::MessageSample;
 use crate::limits::LATENCY_NS_MAX;
 
-/// The part of one target in a tally; adds up as that does.
+/// The part of one target in a tally. Parts add up exactly, as tallies do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Portion {
     pub messages_ok: u64,

@@ -1,4 +1,4 @@
-//! One core's pen: plain values, no locks, no allocation while recording.
+//! What one core records with: plain values, no locks, no allocation while recording.
 
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Recorder {
     due_ns: u64,
     in_flight: u32,
     in_flight_peak: u32,
-    /// When the last message of the figures ended.
+    /// When the last message that is in the figures ended.
     last_ns: u64,
     filled: Sender<Handover>,
     blank: Receiver<Box<Tally>>,
@@ -181,7 +181,7 @@ impl Recorder {
             in_flight_peak: self.in_flight_peak,
             tally: std::mem::replace(&mut self.now, blank),
         };
-        // The collector is gone only when the run is being abandoned; then nobody counts.
+        // The collector is gone only when the run is being abandoned; then no count matters.
         drop(self.filled.send(handover));
     }
 }

@@ -1,4 +1,4 @@
-//! How the time of a run is cut.
+//! How the time of a run is cut into intervals.
 
 use super::tally::Tally;
 use crate::limits::INTERVAL_NS;
@@ -21,7 +21,7 @@ impl Spans {
         index < self.warmup_intervals()
     }
 
-    /// The first interval behind the measured time, if that has an end.
+    /// The first interval after the measured time, if that has an end.
     fn first_after(self) -> u32 {
         let measured = match self.end_ns {
             u64::MAX => u64::MAX,
@@ -30,7 +30,7 @@ impl Spans {
         u32::try_from(measured).unwrap_or(u32::MAX).saturating_add(self.warmup_intervals())
     }
 
-    /// Whether it lies behind the measured time, in the cool-down or while the last answers come.
+    /// Whether it lies after the measured time: in the cool-down, or while the last answers come.
     pub(super) fn is_after(self, index: u32) -> bool {
         index >= self.first_after()
     }

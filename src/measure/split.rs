@@ -1,4 +1,4 @@
-//! A latency histogram, and of its samples those that were not accepted.
+//! A latency histogram, with histograms of the samples that were not accepted.
 
 use hdrhistogram::Histogram;
 
@@ -18,7 +18,7 @@ impl Split {
         Self { all: histogram(PHASE_DIGITS), apart: Default::default() }
     }
 
-    /// Whatever the outcome was.
+    /// All samples, whatever their outcome.
     pub fn all(&self) -> &Histogram<u64> {
         &self.all
     }
@@ -89,7 +89,7 @@ impl Split {
     }
 }
 
-/// A part without samples is as good as none.
+/// A part without samples equals a missing part.
 impl PartialEq for Split {
     fn eq(&self, other: &Self) -> bool {
         self.all == other.all && self.apart().eq(other.apart())

@@ -26,11 +26,11 @@ pub struct Tally {
     /// Wire time of accepted messages. Unanswered ones are in it with the time waited so far, which
     /// is a lower bound: leaving them out would make a server that stops answering look fast.
     pub service_ns: Histogram<u64>,
-    /// Time of the refused messages, kept apart: a quick no must not improve the headline.
+    /// Time of the refused messages, kept apart: a quick refusal must not improve the headline.
     pub refused_ns: Histogram<u64>,
     /// `None` in a closed loop, where no start is intended.
     pub open: Option<OpenTally>,
-    /// Of several targets, up to the last of which something is known.
+    /// The part of each of several targets, up to the last with anything recorded.
     pub targets: Vec<Portion>,
     phases: Box<[Split]>,
     errors: [u64; ErrorKind::COUNT],
@@ -69,12 +69,12 @@ impl Tally {
         self.open.as_ref().map_or(&self.service_ns, |open| &open.response_ns)
     }
 
-    /// The times of a phase, whatever came of it.
+    /// The times of a phase, whatever its outcome.
     pub fn phase(&self, phase: Phase) -> &Histogram<u64> {
         self.split(phase).all()
     }
 
-    /// The times of a phase by what came of it.
+    /// The times of a phase by outcome.
     pub fn split(&self, phase: Phase) -> &Split {
         &self.phases[phase as usize]
     }

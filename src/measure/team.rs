@@ -1,4 +1,4 @@
-//! Who records a run, and who collects what they record.
+//! The recorders of a run and their collector, made together.
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use super::recorder::Recorder;
 use super::spans::Spans;
 use super::tally::Tally;
 
-/// Makes the recorders of a run, one per core, and their collector. Measured is what starts after the
-/// warm-up and within `length`, if that is given.
+/// Makes the recorders of a run, one per core, and their collector. Messages are measured that
+/// start after the warm-up and, if `length` is given, within that time.
 pub fn team(
     cores: usize,
     mode: Mode,

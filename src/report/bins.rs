@@ -1,8 +1,8 @@
-//! A histogram in few bars: edges at round numbers, evenly spread on a log scale.
+//! A histogram in a few bars, with edges at round numbers that are evenly spread on a log scale.
 
 use hdrhistogram::Histogram;
 
-/// Edges within a decade, coarse to fine. The finest that keeps within the bars allowed is used.
+/// Edges within a decade, coarse to fine. The finest set with few enough bars is used.
 const EDGES: [&[f64]; 5] = [
     &[1.0],
     &[1.0, 3.0],

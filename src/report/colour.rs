@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use crate::run::Verdict;
 
-/// Whether the user has said that no program is to use colours: `NO_COLOR`, set to anything.
+/// Whether the user wants no colours: `NO_COLOR` is set and not empty. No other place reads it.
 pub fn is_unwanted() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
@@ -17,7 +17,7 @@ pub enum Colour {
 }
 
 impl Colour {
-    /// As stdout takes them: none where it is no terminal, or where the user wants none.
+    /// For stdout: plain where it is not a terminal, or where the user wants no colours.
     pub fn of_stdout() -> Self {
         if is_unwanted() || !io::stdout().is_terminal() { Self::Plain } else { Self::Ansi }
     }

@@ -1,8 +1,8 @@
-//! Two runs held against each other: what changed, and whether that is more than noise.
+//! Two runs compared: what changed, and whether that is more than noise.
 //!
 //! Noise is judged by the seconds of both runs: a change of the mean over the seconds that is smaller
-//! than twice its standard error could be chance. That tells of the spread within the two runs alone.
-//! What differs from one run to the next (a neighbour on the machine, a cache, a clock) it cannot see,
+//! than twice its standard error could be chance. That measures the spread within the two runs only.
+//! It cannot see what differs from one run to the next (a neighbour on the machine, a cache, a clock),
 //! and every comparison says so.
 
 mod page;
@@ -20,33 +20,33 @@ use crate::run::series::Second;
 use crate::run::threshold::Conditions;
 use crate::run::{Latency, Run};
 
-/// Seconds of each run below which nothing is said about noise.
+/// With fewer seconds in either run, nothing is said about noise.
 const SECONDS_MIN: usize = 10;
 
-/// Standard errors that a change may be due to chance.
+/// A change of as many standard errors may be due to chance.
 const ERRORS_OF_CHANCE: f64 = 2.0;
 
-/// Written for what a log of another program does not tell.
+/// Shown where a log of another program does not hold the figure.
 const UNKNOWN: &str = "unknown";
 
 /// Relative change up to which a figure of unknown noise is called neither better nor worse. Phases
-/// are kept to 1 %, so the least of it would be rounding.
+/// are recorded to 1 %, so a smaller limit would show rounding.
 const TELLING: f64 = 0.1;
 
 /// Said under every comparison, a line each.
 pub const NOISE_NOTES: [&str; 3] = [
     "≈ a change that the spread between the seconds of the two runs can explain",
-    "? no telling: too few seconds, or a figure that is not kept by the second",
-    "Seconds of one run are no repeats of it: repeat each side before you believe a small change.",
+    "? unknown: too few seconds, or a figure that is not recorded for each second",
+    "The seconds of one run are not repeated runs: repeat each side before you believe a small change.",
 ];
 
 /// What a comparison found.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     pub rows: Vec<ComparisonRow>,
-    /// Fields of the plan that differ, and with them what is compared.
+    /// Fields of the plan that differ, so that the runs measured different things.
     pub differences: Vec<Difference>,
-    /// What to bear in mind, one sentence each.
+    /// Warnings for the reader, one sentence each.
     pub notes: Vec<String>,
     pub thresholds: Vec<Judged>,
     /// Which of the two is a log of another program.
@@ -64,7 +64,7 @@ pub struct ComparisonRow {
     pub noise: Noise,
 }
 
-/// What a figure is, hence how it is written and which way is up.
+/// What a figure is, which decides how it is written and whether more is better.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum FigureKind {
     /// Per second; more is better.
@@ -80,7 +80,7 @@ pub enum FigureKind {
 pub enum Noise {
     Within,
     Beyond,
-    /// Too few seconds, or a figure that is not told by the second.
+    /// Too few seconds, or a figure that is not recorded for each second.
     Unknown,
 }
 
@@ -89,7 +89,7 @@ pub enum Noise {
 pub enum Trend {
     Better,
     Worse,
-    /// None, or none that can be told.
+    /// None, or none that can be told from noise.
     Level,
 }
 
@@ -116,7 +116,7 @@ impl ComparisonRow {
 }
 
 impl Comparison {
-    /// Compares `after` with `before`; `conditions` may speak of changes.
+    /// Compares `after` with `before`; `conditions` may ask for changes.
     pub fn of(before: &Loaded, after: &Loaded, conditions: &Conditions) -> Self {
         let (a, b) = (&before.run, &after.run);
         let same_mode = before.is_like(after);
@@ -124,16 +124,15 @@ impl Comparison {
         let mut notes = Vec::new();
         if foreign {
             notes.push(
-                "a log of another program tells latencies and nothing of what they are of: whether they \
-                 count from an intended start, and what plan, machine and failures were behind them, is \
-                 unknown"
+                "a log of another program holds latencies only: whether they count from an intended start, \
+                 and from which plan, machine and failures they come, is unknown"
                     .to_owned(),
             );
         }
         if !same_mode {
             notes.push(
-                "one run is an open loop and the other a closed one: only their service times are \
-                 the same thing, and a closed loop hides the waiting that it causes"
+                "one run is an open loop and the other a closed one: only their service times can \
+                 be compared, and a closed loop hides the waiting that it causes"
                     .to_owned(),
             );
         }
@@ -165,7 +164,7 @@ fn identity(loaded: &Loaded) -> String {
     }
 }
 
-/// What differs that nobody asked for.
+/// What differs beside the plan: machine and version.
 fn surroundings(a: &Run, b: &Run) -> Vec<Difference> {
     let pairs = [
         ("CPU", &a.machine.cpu_model, &b.machine.cpu_model),
@@ -204,7 +203,7 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<ComparisonRow> 
         (false, true) => "response time",
         (false, false) => "service time",
     };
-    // The rows by the second are of the headline, which is another thing in the other mode.
+    // The rows by the second hold the headline, which means something else in the other mode.
     let timed = |of: fn(&Second) -> f64| if same_mode { noise(of) } else { Noise::Unknown };
     rows.extend([
         time(name, "p50", headline, |l| l.p50, timed(|second| second.p50_ns as f64)),

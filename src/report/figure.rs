@@ -16,10 +16,10 @@ pub struct Figure {
     pub svg: String,
 }
 
-/// Seconds shorter than this show no rate: over a few milliseconds at the end of a run it is noise.
+/// Shorter seconds show no rate: over a few milliseconds at the end of a run, a rate is noise.
 pub(super) const SECOND_MIN: f64 = 0.2;
 
-/// Seconds up to which each can be pointed at; more would be thinner than a pixel.
+/// With more seconds, none can be pointed at: each would be thinner than a pixel.
 const HOVER_MAX: usize = 400;
 
 const BARS_MAX: usize = 40;
@@ -48,7 +48,7 @@ fn end(seconds: &[&Second]) -> f64 {
     seconds.last().map_or(1.0, |last| last.start_s + last.seconds)
 }
 
-/// A rate holds for its whole second, so its curve is a flight of steps.
+/// A rate holds for its whole second, so its curve has steps.
 fn steps<'a>(
     seconds: &'a [&Second],
     value: impl Fn(&Second) -> u64 + Copy + 'a,
@@ -59,14 +59,14 @@ fn steps<'a>(
     })
 }
 
-/// What stands before and behind the measured time.
+/// Marks the warm-up and what came after the measured time.
 fn unmeasured(chart: &mut Chart, seconds: &[&Second]) {
     let warm = seconds.iter().take_while(|second| second.warmup).last();
     if let Some(last) = warm {
         chart.band("warmup", 0.0, last.start_s + last.seconds, "warm-up, in no total");
     }
     if let Some(first) = seconds.iter().find(|second| second.after) {
-        let what = "behind the measured time: the last answers to what was due in it";
+        let what = "after the measured time: the last answers to messages that were due in it";
         chart.band("warmup", first.start_s, end(seconds), what);
     }
 }
@@ -150,7 +150,7 @@ fn latency_over_time(seconds: &[&Second]) -> Figure {
     Figure { title: "Latency over time", legend: keys, svg: chart.finish() }
 }
 
-/// The headline, and in an open loop what it is made of.
+/// The headline, and in an open loop its parts: service time and send lag.
 fn percentile_curve(metric: &str, headline: &Histogram<u64>, loaded: &Loaded) -> Figure {
     let name = format!("{metric} time");
     let mut curves = vec![(name.as_str(), "s1", headline)];
@@ -163,8 +163,8 @@ fn percentile_curve(metric: &str, headline: &Histogram<u64>, loaded: &Loaded) ->
     curves_by_nine(&curves)
 }
 
-/// The headlines of two runs over each other; `None` where one has none, or where they are not the
-/// same thing.
+/// The headlines of two runs over each other; `None` where one has no headline, or where they
+/// do not measure the same.
 pub fn overlaid(runs: [&Loaded; 2]) -> Option<Figure> {
     let [a, b] = runs.map(|run| run.headline.as_ref().filter(|headline| !headline.is_empty()));
     let same = runs[0].is_like(runs[1]);
@@ -181,7 +181,7 @@ pub fn overlaid(runs: [&Loaded; 2]) -> Option<Figure> {
 /// step per nine, as percentiles of a tail are usually drawn: 90 %, 99 %, 99.9 %.
 fn curves_by_nine(curves: &[(&str, &str, &Histogram<u64>)]) -> Figure {
     let histograms = || curves.iter().map(|(_, _, histogram)| *histogram);
-    // Beyond one in as many as there are samples there is nothing to tell apart.
+    // Beyond one in as many as there are samples, percentiles are all the maximum.
     let most = histograms().map(Histogram::len).max().unwrap_or(1);
     let nines = (most as f64).log10().clamp(1.0, 7.0);
     let x = Scale::Linear { from: 0.0, to: nines };
@@ -248,7 +248,7 @@ fn short(value: f64) -> String {
     format!("{}{unit}", (scaled * 100.0).round() / 100.0)
 }
 
-/// A round latency without the zeros behind its point.
+/// A round latency without the zeros after its point.
 fn latency(ns: f64) -> String {
     let (value, unit) = match ns {
         ns if ns >= 1e9 => (ns / 1e9, "s"),

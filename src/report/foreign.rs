@@ -1,4 +1,4 @@
-//! What is known of a log of another program, told on a terminal.
+//! The figures of a log of another program, as text.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::text::bars;
 use super::words::{percentile_rows, plural};
 use crate::run::Loaded;
 
-/// What is known of it, for a terminal.
+/// The whole report of such a log, for a terminal.
 pub fn text(name: &str, loaded: &Loaded, colour: Colour) -> String {
     let run = &loaded.run;
     let mut out = format!("{}  a log of another program", colour.bold(name));

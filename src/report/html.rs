@@ -1,4 +1,4 @@
-//! One page that holds everything: no script, no network, light and dark, fit for print.
+//! The report as one page: no script, no network, light and dark, fit for print.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use crate::run::{Latency, Run, Verdict};
 
 const STYLE: &str = include_str!("page.css");
 
-/// Rows that the table by the second may have; a longer run is referred to its run.csv.
+/// The most rows of the table by the second; for a longer run the page names run.csv instead.
 const TABLE_ROWS_MAX: usize = 300;
 
 /// The page as one string of HTML.
@@ -61,7 +61,7 @@ pub(super) fn section(out: &mut String, figure: &Figure) {
 
 /// Everything before the content of a page.
 pub(super) fn begin(out: &mut String, title: &str) {
-    // The policy makes the promise checkable: the page can load nothing, from nowhere.
+    // The policy lets anyone check that the page loads nothing from anywhere.
     let _ = write!(
         out,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -117,7 +117,7 @@ fn tone(verdict: Verdict) -> &'static str {
     }
 }
 
-/// A sign beside the word, for those who cannot tell the colours apart.
+/// A sign beside the word, for readers who cannot tell the colours apart.
 fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Ok => "✓ OK",
@@ -342,7 +342,7 @@ fn asked(out: &mut String, run: &Run) {
     out.push_str("</section>");
 }
 
-/// The figures behind the curves, for those who read rather than look.
+/// The figures of the curves as a table, for readers who cannot see them.
 fn seconds(out: &mut String, rows: &[Second]) {
     if rows.is_empty() || rows.len() > TABLE_ROWS_MAX {
         return;

@@ -1,4 +1,4 @@
-//! What a server made of clients that break the rules, for the text and the page.
+//! How a server answered clients that break the rules, for the text and the page.
 
 use std::fmt::Write as _;
 
@@ -8,34 +8,34 @@ use super::human;
 use crate::measure::Misbehaviour;
 use crate::run::Run;
 
-/// `550: 12  closed: 3`, with `between` in place of the two spaces.
+/// The answers with their counts, `between` two of them: `550: 12  closed: 3`.
 fn answers(met: &Misbehaviour, between: &str) -> String {
     let codes = met.replies.iter().map(|(code, &count)| (code.to_string(), count));
     let others = [
         ("closed", met.closed),
         ("reset", met.reset),
-        ("no reply", met.garbled),
-        ("silence", met.silent),
-        ("not awaited", met.left),
-        ("never came so far", met.prevented),
-        ("under way at the end", met.unfinished),
+        ("not a reply", met.garbled),
+        ("no answer", met.silent),
+        ("left without waiting", met.left),
+        ("not reached", met.prevented),
+        ("unfinished", met.unfinished),
     ];
     let others = others.into_iter().map(|(name, count)| (name.to_owned(), count));
     let each = |(name, count): (String, u64)| format!("{name}: {}", human::count(count));
     codes.chain(others.filter(|&(_, count)| count > 0)).map(each).collect::<Vec<_>>().join(between)
 }
 
-/// Whether the answers are those of the RFCs.
+/// Whether the answers are allowed by the RFCs, in a word or two.
 fn verdict(met: &Misbehaviour) -> String {
     let smuggled = met.name == "smuggle";
     match met {
         Misbehaviour { wrong: 1.., .. } if smuggled => {
             format!("accepted! {}", human::count(met.wrong))
         }
-        Misbehaviour { wrong: 1.., .. } => format!("not so: {}", human::count(met.wrong)),
-        Misbehaviour { sessions: 1.., .. } => "as the RFCs have it".to_owned(),
+        Misbehaviour { wrong: 1.., .. } => format!("wrong: {}", human::count(met.wrong)),
+        Misbehaviour { sessions: 1.., .. } => "follows the RFCs".to_owned(),
         Misbehaviour { not_offered: 1.., .. } => "not offered".to_owned(),
-        Misbehaviour { prevented: 1.., .. } => "never came so far".to_owned(),
+        Misbehaviour { prevented: 1.., .. } => "not reached".to_owned(),
         _ => "no answer yet".to_owned(),
     }
 }
@@ -78,7 +78,7 @@ pub(super) fn page(out: &mut String, run: &Run) {
         "<section class=\"wide\"><h2>Misbehaviour</h2><table><thead><tr><th scope=\"col\">client</th>\
          <th scope=\"col\">clients</th><th scope=\"col\">sessions</th>\
          <th scope=\"col\" class=\"left\">verdict</th><th scope=\"col\" class=\"left\">answers</th>\
-         <th scope=\"col\" class=\"left\">what they may be</th></tr></thead><tbody>",
+         <th scope=\"col\" class=\"left\">allowed answers</th></tr></thead><tbody>",
     );
     for met in &run.misbehaviour {
         let tone = match met {
@@ -98,7 +98,7 @@ pub(super) fn page(out: &mut String, run: &Run) {
             human::count(met.connections),
             human::count(met.sessions),
             verdict(met),
-            // Spaces in a row are one on a page.
+            // A page would show two spaces as one.
             answers(met, ", "),
             escape(&rule)
         );
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_wrong_is_told_with_its_rule_and_what_was_sent() {
+    fn a_wrong_answer_is_shown_with_its_rule_and_what_was_sent() {
         let met = Misbehaviour {
             name: "smuggle".to_owned(),
             connections: 1,
@@ -134,7 +134,7 @@ mod tests {
             "250: 2  closed: 1",
             "rule: one reply",
             "sent: hi<\\n.\\n",
-            "as the RFCs have it",
+            "follows the RFCs",
         ] {
             assert!(told.contains(part), "{part}: {told}");
         }

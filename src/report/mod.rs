@@ -1,5 +1,5 @@
-//! A run, told to people and programs. Everything here is made from the artefacts of a run, so that a
-//! report can be made again, by a later version and on another machine.
+//! Reports of a run: text, page, charts and the live view. They are made from the artefacts of a run, so
+//! that a later version, on another machine, can make them again.
 
 pub mod bins;
 pub mod chart;

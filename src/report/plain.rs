@@ -1,4 +1,4 @@
-//! What a run says, in sentences for those who have never seen one.
+//! A run in a few sentences, for readers who have never seen a report.
 
 use super::human;
 use super::words::{phase_title, plural};
@@ -63,7 +63,7 @@ fn how_long(run: &Run) -> String {
     }
 }
 
-/// Where the time of a message goes; nothing where steps share their replies' flights.
+/// Where the time of a message goes; nothing where several steps share one round trip.
 fn slowest_step(run: &Run) -> Option<String> {
     if run.plan.pipelining != "none" {
         return None;
@@ -84,7 +84,7 @@ fn slowest_step(run: &Run) -> Option<String> {
     ))
 }
 
-/// What follows from the verdict for whoever reads the figures.
+/// What the verdict means for a reader of the figures.
 fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Ok => {
@@ -95,12 +95,10 @@ fn meaning(verdict: Verdict) -> &'static str {
             "Verdict: the figures stand, and what failed is listed below; a server at its limit often \
              refuses before it slows down."
         }
-        Verdict::ThresholdFailed => {
-            "Verdict: a condition held that was to fail the run; it is named above."
-        }
+        Verdict::ThresholdFailed => "Verdict: a --fail-if condition held; it is named above.",
         Verdict::Stopped => {
-            "Verdict: the run ended before its time, as was asked where this happens; the figures are of \
-             what was done until then."
+            "Verdict: the run was stopped early, as an option asked; the figures cover the time until \
+             then."
         }
         Verdict::Unreachable => "Verdict: there was no server to measure.",
         Verdict::TargetLimited => {

@@ -7,18 +7,18 @@ use super::figure::SECOND_MIN;
 use super::human;
 use crate::measure::{Interval, Snapshot};
 
-/// Shows how a run is going. Failing to write is ignored: a closed stderr must not end a run.
+/// Shows how a run is going. A failed write is ignored: a closed stderr must not end a run.
 pub struct ProgressLine<W: Write> {
     out: W,
     /// Rewrite one line with a carriage return.
     in_place: bool,
-    /// Characters of the line that stands there now.
+    /// Characters of the line that is shown now.
     shown: usize,
     /// `None` before the first.
     last: Option<Recent>,
 }
 
-/// What the last whole second looked like.
+/// The figures of the last whole second.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
     warmup: bool,
@@ -100,7 +100,7 @@ fn line(elapsed: Duration, last: Option<Recent>, totals: Snapshot) -> String {
         line += "  (warm-up)";
     }
     if last.after {
-        line += "  (behind the measured time)";
+        line += "  (after the measured time)";
     }
     line
 }

@@ -1,22 +1,22 @@
-//! The runs behind a merged one, side by side: a sum hides the shard that was not like the others.
+//! The runs that a sum was made from, side by side: a sum hides a shard that is unlike the others.
 
 use crate::run::{Run, Shard};
 
-/// Shards below which no one can be told from the rest.
+/// With fewer shards, none can be called unlike the others.
 const SHARDS_MIN: usize = 3;
 
-/// Robust standard deviations away from the median beyond which a shard stands out.
+/// A shard stands out if it is more robust standard deviations away from the median.
 const DEVIATIONS: f64 = 3.5;
 
 /// The median of absolute deviations, scaled to the standard deviation of a normal distribution.
 const MAD_TO_SIGMA: f64 = 1.4826;
 
-/// Share of the median within which a shard is like the others, however alike those are.
+/// Within this share of the median a shard is like the others, however alike the others are.
 const LIKE: f64 = 0.2;
 
 type ShardFigure = fn(&Run) -> f64;
 
-/// What of each shard is held against the others.
+/// The figures in which shards are compared.
 const FIGURES: [(&str, ShardFigure); 5] = [
     ("rate", |run| run.rate_msg_s),
     ("p50", |run| run.headline().p50 as f64),

@@ -1,4 +1,4 @@
-//! A sweep, told: its knee in sentences, its steps as a table, its curve on a page.
+//! How a sweep is shown: its knee in sentences, its steps as a table, its curve on a page.
 
 use std::fmt::Write as _;
 
@@ -98,8 +98,8 @@ impl Curve {
         out
     }
 
-    /// Percentiles of the response time over the rate, both on log scales; `None` where two rates at
-    /// least do not make a curve.
+    /// Percentiles of the response time over the rate, both on log scales; `None` with fewer than
+    /// two rates, which do not make a curve.
     fn figure(&self) -> Option<Figure> {
         let mut steps: Vec<&RateStep> = self.steps.iter().collect();
         steps.sort_by(|a, b| a.asked.total_cmp(&b.asked));
@@ -133,7 +133,7 @@ const HEAD: [&str; 9] =
     ["due/s", "accepted/s", "p50", "p99", "p99.9", "errors", "own lag p99", "CPU", "verdict"];
 const WIDTHS: [usize; 9] = [10, 12, 11, 11, 11, 10, 13, 8, 19];
 
-/// What stands above the rows of [`RateStep::line`].
+/// The head of the rows of [`RateStep::line`].
 pub fn head() -> String {
     HEAD.iter().zip(WIDTHS).map(|(name, width)| format!("{name:>width$}")).collect()
 }

@@ -1,4 +1,4 @@
-//! One screen for a person: what was asked, how fast, how slow, what went wrong.
+//! The report as text, on one screen: what was asked for, how fast it was, what went wrong.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -36,7 +36,7 @@ pub fn render(loaded: &Loaded, colour: Colour) -> String {
 
 fn head(out: &mut String, run: &Run, colour: Colour) {
     let target = colour.bold(&run.plan.target);
-    // A merged run has none of its own; its shards have.
+    // A merged run has no id of its own; its shards have.
     let id = if run.id.is_empty() { String::new() } else { format!("  run {}", run.id) };
     let _ = writeln!(out, "ringpost {}  {target}  {}{id}", run.versions.ringpost, run.started);
     let _ = writeln!(out, "{}\n", colour.dim(&plan(&run.plan, &run.machine.engine)));
@@ -96,7 +96,7 @@ fn cell(latency: &Latency, ns: u64) -> String {
     if latency.count == 0 { "-".to_owned() } else { human::latency(ns) }
 }
 
-/// A histogram in characters, under what it is of.
+/// A histogram in characters, under its title.
 pub(super) fn bars(histogram: &Histogram<u64>, what: &str) -> Vec<String> {
     let bins = bins(histogram, BARS_MAX);
     let most = bins.iter().map(|bin| bin.count).max().unwrap_or(1);
@@ -154,7 +154,7 @@ fn codes(replies: &BTreeMap<u16, u64>) -> String {
     replies.iter().map(each).collect::<Vec<_>>().join("  ")
 }
 
-/// Refusals by enhanced code, errors, and figures that are not what they seem.
+/// Refusals by enhanced code, errors, and figures with a caveat.
 fn troubles(out: &mut String, run: &Run) {
     let before = out.len();
     for (name, value) in trouble_rows(run) {
@@ -165,7 +165,7 @@ fn troubles(out: &mut String, run: &Run) {
     }
 }
 
-/// The runs that a sum was made from, and what is odd about one.
+/// The runs that a sum was made from, and in what one is unlike the others.
 fn shards(out: &mut String, run: &Run, colour: Colour) {
     if run.shards.is_empty() {
         return;

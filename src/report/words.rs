@@ -1,5 +1,4 @@
-//! What the text and the page say in the same words: the plan in one line, titles, and rows of names and
-//! values.
+//! Words that the text and the page share: the plan in one line, titles, and rows of names and values.
 
 use std::fmt::Write as _;
 
@@ -7,11 +6,11 @@ use super::human;
 use crate::measure::{Outcome, Phase};
 use crate::run::{Latency, Run, RunPlan};
 
-/// Said instead of a figure that would be made up.
+/// Shown in place of a figure that a closed loop cannot have.
 pub(super) const CLOSED_LOOP_NOTE: &str =
     "closed loop: no intended start, response time is not defined";
 
-/// Share of the cores' time that others had, below which it is not worth a word.
+/// Where other programs had a smaller share of the cores' time, it is not shown.
 const CPU_WAIT_SHOWN: f64 = 0.01;
 
 /// What was asked for, in one line.
@@ -52,7 +51,7 @@ pub(super) fn plan(plan: &RunPlan, engine: &str) -> String {
     words.join(" · ")
 }
 
-/// `open loop at 3,000 msg/s (poisson)`; ramps and steps are named behind their mean.
+/// `open loop at 3,000 msg/s (poisson)`; ramps and steps follow their mean in brackets.
 fn load(plan: &RunPlan) -> String {
     let Some(rate) = plan.rate_msg_s else { return "closed loop".to_owned() };
     let sessions = plan.arrivals_of.as_deref() == Some("sessions");
@@ -91,7 +90,7 @@ pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// What the run counted, and in what time.
+/// The counts of the run, and how long it took.
 fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
     let counts = &run.counts;
     let total = counts.messages();
@@ -122,7 +121,7 @@ fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What the load itself cost, and whether something else had its cores.
+/// The CPU time of the generator, and whether something else had its cores.
 fn generator_cpu(run: &Run) -> String {
     let cpu = run.cpu_per_message_ns;
     let wait = run.counts.cpu_wait_ns as f64 / 1e9 / (run.elapsed_s * run.plan.cores as f64);

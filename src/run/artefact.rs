@@ -1,5 +1,5 @@
 //! The files of one run: `run.hlog` and `run.csv` grow by the second, `run.hgrm` and `run.json` are
-//! written at the end. `run.json` appears whole and last, so where it is the others are complete.
+//! written at the end. `run.json` appears whole and last, so where it exists, the others are complete.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -52,7 +52,7 @@ impl RunDir {
         let path = dir.join(RUN_CSV);
         let csv = BufWriter::new(File::create_new(&path).map_err(at(&path))?);
         let mut made = Self { dir: dir.to_owned(), hlog, csv };
-        // A disk that is full already is better known now than after the run.
+        // It is better to learn now than after the run that the disk is full.
         match made.begin() {
             Ok(()) => Ok(made),
             Err(error) => {
@@ -86,15 +86,15 @@ impl RunDir {
             .map_err(at(&self.dir.join(RUN_CSV)))
     }
 
-    /// Takes the files that grow away again, where they come to nothing.
+    /// Removes the files that grow, where the run does not begin.
     pub fn abandon(self) {
-        // A file that cannot be removed is refused next time as somebody's run, with its name.
+        // A file that cannot be removed is named the next time, when its directory is refused.
         for name in [RUN_HLOG, RUN_CSV] {
             drop(fs::remove_file(self.dir.join(name)));
         }
     }
 
-    /// Writes what is known at the end.
+    /// Writes the files of the end.
     pub fn finish(self, run: &Run, totals: &Totals) -> Result<(), ArtefactError> {
         let path = self.dir.join(RUN_HGRM);
         let mut out = BufWriter::new(File::create(&path).map_err(at(&path))?);

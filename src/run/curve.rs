@@ -8,7 +8,7 @@ use crate::limits::SEND_LAG_NOISE_NS;
 
 /// Version of the JSON of a sweep or search.
 pub(super) const SCHEMA: u32 = 1;
-/// A rate whose p99 is more than so many times the lowest of the slower rates is beyond the knee.
+/// A rate is beyond the knee if its p99 is more than so many times the lowest p99 of the slower rates.
 pub const KNEE_FACTOR: u64 = 3;
 
 /// Share of what was due that must be accepted for a rate to count as kept.
@@ -24,16 +24,16 @@ pub struct RateStep {
     pub kept: Option<bool>,
 }
 
-/// What was measured, as the files and the page tell it.
+/// The steps that were measured, and what follows from them.
 #[derive(Clone, Debug)]
 pub struct Curve {
     /// `sweep` or `find-max`.
     pub task: &'static str,
     /// In the order in which they were run.
     pub steps: Vec<RateStep>,
-    /// What was found, and by what rule; whole sentences.
+    /// The finding and its rule, in whole sentences.
     pub said: Vec<String>,
-    /// The rate that was found, and what it is called.
+    /// The rate that was found, and its name.
     pub mark: Option<(f64, &'static str)>,
 }
 

@@ -1,5 +1,5 @@
-//! Interval logs of other programs, in the place of a run: latencies, and what follows from them. What
-//! else a run would tell is unknown.
+//! Interval logs of other programs, read in place of a run: latencies, and what follows from them. All
+//! else about the run is unknown.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use super::result::{Latency, Run};
 use super::series::Second;
 use crate::measure::Counters;
 
-/// What the values of a log are counted in.
+/// The unit of the values of a log.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogUnit {
     #[default]
@@ -57,7 +57,7 @@ impl Loaded {
 /// Reads a log. Without a tag its untagged lines count, or all where they have one tag in common.
 ///
 /// # Errors
-/// A file that is no such log, is damaged, or has no lines of that kind.
+/// When the file is not an interval log, is damaged, or has no lines with that tag.
 fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
     let octets = fs::read(path).map_err(|error| LoadError::Io { path: path.to_owned(), error })?;
     let octets = without_blank_lines(&octets);
@@ -77,7 +77,7 @@ fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
             (None, false) => {
                 format!("all its lines have tags; name one with --tag: {}", names.join(", "))
             }
-            (Some(tag), true) => format!("no line has the tag '{tag}', or any"),
+            (Some(tag), true) => format!("no line has the tag '{tag}': its lines have no tags"),
             (Some(tag), false) => {
                 format!("no line has the tag '{tag}'; there are {}", names.join(", "))
             }
@@ -93,7 +93,7 @@ fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
     Ok(sum.loaded(&octets))
 }
 
-/// Some writers leave blank lines, and the end of the last one out, which the reader does not take.
+/// Some writers add blank lines and leave out the end of the last line; the reader takes neither.
 fn without_blank_lines(log: &[u8]) -> Vec<u8> {
     let lines = log.split(|octet| *octet == b'\n').filter(|line| !line.trim_ascii().is_empty());
     lines.flat_map(|line| line.iter().copied().chain([b'\n'])).collect()
@@ -159,7 +159,7 @@ fn scaled(histogram: &Histogram<u64>, factor: u64) -> Histogram<u64> {
     scaled
 }
 
-/// From the log's own words; empty where it does not say.
+/// As the log itself says; empty where it does not.
 fn started(octets: &[u8], begun: Duration) -> String {
     let at = |since: Duration| Timestamp::try_from(std::time::SystemTime::UNIX_EPOCH + since).ok();
     let start = hlog::start(octets).or(Some(begun).filter(|begun| begun.as_secs() > 1_000_000_000));

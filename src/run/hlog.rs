@@ -161,7 +161,7 @@ pub struct HlogLine {
     pub histogram: Histogram<u64>,
 }
 
-/// Which line of a log is not one, and why.
+/// Which line of a log cannot be read, and why.
 #[derive(Debug)]
 pub struct HlogError {
     /// Counting interval lines from 1, not comments.
@@ -175,15 +175,16 @@ impl fmt::Display for HlogError {
     }
 }
 
-/// Reads a whole log, ours or anybody's.
+/// Reads a whole log, ours or that of any program.
 pub fn read(log: &[u8]) -> impl Iterator<Item = Result<HlogLine, HlogError>> {
     let mut deserializer = Deserializer::new();
     let intervals = IntervalLogIterator::new(log).filter_map(|entry| match entry {
         Ok(LogEntry::Interval(interval)) => Some(Ok(interval)),
         Ok(_) => None,
-        Err(LogIteratorError::ParseError { offset }) => {
-            Some(Err(format!("no line of an interval log: '{}'", excerpt(&log[offset..]))))
-        }
+        Err(LogIteratorError::ParseError { offset }) => Some(Err(format!(
+            "this is not a line of an interval log: '{}'",
+            excerpt(&log[offset..])
+        ))),
     });
     (1..).zip(intervals).map(move |(line, interval)| {
         let fail = |why: String| HlogError { line, why };
@@ -223,7 +224,7 @@ fn of_javascript(payload: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// The start of a line, fit to be shown.
+/// The start of a line, as it may be shown on a terminal.
 fn excerpt(rest: &[u8]) -> String {
     const SHOWN: usize = 40;
     let line = rest.split(|octet| *octet == b'\n').next().unwrap_or_default();

@@ -1,27 +1,28 @@
-//! A condition as a run met it.
+//! A condition, and how a run met it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A condition as a run met it; part of `run.json`.
+/// A condition, and how a run met it; part of `run.json`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judged {
     /// As given: `p99>20ms`.
     pub condition: String,
-    /// What it was held against, in full: `response.p99`.
+    /// The figure, by its full name: `response.p99`.
     pub figure: String,
     /// In the unit of the bound; `null` where there was nothing to measure.
     pub measured: Option<f64>,
     /// `ms`, `%`, `k` and so on; empty for a plain number.
     pub unit: String,
-    /// `null` where there was nothing to measure: neither side may take comfort from that.
+    /// Whether the condition held; `null` where there was nothing to measure, so that it neither held nor
+    /// did not hold.
     pub holds: Option<bool>,
 }
 
 impl Judged {
-    /// Whether a `--fail-if` of this condition fails the run: it held, or nobody can say.
+    /// Whether a `--fail-if` of this condition fails the run: it held, or it is unknown whether it did.
     pub fn fails(&self) -> bool {
         self.holds != Some(false)
     }
@@ -32,7 +33,7 @@ impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} ", self.condition, self.figure)?;
         match self.measured {
-            None => f.write_str("cannot be told, there was nothing to measure"),
+            None => f.write_str("is unknown: there was nothing to measure"),
             Some(value) => write!(f, "is {}{}", four_digits(value), self.unit),
         }
     }

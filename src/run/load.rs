@@ -16,7 +16,7 @@ use crate::measure::Totals;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("{}: there is no such directory, nor a log", .0.display())]
+    #[error("{}: there is no such directory or log", .0.display())]
     NoDirectory(PathBuf),
     #[error(
         "{}: no run.json here; is it the --out directory of a run that has ended?",
@@ -29,7 +29,7 @@ pub enum LoadError {
         .path.display()
     )]
     OtherSchema { path: PathBuf, found: u64 },
-    #[error("{}: a file; name the directory of the run", .0.display())]
+    #[error("{}: this is a file; name the directory of the run", .0.display())]
     NotADirectory(PathBuf),
     #[error("{}: {why}", .path.display())]
     NotALog { path: PathBuf, why: String },
@@ -55,12 +55,12 @@ pub struct Loaded {
     pub send_lag: Option<Histogram<u64>>,
     /// Rows of `run.csv`; empty where the file is missing.
     pub seconds: Vec<Second>,
-    /// A log of another program: of the run nothing is known but the headline and what follows from it.
+    /// From a log of another program: nothing is known but the headline and what follows from it.
     pub foreign: bool,
 }
 
 impl Loaded {
-    /// A run that has just ended, without the way over a directory. Has no rows by the second.
+    /// A run that has just ended, taken from memory and not from a directory. It has no rows by the second.
     pub fn of(run: Run, totals: &Totals) -> Self {
         let tally = &totals.tally;
         Self {
@@ -73,8 +73,8 @@ impl Loaded {
         }
     }
 
-    /// Whether the headlines of two runs are the same thing, hence may be laid over each other. That of a
-    /// foreign log is whatever it is.
+    /// Whether the headlines of two runs measure the same, so that they may be drawn over each other.
+    /// The headline of a foreign log may be drawn over any other.
     pub fn is_like(&self, other: &Self) -> bool {
         self.foreign || other.foreign || self.run.mode() == other.run.mode()
     }
@@ -117,7 +117,7 @@ pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
     let path = dir.join(RUN_JSON);
     let json = read_optional(&path)?.ok_or_else(|| LoadError::NoRun(dir.to_owned()))?;
     let fail = |error| LoadError::Json { path: path.clone(), error };
-    // The version first: the rest of another version may have any shape.
+    // The version comes first: the rest of another version may have any shape.
     let version: Version = serde_json::from_slice(&json).map_err(fail)?;
     if version.schema != u64::from(SCHEMA) {
         return Err(LoadError::OtherSchema { path, found: version.schema });
@@ -128,7 +128,7 @@ pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
     if began(&run) && run.shards.iter().all(|shard| began(&shard.run)) {
         Ok(run)
     } else {
-        Err(fail(serde::de::Error::custom("'started' is no time since 1970")))
+        Err(fail(serde::de::Error::custom("'started' is not a time since 1970")))
     }
 }
 

@@ -39,14 +39,14 @@ pub enum MergeError {
     Series { dir: PathBuf, error: SeriesError },
     #[error("{}: run.hlog: {error}", .dir.display())]
     Unfit { dir: PathBuf, error: Unfit },
-    #[error("{}: run.hlog and run.csv do not tell of the same seconds", .0.display())]
+    #[error("{}: run.hlog and run.csv do not hold the same seconds", .0.display())]
     Torn(PathBuf),
     #[error("run.hlog of one run is damaged: it has outcomes of a phase without the phase")]
     Parts,
     #[error("{0} and {1} are the same run; leave one out")]
     Twice(String, String),
     #[error(
-        "{open} ran in an open loop and {closed} in a closed one; their times are not the same thing"
+        "{open} ran in an open loop and {closed} in a closed one; their times do not mean the same"
     )]
     Modes { open: String, closed: String },
     #[error("{first} and {other} had different plans: {what}; --mixed merges them all the same")]
@@ -67,8 +67,8 @@ impl MergeError {
     }
 }
 
-/// Adds up the runs in `dirs` and writes the sum into `out`. `mixed` lets pass what differs in plan,
-/// and what did not run at the same time.
+/// Adds up the runs in `dirs` and writes the sum into `out`. With `mixed`, their plans may differ, and
+/// they need not have run at the same time.
 ///
 /// # Errors
 /// When the runs do not belong together, or a file is missing, damaged or cannot be written. Then
@@ -120,7 +120,7 @@ fn seconds(
     if sound { Ok(total) } else { Err(MergeError::Parts) }
 }
 
-/// The runs that were measured, in an order of their own.
+/// The runs that were measured, in an order that does not depend on how they were given.
 fn leaves(dirs: &[PathBuf], runs: &[Run]) -> Vec<Shard> {
     let mut leaves = Vec::new();
     for (dir, run) in dirs.iter().zip(runs) {
@@ -184,7 +184,7 @@ fn sum(started: Timestamp, leaves: Vec<Shard>, totals: &Totals) -> Run {
     let (unreachable, limited) = (of(Verdict::Unreachable), of(Verdict::GeneratorLimited));
     if !unreachable.is_empty() && run.verdict != Verdict::Unreachable {
         let verdict = if run.verdict == Verdict::Ok { Verdict::Failures } else { run.verdict };
-        run.overrule(verdict, format!("out of reach for {unreachable}"));
+        run.overrule(verdict, format!("not reached by {unreachable}"));
     }
     if !limited.is_empty() {
         run.overrule(
@@ -194,7 +194,7 @@ fn sum(started: Timestamp, leaves: Vec<Shard>, totals: &Totals) -> Run {
     }
     let stopped = of(Verdict::Stopped);
     if !stopped.is_empty() {
-        run.overrule(Verdict::Stopped, format!("stopped before its time: {stopped}"));
+        run.overrule(Verdict::Stopped, format!("stopped early: {stopped}"));
     }
     run.misbehaviour = misbehaviour::sum(leaves.iter().flat_map(|leaf| &leaf.run.misbehaviour));
     run.fail_if(&conditions(&leaves));
@@ -207,7 +207,7 @@ fn same_targets(leaves: &[Shard]) -> bool {
     leaves.iter().all(|leaf| leaf.run.plan.targets == leaves[0].run.plan.targets)
 }
 
-/// What all did together. Where plans differ, the rest is the first run's.
+/// The plan of all runs together. Fields that cannot be added are those of the first run.
 fn plan(leaves: &[Shard]) -> RunPlan {
     let plans = || leaves.iter().map(|leaf| &leaf.run.plan);
     let names = leaves.iter().map(|leaf| leaf.name.clone());
@@ -228,7 +228,7 @@ fn plan(leaves: &[Shard]) -> RunPlan {
     }
 }
 
-/// `cpus` are those of the largest machine: how many machines there were, no run tells.
+/// `cpus` are those of the largest machine: the runs do not tell how many machines there were.
 fn machine(leaves: &[Shard]) -> Machine {
     Machine {
         cpus: leaves.iter().map(|leaf| leaf.run.machine.cpus).max().unwrap_or_default(),
@@ -256,7 +256,7 @@ fn cpu(leaves: &[Shard]) -> CpuTime {
     sum
 }
 
-/// What was to fail the single runs, held against their sum.
+/// The conditions of the single runs, for their sum.
 fn conditions(leaves: &[Shard]) -> Conditions {
     let mut conditions = Conditions::default();
     for judged in leaves.iter().flat_map(|leaf| &leaf.run.thresholds) {

@@ -1,4 +1,4 @@
-//! Tallies made again from the artefacts of runs, so that runs add up as cores do.
+//! Tallies made from the artefacts of runs, so that runs are added like the cores of one run.
 
 use hdrhistogram::Histogram;
 
@@ -13,7 +13,7 @@ use crate::measure::{EnhancedKey, ErrorKind, Phase, Tally};
 /// Why a line of a log cannot be part of a tally.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unfit {
-    #[error("nothing is logged under the tag '{0}' by this version")]
+    #[error("this version logs nothing under the tag '{0}'")]
     Tag(String),
     #[error("its histogram keeps {found} digits, and {wanted} are kept here")]
     Digits { found: u8, wanted: u8 },
@@ -58,7 +58,7 @@ impl Tally {
         into.add(samples).map_err(|_| Unfit::Range)
     }
 
-    /// Adds what a run counted. Its times come from its log.
+    /// Adds the counts of a run. Its times come from its log.
     pub fn restore_counts(&mut self, run: &Run) {
         self.counts.add(&run.counts);
         if let Some(open) = &mut self.open {
@@ -88,8 +88,8 @@ impl Tally {
         }
     }
 
-    /// Adds what a row of a `run.csv` counted. It tells no kinds of errors, so all are put under one;
-    /// good for making such a row again and for nothing else.
+    /// Adds the counts of a row of a `run.csv`. A row does not tell the kinds of errors, so all are counted
+    /// as one kind; the tally may be used to make such a row again, and for nothing else.
     pub fn restore_second(&mut self, row: &Second) {
         self.counts.messages_ok += row.messages_ok;
         self.counts.messages_failed += row.messages_failed;

@@ -31,10 +31,10 @@ pub struct Run {
     pub verdict: Verdict,
     /// One sentence each; empty when there is nothing to say.
     pub verdict_reasons: Vec<String>,
-    /// What was to fail the run (`--fail-if`), and whether it did.
+    /// The conditions that fail the run (`--fail-if`), and whether they did.
     #[serde(default)]
     pub thresholds: Vec<Judged>,
-    /// What ended the run before its time, where something was to.
+    /// What ended the run early, where an option asked for that.
     #[serde(default)]
     pub stopped: Option<Stopped>,
     #[serde(flatten)]
@@ -75,7 +75,7 @@ pub struct Run {
     /// Replies with an enhanced code that found no room in their table.
     pub enhanced_rest: u64,
     pub errors: BTreeMap<ErrorKind, u64>,
-    /// Messages under way at once, at most; cores are added as if they peaked together.
+    /// The most messages in flight at once; cores are added as if they peaked at the same moment.
     pub in_flight_peak: u64,
     /// Due, or in a closed loop begun, in the warm-up; in no other figure. The cool-down's likewise.
     pub warmup_messages: u64,
@@ -90,13 +90,13 @@ pub struct Run {
     /// Of several targets, the part of each, in the order of the plan; empty for one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetResult>,
-    /// What clients that break the rules met (`--misbehave`); in no other figure.
+    /// How clients that break the rules were answered (`--misbehave`); in no other figure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub misbehaviour: Vec<Misbehaviour>,
     pub plan: RunPlan,
     pub machine: Machine,
     pub versions: Versions,
-    /// The runs that this one is the sum of, as they were; empty for a run that was measured.
+    /// The runs that this one is the sum of; empty for a run that was measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<Shard>,
 }
@@ -141,7 +141,7 @@ pub struct PhaseResult {
     pub enhanced: BTreeMap<String, u64>,
 }
 
-/// The part of one target. Messages that were never begun are nobody's.
+/// The part of one target. Messages that were never begun belong to no target.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetResult {
@@ -164,7 +164,7 @@ pub struct CpuPerMessage {
     pub system: f64,
 }
 
-/// What was asked for, in words and numbers that a reader can repeat the run from.
+/// What was asked for, complete enough to repeat the run.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunPlan {
@@ -219,8 +219,8 @@ pub struct RunPlan {
     pub from: String,
     pub to: String,
     pub seed: u64,
-    /// Options that change what is sent or how and have no field above, each as it is given; `--per-connection
-    /// 1..5` stands here beside its mean. A list from a file is told by its CRC-32C.
+    /// Options that change what is sent or how, and have no field above, as they were given;
+    /// `--per-connection 1..5` is here beside its mean. A list from a file is shown by its CRC-32C.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
 }
@@ -274,7 +274,7 @@ impl From<&Histogram<u64>> for Latency {
 }
 
 impl Machine {
-    /// Asks the system. What it does not tell stays empty: a report is not worth failing for it.
+    /// Asks the system. What it does not tell stays empty: that is no reason to fail.
     pub fn here(engine: &str) -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = read("/proc/cpuinfo");
@@ -354,7 +354,7 @@ impl Run {
         }
     }
 
-    /// Replaces the verdict where the caller knows more, such as a server that went away.
+    /// Replaces the verdict where the caller knows more, for example that a server went away.
     pub fn overrule(&mut self, verdict: Verdict, reason: String) {
         self.verdict = verdict;
         self.verdict_reasons.insert(0, reason);

@@ -1,4 +1,4 @@
-//! `run.csv`: one row a second, for spreadsheets, plots and our own page.
+//! `run.csv`: one row a second, for spreadsheets, plots and the page of the report.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -12,13 +12,13 @@ use crate::measure::Interval;
 pub const COLUMNS: &str = "start_s,seconds,warmup,messages_ok,messages_failed,bytes,errors,\
     connections,in_flight_peak,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,send_lag_p99_ns,after";
 
-/// The one that earlier files lack.
+/// The column that earlier files lack.
 const LAST_COLUMN: &str = ",after";
 
-/// No run lasts longer, so a time beyond is damage.
+/// No run lasts longer: a greater time means that the file is damaged.
 const SECONDS_MAX: f64 = 4.0 * DURATION_S_MAX as f64;
 
-/// One row.
+/// One row: a second of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Second {
     /// Since the start of the run.
@@ -39,7 +39,7 @@ pub struct Second {
     pub max_ns: u64,
     /// Zero in a closed loop.
     pub send_lag_p99_ns: u64,
-    /// Behind the measured time: it holds what was due before and ended only now.
+    /// After the measured time: only messages that were due in it and ended later.
     pub after: bool,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{ErrorKind, Phase};
 
-/// The first thing that was to end the run, and did; part of `run.json`.
+/// What ended the run, because an option asked for it; part of `run.json`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stopped {
@@ -14,9 +14,9 @@ pub struct Stopped {
     pub by: String,
     /// Since the start of the run, warm-up included.
     pub at_s: f64,
-    /// Which of several targets; `null` where there is one.
+    /// The target, where there are several; else `null`.
     pub target: Option<String>,
-    /// What was refused or failed.
+    /// The phase that was refused or failed.
     pub phase: Phase,
     /// Of the reply; `null` where none came.
     pub code: Option<u16>,

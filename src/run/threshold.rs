@@ -9,7 +9,7 @@
 //!
 //! A time without a name is the response time where there is one, which is in an open loop, and else
 //! the service time; [`Judged::figure`] says which. A bound with a sign is a change against another
-//! run, in per cent of what that one measured. One grammar serves `--fail-if`, whose conditions must
+//! run, in per cent of the figure of that run. One grammar serves `--fail-if`, whose conditions must
 //! not hold, and `--slo`, whose conditions must.
 
 mod bound;
@@ -24,7 +24,7 @@ use super::judged::Judged;
 use super::result::Run;
 use super::verdict::Verdict;
 
-/// A comparison of one figure with a bound.
+/// A figure compared with a bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Condition {
     pub figure: Metric,
@@ -36,16 +36,16 @@ pub struct Condition {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conditions(pub Vec<Condition>);
 
-/// Which part of an expression cannot be read, and what can.
+/// Which part of an expression cannot be read, and what may be written in its place.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ThresholdError {
     #[error(
         "'{0}' has no comparison; write FIGURE, one of < <= > >= == != and a bound, as in p99<20ms"
     )]
     NoOperator(String),
-    #[error("'{0}' is no figure; there are {names}", names = Metric::names())]
+    #[error("'{0}' is not a figure; write one of {names}", names = Metric::names())]
     Figure(String),
-    #[error("'{0}' is no number with a unit; write 20ms, 0.1%, 5k or 12")]
+    #[error("'{0}' is not a number with a unit; write 20ms, 0.1%, 5k or 12")]
     Number(String),
     #[error("'{bound}' does not fit {figure}, which {takes}")]
     Unit { figure: String, bound: String, takes: &'static str },
@@ -99,22 +99,22 @@ impl fmt::Display for Conditions {
 }
 
 impl Condition {
-    /// Whether it speaks of times that only an open loop has.
+    /// Whether it asks for a time that only an open loop has.
     pub fn needs_schedule(&self) -> bool {
         matches!(self.figure, Metric::Time(Time::Response | Time::SendLag | Time::OwnLag, _))
     }
 
-    /// Whether it speaks of the headline or the rate, which any log of latencies tells.
+    /// Whether it asks for the headline or the rate, which any log of latencies holds.
     pub fn is_of_headline(&self) -> bool {
         matches!(self.figure, Metric::Time(Time::Headline, _) | Metric::Rate)
     }
 
-    /// Whether it speaks of a change, which takes two runs.
+    /// Whether it asks for a change, which needs two runs.
     pub fn is_change(&self) -> bool {
         self.bound.unit == Unit::Change
     }
 
-    /// Holds it against one run; a change cannot be told from that.
+    /// Judges one run; a change cannot be judged by one run.
     pub fn judge(&self, run: &Run) -> Judged {
         let unit = self.bound.unit;
         let measured = match unit {
@@ -124,14 +124,14 @@ impl Condition {
         self.judged(run, measured)
     }
 
-    /// Holds it against `run`, or against the change from `before` to it.
+    /// Judges `run`, or the change from `before` to `run`.
     pub fn judge_change(&self, before: &Run, run: &Run) -> Judged {
         if !self.is_change() {
             return self.judge(run);
         }
         let of = |run| self.figure.measure(run, self.bound.unit);
         let measured = match (of(before), of(run)) {
-            // From nothing to nothing is no change, and to something is beyond any bound.
+            // From zero to zero is no change; from zero to anything else is beyond any bound.
             (Some(0.0), Some(0.0)) => Some(0.0),
             (Some(before), Some(after)) => Some((after - before) / before * 100.0),
             _ => None,
@@ -151,8 +151,8 @@ impl Condition {
 }
 
 impl Run {
-    /// Judges the run by conditions of which none may hold. One that does decides the verdict, unless
-    /// there was no server to be judged.
+    /// Judges the run by conditions of which none may hold. One that holds decides the verdict, unless
+    /// there was no server to judge.
     pub fn fail_if(&mut self, conditions: &Conditions) {
         self.thresholds = conditions.judge(self);
         let failed = self.thresholds.iter().filter(|judged| judged.fails());
@@ -170,7 +170,7 @@ impl Conditions {
         self.0.iter().map(|condition| condition.judge(run)).collect()
     }
 
-    /// Whether all hold, as a service level asks: what could not be measured does not.
+    /// Whether all hold, as a service level asks. One that could not be measured does not hold.
     pub fn met(&self, run: &Run) -> bool {
         self.judge(run).iter().all(|judged| judged.holds == Some(true))
     }
@@ -383,15 +383,15 @@ mod tests {
             ("p99", "'p99' has no comparison"),
             ("", "'' has no comparison"),
             ("p99<20ms,", "'' has no comparison"),
-            ("p98<20ms", "'p98' is no figure; there are p50 p75"),
-            ("data.p98<20ms", "'data.p98' is no figure"),
-            ("errors.rest>1", "'errors.rest' is no figure"),
-            ("replies.700>1", "'replies.700' is no figure"),
+            ("p98<20ms", "'p98' is not a figure; write one of p50 p75"),
+            ("data.p98<20ms", "'data.p98' is not a figure"),
+            ("errors.rest>1", "'errors.rest' is not a figure"),
+            ("replies.700>1", "'replies.700' is not a figure"),
             ("p99=20ms", "'p99=20ms' has no comparison"),
-            ("p99<>20ms", "'>20ms' is no number"),
-            ("p99<fast", "'fast' is no number"),
-            ("p99<1e3ms", "'1e3ms' is no number"),
-            ("p99<+20ms", "'+20ms' is no number"),
+            ("p99<>20ms", "'>20ms' is not a number"),
+            ("p99<fast", "'fast' is not a number"),
+            ("p99<1e3ms", "'1e3ms' is not a number"),
+            ("p99<+20ms", "'+20ms' is not a number"),
             ("p99<20", "'20' does not fit p99, which is a time: write ns"),
             ("rate<5%", "'5%' does not fit rate"),
             ("failed<5ms", "'5ms' does not fit failed, which is a count"),

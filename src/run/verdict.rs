@@ -1,12 +1,12 @@
-//! What a run says about itself before anybody draws conclusions from it.
+//! The verdict of a run: whether its figures may be trusted, and what they are about.
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::SEND_LAG_NOISE_NS;
 use crate::measure::{ErrorKind, Tally, Totals};
 
-/// Lateness of the oldest waiting message at the end that says nothing about the target, whatever the
-/// run's length: any short stall leaves as much.
+/// How late the oldest waiting message may be at the end without blaming the target, however short the
+/// run: any short stall leaves as much.
 const BEHIND_NOISE_NS: u64 = 100_000_000;
 
 /// Share of its cores' time above which a generator that keeps a schedule is called the limit.
@@ -23,8 +23,8 @@ pub enum Verdict {
     Failures,
     /// A `--fail-if` expression held.
     ThresholdFailed,
-    /// A refusal or failure ended it that was to: `--stop-on`, `--on-error stop`, `--max-errors`. What
-    /// was done before is in the figures.
+    /// A refusal or failure ended the run, as `--stop-on`, `--on-error stop` or `--max-errors` asked. The
+    /// figures hold what was done before.
     Stopped,
     /// No connection was ever made.
     Unreachable,
@@ -68,8 +68,8 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
-    /// `cpu_busy` is the share of its cores' time that the generator used, and `cpu_wait` the share in
-    /// which it could have and something else did.
+    /// `cpu_busy` is the share of its cores' time that the generator used; `cpu_wait` is the share that it
+    /// was ready to use while something else did.
     pub(super) fn of(totals: &Totals, cpu_busy: f64, cpu_wait: f64) -> Self {
         let tally = &totals.tally;
         let mut reasons = Vec::new();
@@ -136,8 +136,8 @@ fn limits_of_ours(tally: &Tally, cpu_busy: f64, cpu_wait: f64, reasons: &mut Vec
     }
 }
 
-/// A backlog that has grown until the end is one that the target does not work off. A stall that it
-/// recovers from shows in the response times and is no limit.
+/// A backlog that is still there at the end means that the target does not keep the rate. A stall from
+/// which the target recovers is in the response times and is not a limit.
 fn limits_of_the_target(totals: &Totals, reasons: &mut Vec<String>) {
     let Some(open) = &totals.tally.open else { return };
     let elapsed_ns = totals.elapsed.as_nanos() as u64;

@@ -162,7 +162,7 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
         (&["-4", "-6"], "cannot be used with"),
         (&["-6"], "has no IPv6 address; leave out -6"),
         (&["--connect-tries", "0"], "0 is not in"),
-        (&["--fail-if", "p98>20ms"], "'p98' is no figure; there are p50"),
+        (&["--fail-if", "p98>20ms"], "'p98' is not a figure; write one of p50"),
         (&["--fail-if", "response.p99>1s"], "'response.p99>1s' asks for a time that a closed loop"),
         (&["--fail-if", "rate<1", "--fail-if", "send_lag.max>1s"], "'send_lag.max>1s' asks for"),
         (&["--fail-if", "own_lag.p99>1ms"], "'own_lag.p99>1ms' asks for"),
@@ -225,7 +225,7 @@ fn seconds_behind_the_measured_time_are_marked() {
     let begin: f64 = field(rows.lines().nth(2).unwrap(), "start_s").parse().unwrap();
     assert!((1.5..2.5).contains(&begin), "{csv}");
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
-    assert!(page.contains("behind the measured time"));
+    assert!(page.contains("after the measured time"));
 }
 
 #[test]

@@ -121,7 +121,7 @@ def test_two_logs_of_different_units_compare_with_noise(writer, tmp_path):
     assert "<svg" in page.read_text() and "unknown" in page.read_text()
     report("compare", fast, slow, "--unit", "us,ns", "--fail-if", "p99>+10%", status=1)
     refused = report("compare", fast, slow, "--fail-if", "failed>0", status=64)
-    assert "'failed>0' asks for what a log of another program does not tell" in refused
+    assert "'failed>0' needs a figure that a log of another program does not hold" in refused
 
 
 def test_a_run_compares_with_a_log_and_with_its_own(tmp_path):
@@ -157,8 +157,8 @@ def test_tags_choose_the_lines(tmp_path):
     [
         (b"", "it holds no interval of an HdrHistogram log"),
         (b"#[Histogram log format version 1.3]\n", "it holds no interval of an HdrHistogram log"),
-        (b"p50 12\np99 40\n", "no line of an interval log: 'p50 12'"),
-        (b"\x7fELF\x00\x01\n", "no line of an interval log: '?ELF??'"),
+        (b"p50 12\np99 40\n", "not a line of an interval log: 'p50 12'"),
+        (b"\x7fELF\x00\x01\n", "not a line of an interval log: '?ELF??'"),
         (b"0.000,1.000,5,HISTFAAAA\n", "interval 1: "),
         (b"0.000,1.000,5,!!!!\n", "interval 1: "),
     ],
@@ -170,4 +170,4 @@ def test_what_is_no_log_is_one_clear_line(octets, says, tmp_path):
         said = report(*arguments, status=65)
         assert said.startswith(f"ringpost: {log}: ") and says in said and said.count("\n") == 1, said
     assert "leave out --json" in report("show", python_log(tmp_path / "good.hlog", intervals(1)[0]), "--json", status=64)
-    assert "no such directory, nor a log" in report("show", tmp_path / "none.hlog", status=66)
+    assert "no such directory or log" in report("show", tmp_path / "none.hlog", status=66)

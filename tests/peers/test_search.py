@@ -151,7 +151,7 @@ def test_find_max_of_aiosmtpd():
     ("arguments", "says"),
     [
         (["find-max", "127.0.0.1:1"], "--slo"),
-        (["find-max", "127.0.0.1:1", "--slo", "p98<20ms"], "'p98' is no figure"),
+        (["find-max", "127.0.0.1:1", "--slo", "p98<20ms"], "'p98' is not a figure"),
         (["find-max", "127.0.0.1:1", "--slo", "p99<20ms", "--precision", "5"], "is not a precision"),
         (["sweep", "127.0.0.1:1", "--rates", "1k,x"], "'x' is not a rate"),
         (["sweep", "8.8.8.8:25"], "public address"),

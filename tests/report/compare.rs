@@ -96,7 +96,7 @@ fn an_open_and_a_closed_loop_share_their_service_time_only() {
     write_run(&b, Mode::Open);
     let done = compare(&a, &b, &[]);
     let shown = text(&done.stdout);
-    assert!(shown.contains("only their service times are the same thing"), "{shown}");
+    assert!(shown.contains("only their service times can be compared"), "{shown}");
     assert!(row(&shown, "service time p99").contains("+0.0 %"));
     assert!(!shown.contains('│'), "curves of two things are not drawn over each other");
     let unknown = compare(&a, &b, &["--fail-if", "response.p99>+1%"]);

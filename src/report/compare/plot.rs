@@ -1,4 +1,4 @@
-//! Two percentile curves over each other, in characters.
+//! Two percentile curves in one drawing, in characters.
 
 use hdrhistogram::Histogram;
 
@@ -10,7 +10,7 @@ const HEIGHT: usize = 14;
 /// Lines of a drawing: percentiles to the right, one step per nine, latency upwards on a log scale.
 /// `A` and `B` are the runs, `*` where both are.
 pub(super) fn lines(a: &Histogram<u64>, b: &Histogram<u64>) -> Vec<String> {
-    // Beyond one in as many as there are samples there is nothing to tell apart.
+    // Beyond one in as many as there are samples, percentiles are all the maximum.
     let nines = (a.len().min(b.len()).max(10) as f64).log10().min(7.0);
     let low = a.min().min(b.min()).max(1) as f64;
     let high = (a.max().max(b.max()) as f64).max(low * 1.01);

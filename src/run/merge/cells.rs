@@ -15,14 +15,14 @@ use crate::run::series::{self, Second};
 
 pub(super) const SECOND_NS: i64 = 1_000_000_000;
 
-/// By how much a time in a file may be rounded, and more than a tick is ever early.
+/// A time in a file may be rounded by as much; a tick is never so early.
 const ROUNDED_NS: i64 = 500_000;
 
 /// A second since 1970, of which warm-up, measurement and what comes after are kept apart.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct At {
     second: i64,
-    /// And is not the warm-up.
+    /// Not in the warm-up.
     measured: bool,
     after: bool,
 }
@@ -31,7 +31,7 @@ pub(super) struct At {
 pub(super) struct MergedSecond {
     at: At,
     lasted_ns: u64,
-    /// The runs had the same targets, so that the second of one is the second of another.
+    /// The runs had the same targets in the same order, so that a target's number means the same in all.
     targets: bool,
     interval: Interval,
 }
@@ -71,7 +71,7 @@ impl MergedSecond {
     }
 }
 
-/// The files of a run that its seconds are in.
+/// The files that hold the seconds of a run.
 pub(super) struct Files {
     dir: PathBuf,
     log: Vec<u8>,
@@ -99,7 +99,7 @@ impl Files {
     }
 }
 
-/// One run's log and rows, an interval at a time: decoded, a log is a hundred times its size.
+/// One run's log and rows, read an interval at a time: decoded, a log is a hundred times its size.
 pub(super) struct ShardSource<'f> {
     dir: &'f Path,
     lines: Peekable<Box<dyn Iterator<Item = Result<HlogLine, HlogError>> + 'f>>,
@@ -107,7 +107,7 @@ pub(super) struct ShardSource<'f> {
 }
 
 impl ShardSource<'_> {
-    /// Where its next interval belongs.
+    /// The second that the next interval belongs to.
     pub(super) fn due(&self) -> Option<At> {
         self.rows.front().map(|(at, _)| *at)
     }

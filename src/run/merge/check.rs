@@ -84,7 +84,7 @@ pub fn differences(before: &RunPlan, after: &RunPlan) -> Vec<Difference> {
     };
     names
         .into_iter()
-        // Several targets stand in `target` too.
+        // `target` names several targets too.
         .filter(|name| *name != "targets")
         .map(|name| {
             let (before, after) = (of(&before, name), of(&after, name));

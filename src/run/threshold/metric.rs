@@ -1,4 +1,4 @@
-//! What of a run a condition can look at.
+//! The figures of a run that a condition can be about.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use super::bound::Unit;
 use crate::measure::{ErrorKind, Misbehaviour, Phase};
 use crate::run::result::{Latency, Run};
 
-/// What is looked at.
+/// The figure that a condition is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Metric {
     Time(Time, Statistic),
@@ -19,17 +19,17 @@ pub enum Metric {
     Refused,
     /// Messages that got no answer.
     Unanswered,
-    /// All that went wrong: refused messages, and what failed without a reply.
+    /// All that went wrong: refused messages, and failures without a reply.
     Errors,
     /// Messages refused with 400 to 499.
     Errors4xx,
     /// Messages refused in any other way.
     Errors5xx,
-    /// What failed without a reply, of one kind.
+    /// Failures without a reply, of one kind.
     ErrorsOf(ErrorKind),
     /// Replies of one code or class, in one phase or in all.
     Replies(Option<Phase>, Codes),
-    /// Answers to clients that misbehave which no rule has.
+    /// Answers to misbehaving clients that no rule allows.
     Misbehaviour,
     /// Accepted messages a second.
     Rate,
@@ -172,7 +172,7 @@ impl Time {
     }
 }
 
-/// What is no reply code and no class of them.
+/// The text is neither a reply code nor a class of reply codes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NoCodes;
 
@@ -225,12 +225,12 @@ impl Metric {
         ("cpu_busy", Self::CpuBusy),
     ];
 
-    /// All that may be written, for a message and a manual.
+    /// All names that may be written, for a message and the manual.
     pub fn names() -> String {
         let join =
             |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(" ");
         format!(
-            "{statistics}, alone or behind response. service. send_lag. own_lag. or a phase ({phases}); \
+            "{statistics}, alone or after response. service. send_lag. own_lag. or a phase ({phases}); \
              {counts}; errors.KIND ({kinds}); replies.CODE and PHASE.replies.CODE, where CODE is \
              like 451 or 4xx",
             statistics = join(&mut Statistic::ALL.into_iter().map(Statistic::name)),
@@ -266,9 +266,7 @@ impl Metric {
             return None;
         }
         let (fits, takes) = match self {
-            Self::Time(..) => {
-                (unit.is_time(), "is a time: write ns, us, ms or s behind the number")
-            }
+            Self::Time(..) => (unit.is_time(), "is a time: write ns, us, ms or s after the number"),
             Self::Rate => {
                 (unit.is_number(), "is messages a second: write a number, such as 5000 or 5k")
             }
