@@ -34,7 +34,7 @@ const CONNECTS_AT_ONCE: usize = 128;
 /// A session that waits for its next connection looks so often whether it is still wanted.
 const RECONNECT_LOOK_MS: u64 = 50;
 
-/// What one core is to do.
+/// The work of one core.
 #[derive(Debug)]
 pub(super) struct Assignment {
     pub(super) id: u16,
@@ -67,7 +67,7 @@ pub(super) struct LoadCore {
     pub(super) in_flight: Cell<u32>,
     /// When a message was last decided: the end of the run as far as figures go.
     pub(super) last_ns: Cell<u64>,
-    /// The time to end politely is over, and connections are being shut from here.
+    /// Whether the time to end politely is over and we shut the connections that are open.
     pub(super) cut: Cell<bool>,
     drain_ns: u64,
     seq: Cell<u64>,
@@ -143,7 +143,7 @@ impl LoadCore {
         Ok(conn)
     }
 
-    /// Shows the dialogue of a session, while there are few of them.
+    /// The transcript of a session, for the first sessions of a run.
     pub(super) fn transcript(&self) -> Option<Transcript> {
         if self.transcripts == 0 {
             return None;

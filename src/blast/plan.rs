@@ -1,4 +1,4 @@
-//! What a run is to do, checked: nothing below sees the command line.
+//! The plan of a run, and its checks. Nothing below sees the command line.
 
 mod check;
 
@@ -23,7 +23,7 @@ use crate::smtp::client::{Hello, Pipelining, Settings};
 /// Time without a single working session after which a core gives its target up.
 const UNREACHED_S: u64 = 10;
 
-/// Connections open at once, where nothing else is said.
+/// Connections open at once, by default.
 pub const CONNECTIONS_DEFAULT: usize = 64;
 /// Length of a run for which neither a number of messages nor a length is given.
 pub const DURATION_DEFAULT: Duration = Duration::from_secs(10);
@@ -50,8 +50,9 @@ pub enum Load {
     /// Messages are due by the schedule, whatever the server does, and any free session takes the
     /// next.
     Messages(Schedule),
-    /// Sessions are due by the schedule; each sends its messages one after the other. So mail comes
-    /// from the world: servers call independently, and then each speaks in turn (partly open).
+    /// Sessions are due by the schedule; each sends its messages one after the other. This is how mail
+    /// arrives in practice: servers connect independently, and each then sends its messages in turn
+    /// (partly open).
     Sessions(Schedule),
 }
 
@@ -177,7 +178,7 @@ impl Plan {
         }
     }
 
-    /// On average, where sessions are due.
+    /// The mean number of messages of a session, for a schedule of sessions.
     fn messages_of_a_session(&self) -> f64 {
         self.per_connection.map_or(1.0, |(least, most)| least as f64 / 2.0 + most as f64 / 2.0)
     }
@@ -187,7 +188,7 @@ impl Plan {
         Schedule { profile: schedule.profile.after(self.warmup), spacing: schedule.spacing }
     }
 
-    /// Mean over the measured time, or where messages end the run over their time.
+    /// The mean rate over the measured time; over the time of all messages if their number ends the run.
     pub fn mean_rate(&self) -> Option<f64> {
         let led = self.led(self.schedule()?).profile;
         let warmup_s = self.warmup.as_secs_f64();

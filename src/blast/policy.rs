@@ -1,4 +1,4 @@
-//! What a run does where the server refuses, or a connection breaks.
+//! What a run does when the server refuses or a connection breaks.
 
 use std::fmt;
 use std::time::Duration;

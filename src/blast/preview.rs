@@ -36,7 +36,7 @@ pub struct Preview {
     pub corpus: CorpusFacts,
     /// Conditions that would fail the run.
     pub fail_if: Vec<String>,
-    /// What would end it before its time, and how connections are made again, where that was said.
+    /// What would end the run early, and how connections are made again, as options that are no defaults.
     pub policy: Vec<String>,
     /// Where the artefacts would go.
     pub out: Option<PathBuf>,
@@ -84,8 +84,8 @@ pub struct PreviewMisbehaviour {
     pub connections: u64,
 }
 
-/// What the schedule asks for over the whole run, warm-up and cool-down too: the mean, where it is
-/// left to chance. `None` where that is not known before the run.
+/// What the schedule asks for over the whole run, warm-up and cool-down too: the mean, if arrivals are
+/// random. `None` where that is not known before the run.
 #[derive(Debug, Serialize)]
 pub struct Due {
     pub messages: Option<u64>,
@@ -125,7 +125,7 @@ pub struct CorpusFacts {
     pub recipients_least: u32,
     pub recipients_mean: f64,
     pub recipients_most: u32,
-    /// Octets of all of it.
+    /// Octets of messages and envelopes together.
     pub memory: u64,
 }
 
@@ -159,7 +159,7 @@ pub struct Example {
     pub mail: String,
     pub rcpt: Vec<String>,
     pub recipients: u32,
-    /// The first lines, cut off where they are long.
+    /// The first lines; long ones are cut off.
     pub lines: Vec<String>,
 }
 

@@ -52,7 +52,7 @@ pub struct RunOutcome {
     pub run: Run,
     pub totals: Totals,
     pub failure: Option<Failure>,
-    /// Why the artefacts are not whole, where they were to be.
+    /// Why the artefacts are not complete, if some were asked for.
     pub unwritten: Option<ArtefactError>,
 }
 

@@ -5,7 +5,7 @@
 //! messages due evenly, the share of messages that wait longer than w is (S - w) / P, so that the
 //! quantile q of the response time is S - (1 - q) P, as long as that is above zero. A closed loop
 //! has no more messages in the stall than it has connections, and the service time of an open one
-//! knows no more of it.
+//! shows no more of it.
 
 use std::io;
 use std::rc::Rc;
@@ -86,7 +86,7 @@ pub struct Compared {
     pub off: f64,
 }
 
-/// What came of it.
+/// The result of a trial.
 #[derive(Clone, Debug, Serialize)]
 pub struct Proof {
     pub stall_s: f64,
@@ -253,7 +253,7 @@ impl StallingServer {
         Ok(Self { address, tid, _running: running })
     }
 
-    /// What it had of its CPU since its start.
+    /// The CPU time of the thread since its start, and its waits for a CPU.
     fn share(&self) -> CpuShare {
         CpuShare {
             ran: CpuTime::of_task(self.tid).unwrap_or_default().total(),

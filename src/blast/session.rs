@@ -1,4 +1,4 @@
-//! One connection of the generator: which message it sends when, and what is recorded of it.
+//! One connection of the generator: which message it sends at what time, and what it records.
 //!
 //! [`Talk`] sends and receives; this file reads the clock before each send and after each receive.
 
@@ -279,8 +279,8 @@ impl<'c> LoadSession<'c> {
         Ok(())
     }
 
-    /// Takes in what the server has said since `since_ns`, when the session ran out of work. A
-    /// connection that the server has closed meanwhile gets no message.
+    /// Reads what the server has sent since `since_ns`, when the session ran out of work. A connection
+    /// that the server has closed since then gets no message.
     fn listen(&mut self, since_ns: u64) -> Result<(), TalkError> {
         self.now_ns = self.core.clock.elapsed_ns();
         if self.now_ns - since_ns < IDLE_PROBE_NS {

@@ -64,7 +64,7 @@ impl Targets {
         self.0.len() > 1
     }
 
-    /// For a heading.
+    /// The targets with their weights, as one line for a heading.
     pub fn names(&self) -> String {
         let each = |weighted: &WeightedTarget| match weighted.weight {
             1 => weighted.target.url.clone(),
@@ -122,8 +122,8 @@ impl WeightedRoundRobin {
         first
     }
 
-    /// Which target lacks most of its part of the sessions that are `held` and one more: among those that
-    /// are `able`, or among all where none is.
+    /// The target that lacks most of its part if there is one session more than are `held`: among those
+    /// that are `able`, or among all where none is.
     pub(super) fn shortest(
         &self,
         held: impl Fn(usize) -> usize,
@@ -150,8 +150,8 @@ impl WeightedRoundRobin {
         is_unfair.then_some((*from, *to))
     }
 
-    /// What each of the `able` lacks of its part of all that they have and `more`, in parts of the sum of
-    /// their weights.
+    /// For each target that is `able`, how much it lacks of its part of all sessions that they hold and
+    /// `more`. The unit is a session divided by the sum of their weights.
     fn lacks(
         &self,
         more: usize,

@@ -35,7 +35,7 @@ impl Transcript {
         self.body.push(place);
     }
 
-    /// Shows `out`, which is about to be sent. Where it is `secret` it holds what logs us in.
+    /// Shows `out`, which is about to be sent. It is `secret` if it holds credentials.
     pub(super) fn sent(&mut self, out: &[u8], secret: bool) {
         let mut text = String::new();
         let mut done = 0;

@@ -19,7 +19,7 @@ use super::schedule::{Arrivals, ScheduleEnd, Think};
 use crate::engine::Alarm;
 use crate::engine::task::{Notify, select};
 
-/// How long before the time that is wanted an alarm is set, where the rest is waited for in a spin: a
+/// An alarm is set this long before work is due where the rest of the wait is a spin: a
 /// little more than the lateness of most alarms, measured at 45 µs (median) to 70 µs (p90).
 const ALARM_LEAD_NS: u64 = 60_000;
 
@@ -57,7 +57,7 @@ pub(super) struct Arrival {
 pub(super) struct SessionTask {
     /// Messages that it may send.
     pub(super) allowance: u64,
-    /// The work that it is opened for, where it is not opened ahead of any.
+    /// The work that it is opened for; `None` if it is opened before there is any.
     pub(super) first: Option<Arrival>,
 }
 
@@ -165,16 +165,16 @@ impl Work {
         }
     }
 
-    /// Waits until a session is wanted; `None` when no more will be.
+    /// Waits until a session is wanted; `None` when no more are.
     pub(super) async fn next_session(&self, slot: &Rc<WorkSlot>) -> Option<SessionTask> {
         let first = match (self.model, self.per_connection) {
             (LoadModel::Closed, _) => None,
-            // Open ahead, as nothing says that a connection ends.
+            // Opened before there is work, because no connection ends by itself.
             (LoadModel::Messages, None) if self.over(self.clock.elapsed_ns()) => return None,
             (LoadModel::Messages, None) => {
                 return Some(SessionTask { allowance: u64::MAX, first: None });
             }
-            // Else a connection belongs to the work that it is opened for.
+            // Otherwise a connection belongs to the work that it is opened for.
             _ => Some(self.wait(slot).await?),
         };
         let drawn = self
@@ -205,8 +205,8 @@ impl Work {
         }
     }
 
-    /// Sets up to `wanted` messages aside for one session, so that no connection is made for messages
-    /// that another one sends; 0 when there is nothing left to do.
+    /// Reserves up to `wanted` messages for one session, so that no connection is made for messages that
+    /// another session sends; 0 when nothing is left to do.
     #[inline]
     pub(super) fn claim(&self, wanted: u64, now_ns: u64) -> u64 {
         if !self.may_begin(now_ns) {

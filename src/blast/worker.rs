@@ -29,12 +29,12 @@ pub(super) fn run(
     ready: &Sender<io::Result<()>>,
     opening: &Receiver<Clock>,
 ) {
-    // Unpinned, the core is slower and nothing else.
+    // An unpinned core is slower, and otherwise works as well.
     drop(host::pin(assignment.cpu));
     let engine = assignment.engine;
     let ended = engine::run_core(engine, async move {
         drop(ready.send(Ok(())));
-        // No clock comes where another core could not start.
+        // No clock comes if another core could not start.
         if let Ok(clock) = opening.recv() {
             sessions(assignment, shared, recorder, clock).await;
         }
@@ -98,7 +98,7 @@ async fn keep_open(core: Rc<LoadCore>) {
         let opened = {
             // The semaphore is never closed.
             let _turn = core.connecting.acquire().await;
-            // Else a target that lets connects time out is asked by all that queued for it.
+            // Otherwise every session in the queue would try a target that lets connects time out.
             core.notice_stop();
             if core.work.stopped_ns().is_some() {
                 core.work.give_back(task);

@@ -19,7 +19,7 @@ use crate::smtp::extension::Extensions;
 use crate::smtp::server::Protocol;
 use crate::spool::{Delivery, DeliveryFate, SpoolError};
 
-/// Deliveries that the spool is to note, and where to say whether it did.
+/// Deliveries for the spool to note, and where to send its result.
 pub(super) type Note = (Vec<Delivery>, oneshot::Sender<Result<(), SpoolError>>);
 
 /// What a delivery works with.
@@ -55,7 +55,7 @@ impl From<Fault> for DeliveryError {
 pub(super) struct DeliverySession<'c> {
     talk: Talk<&'c mut Conn, &'c Guard>,
     pool: &'c Pool,
-    /// Whether to begin no further message.
+    /// When it returns true, no further message begins.
     leave: &'c dyn Fn() -> bool,
     inputs: Inputs,
     protocol: Protocol,
@@ -135,7 +135,7 @@ impl<'c> DeliverySession<'c> {
 
     /// Begins the next message that this server can take, or writes QUIT when there is none.
     async fn begin(&mut self) {
-        // The server is not to blame for the time that the spool needs.
+        // The deadline is the server's, and this time is the spool's.
         self.talk.wire.disarm();
         let offered = *self.talk.client().offered();
         while !(self.leave)()

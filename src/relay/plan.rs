@@ -7,7 +7,7 @@ use super::route::{Grants, Routes};
 use crate::engine::EngineKind;
 use crate::spool::{Durability, Watermark};
 
-/// What a relay is to do.
+/// The routes and grants of a relay, and how it speaks.
 #[derive(Clone, Debug)]
 pub struct RelayPlan {
     pub routes: Routes,

@@ -1,5 +1,5 @@
-//! The delivery scheduler, on the thread of the relay: which deliveries run, which wait, and what they
-//! came to.
+//! The delivery scheduler, on the thread of the relay: which deliveries run, which wait, and their
+//! results.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -18,7 +18,7 @@ use crate::spool::{
 /// Pieces of a message that are read ahead of the sending; each is what a reader takes from a file at once.
 const RELAY_PIECES_AHEAD: usize = 2;
 
-/// A message that is to be sent, for as many recipients as one transaction takes.
+/// A message to send, for as many recipients as one transaction takes.
 #[derive(Debug)]
 pub(super) struct QueuedMessage {
     pub(super) place: Place,
@@ -43,8 +43,8 @@ pub(super) struct WaitingMail {
     pub(super) recipients: u64,
 }
 
-/// What one delivery is to take from the spool: messages that are there whole and ended by `until_ns`,
-/// so that a spool which grows meanwhile does not make it endless.
+/// What one delivery takes from the spool: whole messages that were received by `until_ns`, so that a
+/// spool that grows during the delivery does not make it endless.
 #[derive(Clone, Debug)]
 pub(super) struct Extract {
     pub(super) selection: RecipientSelection,

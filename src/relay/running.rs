@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 use super::reading::WaitingMail;
 use super::totals::DeliveryTally;
 
-/// A delivery that is over: its number, and what was there to be sent and what came of it. `None`: it
-/// ended before it sent anything.
+/// A delivery that is over: its number, the mail that waited for it, and its result. `None`: it ended
+/// before it sent anything.
 pub(super) type Ended = (u64, Option<(WaitingMail, DeliveryTally)>);
 
 /// A delivery's hold on its place. The place is given up by [`RunningDelivery::finish`], or when this is
@@ -14,7 +14,7 @@ pub(super) type Ended = (u64, Option<(WaitingMail, DeliveryTally)>);
 #[derive(Debug)]
 pub(super) struct RunningDelivery {
     id: u64,
-    /// What was there to be sent when the delivery began.
+    /// The mail that waited when the delivery began.
     pub(super) waiting: WaitingMail,
     ended: mpsc::UnboundedSender<Ended>,
 }
@@ -24,7 +24,7 @@ impl RunningDelivery {
         Self { id, waiting: WaitingMail::default(), ended }
     }
 
-    /// Gives the place up and says what the delivery came to.
+    /// Gives the place up and reports the result of the delivery.
     pub(super) fn finish(self, tally: DeliveryTally) {
         // The queue outlives its deliveries, unless it has stopped to wait for them.
         let _ = self.ended.send((self.id, Some((self.waiting, tally))));

@@ -11,8 +11,8 @@ use crate::smtp::outgoing::{Outgoing, Recipients};
 use crate::smtp::server::Protocol;
 use crate::spool::{Delivery, DeliveryFate, Envelope, Place, RecordFlags};
 
-#[derive(Debug)]
 /// One message on its way to one server, for the recipients that share a transaction.
+#[derive(Debug)]
 pub(super) struct RelayTransaction {
     message: QueuedMessage,
     /// Octets of the body that were given out.
@@ -138,7 +138,7 @@ impl RelayTransaction {
     }
 }
 
-/// What a reply means for good; `None` when the message is to wait. 503, 530 and 538 are about the
+/// The final fate that a reply decides; `None` if the message must wait. 503, 530 and 538 are about the
 /// session and not about the message.
 fn fate(code: u16) -> Option<DeliveryFate> {
     match code {

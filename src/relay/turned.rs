@@ -14,7 +14,8 @@ pub struct TurnedSession {
 
 impl TurnedSession {
     /// Is the client on `conn` until its QUIT is answered. `said` is what the other end has sent
-    /// already. `leave` answers whether to begin no further message.
+    /// already. When `leave` returns true, no
+    /// further message begins.
     pub async fn run(
         self,
         conn: &mut Conn,

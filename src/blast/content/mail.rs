@@ -107,7 +107,7 @@ pub enum MailError {
     Recipients(String),
 }
 
-/// What is being gathered, and how much of it there may be.
+/// The messages read so far, and how many of them there may be.
 struct Gathering<'a> {
     path: &'a Path,
     mails: Vec<Mail>,
@@ -118,7 +118,8 @@ struct Gathering<'a> {
 }
 
 /// Reads all messages of `path` and finds out what kind of source it is; `octets_max` bounds the memory.
-/// With `envelopes`, those of a spool come along. They are to be sent as they are (`raw`), or dot-stuffed.
+/// With `envelopes`, messages of a spool keep their envelopes. Messages are kept as they are (`raw`), or
+/// dot-stuffed.
 pub fn load(path: &Path, envelopes: bool, octets_max: u64, raw: bool) -> Result<Mails, MailError> {
     let mails_max = CORPUS_MESSAGES_MAX;
     let mut all = Gathering { path, mails: Vec::new(), octets: 0, octets_max, mails_max, raw };
@@ -166,7 +167,7 @@ fn kind(path: &Path) -> Result<MailSource, MailError> {
 }
 
 impl Gathering<'_> {
-    /// Whether there is room for so many octets and mails more.
+    /// Fails if there is no room for so many more octets and messages.
     fn fits(&self, more: u64, mails: usize) -> Result<(), MailError> {
         if self.mails.len() + mails > self.mails_max {
             return Err(MailError::TooMany(self.path.to_owned()));
@@ -212,7 +213,7 @@ impl Gathering<'_> {
 
     fn spool(&mut self, envelopes: bool) -> Result<(), MailError> {
         let reader = Reader::open(self.path)?;
-        // A listing is cheap beside the octets: what is too much is refused before they are read.
+        // A listing is cheap compared to the octets: too large a spool is refused before they are read.
         let mut listed = (0, 0);
         for message in reader.messages() {
             listed = (listed.0 + message?.bytes, listed.1 + 1);

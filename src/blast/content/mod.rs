@@ -240,7 +240,7 @@ fn check_no_control(text: &[u8], place: &str) -> Result<(), ContentError> {
     }
 }
 
-/// Refuses a text that cannot stand in a command; `place` says where it is from.
+/// Refuses a text that cannot stand in a command; `place` says where it comes from.
 pub fn check_text(text: &[u8], place: &str, may_be_empty: bool) -> Result<(), ContentError> {
     check_no_control(text, place)?;
     let fault = if text.iter().any(|b| matches!(b, b' ' | b'<' | b'>')) {

@@ -63,7 +63,7 @@ impl Spread {
         }
     }
 
-    /// So many values that they can have the shape exactly, where that is a matter of weights.
+    /// The least number of values that can have the shape exactly, where weights give the shape.
     pub fn unit(&self) -> usize {
         match self {
             Self::List(list) => unit(list.iter().map(|(_, weight)| *weight)),
@@ -114,8 +114,8 @@ impl std::fmt::Display for Spread {
     }
 }
 
-/// Indices of `weights`, `count` of them, each as often as its weight asks: to the next whole number,
-/// where what is left over goes to the largest remainders.
+/// `count` indices of `weights`, each as often as its weight asks. Shares are rounded down, and what is
+/// left over goes to the largest remainders.
 pub fn deal(weights: &[u32], count: usize) -> Vec<usize> {
     let total: u128 = weights.iter().map(|&weight| u128::from(weight)).sum();
     let share = |index: usize| count as u128 * u128::from(weights[index]);
@@ -128,8 +128,8 @@ pub fn deal(weights: &[u32], count: usize) -> Vec<usize> {
     (0..weights.len()).flat_map(|index| std::iter::repeat_n(index, counts[index])).collect()
 }
 
-/// The sum of the weights when they are made as small as they go: of so many, each can have its exact
-/// share.
+/// The sum of the weights after division by their greatest common divisor: among so many, each can have
+/// its exact share.
 pub fn unit(weights: impl Iterator<Item = u32> + Clone) -> usize {
     let divisor = weights.clone().fold(0, gcd).max(1);
     weights.map(|weight| (weight / divisor) as usize).sum()

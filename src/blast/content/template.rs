@@ -36,7 +36,7 @@ enum Piece {
     Column(usize),
 }
 
-/// What a template may name, which hangs on what is known where it is used.
+/// Where a template is used, which decides what it may name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scope {
     /// A forward-path: neither path is known.

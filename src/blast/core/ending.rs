@@ -4,7 +4,7 @@
 use super::LoadCore;
 use crate::limits::LAST_ANSWERS_NS;
 
-/// How far the end of the run has come.
+/// The state of the end of a run.
 #[derive(Debug, Default)]
 pub(in crate::blast) struct Ending {
     since_ns: Option<u64>,

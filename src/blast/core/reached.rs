@@ -1,4 +1,4 @@
-//! Which targets are in reach, and what follows where one is not.
+//! Which targets can be reached, and what follows if one cannot.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -34,7 +34,7 @@ impl LoadCore {
         self.shared.reached[target].load(Relaxed)
     }
 
-    /// Whether there is no hope for a target any more.
+    /// Whether a target has failed so often, or for so long, that it is given up.
     fn is_hopeless(&self, index: usize, now_ns: u64) -> bool {
         let target = &self.targets[index];
         if target.away_until_ns.get() == u64::MAX {
@@ -50,7 +50,7 @@ impl LoadCore {
         }
     }
 
-    /// A session ended before it was of use. Gives its target up where there is no hope.
+    /// A session ended before it did any work. Gives its target up if there is no hope for it.
     pub(in crate::blast) fn failed(&self, index: usize, why: Failure) {
         let target = &self.targets[index];
         target.failures.set(target.failures.get().saturating_add(1));
@@ -75,7 +75,7 @@ impl LoadCore {
         self.go_without(index, why, self.clock.elapsed_ns(), u64::MAX);
     }
 
-    /// Leaves a target to itself for a while, or ends the run where no other has any hope either.
+    /// Uses the target no more until `until_ns`, or ends the run if there is no hope for the others either.
     fn go_without(&self, index: usize, why: Failure, now_ns: u64, until_ns: u64) {
         self.targets[index].away_until_ns.set(until_ns);
         if (0..self.targets.len()).all(|target| self.is_hopeless(target, now_ns)) {

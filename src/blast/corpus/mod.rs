@@ -205,7 +205,7 @@ impl<'a> Rendering<'a> {
     }
 }
 
-/// How many different messages stand for the content: at least one for each line of its files, and
+/// How many different messages represent the content: at least one for each line of its files, and
 /// whole rounds of what has the most lines or the finest weights.
 fn message_count(content: &Content) -> Result<usize, ContentError> {
     let (mean, enough) = match &content.bodies {

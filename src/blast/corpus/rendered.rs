@@ -20,13 +20,13 @@ pub struct Identity {
 pub struct Rendered {
     /// The stamp comes first, where there is one. Dot-stuffed, or raw.
     pub(super) own: Box<[u8]>,
-    /// What follows, of a mail that is sent again.
+    /// The octets that follow, of an existing message that is sent again.
     pub(super) mail: Option<Arc<[u8]>>,
     /// Octets before dot-stuffing.
     pub size: u64,
     pub eight_bit: bool,
     pub(super) stamped: bool,
-    /// What changes in `own`, the stamp aside.
+    /// What changes in `own`, besides the stamp.
     pub(super) blanks: Box<[Blank]>,
     pub(super) sum: Option<BodyCrc>,
     /// Which of the corpus' envelopes it has.

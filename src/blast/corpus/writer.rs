@@ -12,7 +12,7 @@ use crate::stamp::{STAMP_BYTES, Stamp, body_crc};
 
 /// Octets of a text line without CRLF (RFC 5322 §2.1.1).
 pub(super) const LINE_BYTES: usize = 78;
-/// One line in so many begins with a dot, so that stuffing has work.
+/// On average one line in so many begins with a dot, so that dot-stuffing has work.
 const DOTTED_LINES: usize = 16;
 /// Digits of the number in a Message-ID, which makes it unique.
 const ID_DIGITS: usize = 12;
@@ -94,7 +94,7 @@ impl MessageWriter<'_> {
         self.sealed(whole, BodyCrc::new(&text.octets, &text.blanks).filter(|_| !self.bare))
     }
 
-    /// The stamp and the header of a message with such a body.
+    /// The stamp and the header of a message whose body has this size and checksum.
     fn begun(&self, size: u64, crc: u32, header: &RenderedText) -> RenderedText {
         let mut begun = RenderedText::default();
         if !self.bare {
@@ -199,7 +199,7 @@ fn write_text(text: &mut Vec<u8>, size: usize, random: &mut fastrand::Rng) {
     let end = text.len() + size;
     while text.len() < end {
         let left = end - text.len() - 2;
-        // One octet alone would be left, too few for a line end.
+        // A single octet would be left, too few for a line end.
         let line = if left == LINE_BYTES + 1 { LINE_BYTES - 1 } else { left.min(LINE_BYTES) };
         let line_end = text.len() + line;
         if line > 0 && random.usize(..DOTTED_LINES) == 0 {

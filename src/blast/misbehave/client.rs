@@ -46,7 +46,7 @@ pub(super) struct BadClient {
     pub(super) wire: Wire,
     reader: ReplyReader,
     pub(super) offered: Offered,
-    /// What this session sent, where sessions of its kind differ.
+    /// What this session sent, if sessions of its kind send different octets.
     pub(super) example: Option<String>,
 }
 
@@ -129,7 +129,7 @@ impl BadClient {
         }
     }
 
-    /// A command and the code of its reply.
+    /// Sends a command and returns the code of its reply.
     pub(super) async fn ask(&mut self, command: impl Into<Vec<u8>>) -> Result<u16, BadClientEnd> {
         self.say(command).await;
         self.hear().await

@@ -28,7 +28,7 @@ pub enum MisbehaviourKind {
     Pipeline,
     /// Octets that are no text, NUL among them.
     Garbage,
-    /// A command that ends with a LF alone.
+    /// A command that ends with LF instead of CRLF.
     BareLf,
     /// A message with octets that look like an end of data, and a transaction after them.
     Smuggle,

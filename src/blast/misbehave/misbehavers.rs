@@ -20,7 +20,7 @@ use crate::host::CpuTime;
 use crate::limits::{LAST_ANSWERS_NS, PROGRESS_MS};
 use crate::measure::Misbehaviour;
 
-/// Pause of such a client between two connections, or a few of them would be a flood.
+/// Pause of a misbehaving client between two connections. Without it a few of them would be a flood.
 const MISBEHAVIOUR_PAUSE_MS: u64 = 20;
 
 /// The thread of the clients that misbehave.

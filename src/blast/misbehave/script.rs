@@ -24,7 +24,7 @@ const DOT: &str = ".\r\n";
 /// Octets of a line that is longer than any server has to take.
 const LINE_BYTES: usize = 8 * 1024;
 const TEXT_LINE_BYTES: usize = 256 * 1024;
-/// Octets of a chunk of which half is sent.
+/// Octets of a BDAT chunk; only half of them are sent.
 const CHUNK_BYTES: usize = 2_000;
 const PIECE_BYTES: u64 = 64 * 1024;
 

@@ -6,7 +6,7 @@ use super::spacing::{Schedule, Spacing, exponential};
 /// Where the arrivals of all cores end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ScheduleEnd {
-    /// After so many.
+    /// After so many arrivals.
     Count(u64),
     /// None is due at this time or later; nanoseconds since the start.
     At(u64),

@@ -132,7 +132,7 @@ impl Profile {
         count + left * self.last
     }
 
-    /// Seconds until the integral of the rate is `count`; not finite where it never gets there.
+    /// Seconds until the integral of the rate is `count`; infinite or NaN if it never is.
     pub fn time_of(&self, count: f64) -> f64 {
         let (mut left, mut seconds) = (count, 0.0);
         for leg in &self.legs {

@@ -1,5 +1,5 @@
 //! The search for the highest rate at which a service level is kept: which rate to try next, and when
-//! to believe the answers. No clock and no socket is known here.
+//! to believe the answers. This file uses no clock and no socket.
 //!
 //! The rate doubles until the level is missed (or halves until it is kept), then the bracket between
 //! the two is cut in halves of equal ratio until it is narrow enough. What misses is tried again until
@@ -26,7 +26,7 @@ impl Tried {
     }
 }
 
-/// How a search is to be done.
+/// Options of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchOptions {
     /// Messages a second of the first try, and the most that is tried.
@@ -121,7 +121,7 @@ impl Bisection {
             (None, Some(high)) if high > RATE_MIN => (high / 2.0).max(RATE_MIN),
             (None, Some(_)) => return None,
             (Some(low), Some(high)) if !self.is_narrow(low, high) => (low * high).sqrt(),
-            // As narrow as asked, or at the end of what is tried: is the lower end to be believed?
+            // As narrow as asked, or at an end of the range: try the lower end again if it has no majority.
             _ => return self.low.pop_if(|low| low.kept < majority),
         };
         Some(Tried::new(rate))

@@ -13,11 +13,11 @@ pub struct FoundMax {
     /// The highest rate that kept the level, and the lowest that missed it.
     pub low: Option<Tried>,
     pub high: Option<Tried>,
-    /// The two are as near as was asked, and each has the majority of its runs.
+    /// Whether the two are as near as was asked and each has the majority of its runs.
     pub settled: bool,
-    /// The rate at which the generator was the limit, which ended the search: the target may do more.
+    /// The rate at which the generator was the limit. That ended the search: the target may do more.
     pub limited: Option<f64>,
-    /// Its caller, or what `early` says, ended it.
+    /// Whether the caller, or what `early` says, ended the search.
     pub broken_off: bool,
     pub early: Option<EarlyEnd>,
 }

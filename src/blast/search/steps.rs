@@ -1,4 +1,4 @@
-//! One run after the other of the same plan, each at a rate of its own.
+//! Runs of the same plan one after the other, each at its own rate.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -97,7 +97,7 @@ pub(super) struct StepRunner<'a, 'o> {
     steps: &'a Steps<'a>,
     see: &'a mut Observer<'o>,
     pub(super) done: Vec<RateStep>,
-    /// The last of `done` was cut short: it says nothing of its rate.
+    /// Whether the last of `done` was cut short: it says nothing about its rate.
     pub(super) cut_short: bool,
     pub(super) early: Option<EarlyEnd>,
     /// The observer wants no more.

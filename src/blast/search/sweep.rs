@@ -40,14 +40,14 @@ impl Rates {
 pub struct Sweep {
     /// Whole steps, in the order in which they were run.
     pub steps: Vec<RateStep>,
-    /// The last step, where it was cut short: nothing follows from it.
+    /// The last step, if it was cut short: it says nothing about its rate.
     pub cut_short: Option<RateStep>,
-    /// What ended it before its last rate, where that was not its caller.
+    /// What ended the sweep before its last rate, other than its caller.
     pub early: Option<EarlyEnd>,
 }
 
 impl Sweep {
-    /// The last step before the curve bends; `None` where the first is beyond that.
+    /// The last step before the curve bends; `None` if it bends before the first step.
     pub fn knee(&self) -> Option<&RateStep> {
         knee(&self.steps)
     }
