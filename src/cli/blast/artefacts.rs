@@ -12,26 +12,26 @@ use crate::run::threshold::ThresholdError;
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Report")]
 pub(super) struct ArtefactArgs {
-    /// Put run.json, run.hlog, run.hgrm, run.csv and report.html there
+    /// Write run.json, run.hlog, run.hgrm, run.csv and report.html into this directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print the result as one JSON object instead of text
     #[arg(long)]
     pub(super) json: bool,
-    /// What is shown on stderr while the run goes on
+    /// What stderr shows during the run
     #[arg(long, value_enum, value_name = "VIEW", default_value = "auto")]
     pub(super) live: LiveArg,
-    /// Show the dialogue of the first N sessions on stderr: C: is what we say, S: the server. Message
-    /// octets are counted, passwords hidden; --live auto shows nothing then
+    /// Show the dialogue of the first N sessions on stderr: C: is the generator, S: is the server. The
+    /// octets of messages are only counted, and passwords are hidden. --live auto then shows nothing
     #[arg(long, value_name = "N", default_value_t = 0)]
     trace: u64,
-    /// Print the plan and one example message instead; connect to nothing, write nothing
+    /// Print the plan and one example message instead of running it: nothing is connected or written
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Fail the run (exit status 1) when this holds, such as 'p99>20ms' or 'failed>0.1%,rate<5k'; may
-    /// be given more than once. p99 is of the response time where there is one, else of the service
-    /// time; also response.p999, end_of_data.p50, send_lag.max, errors, errors.timeout, replies.4xx,
-    /// rcpt.replies.451, cpu_busy; with < <= > >= == !=
+    /// Fail the run (exit code 1) if this is true, such as 'p99>20ms' or 'failed>0.1%,rate<5k'. p99 is of
+    /// the response time of an open loop, and of the service time of a closed loop. Other figures:
+    /// response.p999, end_of_data.p50, send_lag.max, errors, errors.timeout, replies.4xx,
+    /// rcpt.replies.451, cpu_busy. Operators: < <= > >= == !=. May be given more than once
     #[arg(long, value_name = "CONDITION", value_parser = conditions)]
     fail_if: Vec<Conditions>,
 }

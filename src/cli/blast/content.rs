@@ -18,32 +18,32 @@ const TO_DEFAULT: &str = "sink@server.example";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
 pub(super) struct ContentArgs {
-    /// Octets of a message, header included: SIZE, MIN..MAX, SIZE:WEIGHT,SIZE:WEIGHT,...,
+    /// Size of the whole message in octets: SIZE, MIN..MAX, SIZE:WEIGHT,SIZE:WEIGHT,...,
     /// lognormal:MEDIAN,SIGMA or lognormal:MEDIAN,p99=SIZE
     #[arg(long, value_name = "SIZES", value_parser = value::size_spread, default_value = "1KiB")]
     size: Spread,
-    /// Send this message, header and body, a template; line ends become CRLF
+    /// Send this message, with header and body. It is a template, and line ends become CRLF
     ///
-    /// In a template, {seq} is the number of the message in 12 digits ({seq:N} its last N), {rand}
-    /// eight random characters ({rand:N} so many), {rcpt} the first recipient, {from} the sender,
-    /// {date} the time of the start, {csv.COLUMN} a value of --csv; {{ stands for {
+    /// In a template, {seq} is the number of the message in 12 digits ({seq:N} its last N), {rand} is
+    /// eight random characters ({rand:N} is N of them), {rcpt} is the first recipient, {from} is the
+    /// sender, {date} is the time of the start, {csv.COLUMN} is a value of --csv, and {{ is one {
     #[arg(long, value_name = "FILE", conflicts_with = "size")]
     body: Option<PathBuf>,
-    /// Send the messages found there as they are, each in turn: a message, a directory of messages, an
-    /// mbox, a Maildir or a spool of ringpost-sink
+    /// Send stored messages, each in turn: a message, a directory of messages, an mbox, a Maildir or a
+    /// spool of ringpost-sink
     #[arg(long, value_name = "PATH", conflicts_with_all = ["size", "body"])]
     corpus: Option<PathBuf>,
     /// Send each message of a spool with the envelope with which it was received
     #[arg(long, requires = "corpus", conflicts_with_all = ["from", "from_file", "to", "to_file", "to_domain", "recipients"])]
     recorded_envelopes: bool,
-    /// Memory that the messages may take; all are rendered before the run begins
+    /// Memory that the messages may use; all are rendered before the run begins
     #[arg(long, value_name = "SIZE", value_parser = value::size, default_value_t = CORPUS_MEMORY_DEFAULT)]
     corpus_memory: u64,
     /// Recipients of each message: N, MIN..MAX or N:WEIGHT,N:WEIGHT,...; with more than one, a
     /// single --to gets a number after its local part
     #[arg(long, value_name = "COUNTS", value_parser = value::count_spread, default_value = "1")]
     recipients: Spread,
-    /// Envelope sender, a template; empty or <> for the null reverse-path. May be given more than
+    /// Envelope sender, a template; <> is the null sender. May be given more than
     /// once [default: blast@client.example]
     #[arg(long, value_name = "ADDR[:WEIGHT]")]
     from: Vec<String>,
@@ -56,20 +56,21 @@ pub(super) struct ContentArgs {
     /// Envelope recipients, one in each line of FILE, also with :WEIGHT
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     to_file: Option<PathBuf>,
-    /// Domain that takes the place of the recipient's; may be given more than once
+    /// A domain that replaces the domain of the recipient; may be given more than once
     #[arg(long, value_name = "NAME[:WEIGHT]")]
     to_domain: Vec<String>,
-    /// Header line, a template; may be given more than once. Takes the place of ours of that name
+    /// A header line, a template. It replaces the generator's line of that name. May be given more than
+    /// once
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
-    /// Add no header line of ours, X-Ringpost neither: a message can then not be recognised after it has passed
-    /// other servers. Those of --header and --subject stay
+    /// Add no header lines except those of --header and --subject. Without X-Ringpost, a message cannot
+    /// be recognised later
     #[arg(long)]
     no_headers: bool,
     /// Subject, a template
     #[arg(long, value_name = "TEXT")]
     subject: Option<String>,
-    /// Values for {csv.COLUMN}: a file with column names in its first line; each message takes the
+    /// A file with values for {csv.COLUMN}: the first line names the columns, and each message takes the
     /// next row
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,

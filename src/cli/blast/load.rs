@@ -12,51 +12,51 @@ use crate::cli::value;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(super) struct LoadArgs {
-    /// Connections open at once, at most, such as 64 or 10k
+    /// Number of connections that may be open at the same time, such as 64 or 10k
     #[arg(short, long, value_name = "N", default_value_t = CONNECTIONS_DEFAULT, value_parser = value::at_least_one)]
     connections: usize,
     /// End after N messages, such as 500, 20k or 1.5M
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = value::count)]
     messages: Option<u64>,
-    /// Begin no message later than this, counted from the end of --warmup [default: the length of the
+    /// Start no message after this time, which counts from the end of --warmup [default: the length of the
     /// rate, else 10s]
     #[arg(short = 'z', long, value_name = "DURATION", value_parser = value::span)]
     duration: Option<Duration>,
-    /// Messages a second, due by the clock whatever the server does (open loop): N, a ramp such as
-    /// 1k..20k/60s, steps such as 1k,2k,5k:30s, or stretches of both with commas between them
+    /// Messages per second by the clock, whatever the server does (open loop): N, a ramp such as
+    /// 1k..20k/60s, steps such as 1k,2k,5k:30s, or a list of both
     #[arg(short = 'q', long, value_name = "RATE", value_parser = rate)]
     rate: Option<Profile>,
-    /// Sessions a second, likewise; each sends --per-connection messages, one after the other
+    /// Sessions per second by the clock; each sends --per-connection messages one after the other
     #[arg(long, value_name = "RATE", value_parser = rate, conflicts_with = "rate")]
     session_rate: Option<Profile>,
-    /// How what is due is spread over time
+    /// How messages that are due are spread over time
     #[arg(long, value_enum, value_name = "SPREAD", default_value = "constant")]
     arrivals: ArrivalsArg,
     /// Pause between two messages of a session: DURATION, MIN..MAX or exp:MEAN
     #[arg(long, value_name = "DURATION", value_parser = think)]
     think: Option<Think>,
-    /// Messages after which a connection is closed and a new one opened: N or MIN..MAX [default: no
+    /// Close a connection after this many messages and open a new one: N or MIN..MAX [default: no
     /// limit; 1 with --session-rate]
     #[arg(long, value_name = "N", value_parser = value::count_range)]
     per_connection: Option<(u64, u64)>,
-    /// Clients that break the rules, beside the connections: NAME, NAME:COUNT or NAME:SHARE% of the
+    /// Add clients that break the rules: NAME, NAME:COUNT or NAME:SHARE% of the
     /// connections, with commas between them, as in slow:5%,drop-after-data:1%,smuggle
     ///
-    /// Each comes again and again until the run is over; what the server makes of it is reported apart,
-    /// and what it does to the others shows in their latency. They do not log in. There are slow,
+    /// Each comes again until the run ends. They do not log in, and no other figure includes them; the
+    /// report shows what the server answered to each kind. The names are slow,
     /// never-read, long-line, long-text-line, oversize, oversize-body, many-recipients, rcpt-first,
     /// data-first, mail-twice, early-talk, pipeline, garbage, bare-lf, smuggle, idle, and drop-after-
     /// and reset-after- connect, banner, ehlo, mail, rcpt, data, body, dot, bdat; drop, reset and all
     /// name several at once
     #[arg(long, value_name = "LIST")]
     misbehave: Option<Misbehave>,
-    /// Time at the start that is not counted; -n counts its messages too
+    /// Time at the start that is loaded but not counted; -n counts its messages
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "0s")]
     warmup: Duration,
-    /// Time at the end that is loaded like the rest and not counted
+    /// Time at the end that is loaded but not counted
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "0s")]
     cooldown: Duration,
-    /// Time after the end for what was due and is not done
+    /// Time after the end for messages that were due and are not finished
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "10s")]
     drain: Duration,
 }

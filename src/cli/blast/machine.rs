@@ -14,38 +14,39 @@ use crate::limits::UNREACHED_TRIES;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Machine")]
 pub(super) struct MachineArgs {
-    /// Load this host although its address is public; may be given more than once
+    /// Allow this host although its address is public; may be given more than once
     #[arg(long, value_name = "HOST")]
     pub(super) allow_target: Vec<String>,
-    /// Connect to IPv4 addresses alone
+    /// Connect only to IPv4 addresses
     #[arg(short = '4', long, conflicts_with = "ipv6")]
     ipv4: bool,
-    /// Connect to IPv6 addresses alone
+    /// Connect only to IPv6 addresses
     #[arg(short = '6', long)]
     ipv6: bool,
-    /// Attempts in a row that come to nothing, on one core, after which a target that never let us in is
-    /// given up; with pauses between them, 10 ms at first and 1 s at most
+    /// Give up a target after this many failed attempts in a row on one core, if it never accepted a
+    /// connection. The pause between two attempts grows from 10 ms to 1 s
     #[arg(long, value_name = "N", default_value_t = UNREACHED_TRIES, value_parser = clap::value_parser!(u32).range(1..))]
     connect_tries: u32,
-    /// Address of this machine, or a network of them, that connections come from in turn; may be given
+    /// The local address of the connections, or a network of addresses that are used in turn; may be given
     /// more than once [default: the kernel chooses]
     #[arg(long, value_name = "ADDR|CIDR", value_parser = source)]
     source: Vec<IpNet>,
-    /// Octets of each socket's receive buffer (SO_RCVBUF), which bounds the TCP window; the kernel doubles
-    /// it and keeps within net.core.rmem_max [default: the kernel chooses]
+    /// Receive buffer of each socket (SO_RCVBUF). The kernel doubles the value and limits it to
+    /// net.core.rmem_max [default: the kernel chooses]
     #[arg(long, value_name = "SIZE", value_parser = buffer)]
     recv_buffer: Option<usize>,
-    /// Octets of each socket's send buffer (SO_SNDBUF), likewise [default: the kernel chooses]
+    /// Send buffer of each socket (SO_SNDBUF). The kernel doubles the value and limits it to
+    /// net.core.wmem_max [default: the kernel chooses]
     #[arg(long, value_name = "SIZE", value_parser = buffer)]
     send_buffer: Option<usize>,
-    /// How a connection ends; a reset leaves nothing in TIME_WAIT
+    /// How a connection is closed; rst leaves no socket in TIME_WAIT
     #[arg(long, value_enum, value_name = "HOW", default_value = "fin")]
     close: CloseArg,
-    /// Cores to use: how many, counted from the last CPU down as servers begin at the first, or a
-    /// list such as 0,2-3 [default: half of the CPUs]
+    /// The CPUs to use. A number counts from the last CPU down, because servers start with the first. A
+    /// list is written as 0,2-3 [default: half of the CPUs]
     #[arg(long, value_name = "N|LIST")]
     cores: Option<String>,
-    /// Kernel interface; auto falls back to epoll where io_uring is forbidden
+    /// Kernel interface; auto uses epoll if io_uring is not allowed
     #[arg(long, value_enum, value_name = "ENGINE", default_value = "auto")]
     pub(super) io: IoArg,
 }

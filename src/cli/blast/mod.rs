@@ -65,28 +65,28 @@ Examples:
   ringpost-blast -c 8 -n 100000 --pipelining full 127.0.0.1:1025
       100,000 messages, each envelope after the dot of the message before it
   ringpost-blast --chunking --depth 32 -z 30s --out run1 smtp+unix:/run/sink.sock
-      BDAT, 32 messages in one flight; result, histograms and a page in run1/
+      32 BDAT messages at once; result, histograms and a page in run1/
   ringpost-blast --rate 1k..20k/60s -c 256 127.0.0.1:1025
-      from 1,000 to 20,000 messages a second within a minute, whatever the server does
-  ringpost-blast --session-rate 50 --arrivals poisson --per-connection 1..5 --think exp:200ms TARGET
-      50 sessions a second, each with a few messages and pauses between them
+      from 1,000 to 20,000 messages per second within a minute
+  ringpost-blast --session-rate 50 --per-connection 1..5 --think exp:200ms TARGET
+      50 sessions per second, each with a few messages and pauses between them
   ringpost-blast --dry-run --rate 1k..20k/60s --size lognormal:20KiB,1.2 TARGET
-      what that would send, and one message of it, without a connection
+      show what this would send, and one message; connect to nothing
   ringpost-blast sweep --out curve 127.0.0.1:1025
       latency under load: a step for each rate, the knee marked
   ringpost-blast find-max --slo 'p99<20ms,errors<0.1%' 127.0.0.1:1025
-      the highest rate at which that holds
+      the highest rate that keeps this service level
   ringpost-blast 3=10.0.0.1:25 10.0.0.2:25
-      two servers, three sessions to the one for each to the other
+      two servers: three sessions to the first for each one to the second
   ringpost-blast selftest
-      prove that the response time tells the truth
+      prove that response times are true
   ringpost-blast --size 1KiB..256KiB --recipients 10 lmtp://[::1]:24";
 
-/// Load an SMTP or LMTP server and say how fast, how slow and how honest it is
+/// A load generator for SMTP and LMTP servers
 ///
-/// With --rate messages are due by the clock, and response times count from when they were due.
-/// Without it sessions run in a closed loop: each sends its next message when the last one is
-/// answered. The report goes to stdout, progress to stderr. Without -n and -z the run takes 10 s.
+/// With --rate, messages are due by the clock, and a response time counts from the time when the message
+/// was due. Without --rate, a session sends its next message when the last one is answered. The report
+/// goes to stdout, progress goes to stderr. Without -n and -z the run takes 10 s.
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-blast", version, after_help = help_end(Page::Blast, EXAMPLES), styles = STYLES)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -117,7 +117,7 @@ enum BlastTask {
 #[derive(Debug, Args)]
 struct RunArgs {
     /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT. Several
-    /// share the sessions; WEIGHT=TARGET gives one more of them, as in 3=10.0.0.1:25
+    /// targets share the sessions; WEIGHT=TARGET gives a target more of them, as in 3=10.0.0.1:25
     // Required, but not beside a task.
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,

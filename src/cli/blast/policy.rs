@@ -9,21 +9,21 @@ use crate::run::threshold::Codes;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Refusals and breaks")]
 pub(super) struct PolicyArgs {
-    /// What follows a connection that cannot be made or that the server ends: always makes another, at
-    /// once where the last was of use; never makes none; backoff:MIN..MAX pauses first, for twice as
-    /// long each time, such as backoff:100ms..5s
+    /// What follows a connection that could not be opened, or that the server closed. always: a new one, at
+    /// once if the last one was of use. never: none. backoff:MIN..MAX: a new one after a pause that
+    /// doubles, such as backoff:100ms..5s
     #[arg(long, value_name = "POLICY", value_parser = reconnect, default_value = "always")]
     reconnect: Reconnect,
-    /// What follows a refusal (4xx, 5xx), a connection that cannot be made, or one that breaks: continue
-    /// counts it, stop ends the run with its report and exit status 1
+    /// What follows a refusal (4xx, 5xx), a broken connection or a failed connect. continue: it is counted.
+    /// stop: the run ends with its report and exit code 1
     #[arg(long, value_enum, value_name = "WHAT", default_value = "continue")]
     on_error: OnError,
-    /// End the run with its report and exit status 1 at the first reply that is one of these: codes or
-    /// classes, such as 421,5xx; may be given more than once
+    /// End the run with its report and exit code 1 at the first reply with one of these codes or classes,
+    /// such as 421,5xx; may be given more than once
     #[arg(long, value_name = "CODE,...", value_delimiter = ',', value_parser = refusal)]
     stop_on: Vec<Codes>,
-    /// End the run likewise after more than so many refused messages and failures without a reply: N,
-    /// or P% of the messages begun, once there are 100
+    /// End the run with its report and exit code 1 after more refused messages and failures without a reply
+    /// than this: N, or P% of the messages begun, once there are 100
     #[arg(long, value_name = "N|P%", value_parser = errors_max)]
     max_errors: Option<ErrorsMax>,
 }

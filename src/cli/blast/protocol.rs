@@ -13,48 +13,48 @@ use crate::smtp::params::On;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Protocol")]
 pub(super) struct ProtocolArgs {
-    /// Parameter for MAIL or for each RCPT, such as MAIL:RET=HDRS or RCPT:NOTIFY=NEVER; may be given
-    /// more than once. It is sent as it is, whether the server offers it or not
+    /// A parameter for MAIL or for each RCPT, such as MAIL:RET=HDRS or RCPT:NOTIFY=NEVER. It is sent even
+    /// if the server does not offer it. May be given more than once
     #[arg(long, value_name = "CMD:KEY[=VALUE]", value_parser = param)]
     param: Vec<Param>,
-    /// How each connection begins
+    /// How a connection starts
     #[arg(long, value_enum, value_name = "VERB", default_value = "ehlo")]
     hello: HelloArg,
     /// Name in EHLO, HELO or LHLO
     #[arg(long, value_name = "NAME", default_value = HELO_DEFAULT)]
     helo: String,
-    /// What goes out before a reply is awaited [default: none; full with --chunking]
+    /// What is sent in one write [default: none; full with --chunking]
     #[arg(long, value_enum, value_name = "MODE")]
     pipelining: Option<PipeliningArg>,
     /// Send messages with BDAT (RFC 3030) instead of DATA
     #[arg(long)]
     pub(super) chunking: bool,
-    /// Messages in one flight, with --chunking
+    /// With --chunking: the number of messages that are sent before a reply is awaited
     #[arg(long, value_name = "N", default_value_t = 1)]
     depth: usize,
     /// Log in at the start of each connection. MECH is SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN or
-    /// XOAUTH2 (PASS is the token then) [default: the first of these that is offered, XOAUTH2 aside]
+    /// XOAUTH2 (for which PASS is the token) [default: the first of these that is offered, XOAUTH2 aside]
     #[arg(long, value_name = "USER:PASS[:MECH]", value_parser = auth::login)]
     auth: Option<Arc<Login>>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum HelloArg {
-    /// EHLO, HELO where the server does not know it; LHLO in LMTP
+    /// EHLO, or HELO if the server does not know EHLO; LHLO for LMTP
     Ehlo,
-    /// HELO, which brings no extensions
+    /// HELO, without extensions
     Helo,
-    /// None: MAIL comes first
+    /// MAIL is the first command
     None,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum PipeliningArg {
-    /// One command, one reply
+    /// One command
     None,
-    /// MAIL, RCPT and DATA in one write
+    /// MAIL, RCPT and DATA
     Commands,
-    /// Also the next MAIL, RCPT and DATA after the final dot
+    /// The message with its final dot, and the next MAIL, RCPT and DATA
     Full,
 }
 

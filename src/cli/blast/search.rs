@@ -34,13 +34,13 @@ use crate::run::{ArtefactError, Conditions, Verdict};
 #[derive(Debug, Args)]
 struct StepArgs {
     /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT. Several
-    /// share the sessions; WEIGHT=TARGET gives one more of them, as in 3=10.0.0.1:25
+    /// targets share the sessions; WEIGHT=TARGET gives a target more of them, as in 3=10.0.0.1:25
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
-    /// Connections open at once, at most
+    /// Number of connections that may be open at the same time
     #[arg(short, long, value_name = "N", default_value_t = CONNECTIONS_DEFAULT, value_parser = value::at_least_one, help_heading = "Steps")]
     connections: usize,
-    /// How what is due is spread over time
+    /// How messages that are due are spread over time
     #[arg(
         long,
         value_enum,
@@ -55,13 +55,13 @@ struct StepArgs {
     /// Time of each step that is measured
     #[arg(long, value_name = "DURATION", value_parser = value::span, default_value = "5s", help_heading = "Steps")]
     measure: Duration,
-    /// Time after each step for what was due and is not done
+    /// Time after each step for messages that are not finished
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "2s", help_heading = "Steps")]
     drain: Duration,
-    /// Rate of the first step, in messages a second
+    /// Rate of the first step, in messages per second
     #[arg(long, value_name = "RATE", value_parser = load::rate_number, default_value = "500", help_heading = "Steps")]
     start: f64,
-    /// Rate of the last step at most
+    /// The highest rate to try
     #[arg(long, value_name = "RATE", value_parser = load::rate_number, default_value = "1M", help_heading = "Steps")]
     most: f64,
     #[command(flatten)]
@@ -72,7 +72,7 @@ struct StepArgs {
     policy: PolicyArgs,
     #[command(flatten)]
     machine: MachineArgs,
-    /// Put the curve there as JSON, CSV and a page, and the artefacts of each step below it
+    /// Write the curve into this directory as JSON, CSV and a page, with the files of each step
     #[arg(long, value_name = "DIR", help_heading = "Report")]
     out: Option<PathBuf>,
     /// Print the result as one JSON object instead of text
@@ -86,7 +86,7 @@ struct StepArgs {
 /// --on-error, --stop-on or --max-errors ends the sweep, with the curve up to there.
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
-    /// Messages a second of each step, with commas between them: 1k,2k,4k
+    /// The rates of the steps in messages per second, with commas between them: 1k,2k,4k
     #[arg(long, value_name = "RATES", value_parser = load::rate_number, value_delimiter = ',', conflicts_with_all = ["start", "most"], help_heading = "Steps")]
     rates: Vec<f64>,
     #[command(flatten)]
@@ -101,14 +101,14 @@ pub(super) struct SweepArgs {
 /// count against a rate, and not to end the search, belong into --slo.
 #[derive(Debug, Args)]
 pub(super) struct FindMaxArgs {
-    /// Service level: conditions that must hold, such as 'p99<20ms,errors<0.1%'; the figures are those
-    /// of --fail-if
+    /// The service level: conditions that must be true, such as 'p99<20ms,errors<0.1%', in the figures of
+    /// --fail-if
     #[arg(long, value_name = "CONDITIONS", value_parser = artefacts::conditions, help_heading = "Search")]
     slo: Conditions,
-    /// How far the ends of the bracket may be apart
+    /// How far apart the ends of the interval may be
     #[arg(long, value_name = "PERCENT", value_parser = precision, default_value = "5%", help_heading = "Search")]
     precision: f64,
-    /// Runs of one rate at most; more than half of them decide
+    /// The largest number of runs of one rate; more than half of them decide
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99), help_heading = "Search")]
     repeats: u32,
     #[command(flatten)]

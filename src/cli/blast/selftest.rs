@@ -21,20 +21,20 @@ use crate::run::Verdict;
 /// when that is so because other programs had the CPU.
 #[derive(Debug, Args)]
 pub(super) struct SelftestArgs {
-    /// How long the server stands still
+    /// How long the server stops
     #[arg(long, value_name = "DURATION", value_parser = value::span, default_value = "1s")]
     stall: Duration,
-    /// How often it does
+    /// How often it stops
     #[arg(long, value_name = "DURATION", value_parser = value::span, default_value = "10s")]
     every: Duration,
     /// Periods to measure
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=360))]
     periods: u32,
-    /// Messages a second
+    /// Messages per second
     #[arg(short = 'q', long, value_name = "N", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
-    /// Connections open at once
+    /// Number of open connections
     #[arg(short, long, value_name = "N", default_value_t = 16, value_parser = value::at_least_one)]
     connections: usize,
     /// Kernel interface of the generator

@@ -15,12 +15,12 @@ use crate::report::progress::ProgressLine;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(super) enum LiveArg {
-    /// The live view where stderr is a terminal that fits it, else a line a second
+    /// The live view if stderr is a terminal that is large enough, else one line each second
     #[default]
     Auto,
     /// The live view
     Tui,
-    /// A line a second
+    /// One line each second
     Lines,
     /// Nothing
     Off,

@@ -29,9 +29,9 @@ pub struct ExportArgs {
     #[arg(default_value = DIR_DEFAULT)]
     dir: PathBuf,
 
-    /// maildir: a new Maildir, all messages new. mbox: one file, mboxrd quoting. eml: one file a
-    /// message. jsonl: one JSON object a line, with envelope, flags and the message as text or, where
-    /// it is not UTF-8, in base64. smtp-sink: as Postfix's smtp-sink -d would have dumped it
+    /// maildir: a new Maildir, all messages are new. mbox: one file with mboxrd quoting. eml: one file for
+    /// each message. jsonl: one JSON object on each line, with envelope, flags and the message as text, or
+    /// in base64 if it is not UTF-8. smtp-sink: the files that smtp-sink -d of Postfix writes
     #[arg(long, value_name = "FORMAT")]
     format: FormatArg,
 
@@ -45,11 +45,11 @@ pub struct ExportArgs {
     #[arg(long, value_name = "lf|crlf")]
     newline: Option<NewlineArg>,
 
-    /// With smtp-sink: messages whose pattern comes out alike share a file, as with smtp-sink -D
+    /// With smtp-sink: messages whose pattern gives the same name share a file, as with smtp-sink -D
     #[arg(long)]
     shared: bool,
 
-    /// Name of this host in Received fields and in Maildir names [default: this host's name]
+    /// Name of this host in Received fields and in names of files [default: this host's name]
     #[arg(long, value_name = "NAME", value_parser = crate::cli::value::host)]
     hostname: Option<String>,
 

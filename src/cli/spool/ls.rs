@@ -20,10 +20,10 @@ pub struct Ls {
     /// Stop after this many messages
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
-    /// Newest first
+    /// Newest first; without it oldest first
     #[arg(long)]
     reverse: bool,
-    /// One JSON object a line, with the whole envelope
+    /// Print one JSON object on each line, with the whole envelope
     #[arg(long)]
     json: bool,
     #[command(flatten)]

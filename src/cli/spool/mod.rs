@@ -30,11 +30,11 @@ const DIR_DEFAULT: &str = "./ringpost-spool";
 pub enum SpoolCommand {
     /// List messages, oldest first
     Ls(ls::Ls),
-    /// Write the octets of a message to stdout, exactly as they came, dots unstuffed
+    /// Write the octets of a message to stdout, exactly as they were sent, without the dots of SMTP
     Cat(Cat),
     /// Count messages: sizes, rate over time, domains, flags
     Stat(stat::Stat),
-    /// Read everything and check every checksum; exit 0 when sound, 65 when not
+    /// Read everything and check every checksum; the exit code is 0 if the spool is sound, 65 if not
     Verify(Verify),
     /// Write messages as Maildir, mbox, eml, JSON lines or dumps of smtp-sink
     Export(export::ExportArgs),
@@ -47,10 +47,10 @@ pub struct Cat {
     /// sink's reply
     #[arg(num_args = 1..=2, required = true, value_names = ["DIR", "ID"])]
     dir_and_id: Vec<PathBuf>,
-    /// Only the header block and the empty line behind it
+    /// Print only the header block and the empty line after it
     #[arg(long, conflicts_with = "envelope")]
     headers: bool,
-    /// Show the envelope as JSON instead
+    /// Print the envelope as JSON instead
     #[arg(long)]
     envelope: bool,
 }
@@ -60,10 +60,10 @@ pub struct Verify {
     /// The --spool directory of the sink
     #[arg(default_value = DIR_DEFAULT)]
     dir: PathBuf,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Segments read at once [default: one for each CPU this process may use]
+    /// Number of files to read at the same time [default: one for each CPU this process may use]
     #[arg(long, value_name = "N", value_parser = super::value::at_least_one)]
     threads: Option<usize>,
 }

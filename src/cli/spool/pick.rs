@@ -19,15 +19,16 @@ use crate::spool::{Deliveries, RecordFlags, SpoolError};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which messages (each option narrows; of one repeated, any counts)")]
 pub(super) struct Pick {
-    /// Sender: user@example.org, example.org, .example.org for all below it, or <> for none
+    /// The sender: user@example.org, example.org, .example.org for every subdomain, or <> for the null
+    /// sender
     #[arg(long, value_name = "ADDR|DOMAIN")]
     from: Vec<AddressPattern>,
 
-    /// A recipient, written alike
+    /// A recipient, written in the same way
     #[arg(long, value_name = "ADDR|DOMAIN")]
     to: Vec<AddressPattern>,
 
-    /// Received at this time or later: RFC 3339, a date, or so long ago, such as 10m
+    /// Received at this time or later: an RFC 3339 time, a date, or an age such as 10m
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<u64>,
 
@@ -35,20 +36,19 @@ pub(super) struct Pick {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<u64>,
 
-    /// Octets as sent: SIZE, MIN..MAX, MIN.. or ..MAX
+    /// The size as sent: SIZE, MIN..MAX, MIN.. or ..MAX
     #[arg(long, value_name = "SIZE|RANGE", value_parser = sizes)]
     size: Option<RangeInclusive<u64>>,
 
-    /// Part of the subject, decoded; letter case does not count
+    /// A part of the decoded subject, in upper or lower case
     #[arg(long, value_name = "TEXT")]
     subject: Option<String>,
 
-    /// Run of the generator that made it: 16 hexadecimal digits, from its report
+    /// A run of the generator: 16 hexadecimal digits, from its report
     #[arg(long, value_name = "ID", value_parser = run_id)]
     run: Option<u64>,
 
-    /// Only messages that wait for a server still: not every recipient was delivered or refused for
-    /// good (ETRN, ATRN)
+    /// Only messages that still wait for ETRN or ATRN
     #[arg(long)]
     undelivered: bool,
 

@@ -28,10 +28,10 @@ pub struct Stat {
     /// The --spool directory of the sink
     #[arg(default_value = DIR_DEFAULT)]
     dir: PathBuf,
-    /// Domains shown of senders and of recipients
+    /// How many domains of senders and of recipients to show
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
