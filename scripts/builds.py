@@ -27,8 +27,8 @@ from programs import (
     two_cores,
 )
 
-# How messages are sent, and by how much that is faster than unpipelined, about: a round of each way lasts
-# a second or two.
+# The options of each way to send, and about how many times as fast as unpipelined it is. By this factor it
+# sends more messages, so that each round lasts a second or two.
 WAYS = {
     "unpipelined": (["--pipelining", "none"], 1),
     "commands": (["--pipelining", "commands"], 2),
@@ -36,14 +36,14 @@ WAYS = {
     "BDAT 32": (CHUNKED, 20),
 }
 SIZES = {"1 KiB": MESSAGE_BYTES, "64 KiB": LARGE_BYTES}
-# Of 64 KiB so many fewer.
+# A round sends so many times fewer messages of 64 KiB.
 LARGE_SHARE = 8
 PLACES = {
     "discard": ["--discard"],
     "process": [*RING, "--durability", "process"],
     "sync": [*RING, "--durability", "sync"],
 }
-# A disk that syncs is slower.
+# A round with sync sends so many times fewer messages, because it waits for the disk.
 SYNC_SHARE = 4
 MESSAGES_MIN = 500
 
@@ -78,7 +78,7 @@ def rows(patterns):
     every += [Row("generator", way, "discard", size) for way in WAYS for size in SIZES]
     found = [row for row in every if any(fnmatch.fnmatchcase(row.name, pattern) for pattern in patterns)]
     if not found:
-        raise SystemExit(f"compare: no row is named so; there are: {'; '.join(row.name for row in every)}")
+        raise SystemExit(f"compare: no row matches; the rows are: {'; '.join(row.name for row in every)}")
     return found
 
 
@@ -93,7 +93,7 @@ def binaries_in(directory):
         raise SystemExit(f"compare: {directory} is neither a checkout nor a folder of release binaries")
     if not shutil.which("cargo"):
         raise SystemExit(f"compare: cargo, which would build {directory}, is missing")
-    # Each checkout has a target of its own: a shared one would end as the build of the last.
+    # Built into the checkout's own target: in a shared one the later build would replace the earlier.
     built = directory / "target"
     subprocess.run(
         ["cargo", "build", "--release", "--target-dir", built], cwd=directory, check=True, stdout=sys.stderr
@@ -129,7 +129,7 @@ class Turns:
     def once(self, row, side):
         """One run of one side."""
         prime = None if row.place == "discard" else self.prime
-        # A spool of its own for each round: no round pays for the disk of another.
+        # Each round has a new spool, so that it does not write back the pages of the round before.
         with tempfile.TemporaryDirectory(dir=self.options.dir, prefix="ringpost-compare-") as spool:
             return measured(
                 self.sink(row, side, spool),

@@ -1,4 +1,4 @@
-"""Programs that are measured: started on a core of their own, accounted by the kernel, always ended."""
+"""Starts the programs that are measured, each on one core, reads their CPU time from the kernel, and ends them."""
 
 import json
 import os
@@ -20,9 +20,9 @@ SESSIONS = 64
 MESSAGE_BYTES = 1024
 LARGE_BYTES = 64 * 1024
 CHUNKED = ["--pipelining", "full", "--chunking", "--depth", "32"]
-# Some five laps in one round.
+# A round of 1 KiB messages fills this ring some five times.
 RING = ["--spool-limit", "512MiB"]
-# Goes round a ring of 512 MiB once, and a little more.
+# Fills a ring of 512 MiB once and begins again.
 PRIME = ["-n", 9_000, "--size", LARGE_BYTES, *CHUNKED[:3], "--depth", 4]
 START_S, RUN_S, END_S = 20, 300, 30
 

@@ -1,4 +1,4 @@
-"""Fixtures and the one switch of the suite: both engines, or a plain word why one cannot run here."""
+"""Fixtures. Tests run on both engines; one that cannot run here is skipped, and the reason is printed."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ ENGINES = os.environ.get("RINGPOST_ENGINES", "uring,epoll").split(",")
 
 
 def pytest_sessionstart(session):
-    # Whoever ends the suite early must not leave programs and mounts behind.
+    # SIGTERM ends the suite like Ctrl-C, so that no program and no mount stays behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     missing = [path for path in (binary("ringpost-sink"), peer("smtp-source")) if not Path(path).exists()]
     if missing:
@@ -20,7 +20,7 @@ def pytest_sessionstart(session):
 
 
 def refusal_of(engine, directory):
-    """Why this machine cannot run the engine, in the sink's own words; None where it can."""
+    """What the sink says if this machine cannot run the engine; None if it can."""
     done = run(
         ["timeout", "-s", "TERM", "1", binary("ringpost-sink"), "--io", engine]
         + ["--listen", "smtp://127.0.0.1:0", "--discard", "--cores", "1"],
@@ -45,7 +45,7 @@ def spool(tmp_path):
 
 @pytest.fixture(scope="session")
 def loop_devices():
-    """For tests that mount; where they cannot, each of them is skipped and says why."""
+    """For tests that mount. On a machine without loop devices they are skipped, and the reason is printed."""
     missing = disks.why_not()
     if missing:
         pytest.skip(missing)

@@ -1,4 +1,4 @@
-"""File systems that a test may fill, cut off and break: ext4 on a loop device, and tmpfs.
+"""File systems that a test may fill, shut down and break: ext4 on a loop device, and tmpfs.
 
 Mounting needs root and a loop device; `why_not()` says in a line what is missing. Whatever was mounted
 is unmounted when its `with` block ends, however it ends; the image goes with the directory it is in.
@@ -19,7 +19,7 @@ EXT4_IOC_SHUTDOWN = 0x8004587D
 CUT_AFTER_JOURNAL, CUT_AT_ONCE = 1, 2
 UNMOUNT_S = 120
 PAGE_BYTES = mmap.PAGESIZE
-# Segments that are written back in part before a cut: each page of it waits for the disk.
+# At most so many segments are written back in part before a cut, because each page waits for the disk.
 SCATTERED_MAX = 6
 
 
@@ -37,7 +37,7 @@ class Mount:
         self._mounted = True
 
     def unmount(self):
-        """A killed program's ring may hold a file for a moment longer than the program lived."""
+        """Tries again for a while: the ring of a killed program may keep a file open after the program's end."""
         deadline = time.monotonic() + UNMOUNT_S
         while self._mounted:
             done = subprocess.run(["umount", str(self.path)], capture_output=True, text=True)
@@ -66,13 +66,13 @@ class LoopDisk(Mount):
         self.image = Path(image or Path(directory) / "image")
         with open(self.image, "wb") as file:
             file.truncate(size)
-        # All tables now: the kernel writes nothing of its own to the image later.
+        # All tables are written now, so that the kernel writes none of them to the image later.
         lazy = "lazy_itable_init=0,lazy_journal_init=0"
         call(["mkfs.ext4", "-q", "-F", "-m", "0", "-E", lazy, str(self.image)])
         super().__init__(directory, options, self.image)
 
     def cut_power(self, how=CUT_AT_ONCE):
-        """From here on nothing reaches the image: what the kernel has not written back is gone."""
+        """After this nothing reaches the image; pages that the kernel has not written back are lost."""
         root = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.ioctl(root, EXT4_IOC_SHUTDOWN, struct.pack("I", how))
@@ -136,7 +136,7 @@ class Filler:
 
     def fill(self, leave=0):
         """Leaves at most `leave` octets free, to the block."""
-        # Without a buffer: what the disk has refused is not tried again at the close.
+        # Without a buffer, so that close() does not write again what the disk has refused.
         with open(self.path, "ab", buffering=0) as file:
             step = 1 << 20
             while step >= 512:
@@ -161,7 +161,7 @@ def call(argv):
 
 
 def why_not():
-    """What this machine lacks for the drills on loop devices; None where they can run."""
+    """What this machine lacks for the drills on loop devices; None if they can run."""
     if os.geteuid() != 0:
         return "mounting a loop device needs root"
     with tempfile.TemporaryDirectory(prefix="ringpost-disk-") as directory:

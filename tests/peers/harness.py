@@ -27,13 +27,13 @@ BINARIES = Path(
     or Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target")) / "release"
 ).resolve()
 
-# A machine that does other things besides gets minutes for what takes a second.
+# What takes a second may take minutes on a busy machine.
 START_S = 120
 END_S = 120
 COMMAND_S = 180
 
 PORTS_FIRST, PORTS_WORKERS, PORTS_EACH = 12_000, 20, 1_000
-# From anywhere: another run on this machine may be at the same ports.
+# The first port is random, because another run on this machine may use the same range.
 _ports = itertools.count(random.randrange(PORTS_EACH))
 
 
@@ -46,7 +46,7 @@ def binary(name):
 
 
 class Child:
-    """A program whose output threads collect, and which does not outlive its `with` block."""
+    """A program that is ended with its `with` block; threads collect its output."""
 
     def __init__(self, argv, **popen):
         self.argv = [str(argument) for argument in argv]
@@ -135,7 +135,7 @@ class Child:
 
 
 class Sink(Child):
-    """ringpost-sink on a port of its own choosing; `spool=None` discards."""
+    """ringpost-sink on a free port; with `spool=None` it discards."""
 
     def __init__(self, engine, spool=None, *options, listen="smtp://127.0.0.1:0", before=(), **popen):
         keep = ["--spool", spool] if spool else ["--discard"]
@@ -156,7 +156,7 @@ class Sink(Child):
         return f"127.0.0.1:{self.port}"
 
     def addresses(self, count):
-        """Of all its `count` listeners, in the order of the command line."""
+        """The addresses of its `count` listeners, in the order of the command line."""
         listening = re.compile(r"^listening \w+://(\S+)$", re.MULTILINE)
         deadline = time.monotonic() + START_S
         while len(found := listening.findall(self.stderr)) < count:
@@ -165,7 +165,7 @@ class Sink(Child):
         return found
 
     def stop(self):
-        """SIGTERM; the report it printed. An exit status other than 0 fails."""
+        """Sends SIGTERM; the report that the sink printed. An exit status other than 0 fails."""
         self.terminate()
         return self.finish()
 
@@ -177,7 +177,7 @@ class Sink(Child):
 
 
 class SmtpSink(Child):
-    """Postfix's smtp-sink: counts what it takes, stores nothing."""
+    """Postfix's smtp-sink, which counts messages and stores none."""
 
     def __init__(self, *options):
         self.port = free_port()
@@ -194,14 +194,14 @@ class SmtpSink(Child):
         return f"127.0.0.1:{self.port}"
 
     def messages(self):
-        """Its own running counter: `sess=1 quit=1 mesg=20`, over and over on one line."""
+        """The highest count of messages that it printed; it writes `sess=1 quit=1 mesg=20` again and again."""
         counters = self.stdout.replace("\r", "\n").split()
         counts = [int(word[5:]) for word in counters if word.startswith("mesg=")]
         return max(counts, default=0)
 
 
 def run(argv, timeout=COMMAND_S, check=True, **options):
-    """A program to its end, output as text; a status other than 0 fails and quotes it."""
+    """Runs a program to its end, with its output as text. A status other than 0 fails and quotes the output."""
     argv = [str(argument) for argument in argv]
     done = subprocess.run(
         argv,
@@ -220,26 +220,26 @@ def run(argv, timeout=COMMAND_S, check=True, **options):
 
 
 def blast(address, *options, timeout=COMMAND_S, check=True):
-    """ringpost-blast to its end; its report."""
+    """Runs ringpost-blast to its end; its report."""
     done = run([binary("ringpost-blast"), address, "--json", *options], timeout=timeout, check=check)
     return json.loads(done.stdout)
 
 
 def deliver(server, count):
-    """So many messages, where it does not matter which."""
+    """Sends `count` messages with any content."""
     shape = ["-d", "-s", "2", "-m", count, "-l", "1024", "-M", "client.example.test"]
     run([peer("smtp-source"), *shape, "-f", "a@example.test", "-t", "b@example.test", server.address])
 
 
 def verify(spool):
-    """`ringpost spool verify`, which ends with 0 only when it finds nothing wrong."""
+    """Runs `ringpost spool verify`, which ends with 0 only if it finds no damage; its output."""
     return run([binary("ringpost"), "spool", "verify", spool]).stdout
 
 
 def free_port():
-    """A port that nobody has, for programs that cannot choose one themselves, and for those that are to
-    find nobody there. It lies below the ports that the kernel hands out (from 32768), so that no other
-    program gets it meanwhile; each process of pytest-xdist has a thousand of its own."""
+    """A free port, for programs that cannot choose one, and for tests in which nothing listens. It lies below
+    the ports that the kernel assigns (from 32768), so that no other program gets it later. Each worker of
+    pytest-xdist has a range of its own."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     for _ in range(PORTS_EACH):
         port = PORTS_FIRST + worker % PORTS_WORKERS * PORTS_EACH + next(_ports) % PORTS_EACH
@@ -283,8 +283,8 @@ def examine(directory):
 
 
 def read_spool(directory):
-    """Every message of a spool in which nothing may be damaged, not even after a crash: what was
-    half-written then is not committed, and that is no damage."""
+    """Every message of a spool in which nothing may be damaged, not even after a crash: a message that was
+    half-written then is not committed, which is no damage."""
     messages, report = examine(directory)
     assert report.damage == [], report.damage
     return messages
@@ -346,8 +346,8 @@ def check_octets(found, sent, what=""):
 
 HEAD = b"From: a@example.test\r\nTo: b@example.test\r\nSubject: octets\r\n\r\n"
 
-# What has broken mail software before. Every body ends with CRLF, or is empty, unless its name says
-# otherwise: most clients add one that is missing.
+# Bodies that have broken mail software. Each is empty or ends with CRLF, unless its name says otherwise:
+# most clients add a missing CRLF.
 BODIES = {
     "empty": b"",
     "head only": HEAD,
@@ -361,6 +361,6 @@ BODIES = {
 
 
 def with_newline(body):
-    """What a client must make of a body for DATA, which cannot carry one without a last CRLF."""
+    """The body as a client must send it with DATA, which cannot carry a body without a last CRLF."""
     return body if body.endswith(b"\r\n") else body + b"\r\n"
 

@@ -1,4 +1,4 @@
-"""A client that writes down what it was promised.
+"""A client that records every 250 that it receives.
 
 Every message carries an identity and its own SHA-256. The ledger keeps each 250 with the queue id that
 it named, in a file that is synced after each flight; after the sink was killed, or its disk lost power,
@@ -24,17 +24,17 @@ WRONGS = ("lost", "dup", "corrupt", "misnamed")
 
 
 def nothing(_queue_id):
-    """Nothing is recycled where there is room for all."""
+    """For a spool with room for all: no message may be recycled."""
     return False
 
 
 class Ledger:
-    """What a spool must answer for. `path` is the file of promises, `identity queue-id` a line."""
+    """The messages that a spool must hold. `path` is the file with a line `identity queue-id` for each."""
 
     def __init__(self, path):
         self.path = path
         self.sent = set()
-        # Set before the power is cut: whoever reads a reply later reads it on a machine that is off.
+        # Set before the power is cut: a reply that is read later comes from a machine that is off.
         self.closed = False
         self._lock = threading.Lock()
 
@@ -55,7 +55,7 @@ class Ledger:
             os.close(file)
 
     def acknowledged(self):
-        """{identity: queue id} as the file has it."""
+        """{identity: queue id} from the file."""
         if not self.path.exists():
             return {}
         return {
@@ -91,8 +91,8 @@ class Ledger:
 
 
 def recycled_by_right(spool, report):
-    """Tells of a queue id whether the ring has taken the message: its segment, or the start of its chain.
-    A power cut may have left the file that was being taken under its old name."""
+    """A function that tells whether the ring has recycled the message of a queue id: its segment, or the
+    start of its chain. After a power cut the file that was being recycled may still have its old name."""
     oldest, started_before = oldest_segments(spool), set(report.recycled)
 
     def recycled(queue_id):
@@ -114,8 +114,8 @@ def render(size, rng):
     return b"Subject: ledger\r\n\r\n.dots\r\n" + lines + b"\r\n"
 
 
-# Rendered once, from a line to more than a receive buffer, small ones often: so that the clients keep
-# the sink busy, and not themselves.
+# Messages from one line to more than a receive buffer, most of them small. They are rendered once, so that
+# the sink has more work than the clients.
 SIZES = (20, 500, 500, 500, 500, 500, 500, 500, 2000, 2000, 2000, 20_000)
 PAYLOADS = [render(size, random.Random(size)) for size in SIZES * 8 + (80_000,)]
 
@@ -129,7 +129,7 @@ def make(identity, payload):
 
 
 def whole(message):
-    """The identity of an intact message, None for anything else."""
+    """The identity of an intact message; None for other octets."""
     head, _, payload = bytes(message).partition(b"\r\n")
     words = head.split(b" ")
     if len(words) != 3 or words[0] != b"X-Ledger:":
@@ -167,7 +167,7 @@ class Client(threading.Thread):
         except (OSError, EOFError):
             pass  # The sink was killed: what counts is what it had promised.
         except AssertionError as failure:
-            # On a machine that is off nobody answers; here the sink goes on for a moment, and says 451.
+            # A machine without power does not answer; this sink runs on for a moment and answers 451.
             self.failure = None if self.ledger.closed else failure
         finally:
             self.ledger.keep(self.promises)
@@ -194,7 +194,7 @@ class Client(threading.Thread):
             self.promised(identity, self.expect(replies, b"250"))
 
     def data_flight(self, connection, replies):
-        """RFC 2920 allows the next MAIL behind the dot: RCPT and DATA are the synchronising ones."""
+        """RFC 2920 lets a client send the next MAIL after the dot without waiting."""
         previous = None
         for _ in range(FLIGHT):
             identity, message = self.next_message()
@@ -226,7 +226,7 @@ class Client(threading.Thread):
 
 
 def start_clients(sink, ledger, name, rng):
-    """Clients under way: some message has been acknowledged when this returns."""
+    """Starts clients; returns after the first message has been acknowledged."""
     clients = [Client(sink.port, ledger, b"%s-%d" % (name, i), rng.random()) for i in range(CLIENTS)]
     for client in clients:
         client.start()

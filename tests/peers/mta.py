@@ -30,19 +30,19 @@ needs_root = pytest.mark.skipif(
 
 
 class Mta:
-    """A server with its state in `self.directory`, ended with its `with` block.
+    """A server that is ended with its `with` block and keeps its state in `self.directory`.
 
     `self.port` takes mail.
     """
 
-    # Where messages wait, below the directory.
+    # Folders with waiting messages, below the directory.
     queues = ()
 
     def __init__(self):
         self.port = free_port()
 
     def __enter__(self):
-        # Not pytest's own folder: that one is closed to the servers' unprivileged parts.
+        # Not below pytest's folder, which the unprivileged parts of the servers may not enter.
         self.directory = Path(tempfile.mkdtemp(prefix=f"ringpost-{type(self).__name__.lower()}-"))
         self.directory.chmod(0o755)
         try:
@@ -62,7 +62,7 @@ class Mta:
         return f"127.0.0.1:{self.port}"
 
     def waiting(self):
-        """Files of messages that are not delivered yet. Folders may go while this looks at them."""
+        """Files of messages that are not delivered yet. Folders may disappear during this search."""
         return [
             Path(folder, name)
             for queue in self.queues
@@ -72,14 +72,14 @@ class Mta:
 
     def wait_until_empty(self, timeout=120):
         deadline = time.monotonic() + timeout
-        # The second look is for a message that the first one missed on its way from one queue to the next.
+        # Looks twice: the first look may miss a message that moves from one queue to another.
         while left := self.waiting() or self.waiting():
             assert time.monotonic() < deadline, f"{len(left)} files still in the queue\n{self.log()[-3000:]}"
             time.sleep(0.1)
 
 
 class Postfix(Mta):
-    """Through scripts/postfix; `transport` is Postfix's own word for where all mail goes."""
+    """Postfix, started by scripts/postfix; all mail goes to `transport`, as Postfix writes it."""
 
     script = str(REPO / "scripts" / "postfix")
     queues = [f"queue/{name}" for name in ("maildrop", "incoming", "active", "deferred", "hold", "corrupt")]
@@ -98,7 +98,7 @@ class Postfix(Mta):
         return (self.directory / "mail.log").read_text()
 
     def deliveries(self, expected, timeout=60):
-        """Recipients delivered by its log, once they have come to `expected` or the time is over."""
+        """How many recipients its log calls delivered; waits until they are `expected` or the time is over."""
         deadline = time.monotonic() + timeout
         while True:
             count = int(run([self.script, "count", self.directory]).stdout)
@@ -111,13 +111,13 @@ class Jailed(Mta):
     """A server that believes its directory to be the whole machine."""
 
     program = ""
-    # Name and number of the accounts that it changes to; the numbers need not exist outside.
+    # Names and numbers of the accounts that it changes to; the machine need not have them.
     accounts = {}
 
     def start(self):
         self.build()
         self.configure()
-        # In a group of its own, so that a delivery in mid-air ends with the server.
+        # In a process group of its own, so that its deliveries end with it.
         self.child = Child(["chroot", self.directory, *self.command], start_new_session=True)
 
     def stop(self):
@@ -137,7 +137,7 @@ class Jailed(Mta):
         program = ROOT / self.program
         shown = run(["ldd", program], env=os.environ | {"LD_LIBRARY_PATH": LIBRARIES}).stdout
         for library in re.findall(r"(/\S+) \(0x", shown):
-            # The loader is looked for where the program says, everything else in one place.
+            # The program names the path of the loader; all libraries are in one folder.
             kept = library if "/ld-" in library else f"/lib/{ARCH}/{Path(library).name}"
             self.copy(library, kept)
         self.copy(program, self.program)
@@ -174,7 +174,7 @@ class Jailed(Mta):
 
 
 class Exim(Jailed):
-    """Sends to the address `target` with BDAT; with DATA what goes to a domain that begins with `data`."""
+    """Exim; it sends to the address `target`, with DATA for domains that begin with `data`, otherwise with BDAT."""
 
     program = "usr/sbin/exim4"
     command = ["/usr/sbin/exim4", "-bdf", "-q5s"]
@@ -196,7 +196,7 @@ class Exim(Jailed):
         return "".join(path.read_text() for path in (self.directory / "var/log/exim4").glob("*"))
 
 
-# Not set-uid root: deliver_drop_privilege has each delivery made by Exim's own account.
+# Exim is not set-uid root here: with deliver_drop_privilege its own account makes each delivery.
 EXIM = """
 primary_hostname = exim.test
 deliver_drop_privilege

@@ -31,8 +31,8 @@ def read_log(path):
 
 
 def value_at(histogram, percentile):
-    """This package rounds the rank to the nearest, where HdrHistogram's others round it up; so the
-    rank itself is asked for."""
+    """The value at a rank. This package rounds a percentile's rank to the nearest, other HdrHistograms round
+    it up; so the rank itself is computed here."""
     count = histogram.get_total_count()
     rank = max(1, math.ceil(count * percentile / 100))
     return histogram.get_value_at_percentile(100 * rank / count)
@@ -50,7 +50,7 @@ def summary(histogram):
 
 
 def read_percentiles(path):
-    """Rows of four numbers, as HdrHistogram's plotter takes them, and the count of the last row."""
+    """The rows of four numbers that HdrHistogram's plotter reads, and the count in the last row."""
     rows = []
     last = 0
     with open(path, encoding="ascii") as lines:

@@ -1,4 +1,4 @@
-"""Clients that go on whatever the sink answers, and remember when it answered what."""
+"""Clients that go on after any reply, and remember each reply and its time."""
 
 import random
 import socket
@@ -15,9 +15,9 @@ PAYLOADS = [render(size, random.Random(size)) for size in (500, 60_000, 200_000)
 
 class Refusal(NamedTuple):
     at: float
-    # That the reply took.
+    # How long the reply took.
     seconds: float
-    # What was refused: the first word of a command, or the dot.
+    # The refused command's first word, or the dot.
     verb: str
     reply: str
 
@@ -30,8 +30,8 @@ class Acceptance(NamedTuple):
 
 
 class Sender(threading.Thread):
-    """Sends one message after the other, whatever the replies, until it is told to stop. While the gate
-    is shut it waits there with its next acceptance."""
+    """Sends one message after another, whatever the replies, until it is stopped. While the gate is shut, it
+    waits there after its next accepted message."""
 
     def __init__(self, port, ledger, name, seed, gate):
         super().__init__(daemon=True)
@@ -93,8 +93,8 @@ class Sender(threading.Thread):
 
 
 class Load:
-    """The senders of one sink. Each has had one message accepted, and waits, when this is made: what the
-    sink has taken by then does not depend on who is fast."""
+    """The senders of one sink. When this returns, each has had one message accepted and waits, so that the
+    number of messages in the sink does not depend on the speed of the senders."""
 
     def __init__(self, sink, ledger, name, seed):
         self.sink, self._gate = sink, threading.Event()
@@ -109,7 +109,7 @@ class Load:
         self._gate.set()
 
     def hold(self):
-        """From here on each sender goes on until a message of its own is accepted, and no further."""
+        """Each sender goes on until its next message is accepted, and waits again."""
         self._gate.clear()
 
     def wait_until(self, what, condition):
@@ -125,19 +125,19 @@ class Load:
         self.wait_until("a refusal", lambda: all(sender.first_refusal(since) for sender in self.senders))
 
     def wait_for_mail(self, since):
-        """The seconds until every sender had a message accepted."""
+        """The seconds until every sender has had a message accepted."""
         self.wait_until("mail taken again", lambda: all(sender.first_accepted(since) for sender in self.senders))
         return max(sender.first_accepted(since) for sender in self.senders) - since
 
     def stop(self):
-        """All refusals."""
+        """Stops the senders; all refusals."""
         refusals = self.end()
         for sender in self.senders:
             assert sender.failure is None, f"{sender.failure}: {self.sink.stderr}"
         return refusals
 
     def end(self):
-        """The same of a sink that has been killed."""
+        """As `stop`, after the sink was killed."""
         for sender in self.senders:
             sender.stopped.set()
         self._gate.set()

@@ -1,4 +1,4 @@
-//! The fast receiver, fed in pieces, seen as the slow one is.
+//! Feeds the fast receiver in pieces and shows its session in the form of the slow one.
 
 use std::rc::Rc;
 
@@ -8,8 +8,8 @@ use ringpost::smtp::server::{Event, Policy, Server};
 use super::reference::world::{AUTH_SEED, HOSTNAME};
 use super::reference::{Client, Seen, Stored};
 
-/// What is seen of a session in which the client sends `wire` in `pieces`, the rest in one. `trusted`
-/// is whether it may say XCLIENT.
+/// What a session shows in which the client sends `wire` in `pieces` and the rest at once. A `trusted`
+/// client may send XCLIENT.
 pub(crate) fn drive(
     policy: &Rc<Policy>,
     trusted: bool,
@@ -87,7 +87,7 @@ impl Session {
     }
 }
 
-/// A word for each reply, as [`Seen`] has them.
+/// One word for each reply, as in [`Seen`].
 pub(crate) fn words(wire: &[u8]) -> Vec<String> {
     let mut input = wire;
     let mut reader = ReplyReader::default();
@@ -129,7 +129,7 @@ fn word(code: u16, lines: &[String]) -> String {
     word
 }
 
-/// What stands between angle brackets and has an at-sign.
+/// The text between angle brackets, if it contains an at-sign.
 fn addresses(text: &str) -> impl Iterator<Item = &str> {
     let open = text.split('<').skip(1);
     open.filter_map(|rest| rest.split_once('>'))

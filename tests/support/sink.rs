@@ -16,10 +16,10 @@ use ringpost::smtp::server::Policy;
 use ringpost::spool::{Durability, Options, WhenFull};
 use tokio::sync::watch;
 
-/// A client that waits this long for octets that were due has found a bug.
+/// A client fails if octets that are due do not come within this time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Engines that this host allows; epoll always.
+/// The engines that can run here; epoll always can.
 pub(crate) fn engines() -> Vec<EngineKind> {
     match engine::choose(Io::Uring) {
         Ok((uring, _)) => vec![EngineKind::Epoll, uring],
@@ -43,7 +43,7 @@ impl Running {
         Self::start_with(engine, policies, spool, None)
     }
 
-    /// As `start`, and hands mail on as `relay` says.
+    /// Like `start`, and the sink delivers mail as `relay` says.
     pub(crate) fn start_with(
         engine: EngineKind,
         policies: &[Policy],
@@ -99,7 +99,7 @@ impl Running {
     }
 }
 
-/// CPUs in turn.
+/// One CPU after another.
 fn next_cpu() -> usize {
     static STARTED: AtomicUsize = AtomicUsize::new(0);
     let cpus = host::allowed().unwrap();
@@ -124,7 +124,7 @@ fn inet(address: &Address) -> SocketAddr {
     }
 }
 
-/// One client that sends what it is told and keeps all that it is sent.
+/// A client that sends the octets that it is given and keeps all that it receives.
 pub(crate) struct Caller {
     stream: TcpStream,
     pub received: Vec<u8>,
@@ -139,8 +139,8 @@ impl Caller {
         Self { stream, received: Vec::new() }
     }
 
-    /// Sends `wire` in `pieces`, the rest in one. A peer that has hung up is not an error: what it
-    /// said before is still there to be read.
+    /// Sends `wire` in `pieces` and the rest at once. A peer that has closed is not an error: its
+    /// replies can still be read.
     pub(crate) fn send(&mut self, wire: &[u8], pieces: impl IntoIterator<Item = usize>) {
         let mut rest = wire;
         for octets in pieces {
@@ -161,19 +161,19 @@ impl Caller {
         }
     }
 
-    /// Reads until `lines` lines have come in all; fewer, and the peer has closed.
+    /// Reads until there are `lines` lines in all, or fewer if the peer closes.
     pub(crate) fn read_lines(&mut self, lines: usize) {
         while self.received.iter().filter(|&&b| b == b'\n').count() < lines && self.read() {}
     }
 
-    /// Says that nothing more will be sent, and reads to the end.
+    /// Shuts the sending side down and reads to the end.
     pub(crate) fn hang_up(&mut self) {
         // The peer may have closed first.
         let _ = self.stream.shutdown(Shutdown::Write);
         while self.read() {}
     }
 
-    /// Whether there was something; `false` says that the peer has closed.
+    /// Reads once; `false` if the peer has closed.
     pub(crate) fn read(&mut self) -> bool {
         let mut buffer = [0; 4096];
         loop {
