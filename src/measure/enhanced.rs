@@ -8,7 +8,7 @@ const ENHANCED_CODES_MAX: usize = 64;
 
 /// Counts by phase, reply code and enhanced code (RFC 3463). While recording, the table takes
 /// `ENHANCED_CODES_MAX` different entries and counts the rest together, so that a server which
-/// invents codes cannot make the generator allocate. Adding has no such bound, hence is exact.
+/// invents codes cannot make the generator allocate. Adding has no such bound, so that it is exact.
 #[derive(Clone, Debug)]
 pub(super) struct Enhanced {
     entries: Vec<(EnhancedKey, u64)>,

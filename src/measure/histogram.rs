@@ -1,4 +1,4 @@
-//! Histograms that add up: all of a kind have the same bounds and digits, hence the same cells.
+//! Histograms that add up: all of one kind have the same bounds and digits, and so the same cells.
 
 use hdrhistogram::Histogram;
 
@@ -15,7 +15,7 @@ pub(super) fn histogram(digits: u8) -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, digits).expect("bounds are constant and valid")
 }
 
-/// Adds histograms that `histogram` made with the same digits, hence with the same cells.
+/// Adds histograms that `histogram` made with the same digits, and so with the same cells.
 pub(super) fn add(into: &mut Histogram<u64>, from: &Histogram<u64>) {
     into.add(from).expect("equal bounds");
 }

@@ -1,5 +1,5 @@
-//! Inline SVG by hand: axes, curves, bars. Colours come from the page's classes, so that one drawing
-//! serves light, dark and paper; curves differ by their dashes too, not by colour alone.
+//! Inline SVG by hand: axes, curves, bars. Colours come from the classes of the page, so that one drawing
+//! serves light, dark and paper; curves also differ by their dashes, not by colour alone.
 
 use std::fmt::Write as _;
 

@@ -1,9 +1,9 @@
 //! Many runs added up to one: shards of one load, each measured by a process of its own.
 //!
-//! The result has the files of a run and can be merged again. It is made from the runs it stands on
-//! (its *leaves*, which it carries in `run.json`), in an order that does not depend on how they were
-//! given, and seconds are aligned on whole seconds of the wall clock, each to the nearest. So merging
-//! is exact, and merging what was merged comes to the same as merging all at once, to the octet.
+//! The result has the files of a run and can be merged again. It is always made from the runs that were
+//! measured (its *leaves*, which it carries in `run.json`), in an order that does not depend on how they
+//! were given. Each second is moved to the nearest whole second of the wall clock. So merging is exact,
+//! and merging merged runs gives the same octets as merging all runs at once.
 
 mod cells;
 mod check;

@@ -1,5 +1,5 @@
-//! One run as files, written and read back: what was counted becomes a result that can be shown, judged,
-//! compared and added up, by a later version and on another machine.
+//! One run as files, written and read back: its counts become a result that a later version, on another
+//! machine, can show, judge, compare and add up.
 //!
 //! ```text
 //! Interval --RunDir--> run.hlog, run.csv      a line a second

@@ -22,7 +22,7 @@ pub enum Unfit {
 }
 
 impl Tally {
-    /// Adds one line of a `run.hlog`. Lines of the warm-up are the headline of an interval of its own.
+    /// Adds one line of a `run.hlog`. A line of the warm-up is the headline of an interval of the warm-up.
     pub fn restore_line(
         &mut self,
         tag: Option<&str>,

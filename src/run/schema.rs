@@ -1,6 +1,6 @@
 //! The JSON Schemas (2020-12) of what a run and a search leave behind. They are derived from the types
-//! that are written, with the comments of their fields, and kept as files, so that a program in the
-//! field needs neither the derivation nor this repository.
+//! that are written, with the comments of their fields, and kept as files, so that the program can print
+//! them without the code that derives them.
 
 /// Schema of `run.json`.
 pub const RUN: &str = include_str!("schema/run.json");

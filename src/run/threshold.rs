@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_comforts_nobody() {
+    fn a_figure_that_was_not_measured_fails_either_condition() {
         let run = Run::default();
         for text in ["p99>1s", "response.p99>1s", "mail.p50>1s", "failed>0.1%", "rate<5", "p99>+1%"]
         {
