@@ -1,5 +1,5 @@
-//! One core from its start to its end: its listeners, the connections that they give, and how its
-//! sessions are brought to their end.
+//! One core from its start to its end: it accepts connections, spawns their sessions, and ends them when
+//! the sink stops.
 
 use std::future::Future;
 use std::io;
@@ -21,8 +21,8 @@ use crate::limits::LINGERERS_MAX;
 use crate::notice::notice;
 use crate::smtp::server::CloseReason;
 
-/// Pause between two looks of a core whether the segment that it writes is still where readers find it: so
-/// long may messages go into a file that somebody has removed.
+/// Pause between two checks of a core whether the segment that it writes is still where readers find it: so
+/// long may messages go into a file that was removed.
 const SPOOL_LOOK_MS: u64 = 100;
 
 /// What a core thread is handed at its start.
@@ -66,19 +66,19 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
     Ok(summary(&core, setup.cpu))
 }
 
-/// Looks now and then whether the segment that is written is still where readers find it, also while nobody
-/// sends.
+/// Checks at intervals whether the segment that the core writes is still where readers find it, also while
+/// no client sends.
 async fn look_out(core: Rc<Core>) {
     let Some(writer) = &core.writer else { return };
     let mut interval = task::interval(Duration::from_millis(SPOOL_LOOK_MS));
     loop {
         interval.tick().await;
-        // An error has been told, and counts as a failure.
+        // The writer has reported the error, and counts it as a failure.
         let _ = writer.borrow_mut().check_path();
     }
 }
 
-/// Waits until the stop has grown to `at_least`. A sink whose sender is gone is being torn down.
+/// Waits until the stop has grown to `at_least`, or until the sender is gone, because then the sink ends.
 async fn wait_for(stop: &mut watch::Receiver<Stop>, at_least: Stop) {
     let _ = stop.wait_for(|now| *now >= at_least).await;
 }
@@ -104,7 +104,7 @@ async fn accept_loop(core: Rc<Core>, mut listener: Listener, door: Rc<Door>) {
 async fn close_doors(loops: Vec<(Handle, JoinHandle<()>)>) {
     for (listener, task) in loops {
         listener.interrupt();
-        // A loop that panicked has said so; the others still have to end.
+        // A panic in a loop was reported already, and the other loops still have to end.
         let _ = task.await;
     }
 }
@@ -147,7 +147,7 @@ impl Drop for OpenSession {
 
 fn turn_away(core: &Rc<Core>, conn: Conn, peer: &Peer, door: &Rc<Door>, why: CloseReason) {
     core.board.turned_away.add(1);
-    // One who has the last descriptor must be gone before the next can be accepted.
+    // A connection that took the last descriptor must be closed before the next can be accepted.
     let linger = !peer.crowded && core.lingerers.get() < LINGERERS_MAX;
     let count = usize::from(linger);
     core.lingerers.set(core.lingerers.get() + count);
@@ -193,7 +193,7 @@ async fn sessions_end(core: &Core, limit: impl Future<Output = ()>) {
 fn summary(core: &Core, cpu: usize) -> CoreSummary {
     let spool = core.writer.as_ref().map(|writer| {
         let mut writer = writer.borrow_mut();
-        // What happened since the last look counts too.
+        // A loss since the last check counts too.
         let _ = writer.check_path();
         SpoolSummary { position: writer.position().to_string(), stats: writer.stats() }
     });

@@ -1,7 +1,7 @@
-//! The live board: what each core has counted so far and how long its replies took, for whoever asks
-//! while the sink serves. The summary at the end is read from it too.
+//! The live board: what each core has counted so far, and how long its replies took. It may be read while
+//! the sink serves, and the summary at the end is made from it too.
 //!
-//! Each core has cells of its own, and is their only writer; readers take no lock and hold no core up.
+//! Each core has its own cells and is their only writer. Readers take no lock, and no core waits for one.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -14,8 +14,8 @@ use super::counters::{Count, CounterCells, SinkCounters};
 use super::reply_times::{ReplyTimes, TimeCells, TimeHistogram};
 use crate::smtp::server::{ReplyCounts, VerbClass};
 
-/// The cells of one core. Two cache lines each, because the prefetcher fetches pairs: no core's store
-/// disturbs another's.
+/// The cells of one core, aligned to two cache lines, because the prefetcher fetches pairs: the stores of
+/// one core do not disturb another.
 #[repr(align(128))]
 #[derive(Debug, Default)]
 pub(super) struct CoreCells {
@@ -26,20 +26,20 @@ pub(super) struct CoreCells {
     times: [TimeCells; VerbClass::ALL.len()],
 }
 
-/// The readers' side. Clones show the same cells, also after the end of the sink.
+/// The side of the readers. All clones show the same cells, also after the end of the sink.
 #[derive(Clone, Debug)]
 pub struct LiveBoard {
     cores: Arc<[CoreCells]>,
     since: Instant,
 }
 
-/// The writer's side of one core.
+/// The side of the writer, for one core.
 #[derive(Debug)]
 pub(super) struct CoreBoard {
     cores: Arc<[CoreCells]>,
     /// INVARIANT: below the number of cores, and no other `CoreBoard` has it.
     index: usize,
-    /// One thread writes: the board may move to it, and not be shared with others.
+    /// Not `Sync`: one thread writes. The board may move to this thread, and not be shared.
     _one_writer: PhantomData<std::cell::Cell<()>>,
 }
 
@@ -53,7 +53,7 @@ impl LiveBoard {
         (Self { cores: cells, since: Instant::now() }, writers)
     }
 
-    /// What all cores show at this moment. Two counters may be a few messages apart.
+    /// What all cores have counted at this moment. Two counters may be a few messages apart.
     pub fn snapshot(&self) -> BoardSnapshot {
         let (mut counters, mut sessions_open) = (SinkCounters::default(), 0);
         for core in self.cores.iter() {
@@ -99,7 +99,7 @@ pub struct BoardSnapshot {
     pub cores: Vec<CoreSnapshot>,
 }
 
-/// One core's part of it.
+/// The part of one core.
 #[derive(Clone, Debug, Serialize)]
 pub struct CoreSnapshot {
     pub core: usize,
@@ -191,7 +191,7 @@ impl CoreBoard {
         }
     }
 
-    /// What this core shows at this moment.
+    /// What this core has counted at this moment.
     pub(super) fn snapshot(&self) -> CoreSnapshot {
         CoreSnapshot::of((self.index, self.cells()))
     }

@@ -29,7 +29,7 @@ pub(super) struct Door {
     pub(super) policy: Rc<Policy>,
 }
 
-/// What a core is made of.
+/// The parts from which a core is built.
 pub(super) struct CoreSetup {
     /// `None` discards.
     pub(super) writer: Option<Writer>,
@@ -59,19 +59,19 @@ pub(super) struct Core {
     pub(super) quota: Quota,
     pub(super) peer_policy: PeerPolicy,
     pub(super) peer_limit: PeerLimit,
-    /// `None`: nothing is handed on.
+    /// `None`: the sink passes no mail on.
     pub(super) relay: Option<Relay>,
     pub(super) stop: Cell<Stop>,
     pub(super) connections_max: usize,
     /// Page faults of this thread before its first message.
     faults_before: Cell<Option<PageFaults>>,
-    /// The spool takes no mail for now.
+    /// Whether the spool refuses mail at the moment.
     lacking: Cell<bool>,
     /// Callers that were turned away and whose connections are still read.
     ///
     /// INVARIANT: at most [`LINGERERS_MAX`](crate::limits::LINGERERS_MAX).
     pub(super) lingerers: Cell<usize>,
-    /// Told when a session ends.
+    /// Notified when a session ends.
     pub(super) ended: Notify,
 }
 
@@ -99,7 +99,7 @@ impl Core {
         }
     }
 
-    /// Counts a message whose fate is known, now that its client is told.
+    /// Counts a message whose fate is known, because its client gets the reply now.
     ///
     /// # Errors
     /// The reply that takes the place of its 250: it was lost.
@@ -142,14 +142,14 @@ impl Core {
         }
     }
 
-    /// Tells the user when the spool stops taking mail, and when it takes it again: once each.
+    /// Reports that the spool stops taking mail, or that it takes mail again: once for each change.
     pub(super) fn note_lack(&self, writer: &RefCell<Writer>, lack: Option<&SpoolError>) {
         if self.lacking.replace(lack.is_some()) == lack.is_some() {
             return;
         }
         let core = writer.borrow().core();
         match lack {
-            // What failed has been told already.
+            // The writer has reported these already.
             Some(
                 SpoolError::Poisoned { .. } | SpoolError::Torn { .. } | SpoolError::Removed { .. },
             ) => {}

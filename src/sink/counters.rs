@@ -1,7 +1,7 @@
-//! What a core counts while it serves: written by its own thread alone, read by anyone at any time.
+//! What a core counts while it serves. Only its own thread writes; any thread may read at any time.
 //!
-//! Loads and stores are relaxed and there is no read-modify-write: a counter has one writer. So a
-//! reader may see one counter a few messages ahead of another, and no core ever waits for a reader.
+//! Loads and stores are relaxed, and there is no read-modify-write, because a counter has one writer. So a
+//! reader may see one counter a few messages ahead of another, and no core waits for a reader.
 
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -1,10 +1,10 @@
-//! How long a peer may take, whatever the pieces are that it sends in.
+//! How long a peer may take, into however many pieces it cuts what it sends.
 //!
-//! A command has the whole timeout, from the end of the one before (RFC 5321 §4.5.3.2.7): octets of
-//! a line that does not end buy no time. Message content has the timeout too, and what arrives buys
-//! more, at the least data rate, but never more than the timeout: a peer may pause for the timeout
-//! once, and must keep the rate on average. (Postfix: smtpd_per_request_deadline,
-//! smtpd_min_data_rate.)
+//! A command has the whole timeout, counted from the end of the command before it (RFC 5321 §4.5.3.2.7).
+//! Octets of a line that does not end give no more time. A message begins with the timeout too. Each
+//! octet of it adds the time that it takes at the minimum data rate, but the time that is left never
+//! exceeds the timeout: a peer may pause for the timeout once, and must keep the rate on average.
+//! (Postfix: smtpd_per_request_deadline, smtpd_min_data_rate.)
 //!
 //! Times are those of the core's watch.
 
@@ -35,7 +35,7 @@ impl Deadline {
         now >= self.deadline
     }
 
-    /// Something was completed: the next thing has all the time.
+    /// A command or a message is complete: the next one has the whole timeout.
     pub(super) fn renew(&mut self, now: Duration) {
         self.deadline = now + self.timeout;
     }

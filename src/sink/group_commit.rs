@@ -1,9 +1,9 @@
 //! Group commit: one `fdatasync` covers every message sealed before it began.
 //!
-//! A session that sealed messages asks [`GroupCommit::decided`] before it sends their 250. The first such
-//! session starts the sync; those that come while it runs cannot ride on it, because their stores
-//! may have come after its snapshot of dirty pages, and wait for the next one, which they share. So
-//! the batch grows with the load and a lone message waits for one sync only.
+//! A session that sealed messages awaits [`GroupCommit::decided`] before it sends their 250. The first such
+//! session starts a sync. A session that comes while the sync runs cannot use it, because its stores may
+//! be later than the kernel's snapshot of dirty pages; it waits for the next sync, and shares that with all
+//! others that wait. So the batch grows with the load, and a single message waits for one sync only.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsRawFd;
@@ -17,7 +17,7 @@ use crate::spool::{Barrier, Ticket, TicketFate, Writer};
 pub(super) struct GroupCommit {
     /// INVARIANT: set while one session is in `lead`, and that session clears it.
     running: Cell<bool>,
-    /// Told at the end of each sync.
+    /// Notified at the end of each sync.
     turn: Notify,
 }
 
@@ -26,8 +26,8 @@ impl GroupCommit {
         Self { running: Cell::new(false), turn: Notify::new() }
     }
 
-    /// Returns once the fate of the message is known: kept, or lost. It stays lost: the kernel reports a
-    /// write-back error once and then forgets it, so trying again would lie.
+    /// Returns once the fate of the message is known: kept, or lost. A lost message stays lost: the kernel
+    /// reports a write-back error once, and a second sync would succeed without having written anything.
     pub(super) async fn decided(&self, ticket: Ticket, writer: &RefCell<Writer>) {
         while is_waiting(ticket, writer) {
             if self.running.get() {
@@ -41,7 +41,7 @@ impl GroupCommit {
     /// Syncs all that is not on the disk, or finds that the fate of the message is known.
     async fn lead(&self, ticket: Ticket, writer: &RefCell<Writer>) {
         assert!(!self.running.replace(true), "two syncs of one spool at the same time");
-        // Sessions whose octets are here already ride along. This does not wait for any other.
+        // Sessions whose octets have arrived seal their messages now, and share this sync.
         give_way().await;
         let barriers: Vec<Barrier> = writer.borrow().dirty().collect();
         if barriers.is_empty() {
@@ -76,8 +76,8 @@ async fn sync(barriers: &[Barrier], writer: &RefCell<Writer>) {
             return;
         }
     }
-    // Not before the last: until then what the first ones cover may have to be refused with the rest. An
-    // error was told, and counts as a failure.
+    // Only after the last sync: if a later one fails, the messages of the earlier ones are refused too. The
+    // writer has reported an error, and counts it as a failure.
     let _ = writer.borrow_mut().all_synced(barriers);
 }
 

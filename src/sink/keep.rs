@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-/// What is kept of a message. The greater keeps more.
+/// How much is kept of a message. A greater value keeps more.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Keep {
     /// It is counted and forgotten.
     Nothing,
-    /// The header block and the empty line behind it.
+    /// The header block and the empty line after it.
     Headers,
     #[default]
     All,
@@ -52,7 +52,7 @@ impl FromStr for KeepRule {
     }
 }
 
-/// All rules; without any, everything is kept. Of two for one domain the later counts.
+/// All rules. Without rules, everything is kept. Of two rules for one domain the later counts.
 #[derive(Clone, Debug, Default)]
 pub struct KeepRules {
     rules: Vec<KeepRule>,
@@ -75,7 +75,7 @@ impl FromIterator<KeepRule> for KeepRules {
 }
 
 impl KeepRules {
-    /// What the most generous recipient wants. Paths are without angle brackets.
+    /// The rule that keeps most among those of the recipients. Paths are without angle brackets.
     pub(super) fn keep<'p>(&self, recipients: impl Iterator<Item = &'p [u8]>) -> Keep {
         if self.rules.is_empty() {
             return self.others;

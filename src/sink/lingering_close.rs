@@ -1,8 +1,8 @@
-//! Ends of connections that are ours to end.
+//! How the sink closes a connection.
 //!
-//! A close while octets of the peer are unread, or still under way, is a reset, and a reset may
-//! destroy our last reply in the peer's hands. So: the reply, the end of our direction, a short and
-//! bounded look at what still comes, and then the close.
+//! If octets of the peer are unread or still on their way, a close resets the connection, and the reset
+//! may destroy the last reply before the peer has read it. So the sink sends the reply, ends its own
+//! direction, reads for a short and bounded time, and then closes.
 
 use std::io;
 use std::time::Duration;
@@ -12,15 +12,13 @@ use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard};
 use crate::smtp::server::{CloseReason, Server};
 
-/// Time for which a connection that we end is still read, so that what the peer had under way does
-/// not turn our last reply into a reset.
+/// The longest time for which the sink reads before it closes, in milliseconds.
 const LINGER_MS: u64 = 1_000;
 
-/// Octets read meanwhile; a peer that sends more than this behind our back gets its reset.
+/// Octets that the sink reads before it closes. A peer that sends more gets a reset.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
 
-/// Answers a caller who gets no session, and closes. Without `linger` the close follows the reply at
-/// once.
+/// Answers a caller that gets no session, and closes. Without `linger` it closes right after the reply.
 pub(super) async fn turn_away(
     core: &Core,
     mut conn: Conn,
@@ -39,7 +37,7 @@ pub(super) async fn turn_away(
     conn.close().await;
 }
 
-/// Answers a caller who gets no session; the close is the next thing to do.
+/// Answers a caller that gets no session. The caller of this closes next.
 pub(super) async fn refuse(
     core: &Core,
     conn: &mut Conn,
@@ -54,7 +52,7 @@ pub(super) async fn refuse(
     core.pool.give(buf);
 }
 
-/// Sends the last replies of a session; the close is the next thing to do.
+/// Sends the last replies of a session. The caller of this closes next.
 pub(super) async fn part(core: &Core, conn: &mut Conn, guard: &Guard, out: Buf, mut inbox: Buf) {
     guard.arm(core.peer_policy.timeout);
     let (sent, out) = conn.send_all(out).await;
@@ -80,7 +78,7 @@ async fn say(
     conn.send_all(out).await
 }
 
-/// Ends our direction and reads until the peer has ended its own, within bounds.
+/// Ends our direction, and reads within the bounds until the peer has ended its direction.
 async fn linger(core: &Core, conn: &mut Conn, guard: &Guard, mut buf: Buf) -> Buf {
     guard.arm(Duration::from_millis(LINGER_MS));
     let mut octets = 0;
@@ -93,7 +91,7 @@ async fn linger(core: &Core, conn: &mut Conn, guard: &Guard, mut buf: Buf) -> Bu
         match received {
             Ok(0) => break,
             Ok(count) => octets += count,
-            // Not always for us: the deadline before this one may have asked for it.
+            // The interrupt may come from an earlier deadline: read on, `fired` tells.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => break,
         }

@@ -1,4 +1,4 @@
-//! Peers that are trusted with something, by the network that they are in.
+//! Sets of peers that the sink trusts, by network.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -7,15 +7,15 @@ use ipnet::IpNet;
 
 use crate::engine::Peer;
 
-/// Networks, as people list them: `10.0.0.0/8,::1` and `unix` for callers over a unix socket. Empty
-/// trusts nobody.
+/// A list of networks such as `10.0.0.0/8,::1`; `unix` means callers on Unix sockets. An empty list
+/// contains no peer.
 #[derive(Clone, Debug, Default)]
 pub struct Networks {
     nets: Vec<IpNet>,
     unix: bool,
 }
 
-/// A word that names no network.
+/// A word that does not name a network.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("'{0}' is no network; write ADDRESS, ADDRESS/BITS or unix, such as 127.0.0.1, 10.0.0.0/8")]
 pub struct NetworkError(String);
@@ -45,8 +45,8 @@ impl Networks {
         self.nets.is_empty() && !self.unix
     }
 
-    /// Whether the caller is in one of the networks. An IPv4 caller of an IPv6 socket counts by its
-    /// IPv4 address.
+    /// Whether the caller is in one of the networks. For an IPv4 caller of an IPv6 socket its IPv4 address
+    /// counts.
     pub(super) fn contains(&self, peer: &Peer) -> bool {
         match peer.ip() {
             None => self.unix,

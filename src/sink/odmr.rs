@@ -1,4 +1,4 @@
-//! ETRN and ATRN: what the relay answers, and the end of a session whose roles turn round.
+//! ETRN and ATRN (RFC 1985, RFC 2645): the answers of the relay, and sessions whose roles are swapped.
 
 use super::core::Core;
 use super::stop::Stop;
@@ -6,14 +6,14 @@ use crate::engine::{Buf, Conn, Guard};
 use crate::relay::TurnedSession;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer, Request, Server};
 
-/// A session that goes on with the roles turned round.
+/// A session that goes on with swapped roles.
 pub(super) struct Turn {
     pub(super) session: TurnedSession,
-    /// What the other end has said behind its ATRN.
+    /// Octets that came after ATRN.
     pub(super) said: Vec<u8>,
 }
 
-/// Answers the request that `server` has met. With a session: the roles turn round behind the reply.
+/// Answers the request that `server` has received. `Some`: the roles are swapped after the reply.
 pub(super) async fn answer(
     core: &Core,
     server: &mut Server,
@@ -39,8 +39,7 @@ pub(super) async fn answer(
     }
 }
 
-/// Sends the replies that are queued, and is the client from there on. The close is the next thing to
-/// do.
+/// Sends the queued replies, and is the client from there on. The caller of this closes next.
 pub(super) async fn turn(core: &Core, conn: &mut Conn, guard: &Guard, out: Buf, turn: Turn) {
     guard.arm(core.peer_policy.timeout);
     let (sent, out) = conn.send_all(out).await;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// `--max-connections-per-peer`. Without it there is nothing shared to touch.
+/// `--max-connections-per-peer`. Without the option the cores share nothing here.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PeerLimit(Option<Arc<Register>>);
 
@@ -15,7 +15,7 @@ struct Register {
     most: usize,
 }
 
-/// The place of one connection, until dropped.
+/// The place of one connection. Dropping it gives the place back.
 #[derive(Debug, Default)]
 pub(super) struct PeerPlace(Option<(Arc<Register>, IpAddr)>);
 
@@ -24,8 +24,8 @@ impl PeerLimit {
         Self(most.map(|most| Arc::new(Register { open: Mutex::default(), most })))
     }
 
-    /// Takes a place for one more connection of `ip`; `None` when it holds as many as it may. Callers
-    /// without an address, over unix sockets, are not counted.
+    /// Takes a place for one more connection of `ip`. `None`: the address has as many as it may have.
+    /// Callers on Unix sockets have no address and are not counted.
     pub(super) fn enter(&self, ip: Option<IpAddr>) -> Option<PeerPlace> {
         let (Some(register), Some(ip)) = (&self.0, ip) else { return Some(PeerPlace::default()) };
         let ip = ip.to_canonical();

@@ -9,10 +9,10 @@ use crate::engine::{BoundListener, EngineKind};
 use crate::relay;
 use crate::smtp::server::Policy;
 
-/// A listener's address and what is spoken there.
+/// The address of a listener, and the protocol there.
 #[derive(Clone, Debug)]
 pub struct Port {
-    /// As it is printed and stored with each message: `smtp://127.0.0.1:1025`.
+    /// The URL, as the sink prints it and stores it with each message: `smtp://127.0.0.1:1025`.
     pub url: String,
     pub policy: Policy,
 }
@@ -20,22 +20,22 @@ pub struct Port {
 /// What peers may do, and how long they may take.
 #[derive(Clone, Debug)]
 pub struct PeerPolicy {
-    /// For a command, whatever the pieces it comes in (RFC 5321 §4.5.3.2.7), and for a pause within
-    /// a message.
+    /// Time for one command, even if it arrives in pieces (RFC 5321 §4.5.3.2.7), and the longest pause
+    /// in a message.
     pub timeout: Duration,
-    /// Octets per second of message content that a peer must keep; 0 for none.
+    /// Minimum rate of message content, in octets per second; 0 means no minimum.
     pub data_rate_min: u64,
-    /// Time before the greeting in which a client must keep silent; zero greets at once.
+    /// Time before the greeting in which a client must not speak; with zero the sink greets at once.
     pub greet_delay: Duration,
-    /// Connections of one address at once, over all cores.
+    /// Connections of one address at the same time, over all cores.
     pub connections_per_peer_max: Option<usize>,
     /// Peers that must send a PROXY header.
     pub proxies: Networks,
-    /// Peers that may say XCLIENT.
+    /// Peers that may use XCLIENT.
     pub xclient: Networks,
 }
 
-/// Everything a sink needs, checked.
+/// Everything that a sink needs, checked.
 pub struct SinkPlan {
     pub engine: EngineKind,
     /// CPU numbers, one per core thread.
@@ -47,11 +47,11 @@ pub struct SinkPlan {
     /// How much of each message the spool keeps.
     pub keep: KeepRules,
     pub peer_policy: PeerPolicy,
-    /// What ETRN and ATRN begin; needs a spool.
+    /// The deliveries that ETRN and ATRN start; needs a spool.
     pub relay: Option<relay::RelayPlan>,
-    /// Time that open messages get after a stop was asked for.
+    /// Time that open messages have after the sink was told to stop.
     pub drain: Duration,
-    /// Sessions open at once, over all cores. More get 421.
+    /// Sessions open at the same time, over all cores. One more gets 421.
     pub connections_max: usize,
     pub messages_max: Option<u64>,
     pub sessions_max: Option<u64>,

@@ -1,5 +1,5 @@
-//! What is settled before a caller is greeted: who it is, whether it may have one more connection,
-//! and whether it waits for the greeting.
+//! The checks before the greeting: the address of the caller, the limit of connections per address, and
+//! whether the client waits for the greeting.
 
 use std::io;
 use std::time::Duration;
@@ -14,24 +14,24 @@ use crate::smtp::server::CloseReason;
 /// Time that a proxy gets for its PROXY header (Postfix: postscreen_upstream_proxy_timeout).
 const PROXY_HEADER_MS: u64 = 5_000;
 
-/// A caller who gets a session.
+/// A caller that gets a session.
 pub(super) struct Caller {
-    /// Whom the proxy named, or else the other end of the connection.
+    /// The address that the proxy named, or else the other end of the connection.
     pub(super) peer: Peer,
-    /// To be held while the session lasts.
+    /// Held while the session lasts.
     pub(super) place: PeerPlace,
-    /// Octets that came ahead of the greeting.
+    /// Octets that came before the greeting.
     pub(super) said: Vec<u8>,
 }
 
 /// Why there is no session.
 pub(super) enum Rejection {
-    /// Nobody to say anything to.
+    /// The peer is gone, or must not get a reply.
     Gone,
     Refused(CloseReason),
 }
 
-/// Meets a connection that was accepted from `peer`.
+/// Checks a connection that was accepted from `peer`.
 pub(super) async fn meet(
     core: &Core,
     conn: &mut Conn,
@@ -59,10 +59,10 @@ struct Pregreet<'c> {
     said: Vec<u8>,
 }
 
-/// What a wait ended with.
+/// How a wait ended.
 enum Heard {
     Octets,
-    /// The time is over.
+    /// Nothing came before the deadline.
     Nothing,
 }
 
@@ -80,7 +80,7 @@ impl Pregreet<'_> {
                     return Ok(Peer { address, ..proxy });
                 }
                 // "The receiver must abort the connection": a reply could be taken for that of a
-                // server behind us.
+                // server behind this sink.
                 Err(proxy::BadHeader) => return Err(self.not_introduced()),
             }
             if let Heard::Nothing = self.hear().await? {
@@ -94,8 +94,7 @@ impl Pregreet<'_> {
         Rejection::Gone
     }
 
-    /// Keeps the greeting back for a while. A client that speaks in that time does not speak SMTP,
-    /// or does not care what we say.
+    /// Delays the greeting. A client that speaks in that time does not follow SMTP.
     async fn wait_in_silence(&mut self, delay: Duration) -> Result<(), Rejection> {
         self.guard.arm(delay);
         if self.said.is_empty()

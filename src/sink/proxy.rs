@@ -1,7 +1,7 @@
-//! The header by which a proxy in front of us says who called: PROXY protocol, versions 1 and 2.
+//! The PROXY protocol, versions 1 and 2: the header in which a proxy names its client.
 //!
 //! Sans-IO. Source: HAProxy, "The PROXY protocol, versions 1 & 2" (proxy-protocol.txt), §2. A header
-//! comes before anything else on the connection; what is behind it belongs to the session.
+//! comes before anything else on the connection. What follows it belongs to the session.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

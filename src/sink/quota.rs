@@ -1,4 +1,4 @@
-//! The quotas that end a run.
+//! The quotas that end a run: a number of messages, a number of sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,8 +7,8 @@ use tokio::sync::watch;
 
 use super::stop::Stop;
 
-/// `--max-messages` and `--max-sessions`, shared by the cores. Without either there is nothing
-/// shared to touch.
+/// `--max-messages` and `--max-sessions`, shared by the cores. Without these options the cores share
+/// nothing here.
 #[derive(Clone)]
 pub struct Quota {
     messages: Option<Arc<Allowance>>,
@@ -35,7 +35,7 @@ impl Allowance {
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// Notes that one of those taken is over; true for the last of all.
+    /// Notes that one of those taken is over. True for the last one.
     fn finish(&self) -> bool {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         debug_assert!(done <= self.max, "more are done than may be taken");
@@ -53,12 +53,12 @@ impl Quota {
         Self { messages: allowance(messages_max), sessions: allowance(sessions_max), stop }
     }
 
-    /// Asks to keep one more message. `false`: the quota is used up, refuse it.
+    /// Takes one message from the quota. `false`: the quota is used up, refuse the message.
     pub(super) fn take_message(&self) -> bool {
         self.messages.as_ref().is_none_or(|allowance| allowance.take())
     }
 
-    /// Gives a taken message back: it could not be kept after all.
+    /// Gives a message back: it was taken, and then lost.
     pub(super) fn return_message(&self) {
         if let Some(allowance) = &self.messages {
             let before = allowance.taken.fetch_sub(1, Ordering::Relaxed);
@@ -66,14 +66,14 @@ impl Quota {
         }
     }
 
-    /// Notes that the 250 of one taken message is sent. The last one ends the run.
+    /// Notes that a message got its 250. The last one ends the run.
     pub(super) fn message_answered(&self) {
         if self.messages.as_ref().is_some_and(|allowance| allowance.finish()) {
             self.raise(Stop::Drain);
         }
     }
 
-    /// Asks to serve one more session. `false`: the quota is used up.
+    /// Takes one session from the quota. `false`: the quota is used up.
     pub(super) fn take_session(&self) -> bool {
         let Some(allowance) = &self.sessions else { return true };
         let before = allowance.taken.fetch_add(1, Ordering::Relaxed);

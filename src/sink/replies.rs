@@ -1,5 +1,5 @@
-//! The replies of one round, in order: octets that are rendered already, and ends of data whose reply
-//! waits until it is known whether the message is kept.
+//! The replies of one round, in order: some are rendered already, and those to ends of data wait until it
+//! is known whether their message is kept.
 
 use super::keep::Keep;
 use crate::smtp::reply::Reply;
@@ -12,7 +12,7 @@ const LINE_BYTES: usize = 80;
 /// The text that names a message which is counted and not kept.
 const DISCARDED: &[u8] = b"discarded";
 
-/// A message that was taken, and the client not told of it yet.
+/// A message that was taken, and whose client has no reply yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TakenMessage {
     /// `None` when it is counted and not kept.
@@ -30,7 +30,7 @@ pub(super) struct ReplyQueue {
     pending: Vec<PendingReply>,
     /// Lines of those replies.
     lines: usize,
-    /// The name of a message as text; kept for the sake of its memory.
+    /// The name of a message as text; the buffer is reused.
     id: Vec<u8>,
 }
 
@@ -43,7 +43,7 @@ struct PendingReply {
 }
 
 impl ReplyQueue {
-    /// Queues the reply to an end of data behind the `rendered` octets of other replies.
+    /// Queues the reply to an end of data after the `rendered` octets of other replies.
     pub(super) fn push(&mut self, rendered: usize, reply: EndOfData, message: TakenMessage) {
         debug_assert!(
             self.pending.last().is_none_or(|last| last.at <= rendered),
@@ -57,7 +57,7 @@ impl ReplyQueue {
         self.pending.is_empty()
     }
 
-    /// Octets that the replies may have; more than they will.
+    /// An upper bound of the octets that the replies will have.
     pub(super) fn octets(&self) -> usize {
         self.lines * LINE_BYTES
     }
@@ -93,7 +93,7 @@ impl ReplyQueue {
             }
         }
         out.extend_from_slice(&scratch[moved - first..]);
-        debug_assert!(moved <= first + scratch.len(), "a reply stands behind the rendered octets");
+        debug_assert!(moved <= first + scratch.len(), "a reply stands after the rendered octets");
         self.lines = 0;
     }
 }

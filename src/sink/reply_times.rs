@@ -1,9 +1,9 @@
-//! How long replies took: one histogram for each kind of command, written by one core and read by
-//! anyone at any time.
+//! How long replies took: one histogram for each kind of command. One core writes it, and any thread may
+//! read it at any time.
 //!
-//! The buckets are log-linear, as in an HdrHistogram: 16 for each power of two, so that a value is told
-//! to within 6 %. Whoever wants a figure for a report measures at the client: this is the server's
-//! own share.
+//! The buckets are log-linear, as in an HdrHistogram: 16 for each power of two, so that a value is at most
+//! 6 % too high. This is the server's share of the time alone; the time that a client waits is measured
+//! at the client.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use super::counters::Count;
 const SUB_BITS: u32 = 4;
 const SUB_BUCKETS: usize = 1 << SUB_BITS;
 
-/// The largest value that is told from larger ones: 2^40 ns, some 18 minutes.
+/// Values from 2^40 ns (18 minutes) on share the last bucket.
 const BITS_MAX: u32 = 40;
 const BUCKETS: usize = (BITS_MAX - SUB_BITS + 1) as usize * SUB_BUCKETS;
 
@@ -31,7 +31,7 @@ impl Default for TimeCells {
 }
 
 impl TimeCells {
-    /// Counts `times` replies that took so long. For the one writer.
+    /// Counts `times` replies that took `took_ns` each. Only the one writer may call this.
     #[inline]
     pub(super) fn record(&self, took_ns: u64, times: u64) {
         if took_ns > self.max_ns.get() {
@@ -41,7 +41,7 @@ impl TimeCells {
     }
 }
 
-/// A histogram that is no longer written to.
+/// The sum of the histograms of all cores, as read at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct TimeHistogram {
     buckets: Vec<u64>,
@@ -103,7 +103,7 @@ pub struct ReplyTimes {
     pub count: u64,
 }
 
-/// Which bucket a value is in: exact below 16, then 16 for each power of two.
+/// The bucket of a value: one for each value below 16, then 16 for each power of two.
 fn bucket(value: u64) -> usize {
     let value = value.min((1 << BITS_MAX) - 1);
     let bits = u64::BITS - value.leading_zeros();

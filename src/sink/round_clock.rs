@@ -1,8 +1,8 @@
-//! When a round began, read from the clock as seldom as can be.
+//! The time at which a round began. The clock is read as seldom as possible.
 //!
-//! A message needs to know when its octets came, and the end of a message is always measured. The
-//! rounds in between, with a command or two, are measured one in four: else the clock would be read
-//! twice for each command, and cost more than some of them.
+//! A message needs the time at which its octets came, and the end of a message is always measured. Of the
+//! other rounds, which hold a command or two, one in four is measured: otherwise the clock would be read
+//! twice for each command, which costs more than some commands do.
 
 use crate::host::unix_ns;
 
@@ -15,7 +15,7 @@ pub(super) struct RoundClock {
     /// Wall clock when the octets of this round were there, in Unix nanoseconds; `None`: not read.
     received_ns: Option<u64>,
     sampled: bool,
-    /// Of a sequence without a period that could fall in step with a client's rounds.
+    /// State of a generator. A fixed pattern could fall in step with the rounds of a client.
     random: u32,
 }
 
@@ -34,12 +34,12 @@ impl RoundClock {
         self.received_ns = (content || self.sampled).then(unix_ns);
     }
 
-    /// When the octets of this round came, or near it where nobody had asked before.
+    /// When the octets of this round came. If the clock was not read then, it is read now.
     pub(super) fn received_ns(&mut self) -> u64 {
         *self.received_ns.get_or_insert_with(unix_ns)
     }
 
-    /// What is sent next answers no octets that came: nothing is measured.
+    /// What is sent next is not an answer to received octets: nothing is measured.
     pub(super) fn stop(&mut self) {
         self.received_ns = None;
     }

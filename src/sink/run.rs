@@ -1,5 +1,5 @@
-//! A sink from its start to its end: the spool is opened, a thread for each core runs, and their numbers
-//! are put together.
+//! A sink from its start to its end: it opens the spool, runs one thread for each core, and makes the
+//! summary.
 
 use std::io;
 use std::thread;
@@ -44,7 +44,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Opens the spool, if there is one, and says what was found in it.
+    /// Opens the spool, if the plan has one, and tells what it found there.
     ///
     /// # Errors
     /// [`SpoolError`] when the directory cannot be used; nothing in it was changed.
@@ -59,12 +59,12 @@ impl Sink {
         Ok((Self { plan, writers, spool: Some(spool), board, boards }, Some(recovery)))
     }
 
-    /// What the sink counts: to be looked at while it runs, and after.
+    /// The live board. It may be read while the sink runs, and after it.
     pub fn board(&self) -> LiveBoard {
         self.board.clone()
     }
 
-    /// Runs until `stop` says so, or a quota is used up.
+    /// Runs until `stop` is raised, or a quota is used up.
     ///
     /// # Errors
     /// [`SinkError`] when a core cannot start or dies; the others are stopped first.
@@ -123,7 +123,7 @@ impl Sink {
             })?);
         }
         on_ready();
-        // The relay runs as long as a core has a way to it.
+        // The relay ends when the last core has dropped its handle.
         drop(relay);
         let cores = join(threads, plan.engine);
         let relayed = relay_thread.map(relay::RelayThread::join);
@@ -134,7 +134,7 @@ impl Sink {
     }
 }
 
-/// Starts the relay, if there is one, on the spool that is open.
+/// Starts the relay, if the plan has one, on the open spool.
 fn open_relay(
     plan: &mut SinkPlan,
     writers: &[Option<Writer>],
@@ -169,7 +169,8 @@ fn join(
         .collect()
 }
 
-/// Raises the descriptor limit to what the system allows and returns how many sessions fit in it.
+/// Raises the descriptor limit as far as the system allows, and returns how many sessions fit in it, at
+/// most `asked`.
 pub fn sessions_allowed(asked: Option<usize>) -> usize {
     let descriptors = host::raise_descriptor_limit();
     let fit = descriptors.saturating_sub(crate::limits::DESCRIPTORS_RESERVED) as usize;

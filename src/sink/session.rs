@@ -66,7 +66,7 @@ struct Session<'c> {
     message: IncomingMessage,
     /// Replies of this round that wait for the fate of a message.
     replies: ReplyQueue,
-    /// Set when the roles turn round.
+    /// Set when the roles are swapped.
     turn: Option<Turn>,
     clock: RoundClock,
     /// Replies to ends of data that were rendered here, and are not on the board yet.
@@ -81,14 +81,14 @@ enum Next {
     SendFirst,
     /// The client asks for mail that waits.
     Answer,
-    /// The roles turn round after the replies that are queued.
+    /// The roles are swapped after the queued replies.
     Turn,
     Close,
     /// The peer is gone.
     Gone,
 }
 
-/// What a round did, as far as the peer's time is concerned.
+/// What a round did that changes the deadline of the peer.
 #[derive(Clone, Copy, Default)]
 struct Round {
     octets: usize,
@@ -98,7 +98,7 @@ struct Round {
 }
 
 impl Session<'_> {
-    /// `said` is what the peer sent ahead of the greeting.
+    /// `said` is what the peer sent before the greeting.
     async fn run(&mut self, conn: &mut Conn, said: Vec<u8>) {
         let mut out = self.core.pool.small();
         let mut inbox = self.core.pool.small();
@@ -151,8 +151,8 @@ impl Session<'_> {
         self.core.pool.give(inbox);
     }
 
-    /// Digests what a receive gave, and what there is behind it where `read_on` says that there may
-    /// be more; then grants the peer the time that it has earned by that.
+    /// Digests what a receive gave. `read_on`: there may be more, and it is read and digested too. Then
+    /// the peer gets the time that it has earned by that.
     async fn round(
         &mut self,
         conn: &mut Conn,
@@ -181,9 +181,9 @@ impl Session<'_> {
         (next, out)
     }
 
-    /// Reads on without waiting, because the small buffer was filled. Most sessions wait most of the
-    /// time, and wait with a small buffer; the large one is borrowed from the core while octets
-    /// are there.
+    /// Reads on without waiting, because the small buffer was full. Most sessions wait most of the time,
+    /// and they wait with a small buffer. A session borrows the large buffer of the core while octets are
+    /// there.
     async fn take_the_rest(
         &mut self,
         conn: &mut Conn,
@@ -192,7 +192,7 @@ impl Session<'_> {
     ) -> (Next, Buf) {
         let mut large = self.core.pool.large();
         let mut next = Next::Receive;
-        // Bounded, so that one busy client does not starve the core's others.
+        // Bounded, so that one busy client does not starve the other clients of the core.
         for _ in 0..DIRECT_RECVS_MAX {
             match conn.recv_ready(&mut large) {
                 // The end of the stream shows again at the next receive, and so does an error.
@@ -217,8 +217,8 @@ impl Session<'_> {
         inbox: Buf,
     ) -> (io::Result<usize>, Buf, Buf) {
         if out.is_empty() {
-            // A peer that writes in small pieces under Nagle's algorithm holds the next piece back
-            // until the last one is acknowledged, and we have no reply to carry the ACK.
+            // A peer that writes in small pieces under Nagle's algorithm sends the next piece only after
+            // the ACK of the last one, and there is no reply that could carry the ACK.
             if self.server.awaiting_more() {
                 conn.quickack();
             }
@@ -272,16 +272,16 @@ impl Session<'_> {
         }
     }
 
-    /// Answers ETRN or ATRN; `input` is what came behind it. Whether the roles turn round.
+    /// Answers ETRN or ATRN. `input` is what came after the command. `true`: the roles are swapped.
     async fn answer(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
-        // The relay takes the time that it needs; none of that is the client's.
+        // The relay takes the time that it needs; that time does not count against the client.
         self.guard.disarm();
         let turned = odmr::answer(self.core, &mut self.server, out).await;
         self.turn = turned.map(|session| Turn { session, said: input.to_vec() });
         self.turn.is_some()
     }
 
-    /// Lets MAIL be refused while the spool has no room, so that no client sends in vain.
+    /// Has the server refuse MAIL while the spool has no room, so that no client sends in vain.
     fn look_for_room(&mut self) {
         if let Some(writer) = &self.core.writer {
             let lack = writer.borrow_mut().room().err();
@@ -290,8 +290,8 @@ impl Session<'_> {
         }
     }
 
-    /// Hands `input` to the protocol until it is taken, or the queue of replies is full, or there is
-    /// something else to do.
+    /// Hands `input` to the protocol until all of it is taken, the queue of replies is full, or there is
+    /// something else to do first.
     fn drain(&mut self, input: &mut &[u8], out: &mut Vec<u8>, round: &mut Round) -> Next {
         while let Some(event) = self.server.step(input, out) {
             round.turned |= !matches!(event, Event::Body(_));
@@ -303,7 +303,7 @@ impl Session<'_> {
                 Event::Body(piece) => self.message.append(self.core, piece),
                 Event::End(flags) => {
                     self.finish(flags, out);
-                    // The server knows of no reply that waits; with them the queue has the same bound.
+                    // The server does not count the replies that wait: the same bound holds with them.
                     if out.len() + self.replies.octets() >= REPLY_QUEUE_BYTES_MAX {
                         break;
                     }
@@ -327,8 +327,8 @@ impl Session<'_> {
         }
     }
 
-    /// Waits until the fate of each message of this round is known, and renders their replies among
-    /// those in `out`; after it all of them may be sent.
+    /// Waits until the fate of each message of this round is known, and renders their replies at their
+    /// places among the replies in `out`. Then all of them may be sent.
     async fn settle(&mut self, out: &mut Vec<u8>) {
         if self.replies.is_empty() {
             return;
@@ -338,15 +338,15 @@ impl Session<'_> {
         }
         let mut scratch = self.core.reply_scratch.take();
         self.replies.compose(out, &mut scratch, |message, reply| {
-            let told = self.core.answer(message);
-            let digit = told.map_or_else(|refusal| refusal.first_digit(), |()| b'2');
+            let verdict = self.core.answer(message);
+            let digit = verdict.map_or_else(|refusal| refusal.first_digit(), |()| b'2');
             self.ended.count(VerbClass::EndOfData, digit, reply.lines());
-            told
+            verdict
         });
         self.core.reply_scratch.replace(scratch);
     }
 
-    /// Shows the replies that go to the kernel now.
+    /// Counts the replies that go to the kernel now on the board.
     fn show_replies(&mut self) {
         let mut counts = self.server.take_counts();
         counts += std::mem::take(&mut self.ended);
@@ -371,8 +371,8 @@ impl Session<'_> {
     }
 }
 
-/// A number from the kernel's random source. Where it has none, the clock has to do: what is guarded
-/// is a test's login.
+/// A number from the kernel's random source. If that fails, the clock must do: it guards only the logins
+/// of a test.
 fn unguessable() -> u128 {
     let mut octets = [0; 16];
     match rustix::rand::getrandom(&mut octets, rustix::rand::GetRandomFlags::empty()) {

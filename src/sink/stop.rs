@@ -1,20 +1,20 @@
-//! How a sink comes to its end.
+//! How a sink ends.
 
-/// How far a sink is on its way out. Cores only ever see it grow.
+/// How urgently the sink ends. The value only grows.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Stop {
     /// Serve.
     No,
-    /// Take no new session; those that are open end by themselves.
+    /// Take no new session; open sessions end by themselves.
     NoNewSessions,
-    /// Take no new session, send 421 to those that wait, let open messages finish in bounded time.
+    /// Take no new session, send 421 to idle sessions, and give open messages a bounded time to finish.
     Drain,
     /// Close everything now.
     Now,
 }
 
 impl Stop {
-    /// Goes on to `next` unless it is further already; whether it moved.
+    /// Raises the value to `next`, and tells whether that changed it.
     pub fn grow(&mut self, next: Self) -> bool {
         let grows = *self < next;
         *self = (*self).max(next);

@@ -7,9 +7,9 @@ use crate::spool::{self, Durability};
 /// Where messages go.
 #[derive(Clone, Debug)]
 pub enum Store {
-    /// Counted and forgotten.
+    /// Nowhere: they are counted and forgotten.
     Discard,
-    /// Appended to the spool in this directory.
+    /// Into the spool in this directory.
     Spool { dir: PathBuf, options: spool::Options },
 }
 

@@ -1,4 +1,4 @@
-//! What a sink did, for the report at its end.
+//! The report at the end of a sink.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,11 +24,11 @@ pub struct Summary {
     /// `process`, `sync`, or `none` when messages are discarded.
     pub durability: &'static str,
     pub reply_ns: VerbTimes,
-    /// What was handed on to other servers, where anything may be.
+    /// What the relay delivered; `None` without a relay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<RelayTotals>,
     pub cores: Vec<CoreSummary>,
-    /// What was found in the spool at the start, and done about it.
+    /// What the sink found in the spool at its start, and what it did about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
 }
@@ -40,9 +40,9 @@ pub struct CoreSummary {
     pub cpu: usize,
     #[serde(flatten)]
     pub counters: SinkCounters,
-    /// The most that were open at once.
+    /// The most sessions that were open at the same time.
     pub sessions_peak: u64,
-    /// Of the core's thread, from the first message on.
+    /// Page faults of the core's thread since its first message.
     pub page_faults: PageFaults,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolSummary>,
@@ -103,7 +103,7 @@ impl Summary {
     }
 }
 
-/// Segments that were given up, by what befell them.
+/// Segments that failed, by the cause.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct FailedSegments {
     /// They could not be made durable.

@@ -64,7 +64,7 @@ impl CommandOptions {
     pub(super) fn check(&self, listen: &[ListenUrl]) -> Result<Commands, ExitError> {
         let usage = |why: &str| Err(ExitError::new(Exit::Usage, why));
         if self.recipients == Who::Known && self.directory.is_none() {
-            return usage("--recipients known needs --directory: nobody is known without it");
+            return usage("--recipients known needs --directory, which names the known recipients");
         }
         if self.esmtp == Switch::Off && listen.iter().any(|url| url.protocol == Protocol::Lmtp) {
             return usage("--esmtp off leaves no LMTP, which stands on extensions (RFC 2033 §5)");

@@ -1,4 +1,4 @@
-//! What peers may do: the sink's options against abuse, and for proxies in front of it.
+//! The options of the sink for its peers: limits against abuse, and trust in proxies.
 
 use std::time::Duration;
 
@@ -11,31 +11,31 @@ use crate::sink::{Networks, PeerPolicy};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Peers")]
 pub(super) struct Peers {
-    /// Time for each command, whatever the pieces it comes in, and for a pause in a message; then
-    /// 421 and close
+    /// Time for one command, even if it arrives in pieces, and the longest pause in a message. Then
+    /// the client gets 421
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = value::span)]
     timeout: Duration,
 
-    /// Octets per second that a message must keep on average, beyond one --timeout of grace; slower
-    /// gets 421. 0 asks for no rate
+    /// Average rate that a message must keep after a first --timeout, in octets per second; a slower
+    /// message gets 421. 0 means no minimum
     #[arg(long, value_name = "OCTETS", default_value_t = limits::DATA_RATE_MIN_DEFAULT)]
     min_data_rate: u64,
 
-    /// Wait so long before the greeting, and turn clients away with 554 that speak meanwhile. Kept
-    /// to half a second
+    /// Time before the greeting, exact to half a second. A client that speaks earlier gets 554; with 0 it
+    /// may speak early
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = value::duration)]
     greet_delay: Duration,
 
-    /// Connections of one address at once; more get 421
+    /// Connections of one address at the same time; one more gets 421
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     max_connections_per_peer: Option<usize>,
 
-    /// Peers that must send a PROXY header, version 1 or 2, and are believed: networks, and unix for
-    /// callers over unix sockets
+    /// Proxies that must send a PROXY header (version 1 or 2), and that the sink believes. unix means
+    /// clients on Unix sockets
     #[arg(long, value_name = "CIDR[,CIDR]")]
     proxy_protocol: Option<Networks>,
 
-    /// Peers that may say XCLIENT and are believed, listed alike
+    /// Clients that may use XCLIENT, and that the sink believes
     #[arg(long, value_name = "CIDR[,CIDR]")]
     xclient: Option<Networks>,
 }

@@ -77,7 +77,7 @@ impl RelayOptions {
         if !self.atrn.is_empty() && nowhere(Extensions::ATRN) {
             return usage(
                 "--atrn needs --auth any or --auth FILE and a listener that speaks SMTP, without \
-                 --no-ext ATRN or --esmtp off: ATRN comes behind AUTH (RFC 2645 §5.2.1)",
+                 --no-ext ATRN or --esmtp off: ATRN needs a login (RFC 2645 §5.2.1)",
             );
         }
         let grants = Grants::new(self.atrn.clone());
