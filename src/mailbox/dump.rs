@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::ExportError;
 use super::files::{GrowingFile, NewFile, make_dirs};
 use super::received::Tracer;
-use crate::spool::{Envelope, Message};
+use crate::spool::{Message, StoredEnvelope};
 
 /// Files whose names are a strftime pattern of the time of the message.
 pub(super) struct Dumps {
@@ -68,7 +68,7 @@ fn make_parent(name: &Path) -> Result<(), ExportError> {
 
 /// Appends the envelope as header fields, a Received field as smtp-sink writes it, the message without any
 /// CR, and an empty line.
-fn write(envelope: &Envelope, number: u32, body: &[u8], tracer: &Tracer, out: &mut Vec<u8>) {
+fn write(envelope: &StoredEnvelope, number: u32, body: &[u8], tracer: &Tracer, out: &mut Vec<u8>) {
     let peer = client_address(&envelope.peer);
     let protocol = protocol(&envelope.protocol);
     let helo = printable(&envelope.helo);

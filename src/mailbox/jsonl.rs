@@ -46,12 +46,12 @@ pub(super) fn write(message: &Message, octets: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::{DeliveryFate, Envelope, Place, Recipient};
+    use crate::spool::{DeliveryFate, Place, Recipient, StoredEnvelope};
 
     #[test]
     fn a_delivery_to_a_recipient_that_is_not_there_is_passed_over() {
         let to = Recipient { path: b"a@x.test".to_vec(), params: Vec::new() };
-        let envelope = Envelope { recipients: vec![to], ..Envelope::default() };
+        let envelope = StoredEnvelope { recipients: vec![to], ..StoredEnvelope::default() };
         let message = Message::of_envelope(Place::default(), envelope);
         let settled = [0, 1].map(|recipient| Delivery {
             place: message.place,

@@ -47,13 +47,13 @@ fn write_from_line(message: &Message, newline: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::{Envelope, Place};
+    use crate::spool::{Place, StoredEnvelope};
 
     fn message(sender: &str) -> Message {
-        let envelope = Envelope {
+        let envelope = StoredEnvelope {
             received_ns: 1_699_000_000_000_000_000,
             reverse_path: sender.as_bytes().to_vec(),
-            ..Envelope::default()
+            ..StoredEnvelope::default()
         };
         Message::of_envelope(Place::default(), envelope)
     }

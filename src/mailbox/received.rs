@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use crate::spool::{Envelope, Message, Place, RecordFlags};
+use crate::spool::{Message, Place, RecordFlags, StoredEnvelope};
 
 /// The host that delivers, and the time zone of its dates.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl Tracer {
     pub fn write_received(
         &self,
         place: Place,
-        envelope: &Envelope,
+        envelope: &StoredEnvelope,
         only: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) {
@@ -76,7 +76,7 @@ fn zoned(unix_ns: u64, zone: &TimeZone) -> Zoned {
 
 /// Appends the FROM clause: the name from HELO and the address of the connection. A name that is not allowed
 /// there is replaced by the address. A unix socket has no address.
-fn write_from(envelope: &Envelope, out: &mut Vec<u8>) {
+fn write_from(envelope: &StoredEnvelope, out: &mut Vec<u8>) {
     let literal = address_literal(&envelope.peer);
     let helo = envelope.helo.as_slice();
     match (is_domain_or_literal(helo), literal) {
@@ -109,7 +109,7 @@ fn is_domain_or_literal(name: &[u8]) -> bool {
 }
 
 /// The protocol of the WITH clause (RFC 3848; RFC 6531 §4.3 for mail that was sent with SMTPUTF8).
-fn protocol(envelope: &Envelope) -> Vec<u8> {
+fn protocol(envelope: &StoredEnvelope) -> Vec<u8> {
     if !envelope.flags.contains(RecordFlags::SMTPUTF8) {
         return envelope.protocol.clone();
     }
@@ -126,17 +126,17 @@ mod tests {
     use super::*;
     use crate::spool::Recipient;
 
-    fn envelope() -> Envelope {
-        Envelope {
+    fn envelope() -> StoredEnvelope {
+        StoredEnvelope {
             received_ns: 1_700_000_000_123_456_789,
             peer: b"192.0.2.7:40000".to_vec(),
             helo: b"client.example".to_vec(),
             protocol: b"ESMTPA".to_vec(),
-            ..Envelope::default()
+            ..StoredEnvelope::default()
         }
     }
 
-    fn from(envelope: &Envelope) -> String {
+    fn from(envelope: &StoredEnvelope) -> String {
         let mut out = Vec::new();
         write_from(envelope, &mut out);
         String::from_utf8(out).unwrap()
@@ -145,14 +145,14 @@ mod tests {
     #[test]
     fn the_from_clause_has_name_and_address_literal() {
         assert_eq!(from(&envelope()), "client.example ([192.0.2.7])");
-        let v6 = Envelope { peer: b"[2001:db8::1]:25".to_vec(), ..envelope() };
+        let v6 = StoredEnvelope { peer: b"[2001:db8::1]:25".to_vec(), ..envelope() };
         assert_eq!(from(&v6), "client.example ([IPv6:2001:db8::1])");
-        let unix = Envelope { peer: b"unix".to_vec(), ..envelope() };
+        let unix = StoredEnvelope { peer: b"unix".to_vec(), ..envelope() };
         assert_eq!(from(&unix), "client.example");
-        let literal = Envelope { helo: b"[192.0.2.7]".to_vec(), ..envelope() };
+        let literal = StoredEnvelope { helo: b"[192.0.2.7]".to_vec(), ..envelope() };
         assert_eq!(from(&literal), "[192.0.2.7] ([192.0.2.7])");
         for odd in [&b""[..], b"two words", b"a(b", b"x\r\nInjected: y", b"[]"] {
-            let odd = Envelope { helo: odd.to_vec(), ..envelope() };
+            let odd = StoredEnvelope { helo: odd.to_vec(), ..envelope() };
             assert_eq!(from(&odd), "[192.0.2.7] ([192.0.2.7])");
         }
     }
@@ -166,8 +166,11 @@ mod tests {
             (b"LMTPA", b"UTF8LMTPA"),
             (b"SMTP", b"SMTP"),
         ] {
-            let mail =
-                Envelope { protocol: plain.to_vec(), flags: RecordFlags::SMTPUTF8, ..envelope() };
+            let mail = StoredEnvelope {
+                protocol: plain.to_vec(),
+                flags: RecordFlags::SMTPUTF8,
+                ..envelope()
+            };
             assert_eq!(protocol(&mail), utf8);
         }
     }
@@ -177,10 +180,10 @@ mod tests {
         let zone = TimeZone::fixed(jiff::tz::offset(-8));
         let tracer = Tracer { hostname: "mx.example".into(), zone };
         let to = Recipient { path: b"b@x.test".to_vec(), params: Vec::new() };
-        let envelope = Envelope { reverse_path: b"a@x.test".to_vec(), ..envelope() };
+        let envelope = StoredEnvelope { reverse_path: b"a@x.test".to_vec(), ..envelope() };
         let delivered = |recipients| {
             let place = Place { core: 1, segment: 2, offset: 64 };
-            let envelope = Envelope { recipients, ..envelope.clone() };
+            let envelope = StoredEnvelope { recipients, ..envelope.clone() };
             let mut out = Vec::new();
             tracer.write(&Message::of_envelope(place, envelope), &mut out);
             String::from_utf8(out).unwrap()

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::header;
 use crate::smtp::path::domain_of;
-use crate::spool::{CopyError, Deliveries, Envelope, Listing, Message, RecordFlags};
+use crate::spool::{CopyError, Deliveries, Listing, Message, RecordFlags, StoredEnvelope};
 
 /// The conditions that a message must meet to be taken. The default takes all messages.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ impl Selection {
             }))
     }
 
-    fn takes_envelope(&self, envelope: &Envelope, stored_bytes: u64) -> bool {
+    fn takes_envelope(&self, envelope: &StoredEnvelope, stored_bytes: u64) -> bool {
         let matches = |patterns: &[AddressPattern], path: &[u8]| {
             patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(path))
         };
@@ -168,12 +168,12 @@ mod tests {
     #[test]
     fn each_condition_can_refuse_alone() {
         const BOTH: RecordFlags = RecordFlags::BARE_CR.union(RecordFlags::BDAT);
-        let envelope = Envelope {
+        let envelope = StoredEnvelope {
             received_ns: 100,
             flags: BOTH,
             reverse_path: b"a@x.test".to_vec(),
             sent_bytes: Some(1_000),
-            ..Envelope::default()
+            ..StoredEnvelope::default()
         };
         let takes = |change: fn(&mut Selection)| {
             let mut selection = Selection::default();

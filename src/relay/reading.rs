@@ -11,8 +11,8 @@ use super::route::RecipientSelection;
 use crate::limits::RELAY_RECIPIENTS_MAX;
 use crate::mailbox::hops_of;
 use crate::spool::{
-    CopyError, Deliveries, Envelope, Listing, Message, Place, Reader, RecordFlags, SpoolError,
-    Watermark,
+    CopyError, Deliveries, Listing, Message, Place, Reader, RecordFlags, SpoolError,
+    StoredEnvelope, Watermark,
 };
 
 /// Pieces of a message that are read ahead of the sending; each is what a reader takes from a file at once.
@@ -22,7 +22,7 @@ const RELAY_PIECES_AHEAD: usize = 2;
 #[derive(Debug)]
 pub(super) struct QueuedMessage {
     pub(super) place: Place,
-    pub(super) envelope: Envelope,
+    pub(super) envelope: StoredEnvelope,
     /// Numbers of the recipients. INVARIANT: never empty, and each is one of the envelope.
     pub(super) recipients: Vec<u32>,
     /// Octets of the body.

@@ -9,7 +9,7 @@ use crate::smtp::offered::Offered;
 use crate::smtp::onward::{Lack, Onward, Transfer, rcpt_params};
 use crate::smtp::outgoing::{Outgoing, Recipients};
 use crate::smtp::server::Protocol;
-use crate::spool::{Delivery, DeliveryFate, Envelope, Place, RecordFlags};
+use crate::spool::{Delivery, DeliveryFate, Place, RecordFlags, StoredEnvelope};
 
 /// One message on its way to one server, for the recipients that share a transaction.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl RelayTransaction {
     }
 
     pub(super) fn outgoing(&self) -> Outgoing<'_> {
-        let Envelope { reverse_path, flags, .. } = &self.message.envelope;
+        let StoredEnvelope { reverse_path, flags, .. } = &self.message.envelope;
         Outgoing {
             from: reverse_path,
             from_blanks: &[],
@@ -150,7 +150,7 @@ fn fate(code: u16) -> Option<DeliveryFate> {
 }
 
 fn onward(message: &QueuedMessage, received_bytes: usize) -> Onward<'_> {
-    let Envelope { reverse_params, flags, sealed_ns, .. } = &message.envelope;
+    let StoredEnvelope { reverse_params, flags, sealed_ns, .. } = &message.envelope;
     Onward {
         params: reverse_params,
         size: message.bytes + received_bytes as u64,
@@ -187,14 +187,14 @@ mod tests {
     fn transaction(protocol: Protocol, paths: &[&str], numbers: &[u32]) -> RelayTransaction {
         let recipient =
             |path: &&str| Recipient { path: path.as_bytes().to_vec(), params: Vec::new() };
-        let envelope = Envelope {
+        let envelope = StoredEnvelope {
             received_ns: 1_700_000_000_000_000_000,
             helo: b"client.example".to_vec(),
             peer: b"192.0.2.1:9".to_vec(),
             protocol: b"ESMTP".to_vec(),
             reverse_path: b"me@a.example".to_vec(),
             recipients: paths.iter().map(recipient).collect(),
-            ..Envelope::default()
+            ..StoredEnvelope::default()
         };
         let (_, pieces) = mpsc::channel(1);
         let (_, sound) = oneshot::channel();

@@ -256,7 +256,7 @@ mod options;
 mod read;
 mod write;
 
-pub use envelope::{Envelope, Meta, Recipient, text};
+pub use envelope::{Meta, Recipient, StoredEnvelope, text};
 pub use error::{Doubt, SpoolError};
 pub use format::{BadPlace, Delivery, DeliveryFate, Place, RecordFlags};
 pub use options::{Durability, Options, WhenFull};

@@ -15,8 +15,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ringpost::spool::{
-    Draft, Durability, Envelope, Listing, Message, Meta, Options, Place, Reader, Recovery, Spool,
-    SpoolError, Survey, WhenFull, Writer,
+    Draft, Durability, Listing, Message, Meta, Options, Place, Reader, Recovery, Spool, SpoolError,
+    StoredEnvelope, Survey, WhenFull, Writer,
 };
 
 const SEGMENT: u64 = 64 * 1024;
@@ -122,7 +122,7 @@ fn with_body(message: Message, listing: &mut Listing<'_>) -> (Place, Vec<u8>) {
     (message.place, body)
 }
 
-fn check_envelope(envelope: &Envelope) {
+fn check_envelope(envelope: &StoredEnvelope) {
     assert_eq!((envelope.received_ns, envelope.sealed_ns), (1, 2));
     assert_eq!(envelope.helo, b"client.example");
     assert_eq!(envelope.reverse_path, b"from@example.org");

@@ -10,7 +10,7 @@ use super::{DIR_DEFAULT, printable, put, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::mailbox::{add_deliveries, as_json, subject_of};
 use crate::notice::without_controls;
-use crate::spool::{CopyError, Deliveries, Envelope, Message, Reader};
+use crate::spool::{CopyError, Deliveries, Message, Reader, StoredEnvelope};
 
 #[derive(Debug, Args)]
 pub struct Ls {
@@ -78,7 +78,7 @@ fn row([id, time, bytes, from, to, flags, subject]: [&str; 7]) -> String {
 
 /// `settled` is the count of recipients that do not wait any more.
 fn as_row(message: &Message, settled: usize, subject: &str) -> String {
-    let Envelope { received_ns, flags, reverse_path, recipients, .. } = &message.envelope;
+    let StoredEnvelope { received_ns, flags, reverse_path, recipients, .. } = &message.envelope;
     let first = recipients.first().map_or_else(String::new, |to| printable(&to.path));
     let to = match recipients.len() {
         0 | 1 => first,

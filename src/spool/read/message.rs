@@ -3,7 +3,7 @@
 use std::io;
 
 use super::chain::BodyPart;
-use crate::spool::envelope::Envelope;
+use crate::spool::envelope::StoredEnvelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::Place;
 
@@ -13,7 +13,7 @@ pub struct Message {
     pub place: Place,
     /// Octets of the body.
     pub bytes: u64,
-    pub envelope: Envelope,
+    pub envelope: StoredEnvelope,
     /// First to last.
     pub(super) parts: Vec<BodyPart>,
 }
@@ -21,7 +21,7 @@ pub struct Message {
 #[cfg(test)]
 impl Message {
     /// A message without a body, for tests of what goes by the envelope.
-    pub(crate) fn of_envelope(place: Place, envelope: Envelope) -> Self {
+    pub(crate) fn of_envelope(place: Place, envelope: StoredEnvelope) -> Self {
         Self { place, bytes: 0, envelope, parts: Vec::new() }
     }
 }

@@ -9,7 +9,7 @@ use super::directory::{SegmentDirectory, WalkStop};
 use super::message::{CopyError, Message};
 use super::survey::{Damage, Survey};
 use super::walk::{Opened, RecordsEnd, Walk, WalkStep};
-use crate::spool::envelope::Envelope;
+use crate::spool::envelope::StoredEnvelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::{Mark, Place, RecordHeader, RecordKind, SegmentHeader, file_name};
 
@@ -57,7 +57,7 @@ impl<'a> Assembler<'a> {
         envelope: &[u8],
     ) -> Result<Option<Message>, SpoolError> {
         let built = self.parts(place, header)?.and_then(|parts| {
-            let envelope = Envelope::decode(envelope, header.flags).ok_or(Doubt::Envelope)?;
+            let envelope = StoredEnvelope::decode(envelope, header.flags).ok_or(Doubt::Envelope)?;
             Ok(Message { place, bytes: header.total_bytes, envelope, parts })
         });
         let times = built.as_ref().map(|m| (m.envelope.received_ns, m.envelope.sealed_ns));

@@ -10,7 +10,7 @@ use super::listing::Listing;
 use super::message::{CopyError, Message};
 use super::messages::{self, Messages};
 use super::survey::Survey;
-use crate::spool::envelope::Envelope;
+use crate::spool::envelope::StoredEnvelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::{Place, RecordKind};
 
@@ -66,7 +66,7 @@ impl Reader {
             chain.add(back, fragment).map_err(damaged)?;
         }
         let parts = chain.finish().map_err(damaged)?;
-        let envelope = Envelope::decode(&envelope, header.flags);
+        let envelope = StoredEnvelope::decode(&envelope, header.flags);
         let envelope = envelope.ok_or_else(|| damaged(Doubt::Envelope))?;
         Ok(Message { place, bytes: header.total_bytes, envelope, parts })
     }

@@ -95,7 +95,7 @@ fn rewrite(dir: &Path, durability: Durability) -> Result<(File, u64), SpoolError
 mod tests {
     use super::*;
     use crate::spool::format::{DELIVERY_BYTES, DeliveryFate, Place};
-    use crate::spool::{Envelope, Message};
+    use crate::spool::{Message, StoredEnvelope};
 
     fn delivery(segment: u32, recipient: u32, fate: DeliveryFate) -> Delivery {
         let place = Place { core: 1, segment, offset: 64 };
@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn message(segment: u32, sealed_ns: u64) -> Message {
-        let envelope = Envelope { sealed_ns, ..Envelope::default() };
+        let envelope = StoredEnvelope { sealed_ns, ..StoredEnvelope::default() };
         Message::of_envelope(Place { core: 1, segment, offset: 64 }, envelope)
     }
 
