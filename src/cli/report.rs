@@ -26,7 +26,7 @@ use crate::run::{LoadError, Loaded};
 /// Exit status for runs that do not belong together.
 const MISMATCH: u8 = 5;
 
-/// Show a run of ringpost-blast again, from the directory that its --out named
+/// Show, merge and compare runs of ringpost-blast
 #[derive(Args, Debug)]
 #[command(after_help = help_end(Page::Report, ""))]
 pub struct ReportArgs {
@@ -47,30 +47,30 @@ enum ReportCommand {
         #[command(flatten)]
         logs: LogArgs,
     },
-    /// Add up runs of one load to one run: counts, histograms and seconds, exactly
+    /// Make one run out of several: add up counts, histograms and seconds, exactly
     ///
-    /// The runs must have had the same plan (seed and cores aside) and ended no earlier than another
-    /// began; otherwise nothing is written and the exit status is 5. The sum can be shown, compared
-    /// and merged again. Exit status as ringpost-blast: 1 where a --fail-if of the runs holds for the
-    /// sum, 4 where a generator was the limit.
+    /// The runs must have the same plan (seed and cores may differ) and must overlap in time; if not,
+    /// nothing is written and the exit code is 5. The result can be shown, compared and merged again.
+    /// The exit code is 1 if a --fail-if of the runs is true for the result, and 4 if a generator was
+    /// the limit.
     Merge {
         /// Directories that hold a run.json
         #[arg(required = true, value_name = "RUN_DIR")]
         runs: Vec<PathBuf>,
-        /// Directory for the sum; made where it is missing
+        /// Directory for the result; created if it does not exist
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
-        /// Also merge runs that differ in plan, or that did not run at the same time
+        /// Also merge runs that have different plans, or that did not run at the same time
         #[arg(long)]
         mixed: bool,
         /// Print the result as one JSON object instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Say what changed from one run to another, and whether that is more than noise
+    /// Show what changed from one run to another, and whether it is more than noise
     ///
-    /// A file in place of a directory is read as an HdrHistogram log of any program. Figures that it
-    /// does not hold are shown as unknown, and no condition may use them.
+    /// A file in place of a directory is read as an HdrHistogram log of any program. Figures that a log
+    /// does not have are shown as unknown, and no condition may use them.
     Compare {
         /// The run to compare with, or a log
         #[arg(value_name = "BEFORE")]
@@ -80,7 +80,7 @@ enum ReportCommand {
         after: PathBuf,
         #[command(flatten)]
         logs: LogArgs,
-        /// Fail (exit status 1) when this holds, such as 'p99>+10%' (more than a tenth above BEFORE),
+        /// Fail (exit code 1) if this is true, such as 'p99>+10%' (more than a tenth above BEFORE),
         /// 'rate<-5%' or 'failed>0' (of AFTER alone); may be given more than once
         #[arg(long, value_name = "CONDITION")]
         fail_if: Vec<Conditions>,
@@ -93,13 +93,13 @@ enum ReportCommand {
         /// Directories that hold a run.json
         #[arg(required = true, value_name = "RUN_DIR")]
         runs: Vec<PathBuf>,
-        /// Where to write it, - for stdout [default: report.html in the run's directory]
+        /// Where to write the page; - is stdout [default: report.html in the run's directory]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Print the JSON Schema (2020-12) of an artefact
+    /// Print the JSON Schema (2020-12) of a result file
     Schema {
-        /// The artefact: run.json, sweep.json or find-max.json
+        /// The file: run.json, sweep.json or find-max.json
         #[arg(value_enum, value_name = "ARTEFACT", default_value = "run")]
         of: Described,
     },
@@ -126,10 +126,10 @@ impl Described {
 /// How the logs of other programs are read.
 #[derive(Args, Debug)]
 struct LogArgs {
-    /// Unit of the values of a log; two of them for two logs that differ, as in us,ms [default: ns]
+    /// The unit of the values of a log; two units for two logs that differ, such as us,ms [default: ns]
     #[arg(long, value_enum, value_name = "UNIT", value_delimiter = ',')]
     unit: Vec<UnitArg>,
-    /// Take the lines of a log with this tag [default: those without one]
+    /// Read the lines of a log that have this tag [default: those without one]
     #[arg(long, value_name = "TAG")]
     tag: Option<String>,
 }
