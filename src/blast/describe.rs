@@ -238,7 +238,7 @@ mod tests {
         ("--param RCPT", |plan| plan.content.rcpt_params = vec!["NOTIFY=NEVER".to_owned()]),
         ("--body", |plan| plan.content.bodies = Bodies::Given(Template::literal(b"A: b\r\n\r\n"))),
         ("--from", |plan| {
-            plan.content.from = vec![Choice::literal("x", ""), Choice::literal("y", "")]
+            plan.content.from = vec![Choice::literal("x", ""), Choice::literal("y", "")];
         }),
         ("--close", |plan| plan.connect.reset = true),
         ("--recv-buffer", |plan| plan.connect.recv_buffer = Some(4_096)),

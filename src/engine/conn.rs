@@ -141,11 +141,11 @@ impl Handle {
     /// `ErrorKind::Interrupted`. Several calls before that count as one. A receive that has octets
     /// by then answers them, and the flag stays for the next. Sends are let through.
     pub fn interrupt(&self) {
-        each!(&self.0, handle => handle.interrupt())
+        each!(&self.0, handle => handle.interrupt());
     }
 
     /// Ends both directions: a pending send fails, a pending receive sees the end of the stream.
     pub fn shutdown(&self) {
-        each!(&self.0, handle => handle.shutdown())
+        each!(&self.0, handle => handle.shutdown());
     }
 }
