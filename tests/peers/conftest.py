@@ -1,5 +1,6 @@
 """Fixtures. Tests run on both engines; one that cannot run here is skipped, and the reason is printed."""
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -14,9 +15,27 @@ ENGINES = os.environ.get("RINGPOST_ENGINES", "uring,epoll").split(",")
 def pytest_sessionstart(session):
     # SIGTERM ends the suite like Ctrl-C, so that no program and no mount stays behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Ctrl-C reaches the workers too; they wait for the SIGTERM that follows, and clean up once.
+        signal.signal(signal.SIGINT, lambda *_: None)
     missing = [path for path in (binary("ringpost-sink"), peer("smtp-source")) if not Path(path).exists()]
     if missing:
         pytest.exit(f"{' and '.join(missing)} missing: run scripts/test, or scripts/peers and a release build", 2)
+
+
+WORKERS = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node):
+    WORKERS.append(node.gateway._rinfo().pid)
+
+
+def pytest_keyboard_interrupt(excinfo):
+    # By itself pytest-xdist kills its workers after ten seconds, and their programs would stay behind.
+    for pid in WORKERS:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def refusal_of(engine, directory):
