@@ -11,8 +11,9 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::counters::{Count, CounterCells, SinkCounters};
+use super::refusal_counts::{RefusalCells, RefusalTable};
 use super::reply_times::{ReplyTimes, TimeCells, TimeHistogram};
-use crate::smtp::server::{ReplyCounts, VerbClass};
+use crate::smtp::server::{Refusal, ReplyCounts, VerbClass};
 
 /// The cells of one core, aligned to two cache lines, because the prefetcher fetches pairs: the stores of
 /// one core do not disturb another.
@@ -24,6 +25,7 @@ pub(super) struct CoreCells {
     sessions_peak: Count,
     /// In the order of [`VerbClass::ALL`].
     times: [TimeCells; VerbClass::ALL.len()],
+    refusals: RefusalCells,
 }
 
 /// The side of the readers. All clones show the same cells, also after the end of the sink.
@@ -64,6 +66,7 @@ impl LiveBoard {
             elapsed_s: self.since.elapsed().as_secs_f64(),
             counters,
             sessions_open,
+            refusals: RefusalTable::read(self.cores.iter().map(|core| &core.refusals)),
             reply_ns: self.reply_times(),
             cores: self.cores.iter().enumerate().map(CoreSnapshot::of).collect(),
         }
@@ -95,6 +98,8 @@ pub struct BoardSnapshot {
     #[serde(flatten)]
     pub counters: SinkCounters,
     pub sessions_open: u64,
+    #[serde(flatten)]
+    pub refusals: RefusalTable,
     pub reply_ns: VerbTimes,
     pub cores: Vec<CoreSnapshot>,
 }
@@ -188,6 +193,13 @@ impl CoreBoard {
             if count > 0 {
                 times.record(took_ns, count.into());
             }
+        }
+    }
+
+    /// Counts refusals that go to the kernel now.
+    pub(super) fn refused(&self, refusals: impl IntoIterator<Item = (Refusal, u32)>) {
+        for (refusal, times) in refusals {
+            self.cells().refusals.add(refusal, times.into());
         }
     }
 

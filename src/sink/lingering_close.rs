@@ -74,6 +74,7 @@ async fn say(
     let mut server = Server::new(door.policy.clone());
     server.close_for(why, out.vec_mut());
     core.board.replies(&server.take_counts(), None);
+    core.board.refused(server.drain_refusals());
     guard.arm(core.peer_policy.timeout);
     conn.send_all(out).await
 }

@@ -339,6 +339,10 @@ impl Session<'_> {
         let mut scratch = self.core.reply_scratch.take();
         self.replies.compose(out, &mut scratch, |message, reply| {
             let verdict = self.core.answer(message);
+            if let Err(refusal) = verdict {
+                let lines = reply.lines() as u32;
+                self.core.board.refused([(reply.refusal(refusal), lines)]);
+            }
             let digit = verdict.map_or_else(|refusal| refusal.first_digit(), |()| b'2');
             self.ended.count(VerbClass::EndOfData, digit, reply.lines());
             verdict
@@ -352,6 +356,9 @@ impl Session<'_> {
         counts += std::mem::take(&mut self.ended);
         let took_ns = self.clock.elapsed_ns(counts.of(VerbClass::EndOfData) > 0);
         self.core.board.replies(&counts, took_ns);
+        if self.server.has_refused() {
+            self.core.board.refused(self.server.drain_refusals());
+        }
     }
 
     /// Why the receive was interrupted: the end of the sink, the deadline of the peer, or neither.

@@ -8,9 +8,13 @@ use serde::Serialize;
 use super::board::{CoreSnapshot, LiveBoard, VerbTimes};
 use super::counters::SinkCounters;
 use super::plan::SinkPlan;
+use super::refusal_counts::RefusalTable;
 use crate::host::PageFaults;
 use crate::relay::RelayTotals;
 use crate::spool::{Durability, Recovery, Stats};
+
+/// Kinds of refusals that the text report shows; `--json` has all.
+const REFUSALS_SHOWN: usize = 12;
 
 /// The whole run. The JSON names are part of the command line's contract.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +27,8 @@ pub struct Summary {
     pub engine: &'static str,
     /// `process`, `sync`, or `none` when messages are discarded.
     pub durability: &'static str,
+    #[serde(flatten)]
+    pub refusals: RefusalTable,
     pub reply_ns: VerbTimes,
     /// What the relay delivered; `None` without a relay.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +101,7 @@ impl Summary {
             cpu_ns_per_message: cpu.as_nanos() as f64 / messages.max(1) as f64,
             engine: plan.engine.name(),
             durability: durability_name(plan.store.durability()),
+            refusals: shown.refusals,
             reply_ns: shown.reply_ns,
             relay,
             cores,
@@ -154,11 +161,12 @@ impl fmt::Display for Summary {
         {
             writeln!(
                 f,
-                "refused  {} early talkers, {} bad PROXY headers, {} over the limit of their address",
+                "peers    {} early talkers, {} bad PROXY headers, {} over the limit of their address",
                 self.counters.early_talkers, self.counters.proxy_errors, self.counters.peer_limited
             )?;
         }
         writeln!(f, "rejected {} messages begun and not kept", self.counters.rejected)?;
+        write_refusals(&self.refusals, f)?;
         if self.counters.headers_only > 0
             || (self.counters.forgotten > 0 && self.durability != "none")
         {
@@ -195,6 +203,20 @@ impl fmt::Display for Summary {
         }
         self.cores.iter().try_for_each(|core| writeln!(f, "{core}"))
     }
+}
+
+/// The most frequent refusals, one on each line, and what is left of them in one line.
+fn write_refusals(table: &RefusalTable, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut left = table.total();
+    for (place, refusal) in table.refusals.iter().take(REFUSALS_SHOWN).enumerate() {
+        let label = if place == 0 { "refused" } else { "" };
+        writeln!(f, "{label:<8} {} × {}", refusal.count, refusal.what())?;
+        left -= refusal.count;
+    }
+    if left > 0 {
+        writeln!(f, "         {left} × others")?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for CoreSummary {

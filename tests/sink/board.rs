@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::{LIMIT, Program, Talk, engines};
 
@@ -30,6 +30,7 @@ fn assert_same_counters(board: &Value, report: &Value) {
     assert!(compared >= 16, "{board}");
 }
 
+const REFUSED_RECIPIENTS: u64 = 7;
 const CLIENTS: u64 = 2;
 const BATCHES: u64 = 4;
 const BATCH: u64 = 25;
@@ -155,7 +156,9 @@ fn refusals_and_callers_turned_away_are_on_the_board() {
     first.says("LHLO client.example", "250");
     first.says("MAIL FROM:<a@client.example>", "250");
     first.says("RCPT TO:<b@server.example>", "250");
-    first.says("RCPT TO:<c@server.example>", "452");
+    for _ in 0..REFUSED_RECIPIENTS {
+        first.says("RCPT TO:<c@server.example>", "452");
+    }
     first.says("DATA", "354");
     first.says("bare\nnewline\r\n.", "550");
     first.says("QUIT", "221");
@@ -167,11 +170,57 @@ fn refusals_and_callers_turned_away_are_on_the_board() {
         ("messages", 0),
         ("replies_2xx", 5),
         ("replies_3xx", 1),
-        ("replies_4xx", 2),
+        ("replies_4xx", 1 + REFUSED_RECIPIENTS),
         ("replies_5xx", 1),
     ] {
         assert_eq!(number(&board, name), expected, "{name} in {board}");
     }
     assert_eq!(number(&board["reply_ns"]["end_of_data"], "count"), 1);
-    assert_same_counters(&board, &sink.stop());
+    let expected = json!([
+        { "phase": "rcpt", "code": 452, "enhanced": "4.5.3", "count": REFUSED_RECIPIENTS },
+        { "phase": "connect", "code": 421, "enhanced": "4.3.2", "count": 1 },
+        { "phase": "end_of_data", "code": 550, "enhanced": "5.6.0", "count": 1 },
+    ]);
+    assert_eq!(board["refusals"], expected, "{board}");
+    let report = sink.stop();
+    assert_same_counters(&board, &report);
+    assert_eq!(report["refusals"], expected, "{report}");
+}
+
+/// Refusals on several cores are one sum, and each command and each end has its own phase.
+#[test]
+fn each_refusal_is_told_by_what_it_answers_and_by_its_codes() {
+    for engine in engines() {
+        let options = ["--io", engine, "--discard", "--cores", "2", "--auth", "any"];
+        let sink = Program::start("smtp", &options);
+        for _ in 0..REFUSED_RECIPIENTS {
+            let mut talk = Talk::open(sink.port);
+            talk.says("EHLO (x)", "501");
+            talk.says("DATA", "503");
+            talk.says("EHLO client.example", "250");
+            talk.says("AUTH PLAIN !", "501");
+            talk.says("NOSUCH", "500");
+            talk.says("MAIL FROM:<a@client.example> SIZE=99999999999", "552");
+            talk.says("QUIT", "221");
+        }
+        until_idle(&sink);
+        let report = sink.stop();
+        let found: Vec<_> = report["refusals"].as_array().unwrap().iter().collect();
+        let one = |refusal: &&Value| {
+            let code = refusal["code"].as_u64().unwrap();
+            (
+                refusal["phase"].as_str().unwrap().to_owned(),
+                code,
+                refusal["count"].as_u64().unwrap(),
+            )
+        };
+        let expected =
+            [("hello", 501), ("auth", 501), ("mail", 552), ("data", 503), ("other", 500)];
+        let expected: Vec<_> = expected
+            .map(|(phase, code)| (phase.to_owned(), code, REFUSED_RECIPIENTS))
+            .into_iter()
+            .collect();
+        assert_eq!(found.iter().map(one).collect::<Vec<_>>(), expected, "{report}");
+        assert_eq!(report["refusals_beyond"], 0);
+    }
 }

@@ -8,11 +8,13 @@ use super::event::{CloseReason, Event};
 use super::line::{LineKind, LineReader, TakenLine};
 use super::logins::Logins;
 use super::policy::Policy;
+use super::refusal::{Refusal, RefusalPhase, Refusals};
 use super::relayed::Relayed;
 use super::reply_counts::{ReplyCounts, VerbClass};
 use super::state::{Greeting, ServerPhase, Transaction};
 use crate::limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX};
 use crate::scan::{self, Marks};
+use crate::smtp::command::Verb;
 use crate::smtp::envelope::Envelope;
 use crate::smtp::extension::Extensions;
 use crate::smtp::flags::Flags;
@@ -46,8 +48,12 @@ pub struct Server {
     pub(super) relayed: Option<Box<Relayed>>,
     /// What the next reply answers.
     pub(super) answering: VerbClass,
+    /// The verb that it answers, as far as `answering` does not say it.
+    pub(super) verb: Verb,
     /// Replies since they were taken last.
     pub(super) counts: ReplyCounts,
+    /// Refusals since they were taken last.
+    pub(super) refusals: Refusals,
 }
 
 impl Server {
@@ -68,7 +74,9 @@ impl Server {
             xclient_trusted: false,
             relayed: None,
             answering: VerbClass::Other,
+            verb: Verb::Unknown,
             counts: ReplyCounts::default(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -130,7 +138,12 @@ impl Server {
                 }
             };
             if let Some(digit) = replies.get(rendered) {
-                self.counts.count(self.answering, *digit, self.lines_of(&replies[rendered..]));
+                let (digit, lines) = (*digit, self.lines_of(&replies[rendered..]));
+                self.counts.count(self.answering, digit, lines);
+                if digit >= b'4' {
+                    let phase = RefusalPhase::of(self.answering, self.verb);
+                    self.refusals.note(phase, &replies[rendered..], lines);
+                }
             }
             self.check_invariants();
             if event.is_some() {
@@ -143,6 +156,18 @@ impl Server {
     /// [`end_accepted`](Server::end_accepted) left to the caller are the caller's to count.
     pub fn take_counts(&mut self) -> ReplyCounts {
         std::mem::take(&mut self.counts)
+    }
+
+    /// Whether something was refused since the refusals were taken last.
+    #[inline]
+    pub fn has_refused(&self) -> bool {
+        !self.refusals.0.is_empty()
+    }
+
+    /// Takes the refusals since the last call of this: each kind once, with how often it came. As with
+    /// [`take_counts`](Server::take_counts), some are the caller's to count.
+    pub fn drain_refusals(&mut self) -> impl Iterator<Item = (Refusal, u32)> {
+        self.refusals.0.drain(..)
     }
 
     /// Replies among those octets: one, except at the end of data in LMTP.
@@ -202,6 +227,15 @@ impl Server {
             replies,
         );
         self.counts.count(VerbClass::Other, replies[rendered], 1);
+        let phase = match why {
+            CloseReason::Overloaded | CloseReason::PeerCrowd | CloseReason::EarlyTalker => {
+                RefusalPhase::Connect
+            }
+            CloseReason::Timeout | CloseReason::ShuttingDown | CloseReason::TooManyErrors => {
+                RefusalPhase::Session
+            }
+        };
+        self.refusals.note(phase, &replies[rendered..], 1);
         self.reset_transaction();
         self.phase = ServerPhase::Closed;
     }
@@ -214,6 +248,7 @@ impl Server {
         replies: &mut Vec<u8>,
     ) -> Option<Option<Event<'a>>> {
         self.answering = VerbClass::Other;
+        self.verb = Verb::Unknown;
         if self.errors >= SESSION_ERRORS_MAX {
             return Some(self.hang_up(&answer::TOO_MANY_ERRORS, replies));
         }
@@ -245,6 +280,7 @@ impl Server {
 
     fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
         if matches!(self.phase, ServerPhase::Auth(_)) {
+            self.verb = Verb::Auth;
             return self.auth_response(line, replies);
         }
         if scan::has_bare_newline(line) {

@@ -7,6 +7,7 @@ use super::answer::{self, Answer};
 use super::argument::has_bad_octets;
 use super::event::Event;
 use super::machine::Server;
+use super::refusal::RefusalPhase;
 use super::reply_counts::VerbClass;
 use super::request::{AtrnAnswer, EtrnAnswer, Request};
 use super::state::{Greeting, ServerPhase, Transaction};
@@ -54,6 +55,7 @@ impl Server {
         let rendered = replies.len();
         self.say_line(code, true, status, text.as_bytes(), replies);
         self.counts.count(VerbClass::Other, replies[rendered], 1);
+        self.refusals.note(RefusalPhase::Other, &replies[rendered..], 1);
     }
 
     /// Answers [`Request::Turn`]. After [`AtrnAnswer::Turn`] the session is the caller's.
@@ -76,6 +78,7 @@ impl Server {
         let rendered = replies.len();
         self.say(reply, replies);
         self.counts.count(VerbClass::Other, replies[rendered], 1);
+        self.refusals.note(RefusalPhase::Other, &replies[rendered..], 1);
     }
 
     fn end_request(&mut self) -> ServerPhase {

@@ -18,6 +18,7 @@ impl Server {
     pub(super) fn execute(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
         let (verb, argument) = command::split(line);
         self.answering = VerbClass::of(verb);
+        self.verb = verb;
         match verb {
             Verb::Atrn => self.atrn(argument, replies),
             Verb::Auth => self.auth(argument, replies),

@@ -4,6 +4,7 @@
 //! [`Server::end_accepted`], goes on, and renders the reply when it knows.
 
 use super::machine::{Server, repeat};
+use super::refusal::{Refusal, RefusalPhase};
 use super::reply_counts::VerbClass;
 use super::state::ServerPhase;
 use crate::smtp::protocol::Protocol;
@@ -35,6 +36,12 @@ impl EndOfData {
         repeat(start, self.lines, replies);
     }
 
+    /// What [`EndOfData::refuse`] with this reply is.
+    pub fn refusal(self, reply: Reply) -> Refusal {
+        let enhanced = reply.enhanced.filter(|_| self.enhanced);
+        Refusal { phase: RefusalPhase::EndOfData, code: reply.code, enhanced }
+    }
+
     /// Appends `reply`: the message was not taken.
     pub fn refuse(self, reply: Reply, replies: &mut Vec<u8>) {
         let start = replies.len();
@@ -56,7 +63,9 @@ impl Server {
     /// the reply.
     pub fn refuse(&mut self, reply: Reply, replies: &mut Vec<u8>) {
         let end = self.end_of_data();
+        let rendered = replies.len();
         end.refuse(reply, replies);
+        self.refusals.note(RefusalPhase::EndOfData, &replies[rendered..], end.lines);
         self.counts.count(VerbClass::EndOfData, reply.first_digit(), end.lines);
         self.finish_verdict();
     }
