@@ -18,6 +18,7 @@ pub mod misbehave;
 pub mod plan;
 pub mod policy;
 pub mod preview;
+mod random;
 mod runner;
 pub mod schedule;
 pub mod search;

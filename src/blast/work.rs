@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::plan::{Load, Plan, StopAfter, share};
+use super::random::{RandomPurpose, stream};
 use super::schedule::{Arrivals, ScheduleEnd, Think};
 use crate::engine::Alarm;
 use crate::engine::task::{Notify, select};
@@ -112,7 +113,9 @@ pub(super) struct Work {
     lead_ns: u64,
     per_connection: Option<(u64, u64)>,
     think: Option<Think>,
-    random: RefCell<fastrand::Rng>,
+    /// Where the messages of a connection and the pauses of a session are drawn from.
+    counts: RefCell<fastrand::Rng>,
+    pauses: RefCell<fastrand::Rng>,
     /// Wakes the pacer: a session waits, or work came back.
     changed: Notify,
     /// Wakes the sessions that pause.
@@ -157,9 +160,8 @@ impl Work {
             lead_ns: if quiet { ALARM_LEAD_NS } else { 0 },
             per_connection: plan.per_connection,
             think: plan.think,
-            random: RefCell::new(fastrand::Rng::with_seed(
-                plan.content.seed ^ ((core as u64) << 48),
-            )),
+            counts: RefCell::new(stream(plan.content.seed, RandomPurpose::Sessions, core)),
+            pauses: RefCell::new(stream(plan.content.seed, RandomPurpose::Pauses, core)),
             changed: Notify::new(),
             stopping: Notify::new(),
         }
@@ -179,7 +181,7 @@ impl Work {
         };
         let drawn = self
             .per_connection
-            .map_or(1, |(least, most)| self.random.borrow_mut().u64(least..=most));
+            .map_or(1, |(least, most)| self.counts.borrow_mut().u64(least..=most));
         let allowance = match self.model {
             LoadModel::Messages => drawn,
             LoadModel::Closed | LoadModel::Sessions => self.claim(drawn, self.clock.elapsed_ns()),
@@ -240,7 +242,7 @@ impl Work {
 
     /// A pause between two messages of a session, if there is to be one.
     pub(super) fn pause(&self) -> Option<Duration> {
-        self.think.map(|think| think.draw(&mut self.random.borrow_mut()))
+        self.think.map(|think| think.draw(&mut self.pauses.borrow_mut()))
     }
 
     /// The work that has been due longest, for a session that is free.

@@ -6,6 +6,9 @@ use statrs::distribution::{ContinuousCDF, Normal};
 /// The quantile of the standard normal distribution by which `p99=` gives sigma.
 const Z_P99: f64 = 2.326_347_874_040_841;
 
+/// Whole numbers of an even spread up to which messages come in whole rounds of them.
+const EVEN_ROUND_MAX: u64 = 64;
+
 /// What values there are and how often.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spread {
@@ -53,7 +56,7 @@ impl Spread {
     /// The mean of the values.
     pub fn mean(&self) -> f64 {
         match self {
-            Self::Even(least, most) => least.midpoint(*most) as f64,
+            Self::Even(least, most) => *least as f64 / 2.0 + *most as f64 / 2.0,
             Self::Lognormal { median, sigma } => *median as f64 * (sigma * sigma / 2.0).exp(),
             Self::List(list) => {
                 let total: f64 = list.iter().map(|(_, weight)| f64::from(*weight)).sum();
@@ -63,10 +66,12 @@ impl Spread {
         }
     }
 
-    /// The least number of values that can have the shape exactly, where weights give the shape.
+    /// The least number of values that can have the shape exactly, where that is
+    /// a small number.
     pub fn unit(&self) -> usize {
         match self {
             Self::List(list) => unit(list.iter().map(|(_, weight)| *weight)),
+            Self::Even(least, most) if most - least < EVEN_ROUND_MAX => (most - least + 1) as usize,
             _ => 1,
         }
     }
@@ -78,9 +83,14 @@ impl Spread {
         let within = |value: u64| value.clamp(least, most);
         match self {
             Self::Even(low, high) => {
-                let steps = (count as u64 - 1).max(1);
-                let step = |n| u128::from(high - low) * n as u128 / u128::from(steps);
-                (0..count).map(|n| within(low + step(n) as u64)).collect()
+                let width = u128::from(high - low) + 1;
+                // Where there are fewer values than messages, each value has the same share of them.
+                // Otherwise the messages go in even steps from the least value to the greatest.
+                let (span, steps) = match count as u128 {
+                    count if width <= count => (width, count),
+                    count => (width - 1, (count - 1).max(1)),
+                };
+                (0..count).map(|n| within(low + (span * n as u128 / steps) as u64)).collect()
             }
             Self::Lognormal { median, sigma } => {
                 let normal = Normal::standard();
@@ -162,6 +172,33 @@ mod tests {
         assert_eq!(Spread::Even(10, 50).deal(5, 0, 99), [10, 20, 30, 40, 50]);
         assert_eq!(Spread::Even(0, u64::MAX).deal(2, 0, u64::MAX), [0, u64::MAX]);
         assert_eq!(Spread::one(7).deal(3, 0, 99), [7, 7, 7]);
+    }
+
+    #[test]
+    fn every_whole_number_of_an_even_spread_comes_as_often_as_the_next() {
+        let spreads = [(1, 5), (1, 2), (0, 6), (3, 100), (1, 1_000), (512, 4_607), (7, 7)];
+        for (low, high) in spreads {
+            for count in [4_096, 4_097, 5_000, 256 * 1_024] {
+                let dealt = Spread::Even(low, high).deal(count, 0, u64::MAX);
+                let mut counts = vec![0_u64; (high - low + 1) as usize];
+                dealt.iter().for_each(|value| counts[(value - low) as usize] += 1);
+                let (least, most) = (counts.iter().min(), counts.iter().max());
+                assert!(most.unwrap() - least.unwrap() <= 1, "{low}..{high} of {count}");
+                let mean = dealt.iter().sum::<u64>() as f64 / count as f64;
+                let due = Spread::Even(low, high).mean();
+                assert!((mean - due).abs() <= due / 1_000.0, "{low}..{high}: {mean}");
+            }
+        }
+        // More values than messages: bins of equal width get equal shares.
+        for (low, high) in [(512, 1_048_576), (0, u64::MAX), (1, 257)] {
+            let width = (u128::from(high - low) + 1) as f64;
+            let mut bins = [0_u64; 8];
+            for value in Spread::Even(low, high).deal(256, 0, u64::MAX) {
+                bins[(((value - low) as f64 / width * 8.0) as usize).min(7)] += 1;
+            }
+            assert!(bins.iter().all(|bin| (31..=33).contains(bin)), "{low}..{high}: {bins:?}");
+        }
+        assert_eq!(Spread::Even(1, 4).mean(), 2.5);
     }
 
     #[test]

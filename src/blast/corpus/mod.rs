@@ -14,6 +14,7 @@ use super::content::spread::unit;
 use super::content::template::TemplateValues;
 use super::content::{Bodies, Choice, Content, ContentError};
 use super::plan::Plan;
+use super::random::{RandomPurpose, stream};
 use crate::limits::GENERATED_BYTES_MAX;
 use crate::smtp::blank::Filling;
 use crate::smtp::outgoing::{MailParams, Outgoing};
@@ -166,7 +167,7 @@ impl<'a> Rendering<'a> {
             debug_assert_eq!(kept.raw, plan.chunking, "read for another form of sending");
         }
         let messages = message_count(content)?;
-        let mut random = fastrand::Rng::with_seed(content.seed);
+        let mut random = stream(content.seed, RandomPurpose::Content, 0);
         let mut sizes = match &content.bodies {
             Bodies::Sizes(spread) => {
                 spread.deal(messages, content.bytes_min(), GENERATED_BYTES_MAX)

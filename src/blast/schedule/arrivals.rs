@@ -2,6 +2,7 @@
 
 use super::profile::Profile;
 use super::spacing::{Schedule, Spacing, exponential};
+use crate::blast::random::{RandomPurpose, stream};
 
 /// Where the arrivals of all cores end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,7 +49,7 @@ impl Arrivals {
         let mut arrivals = Self {
             schedule,
             end,
-            random: fastrand::Rng::with_seed(seed),
+            random: stream(seed, RandomPurpose::Arrivals, 0),
             cores: cores as u64,
             number: 0,
             position: 0.0,

@@ -20,7 +20,11 @@ impl Think {
     /// The length of one pause.
     pub fn draw(self, random: &mut fastrand::Rng) -> Duration {
         match self {
-            Self::Even { least, most } => least + (most - least).mul_f64(random.f64()),
+            // A product with a fraction would round, and the two ends would come half as often as the rest.
+            Self::Even { least, most } => {
+                let span_ns = u64::try_from((most - least).as_nanos()).unwrap_or(u64::MAX);
+                least + Duration::from_nanos(random.u64(0..=span_ns))
+            }
             Self::Exponential(mean) => mean.mul_f64(exponential(random)),
         }
     }
@@ -39,6 +43,7 @@ impl fmt::Display for Think {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blast::random::tests::assert_even;
 
     #[test]
     fn pauses_have_the_mean_that_was_asked_for_and_keep_their_bounds() {
@@ -53,5 +58,19 @@ mod tests {
         };
         assert!((mean(Think::Even { least, most }) - 0.020).abs() < 0.0005);
         assert!((mean(Think::Exponential(most)) - 0.030).abs() < 0.001);
+    }
+
+    #[test]
+    fn every_pause_of_a_range_comes_as_often_as_the_next() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let ns = Duration::from_nanos;
+        for most in [1, 4, 99] {
+            let think = Think::Even { least: ns(7), most: ns(7 + most) };
+            let mut counts = vec![0; most as usize + 1];
+            for _ in 0..20_000 {
+                counts[(think.draw(&mut random).as_nanos() - 7) as usize] += 1;
+            }
+            assert_even(&counts, "pauses");
+        }
     }
 }
