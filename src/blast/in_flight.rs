@@ -3,8 +3,10 @@
 use super::core::LoadCore;
 use super::work::Arrival;
 use crate::dial::TalkError;
-use crate::measure::{ErrorKind, MessageSample, OpenLoop, Outcome, Phase, Recorder};
-use crate::smtp::client::{self, ReplyEvent};
+use crate::measure::{
+    ErrorKind, MessageSample, OpenLoop, Outcome, Phase, RecipientCounts, Recorder,
+};
+use crate::smtp::client::{self, RecipientReplies, ReplyEvent};
 
 /// A message that was begun and not decided yet.
 #[derive(Clone, Copy, Debug)]
@@ -69,18 +71,19 @@ pub(super) fn decide(
     target: usize,
     recorder: &mut Recorder,
     open: InFlight,
-    outcome: Outcome,
+    (outcome, told): (Outcome, RecipientReplies),
     now_ns: u64,
 ) {
     debug_assert!(open.began_ns <= now_ns, "a message is decided after it began");
     debug_assert!(core.in_flight.get() > 0, "a message is decided once");
     debug_assert!(open.start_ns() <= open.began_ns, "a message begins when it is due, or later");
+    let told = [told.accepted, told.refused_4xx, told.refused_5xx];
     let service_ns = now_ns - open.began_ns;
     let start_ns = open.start_ns();
     let message = MessageSample {
         outcome,
         bytes: open.bytes,
-        recipients: open.recipients,
+        recipients: RecipientCounts::new(outcome, open.recipients, told),
         start_ns,
         service_ns,
         open: open.arrival.map(|Arrival { due_ns, free_ns }| OpenLoop {

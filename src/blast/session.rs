@@ -20,7 +20,7 @@ use crate::dial::{Talk, TalkError, Wire};
 use crate::engine::Alarm;
 use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
 use crate::measure::{ErrorKind, Outcome, Phase};
-use crate::smtp::client::{self, Client, TransactionVerdict, Want};
+use crate::smtp::client::{self, Client, RecipientReplies, TransactionVerdict, Want};
 use crate::stamp::STAMP_BYTES;
 
 /// Time without work after which a session looks whether the server has closed it, before it sends.
@@ -388,7 +388,18 @@ impl<'c> LoadSession<'c> {
             if let Some(verdict) = event.verdict
                 && let Some(open) = self.open.pop_front()
             {
+                let told = self.talk.client().recipient_replies();
                 let outcome = match verdict {
+                    TransactionVerdict::Accepted if told.refused() > 0 => {
+                        let words = self.talk.client().refusal();
+                        self.core.message_refused(
+                            self.target,
+                            phase(event.phase),
+                            event.code,
+                            words,
+                        );
+                        Outcome::Accepted
+                    }
                     TransactionVerdict::Accepted => Outcome::Accepted,
                     TransactionVerdict::Refused(code) => {
                         let words = self.talk.client().refusal();
@@ -397,7 +408,8 @@ impl<'c> LoadSession<'c> {
                     }
                 };
                 self.decided += 1;
-                decide(self.core, self.target, &mut recorder, open, outcome, self.now_ns);
+                let ended = (outcome, told);
+                decide(self.core, self.target, &mut recorder, open, ended, self.now_ns);
             }
         }
         recorder.set_in_flight(self.core.in_flight.get());
@@ -430,7 +442,8 @@ impl<'c> LoadSession<'c> {
         recorder.tick(self.now_ns);
         while let Some(open) = self.open.pop_front() {
             self.decided += 1;
-            decide(core, self.target, &mut recorder, open, Outcome::Unanswered, self.now_ns);
+            let ended = (Outcome::Unanswered, RecipientReplies::default());
+            decide(core, self.target, &mut recorder, open, ended, self.now_ns);
         }
         recorder.set_in_flight(core.in_flight.get());
         recorder.connection_closed();

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use crate::limits::INTERVAL_NS;
     use crate::measure::kind::{Outcome, Phase};
-    use crate::measure::message::{MessageSample, OpenLoop};
+    use crate::measure::message::{MessageSample, OpenLoop, RecipientCounts};
     use crate::measure::team;
 
     const S: u64 = INTERVAL_NS;
@@ -209,7 +209,7 @@ mod tests {
         MessageSample {
             outcome: Outcome::Accepted,
             bytes: 100,
-            recipients: 1,
+            recipients: RecipientCounts::of(Outcome::Accepted, 1),
             start_ns: 0,
             service_ns: 1_000,
             open: None,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::message::RecipientCounts;
+
 /// Counts over a span of time. They add up exactly, in any order.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -18,8 +20,19 @@ pub struct Counters {
     pub messages_unanswered: u64,
     /// Octets of the accepted messages, before dot-stuffing.
     pub bytes: u64,
-    /// Recipients of the accepted messages.
+    /// Of the accepted messages, those that were refused for some of their recipients.
+    #[serde(default)]
+    pub messages_partly_ok: u64,
+    /// Recipients that were accepted, each with its message.
     pub recipients: u64,
+    /// Recipients of all messages that were begun.
+    #[serde(default)]
+    pub recipients_asked: u64,
+    /// Of these, those refused by themselves or with their message, with 400 to 499 and in any other way.
+    #[serde(default)]
+    pub recipients_refused_4xx: u64,
+    #[serde(default)]
+    pub recipients_refused_5xx: u64,
     pub connections_opened: u64,
     pub connections_closed: u64,
     /// How long the generator's cores were ready to run while something else had their CPUs.
@@ -38,7 +51,11 @@ impl Counters {
             messages_refused_4xx,
             messages_unanswered,
             bytes,
+            messages_partly_ok,
             recipients,
+            recipients_asked,
+            recipients_refused_4xx,
+            recipients_refused_5xx,
             connections_opened,
             connections_closed,
             cpu_wait_ns,
@@ -49,11 +66,28 @@ impl Counters {
         self.messages_refused_4xx += messages_refused_4xx;
         self.messages_unanswered += messages_unanswered;
         self.bytes += bytes;
+        self.messages_partly_ok += messages_partly_ok;
         self.recipients += recipients;
+        self.recipients_asked += recipients_asked;
+        self.recipients_refused_4xx += recipients_refused_4xx;
+        self.recipients_refused_5xx += recipients_refused_5xx;
         self.connections_opened += connections_opened;
         self.connections_closed += connections_closed;
         self.cpu_wait_ns += cpu_wait_ns;
         self.saturated += saturated;
+    }
+
+    /// Counts the recipients of one message.
+    pub fn add_recipients(&mut self, of: &RecipientCounts) {
+        debug_assert!(of.accepted + of.refused() <= of.asked, "a recipient has one answer");
+        self.recipients += u64::from(of.accepted);
+        self.recipients_asked += u64::from(of.asked);
+        self.recipients_refused_4xx += u64::from(of.refused_4xx);
+        self.recipients_refused_5xx += u64::from(of.refused_5xx);
+    }
+
+    pub fn recipients_refused(&self) -> u64 {
+        self.recipients_refused_4xx + self.recipients_refused_5xx
     }
 
     /// Messages that were accepted, refused or left without an answer.

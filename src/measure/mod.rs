@@ -34,7 +34,7 @@ pub use cuts::Cuts;
 pub use enhanced::EnhancedKey;
 pub use interval::{Interval, Totals};
 pub use kind::{ErrorKind, Outcome, Phase};
-pub use message::{MessageSample, Mode, OpenLoop};
+pub use message::{MessageSample, Mode, OpenLoop, RecipientCounts};
 pub use misbehaviour::Misbehaviour;
 pub use open::OpenTally;
 pub use portion::Portion;

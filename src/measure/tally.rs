@@ -189,11 +189,12 @@ impl Tally {
 
     pub(super) fn record_message(&mut self, message: &MessageSample) {
         debug_assert_eq!(message.open.is_some(), self.open.is_some(), "open loop or not");
+        self.counts.add_recipients(&message.recipients);
         match message.outcome {
             Outcome::Accepted => {
                 self.counts.messages_ok += 1;
+                self.counts.messages_partly_ok += u64::from(message.recipients.refused() > 0);
                 self.counts.bytes += message.bytes;
-                self.counts.recipients += u64::from(message.recipients);
             }
             Outcome::Refused4xx | Outcome::Refused5xx => {
                 self.counts.messages_failed += 1;
@@ -295,7 +296,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::measure::message::OpenLoop;
+    use crate::measure::message::{OpenLoop, RecipientCounts};
 
     /// One thing to record, made from plain numbers so that proptest can shrink it.
     type Act = (u8, u64, u16, u64);
@@ -305,7 +306,7 @@ mod tests {
         let message = |outcome| MessageSample {
             outcome,
             bytes: ns % 5_000,
-            recipients: u32::from(code % 7),
+            recipients: RecipientCounts::of(Outcome::of_reply(code), u32::from(code % 7)),
             start_ns: 0,
             service_ns: ns,
             open: Some(OpenLoop {
@@ -391,7 +392,7 @@ mod tests {
         MessageSample {
             outcome: Outcome::Accepted,
             bytes: 1_024,
-            recipients: 1,
+            recipients: RecipientCounts::of(Outcome::Accepted, 1),
             start_ns: 0,
             service_ns,
             open: None,
@@ -402,14 +403,14 @@ mod tests {
     fn a_quick_refusal_does_not_improve_the_headline_and_silence_does_not_either() {
         let mut tally = Tally::new(Mode::Closed);
         tally.record_message(&accepted(1_000_000));
-        tally.record_message(&MessageSample { outcome: Outcome::Refused4xx, ..accepted(1_000) });
-        tally.record_message(&MessageSample {
-            outcome: Outcome::Unanswered,
-            ..accepted(9_000_000_000)
-        });
+        for (outcome, ns) in [(Outcome::Refused4xx, 1_000), (Outcome::Unanswered, 9_000_000_000)] {
+            let recipients = RecipientCounts::of(outcome, 1);
+            tally.record_message(&MessageSample { outcome, recipients, ..accepted(ns) });
+        }
         assert_eq!((tally.counts.messages_ok, tally.counts.messages_failed), (1, 2));
         assert_eq!(tally.counts.messages_unanswered, 1);
         assert_eq!((tally.counts.bytes, tally.counts.recipients), (1_024, 1));
+        assert_eq!((tally.counts.recipients_asked, tally.counts.recipients_refused_4xx), (3, 1));
         assert_eq!((tally.service_ns.len(), tally.refused_ns.len()), (2, 1));
         assert!(tally.service_ns.min() > 900_000 && tally.service_ns.max() >= 9_000_000_000);
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::human;
-use crate::measure::{Outcome, Phase};
+use crate::measure::{Counters, Outcome, Phase};
 use crate::run::{Latency, Run, RunPlan};
 
 /// Shown in place of a figure that a closed loop cannot have.
@@ -112,13 +112,36 @@ fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
         human::count(counts.connections_closed),
         human::count(run.in_flight_peak)
     );
-    vec![
-        ("accepted", with_share(counts.messages_ok)),
+    let mut accepted = with_share(counts.messages_ok);
+    if counts.messages_partly_ok > 0 {
+        let partly = human::count(counts.messages_partly_ok);
+        let _ = write!(accepted, ", {partly} of them for some recipients only");
+    }
+    let mut rows = vec![
+        ("accepted", accepted),
         ("failed", failed),
         ("octets", format!("{octets}, {}", plural(counts.recipients, "recipient"))),
         ("elapsed", human::seconds(run.elapsed_s)),
         ("connections", connections),
-    ]
+    ];
+    if counts.recipients_refused() > 0 {
+        rows.insert(2, ("recipients", recipients(counts)));
+    }
+    rows
+}
+
+/// `40 asked, 20 accepted (50 %), 20 refused: 15 with 4xx, 5 with 5xx`.
+fn recipients(counts: &Counters) -> String {
+    let asked = counts.recipients_asked.max(1) as f64;
+    format!(
+        "{} asked, {} accepted ({}), {} refused: {} with 4xx, {} with 5xx",
+        human::count(counts.recipients_asked),
+        human::count(counts.recipients),
+        human::percent(counts.recipients as f64 / asked),
+        human::count(counts.recipients_refused()),
+        human::count(counts.recipients_refused_4xx),
+        human::count(counts.recipients_refused_5xx)
+    )
 }
 
 /// The CPU time of the generator, and whether something else had its cores.

@@ -246,7 +246,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::measure::{Collected, MessageSample, Mode, team};
+    use crate::measure::{Collected, MessageSample, Mode, RecipientCounts, team};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
@@ -261,7 +261,7 @@ mod tests {
                 let outcome = Outcome::Accepted;
                 let start_ns = 0;
                 let message =
-                    MessageSample { outcome, bytes: 1, recipients: 1, start_ns, service_ns, open: None };
+                    MessageSample { outcome, bytes: 1, recipients: RecipientCounts::of(outcome, 1), start_ns, service_ns, open: None };
                 recorder.record_message(&message);
                 recorder.record_phase(Phase::EndOfData, Outcome::Accepted, service_ns / 2);
             }

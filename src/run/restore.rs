@@ -94,6 +94,9 @@ impl Tally {
         self.counts.messages_ok += row.messages_ok;
         self.counts.messages_failed += row.messages_failed;
         self.counts.bytes += row.bytes;
+        self.counts.recipients += row.recipients;
+        // A row does not tell the class of a refusal either.
+        self.counts.recipients_refused_5xx += row.recipients_refused;
         self.count_errors(ErrorKind::Other, row.errors);
     }
 }

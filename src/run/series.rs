@@ -10,10 +10,10 @@ use crate::measure::Interval;
 /// Names and order of the columns. Latencies are of the headline metric: response time in an open
 /// loop, service time in a closed one.
 pub const COLUMNS: &str = "start_s,seconds,warmup,messages_ok,messages_failed,bytes,errors,\
-    connections,in_flight_peak,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,send_lag_p99_ns,after";
+    connections,in_flight_peak,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,send_lag_p99_ns,after,recipients,recipients_refused";
 
-/// The column that earlier files lack.
-const LAST_COLUMN: &str = ",after";
+/// The columns that earlier files lack, from the newest on.
+const LATER_COLUMNS: [&str; 2] = [",recipients,recipients_refused", ",after"];
 
 /// No run lasts longer: a greater time means that the file is damaged.
 const SECONDS_MAX: f64 = 4.0 * DURATION_S_MAX as f64;
@@ -41,6 +41,9 @@ pub struct Second {
     pub send_lag_p99_ns: u64,
     /// After the measured time: only messages that were due in it and ended later.
     pub after: bool,
+    /// Recipients that were accepted, and refused.
+    pub recipients: u64,
+    pub recipients_refused: u64,
 }
 
 /// Which line of a `run.csv` cannot be read. Lines count from 1, the head included.
@@ -84,6 +87,8 @@ impl From<&Interval> for Second {
             max_ns: latency.max,
             send_lag_p99_ns: lag,
             after: interval.after,
+            recipients: tally.counts.recipients,
+            recipients_refused: tally.counts.recipients_refused(),
         }
     }
 }
@@ -92,7 +97,7 @@ impl Second {
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "{:.6},{:.6},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{:.6},{:.6},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             self.start_s,
             self.seconds,
             u8::from(self.warmup),
@@ -109,10 +114,13 @@ impl Second {
             self.max_ns,
             self.send_lag_p99_ns,
             u8::from(self.after),
+            self.recipients,
+            self.recipients_refused,
         )
     }
 
-    fn parse(row: &str, whole: bool) -> Option<Self> {
+    /// `missing` is how many groups of [`LATER_COLUMNS`] the file lacks.
+    fn parse(row: &str, missing: usize) -> Option<Self> {
         let mut fields = row.split(',');
         let mut float = || {
             fields
@@ -139,7 +147,9 @@ impl Second {
             p999_ns: int()?,
             max_ns: int()?,
             send_lag_p99_ns: int()?,
-            after: whole && int()? != 0,
+            after: missing < 2 && int()? != 0,
+            recipients: if missing < 1 { int()? } else { 0 },
+            recipients_refused: if missing < 1 { int()? } else { 0 },
         };
         fields.next().is_none().then_some(second)
     }
@@ -149,13 +159,16 @@ impl Second {
 pub fn read(text: &str) -> Result<Vec<Second>, SeriesError> {
     let mut lines = text.lines();
     let named = lines.next();
-    let whole = named == Some(COLUMNS);
-    if !whole && named != COLUMNS.strip_suffix(LAST_COLUMN) {
-        return Err(SeriesError::OtherColumns);
+    let mut known = COLUMNS;
+    let mut missing = 0;
+    while named != Some(known) {
+        let later = LATER_COLUMNS.get(missing).ok_or(SeriesError::OtherColumns)?;
+        known = known.strip_suffix(later).ok_or(SeriesError::OtherColumns)?;
+        missing += 1;
     }
     (2..)
         .zip(lines)
-        .map(|(line, row)| Second::parse(row, whole).ok_or(SeriesError::Malformed { line }))
+        .map(|(line, row)| Second::parse(row, missing).ok_or(SeriesError::Malformed { line }))
         .collect()
 }
 
@@ -182,6 +195,8 @@ mod tests {
             max_ns: u64::MAX,
             send_lag_p99_ns: 12,
             after: true,
+            recipients: 13,
+            recipients_refused: 14,
         };
         let mut text = format!("{COLUMNS}\n").into_bytes();
         second.write(&mut text).unwrap();
@@ -189,20 +204,28 @@ mod tests {
     }
 
     #[test]
-    fn a_file_from_before_the_last_column_is_read() {
-        let columns = COLUMNS.strip_suffix(LAST_COLUMN).unwrap();
-        let text = format!("{columns}\n0,1,0,1,1,1,1,1,1,1,1,1,1,1,1\n");
-        assert!(!read(&text).unwrap()[0].after);
-        let text = format!("{columns}\n0,1,0,1,1,1,1,1,1,1,1,1,1,1,1,1\n");
-        assert_eq!(read(&text), Err(SeriesError::Malformed { line: 2 }));
+    fn files_from_before_the_last_columns_are_read() {
+        let mut columns = COLUMNS;
+        let mut row = "0,1,0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1".to_owned();
+        for later in LATER_COLUMNS {
+            columns = columns.strip_suffix(later).unwrap();
+            let longer = row.clone();
+            row.truncate(row.len() - 2 * later.matches(',').count());
+            assert_eq!(read(&format!("{columns}\n{row}\n")).unwrap()[0].max_ns, 1);
+            let text = format!("{columns}\n{longer}\n");
+            assert_eq!(read(&text), Err(SeriesError::Malformed { line: 2 }));
+        }
+        let text = format!("{columns}\n{row}\n");
+        let second = read(&text).unwrap()[0];
+        assert_eq!((second.after, second.recipients, second.recipients_refused), (false, 0, 0));
     }
 
     #[test]
     fn a_torn_row_is_named_by_its_line() {
-        let text = format!("{COLUMNS}\n0,1,0,1,1,1,1,1,1,1,1,1,1,1,1,0\n1.0,1.0,0,5");
+        let text = format!("{COLUMNS}\n0,1,0,1,1,1,1,1,1,1,1,1,1,1,1,0,1,1\n1.0,1.0,0,5");
         assert_eq!(read(&text), Err(SeriesError::Malformed { line: 3 }));
         for time in ["inf", "NaN", "-1", "1e300"] {
-            let text = format!("{COLUMNS}\n{time},1,0,1,1,1,1,1,1,1,1,1,1,1,1,0\n");
+            let text = format!("{COLUMNS}\n{time},1,0,1,1,1,1,1,1,1,1,1,1,1,1,0,1,1\n");
             assert_eq!(read(&text), Err(SeriesError::Malformed { line: 2 }), "{time}");
         }
         assert_eq!(read("a,b\n"), Err(SeriesError::OtherColumns));

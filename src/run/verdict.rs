@@ -167,6 +167,11 @@ fn failures(totals: &Totals, reasons: &mut Vec<String>) {
             n => format!("all {n} messages fell into the warm-up; make the run longer"),
         });
     }
+    if tally.counts.messages_partly_ok > 0 {
+        let (partly, ok) = (tally.counts.messages_partly_ok, tally.counts.messages_ok);
+        reasons
+            .push(format!("{partly} of {ok} accepted messages were refused for some recipients"));
+    }
     let errors: u64 = tally.errors().filter(|(kind, _)| !kind.is_ours()).map(|(_, n)| n).sum();
     if errors > 0 {
         reasons.push(format!("{errors} connections or commands failed without a reply"));

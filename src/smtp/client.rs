@@ -23,6 +23,7 @@ use super::reply::{EnhancedCode, ReplyFault, ReplyReader};
 use super::server::Protocol;
 use crate::limits::FLIGHT_REPLIES_MAX;
 use answers::Answered;
+pub use answers::RecipientReplies;
 use auth::AuthProgress;
 
 /// How much is written before a reply is awaited.

@@ -4,4 +4,6 @@ mod counts;
 mod open_loop;
 mod policy;
 mod program;
+mod recipients;
+mod scripted;
 mod search;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ringpost::host::CpuTime;
 use ringpost::measure::{
-    Collected, ErrorKind, MessageSample, Mode, OpenLoop, Outcome, Phase, Recorder, Totals, team,
+    Collected, ErrorKind, MessageSample, Mode, OpenLoop, Outcome, Phase, RecipientCounts, Recorder,
+    Totals, team,
 };
 use ringpost::run::{Machine, Run, RunDir, RunPlan, Versions};
 
@@ -91,7 +92,7 @@ fn message(recorder: &mut Recorder, random: &mut fastrand::Rng, second: u64) {
     recorder.record_message(&MessageSample {
         outcome,
         bytes,
-        recipients: 1,
+        recipients: RecipientCounts::of(outcome, 1),
         start_ns,
         service_ns,
         open,

@@ -307,7 +307,7 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::*;
-    use crate::measure::{Collected, MessageSample, Outcome, team};
+    use crate::measure::{Collected, MessageSample, Outcome, RecipientCounts, team};
 
     fn screen(view: &View) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
@@ -336,7 +336,7 @@ mod tests {
             let message = MessageSample {
                 outcome: Outcome::Accepted,
                 bytes: 10,
-                recipients: 1,
+                recipients: RecipientCounts::of(Outcome::Accepted, 1),
                 start_ns: n * 4_000_000,
                 service_ns: 2_000_000,
                 open: None,

@@ -27,6 +27,14 @@ pub enum Metric {
     Errors5xx,
     /// Failures without a reply, of one kind.
     ErrorsOf(ErrorKind),
+    /// Accepted messages that were refused for some of their recipients.
+    Partly,
+    /// Recipients of all messages that were begun, and what became of them.
+    RecipientsAsked,
+    RecipientsAccepted,
+    RecipientsRefused,
+    Recipients4xx,
+    Recipients5xx,
     /// Replies of one code or class, in one phase or in all.
     Replies(Option<Phase>, Codes),
     /// Answers to misbehaving clients that no rule allows.
@@ -212,7 +220,7 @@ impl fmt::Display for Codes {
 }
 
 impl Metric {
-    const COUNTS: [(&'static str, Self); 10] = [
+    const COUNTS: [(&'static str, Self); 16] = [
         ("rate", Self::Rate),
         ("accepted", Self::Accepted),
         ("failed", Self::Failed),
@@ -221,6 +229,12 @@ impl Metric {
         ("errors", Self::Errors),
         ("errors.4xx", Self::Errors4xx),
         ("errors.5xx", Self::Errors5xx),
+        ("partly", Self::Partly),
+        ("recipients.asked", Self::RecipientsAsked),
+        ("recipients.accepted", Self::RecipientsAccepted),
+        ("recipients.refused", Self::RecipientsRefused),
+        ("recipients.4xx", Self::Recipients4xx),
+        ("recipients.5xx", Self::Recipients5xx),
         ("misbehaviour", Self::Misbehaviour),
         ("cpu_busy", Self::CpuBusy),
     ];
@@ -283,6 +297,7 @@ impl Metric {
     /// cent. `None` where there was nothing to measure.
     pub(super) fn measure(self, run: &Run, unit: Unit) -> Option<f64> {
         let messages = run.counts.messages();
+        let asked = run.counts.recipients_asked;
         let refused = run.counts.messages_refused_4xx + run.messages_refused_5xx;
         let (count, whole) = match self {
             Self::Time(time, statistic) => return time.of(run).map(|time| statistic.of(time)),
@@ -296,6 +311,12 @@ impl Metric {
             Self::Errors4xx => (run.counts.messages_refused_4xx, messages),
             Self::Errors5xx => (run.messages_refused_5xx, messages),
             Self::ErrorsOf(kind) => (run.errors.get(&kind).copied().unwrap_or(0), messages),
+            Self::Partly => (run.counts.messages_partly_ok, messages),
+            Self::RecipientsAsked => (asked, asked),
+            Self::RecipientsAccepted => (run.counts.recipients, asked),
+            Self::RecipientsRefused => (run.counts.recipients_refused(), asked),
+            Self::Recipients4xx => (run.counts.recipients_refused_4xx, asked),
+            Self::Recipients5xx => (run.counts.recipients_refused_5xx, asked),
             Self::Replies(phase, codes) => replies(run, phase, codes),
             Self::Misbehaviour => {
                 let met = &run.misbehaviour;

@@ -21,6 +21,35 @@ pub(super) struct Answered {
     end_refusal: u16,
     /// LMTP: the count of final replies is settled.
     counted: bool,
+    /// Recipients that were refused, at RCPT or in LMTP after the message.
+    refused_4xx: u32,
+    refused_5xx: u32,
+    /// LMTP: recipients whose final reply was a success.
+    ends_accepted: u32,
+}
+
+impl Answered {
+    fn refuse_recipient(&mut self, code: u16) {
+        match code {
+            400..500 => self.refused_4xx += 1,
+            _ => self.refused_5xx += 1,
+        }
+    }
+}
+
+/// What the server said of the recipients of one transaction. Those that it said nothing of are in no
+/// count.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RecipientReplies {
+    pub accepted: u32,
+    pub refused_4xx: u32,
+    pub refused_5xx: u32,
+}
+
+impl RecipientReplies {
+    pub fn refused(&self) -> u32 {
+        self.refused_4xx + self.refused_5xx
+    }
 }
 
 impl Client {
@@ -68,15 +97,48 @@ impl Client {
             return Ok(ReplyEvent { phase, transaction: 0, code, enhanced, verdict: None });
         };
         let verdict = if code == 421 {
+            self.settle_end_replies(phase);
+            let left = self.expected.front().map_or(0, |expected| expected.left);
             self.expected.clear();
             self.stage = ClientStage::Closed;
-            (transaction > 0).then_some(TransactionVerdict::Refused(code))
+            (transaction > 0).then(|| self.on_closing(phase, code, left))
         } else {
             self.settle_end_replies(phase);
             let left = self.take_expected();
             self.on_answer(phase, code, left)?
         };
         Ok(ReplyEvent { phase, transaction, code, enhanced, verdict })
+    }
+
+    /// 421 in a transaction: what had no answer yet is refused, and what was accepted stays so.
+    /// `left` replies of this kind were still due, this one included.
+    fn on_closing(&mut self, phase: ReplyTo, code: u16, left: u32) -> TransactionVerdict {
+        match phase {
+            // The answers so far are those of the transaction before.
+            ReplyTo::Mail => self.answered = Answered::default(),
+            ReplyTo::Rcpt => self.answered.refuse_recipient(code),
+            ReplyTo::EndOfData if self.settings.protocol == Protocol::Lmtp => {
+                (0..left).for_each(|_| self.answered.refuse_recipient(code));
+            }
+            _ => {}
+        }
+        let whole = self.answered.mail_refusal == 0;
+        match self.answered.delivered && whole {
+            true => TransactionVerdict::Accepted,
+            false => TransactionVerdict::Refused(code),
+        }
+    }
+
+    /// What was said of the recipients of the transaction that the latest verdict decided.
+    pub fn recipient_replies(&self) -> RecipientReplies {
+        let Answered { refused_4xx, refused_5xx, .. } = self.answered;
+        let accepted = match (self.answered.delivered, self.settings.protocol) {
+            (false, _) => 0,
+            (true, Protocol::Smtp) => self.answered.accepted,
+            (true, Protocol::Lmtp) => self.answered.ends_accepted,
+        };
+        let accepted = if self.answered.mail_refusal == 0 { accepted } else { 0 };
+        RecipientReplies { accepted, refused_4xx, refused_5xx }
     }
 
     /// LMTP answers the end of data once for each accepted recipient (RFC 2033 §4.2), and once in
@@ -193,8 +255,11 @@ impl Client {
     fn on_rcpt(&mut self, code: u16) -> Option<TransactionVerdict> {
         if code < 400 {
             self.answered.accepted += 1;
-        } else if self.answered.rcpt_refusal == 0 {
-            self.answered.rcpt_refusal = code;
+        } else {
+            self.answered.refuse_recipient(code);
+            if self.answered.rcpt_refusal == 0 {
+                self.answered.rcpt_refusal = code;
+            }
         }
         if !self.lockstep() {
             return None;
@@ -222,10 +287,18 @@ impl Client {
     }
 
     fn on_end(&mut self, code: u16, left: u32) -> Option<TransactionVerdict> {
+        // Where no recipient was accepted, this reply is about the message alone.
+        let of_recipient = self.settings.protocol == Protocol::Lmtp && self.answered.accepted > 0;
         if code < 400 {
             self.answered.delivered = true;
-        } else if self.answered.end_refusal == 0 {
-            self.answered.end_refusal = code;
+            self.answered.ends_accepted += u32::from(of_recipient);
+        } else {
+            if of_recipient {
+                self.answered.refuse_recipient(code);
+            }
+            if self.answered.end_refusal == 0 {
+                self.answered.end_refusal = code;
+            }
         }
         if left > 0 {
             return None;
