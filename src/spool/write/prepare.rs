@@ -234,4 +234,28 @@ mod tests {
         jobs.send(Job::Leave { ready }).unwrap();
         helper.join().unwrap();
     }
+
+    #[test]
+    fn a_segment_that_is_cut_and_gone_makes_room_for_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let _lock = marker::lock(dir.path()).unwrap();
+        let options = Options {
+            segment_bytes: 64 * 1024,
+            limit_bytes: 128 * 1024,
+            when_full: WhenFull::Recycle,
+            durability: Durability::Sync,
+            cores: 1,
+        };
+        let (mut preparer, _inbox, supplies) =
+            Preparer::new(dir.path().to_owned(), options, 1, VecDeque::new());
+        let (present, mut segment) = (preparer.prepare(0).unwrap(), preparer.prepare(0).unwrap());
+        for _ in 0..3 {
+            segment.file.set_len(100).unwrap();
+            fs::remove_file(&segment.path).unwrap();
+            preparer.take(Job::Replace { core: 0, segment });
+            segment = supplies[0].ready.recv().unwrap().unwrap();
+        }
+        segment.finish(0);
+        present.finish(0);
+    }
 }

@@ -74,7 +74,10 @@ impl Segment {
         drop(map);
         if let Some(cut) = shortened_to(&file, &header) {
             // The file is neither made longer again nor marked: readers must see that something is missing.
-            return room.keep(cut);
+            if in_place {
+                room.keep(cut);
+            }
+            return;
         }
         if used <= SEGMENT_HEADER_BYTES {
             // If another file has the name now, it is not ours to remove.
