@@ -96,8 +96,9 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
         self.guard.borrow().fired()
     }
 
+    /// Starts the time that the server gets; see [`Self::exchange_on`].
     #[inline]
-    fn arm(&self) {
+    pub fn arm(&self) {
         match self.limit {
             Some(limit) => self.guard.borrow().arm(limit),
             None => self.guard.borrow().disarm(),
@@ -125,8 +126,18 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
     /// [`TalkError`] when nothing was received and nothing will be.
     #[inline]
     pub async fn exchange(&mut self) -> Result<bool, TalkError> {
-        debug_assert_eq!(self.read, self.into.len(), "octets that nobody read would be lost");
         self.arm();
+        self.exchange_on().await
+    }
+
+    /// The same in the time that is left since the last [`Self::arm`]: where that is for a whole reply, a
+    /// server gets no more by sending the reply in pieces.
+    ///
+    /// # Errors
+    /// As of [`Self::exchange`].
+    #[inline]
+    pub async fn exchange_on(&mut self) -> Result<bool, TalkError> {
+        debug_assert_eq!(self.read, self.into.len(), "octets that nobody read would be lost");
         let (out, into) = (std::mem::take(&mut self.out), std::mem::take(&mut self.into));
         let (sent, received);
         (sent, self.out, received, self.into) = self.conn.borrow_mut().send_recv(out, into).await;

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::shared::MisbehaverState;
 use crate::dial::{TalkError, Wire};
@@ -11,9 +10,6 @@ use crate::engine::{Buf, Connecting};
 use crate::smtp::offered::Offered;
 use crate::smtp::reply::ReplyReader;
 use crate::smtp::server::Protocol;
-
-/// Time that a server may take for a reply to a client that misbehaves: silence has its own count.
-const MISBEHAVIOUR_REPLY_S_MAX: u64 = 10;
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,11 +56,10 @@ impl BadClient {
             return Err(BadClientEnd::Cut);
         }
         let guard = state.watch.register(conn.handle());
-        let limit = Duration::from_secs(MISBEHAVIOUR_REPLY_S_MAX);
         Ok(Self {
             state: Rc::clone(state),
             protocol: target.protocol,
-            wire: Wire::new(conn, guard, limit, Buf::default(), state.pool.small()),
+            wire: Wire::new(conn, guard, state.reply_limit, Buf::default(), state.pool.small()),
             reader: ReplyReader::default(),
             offered: Offered::default(),
             example: None,
@@ -92,13 +87,14 @@ impl BadClient {
         self.hear().await
     }
 
-    /// The code of the next reply.
+    /// The code of the next reply. The limit is for the whole of it, in however many pieces it comes.
     pub(super) async fn hear(&mut self) -> Result<u16, BadClientEnd> {
+        self.wire.arm();
         loop {
             if let Some(code) = self.read()? {
                 return Ok(code);
             }
-            self.wire.exchange().await.map_err(|error| self.end_of(&error))?;
+            self.wire.exchange_on().await.map_err(|error| self.end_of(&error))?;
         }
     }
 
@@ -163,5 +159,52 @@ impl BadClient {
             Protocol::Lmtp => "LHLO",
         };
         format!("{verb} {}\r\n", self.state.parts.helo).into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::blast::misbehave::script::would_be_endings;
+    use crate::blast::misbehave::shared::DialogueParts;
+    use crate::dial::Target;
+    use crate::engine::{EngineKind, run_core, task};
+
+    #[test]
+    fn a_reply_that_comes_in_pieces_gets_no_more_time_than_another() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut conn, _) = listener.accept().unwrap();
+            for _ in 0..40 {
+                if conn.write_all(b"220-wait\r\n").is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            let _ = conn.write_all(b"220 now\r\n");
+        });
+        let parts = DialogueParts {
+            targets: vec![Target::parse(&address.to_string(), &[]).unwrap()],
+            helo: "client.example".to_owned(),
+            mail: Vec::new(),
+            rcpt: Vec::new(),
+        };
+        let mut state = MisbehaverState::new(parts, would_be_endings(), Vec::new());
+        state.reply_limit = Duration::from_millis(500);
+        let ended = run_core(EngineKind::Epoll, async move {
+            let state = Rc::new(state);
+            let watch = task::spawn(Rc::clone(&state.watch).run());
+            let mut client = BadClient::connect(&state).await.unwrap();
+            assert_eq!(client.hear().await, Err(BadClientEnd::Silent));
+            client.close().await;
+            watch.abort();
+        });
+        ended.unwrap();
+        server.join().unwrap();
     }
 }

@@ -13,6 +13,9 @@ use crate::measure::Misbehaviour;
 use crate::smtp::ending::WouldBeEnd;
 use crate::smtp::offered::Offered;
 
+/// Time that a server may take for a reply to a client that misbehaves: silence has its own count.
+const MISBEHAVIOUR_REPLY_S_MAX: u64 = 10;
+
 /// What each session needs of the plan.
 pub(super) struct DialogueParts {
     pub(super) targets: Vec<Target>,
@@ -39,6 +42,8 @@ impl DialogueParts {
 /// What the sessions share.
 pub(super) struct MisbehaverState {
     pub(super) parts: DialogueParts,
+    /// Time that a server may take for each reply.
+    pub(super) reply_limit: Duration,
     /// Connections made; they take the targets in turn.
     connected: Cell<usize>,
     pub(super) watch: Rc<Watch>,
@@ -63,6 +68,7 @@ impl MisbehaverState {
         assert!(!parts.targets.is_empty() && !endings.is_empty(), "both are taken in turn");
         Self {
             parts,
+            reply_limit: Duration::from_secs(MISBEHAVIOUR_REPLY_S_MAX),
             connected: Cell::new(0),
             watch: Watch::new(),
             pool: Pool::new(),
