@@ -1,4 +1,4 @@
-//! RunningMark one core on the calling thread.
+//! Runs one core on the calling thread.
 
 use std::io;
 use std::os::fd::RawFd;
