@@ -136,6 +136,7 @@ fn options_of_content(content: &Content, options: &mut Vec<String>) {
         table,
         mail_params,
         rcpt_params,
+        size_unsaid,
         memory_max: _,
         seed: _,
     } = content;
@@ -172,6 +173,7 @@ fn options_of_content(content: &Content, options: &mut Vec<String>) {
     }
     options.extend(mail_params.iter().map(|param| format!("--param MAIL:{param}")));
     options.extend(rcpt_params.iter().map(|param| format!("--param RCPT:{param}")));
+    options.extend(size_unsaid.then(|| "--no-size".to_owned()));
 }
 
 fn options_of_connections(connect: &ConnectOptions, options: &mut Vec<String>) {
@@ -227,7 +229,7 @@ mod tests {
     /// A change of the plan, by the option that asks for it.
     type Change = (&'static str, fn(&mut Plan));
 
-    const CHANGES: [Change; 17] = [
+    const CHANGES: [Change; 18] = [
         ("--per-connection", |plan| plan.per_connection = Some((1, 5))),
         ("--drain", |plan| plan.drain = Duration::from_secs(2)),
         ("--no-headers", |plan| plan.content.bare = true),
@@ -235,6 +237,7 @@ mod tests {
         ("--to-domain", |plan| plan.content.to_domains = vec![("e.example".to_owned(), 1)]),
         ("--header", |plan| plan.content.headers = vec![Template::literal(b"A: b")]),
         ("--param MAIL", |plan| plan.content.mail_params = vec!["RET=HDRS".to_owned()]),
+        ("--no-size", |plan| plan.content.size_unsaid = true),
         ("--param RCPT", |plan| plan.content.rcpt_params = vec!["NOTIFY=NEVER".to_owned()]),
         ("--body", |plan| plan.content.bodies = Bodies::Given(Template::literal(b"A: b\r\n\r\n"))),
         ("--from", |plan| {

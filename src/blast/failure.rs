@@ -3,11 +3,11 @@
 /// Why a run ended before its time: the target is out of reach, or cannot do what was asked.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Failure {
-    #[error("cannot reach {target}: {why}; check that a server listens there")]
+    #[error("cannot reach {target}: {why}; {}", unreachable_cure(target, why))]
     Unreachable { target: String, why: String },
     #[error("{target} refuses to talk: {why}")]
     Refused { target: String, why: String },
-    #[error("{target} does not offer {extension}; leave out {cure}")]
+    #[error("{target} does not offer {extension}; {cure}")]
     NotOffered { target: String, extension: &'static str, cure: &'static str },
     #[error(
         "{target} does not offer {wanted}; leave out --auth, or name a mechanism that is offered"
@@ -33,7 +33,37 @@ impl Failure {
     }
 }
 
+/// What helps against an error of connecting.
+fn unreachable_cure(target: &str, why: &str) -> &'static str {
+    match target.contains("+unix:") && why.starts_with("Permission denied") {
+        true => {
+            "let this user write to the socket (ringpost-sink: --socket-mode 666), or run as its owner"
+        }
+        false => "check that a server listens there",
+    }
+}
+
 /// What a server said, as it may be shown on a terminal.
 pub(super) fn words(said: &[u8]) -> String {
     crate::notice::without_controls(&String::from_utf8_lossy(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_without_permission_has_a_server_and_needs_another_cure() {
+        let said = |target: &str, why: &str| {
+            let (target, why) = (target.to_owned(), why.to_owned());
+            Failure::Unreachable { target, why }.to_string()
+        };
+        let denied = "Permission denied (os error 13)";
+        assert!(said("lmtp+unix:/run/s", denied).contains("--socket-mode"));
+        for (target, why) in
+            [("smtp://a:25", denied), ("smtp+unix:/s", "No such file or directory")]
+        {
+            assert!(said(target, why).ends_with("check that a server listens there"), "{target}");
+        }
+    }
 }

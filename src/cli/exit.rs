@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use super::usage;
 use crate::notice::notice;
 use crate::spool::{Doubt, SpoolError};
 
@@ -69,44 +70,30 @@ impl ExitError {
 }
 
 /// Parses the command line and runs `main`. An error becomes one line on stderr and an exit code;
-/// `usage` is the code for a command line that cannot be parsed.
+/// `usage_code` is the code for a command line that cannot be parsed.
 pub fn run<O: Parser>(
     name: &str,
-    usage: u8,
+    usage_code: u8,
     main: impl FnOnce(O) -> Result<ExitCode, ExitError>,
 ) -> ExitCode {
-    let outcome = match O::try_parse() {
+    let command = O::command();
+    let args = usage::with_negatives(&command, std::env::args_os());
+    let outcome = match O::try_parse_from(&args) {
         Ok(options) => main(options),
         Err(error) if !error.use_stderr() => {
             // The text of --help or --version; a pipe that is closed is no error.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => Err(ExitError::with_code(usage, one_line(&error))),
+        Err(error) => {
+            let line = usage::one_line(&error, &command, &args);
+            Err(ExitError::with_code(usage_code, line))
+        }
     };
     outcome.unwrap_or_else(|failure| {
         notice!("{name}: {}", failure.message);
         ExitCode::from(failure.code)
     })
-}
-
-/// clap's message in one line: the error and clap's tip, without the usage block.
-fn one_line(error: &clap::Error) -> String {
-    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "a command is missing; see --help".into();
-    }
-    let way_out = match error.kind() {
-        clap::error::ErrorKind::ArgumentConflict => "; leave out the one or the other",
-        _ => "",
-    };
-    let text = error.to_string();
-    let said: Vec<&str> = text
-        .lines()
-        .take_while(|line| !line.starts_with("Usage:"))
-        .map(|line| line.trim().trim_start_matches("error: ").trim_start_matches("tip: "))
-        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
-        .collect();
-    format!("{}{way_out}; see --help", said.join("; ").replace(":; ", ": "))
 }
 
 /// The exit code for an error of the spool.

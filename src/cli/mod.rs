@@ -11,4 +11,5 @@ mod signals;
 pub mod sink;
 pub mod spool;
 pub mod toolbox;
+mod usage;
 mod value;

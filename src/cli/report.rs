@@ -12,6 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::exit::{self, Exit, ExitError};
 use super::man::{Page, help_end};
 use crate::report::colour::Colour;
+use crate::report::columns::Width;
 use crate::report::compare::{self, Comparison};
 use crate::report::text;
 use crate::report::{foreign, html};
@@ -266,7 +267,12 @@ fn compare_runs(
         fs::write(path, compare::html(&comparison, names, [&before, &after]))
             .map_err(|error| ReportError::Create { path: path.to_owned(), error })?;
     }
-    let text = compare::text(&comparison, names, [&before, &after], Colour::of_stdout());
+    let text = compare::text(
+        &comparison,
+        names,
+        [&before, &after],
+        (Colour::of_stdout(), Width::of_stdout()),
+    );
     exit::tell(text).map_err(ReportError::Stdout)?;
     let failed = comparison.thresholds.iter().any(Judged::fails);
     Ok(if failed { Verdict::ThresholdFailed.exit_code() } else { 0 })
@@ -274,7 +280,7 @@ fn compare_runs(
 
 fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError> {
     logs.check(runs)?;
-    let colour = Colour::of_stdout();
+    let (colour, width) = (Colour::of_stdout(), Width::of_stdout());
     for (index, dir) in runs.iter().enumerate() {
         let loaded = Loaded::open_any(dir, &logs.reading(index))?;
         if json && loaded.foreign {
@@ -285,8 +291,8 @@ fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError>
         } else {
             let gap = if index > 0 { "\n" } else { "" };
             let told = match loaded.foreign {
-                true => foreign::text(&dir.display().to_string(), &loaded, colour),
-                false => text::render(&loaded, colour),
+                true => foreign::text(&dir.display().to_string(), &loaded, colour, width),
+                false => text::render(&loaded, colour, width),
             };
             format!("{gap}{told}")
         };

@@ -12,6 +12,11 @@ use crate::limits::{DOMAIN_BYTES_MAX, DURATION_S_MAX};
 /// median.
 const SIGMA_MAX: f64 = 5.0;
 
+/// The most that a count with a unit can be: a float holds every whole number up to it.
+const COUNT_MAX: u64 = 9_000_000_000_000_000;
+
+const DAY_S: u64 = 86_400;
+
 /// `--io`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum IoArg {
@@ -33,14 +38,22 @@ impl From<IoArg> for Io {
 /// A value that cannot be parsed. The message says how to write it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum ValueError {
-    #[error("'{0}' is not a size; write octets or a unit, such as 1024, 64k, 1KiB, 1MiB")]
+    #[error(
+        "'{0}' is not a size; write octets from 0 up, or a unit, such as 1024, 64k, 1KiB, 1MiB"
+    )]
     Size(String),
+    #[error("'{0}' is more than 16 EiB, the most that a size can be")]
+    Huge(String),
     #[error(
         "'{0}' is not a size range; write SIZE or MIN..MAX with MIN <= MAX, such as 1KiB..64KiB"
     )]
     Range(String),
     #[error("'{0}' is not a count; write a whole number above zero, such as 500, 20k or 1.5M")]
     Whole(String),
+    #[error("'{0}' is more than {max}, the most that a count can be", max = COUNT_MAX)]
+    Many(String),
+    #[error("'{0}' is not a number; write a whole number from 0 to {max}", max = u64::MAX)]
+    Number(String),
     #[error("'{0}' is not a count; write N or MIN..MAX with 1 <= MIN <= MAX, such as 5 or 1..20")]
     Count(String),
     #[error(
@@ -52,33 +65,40 @@ pub(super) enum ValueError {
         "'{0}' is not a count, and not a distribution of counts; write 5, 1..20, 1:80,5:15,50:5, lognormal:2,1.0 or lognormal:2,p99=50"
     )]
     Counts(String),
-    #[error("'{0}' is not a duration; write a number and a unit, such as 500ms, 10s, 2m30s, 1h")]
+    #[error(
+        "'{0}' is not a duration; write a number from 0 up and a unit, such as 500ms, 10s, 2m30s, 1h, 7d"
+    )]
     Duration(String),
-    #[error("'{0}' is longer than ten years")]
+    #[error("'{0}' is longer than ten years; give at most {days}d", days = DURATION_S_MAX / DAY_S)]
     Long(String),
     #[error("'{0}' is zero; write a longer duration, such as 10s")]
     Zero(String),
 }
 
-/// A number of octets with a unit. `k`, `M`, `G`, `KiB`, `MiB` and `GiB` are powers of 1,024; `kB`,
-/// `MB` and `GB` are powers of 1,000. Upper and lower case are the same.
+/// A number of octets with a unit. `k`, `M`, `G`, `T`, `KiB`, `MiB`, `GiB` and `TiB` are powers of 1,024;
+/// `kB`, `MB`, `GB` and `TB` are powers of 1,000. Upper and lower case are the same.
 pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     let parse = || {
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
-        let unit: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
+        let unit: u128 = match unit.trim_start().to_ascii_lowercase().as_str() {
             "" | "b" => 1,
             "k" | "kib" => 1 << 10,
             "m" | "mib" => 1 << 20,
             "g" | "gib" => 1 << 30,
             "kb" => 1_000,
             "mb" => 1_000_000,
+            "t" | "tib" => 1 << 40,
             "gb" => 1_000_000_000,
+            "tb" => 1_000_000_000_000,
             _ => return None,
         };
-        number.parse::<u64>().ok()?.checked_mul(unit)
+        // More digits than any number of octets has are too many, and not wrong.
+        let number = number.get(..30).unwrap_or(number);
+        Some(number.parse::<u128>().ok()?.saturating_mul(unit))
     };
-    parse().ok_or_else(|| ValueError::Size(text.to_owned()))
+    let octets = parse().ok_or_else(|| ValueError::Size(text.to_owned()))?;
+    u64::try_from(octets).map_err(|_| ValueError::Huge(text.to_owned()))
 }
 
 /// `SIZE` or `MIN..MAX`: the smallest and the largest number of octets.
@@ -87,6 +107,7 @@ pub(super) fn size_range(text: &str) -> Result<(u64, u64), ValueError> {
         return size(text).map(|size| (size, size));
     };
     match (size(least), size(most)) {
+        (Err(huge @ ValueError::Huge(_)), _) | (_, Err(huge @ ValueError::Huge(_))) => Err(huge),
         (Ok(least), Ok(most)) if least <= most => Ok((least, most)),
         _ => Err(ValueError::Range(text.to_owned())),
     }
@@ -157,6 +178,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
                 "s" => 1.0,
                 "m" | "min" => 60.0,
                 "h" => 3_600.0,
+                "d" => DAY_S as f64,
                 _ => return None,
             };
             let seconds = number.parse::<f64>().ok()? * unit_s;
@@ -194,17 +216,41 @@ pub(super) fn number(text: &str) -> Option<f64> {
 /// A count of one or more: a [`number`] that is whole.
 pub(super) fn count(text: &str) -> Result<u64, ValueError> {
     let scaled = || {
-        // A float holds every whole number up to 9e15. 1.001 * 1e6 is not quite a whole number.
-        let (n, whole) = number(text).map(|n| (n, n.round())).filter(|(n, _)| *n < 9e15)?;
+        // 1.001 * 1e6 is not quite a whole number.
+        let (n, whole) =
+            number(text).map(|n| (n, n.round())).filter(|(n, _)| *n <= COUNT_MAX as f64)?;
         ((n - whole).abs() < 1e-6).then_some(whole as u64)
     };
     let count = text.parse().ok().or_else(scaled).filter(|n| *n > 0);
-    count.ok_or_else(|| ValueError::Whole(text.to_owned()))
+    count.ok_or_else(|| match number(text) {
+        Some(n) if n > COUNT_MAX as f64 => ValueError::Many(text.to_owned()),
+        _ => ValueError::Whole(text.to_owned()),
+    })
+}
+
+/// A whole number, where none means something.
+pub(super) fn whole(text: &str) -> Result<u64, ValueError> {
+    text.parse().map_err(|_| ValueError::Number(text.to_owned()))
+}
+
+/// A [`whole`] number of things in memory.
+pub(super) fn whole_in_memory(text: &str) -> Result<usize, ValueError> {
+    whole(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// A [`count`] that fits into memory.
 pub(super) fn at_least_one(text: &str) -> Result<usize, ValueError> {
     count(text).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+}
+
+/// The mode of a file in octal digits: who may read, write and execute it.
+pub(super) fn file_mode(text: &str) -> Result<u32, String> {
+    let octal =
+        (3..=4).contains(&text.len()) && text.bytes().all(|octet| matches!(octet, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777);
+    mode.ok_or_else(|| {
+        format!("'{text}' is not a mode; write octal digits from 000 to 777, such as 660")
+    })
 }
 
 /// The name of a host. It is copied into replies and header fields as it is, so it has no spaces or controls.
@@ -244,9 +290,15 @@ mod tests {
         ] {
             assert_eq!(size(text), Ok(octets), "{text}");
         }
-        for bad in ["", "k", "1x", "-1", "1.5k", "99999999999999999999", "18446744073709551615k"] {
-            assert!(size(bad).is_err(), "{bad}");
+        for bad in ["", "k", "1x", "-1", "1.5k", "+1"] {
+            assert_eq!(size(bad), Err(ValueError::Size(bad.to_owned())), "{bad}");
         }
+        assert_eq!(size("99TiB"), Ok(99 << 40));
+        let long = "9".repeat(99);
+        for huge in ["99999999999999999999", "18446744073709551615k", "16777216TiB", &long] {
+            assert_eq!(size(huge), Err(ValueError::Huge(huge.to_owned())), "{huge}");
+        }
+        assert_eq!(size_range("1k..16777216TiB"), Err(ValueError::Huge("16777216TiB".to_owned())));
     }
 
     #[test]
@@ -308,6 +360,14 @@ mod tests {
     }
 
     #[test]
+    fn modes_are_three_octal_digits_after_a_zero_or_none() {
+        assert_eq!((file_mode("660"), file_mode("0777")), (Ok(0o660), Ok(0o777)));
+        for bad in ["", "7", "888", "1777", "+77", "-77", "rw-", "0o660"] {
+            assert!(file_mode(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn durations_add_up() {
         for (text, ms) in [
             ("10s", 10_000),
@@ -317,8 +377,13 @@ mod tests {
             ("1h", 3_600_000),
             ("3", 3_000),
             ("0", 0),
+            ("1d12h", 129_600_000),
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for long in ["999999d", "3651d", "87601h"] {
+            let said = duration(long).unwrap_err().to_string();
+            assert!(said.ends_with("give at most 3650d"), "{said}");
         }
         for bad in ["", "s", "10x", "-1s", "1s2", "inf", "nan", "1e30h", "1e19", "87601h"] {
             assert!(duration(bad).is_err(), "{bad}");

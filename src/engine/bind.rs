@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,15 +60,24 @@ impl BoundListener {
     }
 }
 
-/// Binds every address for every core. Element `n` of the answer is for core `n` and holds one
-/// listener per address, in the given order.
+/// [`bind_with_mode`], with the mode that the umask gives to socket files.
 pub fn bind(addresses: &[Address], cores: usize) -> Result<Vec<Vec<BoundListener>>, BindError> {
+    bind_with_mode(addresses, cores, None)
+}
+
+/// Binds every address for every core; socket files get the mode. Element `n` of the answer is for core `n` and holds one
+/// listener per address, in the given order.
+pub fn bind_with_mode(
+    addresses: &[Address],
+    cores: usize,
+    mode: Option<u32>,
+) -> Result<Vec<Vec<BoundListener>>, BindError> {
     assert!(cores > 0, "listeners need a core");
     let mut by_core: Vec<Vec<BoundListener>> = (0..cores).map(|_| Vec::new()).collect();
     for address in addresses {
         let bound = match address {
             Address::Tcp(inet) => bind_tcp(*inet, cores),
-            Address::Unix(path) => bind_unix(path, cores)?,
+            Address::Unix(path) => bind_unix(path, cores, mode)?,
         };
         let bound = bound.map_err(|source| BindError::new(address, source))?;
         assert_eq!(bound.len(), cores, "each core has a listener for each address");
@@ -123,13 +132,21 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// All cores share one socket: there is no SO_REUSEPORT for paths.
-fn bind_unix(path: &Path, cores: usize) -> Result<io::Result<Vec<BoundListener>>, BindError> {
+fn bind_unix(
+    path: &Path,
+    cores: usize,
+    mode: Option<u32>,
+) -> Result<io::Result<Vec<BoundListener>>, BindError> {
     clear_stale(path)?;
     let address = Address::Unix(path.to_owned());
     Ok((|| {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let file = Arc::new(SocketFile::new(path)?);
+        // Before listen: until then nobody can connect, whatever the umask allowed.
+        if let Some(mode) = mode {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        }
         socket.listen(LISTEN_BACKLOG)?;
         (0..cores)
             .map(|_| {

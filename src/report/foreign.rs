@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use super::colour::Colour;
+use super::columns::Width;
 use super::human;
 use super::text::bars;
 use super::words::{percentile_rows, plural};
 use crate::run::Loaded;
 
 /// The whole report of such a log, for a terminal.
-pub fn text(name: &str, loaded: &Loaded, colour: Colour) -> String {
+pub fn text(name: &str, loaded: &Loaded, colour: Colour, width: Width) -> String {
     let run = &loaded.run;
     let mut out = format!("{}  a log of another program", colour.bold(name));
     if !run.started.is_empty() {
@@ -25,10 +26,10 @@ pub fn text(name: &str, loaded: &Loaded, colour: Colour) -> String {
     let rows = percentile_rows(&run.service_ns);
     let mut left: Vec<String> = vec![format!("{:<8}{:>11}", "", "latency")];
     left.extend(rows.map(|(name, ns)| format!("{name:<8}{:>11}", human::latency(ns))));
-    let mut right = loaded
-        .headline
-        .as_ref()
-        .map_or_else(Vec::new, |h| bars(h, &format!("latency of {}", plural(h.len(), "value"))));
+    let mut right = loaded.headline.as_ref().map_or_else(Vec::new, |headline| {
+        let what = format!("latency of {}", plural(headline.len(), "value"));
+        bars(headline, &what, width.columns().saturating_sub(2 + 19 + 3))
+    });
     let most = left.len().max(right.len());
     left.resize(most, String::new());
     right.resize(most, String::new());

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::chart::escape;
 use super::colour::Colour;
+use super::columns::{Column, Layout, Width};
 use super::human;
 use crate::measure::Misbehaviour;
 use crate::run::Run;
@@ -40,31 +41,39 @@ fn verdict(met: &Misbehaviour) -> String {
     }
 }
 
-pub(super) fn text(out: &mut String, run: &Run, colour: Colour) {
+const COLUMNS: [Column; 5] = [
+    Column::left("misbehaviour", 20, 0),
+    Column::right("clients", 7, 2),
+    Column::right("sessions", 10, 1),
+    Column::left("verdict", 22, 0),
+    Column::text("answers"),
+];
+
+pub(super) fn text(out: &mut String, run: &Run, colour: Colour, width: Width) {
     if run.misbehaviour.is_empty() {
         return;
     }
-    let head = format!(
-        "  {:<20}{:>7}{:>10}  {:<22}answers",
-        "misbehaviour", "clients", "sessions", "verdict"
-    );
-    let _ = writeln!(out, "{}", colour.dim(&head));
-    for met in &run.misbehaviour {
-        let verdict = format!("{:<22}", verdict(met));
-        let verdict = if met.wrong > 0 { colour.bad(&verdict) } else { verdict };
-        let line = format!(
-            "  {:<20}{:>7}{:>10}  {verdict}{}",
-            met.name,
+    let row = |met: &Misbehaviour| {
+        let verdict = verdict(met);
+        vec![
+            met.name.clone(),
             human::count(met.connections),
             human::count(met.sessions),
-            answers(met, "  ")
-        );
-        let _ = writeln!(out, "{}", line.trim_end());
+            if met.wrong > 0 { colour.bad(&verdict) } else { verdict },
+            answers(met, "  "),
+        ]
+    };
+    let rows: Vec<_> = run.misbehaviour.iter().map(row).collect();
+    let layout = Layout::of_rows(&COLUMNS, &rows, 2, width);
+    let _ = writeln!(out, "{}", colour.dim(&layout.head()));
+    for (met, row) in run.misbehaviour.iter().zip(&rows) {
+        let _ = writeln!(out, "{}", layout.row(row));
         if met.wrong > 0 {
-            let _ = writeln!(out, "    rule: {}", met.rule);
+            let _ = writeln!(out, "{}", width.wrap(10, &format!("    rule: {}", met.rule)));
         }
         if !met.examples.is_empty() {
-            let _ = writeln!(out, "    sent: {}", met.examples.join("  "));
+            let sent = format!("    sent: {}", met.examples.join("  "));
+            let _ = writeln!(out, "{}", width.wrap(10, &sent));
         }
     }
     out.push('\n');
@@ -128,7 +137,7 @@ mod tests {
         let good = Misbehaviour { name: "idle".to_owned(), sessions: 1, ..Misbehaviour::default() };
         let run = Run { misbehaviour: vec![met, good], ..Run::default() };
         let mut told = String::new();
-        text(&mut told, &run, Colour::Plain);
+        text(&mut told, &run, Colour::Plain, Width::FULL);
         for part in [
             "accepted! 2",
             "250: 2  closed: 1",
@@ -144,7 +153,7 @@ mod tests {
         assert!(told.contains("<td class=\"left\">250: 2, closed: 1</td>"), "{told}");
         let mut none = String::new();
         page(&mut none, &Run::default());
-        text(&mut none, &Run::default(), Colour::Plain);
+        text(&mut none, &Run::default(), Colour::Plain, Width::FULL);
         assert_eq!(none, "");
     }
 }

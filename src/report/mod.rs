@@ -4,6 +4,7 @@
 pub mod bins;
 pub mod chart;
 pub mod colour;
+pub mod columns;
 pub mod compare;
 pub mod figure;
 pub mod foreign;

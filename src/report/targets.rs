@@ -4,12 +4,24 @@ use std::fmt::Write as _;
 
 use super::chart::escape;
 use super::colour::Colour;
+use super::columns::{Column, Layout, Width};
 use super::human;
 use crate::run::{Run, TargetResult};
 
 const HEAD: [&str; 8] =
     ["weight", "connections", "accepted", "failed", "msg/s", "p50", "p99", "max"];
-const WIDTHS: [usize; 8] = [8, 13, 12, 10, 10, 10, 10, 10];
+/// The columns of the text, in the order of [`HEAD`].
+const COLUMNS: [Column; 9] = [
+    Column::left("target", 6, 0),
+    Column::right(HEAD[0], 8, 2),
+    Column::right(HEAD[1], 13, 3),
+    Column::right(HEAD[2], 12, 0),
+    Column::right(HEAD[3], 10, 0),
+    Column::right(HEAD[4], 10, 0),
+    Column::right(HEAD[5], 10, 1),
+    Column::right(HEAD[6], 10, 0),
+    Column::right(HEAD[7], 10, 4),
+];
 
 fn cells(result: &TargetResult) -> [String; 8] {
     let latency = &result.headline_ns;
@@ -26,24 +38,18 @@ fn cells(result: &TargetResult) -> [String; 8] {
     ]
 }
 
-fn wide(cells: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    cells
-        .into_iter()
-        .zip(WIDTHS)
-        .map(|(cell, width)| format!("{:>width$}", cell.as_ref()))
-        .collect()
-}
-
-pub(super) fn text(out: &mut String, run: &Run, colour: Colour) {
+pub(super) fn text(out: &mut String, run: &Run, colour: Colour, width: Width) {
     if run.targets.is_empty() {
         return;
     }
-    let name = |result: &TargetResult| result.target.chars().count();
-    let width = run.targets.iter().map(name).max().unwrap_or(0).max(6);
-    let head = format!("  {:<width$}{}", "target", wide(HEAD));
-    let _ = writeln!(out, "{}", colour.dim(&head));
-    for result in &run.targets {
-        let line = format!("  {:<width$}{}", result.target, wide(cells(result)));
+    let row = |result: &TargetResult| {
+        std::iter::once(result.target.clone()).chain(cells(result)).collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = run.targets.iter().map(row).collect();
+    let layout = Layout::of_rows(&COLUMNS, &rows, 2, width);
+    let _ = writeln!(out, "{}", colour.dim(&layout.head()));
+    for (result, row) in run.targets.iter().zip(&rows) {
+        let line = layout.row(row);
         let line = if result.connections_opened == 0 { colour.bad(&line) } else { line };
         let _ = writeln!(out, "{line}");
     }

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::bins::bins;
 use super::colour::Colour;
+use super::columns::{Column, Layout, Width};
 use super::shards::outliers;
 use super::words::{
     CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
@@ -18,28 +19,35 @@ use crate::run::{Latency, Loaded, Run, Shard};
 
 const BARS_MAX: usize = 12;
 const BAR_WIDTH: usize = 24;
+/// The shortest bars that still show a shape.
+const BAR_WIDTH_MIN: usize = 8;
+
+/// Where the values of facts begin.
+const FACT_INDENT: usize = 17;
 
 /// The whole report, ending in a newline.
-pub fn render(loaded: &Loaded, colour: Colour) -> String {
+pub fn render(loaded: &Loaded, colour: Colour, width: Width) -> String {
     let run = &loaded.run;
     let mut out = String::new();
-    head(&mut out, run, colour);
-    facts(&mut out, run);
-    percentiles(&mut out, run, loaded.headline.as_ref(), colour);
-    phases(&mut out, run, colour);
-    troubles(&mut out, run);
-    targets::text(&mut out, run, colour);
-    misbehaviour::text(&mut out, run, colour);
-    shards(&mut out, run, colour);
+    head(&mut out, run, colour, width);
+    facts(&mut out, run, width);
+    percentiles(&mut out, run, loaded.headline.as_ref(), (colour, width));
+    phases(&mut out, run, colour, width);
+    troubles(&mut out, run, width);
+    targets::text(&mut out, run, colour, width);
+    misbehaviour::text(&mut out, run, colour, width);
+    shards(&mut out, run, colour, width);
     out
 }
 
-fn head(out: &mut String, run: &Run, colour: Colour) {
+fn head(out: &mut String, run: &Run, colour: Colour, width: Width) {
     let target = colour.bold(&run.plan.target);
     // A merged run has no id of its own; its shards have.
     let id = if run.id.is_empty() { String::new() } else { format!("  run {}", run.id) };
-    let _ = writeln!(out, "ringpost {}  {target}  {}{id}", run.versions.ringpost, run.started);
-    let _ = writeln!(out, "{}\n", colour.dim(&plan(&run.plan, &run.machine.engine)));
+    let title = format!("ringpost {}  {target}  {}{id}", run.versions.ringpost, run.started);
+    let _ = writeln!(out, "{}", width.wrap(2, &title));
+    let plan = width.wrap(2, &plan(&run.plan, &run.machine.engine));
+    let _ = writeln!(out, "{}\n", colour.dim(&plan));
     let bytes_s = if run.elapsed_s > 0.0 { run.counts.bytes as f64 / run.elapsed_s } else { 0.0 };
     let _ = writeln!(
         out,
@@ -49,20 +57,26 @@ fn head(out: &mut String, run: &Run, colour: Colour) {
         colour.verdict(run.verdict),
     );
     for reason in &run.verdict_reasons {
-        let _ = writeln!(out, "  {reason}");
+        let _ = writeln!(out, "{}", width.wrap(4, &format!("  {reason}")));
     }
     out.push('\n');
 }
 
-fn facts(out: &mut String, run: &Run) {
+fn facts(out: &mut String, run: &Run, width: Width) {
     for (name, value) in fact_rows(run) {
-        let _ = writeln!(out, "  {name:<14} {value}");
+        let fact = format!("  {name:<14} {value}");
+        let _ = writeln!(out, "{}", width.wrap(FACT_INDENT, &fact));
     }
     out.push('\n');
 }
 
 /// The table on the left, the bars of the headline on the right.
-fn percentiles(out: &mut String, run: &Run, headline: Option<&Histogram<u64>>, colour: Colour) {
+fn percentiles(
+    out: &mut String,
+    run: &Run,
+    headline: Option<&Histogram<u64>>,
+    (colour, room): (Colour, Width),
+) {
     let metrics = metrics(run);
     let names: String = metrics.iter().map(|(name, _)| format!("{name:>11}")).collect();
     let mut left = vec![format!("{:<8}{names}", "")];
@@ -76,7 +90,8 @@ fn percentiles(out: &mut String, run: &Run, headline: Option<&Histogram<u64>>, c
     }
     let width = 8 + 11 * metrics.len();
     let mut right = headline.map_or_else(Vec::new, |histogram| {
-        bars(histogram, &format!("{} time of {}", metrics[0].0, plural(histogram.len(), "message")))
+        let what = format!("{} time of {}", metrics[0].0, plural(histogram.len(), "message"));
+        bars(histogram, &what, room.columns().saturating_sub(2 + width + 3))
     });
     let rows = left.len().max(right.len());
     left.resize(rows, String::new());
@@ -87,7 +102,7 @@ fn percentiles(out: &mut String, run: &Run, headline: Option<&Histogram<u64>>, c
         let _ = writeln!(out, "{}", if row == 0 { colour.dim(line) } else { line.to_owned() });
     }
     if run.mode() == Mode::Closed {
-        let _ = writeln!(out, "\n  {CLOSED_LOOP_NOTE}");
+        let _ = writeln!(out, "\n{}", room.wrap(2, &format!("  {CLOSED_LOOP_NOTE}")));
     }
     out.push('\n');
 }
@@ -96,53 +111,80 @@ fn cell(latency: &Latency, ns: u64) -> String {
     if latency.count == 0 { "-".to_owned() } else { human::latency(ns) }
 }
 
-/// A histogram in characters, under its title.
-pub(super) fn bars(histogram: &Histogram<u64>, what: &str) -> Vec<String> {
+/// A histogram in characters, under its title; no line has more than `columns`.
+pub(super) fn bars(histogram: &Histogram<u64>, what: &str, columns: usize) -> Vec<String> {
+    const BESIDE_BAR: usize = 9 + 2 + 1 + 7;
+    let longest = columns.saturating_sub(BESIDE_BAR).clamp(BAR_WIDTH_MIN, BAR_WIDTH);
     let bins = bins(histogram, BARS_MAX);
     let most = bins.iter().map(|bin| bin.count).max().unwrap_or(1);
+    let what: String = what.chars().take(columns.saturating_sub(11)).collect();
     let title = format!("{:>9}  {what}", "from");
     let row = |bin: &super::bins::Bin| {
         let share = bin.count as f64 / histogram.len() as f64;
-        let bar = bar(bin.count as f64 / most as f64);
+        let bar = bar(bin.count as f64 / most as f64, longest);
         let share = if bin.count == 0 { String::new() } else { human::percent(share) };
-        format!("{:>9}  {bar:<BAR_WIDTH$} {share:>7}", human::latency(bin.from_ns))
+        format!("{:>9}  {bar:<longest$} {share:>7}", human::latency(bin.from_ns))
     };
     std::iter::once(title).chain(bins.iter().map(row)).collect()
 }
 
 /// A bar in eighths of a character; the smallest for anything above nothing.
-fn bar(share: f64) -> String {
+fn bar(share: f64, longest: usize) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let eighths = (share * (BAR_WIDTH * 8) as f64).round() as usize;
+    let eighths = (share * (longest * 8) as f64).round() as usize;
     let eighths = if share > 0.0 { eighths.max(1) } else { 0 };
     format!("{}{}", "█".repeat(eighths / 8), PARTS[eighths % 8])
 }
 
-fn phases(out: &mut String, run: &Run, colour: Colour) {
+const PHASE_COLUMNS: [Column; 8] = [
+    Column::left("phase", 13, 0),
+    Column::right("count", 11, 0),
+    Column::right("p50", 10, 0),
+    Column::right("p90", 10, 2),
+    Column::right("p99", 10, 0),
+    Column::right("p99.9", 10, 1),
+    Column::right("max", 10, 0),
+    Column::text("replies"),
+];
+
+fn phases(out: &mut String, run: &Run, colour: Colour, width: Width) {
     if run.phases.is_empty() {
         return;
     }
-    let head = format!(
-        "  {:<13}{:>11}{:>10}{:>10}{:>10}{:>10}{:>10}  replies",
-        "phase", "count", "p50", "p90", "p99", "p99.9", "max"
-    );
-    let _ = writeln!(out, "{}", colour.dim(&head));
+    let mut rows = Vec::new();
     for (phase, result) in &run.phases {
         let codes = codes(&result.replies);
-        phase_row(out, phase_title(*phase), &result.latency_ns, &codes);
+        rows.push(phase_row(phase_title(*phase), &result.latency_ns, codes));
         for (outcome, latency) in &result.outcomes {
-            phase_row(out, &format!("  {}", outcome_title(*outcome)), latency, "");
+            let title = format!("  {}", outcome_title(*outcome));
+            rows.push(phase_row(&title, latency, String::new()));
         }
+    }
+    table(out, &PHASE_COLUMNS, &rows, (colour, width));
+}
+
+/// A table with its head, and an empty line after it.
+pub(super) fn table(
+    out: &mut String,
+    columns: &[Column],
+    rows: &[Vec<String>],
+    (colour, width): (Colour, Width),
+) {
+    let layout = Layout::of_rows(columns, rows, 2, width);
+    let _ = writeln!(out, "{}", colour.dim(&layout.head()));
+    for row in rows {
+        let _ = writeln!(out, "{}", layout.row(row));
     }
     out.push('\n');
 }
 
-fn phase_row(out: &mut String, title: &str, latency: &Latency, codes: &str) {
-    let mut line = format!("  {title:<13}{:>11}", human::count(latency.count));
-    for ns in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
-        let _ = write!(line, "{:>10}", cell(latency, ns));
-    }
-    let _ = writeln!(out, "{}", format!("{line}  {codes}").trim_end());
+fn phase_row(title: &str, latency: &Latency, codes: String) -> Vec<String> {
+    let times = [latency.p50, latency.p90, latency.p99, latency.p999, latency.max];
+    [title.to_owned(), human::count(latency.count)]
+        .into_iter()
+        .chain(times.map(|ns| cell(latency, ns)))
+        .chain([codes])
+        .collect()
 }
 
 /// `250: 213,450   451: 12`; a single code goes without its count, which is the row's.
@@ -155,45 +197,52 @@ fn codes(replies: &BTreeMap<u16, u64>) -> String {
 }
 
 /// Refusals by enhanced code, errors, and figures with a caveat.
-fn troubles(out: &mut String, run: &Run) {
+fn troubles(out: &mut String, run: &Run, width: Width) {
     let before = out.len();
     for (name, value) in trouble_rows(run) {
-        let _ = writeln!(out, "  {name:<14} {value}");
+        let fact = format!("  {name:<14} {value}");
+        let _ = writeln!(out, "{}", width.wrap(FACT_INDENT, &fact));
     }
     if out.len() > before {
         out.push('\n');
     }
 }
 
+const SHARD_COLUMNS: [Column; 9] = [
+    Column::left("shard", 5, 0),
+    Column::right("msg/s", 10, 0),
+    Column::right("p50", 10, 1),
+    Column::right("p99", 10, 0),
+    Column::right("max", 10, 2),
+    Column::right("failed", 10, 0),
+    Column::right("CPU", 8, 3),
+    Column::left("verdict", 10, 0),
+    Column::text(""),
+];
+
 /// The runs that a sum was made from, and in what one is unlike the others.
-fn shards(out: &mut String, run: &Run, colour: Colour) {
+fn shards(out: &mut String, run: &Run, colour: Colour, width: Width) {
     if run.shards.is_empty() {
         return;
     }
-    let name = |shard: &Shard| shard.name.chars().count();
-    let width = run.shards.iter().map(name).max().unwrap_or(0).max(5);
-    let head = format!(
-        "  {:<width$}{:>10}{:>10}{:>10}{:>10}{:>10}{:>8}  verdict",
-        "shard", "msg/s", "p50", "p99", "max", "failed", "CPU"
-    );
-    let _ = writeln!(out, "{}", colour.dim(&head));
-    for (shard, odd) in run.shards.iter().zip(outliers(&run.shards)) {
+    let row = |(shard, odd): (&Shard, Vec<&str>)| {
         let latency = shard.run.headline();
-        let mut line = format!("  {:<width$}{:>10}", shard.name, human::rate(shard.run.rate_msg_s));
-        for ns in [latency.p50, latency.p99, latency.max] {
-            let _ = write!(line, "{:>10}", cell(latency, ns));
-        }
-        let _ = write!(
-            line,
-            "{:>10}{:>8}  {}",
-            human::count(shard.run.counts.messages_failed),
-            human::percent(shard.run.cpu_busy),
-            shard.run.verdict.name(),
-        );
-        if !odd.is_empty() {
-            let _ = write!(line, "  {}", colour.bold(&format!("odd one out: {}", odd.join(", "))));
-        }
-        let _ = writeln!(out, "{line}");
-    }
-    out.push('\n');
+        let odd = match odd.is_empty() {
+            true => String::new(),
+            false => colour.bold(&format!("odd one out: {}", odd.join(", "))),
+        };
+        let times = [latency.p50, latency.p99, latency.max].map(|ns| cell(latency, ns));
+        [shard.name.clone(), human::rate(shard.run.rate_msg_s)]
+            .into_iter()
+            .chain(times)
+            .chain([
+                human::count(shard.run.counts.messages_failed),
+                human::percent(shard.run.cpu_busy),
+                shard.run.verdict.name().to_owned(),
+                odd,
+            ])
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = run.shards.iter().zip(outliers(&run.shards)).map(row).collect();
+    table(out, &SHARD_COLUMNS, &rows, (colour, width));
 }

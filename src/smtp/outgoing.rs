@@ -50,6 +50,12 @@ impl MailParams {
         params
     }
 
+    /// The same, but SIZE= is never written for the message.
+    #[must_use]
+    pub fn without_size(self) -> Self {
+        Self { given: self.given.union(Extensions::SIZE), ..self }
+    }
+
     #[inline]
     fn wants(&self, extension: Extensions, offered: &Offered) -> bool {
         offered.has(extension) && !self.given.contains(extension)

@@ -190,7 +190,7 @@ fn command_lines_that_cannot_be_followed_are_usage_errors() {
     }
     let of_lmtp = blast(&["lmtp://127.0.0.1:1", "-n", "1", "--hello", "helo"]);
     assert!(text(&of_lmtp.stderr).contains("--hello helo is none of LMTP"), "{of_lmtp:?}");
-    for target in ["127.0.0.1", "http://127.0.0.1:1", "8.8.8.8:25"] {
+    for target in ["lmtp://127.0.0.1", "http://127.0.0.1:1", "8.8.8.8", "8.8.8.8:25"] {
         assert_eq!(blast(&[target, "-n", "1"]).status.code(), Some(2), "{target}");
     }
     assert_eq!(blast(&[]).status.code(), Some(2));

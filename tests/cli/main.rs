@@ -3,3 +3,4 @@
 mod help;
 mod manual;
 mod readme;
+mod usage;

@@ -180,7 +180,7 @@ def test_stat_counts_what_is_there(spool):
     assert abs(found["sizes"]["p50"] - sizes[len(sizes) // 2]) <= sizes[len(sizes) // 2] * 0.01 + 1
     assert abs(found["sizes"]["max"] - sizes[-1]) <= sizes[-1] * 0.001 + 1
     text = run([binary("ringpost"), "spool", "stat", directory]).stdout
-    assert f"messages   {len(messages)}\n" in text and "\nrate       " in text and "█" in text
+    assert f"messages   {len(messages):,}\n" in text and "\nrate       " in text and "█" in text
 
 
 def test_cat_shows_headers_and_envelope(spool):

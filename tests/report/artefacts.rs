@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use ringpost::measure::Mode;
 use ringpost::report::colour::Colour;
+use ringpost::report::columns::Width;
 use ringpost::report::html;
 use ringpost::report::text;
 use ringpost::run::Loaded;
@@ -39,7 +40,7 @@ fn the_text_report_of_fixed_numbers_is_the_expected_one() {
         let dir = tempfile::tempdir().unwrap();
         support::write_run(dir.path(), mode);
         let loaded = Loaded::open(dir.path()).unwrap();
-        assert_snapshot(name, &text::render(&loaded, Colour::Plain));
+        assert_snapshot(name, &text::render(&loaded, Colour::Plain, Width::FULL));
     }
 }
 
@@ -51,7 +52,10 @@ fn the_report_of_a_run_just_ended_equals_the_one_read_back() {
         let live = Loaded::of(run, &totals);
         let read = Loaded::open(dir.path()).unwrap();
         assert_eq!(live.run, read.run);
-        assert_eq!(text::render(&live, Colour::Ansi), text::render(&read, Colour::Ansi));
+        assert_eq!(
+            text::render(&live, Colour::Ansi, Width::FULL),
+            text::render(&read, Colour::Ansi, Width::FULL)
+        );
     }
 }
 
@@ -180,7 +184,7 @@ fn a_run_without_a_single_answer_still_makes_a_report() {
     run.phases.clear();
     fs::write(dir.path().join(RUN_JSON), serde_json::to_vec(&run).unwrap()).unwrap();
     let loaded = Loaded::open(dir.path()).unwrap();
-    let shown = text::render(&loaded, Colour::Plain);
+    let shown = text::render(&loaded, Colour::Plain, Width::FULL);
     assert!(shown.lines().any(|line| line.split_whitespace().eq(["p50", "-"])), "{shown}");
     assert!(!html::render(&loaded).contains("<svg class=\"chart\""));
 }
@@ -191,7 +195,7 @@ fn the_commands_show_and_html_tell_a_run_again() {
     let (run, _) = support::write_run(dir.path(), Mode::Closed);
     let shown = ringpost(&["show"], dir.path());
     assert!(shown.status.success(), "{}", stderr(&shown));
-    let expected = text::render(&Loaded::open(dir.path()).unwrap(), Colour::Plain);
+    let expected = text::render(&Loaded::open(dir.path()).unwrap(), Colour::Plain, Width::FULL);
     assert_eq!(String::from_utf8(shown.stdout).unwrap(), expected);
     let json = ringpost(&["show", "--json"], dir.path());
     assert_eq!(serde_json::from_slice::<Run>(&json.stdout).unwrap(), run);

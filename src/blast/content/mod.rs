@@ -68,6 +68,8 @@ pub struct Content {
     /// `KEY` or `KEY=VALUE`, for MAIL and for each RCPT; sent whether the server offers them or not.
     pub mail_params: Vec<String>,
     pub rcpt_params: Vec<String>,
+    /// Whether MAIL goes without SIZE=, also where SIZE is offered.
+    pub size_unsaid: bool,
     /// Octets that the rendered messages may take.
     pub memory_max: u64,
     pub seed: u64,
@@ -131,6 +133,7 @@ impl Content {
             table: None,
             mail_params: Vec::new(),
             rcpt_params: Vec::new(),
+            size_unsaid: false,
             memory_max: CORPUS_MEMORY_DEFAULT,
             seed: 0,
         }

@@ -60,7 +60,7 @@ impl Corpus {
         let mut corpus = Self {
             messages: Vec::with_capacity(rendering.messages),
             envelopes: Vec::new(),
-            params: [false, true].map(|utf8| MailParams::new(&content.mail_params, utf8)),
+            params: [false, true].map(|utf8| mail_params(content, utf8)),
             shared: shared(content),
             seed: content.seed,
             cores: plan.cores() as u64,
@@ -270,6 +270,11 @@ fn too_large(content: &Content, messages: usize, own: u64) -> ContentError {
 fn rfc_5322_date(now: Timestamp) -> String {
     let utc = now.to_zoned(TimeZone::UTC);
     jiff::fmt::rfc2822::to_string(&utc).unwrap_or_default()
+}
+
+fn mail_params(content: &Content, smtputf8: bool) -> MailParams {
+    let params = MailParams::new(&content.mail_params, smtputf8);
+    if content.size_unsaid { params.without_size() } else { params }
 }
 
 #[cfg(test)]

@@ -26,9 +26,11 @@ impl LoadSession<'_> {
         let target = state.target.url.clone();
         if let Err(TalkError::Fault(Fault::NotOffered(extension))) = result {
             let cure = match extension {
-                "CHUNKING" => "--chunking",
-                "SMTPUTF8" => "the address that is not ASCII",
-                _ => "--pipelining",
+                "CHUNKING" => "leave out --chunking",
+                "SMTPUTF8" => "leave out the address that is not ASCII",
+                // --chunking pipelines by itself, unless it is told not to.
+                _ if state.settings.chunking => "with --chunking, add --pipelining none",
+                _ => "leave out --pipelining",
             };
             return SessionEnd::Unfit(Failure::NotOffered { target, extension, cure });
         }

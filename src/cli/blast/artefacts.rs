@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::watching::LiveArg;
 use crate::blast::plan::Plan;
+use crate::cli::value;
 use crate::run::Conditions;
 use crate::run::threshold::ThresholdError;
 
@@ -23,7 +24,7 @@ pub(super) struct ArtefactArgs {
     pub(super) live: LiveArg,
     /// Show the dialogue of the first N sessions on stderr: C: is the generator, S: is the server. The
     /// octets of messages are only counted, and passwords are hidden. --live auto then shows nothing
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value::whole)]
     trace: u64,
     /// Print the plan and one example message instead of running it: nothing is connected or written
     #[arg(long)]

@@ -74,8 +74,11 @@ pub(super) struct ContentArgs {
     /// next row
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Leave SIZE= out of MAIL, also where the server offers SIZE
+    #[arg(long)]
+    no_size: bool,
     /// Seed of the message texts, and of the order of sizes, senders and recipients
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, value_parser = value::whole)]
     seed: u64,
 }
 
@@ -129,6 +132,7 @@ impl ContentArgs {
             headers,
             table,
             mail_params,
+            size_unsaid: self.no_size,
             rcpt_params,
             memory_max: self.corpus_memory,
             seed: self.seed,

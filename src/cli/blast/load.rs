@@ -141,7 +141,7 @@ impl LoadArgs {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 enum RateError {
     #[error(
-        "'{0}' is not a rate; write a number a second such as 500 or 20k, a ramp such as 1k..20k/60s, \
+        "'{0}' is not a rate; write a number a second above zero such as 500 or 20k, a ramp such as 1k..20k/60s, \
          or steps such as 1k,2k,5k:30s"
     )]
     Syntax(String),
@@ -180,7 +180,9 @@ fn rate(text: &str) -> Result<Profile, RateError> {
 /// One rate, above zero.
 pub(super) fn rate_number(text: &str) -> Result<f64, String> {
     value::number(text).filter(|rate| *rate > 0.0).ok_or_else(|| {
-        format!("'{text}' is not a rate; write a number a second, such as 500, 20k or 1.5M")
+        format!(
+            "'{text}' is not a rate; write a number a second above zero, such as 500, 20k or 1.5M"
+        )
     })
 }
 

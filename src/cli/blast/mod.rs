@@ -12,6 +12,7 @@ mod policy;
 mod protocol;
 mod search;
 mod selftest;
+mod target;
 mod watching;
 
 use std::io::{self, IsTerminal};
@@ -36,19 +37,19 @@ use self::watching::Watching;
 use super::exit::{self, Exit, ExitError};
 use super::man::{Page, help_end};
 use super::signals::{self, StopSignal};
-use crate::blast::connect_options::ConnectOptions;
 use crate::blast::content::ContentError;
 use crate::blast::plan::{Plan, PlanError};
 use crate::blast::schedule::ProfileError;
 use crate::blast::search::SearchError;
 use crate::blast::selftest::TrialError;
-use crate::blast::targets::{self, Targets, TargetsError, WeightedTarget};
+use crate::blast::targets::{Targets, TargetsError};
 use crate::blast::{self, BlastError};
-use crate::dial::{Target, TargetError};
+use crate::dial::TargetError;
 use crate::engine::{self, UringRefusal};
 use crate::host::CoresError;
 use crate::notice::notice;
 use crate::report::colour::Colour;
+use crate::report::columns::Width;
 use crate::report::html;
 use crate::report::live;
 use crate::report::text;
@@ -147,6 +148,8 @@ enum Error {
     Target(#[from] TargetError),
     #[error(transparent)]
     Targets(#[from] TargetsError),
+    #[error("there is no task '{given}'; did you mean {task}? (a host of that name is {given}:25)")]
+    TaskName { given: String, task: String },
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -269,13 +272,13 @@ fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
     if json {
         return exit::tell(serde_json::to_string(&loaded.run)? + "\n");
     }
-    exit::tell(text::render(loaded, Colour::of_stdout()))
+    exit::tell(text::render(loaded, Colour::of_stdout(), Width::of_stdout()))
 }
 
 fn plan(args: RunArgs) -> Result<Plan, Error> {
     let RunArgs { targets, load, content, protocol, policy, machine, artefacts } = args;
     let connect = machine.connect_options();
-    let targets = targets.iter().map(|text| weighted(text, &machine, &connect));
+    let targets = targets.iter().map(|text| target::weighted(text, &machine, &connect));
     let targets = Targets::new(targets.collect::<Result<_, _>>()?)?;
     if let Some(ip) = connect.elsewhere() {
         return Err(PlanError::SourceElsewhere(ip).into());
@@ -296,21 +299,6 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
         auth::without_secret(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
     plan.check()?;
     Ok(plan)
-}
-
-/// A target with its weight.
-fn weighted(
-    text: &str,
-    machine: &MachineArgs,
-    connect: &ConnectOptions,
-) -> Result<WeightedTarget, Error> {
-    let (weight, text) = targets::weighted(text)?;
-    let mut target = Target::parse_of(text, &machine.allow_target, machine.family())?;
-    target.addresses.retain(|address| connect.fits(address));
-    match target.addresses.is_empty() {
-        true => Err(PlanError::SourceFamily(target.url).into()),
-        false => Ok(WeightedTarget { target, weight }),
-    }
 }
 
 /// The first signal ends the run politely, the second at once.

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::auth;
 use crate::blast::plan::{HELO_DEFAULT, Plan};
+use crate::cli::value;
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Hello, Pipelining};
 use crate::smtp::params::On;
@@ -30,7 +31,7 @@ pub(super) struct ProtocolArgs {
     #[arg(long)]
     pub(super) chunking: bool,
     /// With --chunking: the number of messages that are sent before a reply is awaited
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value::at_least_one)]
     depth: usize,
     /// Log in at the start of each connection. MECH is SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN or
     /// XOAUTH2 (for which PASS is the token) [default: the first of these that is offered, XOAUTH2 aside]

@@ -20,8 +20,8 @@ use crate::spool::{Durability, WhenFull};
 
 /// An SMTP and LMTP server that accepts every message, and stores it or only counts it
 ///
-/// It passes no mail on unless --etrn or --atrn allow it, and listens on the loopback address unless
-/// --listen names another one.
+/// It listens on the loopback address unless --listen names another one. With --etrn and --atrn, clients
+/// can have it pass stored mail on; it never does so by itself.
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-sink", version, after_help = help_end(Page::Sink, EXAMPLES))]
 pub(super) struct SinkOptions {
@@ -34,6 +34,11 @@ pub(super) struct SinkOptions {
         env = "RINGPOST_LISTEN"
     )]
     pub(super) listen: Vec<ListenUrl>,
+
+    /// Who may connect to the Unix sockets: the mode of their files in octal digits, such as 660 or 666
+    /// [default: what the umask leaves]
+    #[arg(long, value_name = "MODE", value_parser = value::file_mode)]
+    pub(super) socket_mode: Option<u32>,
 
     /// Directory of the spool; created if it does not exist
     #[arg(long, value_name = "DIR", default_value = "ringpost-spool", help_heading = "Spool")]

@@ -18,7 +18,7 @@ pub(super) struct Peers {
 
     /// Average rate that a message must keep after a first --timeout, in octets per second; a slower
     /// message gets 421. 0 means no minimum
-    #[arg(long, value_name = "OCTETS", default_value_t = limits::DATA_RATE_MIN_DEFAULT)]
+    #[arg(long, value_name = "OCTETS", default_value_t = limits::DATA_RATE_MIN_DEFAULT, value_parser = value::whole)]
     min_data_rate: u64,
 
     /// Time before the greeting, exact to half a second. A client that speaks earlier gets 554; with 0 it

@@ -27,7 +27,7 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
         notice!("ringpost-sink: {warning}");
     }
     let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
-    let listeners = engine::bind(&addresses, cpus.len())
+    let listeners = engine::bind_with_mode(&addresses, cpus.len(), options.socket_mode)
         .map_err(|error| ExitError::new(Exit::Unavailable, error))?;
     let hostname = options.hostname.clone().unwrap_or_else(value::hostname);
     let ports: Vec<_> = options

@@ -8,8 +8,11 @@ use clap::Args;
 use super::pick::Pick;
 use super::{DIR_DEFAULT, printable, put, tell_of, time};
 use crate::cli::exit::Exit;
+use crate::cli::value;
 use crate::mailbox::{add_deliveries, as_json, subject_of};
 use crate::notice::without_controls;
+use crate::report::columns::{Column, Layout, Width};
+use crate::report::human;
 use crate::spool::{CopyError, Deliveries, Message, Reader, StoredEnvelope};
 
 #[derive(Debug, Args)]
@@ -18,7 +21,7 @@ pub struct Ls {
     #[arg(default_value = DIR_DEFAULT)]
     dir: PathBuf,
     /// Stop after this many messages
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = value::whole_in_memory)]
     limit: Option<usize>,
     /// Newest first; without it oldest first
     #[arg(long)]
@@ -32,13 +35,14 @@ pub struct Ls {
 
 impl Ls {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
+        let width = Width::of_stdout();
+        let layout = layout(width);
         let reader = Reader::open(&self.dir)?;
         let selection = self.pick.selection(&self.dir)?;
         let known = Deliveries::read(&self.dir)?;
         let mut listing = if self.reverse { reader.newest_first() } else { reader.oldest_first() };
         if !self.json {
-            let names = ["ID", "RECEIVED", "BYTES", "FROM", "TO", "FLAGS", "SUBJECT"];
-            put(out, format_args!("{}", row(names)))?;
+            put(out, format_args!("{}", layout.head()))?;
         }
         let mut left = self.limit.unwrap_or(usize::MAX);
         while left > 0
@@ -61,8 +65,8 @@ impl Ls {
                 add_deliveries(&mut object, settled);
                 put(out, format_args!("{object}"))?;
             } else {
-                let row = as_row(&message, settled.len(), &subject.unwrap_or_default());
-                put(out, format_args!("{row}"))?;
+                let cells = cells(&message, settled.len(), &subject.unwrap_or_default(), width);
+                put(out, format_args!("{}", layout.row(&cells)))?;
             }
         }
         out.flush().map_err(CopyError::Out)?;
@@ -70,14 +74,34 @@ impl Ls {
     }
 }
 
-fn row([id, time, bytes, from, to, flags, subject]: [&str; 7]) -> String {
-    let line =
-        format!("{id:<18} {time:<24} {bytes:>10}  {from:<30} {to:<36} {flags:<12} {subject}");
-    line.trim_end().to_owned()
+/// From so many columns on, a row has every column.
+const FULL_COLUMNS: usize = 160;
+
+/// The columns of a list. A narrow terminal shows no flags, then no sender, and a shorter time.
+fn layout(width: Width) -> Layout {
+    let full = [
+        Column::left("ID", 18, 0),
+        Column::left("RECEIVED", 26, 0),
+        Column::right("BYTES", 11, 0),
+        Column::left("FROM", 32, 1),
+        Column::left("TO", 38, 0),
+        Column::left("FLAGS", 14, 2),
+        Column::text("SUBJECT"),
+    ];
+    let narrow = [
+        Column::left("ID", 14, 0),
+        Column::left("RECEIVED", 21, 0),
+        Column::right("BYTES", 12, 0),
+        Column::left("FROM", 26, 1),
+        Column::left("TO", 22, 0),
+        Column::left("FLAGS", 14, 2),
+        Column::text("SUBJECT"),
+    ];
+    Layout::new(if width.columns() >= FULL_COLUMNS { &full } else { &narrow }, 0, width)
 }
 
 /// `settled` is the count of recipients that do not wait any more.
-fn as_row(message: &Message, settled: usize, subject: &str) -> String {
+fn cells(message: &Message, settled: usize, subject: &str, width: Width) -> [String; 7] {
     let StoredEnvelope { received_ns, flags, reverse_path, recipients, .. } = &message.envelope;
     let first = recipients.first().map_or_else(String::new, |to| printable(&to.path));
     let to = match recipients.len() {
@@ -88,13 +112,37 @@ fn as_row(message: &Message, settled: usize, subject: &str) -> String {
     if settled > 0 {
         names.push(format!("settled-{settled}/{}", recipients.len()));
     }
-    row([
-        &message.place.to_string(),
-        &time(*received_ns),
-        &message.envelope.sent_bytes.unwrap_or(message.bytes).to_string(),
-        &format!("<{}>", printable(reverse_path)),
-        &to,
-        &names.join(","),
-        &without_controls(subject),
-    ])
+    let received = time(*received_ns);
+    let received = match width.columns() >= FULL_COLUMNS {
+        true => received,
+        // To the second, without the marks that a program needs: `2026-05-04 12:30:00`.
+        false => received.get(..19).unwrap_or(&received).replace('T', " "),
+    };
+    [
+        message.place.to_string(),
+        received,
+        human::count(message.envelope.sent_bytes.unwrap_or(message.bytes)),
+        format!("<{}>", printable(reverse_path)),
+        to,
+        names.join(","),
+        without_controls(subject),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_width_shows_what_a_message_is_recognised_by() {
+        for columns in 80..200 {
+            let layout = layout(Width::of_columns(columns));
+            let head = layout.head();
+            assert!(head.chars().count() <= columns, "{columns}: {head}");
+            for name in ["ID", "RECEIVED", "BYTES", "TO", "SUBJECT"] {
+                assert!(head.contains(name), "{columns}: {head}");
+            }
+        }
+        assert!(layout(Width::FULL).head().contains("FLAGS"));
+    }
 }

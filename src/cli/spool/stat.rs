@@ -11,6 +11,7 @@ use super::pick::Pick;
 use super::progress::ByteProgress;
 use super::{DIR_DEFAULT, put, tell_of, time};
 use crate::cli::exit::Exit;
+use crate::cli::value;
 use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{DomainCount, RateSlot, Statistics};
 use crate::notice::without_controls;
@@ -29,7 +30,7 @@ pub struct Stat {
     #[arg(default_value = DIR_DEFAULT)]
     dir: PathBuf,
     /// How many domains of senders and of recipients to show
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value::whole_in_memory)]
     top: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -85,28 +86,37 @@ impl Stat {
         statistics: &Statistics,
         survey: &Survey,
     ) -> Result<(), CopyError> {
-        put(out, format_args!("messages   {}", statistics.messages()))?;
-        put(out, format_args!("bytes      {}", statistics.bytes()))?;
+        put(out, format_args!("messages   {}", human::count(statistics.messages())))?;
+        put(out, format_args!("bytes      {}", octets(statistics.bytes())))?;
         if let Some((first, last)) = statistics.received_ns() {
             put(out, format_args!("received   {} to {}", time(first), time(last)))?;
         }
         for (name, count) in statistics.flags() {
-            put(out, format_args!("flag       {count:>10}  {name}"))?;
+            put(out, format_args!("flag       {:>10}  {name}", human::count(count)))?;
         }
         put(out, format_args!("\nin the whole spool"))?;
-        let (segments, bytes) = (survey.segments, survey.file_bytes);
-        put(out, format_args!("segments   {segments}, {bytes} bytes on the disk"))?;
+        let (segments, bytes) = (human::count(survey.segments), octets(survey.file_bytes));
+        put(out, format_args!("segments   {segments}, {bytes} on the disk"))?;
         put(out, format_args!("unfinished {} fragments", survey.orphaned_fragments))?;
         put(out, format_args!("open       {} records", survey.open_records))?;
         put(out, format_args!("recycled   {} messages in part", survey.recycled_messages))?;
         for core in &survey.cores {
-            let (number, messages, bytes) = (core.core, core.messages, core.bytes);
-            put(out, format_args!("core {number:<5} {messages} messages, {bytes} bytes"))?;
+            let (number, messages) = (core.core, human::count(core.messages));
+            let bytes = octets(core.bytes);
+            put(out, format_args!("core {number:<5} {messages} messages, {bytes}"))?;
         }
         put_rate(out, &statistics.rate(RATE_SLOTS))?;
         put_sizes(out, statistics.sizes())?;
         put_domains(out, "senders", &statistics.senders(self.top))?;
         put_domains(out, "recipients", &statistics.recipients(self.top))
+    }
+}
+
+/// Octets in full, and as people read them where that is shorter.
+fn octets(bytes: u64) -> String {
+    match bytes {
+        0..10_240 => format!("{} bytes", human::count(bytes)),
+        _ => format!("{} bytes ({})", human::count(bytes), human::bytes(bytes as f64)),
     }
 }
 
@@ -146,7 +156,10 @@ fn put_sizes(out: &mut impl Write, sizes: &Histogram<u64>) -> Result<(), CopyErr
     for bar in bars {
         let columns = (bar.count * BAR_COLUMNS).div_ceil(most) as usize;
         let from = human::bytes(bar.from_ns as f64);
-        put(out, format_args!("{from:>10} {:>10}  {}", bar.count, "█".repeat(columns)))?;
+        put(
+            out,
+            format_args!("{from:>10} {:>10}  {}", human::count(bar.count), "█".repeat(columns)),
+        )?;
     }
     Ok(())
 }
@@ -157,7 +170,10 @@ fn put_domains(out: &mut impl Write, what: &str, shares: &[DomainCount]) -> Resu
     }
     put(out, format_args!("\n{what}"))?;
     for share in shares {
-        put(out, format_args!("{:>21}  {}", share.count, without_controls(&share.name)))?;
+        put(
+            out,
+            format_args!("{:>21}  {}", human::count(share.count), without_controls(&share.name)),
+        )?;
     }
     Ok(())
 }

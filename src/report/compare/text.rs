@@ -6,6 +6,7 @@ use super::{
     Comparison, ComparisonRow, FigureKind, NOISE_NOTES, Noise, Trend, UNKNOWN, identity, plot,
 };
 use crate::report::colour::Colour;
+use crate::report::columns::{Column, Layout, Width};
 use crate::report::human;
 use crate::run::Loaded;
 
@@ -14,20 +15,21 @@ pub fn render(
     comparison: &Comparison,
     names: [&str; 2],
     runs: [&Loaded; 2],
-    colour: Colour,
+    (colour, width): (Colour, Width),
 ) -> String {
     let mut out = String::new();
     for (sign, (name, loaded)) in ["A", "B"].iter().zip(names.iter().zip(runs)) {
-        let _ = writeln!(out, "{sign}  {}  {}", colour.bold(name), identity(loaded));
+        let line = format!("{sign}  {}  {}", colour.bold(name), identity(loaded));
+        let _ = writeln!(out, "{}", width.wrap(3, &line));
     }
     out.push('\n');
     for note in &comparison.notes {
-        let _ = writeln!(out, "  {note}\n");
+        let _ = writeln!(out, "{}\n", width.wrap(2, &format!("  {note}")));
     }
-    table(&mut out, comparison, colour);
+    table(&mut out, comparison, colour, width);
     out.push('\n');
     for note in NOISE_NOTES {
-        let _ = writeln!(out, "  {note}");
+        let _ = writeln!(out, "{}", width.wrap(4, &format!("  {note}")));
     }
     out.push('\n');
     if let [Some(a), Some(b)] = runs.map(|run| run.headline.as_ref())
@@ -42,38 +44,51 @@ pub fn render(
     }
     for difference in &comparison.differences {
         let (before, after) = (&difference.before, &difference.after);
-        let _ = writeln!(out, "  differs: {:<16} {before}  →  {after}", difference.field);
+        let line = format!("  differs: {:<16} {before}  →  {after}", difference.field);
+        let _ = writeln!(out, "{}", width.wrap(28, &line));
     }
     if comparison.differences.is_empty() && comparison.foreign == [false; 2] {
         out.push_str("  same plan, machine and version\n");
     }
     for judged in &comparison.thresholds {
         let outcome = if judged.fails() { "failed" } else { "passed" };
-        let _ = writeln!(out, "  fail if  {judged}, {outcome}");
+        let line = format!("  fail if  {judged}, {outcome}");
+        let _ = writeln!(out, "{}", width.wrap(11, &line));
     }
     out
 }
 
-fn table(out: &mut String, comparison: &Comparison, colour: Colour) {
-    let head = format!("  {:<28}{:>12}{:>12}{:>12}", "", "A", "B", "change");
-    let _ = writeln!(out, "{}", colour.dim(&head));
+const COLUMNS: [Column; 5] = [
+    Column::left("", 28, 0),
+    Column::right("A", 12, 0),
+    Column::right("B", 12, 0),
+    Column::right("change", 12, 0),
+    Column::right("", 2, 0),
+];
+
+fn table(out: &mut String, comparison: &Comparison, colour: Colour, width: Width) {
     let none = comparison.foreign.map(|foreign| if foreign { UNKNOWN } else { "-" });
-    for row in &comparison.rows {
+    let cells = |row: &ComparisonRow| {
         let cell = |value: Option<f64>, none: &str| {
             value.map_or_else(|| none.to_owned(), |v| value_text(row.kind, v))
         };
-        let line = format!(
-            "  {:<28}{:>12}{:>12}{:>12} {}",
-            row.name,
+        vec![
+            row.name.clone(),
             cell(row.before, none[0]),
             cell(row.after, none[1]),
             change_text(row),
-            noise_sign(row.noise),
-        );
+            noise_sign(row.noise).to_owned(),
+        ]
+    };
+    let rows: Vec<_> = comparison.rows.iter().map(cells).collect();
+    let layout = Layout::of_rows(&COLUMNS, &rows, 2, width);
+    let _ = writeln!(out, "{}", colour.dim(&layout.head()));
+    for (row, cells) in comparison.rows.iter().zip(&rows) {
+        let line = layout.row(cells);
         let line = match row.trend() {
-            Trend::Better => colour.good(line.trim_end()),
-            Trend::Worse => colour.bad(line.trim_end()),
-            Trend::Level => line.trim_end().to_owned(),
+            Trend::Better => colour.good(&line),
+            Trend::Worse => colour.bad(&line),
+            Trend::Level => line,
         };
         let _ = writeln!(out, "{line}");
     }

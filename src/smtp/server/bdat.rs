@@ -42,7 +42,11 @@ impl Server {
             return Some(&answer::NOT_IMPLEMENTED);
         }
         if !self.extended() {
-            return Some(self.hello_first());
+            return Some(match self.policy.protocol {
+                // BDAT is an extension, so HELO is not enough (RFC 3030 §2).
+                Protocol::Smtp => &answer::EHLO_FIRST,
+                Protocol::Lmtp => &answer::LHLO_FIRST,
+            });
         }
         let octets = match &self.transaction {
             Transaction::Idle => return Some(&answer::MAIL_FIRST),
