@@ -151,9 +151,9 @@ fn turn_away(core: &Rc<Core>, conn: Conn, peer: &Peer, door: &Rc<Door>, why: Clo
     let linger = !peer.crowded && core.lingerers.get() < LINGERERS_MAX;
     let count = usize::from(linger);
     core.lingerers.set(core.lingerers.get() + count);
-    let (core, door) = (core.clone(), door.clone());
+    let (core, door, peer) = (core.clone(), door.clone(), *peer);
     task::spawn(async move {
-        lingering_close::turn_away(&core, conn, &door, why, linger).await;
+        lingering_close::turn_away(&core, conn, peer, &door, why, linger).await;
         let lingerers = core.lingerers.get().checked_sub(count);
         core.lingerers.set(lingerers.expect("each lingering close was counted when it began"));
     });

@@ -154,6 +154,11 @@ impl CoreBoard {
         &self.cores[self.index]
     }
 
+    /// The number of this core.
+    pub(super) fn core(&self) -> usize {
+        self.index
+    }
+
     pub(super) fn sessions_open(&self) -> u64 {
         self.cells().sessions_open.get()
     }

@@ -5,14 +5,16 @@ use std::rc::Rc;
 
 use super::board::CoreBoard;
 use super::group_commit::GroupCommit;
+use super::hints::Hints;
 use super::keep::{Keep, KeepRules};
 use super::peer_limit::PeerLimit;
 use super::plan::PeerPolicy;
 use super::quota::Quota;
 use super::replies::TakenMessage;
+use super::session_log::{LogPlan, SessionLog};
 use super::stop::Stop;
 use crate::engine::task::Notify;
-use crate::engine::{Pool, Watch};
+use crate::engine::{Peer, Pool, Watch};
 use crate::host::PageFaults;
 use crate::notice::notice;
 use crate::relay::Relay;
@@ -40,6 +42,8 @@ pub(super) struct CoreSetup {
     pub(super) relay: Option<Relay>,
     pub(super) connections_max: usize,
     pub(super) quota: Quota,
+    pub(super) log: LogPlan,
+    pub(super) hints: Hints,
     pub(super) board: CoreBoard,
 }
 
@@ -63,6 +67,10 @@ pub(super) struct Core {
     pub(super) relay: Option<Relay>,
     pub(super) stop: Cell<Stop>,
     pub(super) connections_max: usize,
+    log: LogPlan,
+    /// Sessions and callers that have a log so far.
+    logged: Cell<u64>,
+    pub(super) hints: Hints,
     /// Page faults of this thread before its first message.
     faults_before: Cell<Option<PageFaults>>,
     /// Whether the spool refuses mail at the moment.
@@ -92,6 +100,9 @@ impl Core {
             relay: setup.relay,
             stop: Cell::new(Stop::No),
             connections_max: setup.connections_max,
+            log: setup.log,
+            logged: Cell::new(0),
+            hints: setup.hints,
             faults_before: Cell::new(None),
             lacking: Cell::new(false),
             lingerers: Cell::new(0),
@@ -133,6 +144,13 @@ impl Core {
             (_, Some(Durability::Sync)) => Err(NOT_SYNCED),
             _ => Err(NOT_KEPT),
         }
+    }
+
+    /// The log of a connection from `peer`; `None` where nothing is to be said.
+    pub(super) fn log(&self, peer: Peer, door: &Door) -> Option<Box<SessionLog>> {
+        let number = self.logged.get();
+        self.logged.set(number + 1);
+        SessionLog::begin(self.log, (self.board.core(), number), peer, &door.url)
     }
 
     /// A message has begun.

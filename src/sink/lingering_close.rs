@@ -8,8 +8,9 @@ use std::io;
 use std::time::Duration;
 
 use super::core::{Core, Door};
+use super::session_log::SessionEnd;
 use super::stop::Stop;
-use crate::engine::{Buf, Conn, Guard};
+use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::smtp::server::{CloseReason, Server};
 
 /// The longest time for which the sink reads before it closes, in milliseconds.
@@ -22,11 +23,15 @@ const LINGER_BYTES_MAX: usize = 64 * 1024;
 pub(super) async fn turn_away(
     core: &Core,
     mut conn: Conn,
+    peer: Peer,
     door: &Door,
     why: CloseReason,
     linger: bool,
 ) {
     let guard = core.watch.register(conn.handle());
+    if let Some(log) = core.log(peer, door) {
+        log.end(b"", SessionEnd::NotAdmitted);
+    }
     if linger {
         refuse(core, &mut conn, &guard, door, why).await;
     } else {

@@ -67,6 +67,11 @@ impl IncomingMessage {
         self.refusal = None;
     }
 
+    /// Octets of the message that is open, or of the last one.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Octets of the message. An error of the spool shows at the end of the message.
     pub(super) fn append(&mut self, core: &Core, piece: &[u8]) {
         debug_assert!(self.open, "octets without a message");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::keep::KeepRules;
 use super::networks::Networks;
+use super::session_log::LogPlan;
 use super::store::Store;
 use crate::engine::{BoundListener, EngineKind};
 use crate::relay;
@@ -55,4 +56,6 @@ pub struct SinkPlan {
     pub connections_max: usize,
     pub messages_max: Option<u64>,
     pub sessions_max: Option<u64>,
+    /// What is said of each session.
+    pub log: LogPlan,
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::accept;
 use super::board::{CoreBoard, LiveBoard};
 use super::core::CoreSetup;
+use super::hints::Hints;
 use super::peer_limit::PeerLimit;
 use super::plan::SinkPlan;
 use super::quota::Quota;
@@ -85,6 +86,7 @@ impl Sink {
         let connections_max = (plan.connections_max / plan.cpus.len()).max(1);
         let peer_limit = PeerLimit::new(plan.peer_policy.connections_per_peer_max);
         let (relay, relay_thread) = open_relay(&mut plan, &writers)?.unzip();
+        let hints = Hints::default();
         let mut threads = Vec::new();
         let cores = listeners.into_iter().zip(writers).zip(boards);
         for (index, ((listeners, writer), board)) in cores.enumerate() {
@@ -97,6 +99,8 @@ impl Sink {
                 relay: relay.clone(),
                 connections_max,
                 quota: quota.clone(),
+                log: plan.log,
+                hints: hints.clone(),
                 board,
             };
             let setup = accept::Setup {

@@ -13,6 +13,7 @@ use super::odmr::{self, Turn};
 use super::pregreet::{self, Rejection};
 use super::replies::ReplyQueue;
 use super::round_clock::RoundClock;
+use super::session_log::{SessionEnd, SessionLog};
 use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::host::unix_ns;
@@ -26,19 +27,32 @@ const DIRECT_RECVS_MAX: usize = 4;
 pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) {
     let clock = RoundClock::start();
     let guard = core.watch.register(conn.handle());
+    let mut log = core.log(peer, door);
     let caller = match pregreet::meet(core, &mut conn, &guard, peer).await {
         Ok(caller) => caller,
-        Err(Rejection::Gone) => return conn.close().await,
-        Err(Rejection::Refused(why)) => {
+        Err(rejection) => {
+            if let Some(log) = log {
+                log.end(b"", SessionEnd::NotAdmitted);
+            }
+            let Rejection::Refused(why) = rejection else { return conn.close().await };
             lingering_close::refuse(core, &mut conn, &guard, door, why).await;
             return conn.close().await;
         }
     };
     let mut server = Server::new(door.policy.clone());
     server.trust_xclient(core.peer_policy.xclient.contains(&caller.peer));
+    if let Some(log) = &mut log {
+        log.set_peer(caller.peer);
+        if log.wants_dialogue() {
+            server.listen_in();
+        }
+    }
     let mut session = Session {
         core,
         door,
+        log,
+        end: SessionEnd::default(),
+        caller: caller.peer,
         peer: caller.peer.to_string(),
         server,
         guard,
@@ -51,6 +65,7 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) 
     };
     session.run(&mut conn, caller.said).await;
     session.message.forget(core);
+    session.say_the_end();
     drop(session);
     conn.close().await;
     drop(caller.place);
@@ -59,6 +74,10 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) 
 struct Session<'c> {
     core: &'c Core,
     door: &'c Door,
+    /// `None` unless something is to be said of the session.
+    log: Option<Box<SessionLog>>,
+    end: SessionEnd,
+    caller: Peer,
     peer: String,
     server: Server,
     guard: Guard,
@@ -106,7 +125,7 @@ impl Session<'_> {
         if !self.door.policy.mechanisms().is_empty() {
             self.server.set_auth_seed(unguessable());
         }
-        self.show_replies();
+        self.show_replies(&[]);
         let mut next = Next::Receive;
         if !said.is_empty() {
             (next, out) = self.round(conn, &said, false, out).await;
@@ -115,12 +134,12 @@ impl Session<'_> {
         while next == Next::Receive {
             self.guard.arm_until(self.deadline.deadline());
             if !out.is_empty() {
-                self.show_replies();
+                self.show_replies(&out);
             }
             let received;
             (received, out, inbox) = self.exchange(conn, out, inbox).await;
             next = match received {
-                Ok(0) => Next::Gone,
+                Ok(0) => self.closed_by_client(),
                 Ok(count) => {
                     let filled = count == inbox.capacity();
                     (next, out) = self.round(conn, &inbox, filled, out).await;
@@ -133,7 +152,7 @@ impl Session<'_> {
             };
         }
         if matches!(next, Next::Close | Next::Turn) {
-            self.show_replies();
+            self.show_replies(&out);
         }
         if next == Next::Close {
             lingering_close::part(self.core, conn, &self.guard, out, inbox).await;
@@ -141,11 +160,13 @@ impl Session<'_> {
         }
         if let Some(turn) = self.turn.take() {
             self.core.pool.give(inbox);
+            self.end = SessionEnd::Turned;
             return odmr::turn(self.core, conn, &self.guard, out, turn).await;
         }
         // The watch shuts the connection of a peer that does not read what we send.
         if self.guard.fired() {
             self.core.board.timeouts.add(1);
+            self.end = SessionEnd::Timeout;
         }
         self.core.pool.give(out);
         self.core.pool.give(inbox);
@@ -255,6 +276,7 @@ impl Session<'_> {
                     continue;
                 }
                 Next::Receive if leave => {
+                    self.end = SessionEnd::Shutdown;
                     self.server.close_for(CloseReason::ShuttingDown, out.vec_mut());
                     return (Next::Close, out);
                 }
@@ -262,7 +284,7 @@ impl Session<'_> {
             }
             self.deadline.renew(self.core.watch.now());
             self.guard.arm_until(self.deadline.deadline());
-            self.show_replies();
+            self.show_replies(&out);
             let sent;
             (sent, out) = conn.send_all(out).await;
             out.clear();
@@ -310,7 +332,11 @@ impl Session<'_> {
                 }
                 Event::Discard => self.message.forget(self.core),
                 Event::Request => return Next::Answer,
-                Event::Close => return Next::Close,
+                Event::Close => {
+                    let bye = out.ends_with(b"\n") && last_line(out).starts_with(b"221");
+                    self.end = if bye { SessionEnd::Quit } else { SessionEnd::ClosedBySink };
+                    return Next::Close;
+                }
             }
         }
         if input.is_empty() { Next::Receive } else { Next::SendFirst }
@@ -321,6 +347,9 @@ impl Session<'_> {
         let ends = Ends { peer: &self.peer, door: self.door };
         let now_ns = self.clock.received_ns();
         let finished = self.message.finish(self.core, &self.server, ends, flags, now_ns);
+        if self.log.is_some() {
+            self.server.note_heard(format_args!("({} octets of a message)", self.message.bytes()));
+        }
         match finished {
             Ok(taken) => self.replies.push(out.len(), self.server.end_accepted(), taken),
             Err(reply) => self.server.refuse(reply, out),
@@ -343,6 +372,12 @@ impl Session<'_> {
                 let lines = reply.lines() as u32;
                 self.core.board.refused([(reply.refusal(refusal), lines)]);
             }
+            if let Some(log) = &mut self.log {
+                match verdict {
+                    Ok(()) => log.message(message.bytes),
+                    Err(refusal) => log.refused(reply.refusal(refusal), reply.lines() as u32),
+                }
+            }
             let digit = verdict.map_or_else(|refusal| refusal.first_digit(), |()| b'2');
             self.ended.count(VerbClass::EndOfData, digit, reply.lines());
             verdict
@@ -350,23 +385,57 @@ impl Session<'_> {
         self.core.reply_scratch.replace(scratch);
     }
 
-    /// Counts the replies that go to the kernel now on the board.
-    fn show_replies(&mut self) {
+    /// Counts the replies that go to the kernel now on the board. `out` is what goes.
+    fn show_replies(&mut self, out: &[u8]) {
         let mut counts = self.server.take_counts();
         counts += std::mem::take(&mut self.ended);
         let took_ns = self.clock.elapsed_ns(counts.of(VerbClass::EndOfData) > 0);
         self.core.board.replies(&counts, took_ns);
         if self.server.has_refused() {
-            self.core.board.refused(self.server.drain_refusals());
+            self.show_refusals();
         }
+        if let Some(log) = &self.log
+            && log.wants_dialogue()
+        {
+            log.dialogue(&self.server.take_heard(), out);
+        }
+    }
+
+    #[cold]
+    fn show_refusals(&mut self) {
+        for (refusal, times) in self.server.drain_refusals() {
+            self.core.board.refused([(refusal, times)]);
+            if let Some(log) = &mut self.log {
+                log.refused(refusal, times);
+            }
+        }
+        if let Some(want) = self.server.take_want() {
+            self.core.hints.give(want, self.caller);
+        }
+    }
+
+    fn closed_by_client(&mut self) -> Next {
+        let mid_message = self.server.mid_message();
+        self.end = if mid_message { SessionEnd::ClosedInMessage } else { SessionEnd::ClientClosed };
+        Next::Gone
+    }
+
+    fn say_the_end(&mut self) {
+        let Some(log) = &self.log else { return };
+        if log.wants_dialogue() {
+            log.dialogue(&self.server.take_heard(), &[]);
+        }
+        log.end(self.server.hello(), self.end);
     }
 
     /// Why the receive was interrupted: the end of the sink, the deadline of the peer, or neither.
     fn interrupted(&mut self, out: &mut Vec<u8>) -> Next {
         let reason = if self.core.stop.get() >= Stop::Drain && !self.server.mid_message() {
+            self.end = SessionEnd::Shutdown;
             CloseReason::ShuttingDown
         } else if self.deadline.is_over(self.core.watch.now()) {
             self.core.board.timeouts.add(1);
+            self.end = SessionEnd::Timeout;
             CloseReason::Timeout
         } else {
             return Next::Receive;
@@ -376,6 +445,12 @@ impl Session<'_> {
         self.server.close_for(reason, out);
         Next::Close
     }
+}
+
+/// The last of whole lines.
+fn last_line(lines: &[u8]) -> &[u8] {
+    let body = lines.strip_suffix(b"\n").unwrap_or(lines);
+    &body[memchr::memrchr(b'\n', body).map_or(0, |end| end + 1)..]
 }
 
 /// A number from the kernel's random source. If that fails, the clock must do: it guards only the logins

@@ -4,3 +4,4 @@ mod board;
 mod lettre;
 mod lost;
 mod program;
+mod voice;

@@ -52,11 +52,23 @@ impl Program {
     }
 
     /// The next line on stderr that is wanted.
-    fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(super) fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
         loop {
             let line = self.lines.recv_timeout(LIMIT).expect("the sink says nothing");
             if wanted(&line) {
                 return line;
+            }
+        }
+    }
+
+    /// What it says from now to its end.
+    pub(super) fn lines_to_the_end(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        loop {
+            match self.lines.recv_timeout(LIMIT) {
+                Ok(line) => said.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return said,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("the sink does not end: {said:#?}"),
             }
         }
     }
@@ -130,13 +142,30 @@ impl Talk {
         Self::greeted(port, "421")
     }
 
+    /// Opens a connection as soon as the sink has a free place.
+    pub(super) fn open_when_free(port: u16) -> Self {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let mut talk = Self::connect(port);
+            if talk.reply().starts_with("220") {
+                return talk;
+            }
+            assert!(Instant::now() < deadline, "no place becomes free");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn greeted(port: u16, code: &str) -> Self {
+        let mut talk = Self::connect(port);
+        assert!(talk.reply().starts_with(code));
+        talk
+    }
+
+    fn connect(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut talk = Self { stream: BufReader::new(stream) };
-        assert!(talk.reply().starts_with(code));
-        talk
+        Self { stream: BufReader::new(stream) }
     }
 
     pub(super) fn send(&mut self, wire: &[u8]) {

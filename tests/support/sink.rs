@@ -11,7 +11,9 @@ use std::time::Duration;
 use ringpost::engine::{self, Address, EngineKind, Io};
 use ringpost::host;
 use ringpost::relay;
-use ringpost::sink::{KeepRules, Networks, PeerPolicy, Port, Sink, SinkPlan, Stop, Store, Summary};
+use ringpost::sink::{
+    KeepRules, LogPlan, Networks, PeerPolicy, Port, Sink, SinkPlan, Stop, Store, Summary,
+};
 use ringpost::smtp::server::Policy;
 use ringpost::spool::{Durability, Options, WhenFull};
 use tokio::sync::watch;
@@ -80,6 +82,7 @@ impl Running {
             connections_max: 1_000,
             messages_max: None,
             sessions_max: None,
+            log: LogPlan::default(),
         };
         let (stop, _) = watch::channel(Stop::No);
         let (ready, is_ready) = mpsc::channel();

@@ -10,5 +10,6 @@ mod peers;
 mod plan;
 mod relay;
 mod serve;
+mod voice;
 
 pub use serve::main;

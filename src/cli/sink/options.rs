@@ -10,6 +10,7 @@ use super::commands::CommandOptions;
 use super::listen::ListenUrl;
 use super::peers::Peers;
 use super::relay::RelayOptions;
+use super::voice::VoiceOptions;
 use crate::cli::man::{Page, help_end};
 use crate::cli::value::{self, IoArg};
 use crate::limits;
@@ -130,6 +131,9 @@ pub(super) struct SinkOptions {
 
     #[command(flatten)]
     pub(super) relay: RelayOptions,
+
+    #[command(flatten)]
+    pub(super) voice: VoiceOptions,
 
     /// End with exit code 0 after N messages and their replies; N may be written as 500, 20k or 1M
     #[arg(long, value_name = "N", help_heading = "End", value_parser = value::count)]

@@ -73,6 +73,7 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
         connections_max: sink::sessions_allowed(options.max_connections),
         messages_max: options.max_messages,
         sessions_max: options.max_sessions,
+        log: options.voice.log(),
     })
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::answer::{self, Answer};
 use super::content::{DataStep, Spoilt};
 use super::event::{CloseReason, Event};
+use super::hearing::{ClientWant, Hearing, PROXY_V2};
 use super::line::{LineKind, LineReader, TakenLine};
 use super::logins::Logins;
 use super::policy::Policy;
@@ -54,6 +55,10 @@ pub struct Server {
     pub(super) counts: ReplyCounts,
     /// Refusals since they were taken last.
     pub(super) refusals: Refusals,
+    /// What the client asked for that is not there.
+    pub(super) want: Option<ClientWant>,
+    /// What the client says; `None` unless somebody listens in.
+    pub(super) hearing: Option<Box<Hearing>>,
 }
 
 impl Server {
@@ -77,6 +82,8 @@ impl Server {
             verb: Verb::Unknown,
             counts: ReplyCounts::default(),
             refusals: Refusals::default(),
+            want: None,
+            hearing: None,
         }
     }
 
@@ -252,8 +259,14 @@ impl Server {
         if self.errors >= SESSION_ERRORS_MAX {
             return Some(self.hang_up(&answer::TOO_MANY_ERRORS, replies));
         }
-        if self.greeting == Greeting::Unheard && self.lines.starts_with(input, TLS_HELLO) {
-            return Some(self.hang_up(&answer::NOT_SMTP, replies));
+        if self.greeting == Greeting::Unheard {
+            if self.lines.starts_with(input, TLS_HELLO) {
+                self.want = Some(ClientWant::ImplicitTls);
+                return Some(self.hang_up(&answer::NOT_SMTP, replies));
+            }
+            if self.lines.starts_with(input, PROXY_V2) {
+                self.want = Some(ClientWant::ProxyHeader);
+            }
         }
         let expected = if matches!(self.phase, ServerPhase::Auth(_)) {
             LineKind::Auth
@@ -268,7 +281,10 @@ impl Server {
                 self.lines.give_back(held);
                 event
             }
-            TakenLine::TooLong(LineKind::Command) => self.fail(&answer::LINE_TOO_LONG, replies),
+            TakenLine::TooLong(LineKind::Command) => {
+                self.note_heard(format_args!("(a line that is too long)"));
+                self.fail(&answer::LINE_TOO_LONG, replies)
+            }
             TakenLine::TooLong(LineKind::Auth) => self.auth_line_too_long(replies),
             TakenLine::Noise => self.hang_up(&answer::NOISE, replies),
         };
@@ -279,6 +295,9 @@ impl Server {
     }
 
     fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if self.hearing.is_some() {
+            self.hear(line, matches!(self.phase, ServerPhase::Auth(_)));
+        }
         if matches!(self.phase, ServerPhase::Auth(_)) {
             self.verb = Verb::Auth;
             return self.auth_response(line, replies);

@@ -10,6 +10,7 @@ mod bdat;
 mod commands;
 mod content;
 mod event;
+mod hearing;
 mod help;
 mod line;
 mod logins;
@@ -29,6 +30,7 @@ mod xclient;
 
 pub use commands::{Commands, HoldLimits, RecipientRule};
 pub use event::{CloseReason, Event};
+pub use hearing::ClientWant;
 pub use machine::Server;
 pub use policy::{BareNewline, Policy};
 pub use refusal::{Refusal, RefusalPhase};

@@ -3,6 +3,7 @@
 use super::answer;
 use super::argument::has_bad_octets;
 use super::event::Event;
+use super::hearing::ClientWant;
 use super::machine::Server;
 use super::reply_counts::VerbClass;
 use super::state::{Greeting, ServerPhase};
@@ -38,7 +39,7 @@ impl Server {
             Verb::Soml => self.legacy_mail(Extensions::SOML, argument, replies),
             Verb::Vrfy => self.vrfy(argument, replies),
             Verb::Xclient => self.xclient(argument, replies),
-            Verb::Unimplemented => self.fail(&answer::NOT_IMPLEMENTED, replies),
+            Verb::Unimplemented => self.unimplemented(line, replies),
             Verb::Unknown => self.unknown(line, replies),
         }
     }
@@ -123,9 +124,21 @@ impl Server {
     }
 
     #[cold]
+    fn unimplemented(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+        if line.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'S')) {
+            self.want = Some(ClientWant::Starttls);
+        }
+        self.fail(&answer::NOT_IMPLEMENTED, replies)
+    }
+
+    #[cold]
     fn unknown(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
         if self.greeting == Greeting::Unheard && is_http(line) {
+            self.want = Some(ClientWant::Http);
             return self.hang_up(&answer::NOT_SMTP, replies);
+        }
+        if self.greeting == Greeting::Unheard && line.starts_with(b"PROXY ") {
+            self.want = Some(ClientWant::ProxyHeader);
         }
         self.fail(&answer::UNKNOWN_VERB, replies)
     }

@@ -1,0 +1,48 @@
+//! What to do when a client wants what this sink does not have: one line on stderr for each kind, the
+//! first time that it comes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use crate::engine::Peer;
+use crate::notice::notice;
+use crate::smtp::server::ClientWant;
+
+/// Which hints were given, for all cores. It is touched by refusals of a rare kind alone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hints {
+    given: Arc<AtomicU8>,
+}
+
+impl Hints {
+    #[cold]
+    pub(super) fn give(&self, want: ClientWant, peer: Peer) {
+        let bit = 1 << want as u8;
+        if self.given.fetch_or(bit, Relaxed) & bit == 0 {
+            notice!("ringpost-sink: {}", hint(want, peer));
+        }
+    }
+}
+
+fn hint(want: ClientWant, peer: Peer) -> String {
+    match want {
+        ClientWant::Starttls => format!(
+            "a client ({peer}) wants STARTTLS, and this sink has no TLS: switch encryption off in the client"
+        ),
+        ClientWant::ImplicitTls => format!(
+            "a client ({peer}) speaks TLS from its first octet, and this port is plain text: switch \
+             encryption (SSL/TLS, smtps://) off in the client"
+        ),
+        ClientWant::Http => format!(
+            "a client ({peer}) speaks HTTP, and this port is for SMTP: to see the messages, use \
+             ringpost spool ls"
+        ),
+        ClientWant::ProxyHeader => {
+            let from = peer.ip().map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
+            format!(
+                "a client ({peer}) sends a PROXY header, and none is expected of it: start the sink \
+                 with --proxy-protocol {from}, or switch the header off in the proxy"
+            )
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What the sink says on stderr: of sessions, of their dialogue, and of clients that want what is not there.
+
+use serde_json::Value;
+
+use crate::program::{Program, Talk, engines};
+
+const SECRET: &str = "AGFkYQBzZWNyZXQ=";
+
+fn converse(sink: &Program) {
+    let mut talk = Talk::open(sink.port);
+    talk.says("EHLO client.example", "250");
+    talk.says(&format!("AUTH PLAIN {SECRET}"), "235");
+    talk.says("MAIL FROM:<a@client.example>", "250");
+    talk.says("RCPT TO:<b@server.example>", "250");
+    talk.says("RCPT TO:<c@server.example>", "452");
+    talk.says("RCPT TO:<d@server.example>", "452");
+    talk.says("DATA", "354");
+    talk.says("Subject: hi\r\n\r\nwhat nobody logs\r\n.", "250");
+    talk.says("\x1b[2J", "500");
+    talk.says("QUIT", "221");
+}
+
+fn start(engine: &str, more: &[&str]) -> Program {
+    let options = ["--io", engine, "--discard", "--cores", "1", "--auth", "any"];
+    let options = [&options[..], &["--max-recipients", "1"], more].concat();
+    Program::start("smtp", &options)
+}
+
+#[test]
+fn a_session_is_one_line_at_its_end() {
+    for engine in engines() {
+        let sink = start(engine, &["-v"]);
+        converse(&sink);
+        let line = sink.line(|line| line.contains("session"));
+        for part in [
+            "session 0-0: 127.0.0.1:",
+            "(client.example) on smtp://127.0.0.1:",
+            ": 1 message, ",
+            "refused 2 × 452 4.5.3 to RCPT, 1 × 500 ",
+            "; ended by QUIT after ",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        sink.stop();
+    }
+}
+
+#[test]
+fn how_a_session_ended_is_told() {
+    let options = ["-v", "--log", "json", "--timeout", "1s", "--max-connections", "1"];
+    let sink = start("auto", &options);
+    let end = || {
+        let line = sink.line(|line| line.contains("\"session\""));
+        let line: Value = serde_json::from_str(&line).unwrap();
+        line["end"].as_str().unwrap().to_owned()
+    };
+    drop(Talk::open(sink.port));
+    assert_eq!(end(), "client-closed");
+    let mut talk = Talk::open(sink.port);
+    drop(Talk::open_refused(sink.port));
+    assert_eq!(end(), "not-admitted");
+    assert!(talk.reply().starts_with("421"), "the timeout");
+    assert_eq!(end(), "timeout");
+    drop(talk);
+    let mut talk = Talk::open_when_free(sink.port);
+    talk.says("EHLO x", "250");
+    talk.says("MAIL FROM:<a@x.example>", "250");
+    talk.says("RCPT TO:<a@x.example>", "250");
+    talk.says("DATA", "354");
+    drop(talk);
+    assert_eq!(end(), "closed-in-message");
+    sink.stop();
+}
+
+#[test]
+fn the_dialogue_has_neither_secrets_nor_content_nor_controls() {
+    for engine in engines() {
+        let sink = start(engine, &["-vv"]);
+        converse(&sink);
+        let mut lines = Vec::new();
+        loop {
+            let line = sink.line(|_| true);
+            if line.starts_with("session") {
+                break;
+            }
+            lines.push(line);
+        }
+        let wanted = [
+            "S: 220 ",
+            "C: EHLO client.example",
+            "S: 250-",
+            "C: AUTH PLAIN ***",
+            "S: 235 ",
+            "C: MAIL FROM:<a@client.example>",
+            "C: RCPT TO:<c@server.example>",
+            "S: 452 4.5.3",
+            "C: DATA",
+            "S: 354",
+            "octets of a message)",
+            "S: 250 2.0.0 Ok: queued as",
+            "C: ?[2J",
+            "S: 500",
+            "C: QUIT",
+            "S: 221",
+        ];
+        let mut rest = lines.iter();
+        for part in wanted {
+            assert!(rest.any(|line| line.contains(part)), "{part} in its order in {lines:#?}");
+        }
+        for line in &lines {
+            assert!(!line.contains(SECRET) && !line.contains("nobody logs"), "{line}");
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
+        assert_eq!(lines.iter().filter(|line| line.contains("S: 220 ")).count(), 1, "{lines:#?}");
+        sink.stop();
+    }
+}
+
+#[test]
+fn nothing_is_said_unless_asked_for() {
+    let sink = start("auto", &[]);
+    converse(&sink);
+    sink.ask_to_stop();
+    let said = sink.lines_to_the_end();
+    assert!(said.is_empty(), "{said:#?}");
+}
+
+#[test]
+fn a_client_that_wants_what_is_not_there_gets_one_hint_of_each_kind() {
+    for engine in engines() {
+        let sink = Program::start("smtp", &["--io", engine, "--discard", "--cores", "2"]);
+        let wants: [(&[u8], &str); 5] = [
+            (b"EHLO x\r\nSTARTTLS\r\nQUIT\r\n", "STARTTLS"),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "speaks TLS"),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"),
+            (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\nQUIT\r\n", "--proxy-protocol 127.0.0.1"),
+            (b"\r\n\r\n\0\r\nQUIT\n!\0\0\0\r\nQUIT\r\n", ""),
+        ];
+        for _ in 0..3 {
+            for (octets, _) in wants {
+                let mut talk = Talk::open(sink.port);
+                talk.send(octets);
+                while !talk.reply().is_empty() {}
+            }
+        }
+        sink.ask_to_stop();
+        let said = sink.lines_to_the_end();
+        let wants = wants.iter().filter(|(_, part)| !part.is_empty());
+        for (_, part) in wants.clone() {
+            assert_eq!(
+                said.iter().filter(|line| line.contains(part)).count(),
+                1,
+                "{part}: {said:#?}"
+            );
+        }
+        assert_eq!(said.len(), wants.count(), "{said:#?}");
+    }
+}
