@@ -191,8 +191,16 @@ fn examples_fit_the_terminal() {
 }
 
 fn man(words: &[&str]) -> String {
-    let done =
-        Command::new(env!("CARGO_BIN_EXE_ringpost")).arg("man").args(words).output().unwrap();
+    printed(Command::new(env!("CARGO_BIN_EXE_ringpost")).env_remove("COLUMNS"), words)
+}
+
+fn man_in(columns: usize, words: &[&str]) -> String {
+    let columns = columns.to_string();
+    printed(Command::new(env!("CARGO_BIN_EXE_ringpost")).env("COLUMNS", columns), words)
+}
+
+fn printed(command: &mut Command, words: &[&str]) -> String {
+    let done = command.arg("man").args(words).output().unwrap();
     assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
 }
@@ -206,6 +214,12 @@ fn man_prints_each_page_plainly_into_a_pipe() {
         let text = man(&[name]);
         assert!(!text.contains('\x1b'), "{name}");
         assert!(text.lines().all(|line| line.chars().count() <= 104), "{name}");
+        let narrow = man_in(80, &[name]);
+        // Code and long words keep their length; all else wraps.
+        let wide = |text: &str, columns| {
+            text.lines().filter(|line| line.chars().count() > columns).count()
+        };
+        assert!(wide(&narrow, 80) * 10 < wide(&text, 80).max(10), "{name}");
         let source = man(&[name, "--roff"]);
         assert!(source.contains(".SH \"EXIT CODES\""), "{source}");
     }

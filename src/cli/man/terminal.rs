@@ -5,10 +5,11 @@ use textwrap::{Options, WordSplitter};
 
 use super::markdown::{Block, Style, StyledText};
 use crate::report::colour::Colour;
+use crate::report::columns::Width;
 
 /// The largest width on a wide terminal: longer lines are hard to read.
 const COLUMNS_MAX: usize = 110;
-/// The width when stdout is not a terminal.
+/// The width when stdout is not a terminal and `COLUMNS` is not set.
 const COLUMNS_DEFAULT: usize = 100;
 const INDENT: &str = "  ";
 /// The space between two columns of a table.
@@ -18,9 +19,10 @@ const CLOSE_LINES_MAX: usize = 2;
 
 /// The width that text may use on stdout, in columns.
 pub(super) fn columns() -> usize {
-    let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
-    let columns = terminal.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
-    columns.map_or(COLUMNS_DEFAULT, |columns| columns.min(COLUMNS_MAX))
+    match Width::of_stdout() {
+        Width::FULL => COLUMNS_DEFAULT,
+        width => width.columns().min(COLUMNS_MAX),
+    }
 }
 
 /// Wraps text to `width` columns. Only lines of code and single long words may be longer.
