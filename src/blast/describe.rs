@@ -44,6 +44,8 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         out: _,
         fail_if: _,
         command,
+        name,
+        note,
     } = plan;
     let (messages, duration_s) = match stop {
         StopAfter::Messages(messages) => (Some(*messages), None),
@@ -54,6 +56,8 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         |login: &Arc<Login>| login.mechanism().map_or("best offered", Mechanism::name).to_owned();
     run::RunPlan {
         command: command.clone(),
+        name: name.clone(),
+        note: note.clone(),
         target: targets.names(),
         targets: targets.all().iter().filter(|_| targets.several()).map(planned).collect(),
         connections: *connections as u64,

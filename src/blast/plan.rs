@@ -98,6 +98,9 @@ pub struct Plan {
     pub fail_if: Conditions,
     /// The command line, for the report.
     pub command: Vec<String>,
+    /// What the user calls the run, and a note on it, for the report.
+    pub name: String,
+    pub note: String,
 }
 
 impl Plan {
@@ -131,6 +134,8 @@ impl Plan {
             out: None,
             fail_if: Conditions::default(),
             command: Vec::new(),
+            name: String::new(),
+            note: String::new(),
         }
     }
 

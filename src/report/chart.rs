@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use super::human;
 
+/// Units of a drawing that shares its row with another, and of one that has the row.
 const WIDTH: f64 = 520.0;
+const WIDTH_FULL: f64 = 1_060.0;
 const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 12.0;
@@ -79,6 +81,7 @@ fn step(span: f64, parts: f64) -> f64 {
 /// One drawing in the making.
 pub struct Chart {
     svg: String,
+    width: f64,
     x: Scale,
     y: Scale,
 }
@@ -86,14 +89,24 @@ pub struct Chart {
 impl Chart {
     /// Begins a drawing. `title` is read out in place of the picture, so it should say what it shows.
     pub fn new(title: &str, x: Scale, y: Scale) -> Self {
+        Self::begin(title, (x, y), WIDTH)
+    }
+
+    /// The same, as wide as the page.
+    pub fn full(title: &str, x: Scale, y: Scale) -> Self {
+        Self::begin(title, (x, y), WIDTH_FULL)
+    }
+
+    fn begin(title: &str, (x, y): (Scale, Scale), width: f64) -> Self {
         let mut svg = String::new();
+        let class = if width > WIDTH { "chart full" } else { "chart" };
         let _ = write!(
             svg,
-            "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
+            "<svg class=\"{class}\" viewBox=\"0 0 {width} {HEIGHT}\" role=\"img\" \
              aria-label=\"{}\">",
             escape(title)
         );
-        Self { svg, x, y }
+        Self { svg, width, x, y }
     }
 
     pub fn finish(mut self) -> String {
@@ -102,7 +115,7 @@ impl Chart {
     }
 
     fn px(&self, x: f64) -> f64 {
-        LEFT + self.x.at(x).clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
+        LEFT + self.x.at(x).clamp(0.0, 1.0) * (self.width - LEFT - RIGHT)
     }
 
     fn py(&self, y: f64) -> f64 {
@@ -117,7 +130,7 @@ impl Chart {
                 self.svg,
                 "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
                  <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
-                WIDTH - RIGHT,
+                self.width - RIGHT,
                 LEFT - 7.0,
                 y + 3.8,
             );
@@ -136,18 +149,22 @@ impl Chart {
         let _ = write!(
             self.svg,
             "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{base}\" y2=\"{base}\"/>",
-            WIDTH - RIGHT
+            self.width - RIGHT
         );
         let mut free = 0.0;
         for (at, text) in ticks {
             let x = self.px(*at);
             let half = text.chars().count() as f64 * 3.1;
-            if x - half < free {
+            let (left, right) = match x + half > self.width {
+                true => (self.width - 2.0 * half, self.width),
+                false => (x - half, x + half),
+            };
+            if left < free {
                 continue;
             }
-            free = x + half + 6.0;
-            let (anchor, at) = match x + half > WIDTH {
-                true => ("end", WIDTH),
+            free = right + 6.0;
+            let (anchor, at) = match x + half > self.width {
+                true => ("end", self.width),
                 false => ("middle", x),
             };
             let _ = write!(
@@ -161,10 +178,23 @@ impl Chart {
         let _ = write!(
             self.svg,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
-            WIDTH - RIGHT,
+            self.width - RIGHT,
             HEIGHT - 4.0,
             escape(caption)
         );
+    }
+
+    /// A curve in parts: where one part ends and the next begins, nothing was measured.
+    pub fn curve_with_gaps(&mut self, class: &str, parts: &[Vec<(f64, f64)>]) {
+        let path: String = parts
+            .iter()
+            .map(|part| match part[..] {
+                // A line of no length, which its round caps make a dot.
+                [lone] => self.path([lone, lone].into_iter()),
+                _ => self.path(part.iter().copied()),
+            })
+            .collect();
+        let _ = write!(self.svg, "<path class=\"curve {class}\" d=\"{path}\"/>");
     }
 
     /// A line through the points, of class `s1`, `s2`, `s3` or `sbad`.

@@ -143,7 +143,7 @@ impl Comparison {
                 true => Vec::new(),
                 false => differences(&a.plan, &b.plan)
                     .into_iter()
-                    .filter(|difference| difference.field != "command")
+                    .filter(|difference| !["command", "name", "note"].contains(&&*difference.field))
                     .chain(surroundings(a, b))
                     .collect(),
             },

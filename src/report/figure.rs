@@ -33,9 +33,15 @@ pub fn all(loaded: &Loaded) -> Vec<Figure> {
     let mut figures = Vec::new();
     let seconds: Vec<&Second> =
         loaded.seconds.iter().filter(|second| second.seconds >= SECOND_MIN).collect();
-    if !seconds.is_empty() {
+    if seconds.iter().any(|second| second.messages_ok + second.messages_failed > 0) {
         figures.push(throughput(&seconds));
-        figures.push(latency_over_time(&seconds));
+        figures.extend(latency_over_time(&seconds));
+    }
+    if seconds.iter().any(|second| second.in_flight_peak > 0) {
+        figures.push(in_flight(&seconds));
+    }
+    if seconds.iter().any(|second| second.errors > 0) {
+        figures.push(errors(&seconds));
     }
     if let Some(headline) = loaded.headline.as_ref().filter(|h| !h.is_empty()) {
         figures.push(percentile_curve(metric, headline, loaded));
@@ -121,23 +127,25 @@ fn hover(chart: &mut Chart, seconds: &[&Second], says: impl Fn(&Second) -> Strin
     }
 }
 
-fn latency_over_time(seconds: &[&Second]) -> Figure {
-    let timed: Vec<&Second> = seconds.iter().copied().filter(|s| s.max_ns > 0).collect();
-    let low = timed.iter().map(|s| s.p50_ns).min().unwrap_or(1);
-    let high = timed.iter().map(|s| s.max_ns).max().unwrap_or(1);
+/// `None` where no second has a latency.
+fn latency_over_time(seconds: &[&Second]) -> Option<Figure> {
+    let timed = || seconds.iter().filter(|s| s.max_ns > 0);
+    let low = timed().map(|s| s.p50_ns).min()?;
+    let high = timed().map(|s| s.max_ns).max()?;
     let x = Scale::Linear { from: 0.0, to: end(seconds) };
     let y = Scale::log_around(low as f64, high as f64);
     let mut chart = Chart::new("Median, 99th percentile and maximum latency, over time", x, y);
     unmeasured(&mut chart, seconds);
     chart.y_axis(latency);
     time_axis(&mut chart, seconds);
-    let points = |value: fn(&Second) -> u64| {
-        timed.iter().map(move |s| (s.start_s + s.seconds / 2.0, value(s) as f64))
-    };
-    chart.curve("s3", points(|s| s.max_ns));
-    chart.curve("s2", points(|s| s.p99_ns));
-    chart.curve("s1", points(|s| s.p50_ns));
+    let points = |value: fn(&Second) -> u64| parts(seconds, |s| s.max_ns > 0, value);
+    chart.curve_with_gaps("s3", &points(|s| s.max_ns));
+    chart.curve_with_gaps("s2", &points(|s| s.p99_ns));
+    chart.curve_with_gaps("s1", &points(|s| s.p50_ns));
     hover(&mut chart, seconds, |s| {
+        if s.max_ns == 0 {
+            return format!("{:.1} s: no message was answered", s.start_s);
+        }
         format!(
             "{:.1} s: p50 {}, p99 {}, max {}",
             s.start_s,
@@ -147,7 +155,67 @@ fn latency_over_time(seconds: &[&Second]) -> Figure {
         )
     });
     let keys = legend("s1", "p50") + &legend("s2", "p99") + &legend("s3", "maximum");
-    Figure { title: "Latency over time", legend: keys, svg: chart.finish() }
+    Some(Figure { title: "Latency over time", legend: keys, svg: chart.finish() })
+}
+
+/// The middles of the seconds with their values, in parts: a second without a value, or one that is
+/// missing, is a gap and no line across it.
+fn parts(
+    seconds: &[&Second],
+    has: fn(&Second) -> bool,
+    value: fn(&Second) -> u64,
+) -> Vec<Vec<(f64, f64)>> {
+    let mut parts: Vec<Vec<(f64, f64)>> = Vec::new();
+    let mut next_s = None;
+    for second in seconds.iter().filter(|second| has(second)) {
+        let follows = next_s.is_some_and(|next: f64| second.start_s - next < SECOND_MIN);
+        if !follows {
+            parts.push(Vec::new());
+        }
+        let point = (second.start_s + second.seconds / 2.0, value(second) as f64);
+        parts.last_mut().expect("one was just begun").push(point);
+        next_s = Some(second.start_s + second.seconds);
+    }
+    parts
+}
+
+/// Messages under way and open connections: a queue in the server shows here first.
+fn in_flight(seconds: &[&Second]) -> Figure {
+    let most = seconds.iter().map(|s| s.in_flight_peak.max(s.connections)).max().unwrap_or(1);
+    let x = Scale::Linear { from: 0.0, to: end(seconds) };
+    let title = "Messages in flight and open connections, over time";
+    let mut chart = Chart::new(title, x, Scale::from_zero(most as f64 * 1.05));
+    unmeasured(&mut chart, seconds);
+    chart.y_axis(short);
+    time_axis(&mut chart, seconds);
+    chart.curve_with_gaps("s2", &parts(seconds, |_| true, |s| s.connections));
+    chart.curve_with_gaps("s1", &parts(seconds, |_| true, |s| s.in_flight_peak));
+    hover(&mut chart, seconds, |s| {
+        format!(
+            "{:.1} s: at most {} in flight, {} connections",
+            s.start_s,
+            human::count(s.in_flight_peak),
+            human::count(s.connections)
+        )
+    });
+    let keys = legend("s1", "most messages in flight") + &legend("s2", "connections");
+    Figure { title: "In flight", legend: keys, svg: chart.finish() }
+}
+
+/// Connections and commands that failed without a reply, and refused messages.
+fn errors(seconds: &[&Second]) -> Figure {
+    let rate = |second: &Second| second.errors as f64 / second.seconds;
+    let most = seconds.iter().map(|second| rate(second)).fold(0.0, f64::max);
+    let x = Scale::Linear { from: 0.0, to: end(seconds) };
+    let mut chart = Chart::new("Errors per second, over time", x, Scale::from_zero(most * 1.05));
+    unmeasured(&mut chart, seconds);
+    chart.y_axis(short);
+    time_axis(&mut chart, seconds);
+    chart.curve("sbad", steps(seconds, |s| s.errors));
+    hover(&mut chart, seconds, |s| {
+        format!("{:.1} s: {} errors", s.start_s, human::count(s.errors))
+    });
+    Figure { title: "Errors", legend: legend("sbad", "errors per second"), svg: chart.finish() }
 }
 
 /// The headline, and in an open loop its parts: service time and send lag.
@@ -257,4 +325,52 @@ fn latency(ns: f64) -> String {
         ns => (ns, "ns"),
     };
     format!("{} {unit}", (value * 100.0).round() / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Run;
+
+    fn seconds(latencies: &[u64]) -> Vec<Second> {
+        let second = |(at, &max_ns): (usize, &u64)| Second {
+            start_s: at as f64,
+            seconds: 1.0,
+            messages_ok: u64::from(max_ns > 0),
+            p50_ns: max_ns,
+            p99_ns: max_ns,
+            max_ns,
+            ..Second::default()
+        };
+        latencies.iter().enumerate().map(second).collect()
+    }
+
+    fn loaded(seconds: Vec<Second>) -> Loaded {
+        let run = Run::default();
+        Loaded { run, headline: None, service: None, send_lag: None, seconds, foreign: false }
+    }
+
+    #[test]
+    fn a_second_without_an_answer_is_a_gap_and_no_slope() {
+        let rows = seconds(&[5, 6, 0, 7, 0, 8, 9]);
+        let rows: Vec<&Second> = rows.iter().collect();
+        let parts = parts(&rows, |s| s.max_ns > 0, |s| s.max_ns);
+        let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [2, 1, 2]);
+        let all = all(&loaded(seconds(&[5, 6, 0, 7])));
+        let latency = all.iter().find(|figure| figure.title == "Latency over time").unwrap();
+        let curve = latency.svg.split("class=\"curve s1\" d=\"").nth(1).unwrap();
+        let path = curve.split('"').next().unwrap();
+        assert_eq!(path.matches('M').count(), 2, "{path}");
+    }
+
+    #[test]
+    fn nothing_measured_has_no_empty_chart() {
+        let titles =
+            |rows| -> Vec<&str> { all(&loaded(rows)).iter().map(|figure| figure.title).collect() };
+        assert!(titles(seconds(&[0, 0])).is_empty());
+        let mut refused = seconds(&[0, 0]);
+        refused[0].messages_failed = 3;
+        assert_eq!(titles(refused), ["Throughput"]);
+    }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::chart::{Scale, escape, spark};
+use super::download;
 use super::figure::Figure;
 use super::plain::sentences;
 use super::shards::outliers;
+use super::shell::command_line;
 use super::words::{
     CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
     plural, trouble_rows,
@@ -15,7 +17,7 @@ use super::{figure, human, misbehaviour, targets};
 use crate::measure::Mode;
 use crate::run::Loaded;
 use crate::run::series::Second;
-use crate::run::{Latency, Run, Verdict};
+use crate::run::{Latency, Run, RunPlan, Verdict};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -44,7 +46,9 @@ pub fn render(loaded: &Loaded) -> String {
     facts(&mut out, "Result", &fact_rows(run));
     facts(&mut out, "Machine and version", &machine_rows(run));
     out += "</div>";
+    conditions(&mut out, run);
     asked(&mut out, run);
+    download::of_run(&mut out, loaded);
     seconds(&mut out, &loaded.seconds);
     end(&mut out);
     out
@@ -83,22 +87,32 @@ pub(super) fn end(out: &mut String) {
     );
 }
 
+/// The name that the user gave the run, else its target.
+fn heading(run: &Run) -> &str {
+    if run.plan.name.is_empty() { &run.plan.target } else { &run.plan.name }
+}
+
 fn head(out: &mut String, run: &Run) {
     let rate = human::rate(run.rate_msg_s);
-    begin(out, &format!("{} · {rate} msg/s · ringpost", run.plan.target));
+    begin(out, &format!("{} · {rate} msg/s · ringpost", heading(run)));
     let _ = write!(
         out,
-        "<header><div><h1>{}</h1><p class=\"soft\">{}<br>{}{}</p></div>\
+        "<header><div><h1>{}</h1><p class=\"soft\">{}{}<br>{}{}</p></div>\
          <div class=\"verdict {}\">{}</div></header>",
-        escape(&run.plan.target),
+        escape(heading(run)),
+        match run.plan.name.is_empty() {
+            true => String::new(),
+            false => format!("{}<br>", escape(&run.plan.target)),
+        },
         escape(&plan(&run.plan, &run.machine.engine)),
-        escape(&run.started.replace('T', " ").replace('Z', " UTC")),
+        escape(&moment(&run.started)),
         if run.id.is_empty() { String::new() } else { format!(" · run {}", escape(&run.id)) },
-        tone(run.verdict),
+        tone(run),
         verdict(run.verdict),
     );
+    named(out, &run.plan);
     if !run.verdict_reasons.is_empty() {
-        let _ = write!(out, "<ul class=\"reasons {}\">", tone(run.verdict));
+        let _ = write!(out, "<ul class=\"reasons {}\">", tone(run));
         for reason in &run.verdict_reasons {
             let _ = write!(out, "<li>{}</li>", escape(reason));
         }
@@ -106,8 +120,23 @@ fn head(out: &mut String, run: &Run) {
     }
 }
 
-fn tone(verdict: Verdict) -> &'static str {
-    match verdict {
+/// A time to the second, as people read it: `2026-05-04 12:30:00 UTC`.
+pub(super) fn moment(rfc_3339: &str) -> String {
+    let second = rfc_3339.split(['.', 'Z']).next().unwrap_or_default();
+    format!("{} UTC", second.replace('T', " "))
+}
+
+/// What the user wrote about the run.
+fn named(out: &mut String, plan: &RunPlan) {
+    if !plan.note.is_empty() {
+        let _ = write!(out, "<p class=\"note\">{}</p>", escape(&plan.note));
+    }
+}
+
+/// The colour of the verdict; red also where nothing at all was accepted.
+pub(super) fn tone(run: &Run) -> &'static str {
+    match run.verdict {
+        _ if run.counts.messages_ok == 0 && run.misbehaviour.is_empty() => "bad",
         Verdict::Ok => "good",
         Verdict::Failures | Verdict::TargetLimited => "warn",
         Verdict::ThresholdFailed
@@ -118,7 +147,7 @@ fn tone(verdict: Verdict) -> &'static str {
 }
 
 /// A sign beside the word, for readers who cannot tell the colours apart.
-fn verdict(verdict: Verdict) -> &'static str {
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Ok => "✓ OK",
         Verdict::Failures => "! Failures",
@@ -138,9 +167,9 @@ fn tiles(out: &mut String, run: &Run) {
     let tiles = [
         ("accepted".to_owned(), human::rate(run.rate_msg_s), "msg/s"),
         ("content".to_owned(), human::bytes(bytes_s) + "/s", ""),
-        (format!("{metric} time p50"), latency(headline.p50), ""),
-        (format!("{metric} time p99"), latency(headline.p99), ""),
-        (format!("{metric} time max"), latency(headline.max), ""),
+        (format!("p50, {metric}"), latency(headline.p50), ""),
+        (format!("p99, {metric}"), latency(headline.p99), ""),
+        (format!("max, {metric}"), latency(headline.max), ""),
         ("not accepted".to_owned(), human::count(run.counts.messages_failed), "messages"),
     ];
     out.push_str("<dl class=\"tiles\">");
@@ -276,7 +305,7 @@ fn shards(out: &mut String, run: &Run) {
              <td class=\"left\">{}</td></tr>",
             human::count(result.counts.messages_failed),
             human::percent(result.cpu_busy),
-            tone(result.verdict),
+            tone(result),
             verdict(result.verdict),
             odd.join(", ")
         );
@@ -305,6 +334,34 @@ fn machine_rows(run: &Run) -> Vec<(&'static str, String)> {
         ("engine", machine.engine.clone()),
         ("ringpost", run.versions.ringpost.clone()),
     ]
+}
+
+/// The conditions with what was measured, whether they held or not.
+fn conditions(out: &mut String, run: &Run) {
+    if run.thresholds.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<section class=\"wide\"><h2>Conditions</h2><table><thead><tr><th scope=\"col\">fail if</th>\
+         <th scope=\"col\" class=\"left\">measured</th><th scope=\"col\" class=\"left\">outcome</th>\
+         </tr></thead><tbody>",
+    );
+    for judged in &run.thresholds {
+        let told = judged.to_string();
+        let measured = told.strip_prefix(&judged.condition).unwrap_or(&told);
+        let (tone, outcome) = match judged.fails() {
+            true => ("bad", "✗ failed"),
+            false => ("good", "✓ passed"),
+        };
+        let _ = write!(
+            out,
+            "<tr><th scope=\"row\">{}</th><td class=\"left text\">{}</td><td class=\"codes\">\
+             <span class=\"code {tone}\">{outcome}</span></td></tr>",
+            escape(&judged.condition),
+            escape(measured.trim_start_matches([':', ' ']))
+        );
+    }
+    out.push_str("</tbody></table></section>");
 }
 
 /// The plan, complete enough to repeat the run.
@@ -337,7 +394,7 @@ fn asked(out: &mut String, run: &Run) {
     }
     out.push_str("</dl>");
     if !plan.command.is_empty() {
-        let _ = write!(out, "<pre><code>{}</code></pre>", escape(&plan.command.join(" ")));
+        let _ = write!(out, "<pre><code>{}</code></pre>", escape(&command_line(&plan.command)));
     }
     out.push_str("</section>");
 }

@@ -44,10 +44,19 @@ fn head(out: &mut String, run: &Run, colour: Colour, width: Width) {
     let target = colour.bold(&run.plan.target);
     // A merged run has no id of its own; its shards have.
     let id = if run.id.is_empty() { String::new() } else { format!("  run {}", run.id) };
+    if !run.plan.name.is_empty() {
+        let _ = writeln!(out, "{}", width.wrap(2, &colour.bold(&run.plan.name)));
+    }
     let title = format!("ringpost {}  {target}  {}{id}", run.versions.ringpost, run.started);
     let _ = writeln!(out, "{}", width.wrap(2, &title));
     let plan = width.wrap(2, &plan(&run.plan, &run.machine.engine));
     let _ = writeln!(out, "{}\n", colour.dim(&plan));
+    if !run.plan.note.is_empty() {
+        for line in run.plan.note.lines() {
+            let _ = writeln!(out, "{}", width.wrap(2, &format!("  {line}")));
+        }
+        out.push('\n');
+    }
     let bytes_s = if run.elapsed_s > 0.0 { run.counts.bytes as f64 / run.elapsed_s } else { 0.0 };
     let _ = writeln!(
         out,
@@ -117,7 +126,9 @@ pub(super) fn bars(histogram: &Histogram<u64>, what: &str, columns: usize) -> Ve
     let longest = columns.saturating_sub(BESIDE_BAR).clamp(BAR_WIDTH_MIN, BAR_WIDTH);
     let bins = bins(histogram, BARS_MAX);
     let most = bins.iter().map(|bin| bin.count).max().unwrap_or(1);
-    let what: String = what.chars().take(columns.saturating_sub(11)).collect();
+    // Where there is no room for the count, the name of the time is left.
+    let fits = what.chars().count() + 11 <= columns;
+    let what = if fits { what } else { what.split(" of ").next().unwrap_or_default() };
     let title = format!("{:>9}  {what}", "from");
     let row = |bin: &super::bins::Bin| {
         let share = bin.count as f64 / histogram.len() as f64;

@@ -214,6 +214,8 @@ fn plan(leaves: &[Shard]) -> RunPlan {
     let command = ["ringpost", "report", "merge"].map(str::to_owned).into_iter().chain(names);
     RunPlan {
         command: command.collect(),
+        name: distinct(leaves, |run| &run.plan.name),
+        note: distinct(leaves, |run| &run.plan.note),
         connections: plans().map(|plan| plan.connections).sum(),
         cores: plans().map(|plan| plan.cores).sum(),
         messages: plans().map(|plan| plan.messages).sum(),
@@ -242,6 +244,7 @@ fn distinct(leaves: &[Shard], of: impl Fn(&Run) -> &String) -> String {
     let mut values: Vec<&str> = leaves.iter().map(|leaf| of(&leaf.run).as_str()).collect();
     values.sort_unstable();
     values.dedup();
+    values.retain(|value| !value.is_empty());
     values.join(", ")
 }
 

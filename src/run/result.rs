@@ -170,6 +170,11 @@ pub struct CpuPerMessage {
 pub struct RunPlan {
     /// The command line as given, with secrets replaced by the caller.
     pub command: Vec<String>,
+    /// What the user calls the run, and wrote about it (`--name`, `--note`); of a sum, all of them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
     /// As a URL: `smtp://127.0.0.1:1025`; of several, all with commas between them.
     pub target: String,
     /// Several targets and their weights; empty for one.

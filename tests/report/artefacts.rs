@@ -159,10 +159,15 @@ fn the_page_loads_nothing_and_takes_no_markup_from_outside() {
     run.machine.cpu_model = "a & b <c>".to_owned();
     fs::write(dir.path().join(RUN_JSON), serde_json::to_vec(&run).unwrap()).unwrap();
     let page = html::render(&Loaded::open(dir.path()).unwrap());
-    for forbidden in ["<script", "<img", "http:", "https:", "@import", "url(", "<a "] {
+    for forbidden in ["<script", "<img", "http:", "https:", "@import", "url(", "<a href"] {
         let found = page.find(forbidden).map(|at| page[at..].chars().take(60).collect::<String>());
         assert_eq!(found, None, "{forbidden}");
     }
+    // The only links save what is in the page itself.
+    assert!(page.split("<a ").skip(1).all(|link| {
+        let href = link.split(" href=\"").nth(1);
+        link.starts_with("download=") && href.is_some_and(|href| href.starts_with("data:"))
+    }));
     assert!(page.contains("&lt;img src=x onerror=&#39;x&#39;&gt;"));
     assert!(page.contains("a &amp; b &lt;c&gt;"));
     assert!(!page.contains("NaN") && !page.contains("inf\""));

@@ -245,3 +245,20 @@ fn what_does_not_belong_together_is_refused_with_status_5_and_nothing_is_left() 
     let (code, error, left) = of(&["a"], &[]);
     assert!(code == Some(65) && error.contains("the same seconds") && !left, "{code:?} {error}");
 }
+
+#[test]
+fn runs_of_different_names_belong_together_and_the_sum_has_them_all() {
+    let shards = shards(Mode::Open);
+    for (dir, name) in [("a", "east"), ("b", "west"), ("c", "east")] {
+        let path = shards.path(dir).join(RUN_JSON);
+        let mut run: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        run["plan"]["name"] = name.into();
+        run["plan"]["note"] = format!("<{name}>").into();
+        fs::write(&path, run.to_string()).unwrap();
+    }
+    let sum = shards.merge(&["c", "b", "a"], "sum").unwrap();
+    assert_eq!((&*sum.plan.name, &*sum.plan.note), ("east, west", "<east>, <west>"));
+    let page = html::render(&Loaded::open(&shards.path("sum")).unwrap());
+    assert!(page.contains("<h1>east, west</h1>") && page.contains("&lt;east&gt;"));
+}

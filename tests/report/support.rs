@@ -122,6 +122,8 @@ fn plan(mode: Mode) -> RunPlan {
     let words = ["ringpost-blast", "smtp://127.0.0.1:1025", "-c", "64", "-z", "12s"];
     RunPlan {
         command: words.map(str::to_owned).to_vec(),
+        name: String::new(),
+        note: String::new(),
         target: "smtp://127.0.0.1:1025".to_owned(),
         targets: Vec::new(),
         connections: 64,

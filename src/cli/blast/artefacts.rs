@@ -16,6 +16,12 @@ pub(super) struct ArtefactArgs {
     /// Write run.json, run.hlog, run.hgrm, run.csv and report.html into this directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// What to call the run: shown above its report, and kept in run.json
+    #[arg(long, value_name = "TEXT", value_parser = line, default_value = "", hide_default_value = true)]
+    pub(super) name: String,
+    /// A note on the run, such as what was changed: shown in its report, and kept in run.json
+    #[arg(long, value_name = "TEXT", value_parser = text, default_value = "", hide_default_value = true)]
+    pub(super) note: String,
     /// Print the result as one JSON object instead of text
     #[arg(long)]
     pub(super) json: bool,
@@ -42,10 +48,28 @@ impl ArtefactArgs {
         plan.fail_if = self.fail_if();
         plan.transcripts = self.trace;
         plan.out = self.out;
+        plan.name = self.name;
+        plan.note = self.note;
     }
 
     fn fail_if(&self) -> Conditions {
         Conditions(self.fail_if.iter().flat_map(|list| list.0.iter().copied()).collect())
+    }
+}
+
+/// One line of text for a report.
+pub(super) fn line(given: &str) -> Result<String, String> {
+    match given.contains('\n') {
+        true => Err("a name is one line; write the rest into --note".to_owned()),
+        false => text(given),
+    }
+}
+
+/// Text for a report, without controls that a terminal would obey.
+pub(super) fn text(given: &str) -> Result<String, String> {
+    match given.chars().any(|c| c.is_control() && c != '\n') {
+        true => Err("control characters may not be in it; leave them out".to_owned()),
+        false => Ok(given.to_owned()),
     }
 }
 

@@ -75,6 +75,12 @@ struct StepArgs {
     /// Write the curve into this directory as JSON, CSV and a page, with the files of each step
     #[arg(long, value_name = "DIR", help_heading = "Report")]
     out: Option<PathBuf>,
+    /// What to call the curve: shown above its page, and kept in the run.json of each step
+    #[arg(long, value_name = "TEXT", value_parser = artefacts::line, default_value = "", hide_default_value = true, help_heading = "Report")]
+    name: String,
+    /// A note on it, such as what was changed
+    #[arg(long, value_name = "TEXT", value_parser = artefacts::text, default_value = "", hide_default_value = true, help_heading = "Report")]
+    note: String,
     /// Print the result as one JSON object instead of text
     #[arg(long, help_heading = "Report")]
     json: bool,
@@ -230,12 +236,13 @@ struct RateTask {
 
 impl RateTask {
     fn prepare(args: StepArgs) -> Result<Self, Error> {
-        let StepArgs { targets, content, protocol, policy, machine, out, json, .. } = args;
+        let StepArgs { targets, content, protocol, policy, machine, out, json, name, note, .. } =
+            args;
         let spacing = args.arrivals.spacing();
         let load = LoadArgs::steps(args.connections, args.settle, args.measure, args.drain);
         let artefacts = ArtefactArgs::default();
         let args = RunArgs { targets, load, content, protocol, policy, machine, artefacts };
-        let plan = Plan { out, ..plan(args)? };
+        let plan = Plan { out, name, note, ..plan(args)? };
         if let Some(dir) = &plan.out {
             let failed = |error| ArtefactError::Io { path: dir.clone(), error };
             fs::create_dir_all(dir).map_err(failed).map_err(BlastError::from)?;

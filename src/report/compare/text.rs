@@ -102,13 +102,21 @@ pub(super) fn value_text(kind: FigureKind, value: f64) -> String {
     }
 }
 
-/// `+12.3 %`; shares change by points, since a part of nothing is no measure.
+/// `+12.3 %`, and from twice as much on `2.4×`; shares change by points, since a part of nothing is no measure.
 pub(super) fn change_text(row: &ComparisonRow) -> String {
     match (row.kind, row.before, row.after) {
         (FigureKind::Share, Some(before), Some(after)) => {
             format!("{:+.2} pp", (after - before) * 100.0)
         }
-        _ => row.change().map_or_else(|| "-".to_owned(), |c| format!("{:+.1} %", c * 100.0)),
+        _ => row.change().map_or_else(|| "-".to_owned(), change_of),
+    }
+}
+
+fn change_of(change: f64) -> String {
+    match change + 1.0 {
+        times if times >= 9.95 => format!("{}×", human::count(times.round() as u64)),
+        times if times >= 2.0 => format!("{times:.1}×"),
+        _ => format!("{:+.1} %", change * 100.0),
     }
 }
 
@@ -117,5 +125,23 @@ pub(super) fn noise_sign(noise: Noise) -> &'static str {
         Noise::Within => "≈",
         Noise::Beyond => "",
         Noise::Unknown => "?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_change_is_a_factor() {
+        for (change, told) in [
+            (0.123, "+12.3 %"),
+            (-0.97, "-97.0 %"),
+            (1.0, "2.0×"),
+            (32.159, "33×"),
+            (2_344.0, "2,345×"),
+        ] {
+            assert_eq!(change_of(change), told);
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::measure::Mode;
 use crate::run::result::{RunPlan, Shard};
 
 /// What may differ between two shards of one load.
-const OF_ITS_OWN: [&str; 3] = ["command", "seed", "cores"];
+const OF_ITS_OWN: [&str; 5] = ["command", "name", "note", "seed", "cores"];
 
 pub(super) fn check(leaves: &[Shard], mixed: bool) -> Result<(), MergeError> {
     for (index, leaf) in leaves.iter().enumerate() {
