@@ -11,7 +11,7 @@ use ringpost::{
         body,
         command::{write_bdat, write_mail, write_rcpt},
         extension::Extensions,
-        server::{BareNewline, Commands, Event, Policy, Protocol, Server},
+        server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax},
     },
 };
 
@@ -25,6 +25,7 @@ fn server() -> Server {
         protocol: Protocol::Smtp,
         message_bytes_max: MESSAGE_BYTES_DEFAULT,
         recipients_max: RECIPIENTS_DEFAULT,
+        syntax: Syntax::Strict,
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
         commands: Commands::default(),

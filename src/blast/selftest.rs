@@ -27,7 +27,7 @@ use crate::limits::RECV_LARGE_BYTES;
 use crate::run::{Latency, Run, Verdict};
 use crate::smtp::auth::AuthPolicy;
 use crate::smtp::extension::Extensions;
-use crate::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
+use crate::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax};
 
 /// How far a measured percentile may be from the computed one.
 pub const TOLERANCE: f64 = 0.05;
@@ -313,6 +313,7 @@ fn policy() -> Policy {
         protocol: Protocol::Smtp,
         message_bytes_max: u64::MAX,
         recipients_max: 1,
+        syntax: Syntax::Strict,
         bare_newline: BareNewline::Reject,
         extensions: Extensions::empty(),
         commands: Commands::default(),

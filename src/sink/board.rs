@@ -11,8 +11,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::counters::{Count, CounterCells, SinkCounters};
+use super::deviation_counts::{DeviationCells, DeviationCounts};
 use super::refusal_counts::{RefusalCells, RefusalTable};
 use super::reply_times::{ReplyTimes, TimeCells, TimeHistogram};
+use crate::smtp::deviation::Deviations;
 use crate::smtp::server::{Refusal, ReplyCounts, VerbClass};
 
 /// The cells of one core, aligned to two cache lines, because the prefetcher fetches pairs: the stores of
@@ -26,6 +28,7 @@ pub(super) struct CoreCells {
     /// In the order of [`VerbClass::ALL`].
     times: [TimeCells; VerbClass::ALL.len()],
     refusals: RefusalCells,
+    deviations: DeviationCells,
 }
 
 /// The side of the readers. All clones show the same cells, also after the end of the sink.
@@ -58,15 +61,18 @@ impl LiveBoard {
     /// What all cores have counted at this moment. Two counters may be a few messages apart.
     pub fn snapshot(&self) -> BoardSnapshot {
         let (mut counters, mut sessions_open) = (SinkCounters::default(), 0);
+        let mut deviations = DeviationCounts::default();
         for core in self.cores.iter() {
             counters += core.counters.read();
             sessions_open += core.sessions_open.get();
+            deviations += core.deviations.read();
         }
         BoardSnapshot {
             elapsed_s: self.since.elapsed().as_secs_f64(),
             counters,
             sessions_open,
             refusals: RefusalTable::read(self.cores.iter().map(|core| &core.refusals)),
+            deviations,
             reply_ns: self.reply_times(),
             cores: self.cores.iter().enumerate().map(CoreSnapshot::of).collect(),
         }
@@ -100,6 +106,7 @@ pub struct BoardSnapshot {
     pub sessions_open: u64,
     #[serde(flatten)]
     pub refusals: RefusalTable,
+    pub deviations: DeviationCounts,
     pub reply_ns: VerbTimes,
     pub cores: Vec<CoreSnapshot>,
 }
@@ -175,6 +182,18 @@ impl CoreBoard {
         let open = &self.cells().sessions_open;
         assert!(open.get() > 0, "a session ends that never began");
         open.set(open.get() - 1);
+    }
+
+    /// Counts a message that strayed from the grammar.
+    #[cold]
+    pub(super) fn message_deviates(&self, seen: Deviations) {
+        self.cells().deviations.add_message(seen);
+    }
+
+    /// Counts in which way a session strayed, for the first time each.
+    #[cold]
+    pub(super) fn session_deviates(&self, seen: Deviations) {
+        self.cells().deviations.add_session(seen);
     }
 
     /// Counts replies that go to the kernel now. `took_ns` is how long they took, where that was

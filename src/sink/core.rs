@@ -128,6 +128,9 @@ impl Core {
         counters.recipients.add(message.recipients);
         counters.headers_only.add((message.keep == Keep::Headers).into());
         counters.forgotten.add((message.keep == Keep::Nothing).into());
+        if !message.deviations.is_empty() {
+            counters.message_deviates(message.deviations);
+        }
         self.quota.message_answered();
         Ok(())
     }

@@ -139,7 +139,8 @@ impl IncomingMessage {
         let stored = self.seal(core, server, ends, flags, now_ns);
         let stored = stored.inspect_err(|_| core.quota.return_message())?;
         let recipients = server.envelope().recipient_count() as u64;
-        Ok(TakenMessage { stored, bytes: self.bytes, recipients, keep: self.keep })
+        let deviations = server.deviations();
+        Ok(TakenMessage { stored, bytes: self.bytes, recipients, keep: self.keep, deviations })
     }
 
     /// `None`: nothing of it is to be kept.
@@ -159,6 +160,7 @@ impl IncomingMessage {
         let relayed = server.relayed();
         let peer = relayed.and_then(|relayed| relayed.address.map(|ip| relayed_peer(ip, relayed)));
         let left_out = self.draft.len() < self.bytes;
+        let deviations = server.deviations().join();
         let meta = Meta {
             received_ns: self.first_byte_ns,
             sealed_ns: now_ns,
@@ -176,6 +178,7 @@ impl IncomingMessage {
             reverse_path: envelope.reverse_path(),
             reverse_params: envelope.reverse_params(),
             sent_bytes: left_out.then_some(self.bytes),
+            deviations: deviations.as_bytes(),
         };
         debug_assert!(
             self.draft.len() <= self.bytes,

@@ -9,6 +9,7 @@ mod board;
 mod core;
 mod counters;
 mod deadline;
+mod deviation_counts;
 mod group_commit;
 mod hints;
 mod keep;

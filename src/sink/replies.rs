@@ -2,6 +2,7 @@
 //! is known whether their message is kept.
 
 use super::keep::Keep;
+use crate::smtp::deviation::Deviations;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::EndOfData;
 use crate::spool::{Sealed, Ticket};
@@ -20,6 +21,7 @@ pub(super) struct TakenMessage {
     pub(super) bytes: u64,
     pub(super) recipients: u64,
     pub(super) keep: Keep,
+    pub(super) deviations: Deviations,
 }
 
 /// The replies that wait.
@@ -113,8 +115,16 @@ mod tests {
     use crate::limits::RECIPIENTS_DEFAULT;
     use crate::smtp::auth::AuthPolicy;
     use crate::smtp::extension::Extensions;
-    use crate::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
+    use crate::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax};
     use crate::spool::{Draft, Meta, Options, Spool};
+
+    const TAKEN: TakenMessage = TakenMessage {
+        stored: None,
+        bytes: 0,
+        recipients: 0,
+        keep: Keep::All,
+        deviations: Deviations::empty(),
+    };
 
     const LOST: Reply = Reply::new(451, 3, 0, "lost");
 
@@ -124,6 +134,7 @@ mod tests {
             protocol,
             message_bytes_max: u64::MAX,
             recipients_max: RECIPIENTS_DEFAULT,
+            syntax: Syntax::Strict,
             bare_newline: BareNewline::Reject,
             extensions: Extensions::ALL,
             commands: Commands::default(),
@@ -144,7 +155,7 @@ mod tests {
                 let sealed = writers[0].seal(&mut draft, &meta, to).unwrap();
                 all.push(sealed);
                 let stored = Some(sealed);
-                let message = TakenMessage { stored, bytes: 0, recipients: 1, keep: Keep::All };
+                let message = TakenMessage { stored, recipients: 1, ..TAKEN };
                 queue.push(out.len(), server.end_accepted(), message);
             }
         }
@@ -209,7 +220,7 @@ mod tests {
         while let Some(event) = server.step(&mut input, &mut out) {
             if let Event::End(_) = event {
                 let message =
-                    TakenMessage { stored: None, bytes: 3, recipients: 2, keep: Keep::Nothing };
+                    TakenMessage { bytes: 3, recipients: 2, keep: Keep::Nothing, ..TAKEN };
                 queue.push(out.len(), server.end_accepted(), message);
             }
         }

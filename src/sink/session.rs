@@ -18,6 +18,7 @@ use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard, Peer};
 use crate::host::unix_ns;
 use crate::limits::REPLY_QUEUE_BYTES_MAX;
+use crate::smtp::deviation::Deviations;
 use crate::smtp::server::{CloseReason, Event, Flags, ReplyCounts, Server, VerbClass};
 
 /// Reads into a large buffer that a session may do in one turn: 256 KiB, then the others have theirs.
@@ -62,6 +63,7 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) 
         turn: None,
         clock,
         ended: ReplyCounts::default(),
+        deviations: Deviations::empty(),
     };
     session.run(&mut conn, caller.said).await;
     session.message.forget(core);
@@ -90,6 +92,8 @@ struct Session<'c> {
     clock: RoundClock,
     /// Replies to ends of data that were rendered here, and are not on the board yet.
     ended: ReplyCounts,
+    /// Those that are on the board.
+    deviations: Deviations,
 }
 
 /// What to do when the protocol has given all its events.
@@ -394,10 +398,20 @@ impl Session<'_> {
         if self.server.has_refused() {
             self.show_refusals();
         }
+        self.show_deviations();
         if let Some(log) = &self.log
             && log.wants_dialogue()
         {
             log.dialogue(&self.server.take_heard(), out);
+        }
+    }
+
+    /// Counts in which ways the session strays from the grammar, once each.
+    fn show_deviations(&mut self) {
+        let seen = self.server.session_deviations();
+        if seen != self.deviations {
+            self.core.board.session_deviates(seen.difference(self.deviations));
+            self.deviations = seen;
         }
     }
 

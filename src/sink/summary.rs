@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::board::{CoreSnapshot, LiveBoard, VerbTimes};
 use super::counters::SinkCounters;
+use super::deviation_counts::DeviationCounts;
 use super::plan::SinkPlan;
 use super::refusal_counts::RefusalTable;
 use crate::host::PageFaults;
@@ -30,6 +31,8 @@ pub struct Summary {
     #[serde(flatten)]
     pub refusals: RefusalTable,
     pub reply_ns: VerbTimes,
+    /// How clients strayed from the grammar and were understood.
+    pub deviations: DeviationCounts,
     /// What the relay delivered; `None` without a relay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<RelayTotals>,
@@ -103,6 +106,7 @@ impl Summary {
             durability: durability_name(plan.store.durability()),
             refusals: shown.refusals,
             reply_ns: shown.reply_ns,
+            deviations: shown.deviations,
             relay,
             cores,
             recovery: None,
@@ -176,6 +180,7 @@ impl fmt::Display for Summary {
                 self.counters.headers_only, self.counters.forgotten
             )?;
         }
+        write!(f, "{}", self.deviations)?;
         if let Some(relay) = &self.relay {
             writeln!(
                 f,

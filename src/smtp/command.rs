@@ -86,7 +86,7 @@ fn verb(word: &[u8]) -> Verb {
 }
 
 #[inline]
-fn trim_end(mut line: &[u8]) -> &[u8] {
+pub(super) fn trim_end(mut line: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t'] = line {
         line = rest;
     }

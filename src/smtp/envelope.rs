@@ -1,5 +1,6 @@
 //! The envelope of one message: who sent it, to whom, with which parameters (RFC 5321 §2.3.1).
 
+use super::deviation::Deviations;
 use crate::limits::ENVELOPE_BYTES_MAX;
 
 /// Octets of envelope memory that a session keeps between messages; more is given back, so that one
@@ -27,6 +28,8 @@ pub struct Envelope {
     pub(super) body: BodyKind,
     pub(super) smtputf8: bool,
     pub(super) declared_bytes: Option<u64>,
+    /// Of the commands that were taken, and of the message where it has ended.
+    pub(super) deviations: Deviations,
 }
 
 /// A path and the raw parameters right after it.
@@ -118,6 +121,7 @@ impl Envelope {
         self.body = BodyKind::default();
         self.smtputf8 = false;
         self.declared_bytes = None;
+        self.deviations = Deviations::empty();
     }
 }
 

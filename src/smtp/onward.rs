@@ -4,7 +4,8 @@ use super::envelope::BodyKind;
 use super::extension::Extensions;
 use super::offered::Offered;
 use super::outgoing::MailParams;
-use super::params::{On, parse_params};
+use super::params::{On, param_words, parse_params};
+use super::syntax::Syntax;
 use crate::limits::HOPS_MAX;
 
 /// What decides how a message may travel on.
@@ -58,8 +59,8 @@ impl Onward<'_> {
         if self.hops >= HOPS_MAX {
             return Err(Lack::Loop(self.hops));
         }
-        let known =
-            parse_params(self.params, On::Mail, Extensions::ALL).map_err(|_| Lack::Params)?;
+        let known = parse_params(self.params, On::Mail, Extensions::ALL, Syntax::Lenient)
+            .map_err(|_| Lack::Params)?;
         let need = |extension: Extensions, name| {
             if offered.has(extension) { Ok(()) } else { Err(Lack::Extension(name)) }
         };
@@ -81,7 +82,7 @@ impl Onward<'_> {
         if binary {
             words.push("BODY=BINARYMIME".to_owned());
         }
-        for word in self.params.split(|&b| b == b' ').filter(|word| !word.is_empty()) {
+        for word in param_words(self.params, Syntax::Lenient) {
             words.extend(self.pass(&String::from_utf8_lossy(word), offered)?);
         }
         let params = MailParams::new(&words, self.smtputf8);
@@ -129,8 +130,7 @@ pub fn rcpt_params(params: &[u8], offered: &Offered) -> Vec<u8> {
     if !offered.has(Extensions::DSN) {
         return Vec::new();
     }
-    let words = params.split(|&b| b == b' ').filter(|word| !word.is_empty());
-    words.flat_map(|word| [b" ", word].concat()).collect()
+    param_words(params, Syntax::Lenient).flat_map(|word| [b" ", word].concat()).collect()
 }
 
 #[cfg(test)]

@@ -75,10 +75,14 @@ pub fn is_domain(name: &[u8]) -> bool {
     name.len() <= DOMAIN_BYTES_MAX && name.is_ascii() && domain_name(name) == Ok(name.len())
 }
 
-/// The domain or address literal of a mailbox; empty where there is none, as in `Postmaster`. No `@`
-/// can stand in it (RFC 5321 §4.1.2), so the last one leads it.
+/// The domain or address literal of a mailbox, without a dot behind it; empty where there is none, as in
+/// `Postmaster`. No `@` can stand in it (RFC 5321 §4.1.2), so the last one leads it.
 pub fn domain_of(mailbox: &[u8]) -> &[u8] {
-    memchr::memrchr(b'@', mailbox).map_or(b"", |at| &mailbox[at + 1..])
+    if mailbox.ends_with(b"\"") {
+        return b"";
+    }
+    let domain = memchr::memrchr(b'@', mailbox).map_or(&b""[..], |at| &mailbox[at + 1..]);
+    domain.strip_suffix(b".").unwrap_or(domain)
 }
 
 /// Whether `text` is a mailbox, `local-part@domain`, and nothing else.
@@ -87,7 +91,7 @@ pub fn is_mailbox(text: &[u8]) -> bool {
 }
 
 /// Octets of `@a,@b:` at the start of `text`, or 0.
-fn source_route(text: &[u8]) -> Result<usize, PathFault> {
+pub(super) fn source_route(text: &[u8]) -> Result<usize, PathFault> {
     if text.first() != Some(&b'@') {
         return Ok(0);
     }
@@ -127,7 +131,7 @@ fn mailbox(text: &[u8]) -> Result<usize, PathFault> {
 }
 
 /// Octets of a quoted string with its quotes, at the start of `text`.
-fn quoted_string(text: &[u8]) -> Result<usize, PathFault> {
+pub(super) fn quoted_string(text: &[u8]) -> Result<usize, PathFault> {
     let mut at = 1;
     loop {
         at += match text.get(at) {
@@ -140,7 +144,7 @@ fn quoted_string(text: &[u8]) -> Result<usize, PathFault> {
 }
 
 /// Octets of the domain or address literal at the start of `text`.
-fn domain(text: &[u8]) -> Result<usize, PathFault> {
+pub(super) fn domain(text: &[u8]) -> Result<usize, PathFault> {
     let length = match text.first() {
         Some(b'[') => address_literal(text)?,
         _ => domain_name(text)?,
@@ -177,6 +181,11 @@ fn dotted(text: &[u8], class: u8) -> Result<usize, PathFault> {
         at += 1;
     }
     if at == word_start { Err(PathFault::Syntax) } else { Ok(at) }
+}
+
+/// Whether a local part may hold `octet` without quotes, besides dots.
+pub(super) fn is_atext(octet: u8) -> bool {
+    CLASS[usize::from(octet)] & ATEXT != 0
 }
 
 /// Octets of `[...]` at the start of `text`.
@@ -350,6 +359,21 @@ mod tests {
         assert_eq!(parse("<>", Direction::Forward), Err(PathFault::Syntax));
         assert_eq!(parse("<postmaster>", Direction::Reverse), Err(PathFault::Syntax));
         assert_eq!(parse("<@a:postmaster>", Direction::Forward), Err(PathFault::Syntax));
+    }
+
+    #[test]
+    fn a_domain_is_told_from_quotes_and_from_the_dot_behind_it() {
+        for (mailbox, domain) in [
+            ("a@b.example", "b.example"),
+            ("a@b@c", "c"),
+            ("a@b.", "b"),
+            ("\"x@y\"@z", "z"),
+            ("\"x@y\"", ""),
+            ("root", ""),
+            ("", ""),
+        ] {
+            assert_eq!(domain_of(mailbox.as_bytes()), domain.as_bytes(), "{mailbox}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod tag {
     pub(super) const RECIPIENT_PARAMS: u16 = 12;
     /// Only where the flag `headers-only` is set.
     pub(super) const SENT_BYTES: u16 = 13;
+    pub(super) const DEVIATIONS: u16 = 14;
 }
 
 /// What a session knows of a message at its end, besides its recipients. Paths have no angle brackets;
@@ -52,6 +53,8 @@ pub struct Meta<'a> {
     /// Octets of the message as it was sent, if not all of them were stored; goes with
     /// [`RecordFlags::HEADERS_ONLY`].
     pub sent_bytes: Option<u64>,
+    /// Names of the ways in which the client strayed from the grammar of SMTP, with commas between.
+    pub deviations: &'a [u8],
 }
 
 impl Meta<'_> {
@@ -72,6 +75,7 @@ impl Meta<'_> {
             (tag::AUTH, self.auth),
             (tag::REVERSE_PATH, self.reverse_path),
             (tag::REVERSE_PARAMS, self.reverse_params),
+            (tag::DEVIATIONS, self.deviations),
         ];
         for (tag, text) in texts {
             if !text.is_empty() {
@@ -159,6 +163,7 @@ pub struct StoredEnvelope {
     pub reverse_path: Vec<u8>,
     pub reverse_params: Vec<u8>,
     pub sent_bytes: Option<u64>,
+    pub deviations: Vec<u8>,
     pub recipients: Vec<Recipient>,
 }
 
@@ -196,11 +201,17 @@ impl StoredEnvelope {
             tag::AUTH => &mut self.auth,
             tag::REVERSE_PATH => &mut self.reverse_path,
             tag::REVERSE_PARAMS => &mut self.reverse_params,
+            tag::DEVIATIONS => &mut self.deviations,
             tag::RECIPIENT_PARAMS => &mut self.recipients.last_mut()?.params,
             _ => return Some(()),
         };
         *text = value.to_vec();
         Some(())
+    }
+
+    /// The ways in which the client strayed from the grammar of SMTP, by name.
+    pub fn deviations(&self) -> impl Iterator<Item = String> {
+        self.deviations.split(|&b| b == b',').filter(|name| !name.is_empty()).map(text)
     }
 
     /// The envelope as one JSON object, with the message's name and size.
@@ -219,6 +230,7 @@ impl StoredEnvelope {
             "received_ns": self.received_ns,
             "sealed_ns": self.sealed_ns,
             "flags": self.flags.names().collect::<Vec<_>>(),
+            "deviations": self.deviations().collect::<Vec<_>>(),
             "peer": text(&self.peer),
             "listener": text(&self.listener),
             "helo": text(&self.helo),
@@ -259,6 +271,7 @@ mod tests {
             reverse_path: b"",
             reverse_params: b"SIZE=5",
             sent_bytes: Some(77),
+            deviations: b"no-domain,bare-lf",
         };
         let mut bytes = Vec::new();
         meta.encode(recipients, &mut bytes).unwrap();
@@ -269,6 +282,8 @@ mod tests {
         assert_eq!(back.auth, b"me");
         assert_eq!(back.reverse_params, b"SIZE=5");
         assert_eq!(back.sent_bytes, Some(77));
+        assert_eq!(back.deviations().collect::<Vec<_>>(), ["no-domain", "bare-lf"]);
+        assert_eq!(StoredEnvelope::default().deviations().count(), 0);
         assert_eq!(back.recipients.len(), 3);
         assert_eq!(back.recipients[0].params, b"NOTIFY=NEVER");
         assert_eq!(back.recipients[1], Recipient::default());

@@ -126,6 +126,7 @@
 //! | 11 | path of a recipient; one for each, in order |
 //! | 12 | parameters of the recipient before it |
 //! | 13 | octets of the message as it was sent, 8 octets; only with flag 256 |
+//! | 14 | how the client strayed from the grammar of SMTP: names of ASCII letters, digits and hyphens, with commas between |
 //!
 //! # Deliveries
 //!

@@ -11,7 +11,7 @@ use ringpost::{
     smtp::{
         auth::AuthPolicy,
         extension::Extensions,
-        server::{BareNewline, Commands, Event, Policy, Protocol, Server},
+        server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax},
     },
 };
 
@@ -75,6 +75,7 @@ fn a_message_in_steady_state_costs_no_allocation_however_it_is_cut() {
             protocol: Protocol::Smtp,
             message_bytes_max: MESSAGE_BYTES_DEFAULT,
             recipients_max: 100,
+            syntax: Syntax::Strict,
             bare_newline: BareNewline::Reject,
             extensions: Extensions::ALL,
             commands: Commands::default(),

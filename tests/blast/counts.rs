@@ -21,7 +21,7 @@ use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
-use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
+use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax};
 use ringpost::stamp::{Stamp, body_crc};
 
 /// How the server misbehaves.
@@ -80,6 +80,7 @@ fn talk(
         protocol,
         message_bytes_max: u64::MAX,
         recipients_max: 1_000,
+        syntax: Syntax::Strict,
         bare_newline: BareNewline::Reject,
         extensions,
         commands: Commands::default(),

@@ -33,7 +33,7 @@ SINGLE, FRAGMENT, SEAL = 1, 2, 3
 FLAGS = ["bare-cr", "bare-lf", "bdat", "8bit", "smtputf8", "nul", "lmtp", "tls",
          "headers-only"]
 TEXTS = {3: "peer", 4: "listener", 5: "helo", 6: "protocol", 7: "tls", 8: "auth",
-         9: "reverse_path", 10: "reverse_params"}
+         9: "reverse_path", 10: "reverse_params", 14: "deviations"}
 U64 = (1 << 64) - 1
 
 assert SEGMENT.size == 64 and RECORD.size == 64

@@ -12,7 +12,7 @@ use ringpost::relay::{Grants, RelayPlan, Route, Routes};
 use ringpost::smtp::auth::{AuthPolicy, Credentials, Mechanisms};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::node::Node;
-use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol};
+use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Syntax};
 use ringpost::spool::{Deliveries, Reader};
 
 use crate::sink::{Caller, Running};
@@ -28,6 +28,7 @@ fn policy() -> Policy {
         protocol: Protocol::Smtp,
         message_bytes_max: MESSAGE_BYTES_DEFAULT,
         recipients_max: 1_000,
+        syntax: Syntax::Strict,
         bare_newline: BareNewline::Keep,
         extensions: Extensions::ALL,
         commands: Commands { etrn: true, atrn: true, ..Commands::default() },

@@ -148,7 +148,8 @@ fn until<T>(mut find: impl FnMut() -> Option<T>) -> Option<T> {
 
 #[test]
 fn refusals_and_callers_turned_away_are_on_the_board() {
-    let options = ["--discard", "--cores", "1", "--max-connections", "1", "--max-recipients", "1"];
+    let options = "--discard --cores 1 --max-connections 1 --max-recipients 1 --syntax strict";
+    let options: Vec<_> = options.split(' ').collect();
     let sink = Program::start("lmtp", &options);
     let mut first = Talk::open(sink.port);
     let mut second = Talk::open_refused(sink.port);
@@ -191,7 +192,8 @@ fn refusals_and_callers_turned_away_are_on_the_board() {
 #[test]
 fn each_refusal_is_told_by_what_it_answers_and_by_its_codes() {
     for engine in engines() {
-        let options = ["--io", engine, "--discard", "--cores", "2", "--auth", "any"];
+        let options = "--discard --cores 2 --auth any --syntax strict".split(' ');
+        let options: Vec<_> = ["--io", engine].into_iter().chain(options).collect();
         let sink = Program::start("smtp", &options);
         for _ in 0..REFUSED_RECIPIENTS {
             let mut talk = Talk::open(sink.port);

@@ -10,7 +10,7 @@ use ringpost::smtp::client::{Client, Hello, Pipelining, Settings, TransactionVer
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::reply::Reply;
-use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server};
+use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax};
 
 const MESSAGES: usize = 12;
 static NO_PARAMS: MailParams = MailParams::NONE;
@@ -35,6 +35,7 @@ impl Peer {
             protocol,
             message_bytes_max: u64::MAX,
             recipients_max: RECIPIENTS_DEFAULT,
+            syntax: Syntax::Strict,
             bare_newline: BareNewline::Reject,
             extensions: Extensions::ALL,
             commands: Commands::default(),

@@ -7,7 +7,7 @@ use ringpost::limits::MESSAGE_BYTES_DEFAULT;
 use ringpost::smtp::auth::{self, Accounts, AuthPolicy, Credentials, Login, Mechanism, Mechanisms};
 use ringpost::smtp::client::{Client, Fault, Hello, Pipelining, ReplyTo, Settings, Want};
 use ringpost::smtp::extension::Extensions;
-use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Server};
+use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Server, Syntax};
 
 fn client(password: &str, mechanism: Option<Mechanism>) -> Client {
     let login = Login::new("tim".to_owned(), password.to_owned(), mechanism);
@@ -31,6 +31,7 @@ fn server(credentials: Credentials, mechanisms: Mechanisms) -> Server {
         protocol: Protocol::Smtp,
         message_bytes_max: MESSAGE_BYTES_DEFAULT,
         recipients_max: 10,
+        syntax: Syntax::Strict,
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
         auth: AuthPolicy { credentials, mechanisms, required: true },

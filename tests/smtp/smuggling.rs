@@ -12,7 +12,7 @@ use std::thread;
 
 use ringpost::engine::EngineKind;
 use ringpost::smtp::ending::{WouldBeEnd, endings};
-use ringpost::smtp::server::{BareNewline, Policy};
+use ringpost::smtp::server::{BareNewline, Policy, Syntax};
 use ringpost::spool::Reader;
 
 use crate::drive::{drive, words};
@@ -60,6 +60,11 @@ fn keep() -> Policy {
     Policy { bare_newline: BareNewline::Keep, ..policy() }
 }
 
+/// What a sink does unless it is told otherwise.
+fn lenient() -> Policy {
+    Policy { syntax: Syntax::Lenient, ..keep() }
+}
+
 fn reject() -> Policy {
     Policy { bare_newline: BareNewline::Reject, ..policy() }
 }
@@ -87,7 +92,7 @@ fn expected(policy: &Policy, vector: &WouldBeEnd, framing: Framing, wire: &[u8])
 
 #[test]
 fn nothing_is_smuggled_at_any_split_point() {
-    let policies = [keep(), reject()].map(Rc::new);
+    let policies = [keep(), reject(), lenient()].map(Rc::new);
     let mut sessions = 0;
     for (number, vector) in endings().enumerate() {
         let mut framings = vec![Framing::Data, Framing::Bdat(None)];
@@ -142,7 +147,7 @@ fn receivers_that_are_fooled_are_noticed() {
 fn attack(engine: EngineKind) {
     let directory = tempfile::tempdir().unwrap();
     let spool = directory.path().join("spool");
-    let policies = [keep(), reject()];
+    let policies = [lenient(), reject()];
     let sink = Running::start(engine, &policies, Some(spool.clone()));
     let ports = sink.ports.clone();
     let ways = [

@@ -16,7 +16,7 @@ use crate::cli::value::{self, IoArg};
 use crate::limits;
 use crate::sink::KeepRule;
 use crate::smtp::auth::Mechanism;
-use crate::smtp::server::BareNewline;
+use crate::smtp::server::{BareNewline, Syntax};
 use crate::spool::{Durability, WhenFull};
 
 /// An SMTP and LMTP server that accepts every message, and stores it or only counts it
@@ -104,10 +104,17 @@ pub(super) struct SinkOptions {
     #[arg(long, value_name = "N", help_heading = "Protocol", value_parser = value::at_least_one)]
     pub(super) max_connections: Option<usize>,
 
+    /// How to read commands. lenient: take what real mail servers take, and name each deviation with
+    /// the message (`ringpost spool ls --json`) and in the report. strict: refuse what RFC 5321 does
+    /// not allow
+    #[arg(long, value_name = "HOW", default_value = "lenient", help_heading = "Protocol")]
+    pub(super) syntax: SyntaxArg,
+
     /// What happens to a message with a CR or LF that is not part of a CRLF. reject: it gets 550 at its
-    /// end. keep: the octets are stored as they are, with a flag
-    #[arg(long, value_name = "WHAT", default_value = "reject", help_heading = "Protocol")]
-    pub(super) bare_newline: BareNewlineArg,
+    /// end. keep: the octets are stored as they are, with a flag [default: keep; with --syntax strict:
+    /// reject]
+    #[arg(long, value_name = "WHAT", help_heading = "Protocol")]
+    bare_newline: Option<BareNewlineArg>,
 
     #[command(flatten)]
     pub(super) peers: Peers,
@@ -178,7 +185,13 @@ pub(super) enum DurabilityArg {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum BareNewlineArg {
+pub(super) enum SyntaxArg {
+    Lenient,
+    Strict,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BareNewlineArg {
     Reject,
     Keep,
 }
@@ -197,6 +210,26 @@ impl From<DurabilityArg> for Durability {
         match choice {
             DurabilityArg::Process => Self::Process,
             DurabilityArg::Sync => Self::Sync,
+        }
+    }
+}
+
+impl SinkOptions {
+    /// What becomes of bare newlines follows the syntax, unless it was said.
+    pub(super) fn bare_newline(&self) -> BareNewline {
+        match (self.bare_newline, self.syntax) {
+            (Some(choice), _) => choice.into(),
+            (None, SyntaxArg::Lenient) => BareNewline::Keep,
+            (None, SyntaxArg::Strict) => BareNewline::Reject,
+        }
+    }
+}
+
+impl From<SyntaxArg> for Syntax {
+    fn from(choice: SyntaxArg) -> Self {
+        match choice {
+            SyntaxArg::Lenient => Self::Lenient,
+            SyntaxArg::Strict => Self::Strict,
         }
     }
 }
@@ -222,6 +255,20 @@ fn message_size(text: &str) -> Result<u64, String> {
 mod tests {
     use super::*;
     use crate::spool::Options;
+
+    #[test]
+    fn bare_newlines_follow_the_syntax_unless_they_are_named() {
+        for (line, expected) in [
+            ("", BareNewline::Keep),
+            ("--syntax lenient", BareNewline::Keep),
+            ("--syntax strict", BareNewline::Reject),
+            ("--bare-newline reject", BareNewline::Reject),
+            ("--syntax strict --bare-newline keep", BareNewline::Keep),
+        ] {
+            let words = std::iter::once("ringpost-sink").chain(line.split_whitespace());
+            assert_eq!(SinkOptions::parse_from(words).bare_newline(), expected, "{line}");
+        }
+    }
 
     /// Sizes and times are written in the help as words, so that they cannot be taken from the constants.
     #[test]

@@ -9,6 +9,7 @@ use super::reply_counts::VerbClass;
 use super::state::{ServerPhase, Transaction};
 use crate::limits::BDAT_TINY_BYTES;
 use crate::smtp::command::{parse_bdat, write_decimal};
+use crate::smtp::deviation::Deviations;
 use crate::smtp::extension::Extensions;
 use crate::smtp::flags::Flags;
 use crate::smtp::protocol::Protocol;
@@ -28,6 +29,7 @@ impl Server {
         if let Some(answer) = self.chunk_fault(size) {
             return self.refuse_chunk(answer, size, last);
         }
+        self.note(Deviations::empty());
         self.phase = ServerPhase::Chunk(Chunk { size, left: size, last, fate: ChunkFate::Good });
         if let Transaction::Chunks(_) = self.transaction {
             return None;

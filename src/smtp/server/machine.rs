@@ -16,7 +16,8 @@ use super::state::{Greeting, ServerPhase, Transaction};
 use crate::limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX};
 use crate::scan::{self, Marks};
 use crate::smtp::command::Verb;
-use crate::smtp::envelope::Envelope;
+use crate::smtp::deviation::Deviations;
+use crate::smtp::envelope::{BodyKind, Envelope};
 use crate::smtp::extension::Extensions;
 use crate::smtp::flags::Flags;
 use crate::smtp::protocol::Protocol;
@@ -31,6 +32,12 @@ pub struct Server {
     pub(super) greeting: Greeting,
     /// Argument of the last good HELO, EHLO or LHLO.
     pub(super) hello: Vec<u8>,
+    /// Of that argument.
+    pub(super) hello_deviations: Deviations,
+    /// Of the line of the command that is carried out.
+    pub(super) line_deviations: Deviations,
+    /// Of all that was taken in this session, and of the lines of its commands.
+    pub(super) session_deviations: Deviations,
     pub(super) phase: ServerPhase,
     pub(super) transaction: Transaction,
     /// Empty unless a transaction is open; kept here for the sake of its memory.
@@ -68,6 +75,9 @@ impl Server {
             policy,
             greeting: Greeting::Unheard,
             hello: Vec::new(),
+            hello_deviations: Deviations::empty(),
+            line_deviations: Deviations::empty(),
+            session_deviations: Deviations::empty(),
             phase: ServerPhase::Command,
             transaction: Transaction::Idle,
             envelope: Envelope::default(),
@@ -200,6 +210,16 @@ impl Server {
     /// Argument of the last good HELO, EHLO or LHLO; empty before.
     pub fn hello(&self) -> &[u8] {
         &self.hello
+    }
+
+    /// How the greeting, the envelope and, where it has ended, the message stray from the grammar.
+    pub fn deviations(&self) -> Deviations {
+        self.hello_deviations | self.envelope.deviations
+    }
+
+    /// How anything that was taken in this session strays from the grammar, whether a message came of it or not.
+    pub fn session_deviations(&self) -> Deviations {
+        self.session_deviations
     }
 
     /// Whether the client used EHLO or LHLO, that is, speaks ESMTP or LMTP.
@@ -344,6 +364,14 @@ impl Server {
         flags.set(Flags::NUL, marks.nul);
         flags.set(Flags::SMTPUTF8, self.envelope.smtputf8());
         flags.set(Flags::LMTP, self.policy.protocol == Protocol::Lmtp);
+        // Binary content has no lines (RFC 3030 §3).
+        if self.envelope.body() != BodyKind::Binary {
+            let mut seen = Deviations::empty();
+            seen.set(Deviations::BARE_CR, marks.bare_cr);
+            seen.set(Deviations::BARE_LF, marks.bare_lf);
+            self.envelope.deviations |= seen;
+            self.session_deviations |= seen;
+        }
         Event::End(flags)
     }
 

@@ -41,3 +41,4 @@ pub use verdict::EndOfData;
 
 pub use super::flags::Flags;
 pub use super::protocol::Protocol;
+pub use super::syntax::Syntax;

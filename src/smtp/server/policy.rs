@@ -6,6 +6,7 @@ use crate::smtp::auth::{AuthPolicy, Mechanisms};
 use crate::smtp::command::write_decimal;
 use crate::smtp::extension::Extensions;
 use crate::smtp::protocol::Protocol;
+use crate::smtp::syntax::Syntax;
 
 /// What becomes of a message sent with DATA that holds a CR or LF alone. BDAT counts its octets, so
 /// that nothing can be smuggled there: its messages are kept and flagged either way.
@@ -26,6 +27,7 @@ pub struct Policy {
     /// Octets of one message, dots unstuffed; `u64::MAX` for no limit.
     pub message_bytes_max: u64,
     pub recipients_max: usize,
+    pub syntax: Syntax,
     pub bare_newline: BareNewline,
     pub extensions: Extensions,
     pub commands: Commands,

@@ -1,6 +1,6 @@
 //! Which command is which, and those that open, keep and end a session.
 
-use super::answer;
+use super::answer::{self, Answer};
 use super::argument::has_bad_octets;
 use super::event::Event;
 use super::hearing::ClientWant;
@@ -9,15 +9,18 @@ use super::reply_counts::VerbClass;
 use super::state::{Greeting, ServerPhase};
 use crate::limits::SESSION_JUNK_MAX;
 use crate::smtp::command::{self, Verb};
+use crate::smtp::deviation::Deviations;
 use crate::smtp::extension::Extensions;
+use crate::smtp::lenient;
 use crate::smtp::path::is_host;
 use crate::smtp::protocol::Protocol;
+use crate::smtp::syntax::Syntax;
 
 impl Server {
     /// Carries out one command line.
     #[inline]
     pub(super) fn execute(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
-        let (verb, argument) = command::split(line);
+        let (verb, argument) = self.split(line);
         self.answering = VerbClass::of(verb);
         self.verb = verb;
         match verb {
@@ -44,6 +47,20 @@ impl Server {
         }
     }
 
+    /// The verb and its argument.
+    #[inline]
+    fn split<'l>(&mut self, line: &'l [u8]) -> (Verb, &'l [u8]) {
+        if self.policy.syntax == Syntax::Strict {
+            return command::split(line);
+        }
+        let (verb, argument, seen) = lenient::split(line);
+        self.line_deviations = seen;
+        if verb != Verb::Unknown {
+            self.session_deviations |= seen;
+        }
+        (verb, argument)
+    }
+
     /// HELO, EHLO, LHLO: an open transaction ends, as with RSET (RFC 5321 §4.1.4).
     fn hello_command(
         &mut self,
@@ -59,17 +76,17 @@ impl Server {
             // A server without extensions knows the verb but has no extension to offer (RFC 5321 §3.2).
             return self.fail(&answer::NOT_IMPLEMENTED, replies);
         }
-        if has_bad_octets(name) {
-            return self.fail(&answer::BAD_OCTETS, replies);
-        }
-        if !is_host(name) {
-            return self.fail(&answer::BAD_HELLO, replies);
-        }
+        let seen = match self.read_hello(name) {
+            Ok(seen) => seen | self.line_deviations,
+            Err(answer) => return self.fail(answer, replies),
+        };
         if matches!(self.greeting, Greeting::Helo | Greeting::Ehlo) {
             self.count_junk();
         }
         self.hello.clear();
         self.hello.extend_from_slice(name);
+        self.hello_deviations = seen;
+        self.session_deviations |= seen;
         let hostname = &self.policy.hostname;
         if verb == Verb::Helo {
             self.greeting = Greeting::Helo;
@@ -83,6 +100,17 @@ impl Server {
         self.reset_transaction()
     }
 
+    /// What is odd in the name that a client gives itself.
+    fn read_hello(&self, name: &[u8]) -> Result<Deviations, &'static Answer> {
+        match self.policy.syntax {
+            Syntax::Strict if has_bad_octets(name) => Err(&answer::BAD_OCTETS),
+            Syntax::Strict if is_host(name) => Ok(Deviations::empty()),
+            Syntax::Strict => Err(&answer::BAD_HELLO),
+            Syntax::Lenient if name.is_empty() => Err(&answer::BAD_HELLO),
+            Syntax::Lenient => lenient::read_hello(name).ok_or(&answer::BAD_OCTETS),
+        }
+    }
+
     fn noop(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
         if has_bad_octets(argument) {
             return self.fail(&answer::BAD_OCTETS, replies);
@@ -94,7 +122,10 @@ impl Server {
 
     fn quit(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
         if !argument.is_empty() {
-            return self.fail(&answer::NO_ARGUMENT_ALLOWED, replies);
+            if self.policy.syntax == Syntax::Strict {
+                return self.fail(&answer::NO_ARGUMENT_ALLOWED, replies);
+            }
+            self.session_deviations |= Deviations::ARGUMENT_AFTER_QUIT;
         }
         self.say(&answer::BYE, replies);
         self.phase = ServerPhase::Closing;
@@ -143,7 +174,7 @@ impl Server {
         self.fail(&answer::UNKNOWN_VERB, replies)
     }
 
-    pub(super) fn hello_first(&self) -> &'static answer::Answer {
+    pub(super) fn hello_first(&self) -> &'static Answer {
         match self.policy.protocol {
             Protocol::Smtp => &answer::HELLO_FIRST,
             Protocol::Lmtp => &answer::LHLO_FIRST,

@@ -7,12 +7,15 @@ use super::event::Event;
 use super::machine::Server;
 use super::state::{Greeting, ServerPhase, Transaction};
 use crate::limits::RECIPIENTS_OVERSHOOT_MAX;
-use crate::smtp::command::{parse_mail, parse_rcpt};
+use crate::smtp::command::{PathArgument, parse_mail, parse_rcpt};
+use crate::smtp::deviation::Deviations;
 use crate::smtp::envelope::BodyKind;
 use crate::smtp::extension::Extensions;
+use crate::smtp::lenient;
 use crate::smtp::params::{On, ParamFault, parse_params};
 use crate::smtp::path::PathFault;
 use crate::smtp::protocol::Protocol;
+use crate::smtp::syntax::Syntax;
 
 impl Server {
     #[inline]
@@ -49,17 +52,16 @@ impl Server {
             Transaction::Chunks(_) => return Err(&answer::CHUNKS_OPEN),
             Transaction::Failed { .. } => return Err(&answer::TRANSACTION_FAILED),
         }
-        let mail = parse_mail(argument).map_err(|fault| match fault {
-            PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_SENDER),
-            PathFault::TooLong => &answer::SENDER_TOO_LONG,
-        })?;
-        let params = parse_params(mail.params, On::Mail, self.offered())
+        let (mail, mut seen) =
+            self.read(argument, parse_mail, lenient::parse_mail).map_err(|fault| match fault {
+                PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_SENDER),
+                PathFault::TooLong => &answer::SENDER_TOO_LONG,
+            })?;
+        let params = parse_params(mail.params, On::Mail, self.offered(), self.policy.syntax)
             .map_err(|fault| params_answer(fault, mail.params))?;
+        seen |= self.params_after_helo(mail.params);
         if mail.path.non_ascii {
-            if !params.smtputf8 {
-                return Err(&answer::SENDER_NEEDS_SMTPUTF8);
-            }
-            str::from_utf8(mail.path.text).map_err(|_| &answer::BAD_UTF8)?;
+            seen |= self.utf8(mail.path.text, params.smtputf8, &answer::SENDER_NEEDS_SMTPUTF8)?;
         }
         if params.size.is_some_and(|size| size > self.policy.message_bytes_max) {
             return Err(&answer::TOO_LARGE);
@@ -71,6 +73,7 @@ impl Server {
         self.envelope.body = params.body;
         self.envelope.smtputf8 = params.smtputf8;
         self.envelope.declared_bytes = params.size;
+        self.note(seen);
         self.transaction = Transaction::Mail { refused: 0 };
         Ok(())
     }
@@ -121,20 +124,19 @@ impl Server {
 
     #[inline]
     fn add_recipient(&mut self, argument: &[u8]) -> Result<Welcome, RecipientRefusal> {
-        let rcpt = parse_rcpt(argument).map_err(|fault| {
-            RecipientRefusal::Fault(match fault {
-                PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_RECIPIENT),
-                PathFault::TooLong => &answer::RECIPIENT_TOO_LONG,
-            })
-        })?;
-        parse_params(rcpt.params, On::Rcpt, self.offered())
+        let (rcpt, mut seen) =
+            self.read(argument, parse_rcpt, lenient::parse_rcpt).map_err(|fault| {
+                RecipientRefusal::Fault(match fault {
+                    PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_RECIPIENT),
+                    PathFault::TooLong => &answer::RECIPIENT_TOO_LONG,
+                })
+            })?;
+        parse_params(rcpt.params, On::Rcpt, self.offered(), self.policy.syntax)
             .map_err(|fault| RecipientRefusal::Fault(params_answer(fault, rcpt.params)))?;
+        seen |= self.params_after_helo(rcpt.params);
         if rcpt.path.non_ascii {
-            if !self.envelope.smtputf8() {
-                return Err(RecipientRefusal::Fault(&answer::RECIPIENT_NEEDS_SMTPUTF8));
-            }
-            str::from_utf8(rcpt.path.text)
-                .map_err(|_| RecipientRefusal::Fault(&answer::BAD_UTF8))?;
+            let (said, refusal) = (self.envelope.smtputf8(), &answer::RECIPIENT_NEEDS_SMTPUTF8);
+            seen |= self.utf8(rcpt.path.text, said, refusal).map_err(RecipientRefusal::Fault)?;
         }
         let welcome = match self.policy.commands.recipients {
             RecipientRule::Any => Welcome::Taken,
@@ -145,7 +147,54 @@ impl Server {
         {
             return Err(RecipientRefusal::Full);
         }
+        self.note(seen);
         Ok(welcome)
+    }
+
+    /// Reads an argument as strictly as this listener does.
+    #[inline]
+    fn read<'a>(
+        &self,
+        argument: &'a [u8],
+        strict: impl Fn(&'a [u8]) -> Result<PathArgument<'a>, PathFault>,
+        lenient: impl Fn(&'a [u8]) -> Result<(PathArgument<'a>, Deviations), PathFault>,
+    ) -> Result<(PathArgument<'a>, Deviations), PathFault> {
+        match self.policy.syntax {
+            Syntax::Strict => strict(argument).map(|read| (read, Deviations::empty())),
+            Syntax::Lenient => lenient(argument),
+        }
+    }
+
+    /// Whether a path that is not ASCII may come. `said` is whether SMTPUTF8 was. A listener that does not
+    /// offer that takes none, so that clients can be tested that look whether it is offered.
+    #[cold]
+    fn utf8(
+        &self,
+        path: &[u8],
+        said: bool,
+        refusal: &'static Answer,
+    ) -> Result<Deviations, &'static Answer> {
+        let lenient = self.policy.syntax == Syntax::Lenient;
+        if !said && !(lenient && self.available.contains(Extensions::SMTPUTF8)) {
+            return Err(refusal);
+        }
+        str::from_utf8(path).map_err(|_| &answer::BAD_UTF8)?;
+        Ok(if said { Deviations::empty() } else { Deviations::UTF8_WITHOUT_SMTPUTF8 })
+    }
+
+    /// What is odd in `params` being there.
+    #[inline]
+    fn params_after_helo(&self, params: &[u8]) -> Deviations {
+        let odd = !params.is_empty() && !self.extended();
+        if odd { Deviations::PARAMETERS_AFTER_HELO } else { Deviations::empty() }
+    }
+
+    /// Keeps what was odd in a command of the transaction that was taken.
+    #[inline]
+    pub(super) fn note(&mut self, seen: Deviations) {
+        let seen = seen | self.line_deviations;
+        self.envelope.deviations |= seen;
+        self.session_deviations |= seen;
     }
 
     /// Counts a refused RCPT and answers how many there were.
@@ -167,6 +216,7 @@ impl Server {
         if let Some(answer) = self.data_fault(argument) {
             return self.fail(answer, replies);
         }
+        self.note(Deviations::empty());
         self.say(&answer::START_DATA, replies);
         self.phase = ServerPhase::Data(Data::default());
         Some(Event::Begin)
@@ -200,10 +250,15 @@ impl Server {
         }
     }
 
-    /// Extensions that this client may use now.
+    /// Extensions whose parameters this client may use now. HELO switches none on, but many a client says
+    /// SIZE after it.
     #[inline]
     pub(super) fn offered(&self) -> Extensions {
-        if self.extended() { self.available } else { Extensions::empty() }
+        if self.extended() || self.policy.syntax == Syntax::Lenient {
+            self.available
+        } else {
+            Extensions::empty()
+        }
     }
 }
 

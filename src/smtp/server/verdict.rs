@@ -7,8 +7,10 @@ use super::machine::{Server, repeat};
 use super::refusal::{Refusal, RefusalPhase};
 use super::reply_counts::VerbClass;
 use super::state::ServerPhase;
+use crate::smtp::deviation::Deviations;
 use crate::smtp::protocol::Protocol;
 use crate::smtp::reply::Reply;
+use crate::smtp::syntax::Syntax;
 
 /// The reply that an end of data is owed: all that its text depends on, except the verdict.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,6 +19,8 @@ pub struct EndOfData {
     lines: usize,
     /// Whether replies carry enhanced status codes (RFC 2034).
     enhanced: bool,
+    /// What the 250 says of the message besides, led by a space.
+    note: &'static str,
 }
 
 impl EndOfData {
@@ -32,6 +36,7 @@ impl EndOfData {
             if self.enhanced { b"250 2.0.0 Ok: queued as " } else { b"250 Ok: queued as " };
         replies.extend_from_slice(lead);
         replies.extend_from_slice(id.as_ref());
+        replies.extend_from_slice(self.note.as_bytes());
         replies.extend_from_slice(b"\r\n");
         repeat(start, self.lines, replies);
     }
@@ -86,7 +91,20 @@ impl Server {
             Protocol::Lmtp => self.envelope.recipient_count(),
         };
         debug_assert!(lines > 0, "a message has a recipient");
-        EndOfData { lines, enhanced: self.enhanced() }
+        EndOfData { lines, enhanced: self.enhanced(), note: self.note_of_newlines() }
+    }
+
+    /// A client that does not know of its bare newlines learns of them here.
+    fn note_of_newlines(&self) -> &'static str {
+        let seen = self.envelope.deviations;
+        let lenient = self.policy.syntax == Syntax::Lenient;
+        match (seen.contains(Deviations::BARE_CR), seen.contains(Deviations::BARE_LF)) {
+            _ if !lenient => "",
+            (false, false) => "",
+            (true, false) => " (bare CR)",
+            (false, true) => " (bare LF)",
+            (true, true) => " (bare CR and LF)",
+        }
     }
 
     fn finish_verdict(&mut self) {

@@ -5,6 +5,7 @@ use super::event::Event;
 use super::machine::Server;
 use super::relayed::Relayed;
 use super::state::{Greeting, ServerPhase, Transaction};
+use crate::smtp::deviation::Deviations;
 use crate::smtp::extension::Extensions;
 use crate::smtp::protocol::Protocol;
 
@@ -43,6 +44,7 @@ impl Server {
         }
         self.count_junk();
         self.hello.clear();
+        self.hello_deviations = Deviations::empty();
         self.greeting = Greeting::Awaited;
         self.logins.forget();
         // A proxy that gives the client's name need not greet in its stead.

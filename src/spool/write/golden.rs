@@ -31,6 +31,7 @@ fn meta(number: u64) -> Meta<'static> {
         reverse_path: b"from@example.org",
         reverse_params: b"BODY=8BITMIME",
         sent_bytes: None,
+        deviations: b"",
     }
 }
 

@@ -10,7 +10,7 @@ use ringpost::smtp::{
     reply::{EnhancedCode, Reply, ReplyReader},
     server::{
         AtrnAnswer, BareNewline, Commands, EtrnAnswer, Event, Flags, Policy, Protocol, Request,
-        Server,
+        Server, Syntax,
     },
 };
 
@@ -26,6 +26,7 @@ pub(super) fn policy() -> Policy {
         protocol: Protocol::Smtp,
         message_bytes_max: MESSAGE_BYTES_DEFAULT,
         recipients_max: 100,
+        syntax: Syntax::Strict,
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
         commands: Commands::default(),

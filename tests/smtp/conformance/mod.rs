@@ -13,6 +13,7 @@ mod data;
 mod directory;
 mod extensions;
 mod harness;
+mod lenient;
 mod live;
 mod lmtp;
 mod mail;

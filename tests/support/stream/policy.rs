@@ -8,7 +8,9 @@ use ringpost::smtp::auth::{Accounts, AuthPolicy, Credentials, Mechanism, Mechani
 use ringpost::smtp::directory::Directory;
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::params::Moment;
-use ringpost::smtp::server::{BareNewline, Commands, HoldLimits, Policy, Protocol, RecipientRule};
+use ringpost::smtp::server::{
+    BareNewline, Commands, HoldLimits, Policy, Protocol, RecipientRule, Syntax,
+};
 
 use super::super::reference::world::{ACCOUNTS, HOSTNAME, PEOPLE, SALT_SECRET};
 
@@ -44,6 +46,7 @@ pub(crate) fn policy() -> Policy {
         protocol: Protocol::Smtp,
         message_bytes_max: u64::MAX,
         recipients_max: RECIPIENTS_DEFAULT,
+        syntax: Syntax::Strict,
         bare_newline: BareNewline::Keep,
         extensions: OFFERED,
         auth: AuthPolicy::default(),
