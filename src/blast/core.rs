@@ -48,6 +48,7 @@ pub(super) struct Assignment {
 /// What the sessions of one core share.
 pub(super) struct LoadCore {
     id: u16,
+    connections: usize,
     pub(super) targets: Vec<TargetState>,
     turns: WeightedRoundRobin,
     connect_options: ConnectOptions,
@@ -95,6 +96,7 @@ impl LoadCore {
         };
         Self {
             id: assignment.id,
+            connections: assignment.connections,
             targets: plan.targets.all().iter().map(target).collect(),
             turns: WeightedRoundRobin::new(&plan.targets),
             connect_options: plan.connect.clone(),
@@ -165,6 +167,9 @@ impl LoadCore {
     pub(super) fn next_message(&self, due_ns: u64) -> (&Rendered, Identity) {
         let seq = self.seq.get() + 1;
         self.seq.set(seq);
+        if seq == 1 {
+            self.shared.begun.store(true, Relaxed);
+        }
         let (core, due_unix_ns) = (self.id, self.clock.unix_ns(due_ns));
         let filling = self.corpus.filling(core, seq);
         let identity = Identity { core, seq, due_unix_ns, filling };

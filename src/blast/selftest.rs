@@ -183,7 +183,7 @@ impl Trial {
         // If the stall shows in the service time too, nothing was proven.
         let hidden =
             compared[0].service_ns.max(compared[0].closed_ns) < compared[0].computed_ns / 2;
-        let whole = open.counts.messages_failed == 0 && open.messages_not_begun == 0;
+        let whole = open.counts.messages_failed == 0 && open.counts.messages_not_begun == 0;
         Proof {
             stall_s: self.stall.as_secs_f64(),
             period_s: self.period.as_secs_f64(),

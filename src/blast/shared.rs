@@ -27,6 +27,8 @@ pub(super) struct Shared {
     /// Where a count or a share of errors ends the run, and of how many messages.
     pub(super) errors: AtomicU64,
     pub(super) messages: AtomicU64,
+    /// Some session has begun a message.
+    pub(super) begun: AtomicBool,
     /// Sessions that broke and were not opened again.
     pub(super) not_reopened: AtomicU64,
     /// Sessions whose dialogue is shown.
@@ -43,6 +45,7 @@ impl Shared {
             stopped: Mutex::default(),
             errors: AtomicU64::new(0),
             messages: AtomicU64::new(0),
+            begun: AtomicBool::new(false),
             not_reopened: AtomicU64::new(0),
             transcripts: AtomicU64::new(0),
         }

@@ -224,6 +224,12 @@ impl Work {
         (self.model != LoadModel::Messages).then(|| self.messages - self.left.get())
     }
 
+    /// Of the messages that were asked for, those that no session has claimed; `None` where time ends the
+    /// run.
+    pub(super) fn unclaimed(&self) -> Option<u64> {
+        (self.messages != u64::MAX).then(|| self.left.get())
+    }
+
     /// Whether messages that follow their session's last one may still begin.
     #[inline]
     pub(super) fn may_begin(&self, now_ns: u64) -> bool {

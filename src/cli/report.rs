@@ -229,7 +229,7 @@ impl ReportArgs {
                 show(runs, *json, logs).map(|()| ExitCode::SUCCESS)
             }
             ReportCommand::Merge { runs, output, mixed, json } => {
-                merge_runs(runs, output, *mixed, *json).map(|verdict| verdict.exit_code().into())
+                merge_runs(runs, output, *mixed, *json).map(ExitCode::from)
             }
             ReportCommand::Compare { before, after, fail_if, html, logs } => {
                 compare_runs([before, after], logs, fail_if, html.as_deref()).map(ExitCode::from)
@@ -301,18 +301,13 @@ fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError>
     Ok(())
 }
 
-fn merge_runs(
-    runs: &[PathBuf],
-    output: &Path,
-    mixed: bool,
-    json: bool,
-) -> Result<Verdict, ReportError> {
+fn merge_runs(runs: &[PathBuf], output: &Path, mixed: bool, json: bool) -> Result<u8, ReportError> {
     let run = merge(runs, output, mixed)?;
     let page = output.join("report.html");
     fs::write(&page, html::render(&Loaded::open(output)?))
         .map_err(|error| ReportError::Create { path: page, error })?;
     show(&[output.to_owned()], json, &LogArgs { unit: Vec::new(), tag: None })?;
-    Ok(run.verdict)
+    Ok(run.exit_code())
 }
 
 fn write_html(runs: &[PathBuf], output: Option<&Path>) -> Result<(), ReportError> {

@@ -307,7 +307,10 @@ mod tests {
             (3, Duration::from_nanos(4 * S))
         );
         let open = totals.tally.open.unwrap();
-        assert_eq!((open.not_begun, open.behind, open.behind_ns), (1, 2, 7));
+        assert_eq!((open.behind, open.behind_ns), (2, 7));
+        let counts = &totals.tally.counts;
+        assert_eq!((counts.messages_not_begun, counts.messages_unanswered), (1, 1));
+        assert_eq!((counts.messages_failed, counts.messages()), (1, 4), "due is the whole");
         assert_eq!((open.response_ns.len(), open.send_lag_ns.len()), (4, 3));
         assert!(open.response_ns.max() >= 4 * S && open.own_lag_ns.max() == 1);
     }

@@ -10,14 +10,18 @@ use super::message::RecipientCounts;
 pub struct Counters {
     /// Messages that the server accepted.
     pub messages_ok: u64,
-    /// Messages that the server refused or never answered.
+    /// Messages that were due and not accepted: refused, not answered, or never begun.
     pub messages_failed: u64,
     /// Of the failed ones, those refused with 400 to 499, which asks for another try later.
     #[serde(default)]
     pub messages_refused_4xx: u64,
-    /// Of the failed ones, those that were begun and got no answer: timeout, lost connection, end of the
-    /// run.
+    /// Of the failed ones, those that got no answer (timeout, lost connection, end of the run) or were
+    /// never begun.
     pub messages_unanswered: u64,
+    /// Of the unanswered ones, those that no session began, because none was free until the end, or
+    /// because none could be opened.
+    #[serde(default)]
+    pub messages_not_begun: u64,
     /// Octets of the accepted messages, before dot-stuffing.
     pub bytes: u64,
     /// Of the accepted messages, those that were refused for some of their recipients.
@@ -50,6 +54,7 @@ impl Counters {
             messages_failed,
             messages_refused_4xx,
             messages_unanswered,
+            messages_not_begun,
             bytes,
             messages_partly_ok,
             recipients,
@@ -65,6 +70,7 @@ impl Counters {
         self.messages_failed += messages_failed;
         self.messages_refused_4xx += messages_refused_4xx;
         self.messages_unanswered += messages_unanswered;
+        self.messages_not_begun += messages_not_begun;
         self.bytes += bytes;
         self.messages_partly_ok += messages_partly_ok;
         self.recipients += recipients;
@@ -90,9 +96,32 @@ impl Counters {
         self.recipients_refused_4xx + self.recipients_refused_5xx
     }
 
-    /// Messages that were accepted, refused or left without an answer.
+    /// Messages that were due: accepted, refused, left without an answer, or never begun.
     pub fn messages(&self) -> u64 {
         self.messages_ok + self.messages_failed
+    }
+
+    /// Of the messages that were due, those that a session began.
+    pub fn messages_begun(&self) -> u64 {
+        self.messages() - self.messages_not_begun
+    }
+
+    /// Counts messages that were due and that no session began.
+    pub fn add_not_begun(&mut self, messages: u64) {
+        self.messages_failed += messages;
+        self.messages_unanswered += messages;
+        self.messages_not_begun += messages;
+    }
+
+    /// Whether no message is in two counts: what is refused or unanswered has failed, and what was never
+    /// begun is unanswered.
+    pub fn add_up(&self) -> bool {
+        let Self { messages_failed, messages_refused_4xx, .. } = *self;
+        let Self { messages_unanswered, messages_not_begun, .. } = *self;
+        messages_not_begun <= messages_unanswered
+            && messages_refused_4xx
+                .checked_add(messages_unanswered)
+                .is_some_and(|apart| apart <= messages_failed)
     }
 
     /// Of the failed messages, those refused for good.

@@ -15,8 +15,6 @@ pub struct OpenTally {
     /// The part of the send lag while a session was free: the generator's own lateness. The rest was a
     /// wait for a session, because the target had not answered.
     pub own_lag_ns: Histogram<u64>,
-    /// Messages that were due and that no session began, because none was free until the end.
-    pub not_begun: u64,
     /// Messages due and not begun when the measured time ended, and how late the oldest of them was
     /// then, on the core where it was latest.
     pub behind: u64,
@@ -29,7 +27,6 @@ impl OpenTally {
             response_ns: histogram(HEADLINE_DIGITS),
             send_lag_ns: histogram(HEADLINE_DIGITS),
             own_lag_ns: histogram(PHASE_DIGITS),
-            not_begun: 0,
             behind: 0,
             behind_ns: 0,
         }
@@ -39,7 +36,6 @@ impl OpenTally {
         add(&mut self.response_ns, &other.response_ns);
         add(&mut self.send_lag_ns, &other.send_lag_ns);
         add(&mut self.own_lag_ns, &other.own_lag_ns);
-        self.not_begun += other.not_begun;
         self.behind += other.behind;
         self.behind_ns = self.behind_ns.max(other.behind_ns);
     }
@@ -48,7 +44,6 @@ impl OpenTally {
         self.response_ns.reset();
         self.send_lag_ns.reset();
         self.own_lag_ns.reset();
-        self.not_begun = 0;
         self.behind = 0;
         self.behind_ns = 0;
     }

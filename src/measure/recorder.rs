@@ -94,6 +94,13 @@ impl Recorder {
         }
     }
 
+    /// Counts messages of a closed loop that were asked for and that no session has begun, when the run
+    /// is over. They have no time, because they have no intended start.
+    pub fn record_none_begun(&mut self, messages: u64) {
+        debug_assert_eq!(self.mode, Mode::Closed, "in an open loop each was due at some time");
+        self.now.counts.add_not_begun(messages);
+    }
+
     /// Says at the end of the measured time how many messages were due and not begun then, and for
     /// how long the oldest of them had been.
     pub fn note_behind(&mut self, messages: u64, oldest_ns: u64) {

@@ -226,8 +226,8 @@ impl Tally {
     /// `waited_ns` is a lower bound of the response time.
     pub(super) fn record_not_begun(&mut self, waited_ns: u64) {
         let waited_ns = self.clamp(waited_ns);
+        self.counts.add_not_begun(1);
         if let Some(open) = &mut self.open {
-            open.not_begun += 1;
             open.response_ns.saturating_record(waited_ns);
         }
     }

@@ -6,8 +6,9 @@ use super::chart::{Chart, Scale, escape, legend};
 use super::figure::Figure;
 use super::{html, human};
 use crate::limits::SEND_LAG_NOISE_NS;
-use crate::run::curve::{Curve, KNEE_FACTOR, RATE_KEPT, RateStep, knee};
-use crate::run::{Latency, TargetResult, Verdict};
+use crate::run::curve::{Curve, KNEE_FACTOR, RateStep, knee};
+use crate::run::kept::RATE_KEPT_PERCENT;
+use crate::run::{Latency, TargetResult};
 
 type Percentile = fn(&Latency) -> u64;
 
@@ -28,24 +29,29 @@ impl Curve {
     pub fn of_sweep(steps: Vec<RateStep>) -> Self {
         let found = knee(&steps).map(|step| step.asked);
         let rule = format!(
-            "The rule: the highest rate up to which {} of what was due was accepted in time, and p99 \
-             stayed below {} or within {KNEE_FACTOR} times the lowest p99 of the slower steps.",
-            human::percent(RATE_KEPT),
+            "The rule: the highest rate up to which {RATE_KEPT_PERCENT} % of what was due was accepted in time, \
+             and p99 stayed below {} or within {KNEE_FACTOR} times the lowest p99 of the slower steps.",
             human::latency(SEND_LAG_NOISE_NS)
         );
         let mut said = match found {
             Some(rate) => vec![format!("The knee is at {} messages/s.", human::rate(rate)), rule],
+            None if steps.first().is_some_and(RateStep::limited) => {
+                vec![
+                    "No knee was found: the generator was the limit from the first step on."
+                        .to_owned(),
+                    rule,
+                ]
+            }
             None => vec!["The first step is beyond the knee already.".to_owned(), rule],
         };
         if found.is_some() && found == steps.last().map(|step| step.asked) {
             said.insert(1, "No step went beyond it, so it may be higher.".to_owned());
         }
         said.extend(absences(&steps));
-        let late =
-            steps.iter().filter(|step| step.run.verdict == Verdict::GeneratorLimited).count();
+        let late = steps.iter().filter(|step| step.limited()).count();
         if late > 0 {
             said.push(format!(
-                "In {late} of {} steps the generator was late itself; their times are upper bounds.",
+                "In {late} of {} steps the generator was the limit; they say nothing about the target.",
                 steps.len()
             ));
         }
@@ -169,11 +175,13 @@ impl RateStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Run;
+    use crate::run::{Run, Verdict};
 
     fn step(asked: f64, p99: u64, verdict: Verdict) -> RateStep {
         let response = Latency { p50: p99 / 2, p99, p999: 2 * p99, count: 9, ..Latency::default() };
         let mut run = Run { verdict, rate_msg_s: asked, ..Run::default() };
+        let lost = if verdict == Verdict::TargetLimited { 10 } else { 0 };
+        (run.counts.messages_ok, run.counts.messages_failed) = (100 - lost, lost);
         run.response_ns = Some(response);
         run.plan.target = "smtp://<a>:25".to_owned();
         RateStep { asked, run, kept: None }

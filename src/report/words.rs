@@ -102,8 +102,9 @@ fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
     if counts.messages_unanswered > 0 {
         let _ = write!(failed, ", {} of them unanswered", human::count(counts.messages_unanswered));
     }
-    if run.messages_not_begun > 0 {
-        let _ = write!(failed, "; {} never begun", human::count(run.messages_not_begun));
+    if counts.messages_not_begun > 0 {
+        let not_begun = human::count(counts.messages_not_begun);
+        let _ = write!(failed, ", of these {not_begun} never begun");
     }
     let octets = human::bytes(counts.bytes as f64);
     let connections = format!(

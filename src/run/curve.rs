@@ -11,9 +11,6 @@ pub(super) const SCHEMA: u32 = 1;
 /// A rate is beyond the knee if its p99 is more than so many times the lowest p99 of the slower rates.
 pub const KNEE_FACTOR: u64 = 3;
 
-/// Share of what was due that must be accepted for a rate to count as kept.
-pub const RATE_KEPT: f64 = 0.95;
-
 /// One rate, measured.
 #[derive(Clone, Debug)]
 pub struct RateStep {
@@ -85,12 +82,17 @@ impl RateStep {
         self.run.response_ns.unwrap_or_default()
     }
 
-    /// Whether the target took what was due. The generator's own lateness is in the response times, so
-    /// that they are upper bounds where it was the limit and still kept the rate.
+    /// Whether the target took what was due, by the rule of [`Run::kept`]. A step that the generator
+    /// limited says nothing about the target, so it does not count as kept.
     pub fn kept_up(&self) -> bool {
-        use Verdict::{Stopped, TargetLimited, Unreachable};
-        let behind = matches!(self.run.verdict, TargetLimited | Unreachable | Stopped);
-        !behind && self.run.rate_msg_s >= self.asked * RATE_KEPT
+        use Verdict::{GeneratorLimited, Stopped, Unreachable};
+        let void = matches!(self.run.verdict, GeneratorLimited | Unreachable | Stopped);
+        !void && self.run.kept()
+    }
+
+    /// Whether the generator was the limit.
+    pub fn limited(&self) -> bool {
+        self.run.verdict == Verdict::GeneratorLimited
     }
 
     fn told(&self) -> StepJson<'_> {
@@ -100,8 +102,7 @@ impl RateStep {
     /// Messages refused, unanswered or never begun, of all that were due.
     pub fn errors_share(&self) -> f64 {
         let run = &self.run;
-        let lost = run.counts.messages_failed + run.messages_not_begun;
-        lost as f64 / (run.counts.messages_ok + lost).max(1) as f64
+        run.counts.messages_failed as f64 / run.counts.messages().max(1) as f64
     }
 
     fn row(&self) -> StepRow {
@@ -120,7 +121,7 @@ impl RateStep {
             own_lag_p99_ns: run.own_lag_ns.unwrap_or_default().p99,
             messages_ok: run.counts.messages_ok,
             messages_failed: run.counts.messages_failed,
-            messages_not_begun: run.messages_not_begun,
+            messages_not_begun: run.counts.messages_not_begun,
             errors_share: self.errors_share(),
             cpu_busy: run.cpu_busy,
         }
@@ -129,13 +130,16 @@ impl RateStep {
 
 /// The last step before the curve bends: the highest rate up to which the target kept up, and p99
 /// stayed within [`KNEE_FACTOR`] times the lowest p99 of the slower steps or below the noise of the
-/// machine. `None` where the first step is beyond it.
+/// machine. A step that the generator limited is passed over. `None` where the first step is beyond it.
 pub fn knee(steps: &[RateStep]) -> Option<&RateStep> {
     let mut lowest = u64::MAX;
     let mut knee = None;
     for step in steps {
         let p99 = step.response().p99;
         let bent = p99 > lowest.saturating_mul(KNEE_FACTOR) && p99 > SEND_LAG_NOISE_NS;
+        if step.limited() {
+            continue;
+        }
         if bent || !step.kept_up() {
             break;
         }
@@ -179,6 +183,8 @@ mod tests {
     fn step(asked: f64, p99: u64, verdict: Verdict) -> RateStep {
         let response = Latency { p50: p99 / 2, p99, p999: 2 * p99, count: 9, ..Latency::default() };
         let mut run = Run { verdict, rate_msg_s: asked, ..Run::default() };
+        let lost = if verdict == Verdict::TargetLimited { 10 } else { 0 };
+        (run.counts.messages_ok, run.counts.messages_failed) = (100 - lost, lost);
         run.response_ns = Some(response);
         run.plan.target = "smtp://<a>:25".to_owned();
         RateStep { asked, run, kept: None }
@@ -198,7 +204,9 @@ mod tests {
         assert_eq!(knee_of(&rising), Some(4e3));
         let slow = [(1e3, 2 * MS, Ok), (2e3, 2 * MS, TargetLimited), (4e3, 2 * MS, Ok)];
         assert_eq!(knee_of(&slow), Some(1e3));
-        assert_eq!(knee_of(&[(1e3, MS, GeneratorLimited), (2e3, 9 * MS, Ok)]), Some(1e3));
+        assert_eq!(knee_of(&[(1e3, MS, GeneratorLimited), (2e3, 9 * MS, Ok)]), Some(2e3));
+        assert_eq!(knee_of(&[(1e3, MS, Ok), (2e3, MS, GeneratorLimited)]), Some(1e3));
+        assert_eq!(knee_of(&[(1e3, MS, GeneratorLimited)]), None);
         // Ten times as long, and still within the noise of the machine.
         assert_eq!(knee_of(&[(1e3, MS / 10, Ok), (2e3, MS, Ok)]), Some(2e3));
     }

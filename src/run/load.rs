@@ -122,7 +122,8 @@ pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
     if version.schema != u64::from(SCHEMA) {
         return Err(LoadError::OtherSchema { path, found: version.schema });
     }
-    let run: Run = serde_json::from_slice(&json).map_err(fail)?;
+    let mut run: Run = serde_json::from_slice(&json).map_err(fail)?;
+    run.settle();
     let began =
         |run: &Run| run.started.parse().is_ok_and(|at: Timestamp| at >= Timestamp::UNIX_EPOCH);
     if began(&run) && run.shards.iter().all(|shard| began(&shard.run)) {

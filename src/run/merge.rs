@@ -186,15 +186,15 @@ fn sum(started: Timestamp, leaves: Vec<Shard>, totals: &Totals) -> Run {
         let verdict = if run.verdict == Verdict::Ok { Verdict::Failures } else { run.verdict };
         run.overrule(verdict, format!("not reached by {unreachable}"));
     }
+    let stopped = of(Verdict::Stopped);
+    if !stopped.is_empty() {
+        run.overrule(Verdict::Stopped, format!("stopped early: {stopped}"));
+    }
     if !limited.is_empty() {
         run.overrule(
             Verdict::GeneratorLimited,
             format!("the generator was the limit in {limited}"),
         );
-    }
-    let stopped = of(Verdict::Stopped);
-    if !stopped.is_empty() {
-        run.overrule(Verdict::Stopped, format!("stopped early: {stopped}"));
     }
     run.misbehaviour = misbehaviour::sum(leaves.iter().flat_map(|leaf| &leaf.run.misbehaviour));
     run.fail_if(&conditions(&leaves));
@@ -251,7 +251,7 @@ fn distinct(leaves: &[Shard], of: impl Fn(&Run) -> &String) -> String {
 fn cpu(leaves: &[Shard]) -> CpuTime {
     let mut sum = CpuTime::default();
     for Shard { run, .. } in leaves {
-        let messages = run.counts.messages().max(1) as f64;
+        let messages = run.counts.messages_begun().max(1) as f64;
         let spent = |each: f64| Duration::from_nanos((each * messages).round() as u64);
         sum.user += spent(run.cpu_per_message_ns.user);
         sum.system += spent(run.cpu_per_message_ns.system);

@@ -13,6 +13,7 @@ pub mod foreign;
 pub mod hgrm;
 pub mod hlog;
 mod judged;
+pub mod kept;
 pub mod load;
 pub mod merge;
 pub mod restore;

@@ -61,9 +61,6 @@ impl Tally {
     /// Adds the counts of a run. Its times come from its log.
     pub fn restore_counts(&mut self, run: &Run) {
         self.counts.add(&run.counts);
-        if let Some(open) = &mut self.open {
-            open.not_begun += run.messages_not_begun;
-        }
         for (target, result) in run.targets.iter().enumerate() {
             let portion = self.target_mut(target);
             portion.messages_ok += result.messages_ok;

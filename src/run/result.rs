@@ -42,10 +42,11 @@ pub struct Run {
     /// Of the failed ones, those refused in any other way.
     #[serde(default)]
     pub messages_refused_5xx: u64,
-    /// Due and never begun, because no session was free until the end; neither ok nor failed. They
-    /// are in `response_ns` with the time they waited. Zero in a closed loop.
+    /// Messages that were due: `messages_ok` and `messages_failed` together, and the whole of every share.
+    /// In a closed loop that a duration ends, those that were begun; where none was, one for each
+    /// connection.
     #[serde(default)]
-    pub messages_not_begun: u64,
+    pub messages_due: u64,
     /// End of the warm-up to the end of the measured time, or to the last message that was due in it.
     pub elapsed_s: f64,
     /// Accepted messages a second.
@@ -312,9 +313,10 @@ impl Run {
         let tally = &totals.tally;
         let open = tally.open.as_ref();
         let elapsed_s = totals.elapsed.as_secs_f64();
-        let messages = tally.counts.messages().max(1) as f64;
+        let messages = tally.counts.messages_begun().max(1) as f64;
         let cpu_busy = ratio(cpu.total().as_secs_f64(), elapsed_s * plan.cores as f64);
         let cpu_wait = ratio(tally.counts.cpu_wait_ns as f64 / 1e9, elapsed_s * plan.cores as f64);
+        assert!(tally.counts.add_up(), "every message is in one count: {:?}", tally.counts);
         let judgement = Judgement::of(totals, cpu_busy, cpu_wait);
         Self {
             schema: SCHEMA,
@@ -326,7 +328,7 @@ impl Run {
             stopped: None,
             counts: tally.counts,
             messages_refused_5xx: tally.counts.messages_refused_5xx(),
-            messages_not_begun: open.map_or(0, |open| open.not_begun),
+            messages_due: tally.counts.messages(),
             elapsed_s,
             rate_msg_s: ratio(tally.counts.messages_ok as f64, elapsed_s),
             response_ns: open.map(|open| Latency::from(&open.response_ns)),
@@ -359,6 +361,17 @@ impl Run {
         }
     }
 
+    /// Brings the counts of a file of an earlier version up to date: there, what was never begun was in
+    /// neither `messages_failed` nor `messages_unanswered`, and `messages_due` was not told.
+    pub(super) fn settle(&mut self) {
+        if self.messages_due == 0 {
+            let not_begun = std::mem::take(&mut self.counts.messages_not_begun);
+            self.counts.add_not_begun(not_begun);
+            self.messages_due = self.counts.messages();
+        }
+        self.shards.iter_mut().for_each(|shard| shard.run.settle());
+    }
+
     /// Replaces the verdict where the caller knows more, for example that a server went away.
     pub fn overrule(&mut self, verdict: Verdict, reason: String) {
         self.verdict = verdict;
@@ -373,10 +386,13 @@ impl Run {
         self.verdict_reasons.push(reason);
     }
 
-    /// Says what ended the run. It decides the verdict, unless there was no server.
+    /// Says what ended the run. It decides the verdict, unless there was no server, or the figures are
+    /// those of the generator.
     pub fn stop(&mut self, stopped: Stopped) {
         match self.verdict {
-            Verdict::Unreachable => self.verdict_reasons.push(stopped.to_string()),
+            Verdict::Unreachable | Verdict::GeneratorLimited => {
+                self.verdict_reasons.push(stopped.to_string())
+            }
             _ => self.overrule(Verdict::Stopped, stopped.to_string()),
         }
         self.stopped = Some(stopped);

@@ -119,6 +119,7 @@ impl Condition {
         let unit = self.bound.unit;
         let measured = match unit {
             Unit::Change => None,
+            Unit::Percent => self.figure.measure(run, unit),
             _ => self.figure.measure(run, unit).map(|value| value / unit.scale()),
         };
         self.judged(run, measured)
@@ -152,16 +153,18 @@ impl Condition {
 
 impl Run {
     /// Judges the run by conditions of which none may hold. One that holds decides the verdict, unless
-    /// there was no server to judge.
+    /// there was no server to judge, or the figures are those of the generator.
     pub fn fail_if(&mut self, conditions: &Conditions) {
         self.thresholds = conditions.judge(self);
         let failed = self.thresholds.iter().filter(|judged| judged.fails());
         let reasons: Vec<String> = failed.map(ToString::to_string).collect();
-        let decided = matches!(self.verdict, Verdict::Unreachable | Verdict::Stopped);
-        if !reasons.is_empty() && !decided {
+        use Verdict::{GeneratorLimited, Stopped, Unreachable};
+        if matches!(self.verdict, Unreachable | Stopped | GeneratorLimited) {
+            self.verdict_reasons.extend(reasons);
+        } else if !reasons.is_empty() {
             self.verdict = Verdict::ThresholdFailed;
+            self.verdict_reasons.splice(0..0, reasons);
         }
-        self.verdict_reasons.splice(0..0, reasons);
     }
 }
 
@@ -329,6 +332,8 @@ mod tests {
             ("rcpt.replies.5xx==0.1%", true),
             ("rcpt.replies.4xx<0.2%", false),
             ("cpu_busy<50%", true),
+            ("failed>0.4%", false),
+            ("failed>=0.4%", true),
         ] {
             let condition: Condition = text.parse().unwrap();
             let judged = condition.judge(&run);
@@ -351,6 +356,40 @@ mod tests {
         }
         let conditions: Conditions = "errors>0,failed>0".parse().unwrap();
         assert!(conditions.judge(&run).iter().all(|judged| !judged.fails()), "nothing is a count");
+    }
+
+    #[test]
+    fn a_share_is_compared_as_exactly_as_it_was_written() {
+        for percent in 0..=100u32 {
+            let counts = Counters {
+                messages_ok: u64::from(100 - percent),
+                messages_failed: u64::from(percent),
+                ..Counters::default()
+            };
+            let run = Run { counts, ..Run::default() };
+            let condition: Condition = format!("failed>{percent}%").parse().unwrap();
+            assert_eq!(condition.judge(&run).holds, Some(false), "{condition}");
+            let condition: Condition = format!("failed=={percent}%").parse().unwrap();
+            assert_eq!(condition.judge(&run).holds, Some(true), "{condition}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_begun_has_failed_and_a_rate_of_nothing_is_unknown() {
+        let mut run = Run { elapsed_s: 2.0, ..Run::default() };
+        run.counts.add_not_begun(10);
+        for (text, fails) in [
+            ("failed>0", true),
+            ("failed>99%", true),
+            ("unanswered>0", true),
+            ("accepted<1", true),
+            ("refused>0", false),
+            ("rate>5", true),
+            ("rate<5", true),
+        ] {
+            let conditions: Conditions = text.parse().unwrap();
+            assert_eq!(conditions.judge(&run)[0].fails(), fails, "{text}");
+        }
     }
 
     #[test]

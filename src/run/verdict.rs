@@ -49,8 +49,8 @@ impl Verdict {
         }
     }
 
-    /// Exit status of the generator. Failed messages alone do not fail a run that was made to count
-    /// them; a threshold does.
+    /// Exit status that follows from the verdict alone. That of a run also asks whether the rate was kept:
+    /// [`Run::exit_code`](super::Run::exit_code).
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Ok | Self::Failures | Self::TargetLimited => 0,
@@ -59,6 +59,11 @@ impl Verdict {
             Self::GeneratorLimited => 4,
         }
     }
+}
+
+/// Whether work that waited for so long at the end says that the target did not keep up.
+pub(super) fn is_backlog(behind_ns: u64, elapsed_ns: u64) -> bool {
+    behind_ns > BEHIND_NOISE_NS.max(elapsed_ns / 100)
 }
 
 /// A verdict with its reasons, the deciding one first.
@@ -141,7 +146,7 @@ fn limits_of_ours(tally: &Tally, cpu_busy: f64, cpu_wait: f64, reasons: &mut Vec
 fn limits_of_the_target(totals: &Totals, reasons: &mut Vec<String>) {
     let Some(open) = &totals.tally.open else { return };
     let elapsed_ns = totals.elapsed.as_nanos() as u64;
-    if open.behind_ns > BEHIND_NOISE_NS.max(elapsed_ns / 100) {
+    if is_backlog(open.behind_ns, elapsed_ns) {
         reasons.push(format!(
             "the target did not keep the rate: at the end {} messages were due while every session \
              waited for an answer, the oldest for {:.1} s; ask for less, or give more --connections \
@@ -150,8 +155,10 @@ fn limits_of_the_target(totals: &Totals, reasons: &mut Vec<String>) {
             open.behind_ns as f64 / 1e9
         ));
     }
-    if open.not_begun > 0 {
-        reasons.push(format!("{} messages that were due were never begun", open.not_begun));
+    let not_begun = totals.tally.counts.messages_not_begun;
+    if not_begun > 0 {
+        let due = totals.tally.counts.messages();
+        reasons.push(format!("{not_begun} of {due} messages that were due were never begun"));
     }
 }
 
@@ -160,7 +167,7 @@ fn failures(totals: &Totals, reasons: &mut Vec<String>) {
     let messages = tally.counts.messages();
     if tally.counts.messages_failed > 0 {
         let failed = tally.counts.messages_failed;
-        reasons.push(format!("{failed} of {messages} messages were not accepted"));
+        reasons.push(format!("{failed} of {messages} messages that were due were not accepted"));
     } else if messages == 0 {
         reasons.push(match totals.warmup_messages {
             0 => "no message was answered".to_owned(),
@@ -271,8 +278,8 @@ mod tests {
         stalled.tally.open.as_mut().unwrap().behind_ns = 500_000_000;
         assert_eq!(verdict(&stalled, 0.1), Verdict::TargetLimited);
         assert_eq!(verdict(&stalled, 0.9), Verdict::GeneratorLimited);
-        let open = stalled.tally.open.as_mut().unwrap();
-        (open.behind_ns, open.not_begun) = (0, 1);
+        stalled.tally.open.as_mut().unwrap().behind_ns = 0;
+        stalled.tally.counts.add_not_begun(1);
         assert_eq!(verdict(&stalled, 0.1), Verdict::TargetLimited);
     }
 

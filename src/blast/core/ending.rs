@@ -1,7 +1,11 @@
 //! The regular tasks of a core, and the end of a run: how long a core waits for messages under way,
 //! and the work that was due and is not done.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::LoadCore;
+use crate::blast::shared::lock;
+use crate::blast::work::LoadModel;
 use crate::limits::LAST_ANSWERS_NS;
 
 /// The state of the end of a run.
@@ -60,6 +64,21 @@ impl LoadCore {
         self.note_behind(ending, now_ns);
         for due_ns in self.work.waiting(now_ns) {
             self.recorder.borrow_mut().record_not_begun(due_ns, now_ns);
+        }
+        if self.work.model == LoadModel::Closed {
+            self.recorder.borrow_mut().record_none_begun(self.never_begun());
+        }
+    }
+
+    /// Messages that a closed loop was asked for and did not begin. Where time ends it, a message is due
+    /// when a session is free for it, so that one was due on each connection where none was ever begun.
+    /// What a stop of the user or of an option leaves is not due any more.
+    fn never_begun(&self) -> u64 {
+        let failed = lock(&self.shared.failure).is_some();
+        match self.work.unclaimed() {
+            Some(left) if failed || self.work.stopped_ns().is_none() => left,
+            None if !self.shared.begun.load(Relaxed) => self.connections as u64,
+            _ => 0,
         }
     }
 

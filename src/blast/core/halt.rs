@@ -102,7 +102,7 @@ impl LoadCore {
         let add = |total: &AtomicU64, more: u64| total.fetch_add(more, Relaxed) + more;
         let messages = add(&self.shared.messages, messages - messages_shown);
         let errors = add(&self.shared.errors, errors - errors_shown);
-        if messages >= ERRORS_SHARE_MESSAGES_MIN && errors as f64 > share * messages as f64 {
+        if messages >= ERRORS_SHARE_MESSAGES_MIN && errors as f64 / messages as f64 > share {
             let text = format!("{errors} errors in {messages} messages");
             let (phase, target) = (Phase::Message, None);
             let trouble = Trouble { target, phase, code: None, error: None, text };

@@ -55,9 +55,8 @@ impl Steps<'_> {
                 break;
             };
             let kept = step.kept == Some(true);
-            // The generator's lateness is in the response time: a level that is kept in spite of it
-            // is kept, and one that is missed says nothing of the target.
-            if kept || step.run.verdict != Verdict::GeneratorLimited {
+            // What the generator limited says nothing about the target: it is neither kept nor missed.
+            if !step.limited() {
                 excused = 0;
                 bisection.tell(kept);
             } else {

@@ -52,9 +52,26 @@ impl Sweep {
         knee(&self.steps)
     }
 
-    /// The verdict of the whole sweep.
+    /// The verdict of the whole sweep: that of what ended it early; that of the generator, where it was the
+    /// limit before the target was; and `target-limited` where no rate was kept.
     pub fn verdict(&self) -> Verdict {
-        self.early.as_ref().map_or(Verdict::Ok, EarlyEnd::verdict)
+        if let Some(early) = &self.early {
+            return early.verdict();
+        }
+        match self.steps.iter().find(|step| !step.kept_up()) {
+            Some(step) if step.limited() => Verdict::GeneratorLimited,
+            Some(_) if !self.steps.iter().any(RateStep::kept_up) => Verdict::TargetLimited,
+            _ => Verdict::Ok,
+        }
+    }
+
+    /// Exit status of the sweep. That the highest rates were not kept is what it looks for; that none was
+    /// kept is not.
+    pub fn exit_code(&self) -> u8 {
+        match self.verdict() {
+            Verdict::TargetLimited => 1,
+            verdict => verdict.exit_code(),
+        }
     }
 }
 

@@ -8,9 +8,8 @@ use crate::blast::preview::{CoreShare, Example, Preview};
 use crate::cli::exit;
 use crate::notice::without_controls;
 use crate::report::human;
-use crate::run::Verdict;
 
-pub(super) fn print(plan: &Plan, json: bool) -> Result<Verdict, Error> {
+pub(super) fn print(plan: &Plan, json: bool) -> Result<(), Error> {
     let preview = Preview::of(plan)?;
     let text = if json {
         serde_json::to_string(&preview).map_err(|error| Error::Report(error.into()))? + "\n"
@@ -18,7 +17,7 @@ pub(super) fn print(plan: &Plan, json: bool) -> Result<Verdict, Error> {
         text(&preview)
     };
     exit::tell(text).map_err(Error::Report)?;
-    Ok(Verdict::Ok)
+    Ok(())
 }
 
 /// Rows of a name and what is said of it.

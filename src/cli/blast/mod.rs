@@ -206,28 +206,38 @@ impl Error {
 /// The whole program.
 pub fn main() -> ExitCode {
     exit::run("ringpost-blast", USAGE, |cli: Cli| match cli.execute() {
-        Ok(verdict) => Ok(verdict.exit_code().into()),
+        Ok(code) => Ok(code.into()),
         Err(error) => Err(ExitError::with_code(error.exit_code(), error)),
     })
 }
 
 impl Cli {
-    fn execute(self) -> Result<Verdict, Error> {
+    /// Gives the exit status.
+    fn execute(self) -> Result<u8, Error> {
         match self.task {
             Some(BlastTask::Sweep(args)) => args.run(),
             Some(BlastTask::FindMax(args)) => args.run(),
-            Some(BlastTask::Selftest(args)) => args.run(),
+            Some(BlastTask::Selftest(args)) => args.run().map(Verdict::exit_code),
             None => execute(self.run),
         }
     }
 }
 
-fn execute(args: RunArgs) -> Result<Verdict, Error> {
+/// The exit status of those who only want the report: that a run did not do what was asked, or that the
+/// generator was the limit, is in the report.
+fn status(code: u8, exit_zero: bool) -> u8 {
+    let of_the_figures =
+        [Verdict::ThresholdFailed, Verdict::GeneratorLimited].map(Verdict::exit_code);
+    if exit_zero && of_the_figures.contains(&code) { 0 } else { code }
+}
+
+fn execute(args: RunArgs) -> Result<u8, Error> {
     let (json, live) = (args.artefacts.json, args.artefacts.live);
+    let exit_zero = args.artefacts.exit_zero;
     let dry_run = args.artefacts.dry_run;
     let plan = plan(args)?;
     if dry_run {
-        return dry_run::print(&plan, json);
+        return dry_run::print(&plan, json).map(|()| 0);
     }
     let stop = Arc::new(AtomicBool::new(false));
     watch_signals(Arc::clone(&stop), plan.drain)?;
@@ -238,7 +248,7 @@ fn execute(args: RunArgs) -> Result<Verdict, Error> {
     // Before anything else is said: the terminal may be another screen until then.
     watching.finish();
     let outcome = outcome?;
-    let verdict = outcome.run.verdict;
+    let code = status(outcome.run.exit_code(), exit_zero);
     let whole = match (&plan.out, outcome.unwritten) {
         (_, Some(error)) => Err(Error::Unwritten(error)),
         (Some(dir), None) => with_page(dir).map(Some),
@@ -256,7 +266,7 @@ fn execute(args: RunArgs) -> Result<Verdict, Error> {
     if let Some(failure) = outcome.failure {
         notice!("ringpost-blast: {failure}");
     }
-    unwritten.map_or(Ok(verdict), Err)
+    unwritten.map_or(Ok(code), Err)
 }
 
 /// Reads the run back from its artefacts and adds a page to them.
@@ -327,6 +337,13 @@ fn watch_signals(stop: Arc<AtomicBool>, drain: Duration) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exit_zero_hides_what_the_figures_say_and_nothing_else() {
+        let hidden = [0, 1, 2, 3, 4, 74].map(|code| status(code, true));
+        assert_eq!(hidden, [0, 0, 2, 3, 0, 74]);
+        assert_eq!([0, 1, 3, 4].map(|code| status(code, false)), [0, 1, 3, 4]);
+    }
 
     #[test]
     fn a_target_alone_is_run_as_the_library_runs_it() {

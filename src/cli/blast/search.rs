@@ -14,7 +14,7 @@ use super::load::{self, ArrivalsArg, LoadArgs};
 use super::machine::MachineArgs;
 use super::policy::PolicyArgs;
 use super::protocol::ProtocolArgs;
-use super::{ArtefactArgs, Error, RunArgs, artefacts, plan, watch_signals, with_page};
+use super::{ArtefactArgs, Error, RunArgs, artefacts, plan, status, watch_signals, with_page};
 use crate::blast::BlastError;
 use crate::blast::plan::{CONNECTIONS_DEFAULT, Plan};
 use crate::blast::schedule::Spacing;
@@ -28,7 +28,7 @@ use crate::notice::notice;
 use crate::report::human;
 use crate::report::sweep::{self, absences};
 use crate::run::curve::Curve;
-use crate::run::{ArtefactError, Conditions, Verdict};
+use crate::run::{ArtefactError, Conditions};
 
 /// What both tasks run at each rate.
 #[derive(Debug, Args)]
@@ -84,6 +84,9 @@ struct StepArgs {
     /// Print the result as one JSON object instead of text
     #[arg(long, help_heading = "Report")]
     json: bool,
+    /// End with exit code 0 where it would be 1 or 4: the report alone says what was found
+    #[arg(long, help_heading = "Report")]
+    exit_zero: bool,
 }
 
 /// Measure latency under load: one step for each rate, and the knee of the curve
@@ -129,31 +132,33 @@ fn precision(text: &str) -> Result<f64, String> {
 }
 
 impl SweepArgs {
-    pub(super) fn run(self) -> Result<Verdict, Error> {
+    pub(super) fn run(self) -> Result<u8, Error> {
         let Self { rates, step } = self;
+        let exit_zero = step.exit_zero;
         let rates = match rates.is_empty() {
             true => Rates::Doubling { start: step.start, most: step.most },
             false => Rates::Given(rates),
         };
         let task = RateTask::prepare(step)?;
         let sweep = task.perform(|steps, see| steps.sweep(&rates, see))?;
-        let verdict = sweep.verdict();
+        let code = status(sweep.exit_code(), exit_zero);
         task.finish(&curve_of(sweep))?;
-        Ok(verdict)
+        Ok(code)
     }
 }
 
 impl FindMaxArgs {
-    pub(super) fn run(self) -> Result<Verdict, Error> {
+    pub(super) fn run(self) -> Result<u8, Error> {
+        let exit_zero = self.step.exit_zero;
         let Self { slo, precision, repeats, step } = self;
         let options = SearchOptions { start: step.start, most: step.most, precision, repeats };
         let task = RateTask::prepare(step)?;
         let found = task.perform(|steps, see| steps.find_max(&slo, options, see))?;
-        let verdict = found.verdict();
+        let code = status(found.verdict().exit_code(), exit_zero);
         let said = sentences(&found, &slo);
         let mark = found.low.map(|low| (low.rate, "max"));
         task.finish(&Curve { task: "find-max", steps: found.steps, said, mark })?;
-        Ok(verdict)
+        Ok(code)
     }
 }
 

@@ -13,11 +13,11 @@ pub enum Metric {
     Time(Time, Statistic),
     /// Messages that the server accepted.
     Accepted,
-    /// Messages that it refused or never answered.
+    /// Messages that were due and not accepted.
     Failed,
     /// Messages that it refused.
     Refused,
-    /// Messages that got no answer.
+    /// Messages that got no answer or were never begun.
     Unanswered,
     /// All that went wrong: refused messages, and failures without a reply.
     Errors,
@@ -293,16 +293,19 @@ impl Metric {
         (!fits).then_some(takes)
     }
 
-    /// The figure in nanoseconds, per second, as a count, or as a share of one where `unit` is per
-    /// cent. `None` where there was nothing to measure.
+    /// The figure in nanoseconds, per second, as a count, or in per cent of what was due where `unit` is
+    /// that. `None` where there was nothing to measure; a count of 0 was measured.
     pub(super) fn measure(self, run: &Run, unit: Unit) -> Option<f64> {
         let messages = run.counts.messages();
         let asked = run.counts.recipients_asked;
         let refused = run.counts.messages_refused_4xx + run.messages_refused_5xx;
         let (count, whole) = match self {
             Self::Time(time, statistic) => return time.of(run).map(|time| statistic.of(time)),
-            Self::Rate => return (run.elapsed_s > 0.0).then_some(run.rate_msg_s),
-            Self::CpuBusy => return Some(run.cpu_busy),
+            Self::Rate => {
+                let any = run.counts.messages_ok > 0 && run.elapsed_s > 0.0;
+                return any.then_some(run.rate_msg_s);
+            }
+            Self::CpuBusy => return Some(run.cpu_busy * 100.0),
             Self::Accepted => (run.counts.messages_ok, messages),
             Self::Failed => (run.counts.messages_failed, messages),
             Self::Refused => (refused, messages),
@@ -326,7 +329,8 @@ impl Metric {
         };
         match unit {
             Unit::Percent if whole == 0 => None,
-            Unit::Percent => Some(count as f64 / whole as f64),
+            // One division, which rounds as the number of the bound was rounded: 7 of 100 are 7 %.
+            Unit::Percent => Some(count as f64 * 100.0 / whole as f64),
             _ => Some(count as f64),
         }
     }
