@@ -5,6 +5,11 @@
 pub enum Failure {
     #[error("cannot reach {target}: {why}; {}", unreachable_cure(target, why))]
     Unreachable { target: String, why: String },
+    #[error(
+        "{target} takes connections and does not greet them; check that an SMTP server listens there, and \
+         whether it is overloaded"
+    )]
+    NeverGreeted { target: String },
     #[error("{target} refuses to talk: {why}")]
     Refused { target: String, why: String },
     #[error("{target} does not offer {extension}; {cure}")]

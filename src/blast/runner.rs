@@ -87,6 +87,7 @@ pub fn run(
     let totals = collector.into_totals();
     let machine = Machine::here(plan.engine.name());
     let mut run = Run::new(started, describe(plan), machine, &totals, cpu);
+    shared.settle_ungreeted();
     let failure = lock(&shared.failure).take();
     if let Some(failure) = &failure {
         run.overrule(Verdict::Unreachable, failure.to_string());

@@ -85,9 +85,9 @@ impl<'c> LoadSession<'c> {
         core: &'c LoadCore,
         target: usize,
         slot: &Rc<WorkSlot>,
-        task: SessionTask,
         asked_ns: u64,
     ) -> Result<Self, Failure> {
+        debug_assert!(slot.is_pledged(), "a session is opened for some work");
         let connect_ns = core.clock.elapsed_ns();
         let connected = core.connect(target).await;
         let now_ns = core.clock.elapsed_ns();
@@ -110,6 +110,7 @@ impl<'c> LoadSession<'c> {
         }
         recorder.record_phase(Phase::Connect, Outcome::Accepted, now_ns - connect_ns);
         let guard = core.watch.register(conn.handle());
+        core.work.greets(slot, conn.handle());
         let settings = &core.targets[target].settings;
         let many_replies = settings.depth > 8;
         let into = if many_replies { core.pool.large() } else { core.pool.small() };
@@ -125,8 +126,9 @@ impl<'c> LoadSession<'c> {
             open: VecDeque::with_capacity(settings.depth.max(2)),
             unsent: 0,
             message: None,
-            allowance: task.allowance,
-            dealt: task.first,
+            // Both come when the greeting is done.
+            allowance: 0,
+            dealt: None,
             slot: Rc::clone(slot),
             pausing: false,
             alarm: None,
@@ -214,7 +216,8 @@ impl<'c> LoadSession<'c> {
             self.allowance = work.claim(1, self.now_ns);
         }
         if self.allowance == 0 {
-            return SessionStep::Leave;
+            let wait = work.claims_one_by_one() && work.waits_for_pledges(self.now_ns);
+            return if wait { SessionStep::Rest } else { SessionStep::Leave };
         }
         if work.model == LoadModel::Messages {
             return match work.take_due(self.now_ns) {
@@ -426,6 +429,8 @@ impl<'c> LoadSession<'c> {
     /// the server, also while the session waited for its turn to connect: the server decides how long
     /// the turns of the others take.
     fn greeted(&mut self) {
+        let task = self.core.work.redeem(&self.slot, self.now_ns);
+        (self.allowance, self.dealt) = (task.allowance, task.first);
         if let Some(arrival) = &mut self.dealt {
             let ours_ns = self.asked_ns.saturating_sub(arrival.due_ns.max(arrival.free_ns));
             arrival.free_ns = self.now_ns - ours_ns;
@@ -436,6 +441,8 @@ impl<'c> LoadSession<'c> {
     /// not sent again.
     fn settle(&mut self, result: Result<(), TalkError>) -> SessionEnd {
         let core = self.core;
+        let cut = core.work.was_cut(&self.slot);
+        core.work.abandon(&self.slot);
         let allowance = std::mem::take(&mut self.allowance);
         core.work.give_back(SessionTask { allowance, first: self.dealt.take() });
         let mut recorder = core.recorder.borrow_mut();
@@ -447,14 +454,23 @@ impl<'c> LoadSession<'c> {
         }
         recorder.set_in_flight(core.in_flight.get());
         recorder.connection_closed();
+        let result = match result {
+            Err(TalkError::Closed | TalkError::Io(_)) if cut => Err(TalkError::Timeout),
+            result => result,
+        };
+        let never_greeted =
+            !self.talk.client().ready() && matches!(result, Err(TalkError::Timeout));
         let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
         recorder.record_phase(Phase::Session, broken, self.now_ns - self.connect_ns);
         if let Err(error) = &result {
             if let Some(transcript) = &mut self.transcript {
                 transcript.ended(&error.to_string());
             }
-            recorder.count_error(kind(error));
-            if !core.cut.get() && !is_unfit(error) {
+            match never_greeted {
+                true => recorder.connection_never_greeted(),
+                false => recorder.count_error(kind(error)),
+            }
+            if !core.cut.get() && !cut && !is_unfit(error) {
                 let phase = self.talk.client().awaited().map_or(Phase::Session, phase);
                 core.broke(self.target, phase, kind(error), || error.to_string());
             }

@@ -21,6 +21,8 @@ pub(super) struct Shared {
     pub(super) reached: Vec<AtomicBool>,
     /// Targets that are out of reach while others are not, and why.
     pub(super) away: Mutex<BTreeMap<usize, Failure>>,
+    /// Targets that let connections wait for a greeting to the end of the run.
+    pub(super) ungreeted: Mutex<BTreeMap<usize, Failure>>,
     pub(super) failure: Mutex<Option<Failure>>,
     /// What was to end the run, and did.
     pub(super) stopped: Mutex<Option<Stopped>>,
@@ -41,6 +43,7 @@ impl Shared {
             stop,
             reached: (0..targets).map(|_| AtomicBool::new(false)).collect(),
             away: Mutex::default(),
+            ungreeted: Mutex::default(),
             failure: Mutex::default(),
             stopped: Mutex::default(),
             errors: AtomicU64::new(0),
@@ -48,6 +51,20 @@ impl Shared {
             begun: AtomicBool::new(false),
             not_reopened: AtomicU64::new(0),
             transcripts: AtomicU64::new(0),
+        }
+    }
+
+    /// At the end of the run: targets that never greeted a connection are out of reach, and if that is all
+    /// of them, the run has failed.
+    pub(super) fn settle_ungreeted(&self) {
+        let reached = |index: usize| self.reached[index].load(Relaxed);
+        let all = (0..self.reached.len()).all(|index| !reached(index));
+        for (index, why) in std::mem::take(&mut *lock(&self.ungreeted)) {
+            if all {
+                lock(&self.failure).get_or_insert(why);
+            } else if !reached(index) {
+                lock(&self.away).entry(index).or_insert(why);
+            }
         }
     }
 

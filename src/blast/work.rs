@@ -5,6 +5,8 @@
 //! since the next arrival and the clock say all about it. Sessions without work queue up, and one
 //! pacer for each core wakes as many of them as there is work.
 
+mod pledge;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,12 +15,13 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use self::pledge::Pledge;
 use super::clock::Clock;
 use super::plan::{Load, Plan, StopAfter, share};
 use super::random::{RandomPurpose, stream};
 use super::schedule::{Arrivals, ScheduleEnd, Think};
-use crate::engine::Alarm;
 use crate::engine::task::{Notify, select};
+use crate::engine::{Alarm, Handle};
 
 /// An alarm is set this long before work is due where the rest of the wait is a spin: a
 /// little more than the lateness of most alarms, measured at 45 µs (median) to 70 µs (p90).
@@ -67,6 +70,12 @@ pub(super) struct SessionTask {
 pub(super) struct WorkSlot {
     dealt: Cell<Dealt>,
     waker: RefCell<Option<Waker>>,
+    /// What its next session is opened for, until the greeting of that session is done.
+    pledge: Cell<Option<Pledge>>,
+    /// The connection of a session whose greeting is not done.
+    greeting: RefCell<Option<Handle>>,
+    /// Whether that connection was ended because nothing was left for it to do.
+    cut: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +88,10 @@ enum Dealt {
 }
 
 impl WorkSlot {
+    pub(super) fn is_pledged(&self) -> bool {
+        self.pledge.get().is_some()
+    }
+
     fn deal(&self, dealt: Dealt) {
         debug_assert!(
             matches!(self.dealt.get(), Dealt::Nothing),
@@ -116,6 +129,15 @@ pub(super) struct Work {
     /// Where the messages of a connection and the pauses of a session are drawn from.
     counts: RefCell<fastrand::Rng>,
     pauses: RefCell<fastrand::Rng>,
+    /// All slots, in no order.
+    slots: RefCell<Vec<Rc<WorkSlot>>>,
+    /// Slots whose pledge holds work that other sessions could do.
+    pledged: Cell<usize>,
+    /// Whether a greeting was ever done, and how long the slowest took.
+    greeted: Cell<bool>,
+    greeting_ns: Cell<u64>,
+    /// Wakes those who wait for work that is promised to others.
+    freed: Notify,
     /// Wakes the pacer: a session waits, or work came back.
     changed: Notify,
     /// Wakes the sessions that pause.
@@ -162,6 +184,11 @@ impl Work {
             think: plan.think,
             counts: RefCell::new(stream(plan.content.seed, RandomPurpose::Sessions, core)),
             pauses: RefCell::new(stream(plan.content.seed, RandomPurpose::Pauses, core)),
+            slots: RefCell::default(),
+            pledged: Cell::new(0),
+            greeted: Cell::new(false),
+            greeting_ns: Cell::new(0),
+            freed: Notify::new(),
             changed: Notify::new(),
             stopping: Notify::new(),
         }
@@ -169,6 +196,21 @@ impl Work {
 
     /// Waits until a session is wanted; `None` when no more are.
     pub(super) async fn next_session(&self, slot: &Rc<WorkSlot>) -> Option<SessionTask> {
+        loop {
+            let task = self.take_task(slot).await?;
+            if task.allowance > 0 {
+                return Some(task);
+            }
+            self.give_back(task);
+            if !self.waits_for_pledges(self.clock.elapsed_ns()) {
+                return None;
+            }
+            self.pledges_changed().await;
+        }
+    }
+
+    /// The next work for a session, which may be nothing.
+    async fn take_task(&self, slot: &Rc<WorkSlot>) -> Option<SessionTask> {
         let first = match (self.model, self.per_connection) {
             (LoadModel::Closed, _) => None,
             // Opened before there is work, because no connection ends by itself.
@@ -186,12 +228,7 @@ impl Work {
             LoadModel::Messages => drawn,
             LoadModel::Closed | LoadModel::Sessions => self.claim(drawn, self.clock.elapsed_ns()),
         };
-        let task = SessionTask { allowance, first };
-        if allowance == 0 {
-            self.give_back(task);
-            return None;
-        }
-        Some(task)
+        Some(SessionTask { allowance, first })
     }
 
     /// Takes back the work that a session did not begin.
@@ -278,17 +315,25 @@ impl Work {
         }
         match &*self.arrivals.borrow() {
             None => now_ns >= self.last_start_ns,
-            Some(arrivals) => arrivals.peek().is_none() && self.returned.borrow().is_empty(),
+            Some(arrivals) => {
+                let taken = arrivals.peek().is_none() && self.returned.borrow().is_empty();
+                taken && self.pledged.get() == 0
+            }
         }
     }
 
-    /// Whether as many messages were claimed as were asked for.
+    /// Whether as many messages were claimed as were asked for, all of them by sessions that can send.
     fn claimed_out(&self) -> bool {
-        self.model != LoadModel::Messages && self.left.get() == 0
+        self.model != LoadModel::Messages && self.left.get() == 0 && self.pledged.get() == 0
     }
 
-    /// Waits for work in the queue of the sessions that are free; `None` when no more will come.
+    /// Waits for work in the queue of the sessions that are free; `None` when no more will come. In a closed
+    /// loop, waits until work that is promised to others may be free, and answers `None`.
     pub(super) async fn wait(&self, slot: &Rc<WorkSlot>) -> Option<Arrival> {
+        if self.model == LoadModel::Closed {
+            self.pledges_changed().await;
+            return None;
+        }
         let now_ns = self.clock.elapsed_ns();
         if let Some(arrival) = self.take_due(now_ns) {
             return Some(arrival);
@@ -333,6 +378,7 @@ impl Work {
         if self.stopped_ns.get().is_none() {
             self.stopped_ns.set(Some(now_ns));
             self.stopping.notify_waiters();
+            self.freed.notify_waiters();
             self.changed.notify_one();
         }
     }

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::policy::Pauses;
 use super::session::{LoadSession, SessionEnd};
 use super::shared::Shared;
-use super::work::{LoadModel, WorkSlot};
+use super::work::LoadModel;
 use crate::engine;
 use crate::engine::task::{self, JoinSet, select};
 use crate::host::{self, waited_by_thread};
@@ -91,9 +91,10 @@ async fn pace(core: Rc<LoadCore>) {
 /// Opens a session again whenever it has ended, as long as there are messages to send.
 async fn keep_open(core: Rc<LoadCore>) {
     let mut pauses = Pauses::new(core.policy.reconnect);
-    let slot = Rc::new(WorkSlot::default());
+    let slot = core.work.new_slot();
     while let Some(task) = core.work.next_session(&slot).await {
         let asked_ns = core.clock.elapsed_ns();
+        core.work.pledge(&slot, task, asked_ns);
         let target = core.deal(asked_ns);
         let opened = {
             // The semaphore is never closed.
@@ -101,16 +102,16 @@ async fn keep_open(core: Rc<LoadCore>) {
             // Otherwise every session in the queue would try a target that lets connects time out.
             core.notice_stop();
             if core.work.stopped_ns().is_some() {
-                core.work.give_back(task);
+                core.work.abandon(&slot);
                 core.let_go(target);
                 break;
             }
-            LoadSession::open(&core, target, &slot, task, asked_ns).await
+            LoadSession::open(&core, target, &slot, asked_ns).await
         };
         let end = match opened {
             Ok(session) => session.run().await,
             Err(why) => {
-                core.work.give_back(task);
+                core.work.abandon(&slot);
                 SessionEnd::Useless(why)
             }
         };
@@ -124,6 +125,10 @@ async fn keep_open(core: Rc<LoadCore>) {
             SessionEnd::Broken => true,
             SessionEnd::Useless(why) => {
                 core.failed(target, why);
+                false
+            }
+            SessionEnd::NeverGreeted(why) => {
+                core.never_greeted(target, why);
                 false
             }
             SessionEnd::Unfit(why) => {

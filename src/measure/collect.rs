@@ -134,6 +134,8 @@ impl Collector {
             // Connections live across the cut, so their counts do too.
             self.totals.tally.counts.connections_opened += tally.counts.connections_opened;
             self.totals.tally.counts.connections_closed += tally.counts.connections_closed;
+            self.totals.tally.counts.connections_never_greeted +=
+                tally.counts.connections_never_greeted;
             for (target, portion) in tally.targets.iter().enumerate() {
                 let total = self.totals.tally.target_mut(target);
                 total.connections_opened += portion.connections_opened;

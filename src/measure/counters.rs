@@ -39,6 +39,10 @@ pub struct Counters {
     pub recipients_refused_5xx: u64,
     pub connections_opened: u64,
     pub connections_closed: u64,
+    /// Connections on which no banner came, or no answer to EHLO or AUTH, until the client had waited too
+    /// long or nothing was left to do.
+    #[serde(default)]
+    pub connections_never_greeted: u64,
     /// How long the generator's cores were ready to run while something else had their CPUs.
     #[serde(default)]
     pub cpu_wait_ns: u64,
@@ -63,6 +67,7 @@ impl Counters {
             recipients_refused_5xx,
             connections_opened,
             connections_closed,
+            connections_never_greeted,
             cpu_wait_ns,
             saturated,
         } = other;
@@ -79,6 +84,7 @@ impl Counters {
         self.recipients_refused_5xx += recipients_refused_5xx;
         self.connections_opened += connections_opened;
         self.connections_closed += connections_closed;
+        self.connections_never_greeted += connections_never_greeted;
         self.cpu_wait_ns += cpu_wait_ns;
         self.saturated += saturated;
     }

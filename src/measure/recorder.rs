@@ -133,6 +133,11 @@ impl Recorder {
         self.now.counts.connections_closed += 1;
     }
 
+    /// Counts a connection whose greeting the server did not finish.
+    pub fn connection_never_greeted(&mut self) {
+        self.now.counts.connections_never_greeted += 1;
+    }
+
     /// Messages sent and not yet answered, as of now.
     pub fn set_in_flight(&mut self, in_flight: u32) {
         self.in_flight = in_flight;

@@ -246,6 +246,10 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
             rows.push((outcome_title(outcome), plural(count, "message")));
         }
     }
+    if run.counts.connections_never_greeted > 0 {
+        let never = plural(run.counts.connections_never_greeted, "connection");
+        rows.push(("never greeted", format!("{never}: no banner, or no answer to EHLO or AUTH")));
+    }
     for (kind, count) in &run.errors {
         rows.push(("errors", format!("{}: {}", kind.name(), human::count(*count))));
     }

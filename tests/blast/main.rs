@@ -1,6 +1,7 @@
 //! The generator, as a library and as a program: what it counts, when it sends, how it ends.
 
 mod counts;
+mod greeting;
 mod open_loop;
 mod policy;
 mod program;

@@ -24,6 +24,7 @@ impl LoadCore {
         self.recorder.borrow().publish();
         self.watch_share();
         self.notice_stop();
+        self.work.review(now_ns);
         self.balance(now_ns);
         self.note_behind(ending, now_ns);
         if self.work.stopped_ns().is_some() || now_ns >= self.work.last_start_ns() {

@@ -70,6 +70,12 @@ impl LoadCore {
         }
     }
 
+    /// Nothing is left to do, and the server has not greeted the session. That is the end of it, unless
+    /// no session was ever greeted.
+    pub(in crate::blast) fn never_greeted(&self, index: usize, why: Failure) {
+        lock(&self.shared.ungreeted).entry(index).or_insert(why);
+    }
+
     /// No session with this target can do what is asked.
     pub(in crate::blast) fn unfit(&self, index: usize, why: Failure) {
         self.go_without(index, why, self.clock.elapsed_ns(), u64::MAX);

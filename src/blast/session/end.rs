@@ -13,6 +13,8 @@ pub(in crate::blast) enum SessionEnd {
     Worked,
     /// The server ended it, or it broke, after a message was decided or the greeting was done.
     Broken,
+    /// The server did not greet it, and nothing is left to do.
+    NeverGreeted(Failure),
     /// It did no work. A later connection may do better.
     Useless(Failure),
     /// No connection to this target can do what is asked.
@@ -58,6 +60,9 @@ impl LoadSession<'_> {
             Ok(()) => {
                 let why = String::from_utf8_lossy(self.talk.client().refusal()).into_owned();
                 SessionEnd::Useless(Failure::Refused { target, why })
+            }
+            Err(TalkError::Timeout) if self.core.work.over(self.now_ns) => {
+                SessionEnd::NeverGreeted(Failure::NeverGreeted { target })
             }
             Err(error) => {
                 SessionEnd::Useless(Failure::Unreachable { target, why: error.to_string() })

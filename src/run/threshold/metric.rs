@@ -35,6 +35,8 @@ pub enum Metric {
     RecipientsRefused,
     Recipients4xx,
     Recipients5xx,
+    /// Connections whose greeting the server did not finish.
+    NeverGreeted,
     /// Replies of one code or class, in one phase or in all.
     Replies(Option<Phase>, Codes),
     /// Answers to misbehaving clients that no rule allows.
@@ -220,7 +222,7 @@ impl fmt::Display for Codes {
 }
 
 impl Metric {
-    const COUNTS: [(&'static str, Self); 16] = [
+    const COUNTS: [(&'static str, Self); 17] = [
         ("rate", Self::Rate),
         ("accepted", Self::Accepted),
         ("failed", Self::Failed),
@@ -235,6 +237,7 @@ impl Metric {
         ("recipients.refused", Self::RecipientsRefused),
         ("recipients.4xx", Self::Recipients4xx),
         ("recipients.5xx", Self::Recipients5xx),
+        ("never_greeted", Self::NeverGreeted),
         ("misbehaviour", Self::Misbehaviour),
         ("cpu_busy", Self::CpuBusy),
     ];
@@ -320,6 +323,9 @@ impl Metric {
             Self::RecipientsRefused => (run.counts.recipients_refused(), asked),
             Self::Recipients4xx => (run.counts.recipients_refused_4xx, asked),
             Self::Recipients5xx => (run.counts.recipients_refused_5xx, asked),
+            Self::NeverGreeted => {
+                (run.counts.connections_never_greeted, run.counts.connections_opened)
+            }
             Self::Replies(phase, codes) => replies(run, phase, codes),
             Self::Misbehaviour => {
                 let met = &run.misbehaviour;

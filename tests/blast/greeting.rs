@@ -1,0 +1,86 @@
+//! Connections that the server never greets, as those are beyond a full accept queue: their work is done on
+//! others, and the run ends with its work.
+
+use std::time::{Duration, Instant};
+
+use ringpost::blast::plan::{Load, Plan, StopAfter};
+use ringpost::blast::schedule::{Profile, Schedule, Spacing};
+use ringpost::blast::{Failure, RunOutcome};
+use ringpost::run::{Conditions, Verdict};
+
+use crate::scripted::{Answer, go, good, plan, serve};
+
+/// Far less than the time that a server has for a reply.
+const QUICK: Duration = Duration::from_secs(30);
+
+/// A server whose connections with these numbers get no answer to lines that begin with `at`.
+fn mute(at: &'static str, which: fn(u64) -> bool) -> String {
+    serve(move |number, line| match line.starts_with(at) && which(number) {
+        true => Answer::Mute,
+        false => good(line),
+    })
+}
+
+/// Runs and checks that no message is in no count.
+fn quick(plan: &Plan) -> RunOutcome {
+    let before = Instant::now();
+    let outcome = go(plan);
+    assert!(before.elapsed() < QUICK, "{:?}", before.elapsed());
+    outcome
+}
+
+fn schedule(rate: f64) -> Schedule {
+    Schedule { profile: Profile::constant(rate).unwrap(), spacing: Spacing::Constant }
+}
+
+#[test]
+fn what_mute_sessions_claimed_is_sent_by_live_ones() {
+    // All from the third on; two in the middle, and those behind them are greeted again.
+    let which: [fn(u64) -> bool; 2] = [|n| n >= 2, |n| (2..4).contains(&n)];
+    for which in which {
+        for at in ["BANNER", "EHLO"] {
+            let mut run = quick(&plan(&mute(at, which), 4, 200)).run;
+            let counts = &run.counts;
+            assert_eq!((counts.messages_ok, counts.messages_failed), (200, 0));
+            assert_eq!((counts.connections_opened, counts.connections_never_greeted), (4, 2));
+            assert_eq!((run.verdict, run.errors.len()), (Verdict::Ok, 0), "{run:?}");
+            run.fail_if(&"never_greeted>1".parse::<Conditions>().unwrap());
+            assert_eq!(run.verdict, Verdict::ThresholdFailed);
+        }
+    }
+    let address = mute("BANNER", |n| matches!(n, 1 | 6));
+    let run = quick(&Plan { per_connection: Some((5, 5)), ..plan(&address, 4, 100) }).run;
+    assert_eq!((run.counts.messages_ok, run.counts.messages_failed), (100, 0));
+    assert_eq!(run.counts.connections_never_greeted, 2);
+}
+
+#[test]
+fn a_run_ends_with_its_work_though_connections_wait_for_a_greeting() {
+    let second = StopAfter::Duration(Duration::from_secs(1));
+    for load in [Load::Closed, Load::Messages(schedule(50.0)), Load::Sessions(schedule(20.0))] {
+        let address = mute("BANNER", |n| (1..3).contains(&n));
+        let per_connection = matches!(load, Load::Sessions(_)).then_some((2, 2));
+        let open = load != Load::Closed;
+        let sessions = per_connection.is_some();
+        let plan = Plan { load, stop: second, per_connection, ..plan(&address, 4, 1) };
+        let outcome = quick(&plan);
+        let counts = &outcome.run.counts;
+        assert_eq!((outcome.failure, counts.messages_failed), (None, 0));
+        assert_eq!(counts.connections_never_greeted, 2);
+        assert!(counts.messages_ok > 0);
+        if open {
+            assert_eq!(counts.messages_ok, if sessions { 40 } else { 50 });
+        }
+    }
+}
+
+#[test]
+fn a_server_that_greets_nobody_is_out_of_reach() {
+    let address = mute("BANNER", |_| true);
+    let stop = StopAfter::Duration(Duration::from_secs(1));
+    let outcome = quick(&Plan { stop, ..plan(&address, 2, 1) });
+    let target = format!("smtp://{address}");
+    assert_eq!(outcome.failure, Some(Failure::NeverGreeted { target }));
+    assert_eq!(outcome.run.verdict, Verdict::Unreachable);
+    assert_eq!(outcome.run.counts.connections_never_greeted, 2);
+}
