@@ -1,5 +1,10 @@
 //! Why a target cannot be worked with, in words for the user.
 
+use std::io;
+
+use crate::measure::ErrorKind;
+use crate::run::Verdict;
+
 /// Why a run ended before its time: the target is out of reach, or cannot do what was asked.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Failure {
@@ -10,6 +15,13 @@ pub enum Failure {
          whether it is overloaded"
     )]
     NeverGreeted { target: String },
+    #[error("{target} broke off: {why}")]
+    BrokeOff { target: String, why: String },
+    #[error(
+        "this machine has no {what} left for connections to {target} ({why}); ask for fewer \
+         --connections, or for more messages on each"
+    )]
+    Exhausted { what: &'static str, target: String, why: String },
     #[error("{target} refuses to talk: {why}")]
     Refused { target: String, why: String },
     #[error("{target} does not offer {extension}; {cure}")]
@@ -27,10 +39,29 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Why a connection to `target` could not be made.
+    pub(super) fn of_connect(target: String, error: &io::Error) -> Self {
+        let why = error.to_string();
+        match ErrorKind::from(error) {
+            ErrorKind::Ports => Self::Exhausted { what: "local port", target, why },
+            ErrorKind::Descriptors => Self::Exhausted { what: "file descriptor", target, why },
+            _ => Self::Unreachable { target, why },
+        }
+    }
+
+    /// The verdict of a run that ended with this failure.
+    pub(super) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Exhausted { .. } | Self::Clock { .. } => Verdict::GeneratorLimited,
+            _ => Verdict::Unreachable,
+        }
+    }
+
     /// The same, of a target that has worked before, and not for so long.
     pub(super) fn after_success(self, after_s: u64) -> Self {
         match self {
             Self::Unreachable { target, why }
+            | Self::BrokeOff { target, why }
             | Self::Refused { target, why }
             | Self::Login { target, why, .. } => Self::Gone { target, why, after_s },
             other => other,
@@ -70,5 +101,26 @@ mod tests {
         {
             assert!(said(target, why).ends_with("check that a server listens there"), "{target}");
         }
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_not_blamed_on_the_target() {
+        let of = |errno| {
+            let error = io::Error::from_raw_os_error(errno);
+            Failure::of_connect("smtp://a:1".to_owned(), &error)
+        };
+        for errno in [libc::EADDRNOTAVAIL, libc::EMFILE, libc::ENFILE] {
+            let failure = of(errno).after_success(10);
+            assert_eq!(failure.verdict(), Verdict::GeneratorLimited);
+            assert!(!failure.to_string().contains("check that a server"), "{failure}");
+        }
+        for errno in [libc::ECONNREFUSED, libc::ETIMEDOUT, libc::EHOSTUNREACH] {
+            assert_eq!(of(errno).verdict(), Verdict::Unreachable);
+        }
+    }
+
+    #[test]
+    fn words_of_a_server_cannot_steer_a_terminal() {
+        assert_eq!(words(b"5.7.1 \x1b[31mno\x07\r"), "5.7.1 ?[31mno??");
     }
 }

@@ -19,7 +19,7 @@ use crate::engine::EngineKind;
 use crate::host::CpuTime;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{self, Collected, Collector, Cuts, Interval, Mode, Snapshot, Totals};
-use crate::run::{ArtefactError, Machine, Run, RunDir, Verdict};
+use crate::run::{ArtefactError, Machine, Run, RunDir};
 
 /// Why a run could not take place.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +90,7 @@ pub fn run(
     shared.settle_ungreeted();
     let failure = lock(&shared.failure).take();
     if let Some(failure) = &failure {
-        run.overrule(Verdict::Unreachable, failure.to_string());
+        run.overrule(failure.verdict(), failure.to_string());
     }
     for why in lock(&shared.away).values().filter(|_| failure.is_none()) {
         run.add_failure(why.to_string());

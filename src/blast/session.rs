@@ -9,18 +9,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub(super) use self::end::SessionEnd;
-use self::end::is_unfit;
 use super::core::LoadCore;
 use super::corpus::{Identity, Rendered};
-use super::failure::{Failure, words};
-use super::in_flight::{InFlight, count, decide, kind, phase};
+use super::failure::Failure;
+use super::in_flight::{InFlight, count, decide, phase};
 use super::transcript::Transcript;
-use super::work::{Arrival, LoadModel, SessionTask, WorkSlot};
+use super::work::{Arrival, LoadModel, WorkSlot};
 use crate::dial::{Talk, TalkError, Wire};
 use crate::engine::Alarm;
 use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
 use crate::measure::{ErrorKind, Outcome, Phase};
-use crate::smtp::client::{self, Client, RecipientReplies, TransactionVerdict, Want};
+use crate::smtp::client::{self, Client, TransactionVerdict, Want};
 use crate::stamp::STAMP_BYTES;
 
 /// Time without work after which a session looks whether the server has closed it, before it sends.
@@ -101,7 +100,7 @@ impl<'c> LoadSession<'c> {
                 recorder.record_phase(Phase::Connect, Outcome::Unanswered, waited_ns);
                 core.broke(target, Phase::Connect, ErrorKind::from(&error), || error.to_string());
                 let target = core.targets[target].target.url.clone();
-                return Err(Failure::Unreachable { target, why: error.to_string() });
+                return Err(Failure::of_connect(target, &error));
             }
         };
         recorder.connection_opened();
@@ -435,62 +434,5 @@ impl<'c> LoadSession<'c> {
             let ours_ns = self.asked_ns.saturating_sub(arrival.due_ns.max(arrival.free_ns));
             arrival.free_ns = self.now_ns - ours_ns;
         }
-    }
-
-    /// Counts how the session ended. Messages that were begun and never decided are failed; they are
-    /// not sent again.
-    fn settle(&mut self, result: Result<(), TalkError>) -> SessionEnd {
-        let core = self.core;
-        let cut = core.work.was_cut(&self.slot);
-        core.work.abandon(&self.slot);
-        let allowance = std::mem::take(&mut self.allowance);
-        core.work.give_back(SessionTask { allowance, first: self.dealt.take() });
-        let mut recorder = core.recorder.borrow_mut();
-        recorder.tick(self.now_ns);
-        while let Some(open) = self.open.pop_front() {
-            self.decided += 1;
-            let ended = (Outcome::Unanswered, RecipientReplies::default());
-            decide(core, self.target, &mut recorder, open, ended, self.now_ns);
-        }
-        recorder.set_in_flight(core.in_flight.get());
-        recorder.connection_closed();
-        let result = match result {
-            Err(TalkError::Closed | TalkError::Io(_)) if cut => Err(TalkError::Timeout),
-            result => result,
-        };
-        let never_greeted =
-            !self.talk.client().ready() && matches!(result, Err(TalkError::Timeout));
-        let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
-        recorder.record_phase(Phase::Session, broken, self.now_ns - self.connect_ns);
-        if let Err(error) = &result {
-            if let Some(transcript) = &mut self.transcript {
-                transcript.ended(&error.to_string());
-            }
-            match never_greeted {
-                true => recorder.connection_never_greeted(),
-                false => recorder.count_error(kind(error)),
-            }
-            if !core.cut.get() && !cut && !is_unfit(error) {
-                let phase = self.talk.client().awaited().map_or(Phase::Session, phase);
-                core.broke(self.target, phase, kind(error), || error.to_string());
-            }
-            if !matches!(error, TalkError::Fault(_))
-                && let Some(awaited) = self.talk.client().awaited()
-            {
-                let since_ns = match awaited {
-                    client::ReplyTo::Auth => self.auth_ns.unwrap_or(self.sent_ns),
-                    _ => self.sent_ns,
-                };
-                recorder.record_phase(phase(awaited), Outcome::Unanswered, self.now_ns - since_ns);
-            }
-        } else if self.talk.client().login_failed() {
-            recorder.count_error(ErrorKind::Auth);
-            let why = || words(self.talk.client().refusal());
-            core.broke(self.target, Phase::Auth, ErrorKind::Auth, why);
-        }
-        if self.talk.client().ready() {
-            core.session_ended(self.target, self.now_ns);
-        }
-        self.judge(result)
     }
 }

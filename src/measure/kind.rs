@@ -146,6 +146,8 @@ pub enum ErrorKind {
     Protocol,
     /// The server refused the login, or did not prove its own identity.
     Auth,
+    /// The server answered the connection, EHLO or AUTH with a refusal of the session: 421, 554 and the like.
+    TurnedAway,
     /// No local port is left (EADDRNOTAVAIL); the fault of the generator's machine.
     Ports,
     /// No descriptor is left (EMFILE, ENFILE); the fault of the generator's machine.
@@ -154,7 +156,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Refused,
         Self::Unreachable,
         Self::Reset,
@@ -162,6 +164,7 @@ impl ErrorKind {
         Self::Timeout,
         Self::Protocol,
         Self::Auth,
+        Self::TurnedAway,
         Self::Ports,
         Self::Descriptors,
         Self::Other,
@@ -177,6 +180,7 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
             Self::Auth => "auth",
+            Self::TurnedAway => "turned_away",
             Self::Ports => "ports",
             Self::Descriptors => "descriptors",
             Self::Other => "other",
@@ -185,6 +189,11 @@ impl ErrorKind {
 
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it came with a reply of the server.
+    pub const fn has_reply(self) -> bool {
+        matches!(self, Self::Auth | Self::TurnedAway)
     }
 
     /// Whether the generator's own machine ran out of something, so that the server is not to blame.

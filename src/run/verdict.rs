@@ -179,7 +179,14 @@ fn failures(totals: &Totals, reasons: &mut Vec<String>) {
         reasons
             .push(format!("{partly} of {ok} accepted messages were refused for some recipients"));
     }
-    let errors: u64 = tally.errors().filter(|(kind, _)| !kind.is_ours()).map(|(_, n)| n).sum();
+    let of = |wanted: fn(ErrorKind) -> bool| -> u64 {
+        tally.errors().filter(|&(kind, _)| wanted(kind)).map(|(_, count)| count).sum()
+    };
+    let turned_away = of(ErrorKind::has_reply);
+    if turned_away > 0 {
+        reasons.push(format!("{turned_away} sessions were turned away at the greeting or at AUTH"));
+    }
+    let errors = of(|kind| !kind.is_ours() && !kind.has_reply());
     if errors > 0 {
         reasons.push(format!("{errors} connections or commands failed without a reply"));
     }

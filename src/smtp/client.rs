@@ -191,11 +191,11 @@ enum HelloVerb {
 }
 
 impl HelloVerb {
-    fn bytes(self) -> &'static [u8] {
+    fn name(self) -> &'static str {
         match self {
-            Self::Ehlo => b"EHLO",
-            Self::Helo => b"HELO",
-            Self::Lhlo => b"LHLO",
+            Self::Ehlo => "EHLO",
+            Self::Helo => "HELO",
+            Self::Lhlo => "LHLO",
         }
     }
 }
@@ -222,6 +222,21 @@ pub struct Client {
     /// The server may hold a half-done transaction: RSET before the next.
     dirty: bool,
     refusal: Vec<u8>,
+    /// Whether more lines of that reply are to come.
+    refusal_open: bool,
+    /// What `refusal` answered, and its code.
+    refused: Option<(&'static str, ReplyTo, u16)>,
+}
+
+/// A reply that refused something.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// The command in the words of the protocol; for the banner, the connection.
+    pub command: &'static str,
+    pub phase: ReplyTo,
+    pub code: u16,
+    /// Without the code, all lines in one.
+    pub text: &'a [u8],
 }
 
 impl Client {
@@ -248,6 +263,8 @@ impl Client {
             answered: Answered::default(),
             dirty: false,
             refusal: Vec::new(),
+            refusal_open: false,
+            refused: None,
         };
         client.expect(ReplyTo::Banner, 1);
         client
@@ -278,6 +295,33 @@ impl Client {
         self.stage == ClientStage::Hello(HelloVerb::Helo) && self.verb == HelloVerb::Ehlo
     }
 
+    /// The latest refusal.
+    pub fn last_refusal(&self) -> Option<Refusal<'_>> {
+        let (command, phase, code) = self.refused?;
+        Some(Refusal { command, phase, code, text: &self.refusal })
+    }
+
+    /// The command whose reply is awaited; the connection while that is the banner.
+    pub fn awaited_command(&self) -> Option<&'static str> {
+        self.awaited().map(|phase| self.command(phase))
+    }
+
+    /// A command in the words of the protocol.
+    fn command(&self, phase: ReplyTo) -> &'static str {
+        match phase {
+            ReplyTo::Banner => "the connection",
+            ReplyTo::Hello => self.verb.name(),
+            ReplyTo::Auth => "AUTH",
+            ReplyTo::Mail => "MAIL",
+            ReplyTo::Rcpt => "RCPT",
+            ReplyTo::Data => "DATA",
+            ReplyTo::EndOfData => "the message",
+            ReplyTo::Rset => "RSET",
+            ReplyTo::Quit => "QUIT",
+            ReplyTo::Unasked => "the session",
+        }
+    }
+
     /// Text of the latest refusal, without its code.
     pub fn refusal(&self) -> &[u8] {
         &self.refusal
@@ -298,7 +342,7 @@ impl Client {
         match self.stage {
             ClientStage::Hello(verb) => {
                 self.verb = verb;
-                write_hello(out, verb.bytes(), &self.settings.name);
+                write_hello(out, verb.name().as_bytes(), &self.settings.name);
                 self.expect(ReplyTo::Hello, 1);
                 self.stage = ClientStage::Waiting;
                 Want::Replies

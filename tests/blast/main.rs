@@ -8,3 +8,4 @@ mod program;
 mod recipients;
 mod scripted;
 mod search;
+mod told;

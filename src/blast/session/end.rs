@@ -1,10 +1,13 @@
 //! What the end of a connection says about its target.
 
 use super::LoadSession;
-use crate::blast::failure::Failure;
+use crate::blast::failure::{Failure, words};
+use crate::blast::in_flight::{decide, kind, phase};
+use crate::blast::work::SessionTask;
 use crate::dial::TalkError;
+use crate::measure::{ErrorKind, Outcome, Phase};
 use crate::smtp::auth::Mechanism;
-use crate::smtp::client::Fault;
+use crate::smtp::client::{Fault, RecipientReplies, ReplyTo};
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -22,8 +25,89 @@ pub(in crate::blast) enum SessionEnd {
 }
 
 impl LoadSession<'_> {
+    /// Whether the server refused the session as a whole, at the banner, at EHLO or at AUTH. It may close the
+    /// connection at once, before we have said QUIT.
+    fn is_turned_away(&self, result: &Result<(), TalkError>) -> bool {
+        let client = self.talk.client();
+        let ended = matches!(result, Ok(()) | Err(TalkError::Closed | TalkError::Io(_)));
+        ended && !client.ready() && !client.login_failed() && client.last_refusal().is_some()
+    }
+
+    /// The latest refusal: what was refused, its code and the server's words.
+    fn refusal_in_words(&self) -> String {
+        let Some(refusal) = self.talk.client().last_refusal() else { return String::new() };
+        let (command, code, text) = (refusal.command, refusal.code, words(refusal.text));
+        let cure = match refusal.phase {
+            ReplyTo::Hello => "; if it is about the name, give another one with --helo",
+            _ => "",
+        };
+        format!("{command} was answered {code} {text}{cure}")
+    }
+
+    /// Counts how the session ended. Messages that were begun and never decided are failed; they are
+    /// not sent again.
+    pub(super) fn settle(&mut self, result: Result<(), TalkError>) -> SessionEnd {
+        let core = self.core;
+        let cut = core.work.was_cut(&self.slot);
+        core.work.abandon(&self.slot);
+        let allowance = std::mem::take(&mut self.allowance);
+        core.work.give_back(SessionTask { allowance, first: self.dealt.take() });
+        let mut recorder = core.recorder.borrow_mut();
+        recorder.tick(self.now_ns);
+        while let Some(open) = self.open.pop_front() {
+            self.decided += 1;
+            let ended = (Outcome::Unanswered, RecipientReplies::default());
+            decide(core, self.target, &mut recorder, open, ended, self.now_ns);
+        }
+        recorder.set_in_flight(core.in_flight.get());
+        recorder.connection_closed();
+        let result = match result {
+            Err(TalkError::Closed | TalkError::Io(_)) if cut => Err(TalkError::Timeout),
+            result => result,
+        };
+        let never_greeted =
+            !self.talk.client().ready() && matches!(result, Err(TalkError::Timeout));
+        let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
+        recorder.record_phase(Phase::Session, broken, self.now_ns - self.connect_ns);
+        if self.is_turned_away(&result) {
+            recorder.count_error(ErrorKind::TurnedAway);
+            let phase =
+                self.talk.client().last_refusal().map_or(Phase::Session, |it| phase(it.phase));
+            core.broke(self.target, phase, ErrorKind::TurnedAway, || self.refusal_in_words());
+        } else if let Err(error) = &result {
+            if let Some(transcript) = &mut self.transcript {
+                transcript.ended(&error.to_string());
+            }
+            match never_greeted {
+                true => recorder.connection_never_greeted(),
+                false => recorder.count_error(kind(error)),
+            }
+            if !core.cut.get() && !cut && !is_unfit(error) {
+                let phase = self.talk.client().awaited().map_or(Phase::Session, phase);
+                core.broke(self.target, phase, kind(error), || error.to_string());
+            }
+            if !matches!(error, TalkError::Fault(_))
+                && let Some(awaited) = self.talk.client().awaited()
+            {
+                let since_ns = match awaited {
+                    ReplyTo::Auth => self.auth_ns.unwrap_or(self.sent_ns),
+                    _ => self.sent_ns,
+                };
+                recorder.record_phase(phase(awaited), Outcome::Unanswered, self.now_ns - since_ns);
+            }
+        } else if self.talk.client().login_failed() {
+            recorder.count_error(ErrorKind::Auth);
+            let why = || words(self.talk.client().refusal());
+            core.broke(self.target, Phase::Auth, ErrorKind::Auth, why);
+        }
+        if self.talk.client().ready() {
+            core.session_ended(self.target, self.now_ns);
+        }
+        self.judge(result)
+    }
+
     /// What became of a session that ended with `result`.
-    pub(super) fn judge(&self, result: Result<(), TalkError>) -> SessionEnd {
+    fn judge(&self, result: Result<(), TalkError>) -> SessionEnd {
         let state = &self.core.targets[self.target];
         let target = state.target.url.clone();
         if let Err(TalkError::Fault(Fault::NotOffered(extension))) = result {
@@ -48,7 +132,9 @@ impl LoadSession<'_> {
             let mechanism = self.talk.client().mechanism().map_or("", Mechanism::name);
             let why = match self.talk.client().login_fault() {
                 Some(fault) => fault.to_string(),
-                None => String::from_utf8_lossy(self.talk.client().refusal()).into_owned(),
+                None => self.talk.client().last_refusal().map_or_else(String::new, |refusal| {
+                    format!("{} {}", refusal.code, words(refusal.text))
+                }),
             };
             return SessionEnd::Useless(Failure::Login { target, mechanism, why });
         }
@@ -57,12 +143,20 @@ impl LoadSession<'_> {
             Ok(()) if ready && self.leaving => SessionEnd::Worked,
             _ if self.decided > 0 => SessionEnd::Broken,
             Ok(()) if ready => SessionEnd::Broken,
+            _ if self.is_turned_away(&result) => {
+                SessionEnd::Useless(Failure::Refused { target, why: self.refusal_in_words() })
+            }
             Ok(()) => {
-                let why = String::from_utf8_lossy(self.talk.client().refusal()).into_owned();
+                let why = "the session ended without a reason".to_owned();
                 SessionEnd::Useless(Failure::Refused { target, why })
             }
             Err(TalkError::Timeout) if self.core.work.over(self.now_ns) => {
                 SessionEnd::NeverGreeted(Failure::NeverGreeted { target })
+            }
+            Err(error) if self.talk.client().awaited() != Some(ReplyTo::Banner) => {
+                let command = self.talk.client().awaited_command().unwrap_or("the session");
+                let why = format!("{command} was not answered: {error}");
+                SessionEnd::Useless(Failure::BrokeOff { target, why })
             }
             Err(error) => {
                 SessionEnd::Useless(Failure::Unreachable { target, why: error.to_string() })
@@ -72,6 +166,6 @@ impl LoadSession<'_> {
 }
 
 /// Whether no connection to this target can do what is asked.
-pub(super) fn is_unfit(error: &TalkError) -> bool {
+fn is_unfit(error: &TalkError) -> bool {
     matches!(error, TalkError::Fault(Fault::NotOffered(_) | Fault::NoMechanism))
 }

@@ -74,16 +74,26 @@ impl Client {
             if phase == Some(ReplyTo::Auth) && line.code == 334 {
                 self.entry.hear(line.text);
             }
-            if line.last {
-                if line.code < 400 {
-                    break (line.code, None);
+            if line.code >= 400 {
+                match std::mem::replace(&mut self.refusal_open, !line.last) {
+                    true => self.refusal.push(b' '),
+                    false => self.refusal.clear(),
                 }
-                let text = &line.text[..line.text.len().min(REPLY_LINE_BYTES_MAX)];
-                self.refusal.clear();
-                self.refusal.extend_from_slice(text);
-                break (line.code, EnhancedCode::parse(text));
+                let room = REPLY_LINE_BYTES_MAX.saturating_sub(self.refusal.len());
+                self.refusal.extend_from_slice(&line.text[..line.text.len().min(room)]);
+            }
+            if line.last {
+                let enhanced = match line.code {
+                    ..400 => None,
+                    _ => EnhancedCode::parse(&self.refusal).or(EnhancedCode::parse(line.text)),
+                };
+                break (line.code, enhanced);
             }
         };
+        if code >= 400 {
+            let asked = phase.unwrap_or(ReplyTo::Unasked);
+            self.refused = Some((self.command(asked), asked, code));
+        }
         self.on_reply(code, enhanced).map(Some)
     }
 
