@@ -2,7 +2,6 @@
 //! else about the run is unknown.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::hlog::{self, HlogLine};
 use super::load::{LoadError, Loaded, add};
 use super::result::{Latency, Run};
 use super::series::Second;
+use crate::host;
 use crate::measure::Counters;
 
 /// The unit of the values of a log.
@@ -59,7 +59,8 @@ impl Loaded {
 /// # Errors
 /// When the file is not an interval log, is damaged, or has no lines with that tag.
 fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
-    let octets = fs::read(path).map_err(|error| LoadError::Io { path: path.to_owned(), error })?;
+    let octets =
+        host::read_text(path).map_err(|error| LoadError::Io { path: path.to_owned(), error })?;
     let octets = without_blank_lines(&octets);
     let empty = |why: String| LoadError::NotALog { path: path.to_owned(), why };
     let damaged = |error| LoadError::Hlog { path: path.to_owned(), error };

@@ -1,6 +1,5 @@
 //! Reads the artefacts of a run back.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use super::artefact::{RUN_CSV, RUN_HLOG, RUN_JSON};
 use super::hlog::{self, HlogError};
 use super::result::{Run, SCHEMA};
 use super::series::{self, Second, SeriesError};
+use crate::host;
 use crate::measure::Totals;
 
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +139,7 @@ struct Version {
 }
 
 fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, LoadError> {
-    match fs::read(path) {
+    match host::read_text(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(LoadError::Io { path: path.to_owned(), error }),

@@ -8,7 +8,6 @@
 mod cells;
 mod check;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use super::hlog::HlogError;
 use super::load::{self, LoadError};
 use super::result::{RunPlan, Shard, Versions};
 use super::series::SeriesError;
-use crate::host::CpuTime;
+use crate::host::{self, CpuTime};
 use crate::measure::{Mode, Phase, Tally, Totals, misbehaviour};
 use crate::run::restore::Unfit;
 use crate::run::{ArtefactError, Conditions, Machine, Run, RunDir, Verdict};
@@ -275,7 +274,7 @@ fn conditions(leaves: &[Shard]) -> Conditions {
 /// A file that a merge cannot do without.
 fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, MergeError> {
     let path = dir.join(name);
-    match fs::read(&path) {
+    match host::read_text(&path) {
         Ok(octets) => Ok(octets),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(MergeError::Missing { dir: dir.to_owned(), name })

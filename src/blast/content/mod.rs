@@ -163,7 +163,7 @@ impl Content {
             check_text(domain.as_bytes(), "--to-domain", false)?;
         }
         for param in self.mail_params.iter().chain(&self.rcpt_params) {
-            check_text(param.as_bytes(), "--param", false)?;
+            check_param(param)?;
         }
         self.headers.iter().try_for_each(check_header)?;
         self.check_table()
@@ -243,10 +243,31 @@ fn check_no_control(text: &[u8], place: &str) -> Result<(), ContentError> {
     }
 }
 
-/// Refuses a text that cannot stand in a command; `place` says where it comes from.
+/// Refuses a parameter that would not be one: with a blank in it, it would be two. It may hold brackets, as
+/// `AUTH=<>` does (RFC 4954 §5).
+fn check_param(word: &str) -> Result<(), ContentError> {
+    let plain = word.replace(['<', '>'], "");
+    let judged = if plain.is_empty() { word } else { &plain };
+    check_text(judged.as_bytes(), "--param", false)
+}
+
+/// Octets of the quoted local part that `text` begins with (RFC 5321 §4.1.2), or 0.
+fn quoted_part(text: &[u8]) -> usize {
+    let Some(inner) = text.strip_prefix(b"\"") else { return 0 };
+    let mut escaped = false;
+    let closes = |octet: &u8| {
+        let closes = *octet == b'"' && !escaped;
+        escaped = *octet == b'\\' && !escaped;
+        closes
+    };
+    inner.iter().position(closes).map_or(0, |end| end + 2)
+}
+
+/// Refuses a text that cannot stand in a command; `place` says where it comes from. Blanks and brackets
+/// may stand in the quotes of a local part.
 pub fn check_text(text: &[u8], place: &str, may_be_empty: bool) -> Result<(), ContentError> {
     check_no_control(text, place)?;
-    let fault = if text.iter().any(|b| matches!(b, b' ' | b'<' | b'>')) {
+    let fault = if text[quoted_part(text)..].iter().any(|b| matches!(b, b' ' | b'<' | b'>')) {
         TextFault::Brackets(String::from_utf8_lossy(text).into_owned())
     } else if text.len() > PATH_BYTES_MAX {
         TextFault::TooLong(text.len())

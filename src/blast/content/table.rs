@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::host;
 use crate::limits::CORPUS_MESSAGES_MAX;
 
 /// A CSV file with a header line (RFC 4180). The n-th message takes the n-th row, then from the first
@@ -103,7 +104,7 @@ pub fn list(path: &Path) -> Result<Vec<Listed>, TableError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TableError> {
-    std::fs::read(path).map_err(|error| TableError::Read { path: path.to_owned(), error })
+    host::read_text(path).map_err(|error| TableError::Read { path: path.to_owned(), error })
 }
 
 #[cfg(test)]
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn rows_know_their_columns_and_lines() {
-        let file = file("user, name\r\nada,\"Love\nlace\"\r\nbob,\"B, \"\"C\"\"\"\n");
+        let file = file("\u{feff}user, name\r\nada,\"Love\nlace\"\r\nbob,\"B, \"\"C\"\"\"\n");
         let table = Table::load(file.path()).unwrap();
         assert_eq!(table.columns, ["user", "name"]);
         let rows: Vec<_> = table.rows.iter().map(|row| (row.line, &row.fields[1][..])).collect();
@@ -140,7 +141,8 @@ mod tests {
 
     #[test]
     fn lists_pass_over_remarks() {
-        let file = file("# who\na@b.example\r\n\nc@d.example\n");
+        // As Notepad saves it.
+        let file = file("\u{feff}# who\na@b.example\r\n\nc@d.example\n");
         let listed: Vec<_> =
             list(file.path()).unwrap().into_iter().map(|l| (l.line, l.text)).collect();
         assert_eq!(listed, [(2, "a@b.example".to_owned()), (4, "c@d.example".to_owned())]);

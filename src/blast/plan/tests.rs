@@ -1,7 +1,7 @@
 use super::*;
 use crate::blast::content::spread::Spread;
 use crate::blast::content::template::Template;
-use crate::blast::content::{Bodies, Choice};
+use crate::blast::content::{Bodies, Choice, check_text};
 use crate::blast::schedule::{Leg, Profile, Spacing};
 use crate::engine::Address;
 use crate::limits::PATH_BYTES_MAX;
@@ -60,6 +60,20 @@ fn text_that_could_forge_commands_is_refused() {
     assert!(Plan { helo: "b\u{fc}cher.example".to_owned(), ..plan() }.check().is_err());
     assert!(Plan { helo: String::new(), ..plan() }.check().is_err());
     assert!(Plan { helo: "x".repeat(PATH_BYTES_MAX + 1), ..plan() }.check().is_err());
+}
+
+#[test]
+fn quotes_hold_what_cannot_stand_without_and_parameters_hold_brackets() {
+    let judge = |text: &str| check_text(text.as_bytes(), "--to", false);
+    for good in ["a@b", "\"a b\"@c", "\"<a>\"@c", "\"a\\\" b\"@c", "\"a\\\\\"@c", "\"a b\""] {
+        judge(good).unwrap_or_else(|error| panic!("{good}: {error}"));
+    }
+    let open = ["\"a b@c", "\"a\" b@c", "\"a\\\\\" b@c", "a \"b\"@c", "x\"a b\"@c", "\"a\"<@c>"];
+    for bad in open.into_iter().chain(["<a@b>", "a b@c", "\"a\nb\"@c"]) {
+        assert!(judge(bad).is_err(), "{bad}");
+    }
+    let mail_params = ["AUTH=<>", "AUTH=a@b"].map(str::to_owned).to_vec();
+    Plan { content: Content { mail_params, ..content() }, ..plan() }.check().unwrap();
 }
 
 #[test]

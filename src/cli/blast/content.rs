@@ -10,6 +10,7 @@ use crate::blast::content::table::{self, Table, TableError};
 use crate::blast::content::template::{Scope, Template};
 use crate::blast::content::{Bodies, Choice, Content, ContentError};
 use crate::cli::value;
+use crate::host;
 use crate::limits::CORPUS_MEMORY_DEFAULT;
 
 const FROM_DEFAULT: &str = "blast@client.example";
@@ -105,7 +106,7 @@ impl ContentArgs {
         let to = choices(to, self.to_file.as_deref(), columns, of)?;
         let bodies = match (&self.body, &self.corpus) {
             (Some(path), _) => {
-                let read = std::fs::read(path);
+                let read = host::read_text(path);
                 let octets = read
                     .map_err(|error| TableError::Read { path: path.clone(), error })
                     .map(|octets| with_crlf(&octets))?;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::host;
 use crate::smtp::auth::{Accounts, AuthPolicy, Credentials, Mechanism, Mechanisms};
 
 /// Reads `none`, `any` or the name of a file of accounts. The second part is a warning.
@@ -46,7 +47,7 @@ fn read(path: &Path) -> Result<(Accounts, Option<String>), String> {
     let cannot = |error| {
         format!("cannot read the accounts in {name}: {error}; --auth takes none, any or a FILE")
     };
-    let text = std::fs::read(path).map_err(cannot)?;
+    let text = host::read_text(path).map_err(cannot)?;
     let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode() & 0o777;
     let open = mode & 0o077 != 0;
     let warning = open.then(|| {
@@ -78,7 +79,10 @@ mod tests {
         std::fs::write(&path, "a:b\noops\n").unwrap();
         let error = policy(file, &[], false).unwrap_err();
         assert!(error.contains(file) && error.contains("line 2"), "{error}");
-        std::fs::write(&path, "a:b\n").unwrap();
+        // As Notepad saves it: the mark in front is no part of the name.
+        std::fs::write(&path, "\u{feff}a:b\r\na:c\r\n").unwrap();
+        assert!(policy(file, &[], false).unwrap_err().contains("second time"));
+        std::fs::write(&path, "\u{feff}a:b\r\n").unwrap();
         for (mode, warned) in [(0o640, true), (0o600, false)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let (read, warning) = policy(file, &[], true).unwrap();

@@ -1,6 +1,7 @@
 //! Options of the sink that say which commands and extensions it knows.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use jiff::{Timestamp, ToSpan};
 use super::listen::ListenUrl;
 use crate::cli::exit::{Exit, ExitError};
 use crate::cli::value;
+use crate::host;
 use crate::limits::HOLD_S_MAX;
 use crate::smtp::directory::Directory;
 use crate::smtp::extension::Extensions;
@@ -90,7 +92,7 @@ impl CommandOptions {
     fn read_directory(&self) -> Result<Option<Directory>, ExitError> {
         let Some(path) = &self.directory else { return Ok(None) };
         let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = read_utf8(path).map_err(|error| {
             ExitError::new(
                 Exit::NoInput,
                 format_args!("cannot read the directory {shown}: {error}"),
@@ -101,6 +103,11 @@ impl CommandOptions {
         })?;
         Ok(Some(directory))
     }
+}
+
+fn read_utf8(path: &Path) -> io::Result<String> {
+    let text = String::from_utf8(host::read_text(path)?);
+    text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
 /// What may be asked of a listener that starts now.
