@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{BadPlace, Place};
+use crate::limits::SEGMENT_BYTES_MIN;
 
 /// An error of the spool. [`SpoolError::is_full`] tells a lack of room, which passes, from other errors.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -22,10 +23,16 @@ pub enum SpoolError {
     NoSpace { dir: PathBuf, segment_bytes: u64 },
 
     #[error(
-        "--spool-limit {limit_bytes} holds {have} segments of {segment_bytes} bytes, and {cores} \
-         cores need {need}; raise --spool-limit, or lower --segment-size or --cores"
+        "--spool-limit {} is too small: {cores} {} three segments of {}{} each, {} in all; raise it{} \
+         or lower --cores",
+        in_words(*limit_bytes),
+        if *cores == 1 { "core needs" } else { "cores need" },
+        if is_smallest(*segment_bytes) { "at least " } else { "" },
+        in_words(*segment_bytes),
+        in_words(*least_bytes),
+        if is_smallest(*segment_bytes) { "" } else { ", lower --segment-size," },
     )]
-    LimitTooSmall { limit_bytes: u64, segment_bytes: u64, cores: usize, have: u64, need: u64 },
+    LimitTooSmall { limit_bytes: u64, segment_bytes: u64, cores: usize, least_bytes: u64 },
 
     #[error(
         "--segment-size {segment_bytes} is not possible: {min} to {max} bytes, a multiple of {step}"
@@ -97,6 +104,18 @@ pub enum SpoolError {
 
     #[error("{place}: {what}; `ringpost spool verify` shows how much is damaged")]
     Damaged { place: Place, what: Doubt },
+}
+
+/// Whether `--segment-size` cannot be lower.
+fn is_smallest(segment_bytes: u64) -> bool {
+    segment_bytes <= SEGMENT_BYTES_MIN
+}
+
+/// A size as the user gives it: in the largest unit in which it is a whole number.
+fn in_words(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = units.iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    whole.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
 impl SpoolError {

@@ -101,7 +101,9 @@ fn leave(tape: &Tape, step: usize, habit: &Habit, dir: &Path, random: &mut fastr
     }
     let (newest, made) = files.iter().next_back().unwrap();
     // The segment that was being made while this step was done may be at any point of it.
-    let in_the_making = step > 0 && !tape.steps[step - 1].contains_key(newest) && random.bool();
+    let is_ahead = *newest > tape.heads[step].segment;
+    let in_the_making =
+        step > 0 && is_ahead && !tape.steps[step - 1].contains_key(newest) && random.bool();
     if !in_the_making {
         return;
     }

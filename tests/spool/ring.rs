@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringpost::host::PageFaults;
-use ringpost::spool::{Draft, Options, Reader, SpoolError, WhenFull};
+use ringpost::spool::{Draft, Options, Reader, Spool, SpoolError, WhenFull};
 
 use super::{SEGMENT, octets, open_one, read_all, seal, small, store};
 
@@ -56,6 +56,85 @@ fn a_ring_goes_on_over_the_segments_of_earlier_runs() {
     }
 }
 
+/// Mail that fits, then one restart after the other; each makes a live segment, and one ahead if it can.
+#[test]
+fn restarts_keep_all_mail_that_fits() {
+    for (segments, is_killed) in [3, 4, 8].into_iter().flat_map(|n| [(n, false), (n, true)]) {
+        let mut dir = tempfile::tempdir().unwrap();
+        let mut stored = Vec::new();
+        for run in 0..10 {
+            let (spool, recovery, mut writer) = open_one(dir.path(), small(segments));
+            assert_eq!(recovery.survey.messages, stored.len() as u64, "run {run}");
+            let body = octets(run, 10_000);
+            stored.push((store(&mut writer, &body).unwrap(), body));
+            let left = is_killed.then(|| as_killed(dir.path()));
+            drop(writer);
+            drop(spool);
+            dir = left.unwrap_or(dir);
+            assert!(read_all(dir.path()).0 == stored, "run {run} in a ring of {segments}");
+        }
+    }
+}
+
+/// What the death of its process leaves of a spool.
+fn as_killed(live: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(live).unwrap() {
+        let entry = entry.unwrap();
+        // A segment in the making may have got its name meanwhile.
+        match fs::copy(entry.path(), copy.path().join(entry.file_name())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    copy
+}
+
+/// There is no room for a segment ahead of each core.
+#[test]
+fn cores_that_do_nothing_keep_the_mail_of_the_cores_before_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { cores: 2, ..small(6) };
+    let mut stored = Vec::new();
+    for run in 0..6 {
+        let (spool, _, mut writers) = Spool::open(dir.path(), options).unwrap();
+        let body = octets(run, SEGMENT as usize / 2 - 2_000);
+        stored.push((store(&mut writers[run as usize % 2], &body).unwrap(), body));
+        drop(writers);
+        drop(spool);
+        let (mut read, mut expected) = (read_all(dir.path()).0, stored.clone());
+        read.sort();
+        expected.sort();
+        assert!(read == expected, "run {run}");
+    }
+}
+
+#[test]
+fn a_restart_of_a_full_ring_costs_the_oldest_segment_only() {
+    for segments in [3, 4, 8] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _, mut writer) = open_one(dir.path(), small(segments));
+        let mut stored = Vec::new();
+        while writer.stats().rolls < 3 * segments {
+            let body = octets(stored.len() as u64, 3_000);
+            stored.push((store(&mut writer, &body).unwrap(), body));
+        }
+        drop(writer);
+        drop(spool);
+        let before = read_all(dir.path()).0;
+        assert!(before == stored[stored.len() - before.len()..]);
+        let oldest = before[0].0.segment;
+        let (spool, _, writer) = open_one(dir.path(), small(segments));
+        drop(writer);
+        drop(spool);
+        let (after, survey) = read_all(dir.path());
+        assert!(survey.is_sound(), "{survey}");
+        assert!(after == before[before.len() - after.len()..]);
+        let first_kept = before.iter().position(|(place, _)| place.segment > oldest).unwrap();
+        assert!(before.len() - after.len() <= first_kept, "a ring of {segments}");
+    }
+}
+
 #[test]
 fn a_message_that_outlives_the_ring_is_not_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
@@ -77,7 +156,7 @@ fn a_message_that_outlives_the_ring_is_not_acknowledged() {
 #[test]
 fn a_message_larger_than_the_spool_is_refused_and_the_next_is_taken() {
     let dir = tempfile::tempdir().unwrap();
-    let (spool, _, mut writer) = open_one(dir.path(), small(2));
+    let (spool, _, mut writer) = open_one(dir.path(), small(3));
     let mut huge = Draft::default();
     writer.append(&mut huge, &vec![b'x'; 6 * SEGMENT as usize]).unwrap();
     let error = seal(&mut writer, &mut huge).unwrap_err();
@@ -133,10 +212,10 @@ fn refusing_keeps_everything_and_takes_mail_again_when_there_is_room() {
 #[test]
 fn a_draft_that_met_a_full_spool_cannot_be_sealed_by_mistake() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { when_full: WhenFull::Refuse, ..small(2) };
+    let options = Options { when_full: WhenFull::Refuse, ..small(3) };
     let (_spool, _, mut writer) = open_one(dir.path(), options);
     let mut draft = Draft::default();
-    let error = writer.append(&mut draft, &octets(1, 4 * SEGMENT as usize)).unwrap_err();
+    let error = writer.append(&mut draft, &octets(1, 5 * SEGMENT as usize)).unwrap_err();
     assert!(error.is_full(), "{error}");
     let error = writer.append(&mut draft, b"more").unwrap_err();
     assert!(matches!(error, SpoolError::Broken), "{error}");

@@ -35,6 +35,8 @@ pub(super) struct Tape {
     pub(super) syncs: Vec<usize>,
     /// Where the log ended after each step.
     pub(super) heads: Vec<Place>,
+    /// Segments that the spool may have.
+    segments: u32,
 }
 
 impl Tape {
@@ -45,7 +47,7 @@ impl Tape {
         let segments = if random.bool() { 4 } else { 64 };
         let options = Options { durability: Durability::Sync, ..small(segments) };
         let (_spool, _, mut writer) = open_one(dir.path(), options);
-        let mut tape = Self::default();
+        let mut tape = Self { segments: segments as u32, ..Self::default() };
         let mut drafts: Vec<Open> = Vec::new();
         drafts.resize_with(DRAFTS, Open::default);
         tape.look(dir.path(), &writer);
@@ -79,7 +81,11 @@ impl Tape {
     /// Keeps the files as they are now that the helper is at rest.
     fn look(&mut self, dir: &Path, writer: &Writer) {
         let head = writer.position();
-        wait_for(&file(dir, head.segment + 1));
+        // A full ring gives up its oldest segment when the present one is half full.
+        let has_free_room = head.segment < self.segments;
+        if has_free_room || u64::from(head.offset) >= SEGMENT / 2 {
+            wait_for(&file(dir, head.segment + 1));
+        }
         let before = self.steps.last();
         let mut files = Files::new();
         for number in numbers(dir) {

@@ -50,11 +50,11 @@ pub(super) struct SinkOptions {
           help_heading = "Spool")]
     pub(super) discard: bool,
 
-    /// Disk space that the spool may use, over all cores
+    /// Disk space that the spool may use; each core gets an equal share, at least three segments
     #[arg(long, value_name = "SIZE", default_value = "4GiB", help_heading = "Spool", value_parser = value::size)]
     pub(super) spool_limit: u64,
 
-    /// At the limit: reuse the oldest segment, or refuse mail with 452
+    /// At the limit: reuse the oldest segment and delete its mail, or refuse mail with 452
     #[arg(long, value_name = "WHAT", default_value = "recycle", help_heading = "Spool")]
     pub(super) when_full: WhenFullArg,
 
@@ -64,9 +64,9 @@ pub(super) struct SinkOptions {
     #[arg(long, value_name = "DOMAIN=all|headers|none", help_heading = "Spool")]
     pub(super) keep: Vec<KeepRule>,
 
-    /// Size of one segment file
-    #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = "Spool", value_parser = value::size)]
-    pub(super) segment_size: u64,
+    /// Size of one segment file [default: 32MiB, or less if fewer than four would fit for each core]
+    #[arg(long, value_name = "SIZE", help_heading = "Spool", value_parser = value::size)]
+    pub(super) segment_size: Option<u64>,
 
     /// What a 250 promises. process: the message survives the death of the sink. sync: it survives a
     /// power cut too, because an fdatasync comes before the 250
@@ -276,7 +276,8 @@ mod tests {
         let options = SinkOptions::parse_from(["ringpost-sink"]);
         let spool = Options::default();
         assert_eq!(options.spool_limit, spool.limit_bytes);
-        assert_eq!(options.segment_size, spool.segment_bytes);
+        assert_eq!(options.segment_size, None);
+        assert_eq!(Options::segment_bytes_for(options.spool_limit, 1), spool.segment_bytes);
         assert_eq!(options.max_size, limits::MESSAGE_BYTES_DEFAULT);
         assert_eq!(options.max_recipients, limits::RECIPIENTS_DEFAULT);
         assert_eq!(options.drain_timeout.as_secs(), limits::DRAIN_S_DEFAULT);

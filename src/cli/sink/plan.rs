@@ -83,7 +83,9 @@ fn store(options: &SinkOptions, cores: usize) -> Result<Store, ExitError> {
         return Ok(Store::Discard);
     }
     let spool = spool::Options {
-        segment_bytes: options.segment_size,
+        segment_bytes: options
+            .segment_size
+            .unwrap_or_else(|| spool::Options::segment_bytes_for(options.spool_limit, cores)),
         limit_bytes: options.spool_limit,
         when_full: options.when_full.into(),
         durability: options.durability.into(),

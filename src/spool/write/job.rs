@@ -14,8 +14,10 @@ use crate::spool::format::SegmentHeader;
 
 /// What a core asks the helper to do.
 pub(super) enum Job {
-    /// Make one more segment ready.
+    /// Make one more segment ready, in free room only: the present one has just begun.
     Want { core: usize },
+    /// The segment wanted will be needed soon, so the oldest one may be recycled for it.
+    Need { core: usize },
     /// The log has left this segment. It holds `used` octets. If it is not `sound`, it was given up.
     Retire { core: usize, segment: Segment, used: usize, sound: bool },
     /// The segment of this barrier is on the disk up to the barrier's end.

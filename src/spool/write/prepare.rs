@@ -54,7 +54,7 @@ impl Preparer {
 
     /// The first segment of `core`, before the helper runs.
     pub(super) fn prepare(&mut self, core: usize) -> Result<Segment, SpoolError> {
-        self.supply.prepare(core, self.flusher.as_mut())
+        self.supply.prepare_first(core, self.flusher.as_mut())
     }
 
     /// Serves the cores until the last of them is gone.
@@ -94,7 +94,8 @@ impl Preparer {
 
     fn take(&mut self, job: Job) {
         match job {
-            Job::Want { core } => self.supply.supply(core, self.flusher.as_mut()),
+            Job::Want { core } => self.supply.want(core, self.flusher.as_mut()),
+            Job::Need { core } => self.supply.need(core, self.flusher.as_mut()),
             Job::Retire { core, segment, used, sound } => self.retire(core, segment, used, sound),
             Job::Durable { core, barrier } => {
                 if self.supply.shelf(core).is_alive(barrier.segment()) {

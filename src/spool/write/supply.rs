@@ -36,8 +36,21 @@ pub(super) struct Shelf {
     /// When we last found no room for the core. The core knows of the shortage, and gets a segment as soon as
     /// there is room.
     short: Option<Instant>,
+    /// How soon the core needs the next segment.
+    need: NextNeed,
     /// That of the writer when it last had a segment probed.
     suspicion: u32,
+}
+
+/// How soon a core needs its next segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum NextNeed {
+    /// The present one has just begun. A segment is made in free room only: mail is not deleted for it yet.
+    Later,
+    /// As before, and there was no free room, so the segment is still to be made.
+    Deferred,
+    /// The present one is half full, or must not be written to any more.
+    Soon,
 }
 
 /// A segment to which the log does not write any more.
@@ -108,6 +121,7 @@ impl Supply {
                     next_number: first_number,
                     full: VecDeque::new(),
                     short: None,
+                    need: NextNeed::Soon,
                     suspicion: 0,
                 };
                 (shelf, Supplies { ready: taken, jobs: jobs.clone(), floor, failed })
@@ -142,9 +156,28 @@ impl Supply {
         }
     }
 
-    /// Sends `core` one more segment, or why there is none.
+    /// The core has begun a segment, and wants one ahead.
+    pub(super) fn want(&mut self, core: usize, flusher: Option<&mut Flusher>) {
+        self.shelves[core].need = NextNeed::Later;
+        self.supply(core, flusher);
+    }
+
+    /// The core will need the segment that it wanted soon.
+    pub(super) fn need(&mut self, core: usize, flusher: Option<&mut Flusher>) {
+        let before = std::mem::replace(&mut self.shelves[core].need, NextNeed::Soon);
+        if before == NextNeed::Deferred {
+            self.supply(core, flusher);
+        }
+    }
+
+    /// Sends `core` one more segment, or why there is none. Puts it off if mail would have to be deleted for
+    /// a segment that is not needed soon.
     pub(super) fn supply(&mut self, core: usize, flusher: Option<&mut Flusher>) {
-        let mut made = self.prepare(core, flusher);
+        let Some(mut made) = self.prepare(core, flusher) else {
+            let shelf = &mut self.shelves[core];
+            (shelf.need, shelf.short) = (NextNeed::Deferred, None);
+            return;
+        };
         if self.shelves[core].suspicion > 0 {
             made = made.and_then(|segment| self.probe(core, segment));
         }
@@ -181,22 +214,42 @@ impl Supply {
         }
     }
 
-    /// Makes one more segment for `core`, in free room, or else from the oldest segment.
-    pub(super) fn prepare(
-        &mut self,
-        core: usize,
-        flusher: Option<&mut Flusher>,
-    ) -> Result<Segment, SpoolError> {
+    /// The first segment of `core`, which is needed at once.
+    pub(super) fn prepare_first(&mut self, core: usize, flusher: Option<&mut Flusher>) -> Ready {
+        assert_eq!(self.shelves[core].need, NextNeed::Soon, "core {core} has a segment");
+        self.prepare(core, flusher).expect("what is needed soon is not put off")
+    }
+
+    /// Makes one more segment for `core`, in free room, or else from the oldest segment. `None` if it would
+    /// have to be from the oldest one, and is not needed soon.
+    fn prepare(&mut self, core: usize, flusher: Option<&mut Flusher>) -> Option<Ready> {
         // A spool directory that was moved away may come back. A segment in another directory of that name is
         // of no use to readers.
-        check_marker(&self.dir)?;
+        if let Err(error) = check_marker(&self.dir) {
+            return Some(Err(error));
+        }
         let mut shortage = self.full();
         if let Some(made) = self.create_in_free_room(core, &mut shortage) {
-            return made;
+            return Some(made);
         }
         if self.options.when_full == WhenFull::Refuse {
-            return Err(shortage);
+            return Some(Err(shortage));
         }
+        let may_take_earlier = self.budget.may_hold_more(core) && !self.earlier.is_empty();
+        let can_recycle = may_take_earlier || !self.shelves[core].full.is_empty();
+        if can_recycle && self.shelves[core].need != NextNeed::Soon {
+            return None;
+        }
+        Some(self.recycle_oldest(core, shortage, flusher))
+    }
+
+    /// Makes a segment from the oldest one, or in its room. Returns `shortage` if there is none.
+    fn recycle_oldest(
+        &mut self,
+        core: usize,
+        mut shortage: SpoolError,
+        flusher: Option<&mut Flusher>,
+    ) -> Ready {
         while self.budget.may_hold_more(core)
             && let Some(earlier) = self.earlier.pop_front()
         {

@@ -111,6 +111,8 @@ pub struct Writer {
     envelope: Vec<u8>,
     supplies: Supplies,
     spare: Option<Segment>,
+    /// The helper knows that the next segment is needed soon, so that it may recycle one.
+    has_asked: bool,
     /// Oldest first.
     retired: VecDeque<Retired>,
     /// Messages sealed in the log when the present segment began.
@@ -143,7 +145,7 @@ impl Writer {
         let offset = SEGMENT_HEADER_BYTES as u32;
         let start = Place { core, segment: first.header.number, offset };
         assert_eq!(first.header.core, core, "a segment of another core");
-        let writer = Self {
+        let mut writer = Self {
             core,
             segment: Some(first),
             head: SEGMENT_HEADER_BYTES,
@@ -154,6 +156,7 @@ impl Writer {
             envelope: Vec::with_capacity(4096),
             supplies,
             spare: None,
+            has_asked: false,
             retired: VecDeque::new(),
             began: 0,
             shortage: None,
@@ -384,8 +387,12 @@ impl Writer {
         segment.map.write_at(head, &bytes[..COMMIT_AT]);
         let commit = u32::from_le_bytes(bytes[COMMIT_AT..].try_into().expect("four octets"));
         segment.map.store_release(head + COMMIT_AT, commit);
+        let half_full = next >= segment.map.len() / 2;
         self.head = next;
         self.stats.records += 1;
+        if half_full {
+            self.ask();
+        }
         place
     }
 

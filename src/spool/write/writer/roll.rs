@@ -20,6 +20,7 @@ impl Writer {
         if here || self.spare.is_some() {
             return Ok(());
         }
+        self.ask();
         match self.poll_supplies() {
             Err(TryRecvError::Empty) => self.shortage.clone().map_or(Ok(()), Err),
             Err(TryRecvError::Disconnected) => Err(SpoolError::Closed),
@@ -38,6 +39,7 @@ impl Writer {
     /// Goes to the next segment. On an error there is none, and the present one stays.
     pub(super) fn roll(&mut self) -> Result<(), SpoolError> {
         self.close_fragment();
+        self.ask();
         // A torn segment must not be recycled, and sessions with messages in it get an error when they go on.
         // After the roll people may move the segment away.
         let _ = self.check_path();
@@ -115,9 +117,18 @@ impl Writer {
         self.hand_over(Job::Probe { core, segment, suspicion });
     }
 
-    pub(super) fn want(&self) {
+    /// Asks for one more segment. It is made at once if there is free room, or else after [`Self::ask`].
+    pub(super) fn want(&mut self) {
+        self.has_asked = false;
         // If the helper is gone, the next roll returns an error.
         self.hand_over(Job::Want { core: self.core.into() });
+    }
+
+    /// Tells the helper, once for each segment, that the next one is needed soon. Cheap after the first time.
+    pub(super) fn ask(&mut self) {
+        if !std::mem::replace(&mut self.has_asked, true) {
+            self.hand_over(Job::Need { core: self.core.into() });
+        }
     }
 
     /// Octets of payload that still fit into the record at the head, with an empty slot after it.
@@ -137,6 +148,7 @@ impl Writer {
             Ok(())
             | Err(mpsc::SendError(
                 Job::Want { .. }
+                | Job::Need { .. }
                 | Job::Retire { .. }
                 | Job::Durable { .. }
                 | Job::Flushed { .. }
