@@ -58,14 +58,16 @@ impl LiveBoard {
         (Self { cores: cells, since: Instant::now() }, writers)
     }
 
-    /// What all cores have counted at this moment. Two counters may be a few messages apart.
+    /// What all cores have counted at this moment. Two counters of a core may be a few messages apart;
+    /// a total is always the sum of the `cores` beside it, because each cell is read once.
     pub fn snapshot(&self) -> BoardSnapshot {
+        let cores: Vec<_> = self.cores.iter().enumerate().map(CoreSnapshot::of).collect();
         let (mut counters, mut sessions_open) = (SinkCounters::default(), 0);
         let mut deviations = DeviationCounts::default();
-        for core in self.cores.iter() {
-            counters += core.counters.read();
-            sessions_open += core.sessions_open.get();
-            deviations += core.deviations.read();
+        for (core, cells) in cores.iter().zip(self.cores.iter()) {
+            counters += core.counters;
+            sessions_open += core.sessions_open;
+            deviations += cells.deviations.read();
         }
         BoardSnapshot {
             elapsed_s: self.since.elapsed().as_secs_f64(),
@@ -74,7 +76,7 @@ impl LiveBoard {
             refusals: RefusalTable::read(self.cores.iter().map(|core| &core.refusals)),
             deviations,
             reply_ns: self.reply_times(),
-            cores: self.cores.iter().enumerate().map(CoreSnapshot::of).collect(),
+            cores,
         }
     }
 

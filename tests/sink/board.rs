@@ -1,5 +1,7 @@
 //! SIGUSR1 shows the live board, and the report at the end says the same.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -225,4 +227,42 @@ fn each_refusal_is_told_by_what_it_answers_and_by_its_codes() {
         assert_eq!(found.iter().map(one).collect::<Vec<_>>(), expected, "{report}");
         assert_eq!(report["refusals_beyond"], 0);
     }
+}
+
+/// A sink that can be connected to lives on when it is asked for its board.
+#[test]
+fn a_signal_before_the_sink_is_ready_does_not_end_it() {
+    for engine in engines().repeat(4) {
+        let sink = Program::start_early(&["--io", engine, "--discard", "--cores", "1"]);
+        let client = until(|| TcpStream::connect(("127.0.0.1", sink.port)).ok());
+        sink.ask_for_the_board();
+        let client = client.expect("the sink listens");
+        client.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut greeting = String::new();
+        let read = BufReader::new(client).read_line(&mut greeting);
+        assert!(greeting.starts_with("220 "), "{engine}: {greeting:?} {read:?}");
+        sink.stop();
+    }
+}
+
+#[test]
+fn a_total_is_the_sum_of_its_cores_also_under_load() {
+    let sink = Program::start("smtp", &["--discard", "--cores", "2"]);
+    let (go, wait) = mpsc::channel();
+    thread::scope(|scope| {
+        let port = sink.port;
+        scope.spawn(move || client(port, &wait));
+        for _ in 0..BATCHES {
+            go.send(()).unwrap();
+            for _ in 0..5 {
+                let board = sink.board();
+                for name in ["messages", "replies_2xx", "connections", "sessions_open"] {
+                    let cores = board["cores"].as_array().unwrap();
+                    let sum: u64 = cores.iter().map(|core| number(core, name)).sum();
+                    assert_eq!(number(&board, name), sum, "{name}: {board}");
+                }
+            }
+        }
+        drop(go);
+    });
 }

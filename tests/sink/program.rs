@@ -1,7 +1,7 @@
 //! `ringpost-sink` as a child, which does not outlive the test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -30,8 +30,23 @@ pub(super) struct Program {
 impl Program {
     /// Starts it with `options`, of which the listener is one: `smtp` or `lmtp`.
     pub(super) fn start(scheme: &str, options: &[&str]) -> Self {
+        let mut program = Self::spawn(&format!("{scheme}://127.0.0.1:0"), options);
+        let lead = format!("listening {scheme}://127.0.0.1:");
+        program.port = program.line(|line| line.starts_with(&lead))[lead.len()..].parse().unwrap();
+        program
+    }
+
+    /// Starts it on a port that was free, and does not wait until it is ready.
+    pub(super) fn start_early(options: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut program = Self::spawn(&format!("smtp://127.0.0.1:{port}"), options);
+        program.port = port;
+        program
+    }
+
+    fn spawn(listen: &str, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringpost-sink"))
-            .args(["--listen", &format!("{scheme}://127.0.0.1:0"), "--json"])
+            .args(["--listen", listen, "--json"])
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -45,10 +60,7 @@ impl Program {
                 let _ = say.send(line);
             }
         });
-        let mut program = Self { child, port: 0, lines };
-        let lead = format!("listening {scheme}://127.0.0.1:");
-        program.port = program.line(|line| line.starts_with(&lead))[lead.len()..].parse().unwrap();
-        program
+        Self { child, port: 0, lines }
     }
 
     /// The next line on stderr that is wanted.
@@ -75,8 +87,13 @@ impl Program {
 
     /// The board, by SIGUSR1.
     pub(super) fn board(&self) -> Value {
-        kill_process(Pid::from_child(&self.child), Signal::USR1).unwrap();
+        self.ask_for_the_board();
         serde_json::from_str(&self.line(|line| line.starts_with('{'))).expect("one JSON object")
+    }
+
+    /// Sends SIGUSR1.
+    pub(super) fn ask_for_the_board(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::USR1).unwrap();
     }
 
     /// Sends SIGTERM.

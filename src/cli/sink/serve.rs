@@ -1,7 +1,8 @@
 //! The program `ringpost-sink`: from its options to its report.
 
 use std::io;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
@@ -25,16 +26,19 @@ fn serve(options: &SinkOptions) -> Result<ExitCode, ExitError> {
     if let Some(refusal) = refusal {
         notice!("ringpost-sink: {refusal}");
     }
+    let (stop, _) = watch::channel(Stop::No);
+    let board = Arc::default();
+    // Before the listeners are there: who can connect may also send a signal.
+    watch_signals(stop.clone(), Arc::clone(&board))?;
+    show_on_signal(Arc::clone(&board))?;
     let plan = plan::plan(options, engine)?;
     let banner = plan::banner(&plan, options);
     let urls: Vec<String> = plan.ports.iter().map(|port| port.url.clone()).collect();
-    let (stop, _) = watch::channel(Stop::No);
     let (sink, recovery) = Sink::open(plan).map_err(failure)?;
     if let Some(recovery) = &recovery {
         notice!("ringpost-sink: {recovery}");
     }
-    watch_signals(stop.clone())?;
-    show_on_signal(sink.board())?;
+    board.set(sink.board()).expect("one sink has one board");
     let mut summary = sink
         .run(stop, || {
             notice!("ringpost-sink: {banner}");
@@ -56,9 +60,17 @@ fn serve(options: &SinkOptions) -> Result<ExitCode, ExitError> {
     Ok(if sound { ExitCode::SUCCESS } else { Exit::Io.into() })
 }
 
-/// Turns the first signal into a drain and the second into an end at once.
-fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), ExitError> {
+/// The live board, once the spool is open.
+type EarlyBoard = Arc<OnceLock<LiveBoard>>;
+
+/// Turns the first signal into a drain and the second into an end at once. A sink that still opens its
+/// spool has answered nobody, so it ends at the first one: a crash at that moment loses nothing either.
+fn watch_signals(stop: watch::Sender<Stop>, board: EarlyBoard) -> Result<(), ExitError> {
     signals::watch(move |asked| {
+        if board.get().is_none() {
+            notice!("ringpost-sink: ended by a signal before it was ready");
+            process::exit(0);
+        }
         let next = if matches!(asked, StopSignal::First { .. }) { Stop::Drain } else { Stop::Now };
         stop.send_if_modified(|now| now.grow(next));
     })
@@ -66,10 +78,13 @@ fn watch_signals(stop: watch::Sender<Stop>) -> Result<(), ExitError> {
 }
 
 /// Prints the board on stderr each time that SIGUSR1 comes, and lets the sink go on.
-fn show_on_signal(board: LiveBoard) -> Result<(), ExitError> {
-    on_signals(&[libc::SIGUSR1], move |_| {
-        let shown = serde_json::to_string(&board.snapshot());
-        notice!("{}", shown.expect("a board holds numbers and names"));
+fn show_on_signal(board: EarlyBoard) -> Result<(), ExitError> {
+    on_signals(&[libc::SIGUSR1], move |_| match board.get() {
+        Some(board) => {
+            let shown = serde_json::to_string(&board.snapshot());
+            notice!("{}", shown.expect("a board holds numbers and names"));
+        }
+        None => notice!("ringpost-sink: nothing is counted yet; the spool is being opened"),
     })
     .map_err(cannot_watch)
 }
