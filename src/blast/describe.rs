@@ -47,10 +47,7 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         name,
         note,
     } = plan;
-    let (messages, duration_s) = match stop {
-        StopAfter::Messages(messages) => (Some(*messages), None),
-        StopAfter::Duration(duration) => (None, Some(duration.as_secs_f64())),
-    };
+    let (messages, duration_s) = bounds(*stop);
     let (schedule, arrivals_of) = schedule(load);
     let auth =
         |login: &Arc<Login>| login.mechanism().map_or("best offered", Mechanism::name).to_owned();
@@ -86,6 +83,14 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         to: content::in_words(&content.to),
         seed: content.seed,
         options: options(plan),
+    }
+}
+
+/// The number of messages or the seconds that end the run.
+fn bounds(stop: StopAfter) -> (Option<u64>, Option<f64>) {
+    match stop {
+        StopAfter::Messages(messages) => (Some(messages), None),
+        StopAfter::Duration(duration) => (None, Some(duration.as_secs_f64())),
     }
 }
 

@@ -11,12 +11,14 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::{self, Exit, ExitError};
 use super::man::{Page, help_end};
+use crate::report;
 use crate::report::colour::Colour;
 use crate::report::columns::Width;
 use crate::report::compare::{self, Comparison};
 use crate::report::text;
 use crate::report::{foreign, html};
 use crate::run::Judged;
+use crate::run::curve::Curve;
 use crate::run::foreign::{LogUnit, Reading};
 use crate::run::merge::{MergeError, merge};
 use crate::run::schema;
@@ -39,7 +41,7 @@ pub struct ReportArgs {
 enum ReportCommand {
     /// Print the report as text
     Show {
-        /// Directories that hold a run.json, or HdrHistogram logs of any program
+        /// Directories of runs, sweeps or searches, or HdrHistogram logs of any program
         #[arg(required = true, value_name = "RUN_DIR|LOG")]
         runs: Vec<PathBuf>,
         /// Print each run.json on one line instead
@@ -70,7 +72,8 @@ enum ReportCommand {
     },
     /// Show what changed from one run to another, and whether it is more than noise
     ///
-    /// A file in place of a directory is read as an HdrHistogram log of any program. Figures that a log
+    /// Two directories of sweeps or searches are compared by the rates that both have. A file in place of a
+    /// directory is read as an HdrHistogram log of any program. Figures that a log
     /// does not have are shown as unknown, and no condition may use them.
     Compare {
         /// The run to compare with, or a log
@@ -184,6 +187,15 @@ enum ReportError {
     Untold(Condition),
     #[error("{0} is for logs, and the directory of a run was given; leave it out, or name the log")]
     NoLog(&'static str),
+    #[error(
+        "{} holds a sweep or search and {} does not; compare two of them, or the runs of two steps, such as {}/step-01-*",
+        .0.display(), .1.display(), .0.display()
+    )]
+    CurveAndRun(PathBuf, PathBuf),
+    #[error(
+        "--fail-if is about runs; to judge a sweep or search, compare the runs of two of its steps"
+    )]
+    CurveCondition,
     #[error("cannot write to stdout: {0}")]
     Stdout(io::Error),
     #[error("--output takes one run, and {0} were given; leave it out to write into each of them")]
@@ -207,7 +219,12 @@ impl ReportError {
             Self::Load(error) => load(error),
             Self::Stdout(_) => Exit::Io,
             Self::Create { .. } => Exit::CantCreate,
-            Self::ManyToOne(_) | Self::NoJson(_) | Self::NoLog(_) | Self::Untold(_) => Exit::Usage,
+            Self::CurveAndRun(..)
+            | Self::CurveCondition
+            | Self::ManyToOne(_)
+            | Self::NoJson(_)
+            | Self::NoLog(_)
+            | Self::Untold(_) => Exit::Usage,
         }
     }
 }
@@ -252,6 +269,9 @@ fn compare_runs(
     page: Option<&Path>,
 ) -> Result<u8, ReportError> {
     logs.check(&dirs)?;
+    if let Some(curves) = curves(dirs)? {
+        return compare_curves(&curves, dirs, fail_if, page);
+    }
     let before = Loaded::open_any(dirs[0], &logs.reading(0))?;
     let after = Loaded::open_any(dirs[1], &logs.reading(1))?;
     let conditions = Conditions(fail_if.iter().flat_map(|list| list.0.iter().copied()).collect());
@@ -278,10 +298,54 @@ fn compare_runs(
     Ok(if failed { Verdict::ThresholdFailed.exit_code() } else { 0 })
 }
 
+/// Both curves, where both directories hold one; `None` where neither does.
+fn curves(dirs: [&PathBuf; 2]) -> Result<Option<[Curve; 2]>, ReportError> {
+    match (open_curve(dirs[0])?, open_curve(dirs[1])?) {
+        (Some(before), Some(after)) => Ok(Some([before, after])),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ReportError::CurveAndRun(dirs[0].clone(), dirs[1].clone())),
+        (None, Some(_)) => Err(ReportError::CurveAndRun(dirs[1].clone(), dirs[0].clone())),
+    }
+}
+
+/// The curve of a sweep or search in `dir`, if it holds no run.
+fn open_curve(dir: &Path) -> Result<Option<Curve>, ReportError> {
+    if dir.join("run.json").exists() { Ok(None) } else { Ok(Curve::open(dir)?) }
+}
+
+fn compare_curves(
+    curves: &[Curve; 2],
+    dirs: [&PathBuf; 2],
+    fail_if: &[Conditions],
+    page: Option<&Path>,
+) -> Result<u8, ReportError> {
+    if !fail_if.is_empty() {
+        return Err(ReportError::CurveCondition);
+    }
+    let curves = [&curves[0], &curves[1]];
+    let names = dirs.map(|dir| dir.display().to_string());
+    let names = [names[0].as_str(), names[1].as_str()];
+    if let Some(path) = page {
+        fs::write(path, report::curves::page(curves, names))
+            .map_err(|error| ReportError::Create { path: path.to_owned(), error })?;
+    }
+    let text = report::curves::text(curves, names, Width::of_stdout());
+    exit::tell(text).map_err(ReportError::Stdout)?;
+    Ok(0)
+}
+
 fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError> {
     logs.check(runs)?;
     let (colour, width) = (Colour::of_stdout(), Width::of_stdout());
     for (index, dir) in runs.iter().enumerate() {
+        if let Some(curve) = open_curve(dir)? {
+            let text = match json {
+                true => curve.json().map_err(|error| ReportError::Stdout(error.into()))?,
+                false => format!("{}{}", if index > 0 { "\n" } else { "" }, curve.text(width)),
+            };
+            exit::tell(text).map_err(ReportError::Stdout)?;
+            continue;
+        }
         let loaded = Loaded::open_any(dir, &logs.reading(index))?;
         if json && loaded.foreign {
             return Err(ReportError::NoJson(dir.clone()));
@@ -315,7 +379,10 @@ fn write_html(runs: &[PathBuf], output: Option<&Path>) -> Result<(), ReportError
         return Err(ReportError::ManyToOne(runs.len()));
     }
     for dir in runs {
-        let page = html::render(&Loaded::open(dir)?);
+        let page = match open_curve(dir)? {
+            Some(curve) => curve.page(),
+            None => html::render(&Loaded::open(dir)?),
+        };
         let path = output.map_or_else(|| dir.join("report.html"), Path::to_owned);
         if path == Path::new("-") {
             exit::tell(page).map_err(ReportError::Stdout)?;

@@ -257,19 +257,24 @@ impl Chart {
     /// Named vertical lines, left to right; a name that would touch the one before is left out.
     pub fn marks(&mut self, marks: &[(f64, &str)]) {
         let mut free = 0.0;
-        for (at, name) in marks {
-            let x = self.px(*at);
+        for (value, name) in marks {
+            let x = self.px(*value);
             let half = name.chars().count() as f64 * 3.1;
             let _ = write!(
                 self.svg,
                 "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{}\"/>",
                 HEIGHT - BOTTOM
             );
-            if x - half >= free {
-                free = x + half + 4.0;
+            // A name at the edge stays within the drawing.
+            let (anchor, at, right) = match x + half > self.width {
+                true => ("end", self.width, self.width),
+                false => ("middle", x, x + half),
+            };
+            if right - 2.0 * half >= free {
+                free = right + 4.0;
                 let _ = write!(
                     self.svg,
-                    "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{name}</text>",
+                    "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{name}</text>",
                     TOP - 4.0
                 );
             }
@@ -343,6 +348,30 @@ mod tests {
         chart.bar(0.0, 0.0, 0.0, "");
         let svg = chart.finish();
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn labels_neither_collide_nor_leave_the_drawing() {
+        let x = Scale::Linear { from: 0.0, to: 1_000.0 };
+        let mut chart = Chart::full("t", x, Scale::from_zero(1.0));
+        let ticks: Vec<_> = (0..=1_000).map(|at| (f64::from(at), format!("{at},000"))).collect();
+        chart.x_axis_at("c", &ticks);
+        chart.marks(&[(1_000.0, "a long name at the edge")]);
+        let svg = chart.finish();
+        let mut free = 0.0;
+        for text in svg.split("<text ").skip(1).filter(|text| text.contains(",000<")) {
+            let value = |name: &str| text.split(name).nth(1).unwrap().split('"').next().unwrap();
+            let (at, label) =
+                (value("x=\"").parse::<f64>().unwrap(), text.split(['>', '<']).nth(1));
+            let wide = label.unwrap().len() as f64 * 6.2;
+            let left = if value("text-anchor=\"") == "end" { at - wide } else { at - wide / 2.0 };
+            assert!(left >= free && left + wide <= WIDTH_FULL + 0.1, "{text}");
+            free = left + wide;
+        }
+        assert!(
+            free > WIDTH_FULL / 2.0 && svg.contains("text-anchor=\"end\">a long name"),
+            "{svg}"
+        );
     }
 
     #[test]

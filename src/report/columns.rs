@@ -179,7 +179,8 @@ impl Layout {
             let Some(width) = *width else { continue };
             let gap = if at == self.indent || column.align == Align::Right { 0 } else { GAP };
             let room = match column.align {
-                Align::Right => width.saturating_sub(1),
+                Align::Right if at > self.indent => width.saturating_sub(1),
+                Align::Right => width,
                 _ => width.saturating_sub(gap),
             };
             // A row of a file is one line, however long.
@@ -305,6 +306,16 @@ mod tests {
             Layout::of_rows(&columns, std::slice::from_ref(&row), 0, Width::of_columns(80));
         assert_eq!(layout.row(&row), "a     250: 1  451: 2");
         assert_eq!(layout.head(), "name  replies");
+    }
+
+    #[test]
+    fn the_first_column_needs_no_gap() {
+        let columns = [Column::right("due/s", 10, 0), Column::right("wide", 10, 0)];
+        let row = ["1,000".to_owned(), "x".repeat(73)].to_vec();
+        let layout =
+            Layout::of_rows(&columns, std::slice::from_ref(&row), 0, Width::of_columns(80));
+        assert_eq!(layout.head().lines().count(), 1);
+        assert_eq!(layout.row(&row).chars().count(), 80);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod plot;
 mod text;
 
 pub use self::page::render as html;
+pub(super) use self::text::change_of;
 pub use self::text::render as text;
 use super::words::phase_title;
 use crate::measure::{Mode, Phase};

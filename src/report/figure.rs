@@ -307,7 +307,7 @@ fn histogram(headline: &Histogram<u64>) -> Figure {
 }
 
 /// `1.5k` for the narrow margin of a chart.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let (scaled, unit) = match value {
         v if v >= 1e6 => (v / 1e6, "M"),
         v if v >= 1e3 => (v / 1e3, "k"),

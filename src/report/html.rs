@@ -17,7 +17,7 @@ use super::{figure, human, misbehaviour, targets};
 use crate::measure::Mode;
 use crate::run::Loaded;
 use crate::run::series::Second;
-use crate::run::{Latency, Run, RunPlan, Verdict};
+use crate::run::{Latency, Run, Verdict};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -110,7 +110,7 @@ fn head(out: &mut String, run: &Run) {
         tone(run),
         verdict(run.verdict),
     );
-    named(out, &run.plan);
+    note(out, run);
     if !run.verdict_reasons.is_empty() {
         let _ = write!(out, "<ul class=\"reasons {}\">", tone(run));
         for reason in &run.verdict_reasons {
@@ -127,7 +127,8 @@ pub(super) fn moment(rfc_3339: &str) -> String {
 }
 
 /// What the user wrote about the run.
-fn named(out: &mut String, plan: &RunPlan) {
+pub(super) fn note(out: &mut String, run: &Run) {
+    let plan = &run.plan;
     if !plan.note.is_empty() {
         let _ = write!(out, "<p class=\"note\">{}</p>", escape(&plan.note));
     }
@@ -317,7 +318,7 @@ fn cell(latency: &Latency, ns: u64) -> String {
     if latency.count == 0 { "–".to_owned() } else { human::latency(ns) }
 }
 
-fn facts(out: &mut String, title: &str, rows: &[(&'static str, String)]) {
+pub(super) fn facts(out: &mut String, title: &str, rows: &[(&'static str, String)]) {
     let _ = write!(out, "<section><h2>{title}</h2><dl class=\"facts\">");
     for (name, value) in rows {
         let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", escape(value));
@@ -325,7 +326,7 @@ fn facts(out: &mut String, title: &str, rows: &[(&'static str, String)]) {
     out.push_str("</dl></section>");
 }
 
-fn machine_rows(run: &Run) -> Vec<(&'static str, String)> {
+pub(super) fn machine_rows(run: &Run) -> Vec<(&'static str, String)> {
     let machine = &run.machine;
     vec![
         ("CPU", machine.cpu_model.clone()),

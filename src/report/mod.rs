@@ -6,6 +6,7 @@ pub mod chart;
 pub mod colour;
 pub mod columns;
 pub mod compare;
+pub mod curves;
 mod download;
 pub mod figure;
 pub mod foreign;

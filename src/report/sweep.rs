@@ -1,16 +1,16 @@
 //! How a sweep is shown: its knee in sentences, its steps as a table, its curve on a page.
 
+mod page;
+
+pub(super) use self::page::{latency, rising};
 use std::fmt::Write as _;
 
-use super::chart::{Chart, Scale, escape, legend};
-use super::figure::Figure;
-use super::{html, human};
+use super::columns::{Column, Layout, Width};
+use super::human;
 use crate::limits::SEND_LAG_NOISE_NS;
+use crate::run::TargetResult;
 use crate::run::curve::{Curve, KNEE_FACTOR, RateStep, knee};
 use crate::run::kept::RATE_KEPT_PERCENT;
-use crate::run::{Latency, TargetResult};
-
-type Percentile = fn(&Latency) -> u64;
 
 /// One sentence for each of several targets that some step had no connection with.
 pub fn absences(steps: &[RateStep]) -> Vec<String> {
@@ -55,97 +55,52 @@ impl Curve {
                 steps.len()
             ));
         }
-        Self { task: "sweep", steps, said, mark: found.map(|rate| (rate, "knee")) }
+        Self { task: "sweep", steps, said, slo: None, mark: found.map(|rate| (rate, "knee")) }
     }
 
-    pub fn text(&self) -> String {
-        let mut text = format!("{} of {}\n\n", self.task, self.target());
-        let _ = writeln!(text, "{}", head());
+    /// What was run, in one line.
+    pub fn title(task: &str, target: &str) -> String {
+        format!("{task} of {target}")
+    }
+
+    /// The finding, a sentence on each line.
+    pub fn findings(&self, width: Width) -> String {
+        self.said.iter().map(|sentence| width.wrap(0, sentence) + "\n").collect()
+    }
+
+    pub fn text(&self, width: Width) -> String {
+        let layout = layout(width);
+        let mut text = width.wrap(2, &Self::title(self.task, self.target()));
+        let _ = writeln!(text, "\n\n{}", layout.head());
         for step in &self.steps {
-            text += &step.line();
-            text.push('\n');
+            let _ = writeln!(text, "{}", layout.row(&step.cells()));
         }
         text.push('\n');
-        for sentence in &self.said {
-            let _ = writeln!(text, "{sentence}");
-        }
-        text
-    }
-
-    /// One page with the curve and the table; it loads nothing.
-    pub fn page(&self) -> String {
-        let mut out = String::with_capacity(32 * 1024);
-        html::begin(&mut out, &format!("{} of {} · ringpost", self.task, self.target()));
-        let _ = write!(
-            out,
-            "<header><div><h1>{}</h1><p class=\"soft\">{}: latency under load</p></div></header>\
-             <p class=\"lead\">{}</p>",
-            escape(self.target()),
-            self.task,
-            escape(&self.said.join(" "))
-        );
-        if let Some(figure) = self.figure() {
-            html::section(&mut out, &figure);
-        }
-        out += "<section class=\"wide\"><h2>Steps</h2><table><thead><tr>";
-        for name in HEAD {
-            let _ = write!(out, "<th scope=\"col\">{name}</th>");
-        }
-        out += "</tr></thead><tbody>";
-        for step in &self.steps {
-            out += "<tr>";
-            for cell in step.cells() {
-                let _ = write!(out, "<td>{}</td>", escape(&cell));
-            }
-            out += "</tr>";
-        }
-        out += "</tbody></table></section>";
-        html::end(&mut out);
-        out
-    }
-
-    /// Percentiles of the response time over the rate, both on log scales; `None` with fewer than
-    /// two rates, which do not make a curve.
-    fn figure(&self) -> Option<Figure> {
-        let mut steps: Vec<&RateStep> = self.steps.iter().collect();
-        steps.sort_by(|a, b| a.asked.total_cmp(&b.asked));
-        let (first, last) = (steps.first()?.asked, steps.last()?.asked);
-        if first >= last {
-            return None;
-        }
-        let curves: [(&str, &str, Percentile); 3] =
-            [("p50", "s1", |l| l.p50), ("p99", "s2", |l| l.p99), ("p99.9", "s3", |l| l.p999)];
-        let low = steps.iter().map(|step| step.response().p50).min()?.max(1);
-        let high = steps.iter().map(|step| step.response().p999).max()?.max(low + 1);
-        let x = Scale::Log { from: first, to: last };
-        let mut chart =
-            Chart::new("Response time by rate", x, Scale::log_around(low as f64, high as f64));
-        chart.y_axis(|ns| human::latency(ns as u64));
-        let ticks: Vec<_> =
-            steps.iter().map(|step| (step.asked, human::rate(step.asked))).collect();
-        chart.x_axis_at("messages due a second, log scale", &ticks);
-        for (_, class, value) in curves.iter().rev() {
-            let points =
-                steps.iter().map(|step| (step.asked, value(&step.response()).max(1) as f64));
-            chart.curve(class, points);
-        }
-        self.mark.iter().for_each(|(rate, name)| chart.marks(&[(*rate, name)]));
-        let keys = curves.iter().map(|(name, class, _)| legend(class, name)).collect();
-        Some(Figure { title: "Latency under load", legend: keys, svg: chart.finish() })
+        text + &self.findings(width)
     }
 }
 
 const HEAD: [&str; 9] =
     ["due/s", "accepted/s", "p50", "p99", "p99.9", "errors", "own lag p99", "CPU", "verdict"];
-const WIDTHS: [usize; 9] = [10, 12, 11, 11, 11, 10, 13, 8, 19];
-
-/// The head of the rows of [`RateStep::line`].
-pub fn head() -> String {
-    HEAD.iter().zip(WIDTHS).map(|(name, width)| format!("{name:>width$}")).collect()
+/// The columns of a table of steps, for rows that come one after the other.
+pub fn layout(width: Width) -> Layout {
+    const COLUMNS: [Column; 9] = [
+        Column::right(HEAD[0], 10, 0),
+        Column::right(HEAD[1], 12, 0),
+        Column::right(HEAD[2], 11, 0),
+        Column::right(HEAD[3], 11, 0),
+        Column::right(HEAD[4], 11, 2),
+        Column::right(HEAD[5], 10, 0),
+        Column::right(HEAD[6], 13, 1),
+        Column::right(HEAD[7], 8, 3),
+        Column::right(HEAD[8], 19, 0),
+    ];
+    Layout::new(&COLUMNS, 0, width)
 }
 
 impl RateStep {
-    fn cells(&self) -> [String; 9] {
+    /// The cells of a row of [`layout`].
+    pub fn cells(&self) -> [String; 9] {
         let (run, response) = (&self.run, self.response());
         let own_lag = run.own_lag_ns.unwrap_or_default();
         let verdict = match self.kept {
@@ -165,17 +120,12 @@ impl RateStep {
             verdict,
         ]
     }
-
-    /// As a row of [`Curve::text`].
-    pub fn line(&self) -> String {
-        self.cells().iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:>width$}")).collect()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{Run, Verdict};
+    use crate::run::{Latency, Run, Verdict};
 
     fn step(asked: f64, p99: u64, verdict: Verdict) -> RateStep {
         let response = Latency { p50: p99 / 2, p99, p999: 2 * p99, count: 9, ..Latency::default() };
@@ -199,10 +149,13 @@ mod tests {
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
         let asked: Vec<_> = reader.records().map(|r| r.unwrap()[0].to_owned()).collect();
         assert_eq!(asked, ["1000.0", "2000.0"]);
-        assert!(curve.text().contains("90.0 ms"), "{}", curve.text());
+        assert!(curve.text(Width::FULL).contains("90.0 ms"), "{}", curve.text(Width::FULL));
         let page = curve.page();
         assert!(
-            page.contains("knee") && page.contains("smtp://&lt;a&gt;:25") && page.contains("<svg")
+            page.contains("knee")
+                && page.contains("smtp://&lt;a&gt;:25")
+                && page.contains("<svg")
+                && page.contains("href=\"step-02-2000/report.html\"")
         );
     }
 
@@ -234,6 +187,6 @@ mod tests {
         let curve = Curve::of_sweep(steps);
         assert!(curve.said[1].contains("may be higher"), "{:?}", curve.said);
         let none = Curve::of_sweep(vec![step(1e3, 1, Verdict::TargetLimited)]);
-        assert_eq!((none.mark, none.figure().is_some()), (None, false));
+        assert_eq!((none.mark, none.page().contains("class=\"chart")), (None, false));
     }
 }

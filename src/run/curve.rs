@@ -1,5 +1,7 @@
 //! Runs of one plan at rising rates: the curve of latency under load, its knee, and its files.
 
+mod read;
+
 use serde::Serialize;
 
 use super::result::{Latency, Run, TargetResult};
@@ -10,6 +12,11 @@ use crate::limits::SEND_LAG_NOISE_NS;
 pub(super) const SCHEMA: u32 = 1;
 /// A rate is beyond the knee if its p99 is more than so many times the lowest p99 of the slower rates.
 pub const KNEE_FACTOR: u64 = 3;
+
+/// The directory of a step within that of its curve; steps count from 1.
+pub fn step_dir(number: usize, asked: f64) -> String {
+    format!("step-{number:02}-{asked:.0}")
+}
 
 /// One rate, measured.
 #[derive(Clone, Debug)]
@@ -30,6 +37,8 @@ pub struct Curve {
     pub steps: Vec<RateStep>,
     /// The finding and its rule, in whole sentences.
     pub said: Vec<String>,
+    /// The service level of a search, as it was given.
+    pub slo: Option<String>,
     /// The rate that was found, and its name.
     pub mark: Option<(f64, &'static str)>,
 }
@@ -62,6 +71,8 @@ pub(super) struct CurveJson<'a> {
     schema: u32,
     task: &'a str,
     target: &'a str,
+    /// The service level of a search, as it was given; `null` for a sweep.
+    slo: Option<&'a str>,
     found_msg_s: Option<f64>,
     said: &'a [String],
     steps: Vec<StepJson<'a>>,
@@ -159,6 +170,7 @@ impl Curve {
         let told = CurveJson {
             schema: SCHEMA,
             task: self.task,
+            slo: self.slo.as_deref(),
             target: self.target(),
             found_msg_s: self.mark.map(|(rate, _)| rate),
             said: &self.said,

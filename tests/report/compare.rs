@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use ringpost::measure::Mode;
 use ringpost::run::Run;
 use ringpost::run::artefact::RUN_JSON;
+use ringpost::run::curve::{Curve, RateStep, step_dir};
 
 use crate::support::{write_run, write_run_at};
 
@@ -103,4 +104,51 @@ fn an_open_and_a_closed_loop_share_their_service_time_only() {
     assert_eq!(unknown.status.code(), Some(1), "what one side lacks cannot pass");
     assert_eq!(compare(&a, &dir.path().join("none"), &[]).status.code(), Some(66));
     assert_eq!(compare(&a, &b, &["--fail-if", "p99>+1ms"]).status.code(), Some(64));
+}
+
+/// A sweep of two steps in a directory, as the program leaves it.
+fn write_curve(dir: &Path, seed: u64) {
+    let step = |(number, asked): (usize, f64)| {
+        let started = format!("2026-05-04T12:30:0{number}Z");
+        let path = dir.join(step_dir(number, asked));
+        let (run, _) = write_run_at(&path, Mode::Open, &started, seed + number as u64);
+        RateStep { asked, run, kept: None }
+    };
+    let steps = [(1, 1e3), (2, 2e3)].map(step).into();
+    fs::write(dir.join("sweep.json"), Curve::of_sweep(steps).json().unwrap()).unwrap();
+}
+
+#[test]
+fn the_directories_of_sweeps_are_shown_and_compared_as_those_of_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    write_curve(&a, 3);
+    write_curve(&b, 7);
+    let report = |words: &[&str], dir: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));
+        command.arg("report").args(words).arg(dir).env("COLUMNS", "80").output().unwrap()
+    };
+    let shown = text(&report(&["show"], &a).stdout);
+    assert!(shown.starts_with("sweep of smtp://") && shown.contains("The rule:"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let json = report(&["show", "--json"], &a).stdout;
+    assert_eq!(json, fs::read(a.join("sweep.json")).unwrap());
+    assert!(report(&["html"], &a).status.success());
+    let page = fs::read_to_string(a.join("report.html")).unwrap();
+    for part in ["step-02-2000/report.html", "Accepted of what was due", "2026-05-04 12:30:01 UTC"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    let file = dir.path().join("compared.html");
+    let compared = compare(&a, &b, &["--html", file.to_str().unwrap()]);
+    assert_eq!(compared.status.code(), Some(0), "{}", text(&compared.stderr));
+    let shown = text(&compared.stdout);
+    assert!(shown.contains("A p99") && shown.contains("2,000"), "{shown}");
+    assert!(fs::read_to_string(file).unwrap().contains("Two curves compared"));
+    // A curve and a run have nothing in common, and a curve has no figure for a condition.
+    assert_eq!(compare(&a, &b.join(step_dir(1, 1e3)), &[]).status.code(), Some(64));
+    assert_eq!(compare(&a, &b, &["--fail-if", "p99>1s"]).status.code(), Some(64));
+    fs::remove_dir_all(a.join(step_dir(2, 2e3))).unwrap();
+    let torn = report(&["show"], &a);
+    assert_eq!(torn.status.code(), Some(66), "{}", text(&torn.stderr));
 }

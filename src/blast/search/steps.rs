@@ -12,7 +12,7 @@ use crate::blast::plan::{Load, Plan};
 use crate::blast::runner::{BlastError, Seen, run};
 use crate::blast::schedule::{Profile, ProfileError, Schedule, Spacing};
 use crate::measure::Snapshot;
-use crate::run::curve::RateStep;
+use crate::run::curve::{RateStep, step_dir};
 use crate::run::{ArtefactError, Conditions, Stopped, Verdict};
 
 /// What the steps of a sweep or a search have in common.
@@ -163,7 +163,7 @@ impl<'a, 'o> StepRunner<'a, 'o> {
         let Steps { plan, spacing, .. } = self.steps;
         let schedule = Schedule { profile: Profile::constant(rate)?, spacing: *spacing };
         let number = self.done.len() + 1;
-        let out = plan.out.as_ref().map(|dir| dir.join(format!("step-{number:02}-{rate:.0}")));
+        let out = plan.out.as_ref().map(|dir| dir.join(step_dir(number, rate)));
         Ok(Plan { load: Load::Messages(schedule), out, ..Plan::clone(plan) })
     }
 }

@@ -25,6 +25,7 @@ use crate::blast::search::{
 use crate::cli::exit;
 use crate::cli::value;
 use crate::notice::notice;
+use crate::report::columns::{Layout, Width};
 use crate::report::human;
 use crate::report::sweep::{self, absences};
 use crate::run::curve::Curve;
@@ -140,7 +141,7 @@ impl SweepArgs {
             false => Rates::Given(rates),
         };
         let task = RateTask::prepare(step)?;
-        let sweep = task.perform(|steps, see| steps.sweep(&rates, see))?;
+        let sweep = task.perform("sweep", |steps, see| steps.sweep(&rates, see))?;
         let code = status(sweep.exit_code(), exit_zero);
         task.finish(&curve_of(sweep))?;
         Ok(code)
@@ -153,11 +154,12 @@ impl FindMaxArgs {
         let Self { slo, precision, repeats, step } = self;
         let options = SearchOptions { start: step.start, most: step.most, precision, repeats };
         let task = RateTask::prepare(step)?;
-        let found = task.perform(|steps, see| steps.find_max(&slo, options, see))?;
+        let found = task.perform("find-max", |steps, see| steps.find_max(&slo, options, see))?;
         let code = status(found.verdict().exit_code(), exit_zero);
         let said = sentences(&found, &slo);
         let mark = found.low.map(|low| (low.rate, "max"));
-        task.finish(&Curve { task: "find-max", steps: found.steps, said, mark })?;
+        let slo = Some(slo.to_string());
+        task.finish(&Curve { task: "find-max", steps: found.steps, said, slo, mark })?;
         Ok(code)
     }
 }
@@ -237,6 +239,8 @@ struct RateTask {
     plan: Plan,
     spacing: Spacing,
     json: bool,
+    /// Whether the directory of the result is new.
+    made_out: bool,
 }
 
 impl RateTask {
@@ -248,6 +252,7 @@ impl RateTask {
         let artefacts = ArtefactArgs::default();
         let args = RunArgs { targets, load, content, protocol, policy, machine, artefacts };
         let plan = Plan { out, name, note, ..plan(args)? };
+        let made_out = plan.out.as_ref().is_some_and(|dir| !dir.exists());
         if let Some(dir) = &plan.out {
             let failed = |error| ArtefactError::Io { path: dir.clone(), error };
             fs::create_dir_all(dir).map_err(failed).map_err(BlastError::from)?;
@@ -255,39 +260,57 @@ impl RateTask {
                 return Err(BlastError::from(ArtefactError::Taken(dir.clone())).into());
             }
         }
-        Ok(Self { plan, spacing, json })
+        Ok(Self { plan, spacing, json, made_out })
     }
 
-    /// Runs all steps; each is shown when it has ended.
+    /// Runs all steps; each is shown when it has ended: on stdout, or beside JSON on stderr.
     fn perform<T>(
         &self,
+        task: &str,
         run: impl FnOnce(&Steps<'_>, &mut Observer<'_>) -> Result<T, SearchError>,
     ) -> Result<T, Error> {
         let stop = Arc::default();
         watch_signals(Arc::clone(&stop), self.plan.drain)?;
         let steps = Steps { plan: &self.plan, spacing: self.spacing, stop };
-        let (mut unwritten, mut first) = (None, true);
+        let mut table = LiveTable::new(self, task);
+        let mut unwritten = None;
+        let mut written = Vec::new();
         let result = run(&steps, &mut |event| {
-            match event {
-                StepEvent::Running { .. } => {}
+            let seen = match event {
+                StepEvent::Running { .. } => Ok(()),
                 StepEvent::Written(dir) => {
-                    if let Err(error) = with_page(dir) {
-                        unwritten = Some(error);
-                        return ControlFlow::Break(());
-                    }
+                    written.push(dir.to_owned());
+                    with_page(dir).map(|_| ())
                 }
-                StepEvent::Done(step) => {
-                    if std::mem::take(&mut first) {
-                        notice!("{}", sweep::head());
-                    }
-                    notice!("{}", step.line());
+                StepEvent::Done(step) => table.row(&step.cells()).map_err(Error::Report),
+            };
+            match seen {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    unwritten = Some(error);
+                    ControlFlow::Break(())
                 }
             }
-            ControlFlow::Continue(())
         });
+        if matches!(result, Err(SearchError::Failed(_))) && table.is_empty() {
+            self.leave_nothing(&written);
+        }
         match unwritten {
             Some(error) => Err(error),
             None => Ok(result?),
+        }
+    }
+
+    /// Removes what a task wrote whose target never worked, so that the same command can be tried again.
+    fn leave_nothing(&self, written: &[PathBuf]) {
+        // Best effort: what stays is named by the next try.
+        for dir in written {
+            let _ = fs::remove_dir_all(dir);
+        }
+        if self.made_out
+            && let Some(out) = &self.plan.out
+        {
+            let _ = fs::remove_dir(out);
         }
     }
 
@@ -302,7 +325,49 @@ impl RateTask {
                 .and_then(|()| write("report.html", &curve.page()));
             written.map_err(Error::Report)?;
         }
-        let text = if self.json { json } else { curve.text() };
+        // The table has been told row by row.
+        let text = match self.json {
+            true => json,
+            false => format!("\n{}", curve.findings(Width::of_stdout())),
+        };
         exit::tell(text).map_err(Error::Report)
+    }
+}
+
+/// The table of the steps, while they run.
+struct LiveTable {
+    layout: Layout,
+    /// Its title and head, until the first row.
+    head: Option<String>,
+    json: bool,
+}
+
+impl LiveTable {
+    fn new(of: &RateTask, task: &str) -> Self {
+        let width = if of.json { Width::of_stderr() } else { Width::of_stdout() };
+        let layout = sweep::layout(width);
+        let head = match of.json {
+            true => layout.head(),
+            false => {
+                let title = Curve::title(task, &of.plan.targets.names());
+                format!("{}\n\n{}", width.wrap(2, &title), layout.head())
+            }
+        };
+        Self { layout, head: Some(head), json: of.json }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.head.is_some()
+    }
+
+    fn row(&mut self, cells: &[String]) -> io::Result<()> {
+        let row = self.layout.row(cells);
+        for line in self.head.take().into_iter().chain([row]) {
+            match self.json {
+                true => notice!("{line}"),
+                false => exit::tell(line + "\n")?,
+            }
+        }
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::text::{change_text, noise_sign, value_text};
 use super::{Comparison, NOISE_NOTES, Trend, UNKNOWN, identity};
 use crate::report::chart::escape;
+use crate::report::shell::command_line;
 use crate::report::{figure, html};
 use crate::run::Loaded;
 
@@ -43,8 +44,27 @@ pub fn render(comparison: &Comparison, names: [&str; 2], runs: [&Loaded; 2]) -> 
     if comparison.foreign == [false; 2] {
         differences(&mut out, comparison);
     }
+    commands(&mut out, runs);
     html::end(&mut out);
     out
+}
+
+/// How each run was made, and where.
+fn commands(out: &mut String, runs: [&Loaded; 2]) {
+    for (sign, run) in ["A", "B"].iter().zip(runs.map(|loaded| &loaded.run)) {
+        if run.plan.command.is_empty() {
+            continue;
+        }
+        let machine = &run.machine;
+        let _ = write!(
+            out,
+            "<section><h2>Command of {sign}</h2><p class=\"soft\">{} · {} · {}</p><pre><code>{}</code></pre></section>",
+            escape(&html::moment(&run.started)),
+            escape(&machine.cpu_model),
+            escape(&machine.kernel),
+            escape(&command_line(&run.plan.command))
+        );
+    }
 }
 
 fn table(out: &mut String, comparison: &Comparison) {

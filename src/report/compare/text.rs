@@ -112,7 +112,8 @@ pub(super) fn change_text(row: &ComparisonRow) -> String {
     }
 }
 
-fn change_of(change: f64) -> String {
+/// A change relative to what was before: `+12.3 %`, `33×`.
+pub(in crate::report) fn change_of(change: f64) -> String {
     match change + 1.0 {
         times if times >= 9.95 => format!("{}×", human::count(times.round() as u64)),
         times if times >= 2.0 => format!("{times:.1}×"),
