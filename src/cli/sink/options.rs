@@ -64,7 +64,8 @@ pub(super) struct SinkOptions {
     #[arg(long, value_name = "DOMAIN=all|headers|none", help_heading = "Spool")]
     pub(super) keep: Vec<KeepRule>,
 
-    /// Size of one segment file [default: 32MiB, or less if fewer than four would fit for each core]
+    /// Size of one segment file. The default is halved while fewer than four fit for each core
+    /// [default: 32MiB, or less]
     #[arg(long, value_name = "SIZE", help_heading = "Spool", value_parser = value::size)]
     pub(super) segment_size: Option<u64>,
 
