@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -24,6 +24,9 @@ use super::socket_file::SocketFile;
 
 /// Listen backlog asked of the kernel, which caps it at net.core.somaxconn.
 const LISTEN_BACKLOG: i32 = 4_096;
+
+/// Ports that are tried until one is free on both loopback addresses.
+const LOOPBACK_TRIES: usize = 16;
 
 #[derive(Debug, Error)]
 pub enum BindError {
@@ -86,6 +89,37 @@ pub fn bind_with_mode(
         }
     }
     Ok(by_core)
+}
+
+/// Binds `port` on 127.0.0.1 and, where this machine has it, on ::1, for every core. Port 0 takes one
+/// port that is free on both. The answer is as that of [`bind`], with one or two listeners per core.
+///
+/// # Errors
+/// As [`bind`]; one of the two that is in use is an error.
+pub fn bind_loopback(port: u16, cores: usize) -> Result<Vec<Vec<BoundListener>>, BindError> {
+    for tries_left in (0..LOOPBACK_TRIES).rev() {
+        let v4 = Address::Tcp((Ipv4Addr::LOCALHOST, port).into());
+        let mut by_core = bind(&[v4], cores)?;
+        let &Address::Tcp(bound) = by_core[0][0].address() else { return Ok(by_core) };
+        let v6 = Address::Tcp((Ipv6Addr::LOCALHOST, bound.port()).into());
+        match bind(&[v6], cores) {
+            Ok(more) => {
+                by_core.iter_mut().zip(more).for_each(|(all, more)| all.extend(more));
+                assert!(by_core.iter().all(|all| all.len() == 2), "both addresses on each core");
+                return Ok(by_core);
+            }
+            Err(BindError::Io { source, .. }) if is_missing(&source) => return Ok(by_core),
+            // Another program has the port that the kernel chose for the first address.
+            Err(BindError::InUse { .. }) if port == 0 && tries_left > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("the last try returns")
+}
+
+/// Whether this machine lacks the address, or its family.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }
 
 impl BindError {

@@ -34,7 +34,7 @@ mod watch;
 
 pub use address::{Address, Peer};
 pub use alarm::Alarm;
-pub use bind::{BindError, BoundListener, bind, bind_with_mode};
+pub use bind::{BindError, BoundListener, bind, bind_loopback, bind_with_mode};
 pub use buffer::{Buf, Pool};
 pub use conn::{Conn, Handle};
 pub use connect::{Connecting, connect, is_elsewhere};

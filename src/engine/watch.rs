@@ -1,6 +1,7 @@
 //! Deadlines of one core's connections, at the cost of a store each.
 //!
-//! One task beats every `WATCH_TICK_MS` and looks at all entries. Time is the count of beats that
+//! One task beats every `WATCH_TICK_MS` while there are entries, and looks at all of them. Without
+//! entries it sleeps, and time stands still. Time is the count of beats that
 //! really happened: a core that stalls stretches every deadline with it, so a client is never
 //! blamed for our own pause. A deadline fires never early and at most two beats late.
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::conn::Handle;
-use super::task::interval;
+use super::task::{Notify, interval};
 use crate::limits::{WATCH_GRACE_TICKS, WATCH_TICK_MS};
 
 const TICK: Duration = Duration::from_millis(WATCH_TICK_MS);
@@ -33,6 +34,8 @@ struct WatchEntry {
 pub struct Watch {
     entries: RefCell<Slab<Rc<WatchEntry>>>,
     beats: Cell<u64>,
+    /// Notified when the first entry comes.
+    occupied: Notify,
 }
 
 impl Watch {
@@ -44,7 +47,12 @@ impl Watch {
     pub fn register(self: &Rc<Self>, handle: Handle) -> Guard {
         let (deadline, overdue) = (Cell::new(NEVER), Cell::new(0));
         let entry = Rc::new(WatchEntry { handle, deadline, overdue });
-        let key = self.entries.borrow_mut().insert(entry.clone());
+        let mut entries = self.entries.borrow_mut();
+        if entries.is_empty() {
+            self.occupied.notify_one();
+        }
+        let key = entries.insert(entry.clone());
+        drop(entries);
         Guard { watch: self.clone(), entry, key }
     }
 
@@ -83,6 +91,12 @@ impl Watch {
         // The first tick of an interval is immediate.
         interval.tick().await;
         loop {
+            if self.is_empty() {
+                self.occupied.notified().await;
+                // A whole beat for the first entry: a deadline is never early.
+                interval.reset();
+                continue;
+            }
             interval.tick().await;
             self.beat();
         }

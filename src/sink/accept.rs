@@ -25,6 +25,9 @@ use crate::smtp::server::CloseReason;
 /// long may messages go into a file that was removed.
 const SPOOL_LOOK_MS: u64 = 100;
 
+/// As [`SPOOL_LOOK_MS`], while no message comes. The first message after it has a check of its own.
+const SPOOL_LOOK_IDLE_MS: u64 = 1_000;
+
 /// What a core thread is handed at its start.
 pub(super) struct Setup {
     pub(super) cpu: usize,
@@ -70,9 +73,16 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
 /// no client sends.
 async fn look_out(core: Rc<Core>) {
     let Some(writer) = &core.writer else { return };
-    let mut interval = task::interval(Duration::from_millis(SPOOL_LOOK_MS));
     loop {
-        interval.tick().await;
+        if core.doze.has_messages() {
+            task::sleep(Duration::from_millis(SPOOL_LOOK_MS)).await;
+        } else {
+            core.doze.begin();
+            select! {
+                () = task::sleep(Duration::from_millis(SPOOL_LOOK_IDLE_MS)) => {}
+                () = core.doze.over() => {}
+            }
+        }
         // The writer has reported the error, and counts it as a failure.
         let _ = writer.borrow_mut().check_path();
     }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::board::CoreBoard;
+use super::doze::Doze;
 use super::group_commit::GroupCommit;
 use super::hints::Hints;
 use super::keep::{Keep, KeepRules};
@@ -79,6 +80,7 @@ pub(super) struct Core {
     ///
     /// INVARIANT: at most [`LINGERERS_MAX`](crate::limits::LINGERERS_MAX).
     pub(super) lingerers: Cell<usize>,
+    pub(super) doze: Doze,
     /// Notified when a session ends.
     pub(super) ended: Notify,
 }
@@ -106,6 +108,7 @@ impl Core {
             faults_before: Cell::new(None),
             lacking: Cell::new(false),
             lingerers: Cell::new(0),
+            doze: Doze::default(),
             ended: Notify::new(),
         }
     }
@@ -160,6 +163,12 @@ impl Core {
     pub(super) fn note_message(&self) {
         if self.faults_before.get().is_none() {
             self.faults_before.set(Some(PageFaults::of_thread().unwrap_or_default()));
+        }
+        if self.doze.message()
+            && let Some(writer) = &self.writer
+        {
+            // The writer has reported the error, and takes the message elsewhere.
+            let _ = writer.borrow_mut().check_path();
         }
     }
 

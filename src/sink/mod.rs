@@ -10,6 +10,7 @@ mod core;
 mod counters;
 mod deadline;
 mod deviation_counts;
+mod doze;
 mod group_commit;
 mod hints;
 mod keep;

@@ -1,13 +1,16 @@
 //! The checks before the greeting: the address of the caller, the limit of connections per address, and
 //! whether the client waits for the greeting.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::core::Core;
 use super::peer_limit::PeerPlace;
 use super::proxy::{self, Header};
 use super::stop::Stop;
+use crate::engine::task;
 use crate::engine::{Conn, Guard, Peer};
 use crate::smtp::server::CloseReason;
 
@@ -38,7 +41,7 @@ pub(super) async fn meet(
     guard: &Guard,
     peer: Peer,
 ) -> Result<Caller, Rejection> {
-    let mut step = Pregreet { core, conn, guard, said: Vec::new() };
+    let mut step = Pregreet { core, conn, guard, over: Rc::default(), said: Vec::new() };
     let peer =
         if core.peer_policy.proxies.contains(&peer) { step.introduced(peer).await? } else { peer };
     let Some(place) = core.peer_limit.enter(peer.ip()) else {
@@ -55,6 +58,8 @@ struct Pregreet<'c> {
     core: &'c Core,
     conn: &'c mut Conn,
     guard: &'c Guard,
+    /// The delay of the greeting is over.
+    over: Rc<Cell<bool>>,
     /// Received and not yet used.
     said: Vec<u8>,
 }
@@ -96,11 +101,20 @@ impl Pregreet<'_> {
 
     /// Delays the greeting. A client that speaks in that time does not follow SMTP.
     async fn wait_in_silence(&mut self, delay: Duration) -> Result<(), Rejection> {
-        self.guard.arm(delay);
-        if self.said.is_empty()
-            && let Heard::Nothing = self.hear().await?
-        {
-            return Ok(());
+        self.guard.disarm();
+        if self.said.is_empty() {
+            // A timer of its own: the watch is exact to half a second.
+            let (over, handle) = (self.over.clone(), self.conn.handle());
+            let timer = task::spawn(async move {
+                task::sleep(delay).await;
+                over.set(true);
+                handle.interrupt();
+            });
+            let heard = self.hear().await;
+            timer.abort();
+            if let Heard::Nothing = heard? {
+                return Ok(());
+            }
         }
         self.core.board.early_talkers.add(1);
         Err(Rejection::Refused(CloseReason::EarlyTalker))
@@ -121,7 +135,7 @@ impl Pregreet<'_> {
                 Err(_) if self.core.stop.get() >= Stop::Drain => {
                     return Err(Rejection::Refused(CloseReason::ShuttingDown));
                 }
-                Err(_) if self.guard.fired() => return Ok(Heard::Nothing),
+                Err(_) if self.guard.fired() || self.over.get() => return Ok(Heard::Nothing),
                 Err(_) => {}
             }
         }

@@ -15,15 +15,16 @@ const TRIES: usize = 40;
 /// Three messages in one piece. The first and the last are counted and not kept (`--keep`), so that
 /// nothing befalls them.
 fn three() -> Vec<u8> {
-    let one = |domain: &str| {
-        format!(
-            "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@{domain}>\r\nRCPT TO:<c@{domain}>\r\n\
-             BDAT 7 LAST\r\nhello\r\n"
-        )
-    };
     [one("gone.example"), one("kept.example"), one("gone.example"), "NOOP\r\n".into()]
         .concat()
         .into_bytes()
+}
+
+fn one(domain: &str) -> String {
+    format!(
+        "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@{domain}>\r\nRCPT TO:<c@{domain}>\r\n\
+         BDAT 7 LAST\r\nhello\r\n"
+    )
 }
 
 /// The codes of the replies to [`three`], where the middle message gets this one.
@@ -51,6 +52,9 @@ fn lose(engine: &str, scheme: &str) -> (bool, Value) {
     let sink = Program::start(scheme, &[&options[..], &keep].concat());
     let mut talk = Talk::open(sink.port);
     talk.says(if scheme == "lmtp" { "LHLO x" } else { "EHLO x" }, "250");
+    // A core that has just had a message does not look at its files before the next one.
+    talk.send(one("gone.example").as_bytes());
+    (0..if scheme == "lmtp" { 5 } else { 4 }).for_each(|_| drop(talk.reply()));
     remove_segments(&spool);
     talk.send(&three());
     let ends = if scheme == "lmtp" { 2 } else { 1 };
@@ -71,9 +75,9 @@ fn the_middle_one_of_pipelined_messages_is_refused_at_its_place() {
         for scheme in ["smtp", "lmtp"] {
             let lost = (0..TRIES).map(|_| lose(engine, scheme)).find(|(lost, _)| *lost);
             let (_, report) = lost.expect("no message was lost in any try");
-            assert_eq!(report["messages"], 2, "{report}");
+            assert_eq!(report["messages"], 3, "{report}");
             assert_eq!(report["rejected"], 1, "{report}");
-            assert_eq!(report["forgotten"], 2, "{report}");
+            assert_eq!(report["forgotten"], 3, "{report}");
         }
     }
 }

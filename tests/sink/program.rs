@@ -63,6 +63,10 @@ impl Program {
         Self { child, port: 0, lines }
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line on stderr that is wanted.
     pub(super) fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
         loop {

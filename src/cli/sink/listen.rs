@@ -1,35 +1,84 @@
 //! Listener URLs: `smtp://HOST:PORT`, `lmtp://HOST:PORT`, `smtp+unix:/PATH`, `lmtp+unix:/PATH`,
-//! `HOST:PORT`.
+//! `HOST:PORT`, `PORT`.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::engine::Address;
+use crate::engine::{self, Address, BindError, BoundListener};
 use crate::smtp::server::Protocol;
 
 /// Where to listen and what to speak there.
 #[derive(Clone, Debug)]
 pub(super) struct ListenUrl {
     pub(super) protocol: Protocol,
-    pub(super) address: Address,
+    place: ListenPlace,
 }
 
-impl ListenUrl {
-    /// The URL with the address that was really bound: port 0 replaced by the port it became.
-    pub(super) fn with_address(&self, bound: &Address) -> String {
-        let scheme = scheme(self.protocol);
-        match bound {
-            Address::Unix(path) => format!("{scheme}+unix:{}", path.display()),
-            Address::Tcp(address) => format!("{scheme}://{address}"),
+#[derive(Clone, Debug)]
+enum ListenPlace {
+    /// This port of 127.0.0.1 and of ::1.
+    Loopback(u16),
+    Exactly(Address),
+}
+
+/// A listener that is bound on each core.
+pub(super) struct BoundUrl {
+    pub(super) protocol: Protocol,
+    /// With the port that was really bound.
+    pub(super) url: String,
+    /// Whether other machines may reach it.
+    pub(super) open: bool,
+}
+
+/// Binds all of them. For each core there is one listener for each element of the second list.
+pub(super) fn bind(
+    urls: &[ListenUrl],
+    cores: usize,
+    mode: Option<u32>,
+) -> Result<(Vec<Vec<BoundListener>>, Vec<BoundUrl>), BindError> {
+    let mut by_core: Vec<Vec<BoundListener>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut bound_urls = Vec::new();
+    for ListenUrl { protocol, place } in urls {
+        let bound = match place {
+            ListenPlace::Loopback(port) => engine::bind_loopback(*port, cores)?,
+            ListenPlace::Exactly(address) => {
+                engine::bind_with_mode(std::slice::from_ref(address), cores, mode)?
+            }
+        };
+        bound_urls.extend(bound[0].iter().map(|listener| BoundUrl {
+            protocol: *protocol,
+            url: url(*protocol, listener.address()),
+            open: is_open(listener.address()),
+        }));
+        for (listeners, more) in by_core.iter_mut().zip(bound) {
+            listeners.extend(more);
         }
+    }
+    Ok((by_core, bound_urls))
+}
+
+fn is_open(address: &Address) -> bool {
+    matches!(address, Address::Tcp(inet) if !inet.ip().to_canonical().is_loopback())
+}
+
+fn url(protocol: Protocol, address: &Address) -> String {
+    let scheme = scheme(protocol);
+    match address {
+        Address::Unix(path) => format!("{scheme}+unix:{}", path.display()),
+        Address::Tcp(address) => format!("{scheme}://{address}"),
     }
 }
 
 impl fmt::Display for ListenUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.with_address(&self.address))
+        match &self.place {
+            ListenPlace::Loopback(port) => {
+                write!(f, "{}://localhost:{port}", scheme(self.protocol))
+            }
+            ListenPlace::Exactly(address) => f.write_str(&url(self.protocol, address)),
+        }
     }
 }
 
@@ -64,25 +113,48 @@ fn unix(protocol: Protocol, path: &str) -> Result<ListenUrl, String> {
     if path.is_empty() {
         return Err("a path must follow +unix:".into());
     }
-    Ok(ListenUrl { protocol, address: Address::Unix(PathBuf::from(path)) })
+    Ok(ListenUrl { protocol, place: ListenPlace::Exactly(Address::Unix(PathBuf::from(path))) })
 }
 
-/// Names are not resolved, with one exception: `localhost` is the loopback address.
+/// A port by itself, or with `localhost`, is on the loopback addresses. Other names are refused.
 fn tcp(protocol: Protocol, text: &str) -> Result<ListenUrl, String> {
-    let numeric = match text.rsplit_once(':') {
-        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
-        Some(("" | "*", port)) => format!("0.0.0.0:{port}"),
-        _ => text.to_owned(),
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let (port, place) = if matches!(host, "" | "localhost") {
+        let port = port.parse().map_err(|_| refusal(text))?;
+        (port, ListenPlace::Loopback(port))
+    } else {
+        let numeric = if host == "*" { format!("0.0.0.0:{port}") } else { text.to_owned() };
+        let address: SocketAddr = numeric.parse().map_err(|_| refusal(text))?;
+        (address.port(), ListenPlace::Exactly(Address::Tcp(address)))
     };
-    let address: SocketAddr = numeric.parse().map_err(|_| {
-        format!("{text:?} is not ADDRESS:PORT, such as 127.0.0.1:1025 or [::1]:1025; the sink does not resolve names")
-    })?;
-    if protocol == Protocol::Lmtp && address.port() == 25 {
+    if protocol == Protocol::Lmtp && port == 25 {
         return Err(
             "LMTP must not be spoken on TCP port 25 (RFC 2033 §5); take another, such as 24".into(),
         );
     }
-    Ok(ListenUrl { protocol, address: Address::Tcp(address) })
+    Ok(ListenUrl { protocol, place })
+}
+
+/// Why `text` is no address to listen on.
+fn refusal(text: &str) -> String {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return format!("an IPv6 address stands in brackets before its port: [{text}]:1025");
+    }
+    if text.parse::<Ipv4Addr>().is_ok() {
+        return format!("a port must follow the address: {text}:1025");
+    }
+    if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+        return format!("{text} is not a port: a port is a number from 0 to 65535");
+    }
+    if !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
+        let port = if port.parse::<u16>().is_ok() { port } else { "1025" };
+        return format!(
+            "{host:?} is a name, and a name may have several addresses or get another one: give the \
+             address that is meant, such as 127.0.0.1:{port}, or 0.0.0.0:{port} for all of this machine"
+        );
+    }
+    format!("{text:?} is not PORT or ADDRESS:PORT, such as 1025, 127.0.0.1:1025 or [::1]:1025")
 }
 
 #[cfg(test)]
@@ -97,8 +169,13 @@ mod tests {
         }
         for (short, long) in [
             ("127.0.0.1:25", "smtp://127.0.0.1:25"),
-            ("localhost:25", "smtp://127.0.0.1:25"),
-            (":25", "smtp://0.0.0.0:25"),
+            ("localhost:25", "smtp://localhost:25"),
+            (":25", "smtp://localhost:25"),
+            ("25", "smtp://localhost:25"),
+            ("lmtp://:24", "lmtp://localhost:24"),
+            ("0.0.0.0:25", "smtp://0.0.0.0:25"),
+            ("*:25", "smtp://0.0.0.0:25"),
+            ("[::]:25", "smtp://[::]:25"),
             ("smtp://127.0.0.1:25/", "smtp://127.0.0.1:25"),
         ] {
             assert_eq!(short.parse::<ListenUrl>().unwrap().to_string(), long);
@@ -107,7 +184,8 @@ mod tests {
 
     #[test]
     fn lmtp_keeps_off_the_port_of_smtp() {
-        for bad in ["lmtp://127.0.0.1:25", "lmtp://[::1]:25", "lmtp://*:25"] {
+        for bad in ["lmtp://127.0.0.1:25", "lmtp://[::1]:25", "lmtp://*:25", "lmtp://localhost:25"]
+        {
             assert!(bad.parse::<ListenUrl>().unwrap_err().contains("RFC 2033"), "{bad}");
         }
         assert!("lmtp+unix:/run/25".parse::<ListenUrl>().is_ok());
@@ -115,8 +193,45 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused() {
-        for bad in ["http://127.0.0.1:1", "mail.example:25", "smtp://", "smtp+unix:", "25", ""] {
+        for bad in ["http://127.0.0.1:1", "smtp://", "smtp+unix:", "", ":", "localhost:", "1 2"] {
             assert!(bad.parse::<ListenUrl>().is_err(), "{bad}");
+        }
+        for (bad, why) in [
+            ("mail.example:25", "0.0.0.0:25"),
+            ("mail.example", "is a name"),
+            ("localhost", "is a name"),
+            ("::1", "[::1]:1025"),
+            ("10.0.0.1", "10.0.0.1:1025"),
+            ("65536", "from 0 to 65535"),
+        ] {
+            let refusal = bad.parse::<ListenUrl>().unwrap_err();
+            assert!(refusal.contains(why), "{bad}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_port_by_itself_stays_on_this_machine_and_other_addresses_may_not() {
+        for (address, open) in [
+            ("127.0.0.1:1", false),
+            ("[::1]:1", false),
+            ("127.9.9.9:1", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("10.0.0.1:1", true),
+        ] {
+            assert_eq!(is_open(&Address::Tcp(address.parse().unwrap())), open, "{address}");
+        }
+        assert!(!is_open(&Address::Unix("/tmp/s".into())));
+        let urls = ["0".parse().unwrap(), "smtp://127.0.0.1:0".parse().unwrap()];
+        let (by_core, bound) = bind(&urls, 2, None).unwrap();
+        assert!(by_core.iter().all(|listeners| listeners.len() == bound.len()));
+        assert!(bound.iter().all(|url| !url.open));
+        let port = |url: &BoundUrl| url.url.rsplit_once(':').unwrap().1.to_owned();
+        match bound.as_slice() {
+            [v4, v6, _] => assert!(v6.url.contains("[::1]") && port(v4) == port(v6)),
+            // A machine without IPv6.
+            [v4, _] => assert!(v4.url.starts_with("smtp://127.0.0.1:")),
+            other => panic!("{} listeners", other.len()),
         }
     }
 }

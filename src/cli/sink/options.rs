@@ -26,8 +26,8 @@ use crate::spool::{Durability, WhenFull};
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-sink", version, after_help = help_end(Page::Sink, EXAMPLES))]
 pub(super) struct SinkOptions {
-    /// An address to listen on: smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH
-    /// or HOST:PORT. Port 0 takes a free port; stderr shows the address. May be given more than once
+    /// An address to listen on: smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH,
+    /// HOST:PORT, or PORT, which is on 127.0.0.1 and ::1. HOST is an IP address or localhost. Port 0 takes a free port; stderr shows the address. May be given more than once
     #[arg(
         long,
         value_name = "URL",

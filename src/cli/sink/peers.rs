@@ -21,7 +21,7 @@ pub(super) struct Peers {
     #[arg(long, value_name = "OCTETS", default_value_t = limits::DATA_RATE_MIN_DEFAULT, value_parser = value::whole)]
     min_data_rate: u64,
 
-    /// Time before the greeting, exact to half a second. A client that speaks earlier gets 554; with 0 it
+    /// Time before the greeting. A client that speaks earlier gets 554; with 0 it
     /// may speak early
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = value::duration)]
     greet_delay: Duration,

@@ -1,10 +1,11 @@
 //! Options made into a plan: each is checked against the others, and listeners are bound.
 
 use super::auth;
+use super::listen;
 use super::options::SinkOptions;
 use crate::cli::exit::{Exit, ExitError};
 use crate::cli::value;
-use crate::engine::{self, EngineKind};
+use crate::engine::EngineKind;
 use crate::host;
 use crate::limits;
 use crate::notice::notice;
@@ -26,19 +27,19 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
     if let Some(warning) = warning {
         notice!("ringpost-sink: {warning}");
     }
-    let addresses: Vec<_> = options.listen.iter().map(|url| url.address.clone()).collect();
-    let listeners = engine::bind_with_mode(&addresses, cpus.len(), options.socket_mode)
+    let (listeners, bound) = listen::bind(&options.listen, cpus.len(), options.socket_mode)
         .map_err(|error| ExitError::new(Exit::Unavailable, error))?;
+    for open in bound.iter().filter(|bound| bound.open) {
+        notice!("ringpost-sink: other machines can reach {} and send mail here", open.url);
+    }
     let hostname = options.hostname.clone().unwrap_or_else(value::hostname);
-    let ports: Vec<_> = options
-        .listen
+    let ports: Vec<_> = bound
         .iter()
-        .zip(&listeners[0])
-        .map(|(url, bound)| Port {
-            url: url.with_address(bound.address()),
+        .map(|bound| Port {
+            url: bound.url.clone(),
             policy: Policy {
                 hostname: hostname.clone().into(),
-                protocol: url.protocol,
+                protocol: bound.protocol,
                 message_bytes_max: options.max_size,
                 recipients_max: options.max_recipients,
                 syntax: options.syntax.into(),
