@@ -1,7 +1,6 @@
 //! The client's side of a dialogue, for a log: command lines without secrets, and without the content of
 //! messages.
 
-use super::machine::Server;
 use crate::smtp::command::{self, Verb};
 
 /// What a client asks for that a server without it cannot give.
@@ -26,13 +25,13 @@ const MASK: &str = "***";
 /// Lines that were heard and not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Hearing {
-    lines: Vec<String>,
+    pub(super) lines: Vec<String>,
     /// AUTH was said, and no known command since: what comes may be a password, also after a refusal.
     after_auth: bool,
 }
 
 impl Hearing {
-    fn line(&mut self, line: &[u8], in_auth: bool) {
+    pub(super) fn line(&mut self, line: &[u8], in_auth: bool) {
         let text = String::from_utf8_lossy(line).into_owned();
         let mut words = text.split_ascii_whitespace();
         let is_auth = words.next().is_some_and(|word| word.eq_ignore_ascii_case("AUTH"));
@@ -54,39 +53,6 @@ impl Hearing {
             shown.push_str(MASK);
         }
         self.lines.push(shown);
-    }
-}
-
-impl Server {
-    /// Keeps what the client says from now on, for [`take_heard`](Server::take_heard).
-    pub fn listen_in(&mut self) {
-        self.hearing = Some(Box::default());
-    }
-
-    /// The command lines since the last call of this: secrets are masked, and the octets may be any
-    /// other. Empty unless the server [listens in](Server::listen_in).
-    pub fn take_heard(&mut self) -> Vec<String> {
-        self.hearing.as_mut().map(|hearing| std::mem::take(&mut hearing.lines)).unwrap_or_default()
-    }
-
-    /// Puts a note of the caller among the lines that were heard.
-    #[cold]
-    pub fn note_heard(&mut self, note: std::fmt::Arguments<'_>) {
-        if let Some(hearing) = &mut self.hearing {
-            hearing.lines.push(note.to_string());
-        }
-    }
-
-    #[cold]
-    pub(super) fn hear(&mut self, line: &[u8], in_auth: bool) {
-        if let Some(hearing) = &mut self.hearing {
-            hearing.line(line, in_auth);
-        }
-    }
-
-    /// What the client asked for since the last call of this, and is not there.
-    pub fn take_want(&mut self) -> Option<ClientWant> {
-        self.want.take()
     }
 }
 

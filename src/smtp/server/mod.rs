@@ -13,6 +13,7 @@ mod event;
 mod hearing;
 mod help;
 mod line;
+mod listen_in;
 mod logins;
 mod machine;
 mod odmr;
