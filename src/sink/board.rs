@@ -29,6 +29,9 @@ pub(super) struct CoreCells {
     times: [TimeCells; VerbClass::ALL.len()],
     refusals: RefusalCells,
     deviations: DeviationCells,
+    /// Unix nanoseconds of the first octet of the first message, and of the end of the last; 0 before.
+    first_ns: Count,
+    last_ns: Count,
 }
 
 /// The side of the readers. All clones show the same cells, also after the end of the sink.
@@ -78,6 +81,15 @@ impl LiveBoard {
             reply_ns: self.reply_times(),
             cores,
         }
+    }
+
+    /// Seconds from the first octet of the first message to the end of the last one; `None` without one.
+    pub(super) fn busy_s(&self) -> Option<f64> {
+        let cores = || self.cores.iter().filter(|core| core.last_ns.get() > 0);
+        let first = cores().map(|core| core.first_ns.get()).min()?;
+        let last = cores().map(|core| core.last_ns.get()).max()?;
+        // The wall clock may be set back meanwhile.
+        Some(last.saturating_sub(first) as f64 / 1e9)
     }
 
     /// How long the replies of all cores took.
@@ -220,6 +232,16 @@ impl CoreBoard {
                 times.record(took_ns, count.into());
             }
         }
+    }
+
+    /// A message was taken whose octets came between these times, in Unix nanoseconds.
+    #[inline]
+    pub(super) fn took_message(&self, first_ns: u64, last_ns: u64) {
+        let cells = self.cells();
+        if cells.first_ns.get() == 0 {
+            cells.first_ns.set(first_ns);
+        }
+        cells.last_ns.set(last_ns);
     }
 
     /// Counts refusals that go to the kernel now.

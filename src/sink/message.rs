@@ -138,6 +138,7 @@ impl IncomingMessage {
         }
         let stored = self.seal(core, server, ends, flags, now_ns);
         let stored = stored.inspect_err(|_| core.quota.return_message())?;
+        core.board.took_message(self.first_byte_ns, now_ns);
         let recipients = server.envelope().recipient_count() as u64;
         let deviations = server.deviations();
         Ok(TakenMessage { stored, bytes: self.bytes, recipients, keep: self.keep, deviations })

@@ -14,6 +14,9 @@ use crate::host::PageFaults;
 use crate::relay::RelayTotals;
 use crate::spool::{Durability, Recovery, Stats};
 
+/// Messages from which a rate and the CPU time per message are shown: fewer cannot carry them.
+const RATED_MESSAGES_MIN: u64 = 100;
+
 /// Kinds of refusals that the text report shows; `--json` has all.
 const REFUSALS_SHOWN: usize = 12;
 
@@ -22,9 +25,15 @@ const REFUSALS_SHOWN: usize = 12;
 pub struct Summary {
     #[serde(flatten)]
     pub counters: SinkCounters,
+    /// From the start of the sink to its end.
     pub elapsed_s: f64,
-    /// CPU time of the whole process, by the kernel's accounting, per message kept.
-    pub cpu_ns_per_message: f64,
+    /// From the first octet of the first message to the end of the last one; `None` without one.
+    pub busy_s: Option<f64>,
+    /// Messages per second of `busy_s`; `None` where there are too few of them.
+    pub rate_msg_s: Option<f64>,
+    /// CPU time of the whole process, by the kernel's accounting, per message kept; `None` where there
+    /// are too few of them.
+    pub cpu_ns_per_message: Option<f64>,
     pub engine: &'static str,
     /// `process`, `sync`, or `none` when messages are discarded.
     pub durability: &'static str,
@@ -98,10 +107,16 @@ impl Summary {
     ) -> Self {
         let shown = board.snapshot();
         let messages = shown.counters.messages;
+        let busy_s = board.busy_s();
+        let many = messages >= RATED_MESSAGES_MIN;
         Self {
             counters: shown.counters,
             elapsed_s: elapsed.as_secs_f64(),
-            cpu_ns_per_message: cpu.as_nanos() as f64 / messages.max(1) as f64,
+            busy_s,
+            rate_msg_s: busy_s
+                .filter(|&busy| many && busy > 0.0)
+                .map(|busy| messages as f64 / busy),
+            cpu_ns_per_message: many.then(|| cpu.as_nanos() as f64 / messages as f64),
             engine: plan.engine.name(),
             durability: durability_name(plan.store.durability()),
             refusals: shown.refusals,
@@ -141,7 +156,6 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.elapsed_s.max(f64::MIN_POSITIVE);
         writeln!(
             f,
             "sink     {} messages, {}, {} recipients",
@@ -149,13 +163,15 @@ impl fmt::Display for Summary {
             mib(self.counters.bytes),
             self.counters.recipients
         )?;
-        writeln!(
-            f,
-            "         {:.0} messages/s and {}/s over {:.1} s",
-            self.counters.messages as f64 / seconds,
-            mib((self.counters.bytes as f64 / seconds) as u64),
-            self.elapsed_s
-        )?;
+        if let (Some(rate), Some(busy_s)) = (self.rate_msg_s, self.busy_s) {
+            let octets = mib((self.counters.bytes as f64 / busy_s) as u64);
+            writeln!(
+                f,
+                "         {rate:.0} messages/s and {octets}/s, in {busy_s:.1} s from the first message to \
+                 the last"
+            )?;
+        }
+        writeln!(f, "         up for {:.1} s", self.elapsed_s)?;
         writeln!(
             f,
             "sessions {} served, {} turned away, {} timed out",
@@ -189,8 +205,8 @@ impl fmt::Display for Summary {
             )?;
         }
         writeln!(f, "engine   {}, durability {}", self.engine, self.durability)?;
-        if self.counters.messages > 0 {
-            writeln!(f, "CPU      {:.2} µs per message", self.cpu_ns_per_message / 1_000.0)?;
+        if let Some(ns) = self.cpu_ns_per_message {
+            writeln!(f, "CPU      {:.2} µs per message", ns / 1_000.0)?;
         }
         let FailedSegments { poisoned, torn, removed, removed_messages } = self.failed_segments();
         if poisoned > 0 {

@@ -9,6 +9,10 @@ use crate::program::{Program, Talk, engines};
 /// that interrupts it.
 const WAKES_PER_S_MAX: f64 = 10.0;
 
+/// The same while a client is connected and silent: the watch beats four times a second, and the timer of the
+/// runtime may sleep twice for one beat.
+const WATCHING_WAKES_PER_S_MAX: f64 = 20.0;
+
 /// Times that the core threads of a process gave their CPU up by themselves.
 fn sleeps(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
@@ -49,7 +53,10 @@ fn a_sink_without_work_hardly_wakes() {
         let waiting = wakes_per_s(sink.pid());
         drop(talk);
         let idle = wakes_per_s(sink.pid());
-        assert!(waiting <= WAKES_PER_S_MAX, "{engine}: {waiting} wake-ups a second for one client");
+        assert!(
+            waiting <= WATCHING_WAKES_PER_S_MAX,
+            "{engine}: {waiting} wake-ups a second for one client"
+        );
         assert!(idle <= WAKES_PER_S_MAX, "{engine}: {idle} wake-ups a second for nobody");
         sink.stop();
     }

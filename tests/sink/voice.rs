@@ -156,3 +156,36 @@ fn a_client_that_wants_what_is_not_there_gets_one_hint_of_each_kind() {
         assert_eq!(said.len(), wants.count(), "{said:#?}");
     }
 }
+
+#[test]
+fn one_line_a_second_says_what_the_sink_does() {
+    let sink = start("auto", &["--live", "lines"]);
+    converse(&sink);
+    // Two refused recipients and an unknown command.
+    let line = sink.line(|line| line.ends_with("3 refused"));
+    assert!(line.contains(" msg/s  ") && line.contains(" sessions  1 accepted  "), "{line}");
+    let report = sink.stop();
+    assert!(report["rate_msg_s"].is_null() && report["cpu_ns_per_message"].is_null(), "{report}");
+}
+
+#[test]
+fn a_rate_needs_messages_and_counts_the_time_in_which_they_came() {
+    const MESSAGES: usize = 150;
+    let sink = Program::start("smtp", &["--discard", "--cores", "2"]);
+    let one = "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\nBDAT 2 LAST\r\nhi";
+    let mut talk = Talk::open(sink.port);
+    talk.says("EHLO x", "250");
+    for _ in 0..2 {
+        talk.send(one.repeat(MESSAGES / 2).as_bytes());
+        (0..3 * MESSAGES / 2).for_each(|_| assert!(talk.reply().starts_with("250")));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    talk.says("QUIT", "221");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let report = sink.stop();
+    let number = |name: &str| report[name].as_f64().unwrap_or_else(|| panic!("{name}: {report}"));
+    assert!(number("busy_s") + 0.25 < number("elapsed_s"), "{report}");
+    let rate = MESSAGES as f64 / number("busy_s");
+    assert!((number("rate_msg_s") / rate - 1.0).abs() < 1e-9, "{report}");
+    assert!(number("cpu_ns_per_message") > 0.0, "{report}");
+}

@@ -5,6 +5,7 @@
 mod auth;
 mod commands;
 mod listen;
+mod live;
 mod options;
 mod peers;
 mod plan;

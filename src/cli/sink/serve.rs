@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
+use super::live::LiveLine;
 use super::options::SinkOptions;
 use super::plan;
 use crate::cli::exit::{self, Exit, ExitError};
@@ -38,15 +39,23 @@ fn serve(options: &SinkOptions) -> Result<ExitCode, ExitError> {
     if let Some(recovery) = &recovery {
         notice!("ringpost-sink: {recovery}");
     }
-    board.set(sink.board()).expect("one sink has one board");
+    let shown = sink.board();
+    board.set(shown.clone()).expect("one sink has one board");
+    let mut live = Ok(None);
     let mut summary = sink
         .run(stop, || {
             notice!("ringpost-sink: {banner}");
             for url in urls {
                 notice!("listening {url}");
             }
+            live = LiveLine::start(options.voice.live, shown);
         })
         .map_err(failure)?;
+    // The report comes after the last line.
+    match live {
+        Ok(live) => drop(live),
+        Err(error) => notice!("ringpost-sink: cannot start the thread of the live line: {error}"),
+    }
     summary.recovery = recovery;
     let report = if options.json {
         serde_json::to_string(&summary).expect("a summary holds numbers and names") + "\n"

@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::live::SinkLiveArg;
 use crate::sink::{LogFormat, LogLevel, LogPlan};
 
 #[derive(Debug, Args)]
@@ -15,6 +16,10 @@ pub(super) struct VoiceOptions {
     /// How -v and -vv print: text, or json (one object on each line)
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: LogArg,
+
+    /// What stderr shows each second: rate, sessions, accepted messages and refusals
+    #[arg(long, value_name = "WHAT", default_value = "auto")]
+    pub(super) live: SinkLiveArg,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -1,0 +1,97 @@
+//! The live line of the sink: what it does at the moment, once a second.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::notice::{self, notice};
+use crate::report::human;
+use crate::sink::{BoardSnapshot, LiveBoard};
+
+/// Pause between two lines.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Columns of the line on a terminal: it must not wrap, because it is rewritten in place.
+const COLUMNS_MAX: usize = 79;
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(super) enum SinkLiveArg {
+    /// A line that is rewritten each second if stderr is a terminal, else nothing
+    #[default]
+    Auto,
+    /// One line each second
+    Lines,
+    /// Nothing
+    Off,
+}
+
+/// The thread that shows the line; it ends when this is dropped.
+pub(super) struct LiveLine {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LiveLine {
+    /// `None` where nothing is to be shown.
+    pub(super) fn start(arg: SinkLiveArg, board: LiveBoard) -> io::Result<Option<Self>> {
+        let able = io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        let in_place = match arg {
+            SinkLiveArg::Off => return Ok(None),
+            SinkLiveArg::Auto if !able => return Ok(None),
+            SinkLiveArg::Auto => true,
+            SinkLiveArg::Lines => false,
+        };
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = thread::Builder::new()
+            .name("live".to_owned())
+            .spawn(move || show(&board, in_place, &stopped))?;
+        Ok(Some(Self { stop: Some(stop), thread: Some(thread) }))
+    }
+}
+
+impl Drop for LiveLine {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Shows a line each second until the other end of `stopped` is gone.
+fn show(board: &LiveBoard, in_place: bool, stopped: &mpsc::Receiver<()>) {
+    let mut before = board.snapshot();
+    while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+        let now = board.snapshot();
+        let text = line(&before, &now);
+        if in_place {
+            let text: String = text.chars().take(COLUMNS_MAX).collect();
+            notice::live_line(Some(&text));
+        } else {
+            notice!("{text}");
+        }
+        before = now;
+    }
+    if in_place {
+        notice::live_line(None);
+    }
+    let _ = io::stderr().flush();
+}
+
+fn line(before: &BoardSnapshot, now: &BoardSnapshot) -> String {
+    let seconds = (now.elapsed_s - before.elapsed_s).max(f64::MIN_POSITIVE);
+    let messages = now.counters.messages.saturating_sub(before.counters.messages);
+    format!(
+        "{:>7.1} s  {} msg/s  {} sessions  {} accepted  {} refused",
+        now.elapsed_s,
+        human::rate(messages as f64 / seconds),
+        human::count(now.sessions_open),
+        human::count(now.counters.messages),
+        human::count(now.refusals.total()),
+    )
+}
