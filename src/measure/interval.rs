@@ -46,7 +46,8 @@ impl Interval {
 #[derive(Debug)]
 pub struct Totals {
     pub tally: Tally,
-    /// End of the warm-up to the end of the measured time, or to the last message that was due in it.
+    /// From the end of the warm-up: of an open loop the length of its schedule, of a closed one until the end
+    /// of the measured time or the last reply to a message.
     pub elapsed: Duration,
     /// Highest `in_flight_peak` of any interval.
     pub in_flight_peak: u64,

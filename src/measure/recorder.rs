@@ -28,6 +28,8 @@ pub struct Recorder {
     in_flight_peak: u32,
     /// When the last message that is in the figures ended.
     last_ns: u64,
+    /// The end of what was asked, where a schedule has one: what comes later is no part of the length.
+    length_ends_ns: Option<u64>,
     filled: Sender<Handover>,
     blank: Receiver<Box<Tally>>,
 }
@@ -53,6 +55,7 @@ impl Recorder {
             in_flight: 0,
             in_flight_peak: 0,
             last_ns: 0,
+            length_ends_ns: None,
             filled,
             blank,
         }
@@ -154,6 +157,26 @@ impl Recorder {
         }
     }
 
+    /// Says when the load that was asked for ends, so that no wait for answers and no QUIT is part of the
+    /// length of the run. The earliest that is said holds.
+    pub fn set_length_end(&mut self, elapsed_ns: u64) {
+        let end_ns = self.length_ends_ns.map_or(elapsed_ns, |before| before.min(elapsed_ns));
+        self.length_ends_ns = Some(end_ns);
+    }
+
+    /// How much of the measured time has passed at `elapsed_ns`. Where neither a schedule nor a duration
+    /// ends it, the last message does.
+    fn measured_ns(&self, elapsed_ns: u64, finished: bool) -> u64 {
+        let warmup_ns = self.spans.warmup_ns;
+        match self.length_ends_ns {
+            Some(end_ns) => elapsed_ns.min(end_ns).saturating_sub(warmup_ns),
+            None if self.spans.end_ns == u64::MAX && !finished && self.last_ns > 0 => {
+                self.last_ns.saturating_sub(warmup_ns)
+            }
+            None => self.spans.measured_until(elapsed_ns, self.last_ns),
+        }
+    }
+
     /// Says how long this core waited for its CPU during the run.
     pub fn note_cpu_wait(&mut self, waited: Duration) {
         self.now.counts.cpu_wait_ns += waited.as_nanos() as u64;
@@ -189,7 +212,7 @@ impl Recorder {
             next,
             begun_ns: self.begun_ns,
             ended_ns: elapsed_ns,
-            measured_ns: self.spans.measured_until(elapsed_ns, self.last_ns),
+            measured_ns: self.measured_ns(elapsed_ns, next.is_none()),
             in_flight_peak: self.in_flight_peak,
             tally: std::mem::replace(&mut self.now, blank),
         };

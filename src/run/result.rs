@@ -47,7 +47,8 @@ pub struct Run {
     /// connection.
     #[serde(default)]
     pub messages_due: u64,
-    /// End of the warm-up to the end of the measured time, or to the last message that was due in it.
+    /// From the end of the warm-up. In an open loop the length that the duration, or the number of messages
+    /// and the rate, give; in a closed loop until the last reply to a message. No QUIT is part of it.
     pub elapsed_s: f64,
     /// Accepted messages a second.
     pub rate_msg_s: f64,
@@ -317,6 +318,8 @@ impl Run {
         let cpu_busy = ratio(cpu.total().as_secs_f64(), elapsed_s * plan.cores as f64);
         let cpu_wait = ratio(tally.counts.cpu_wait_ns as f64 / 1e9, elapsed_s * plan.cores as f64);
         assert!(tally.counts.add_up(), "every message is in one count: {:?}", tally.counts);
+        // The time of the CPUs is read a little before and after the time that is measured.
+        let (cpu_busy, cpu_wait) = (cpu_busy.min(1.0), cpu_wait.min(1.0));
         let judgement = Judgement::of(totals, cpu_busy, cpu_wait);
         Self {
             schema: SCHEMA,

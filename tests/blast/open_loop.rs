@@ -442,3 +442,21 @@ fn a_stop_ends_pauses_and_waits_at_once() {
         }
     }
 }
+
+#[test]
+fn the_length_of_a_schedule_is_what_was_asked_however_few_messages_it_has() {
+    for engine in engines() {
+        for (rate, stop, length, due) in [
+            (10.0, StopAfter::Duration(100 * MS), 0.1, 1),
+            (5.0, StopAfter::Duration(400 * MS), 0.4, 2),
+            (20.0, StopAfter::Messages(4), 0.2, 4),
+        ] {
+            let host = serve(Manner::Slow(MS));
+            let load = Load::Messages(constant(rate));
+            let run = go(&Plan { load, stop, ..plan(&host, engine) }).run;
+            assert!((run.elapsed_s - length).abs() < 1e-6, "{} for {length}", run.elapsed_s);
+            assert_eq!((run.messages_due, run.counts.messages_ok), (due, due), "{run:?}");
+            assert!((run.rate_msg_s - rate).abs() < 1e-3, "{} for {rate}", run.rate_msg_s);
+        }
+    }
+}

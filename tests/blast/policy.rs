@@ -443,3 +443,19 @@ fn a_report_alone_is_exit_code_0_whatever_it_says() {
     let (code, run, _) = blast(&host, &[&load[..], &conditions].concat());
     assert_eq!((code, &run["verdict"]), (Some(0), &"threshold-failed".into()));
 }
+
+#[test]
+fn the_time_of_quit_is_no_part_of_the_length_of_a_run() {
+    let quit = Duration::from_secs(2);
+    let host = serve(|kind, n| {
+        if kind == "QUIT" {
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        good(kind, n)
+    });
+    let begun = Instant::now();
+    let (code, run, stderr) = blast(&host, &["-n", "20", "-c", "1"]);
+    assert_eq!((code, number(&run, "messages_ok")), (Some(0), 20), "{stderr}");
+    let elapsed = Duration::from_secs_f64(run["elapsed_s"].as_f64().unwrap());
+    assert!(elapsed + quit <= begun.elapsed(), "{elapsed:?}");
+}

@@ -20,6 +20,7 @@ impl LoadCore {
     /// Runs a few times a second: publishes the totals, and ends what does not end by itself.
     pub(in crate::blast) fn beat(&self, ending: &mut Ending) {
         let now_ns = self.clock.elapsed_ns();
+        self.note_length_end();
         self.recorder.borrow_mut().tick(now_ns);
         self.recorder.borrow().publish();
         self.watch_share();
@@ -37,6 +38,21 @@ impl LoadCore {
                 self.watch.shutdown_all();
             }
         }
+    }
+
+    /// The length of an open loop is that of its schedule, or the time until it was stopped.
+    fn note_length_end(&self) {
+        if let Some(end_ns) = self.length_end_ns() {
+            self.recorder.borrow_mut().set_length_end(end_ns);
+        }
+    }
+
+    /// When an open loop ends as far as its length goes; `None` in a closed loop, and where the schedule
+    /// never gets to its last message.
+    fn length_end_ns(&self) -> Option<u64> {
+        let stopped_ns = self.work.stopped_ns().unwrap_or(u64::MAX);
+        let end_ns = self.work.behind_at_ns().min(stopped_ns);
+        (self.work.model != LoadModel::Closed && end_ns < u64::MAX).then_some(end_ns)
     }
 
     fn note_behind(&self, ending: &mut Ending, now_ns: u64) {
@@ -61,6 +77,7 @@ impl LoadCore {
             "what is claimed is begun or given back"
         );
         let now_ns = self.clock.elapsed_ns();
+        self.note_length_end();
         self.recorder.borrow_mut().tick(now_ns);
         self.note_behind(ending, now_ns);
         for due_ns in self.work.waiting(now_ns) {
@@ -86,10 +103,17 @@ impl LoadCore {
     /// The end of the run as far as figures go.
     pub(in crate::blast) fn end_ns(&self) -> u64 {
         let last_ns = self.last_ns.get();
+        let now_ns = self.clock.elapsed_ns();
+        if let Some(end_ns) = self.length_end_ns() {
+            // Sessions that are not opened again may end it before its time.
+            return if self.work.over(now_ns) { last_ns.max(end_ns) } else { now_ns };
+        }
         let time_ns = self.work.stopped_ns().unwrap_or(u64::MAX).min(self.work.last_start_ns());
         match time_ns {
+            // Without any message decided, nothing else says how long it was.
+            u64::MAX if last_ns == 0 => now_ns,
             u64::MAX => last_ns,
-            time_ns => last_ns.max(time_ns.min(self.clock.elapsed_ns())),
+            time_ns => last_ns.max(time_ns.min(now_ns)),
         }
     }
 }
