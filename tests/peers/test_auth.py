@@ -145,7 +145,7 @@ def test_blast_says_why_it_cannot_log_in(engine, accounts):
     with Sink(engine, None, "--auth", accounts) as sink:
         wrong = blast(sink.address, f"{USER}:wrong", "--io", engine)
     assert wrong.returncode == 3
-    assert "refuses the login with SCRAM-SHA-256: 5.7.8" in wrong.stderr, wrong.stderr
+    assert "refuses the login with SCRAM-SHA-256: 535 5.7.8" in wrong.stderr, wrong.stderr
     with Sink(engine) as sink:
         none = blast(sink.address, f"{USER}:{PASSWORD}", "--io", engine)
     assert none.returncode == 3 and "does not offer AUTH" in none.stderr, none.stderr
