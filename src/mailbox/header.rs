@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use mail_parser::{HeaderName, MessageParser};
 
+use super::encoded_words;
 use crate::scan::HeaderCut;
 use crate::spool::{CopyError, Listing, Message};
 use crate::stamp::Stamp;
@@ -34,7 +35,23 @@ pub fn subject_of(
 /// The text of the Subject field, with encoded words decoded (RFC 2047). `message` may be cut after the
 /// header block.
 pub fn subject(message: &[u8]) -> Option<String> {
-    SUBJECTS.parse_headers(message)?.subject().map(str::to_owned)
+    let joined = words_in_a_row(message).map(|value| [b"Subject:", &*value, b"\r\n"].concat());
+    SUBJECTS.parse_headers(joined.as_deref().unwrap_or(message))?.subject().map(str::to_owned)
+}
+
+/// The value of the first Subject field where it has several encoded words, with those joined that may be
+/// cut inside a character.
+fn words_in_a_row(message: &[u8]) -> Option<Vec<u8>> {
+    const NAME: &[u8] = b"Subject:";
+    let mut lines = header_block(message).split_inclusive(|&b| b == b'\n');
+    let is_named =
+        |line: &&[u8]| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME));
+    let mut value = lines.find(is_named)?[NAME.len()..].to_vec();
+    let folded = lines.take_while(|line| matches!(line.first(), Some(b' ' | b'\t')));
+    folded.for_each(|line| value.extend_from_slice(line));
+    let value = value.trim_ascii_end();
+    let words = memchr::memmem::find_iter(value, b"=?").count();
+    (words > 1).then(|| encoded_words::join(value))
 }
 
 /// The header block of a message and the empty line after it; the whole message if it has no empty line.
@@ -63,6 +80,9 @@ pub(super) fn run(message: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]
@@ -70,6 +90,42 @@ mod tests {
         let message = b"Received: a\r\n\tb\r\nreceived: c\r\nX-Received: d\r\n\r\nReceived: e\r\n";
         assert_eq!(hops(message), 2);
         assert_eq!(hops(b""), 0);
+    }
+
+    /// The octets as two encoded words that are cut at `at`.
+    fn cut(charset: &str, octets: &[u8], at: usize) -> [String; 2] {
+        let quoted = |octets: &[u8]| -> String {
+            octets.iter().map(|octet| format!("={octet:02X}")).collect()
+        };
+        let (head, tail) = octets.split_at(at);
+        let based = STANDARD.encode(head);
+        [
+            format!(
+                "Subject: =?{charset}?B?{based}?=\r\n\t=?{charset}?q?{}?=\r\n\r\n",
+                quoted(tail)
+            ),
+            format!(
+                "Subject: =?{charset}?Q?{}?=  =?{charset}?Q?{}?=\r\n\r\n",
+                quoted(head),
+                quoted(tail)
+            ),
+        ]
+    }
+
+    #[test]
+    fn characters_may_be_cut_between_encoded_words() {
+        for (charset, octets, text) in [
+            ("utf-8", "\u{6771}\u{4eac} \u{1f4e7}".as_bytes(), "\u{6771}\u{4eac} \u{1f4e7}"),
+            ("Shift_JIS", b"\x93\x8c\x8b\x9e", "\u{6771}\u{4eac}"),
+            ("gb2312", b"\xb6\xab\xbe\xa9", "\u{4e1c}\u{4eac}"),
+            ("iso-2022-jp", b"\x1b$BEl5~\x1b(B", "\u{6771}\u{4eac}"),
+        ] {
+            for at in 1..octets.len() {
+                for message in cut(charset, octets, at) {
+                    assert_eq!(subject(message.as_bytes()).as_deref(), Some(text), "{message}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! - [`Statistics`]: counts of messages, sizes, domains and flags.
 
 mod dump;
+mod encoded_words;
 mod error;
 mod export;
 mod files;
