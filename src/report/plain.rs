@@ -1,12 +1,29 @@
 //! A run in a few sentences, for readers who have never seen a report.
 
 use super::human;
-use super::words::{phase_title, plural};
+use super::words::{cpu_lent, phase_title, plural};
 use crate::measure::{Mode, Phase};
 use crate::run::{Run, Verdict};
 
 /// The steps of one message's dialogue.
 const STEPS: [Phase; 4] = [Phase::Mail, Phase::Rcpt, Phase::Data, Phase::EndOfData];
+
+/// From this share of its cores' time on that other programs had, times are not the server's own.
+const CPU_LENT_TOLD: f64 = 0.05;
+
+/// A good run on cores that other programs used as well: its times include waits for them.
+fn shared(run: &Run, lent: f64) -> String {
+    let here = ["//127.", "//localhost", "//[::1]", "+unix:"];
+    let beside = match here.iter().any(|place| run.plan.target.contains(place)) {
+        true => " The server runs on the same machine, so each takes time from the other.",
+        false => "",
+    };
+    format!(
+        "Verdict: every message was accepted. Other programs had the generator's cores for {} of the time, and \
+         all times include the waits for them: the server alone may be faster.{beside}",
+        human::percent(lent)
+    )
+}
 
 /// A few sentences: how much, how fast, where the time goes, what the verdict means.
 pub fn sentences(run: &Run) -> Vec<String> {
@@ -16,7 +33,10 @@ pub fn sentences(run: &Run) -> Vec<String> {
         sentences.push(how_long(run));
     }
     sentences.extend(slowest_step(run));
-    sentences.push(meaning(run.verdict).to_owned());
+    match cpu_lent(run).filter(|lent| run.verdict == Verdict::Ok && *lent >= CPU_LENT_TOLD) {
+        Some(lent) => sentences.push(shared(run, lent)),
+        None => sentences.push(meaning(run.verdict).to_owned()),
+    }
     sentences
 }
 
@@ -150,6 +170,16 @@ mod tests {
         let told = sentences(&run).join(" ");
         assert!(told.contains("times count from when each was due"), "{told}");
         assert!(!told.contains("took longest"), "{told}");
+        run.verdict = Verdict::Ok;
+        run.plan.cores = 1;
+        run.plan.target = "smtp://127.0.0.1:25".to_owned();
+        assert!(sentences(&run).join(" ").contains("the server's own"));
+        run.counts.cpu_wait_ns = 800_000_000;
+        let told = sentences(&run).join(" ");
+        assert!(told.contains("for 40 % of the time") && told.contains("same machine"), "{told}");
+        assert!(!told.contains("the server's own"), "{told}");
+        run.plan.target = "smtp://192.0.2.1:25".to_owned();
+        assert!(!sentences(&run).join(" ").contains("same machine"));
         assert_eq!(sentences(&Run::default())[0], "No message was answered.");
     }
 }

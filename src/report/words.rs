@@ -145,13 +145,19 @@ fn recipients(counts: &Counters) -> String {
     )
 }
 
+/// The share of the generator's cores that other programs had while it was ready to run; `None` where that
+/// is too little to be shown.
+pub(super) fn cpu_lent(run: &Run) -> Option<f64> {
+    let wait = run.counts.cpu_wait_ns as f64 / 1e9 / (run.elapsed_s * run.plan.cores as f64);
+    (wait.is_finite() && wait >= CPU_WAIT_SHOWN).then(|| wait.min(1.0))
+}
+
 /// The CPU time of the generator, and whether something else had its cores.
 fn generator_cpu(run: &Run) -> String {
     let cpu = run.cpu_per_message_ns;
-    let wait = run.counts.cpu_wait_ns as f64 / 1e9 / (run.elapsed_s * run.plan.cores as f64);
-    let waited = match wait.is_finite() && wait >= CPU_WAIT_SHOWN {
-        true => format!("; something else had them for {}", human::percent(wait)),
-        false => String::new(),
+    let waited = match cpu_lent(run) {
+        Some(wait) => format!("; something else had them for {}", human::percent(wait)),
+        None => String::new(),
     };
     format!(
         "{} per message ({} user, {} system), {} of {}{waited}",
