@@ -93,7 +93,9 @@ def test_find_max_brackets_the_limit_of_a_server():
 def test_a_sweep_goes_over_the_knee_and_says_where_it_is(tmp_path):
     out = tmp_path / "curve"
     with Limited(100) as server:
-        done = task("sweep", server.address, "--rates", "400,20,800,50,20", "--out", out, *SHORT)
+        # On a busy machine the generator may be the limit of a step, which is exit code 4.
+        done = task("sweep", server.address, "--rates", "400,20,800,50,20", "--out", out, *SHORT, check=False)
+        assert done.returncode in (0, 4), done.stderr
         # Each step is told once, and not on both.
         assert done.stdout.count("due/s") == 1 and "due/s" not in done.stderr
         again = task("find-max", server.address, "--slo", "failed<1", "--out", out, *SHORT, check=False)
