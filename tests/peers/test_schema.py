@@ -60,7 +60,7 @@ KINDS = {
     "several": (["-n", "40", "3=localhost:{port}"], 0),
     "mob": (["-z", "1s", "--misbehave", "all"], 0),
     "stopped": (["-n", "50", "--to", "nobody", "--stop-on", "5xx"], 1),
-    "refused": (["-n", "50", "--to", "nobody"], 0),
+    "refused": (["-n", "50", "--to", "nobody"], 1),
     "conditions": (["-n", "50", "--fail-if", "accepted>0,rset.p99>1ms,replies.4xx>1%"], 1),
 }
 
