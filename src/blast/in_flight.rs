@@ -11,6 +11,8 @@ use crate::smtp::client::{self, RecipientReplies, ReplyEvent};
 /// A message that was begun and not decided yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlight {
+    /// When a session decided to send it.
+    pub(super) claimed_ns: u64,
     /// When its first octet was handed to the kernel.
     pub(super) began_ns: u64,
     /// When the message was due; `None` in a closed loop.
@@ -20,9 +22,12 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// The time that decides whether the message belongs to the measured part of the run.
+    /// The time that decides whether the message belongs to the measured part of the run: the same
+    /// reading of the clock by which a session may or may not begin it. Between that and the first octet
+    /// the thread may lose its core, or a long send may come first; the message is no less part of the
+    /// run for that.
     pub(super) fn start_ns(&self) -> u64 {
-        self.arrival.map_or(self.began_ns, |arrival| arrival.due_ns)
+        self.arrival.map_or(self.claimed_ns, |arrival| arrival.due_ns)
     }
 }
 
@@ -85,6 +90,7 @@ pub(super) fn decide(
         bytes: open.bytes,
         recipients: RecipientCounts::new(outcome, open.recipients, told),
         start_ns,
+        ended_ns: now_ns,
         service_ns,
         open: open.arrival.map(|Arrival { due_ns, free_ns }| OpenLoop {
             response_ns: now_ns - due_ns,

@@ -248,7 +248,9 @@ impl<'c> LoadSession<'c> {
         self.message = Some((message, identity));
         let recipients = self.core.corpus.recipients(message);
         let bytes = message.size;
-        self.open.push_back(InFlight { began_ns: self.now_ns, arrival, bytes, recipients });
+        let claimed_ns = self.now_ns;
+        let in_flight = InFlight { claimed_ns, began_ns: claimed_ns, arrival, bytes, recipients };
+        self.open.push_back(in_flight);
         self.unsent += 1;
         self.core.in_flight.set(self.core.in_flight.get() + 1);
         let outgoing = self.core.corpus.outgoing(message, identity.filling);
@@ -319,7 +321,11 @@ impl<'c> LoadSession<'c> {
     /// Sends what is written without waiting for replies.
     async fn send(&mut self) -> Result<(), TalkError> {
         self.stamp_sent();
-        self.talk.send().await
+        let sent = self.talk.send().await;
+        // A server that reads slowly may have held the send up for long: whether another message may
+        // begin is decided by the time that it is now.
+        self.now_ns = self.core.clock.elapsed_ns();
+        sent
     }
 
     /// Reads the clock for what is about to be sent: the service time of a message begins here.

@@ -213,6 +213,7 @@ mod tests {
             bytes: 100,
             recipients: RecipientCounts::of(Outcome::Accepted, 1),
             start_ns: 0,
+            ended_ns: 1_000,
             service_ns: 1_000,
             open: None,
         }
@@ -258,7 +259,7 @@ mod tests {
         let mut recorder = recorders.pop().unwrap();
         for (at, messages) in [(0, 1), (S, 2), (S + S / 2, 4), (2 * S + S / 2, 8)] {
             recorder.tick(at);
-            let due = MessageSample { start_ns: at, ..message() };
+            let due = MessageSample { start_ns: at, ended_ns: at + 1_000, ..message() };
             (0..messages).for_each(|_| recorder.record_message(&due));
         }
         // Due before the cut, ended after it.
@@ -282,6 +283,7 @@ mod tests {
         let mut recorder = recorders.pop().unwrap();
         let message = |start_ns, response_ns| MessageSample {
             start_ns,
+            ended_ns: start_ns + response_ns,
             open: Some(OpenLoop { response_ns, send_lag_ns: 5, own_lag_ns: 1 }),
             ..message()
         };

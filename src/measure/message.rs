@@ -58,9 +58,11 @@ pub struct MessageSample {
     /// Octets of the message before dot-stuffing.
     pub bytes: u64,
     pub recipients: RecipientCounts,
-    /// When it was due, or in a closed loop when its first octet was sent; since the start of the run.
-    /// It decides whether the message is in the figures.
+    /// When it was due, or in a closed loop when a session decided to send it; in nanoseconds since the
+    /// start of the run. It decides whether the message is in the figures.
     pub start_ns: u64,
+    /// When the last octet of its final reply came, or it was given up; since the start of the run.
+    pub ended_ns: u64,
     /// First octet of the transaction sent to the last octet of its final reply.
     pub service_ns: u64,
     /// `Some` in an open loop, `None` in a closed one.

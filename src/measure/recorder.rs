@@ -77,8 +77,7 @@ impl Recorder {
             self.spans.pass_over(&mut self.now, message.start_ns);
             return;
         }
-        let took_ns = message.open.map_or(message.service_ns, |open| open.response_ns);
-        self.last_ns = self.last_ns.max(message.start_ns + took_ns);
+        self.last_ns = self.last_ns.max(message.ended_ns);
         self.now.record_message(message);
     }
 

@@ -308,6 +308,7 @@ mod tests {
             bytes: ns % 5_000,
             recipients: RecipientCounts::of(Outcome::of_reply(code), u32::from(code % 7)),
             start_ns: 0,
+            ended_ns: ns.saturating_add(lag),
             service_ns: ns,
             open: Some(OpenLoop {
                 response_ns: ns.saturating_add(lag),
@@ -394,6 +395,7 @@ mod tests {
             bytes: 1_024,
             recipients: RecipientCounts::of(Outcome::Accepted, 1),
             start_ns: 0,
+            ended_ns: service_ns,
             service_ns,
             open: None,
         }

@@ -260,8 +260,10 @@ mod tests {
             for &service_ns in &samples {
                 let outcome = Outcome::Accepted;
                 let start_ns = 0;
+                let recipients = RecipientCounts::of(outcome, 1);
+                let ended_ns = service_ns;
                 let message =
-                    MessageSample { outcome, bytes: 1, recipients: RecipientCounts::of(outcome, 1), start_ns, service_ns, open: None };
+                    MessageSample { outcome, bytes: 1, recipients, start_ns, ended_ns, service_ns, open: None };
                 recorder.record_message(&message);
                 recorder.record_phase(Phase::EndOfData, Outcome::Accepted, service_ns / 2);
             }

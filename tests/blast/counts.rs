@@ -36,6 +36,8 @@ enum Manner {
     Mute,
     /// 554 instead of a greeting.
     Unwilling,
+    /// Reads some 10 MB in a second.
+    Slow,
 }
 
 /// What a server saw, over all its connections.
@@ -99,6 +101,9 @@ fn talk(
         }
         replies.clear();
         let Ok(count @ 1..) = stream.read(&mut received) else { return };
+        if manner == Manner::Slow {
+            std::thread::sleep(Duration::from_millis(6));
+        }
         let mut input = &received[..count];
         while let Some(event) = server.step(&mut input, &mut replies) {
             match event {
@@ -280,6 +285,28 @@ fn time_ends_a_run_and_warm_up_is_left_out() {
             run.counts.messages_ok > 0 && run.warmup_messages > 0
         });
         assert!(both.is_some(), "nothing is counted in one of the parts, however long they are");
+    }
+}
+
+/// The end may pass while a session waits in a long send: it begins no message after that, and what it had
+/// begun is counted.
+#[test]
+fn a_message_that_the_end_overtakes_is_counted() {
+    for engine in engines() {
+        let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Slow);
+        let plan = Plan {
+            content: content(Spread::one(1024 * 1024)),
+            connections: 1,
+            stop: StopAfter::Duration(Duration::from_millis(300)),
+            chunking: true,
+            depth: 16,
+            pipelining: Pipelining::Full,
+            ..plan(&host.address.to_string(), engine)
+        };
+        let counts = go(&plan).run.counts;
+        let seen = host.seen.lock().unwrap();
+        assert_eq!((counts.messages_ok, counts.messages_failed), (seen.messages.len() as u64, 0));
+        assert!(0 < counts.messages_ok && counts.messages_ok < 16, "{}", counts.messages_ok);
     }
 }
 

@@ -94,6 +94,7 @@ fn message(recorder: &mut Recorder, random: &mut fastrand::Rng, second: u64) {
         bytes,
         recipients: RecipientCounts::of(outcome, 1),
         start_ns,
+        ended_ns: start_ns + open.map_or(service_ns, |open| open.response_ns),
         service_ns,
         open,
     });

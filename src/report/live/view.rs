@@ -338,6 +338,7 @@ mod tests {
                 bytes: 10,
                 recipients: RecipientCounts::of(Outcome::Accepted, 1),
                 start_ns: n * 4_000_000,
+                ended_ns: n * 4_000_000 + 2_000_000,
                 service_ns: 2_000_000,
                 open: None,
             };
