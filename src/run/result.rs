@@ -394,7 +394,7 @@ impl Run {
     pub fn stop(&mut self, stopped: Stopped) {
         match self.verdict {
             Verdict::Unreachable | Verdict::GeneratorLimited => {
-                self.verdict_reasons.push(stopped.to_string())
+                self.verdict_reasons.push(stopped.to_string());
             }
             _ => self.overrule(Verdict::Stopped, stopped.to_string()),
         }

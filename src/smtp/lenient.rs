@@ -1,5 +1,5 @@
 //! Commands as servers in use read them: what strays from the grammar and can be understood is taken, and
-//! each deviation named. What the grammar allows is read by [`command`](super::command), and this file is
+//! each deviation named. What the grammar allows is read by [`super::command`], and this file is
 //! asked about the rest.
 
 use core::net::Ipv6Addr;

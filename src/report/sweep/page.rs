@@ -145,13 +145,16 @@ pub(in crate::report) fn rising(curve: &Curve) -> Vec<&RateStep> {
     steps
 }
 
+/// A name, its class of colour, and its points: rate and nanoseconds.
+type Line = (String, &'static str, Vec<(f64, f64)>);
+
 /// Percentiles of the response time over the rate, both on log scales: three of one curve, p99 of several,
 /// each under its name. `None` with fewer than two rates, which do not make a curve.
 pub(in crate::report) fn latency(curves: &[(&str, &Curve)]) -> Option<Figure> {
     const OF_ONE: [StepFigure; 3] =
         [("p50", "s1", |l| l.p50), ("p99", "s2", |l| l.p99), ("p99.9", "s3", |l| l.p999)];
     const CLASSES: [&str; 3] = ["s1", "s2", "s3"];
-    let mut lines: Vec<(String, &str, Vec<(f64, f64)>)> = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     let points = |curve: &Curve, value: fn(&Latency) -> u64| -> Vec<(f64, f64)> {
         let timed = rising(curve).into_iter().filter(|step| step.response().count > 0);
         timed.map(|step| (step.asked, value(&step.response()).max(1) as f64)).collect()

@@ -175,7 +175,8 @@ impl Server {
         refusal: &'static Answer,
     ) -> Result<Deviations, &'static Answer> {
         let lenient = self.policy.syntax == Syntax::Lenient;
-        if !said && !(lenient && self.available.contains(Extensions::SMTPUTF8)) {
+        let may = said || lenient && self.available.contains(Extensions::SMTPUTF8);
+        if !may {
             return Err(refusal);
         }
         str::from_utf8(path).map_err(|_| &answer::BAD_UTF8)?;
