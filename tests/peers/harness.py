@@ -27,6 +27,11 @@ BINARIES = Path(
     or Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target")) / "release"
 ).resolve()
 
+# Python's readline sets these in the workers of a parallel run. The programs would take them for the width of a
+# terminal and leave columns out.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+
 # What takes a second may take minutes on a busy machine.
 START_S = 120
 END_S = 120

@@ -105,7 +105,8 @@ def test_aiosmtpd_takes_a_bare_lf_for_the_end_of_a_command(engine):
         controller.stop()
     assert met["bare-lf"]["wrong"] == met["bare-lf"]["sessions"] > 0
     assert met["smuggle"]["sessions"] > 0 and met["smuggle"]["wrong"] == 0
-    assert told["verdict"] == "threshold-failed"
+    # On a busy machine the generator may be the limit, which goes before the condition.
+    assert told["verdict"] in ("threshold-failed", "generator-limited")
     assert any("misbehaviour>0" in reason for reason in told["verdict_reasons"])
 
 

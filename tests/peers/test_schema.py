@@ -46,7 +46,7 @@ def leave(out, engine, address, *options, status=0):
 
 @pytest.fixture(scope="module")
 def sink(engine):
-    with Sink(engine, None, "--cores", "1", "--auth", "any") as sink:
+    with Sink(engine, None, "--cores", "1", "--auth", "any", "--syntax", "strict") as sink:
         yield sink
 
 
