@@ -27,11 +27,6 @@ BINARIES = Path(
     or Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target")) / "release"
 ).resolve()
 
-# Python's readline sets these in the workers of a parallel run. The programs would take them for the width of a
-# terminal and leave columns out.
-for name in ("COLUMNS", "LINES"):
-    os.environ.pop(name, None)
-
 # What takes a second may take minutes on a busy machine.
 START_S = 120
 END_S = 120
@@ -40,6 +35,12 @@ COMMAND_S = 180
 PORTS_FIRST, PORTS_WORKERS, PORTS_EACH = 12_000, 20, 1_000
 # The first port is random, because another run on this machine may use the same range.
 _ports = itertools.count(random.randrange(PORTS_EACH))
+
+
+def environment():
+    """The environment of a program. Python's readline puts COLUMNS and LINES into the environment that children
+    inherit, behind the back of os.environ: the programs would take that for a width and leave columns out."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
 
 
 def peer(name):
@@ -60,6 +61,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=popen.pop("env", None) or environment(),
             **popen,
         )
         self.pid = self.process.pid
@@ -211,6 +213,7 @@ def run(argv, timeout=COMMAND_S, check=True, **options):
     done = subprocess.run(
         argv,
         stdin=options.pop("stdin", subprocess.DEVNULL),
+        env=options.pop("env", None) or environment(),
         capture_output=True,
         timeout=timeout,
         text=True,
