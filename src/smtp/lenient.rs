@@ -11,8 +11,10 @@ use crate::limits::LOCAL_PART_BYTES_MAX;
 
 /// As [`command::split`], with blanks before the verb, tabs, and several blanks after the verb.
 #[inline]
-pub fn split(line: &[u8]) -> (Verb, &[u8], Deviations) {
-    let (verb, argument) = command::split(line);
+pub fn split<'l>(
+    line: &'l [u8],
+    (verb, argument): (Verb, &'l [u8]),
+) -> (Verb, &'l [u8], Deviations) {
     match argument {
         [b' ' | b'\t', ..] => split_blanks(line),
         _ if verb == Verb::Unknown => split_blanks(line),
@@ -49,25 +51,31 @@ fn is_untagged_ipv6(name: &[u8]) -> bool {
     text.is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
-/// As [`command::parse_mail`].
+/// The argument of MAIL, of which `strict` is what [`command::parse_mail`] made.
 ///
 /// # Errors
 /// [`PathFault`] tells what is wrong with the path.
 #[inline]
-pub fn parse_mail(argument: &[u8]) -> Result<(PathArgument<'_>, Deviations), PathFault> {
-    match command::parse_mail(argument) {
+pub fn parse_mail<'a>(
+    argument: &'a [u8],
+    strict: Result<PathArgument<'a>, PathFault>,
+) -> Result<(PathArgument<'a>, Deviations), PathFault> {
+    match strict {
         Ok(mail) if is_tidy(argument, b"FROM:<", &mail) => Ok((mail, Deviations::empty())),
         _ => parse_argument(argument, b"FROM:", Direction::Reverse),
     }
 }
 
-/// As [`command::parse_rcpt`].
+/// The argument of RCPT, of which `strict` is what [`command::parse_rcpt`] made.
 ///
 /// # Errors
 /// [`PathFault`] tells what is wrong with the path.
 #[inline]
-pub fn parse_rcpt(argument: &[u8]) -> Result<(PathArgument<'_>, Deviations), PathFault> {
-    match command::parse_rcpt(argument) {
+pub fn parse_rcpt<'a>(
+    argument: &'a [u8],
+    strict: Result<PathArgument<'a>, PathFault>,
+) -> Result<(PathArgument<'a>, Deviations), PathFault> {
+    match strict {
         Ok(rcpt) if is_tidy(argument, b"TO:<", &rcpt) => Ok((rcpt, Deviations::empty())),
         _ => parse_argument(argument, b"TO:", Direction::Forward),
     }
@@ -85,8 +93,8 @@ fn is_tidy(argument: &[u8], lead: &[u8], read: &PathArgument<'_>) -> bool {
 fn are_tidy(argument: &[u8], params: &[u8]) -> bool {
     let before = argument.len() - params.len();
     argument[before - 2] == b'>'
-        && !params.contains(&b'\t')
-        && !params.windows(2).any(|pair| pair == b"  ")
+        && memchr::memchr(b'\t', params).is_none()
+        && memchr::memchr_iter(b' ', params).all(|at| params.get(at + 1) != Some(&b' '))
 }
 
 #[cold]
@@ -242,7 +250,8 @@ mod tests {
 
     /// The address and the deviations of a RCPT, or nothing where it is refused.
     fn rcpt(argument: &str) -> Option<(&str, String)> {
-        let (read, seen) = parse_rcpt(argument.as_bytes()).ok()?;
+        let (read, seen) =
+            parse_rcpt(argument.as_bytes(), command::parse_rcpt(argument.as_bytes())).ok()?;
         Some((str::from_utf8(read.path.mailbox).unwrap(), seen.join()))
     }
 
@@ -325,7 +334,10 @@ mod tests {
             assert_eq!(rcpt(argument), None, "{argument:?}");
         }
         let wide = format!("TO:<a@{}>", "d".repeat(256));
-        assert_eq!(parse_rcpt(wide.as_bytes()).err(), Some(PathFault::TooLong));
+        assert_eq!(
+            parse_rcpt(wide.as_bytes(), command::parse_rcpt(wide.as_bytes())).err(),
+            Some(PathFault::TooLong)
+        );
     }
 
     #[test]
@@ -341,7 +353,8 @@ mod tests {
             ("FROM: <a@b>", "", "extra-whitespace"),
             ("from:< >", "", "extra-whitespace"),
         ] {
-            let (mail, found) = parse_mail(text.as_bytes()).unwrap();
+            let (mail, found) =
+                parse_mail(text.as_bytes(), command::parse_mail(text.as_bytes())).unwrap();
             assert_eq!((mail.params, found.join().as_str()), (params.as_bytes(), seen), "{text}");
         }
     }
@@ -387,7 +400,7 @@ mod tests {
             ("NO OP", Verb::Unknown, "OP", true),
             ("", Verb::Unknown, "", true),
         ] {
-            let (found, rest, seen) = split(line.as_bytes());
+            let (found, rest, seen) = split(line.as_bytes(), command::split(line.as_bytes()));
             assert_eq!((found, rest), (verb, argument.as_bytes()), "{line:?}");
             assert_eq!(seen.contains(Deviations::EXTRA_WHITESPACE), odd, "{line:?}");
         }

@@ -50,10 +50,11 @@ impl Server {
     /// The verb and its argument.
     #[inline]
     fn split<'l>(&mut self, line: &'l [u8]) -> (Verb, &'l [u8]) {
+        let split = command::split(line);
         if self.policy.syntax == Syntax::Strict {
-            return command::split(line);
+            return split;
         }
-        let (verb, argument, seen) = lenient::split(line);
+        let (verb, argument, seen) = lenient::split(line, split);
         self.line_deviations = seen;
         if verb != Verb::Unknown {
             self.session_deviations |= seen;

@@ -52,8 +52,9 @@ impl Server {
             Transaction::Chunks(_) => return Err(&answer::CHUNKS_OPEN),
             Transaction::Failed { .. } => return Err(&answer::TRANSACTION_FAILED),
         }
-        let (mail, mut seen) =
-            self.read(argument, parse_mail, lenient::parse_mail).map_err(|fault| match fault {
+        let (mail, mut seen) = self
+            .read(argument, parse_mail(argument), lenient::parse_mail)
+            .map_err(|fault| match fault {
                 PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_SENDER),
                 PathFault::TooLong => &answer::SENDER_TOO_LONG,
             })?;
@@ -125,7 +126,7 @@ impl Server {
     #[inline]
     fn add_recipient(&mut self, argument: &[u8]) -> Result<Welcome, RecipientRefusal> {
         let (rcpt, mut seen) =
-            self.read(argument, parse_rcpt, lenient::parse_rcpt).map_err(|fault| {
+            self.read(argument, parse_rcpt(argument), lenient::parse_rcpt).map_err(|fault| {
                 RecipientRefusal::Fault(match fault {
                     PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_RECIPIENT),
                     PathFault::TooLong => &answer::RECIPIENT_TOO_LONG,
@@ -156,12 +157,15 @@ impl Server {
     fn read<'a>(
         &self,
         argument: &'a [u8],
-        strict: impl Fn(&'a [u8]) -> Result<PathArgument<'a>, PathFault>,
-        lenient: impl Fn(&'a [u8]) -> Result<(PathArgument<'a>, Deviations), PathFault>,
+        strict: Result<PathArgument<'a>, PathFault>,
+        lenient: impl Fn(
+            &'a [u8],
+            Result<PathArgument<'a>, PathFault>,
+        ) -> Result<(PathArgument<'a>, Deviations), PathFault>,
     ) -> Result<(PathArgument<'a>, Deviations), PathFault> {
         match self.policy.syntax {
-            Syntax::Strict => strict(argument).map(|read| (read, Deviations::empty())),
-            Syntax::Lenient => lenient(argument),
+            Syntax::Strict => strict.map(|read| (read, Deviations::empty())),
+            Syntax::Lenient => lenient(argument, strict),
         }
     }
 
