@@ -132,6 +132,8 @@ impl SpoolError {
 /// Why a reader stopped believing a segment or a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Doubt {
+    #[error("it is no regular file")]
+    NotRegular,
     #[error("the segment header is damaged")]
     SegmentHeader,
     #[error("the segment has lost its header")]

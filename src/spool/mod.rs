@@ -15,7 +15,10 @@
 //! ```
 //!
 //! The directories have mode 0700, the files 0600. The segment numbers of a core only grow: a segment
-//! file that is recycled gets a new number and a new name. Readers and writers ignore all other files.
+//! file that is recycled gets a new number and a new name, which no file has. A segment has no more zeros in
+//! its name than it must have. Readers and writers open regular files alone: they follow no symbolic link
+//! inside a spool, and wait for no FIFO. They ignore all other files, and say so of those that look like
+//! segments.
 //!
 //! # A segment
 //!
@@ -252,6 +255,7 @@
 
 mod envelope;
 mod error;
+mod file;
 mod format;
 mod options;
 mod read;

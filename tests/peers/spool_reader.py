@@ -16,10 +16,12 @@ Exit 65 when something is damaged; a torn end, as a power cut leaves it, is told
 """
 
 import argparse
+import errno
 import hashlib
 import json
 import os
 import re
+import stat
 import struct
 import sys
 
@@ -121,11 +123,24 @@ def commit_word(nonce, number, sequence):
 
 def segment_files(directory):
     """(core, number, name) of each segment, in order."""
-    with open(os.path.join(directory, "SPOOL"), "rb") as marker:
-        if marker.read() not in MARKERS:
+    with open_file(directory, "SPOOL") as marker:
+        if marker.read(256) not in MARKERS:
             raise NotASpool(f"{directory} is not a spool of version 1 or 2")
-    matches = filter(None, map(NAME.match, os.listdir(directory)))
-    return sorted((int(match[1]), int(match[2]), match[0]) for match in matches)
+    found = []
+    for match in filter(None, map(NAME.match, os.listdir(directory))):
+        core, number = int(match[1]), int(match[2])
+        if match[0] == f"c{core:03}-{number:08}.seg" and core < 1 << 16 and number < 1 << 32:
+            found.append((core, number, match[0]))
+    return sorted(found)
+
+
+def open_file(directory, name):
+    """A regular file of the spool; no link is followed, and nothing is waited for."""
+    fd = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file", name)
+    return open(fd, "rb")
 
 
 class Doubt(Exception):
@@ -300,10 +315,13 @@ def messages(directory, report=None):
             report.orphaned_fragments += len(fragments)
             fragments, lowest, present = {}, number, core
         try:
-            with open(os.path.join(directory, name), "rb") as file:
+            with open_file(directory, name) as file:
                 data = file.read()
         except FileNotFoundError:
             lowest = number + 1
+            continue
+        except OSError as error:
+            report.damage.append((name, 0, error.strerror))
             continue
         for offset, header, payload in records(data, core, number, report, name):
             kind, draft, total, length, flags = (header[1], header[5], header[7], header[8],
@@ -330,7 +348,7 @@ def messages(directory, report=None):
 def deliveries(directory):
     """What the file of deliveries tells, damaged records and a torn end left out."""
     try:
-        with open(os.path.join(directory, "delivered"), "rb") as file:
+        with open_file(directory, "delivered") as file:
             data = file.read()
     except FileNotFoundError:
         return {}

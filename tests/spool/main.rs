@@ -5,6 +5,7 @@ mod cli;
 mod crash;
 mod disk;
 mod model;
+mod names;
 mod open;
 mod ring;
 mod sync;

@@ -127,6 +127,9 @@ fn tell_of(survey: &Survey) -> Exit {
     for damage in &survey.damage {
         notice!("ringpost: damage: {damage}");
     }
+    for stranger in &survey.strangers {
+        notice!("ringpost: passed over {stranger}, which is not named as a segment is");
+    }
     if survey.is_sound() { Exit::Ok } else { Exit::Data }
 }
 

@@ -17,14 +17,21 @@ pub(crate) fn is_in_making(name: &str) -> bool {
     stem.is_some_and(|stem| parse_file_name(&format!("{stem}.seg")).is_some())
 }
 
-/// Core and number of a segment's file name; `None` for any other file.
+/// Core and number of a segment's file name; `None` for any other file. Each segment has one name: more
+/// zeros in front than there must be are another file's.
 pub(crate) fn parse_file_name(name: &str) -> Option<(u16, u32)> {
     let (core, number) = name.strip_prefix('c')?.strip_suffix(".seg")?.split_once('-')?;
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if core.len() < 3 || number.len() < 8 || !digits(core) || !digits(number) {
-        return None;
-    }
-    Some((core.parse().ok()?, number.parse().ok()?))
+    let (core, number) = (core.parse().ok()?, number.parse().ok()?);
+    (file_name(core, number) == name).then_some((core, number))
+}
+
+/// Whether a name is none of a segment, and looks so much like one that somebody may take it for one.
+pub(crate) fn is_almost_a_segment(name: &str) -> bool {
+    let stem = name.strip_prefix('c').and_then(|rest| rest.strip_suffix(".seg"));
+    let parts = stem.and_then(|stem| stem.split_once('-'));
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_numbers = parts.is_some_and(|(core, number)| is_digits(core) && is_digits(number));
+    is_numbers && parse_file_name(name).is_none()
 }
 
 #[cfg(test)]
@@ -36,11 +43,22 @@ mod tests {
         assert_eq!(file_name(1, 22), "c001-00000022.seg");
         assert_eq!(parse_file_name("c001-00000022.seg"), Some((1, 22)));
         assert_eq!(parse_file_name(&file_name(u16::MAX, u32::MAX)), Some((u16::MAX, u32::MAX)));
-        for other in
-            ["SPOOL", "c1-22.seg", "c001-00000022", "cx01-00000022.seg", "c001-+0000022.seg"]
+        for other in ["SPOOL", "c001-00000022", "cx01-00000022.seg", "c001-+0000022.seg", "c-.seg"]
         {
             assert_eq!(parse_file_name(other), None, "{other}");
+            assert!(!is_almost_a_segment(other), "{other}");
         }
+        for twin in [
+            "c0001-00000022.seg",
+            "c001-000000022.seg",
+            "c1-22.seg",
+            "c65536-00000001.seg",
+            "c001-4294967296.seg",
+        ] {
+            assert_eq!(parse_file_name(twin), None, "{twin}");
+            assert!(is_almost_a_segment(twin), "{twin}");
+        }
+        assert!(!is_almost_a_segment("c001-00000022.seg"));
         assert!(is_in_making(&name_in_making(1, 22)) && !is_in_making(&file_name(1, 22)));
         assert_eq!(parse_file_name(&name_in_making(1, 22)), None);
         assert!(!is_in_making("delivered.new") && !is_in_making("c1-2.new"));

@@ -50,6 +50,7 @@ pub(super) fn survey(
         }
     }
     sums.drop_fragments();
+    sums.survey.strangers = directory.strangers().to_vec();
     Ok(sums.survey)
 }
 

@@ -1,11 +1,11 @@
 //! Reads the file `delivered`: what became of recipients whose mail was handed on to another server.
 
-use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::message::Message;
 use crate::spool::error::SpoolError;
+use crate::spool::file::{self, Access};
 use crate::spool::format::{DELIVERY_BYTES, Delivery};
 
 /// Name of the file.
@@ -26,11 +26,13 @@ impl Deliveries {
     /// [`SpoolError::Io`] when the file is there and cannot be read.
     pub fn read(dir: &Path) -> Result<Self, SpoolError> {
         let path = dir.join(DELIVERED);
-        let octets = match fs::read(&path) {
-            Ok(octets) => octets,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(cause) => return Err(SpoolError::io("read the deliveries", &path, cause)),
-        };
+        let failed = |cause| SpoolError::io("read the deliveries", &path, cause);
+        let mut octets = Vec::new();
+        match file::open(&path, Access::Read) {
+            Ok(mut file) => file.read_to_end(&mut octets).map(drop).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(failed(cause)),
+        }
         let mut known: Vec<_> =
             octets.chunks_exact(DELIVERY_BYTES).filter_map(Delivery::decode).collect();
         // The sort is stable, so the first of two records stays: what was delivered once was delivered.

@@ -1,23 +1,37 @@
 //! The directory of a spool: lists its segments, and reads single records of them.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::chain::Fragment;
 use super::message::CopyError;
 use super::walk::{Opened, RecordsEnd, Walk, WalkStep};
 use crate::spool::error::{Doubt, SpoolError};
+use crate::spool::file::{self, Access};
 use crate::spool::format::{
     EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT, Place, RECORD_HEADER_BYTES, RecordHeader, RecordKind,
-    file_name, parse_file_name,
+    file_name, is_almost_a_segment, parse_file_name,
 };
+
+/// Octets that are read of a marker file: more than any version writes.
+pub(in crate::spool) const MARKER_BYTES_MAX: u64 = 256;
 
 /// The segments of a spool as they were when it was opened.
 pub(super) struct SegmentDirectory {
     dir: PathBuf,
     /// In the order of core and number.
     segments: Vec<(u16, u32)>,
+    strangers: Vec<String>,
+}
+
+/// The segment files of a directory.
+#[derive(Default)]
+pub(in crate::spool) struct SegmentList {
+    /// Core and number, in that order.
+    pub(in crate::spool) segments: Vec<(u16, u32)>,
+    /// Names of files that look like segments and are none, because a segment is written in another way.
+    pub(in crate::spool) strangers: Vec<String>,
 }
 
 /// Where a walk through a segment ended above the mark, so that a power cut may have taken the rest.
@@ -30,7 +44,8 @@ pub(super) struct WalkStop {
 
 impl SegmentDirectory {
     pub(super) fn list(dir: &Path) -> Result<Self, SpoolError> {
-        Ok(Self { dir: dir.to_owned(), segments: list_segments(dir)? })
+        let SegmentList { segments, strangers } = list_segments(dir)?;
+        Ok(Self { dir: dir.to_owned(), segments, strangers })
     }
 
     /// Opens the segment of `place`; the doubt [`Doubt::Recycled`] when it is gone.
@@ -129,7 +144,7 @@ impl SegmentDirectory {
 
     /// Octets of all segment files.
     pub(super) fn file_bytes(&self) -> u64 {
-        let bytes = |&(core, number): &(u16, u32)| fs::metadata(self.path(core, number));
+        let bytes = |&(core, number): &(u16, u32)| file::metadata(&self.path(core, number));
         self.segments
             .iter()
             .filter_map(|segment| bytes(segment).ok())
@@ -146,33 +161,49 @@ impl SegmentDirectory {
         &self.segments
     }
 
+    pub(super) fn strangers(&self) -> &[String] {
+        &self.strangers
+    }
+
     pub(super) fn path(&self, core: u16, number: u32) -> PathBuf {
         self.dir.join(file_name(core, number))
     }
 }
 
-/// Core and number of each segment file, in that order.
-pub(in crate::spool) fn list_segments(dir: &Path) -> Result<Vec<(u16, u32)>, SpoolError> {
+/// Lists the segment files of a spool.
+pub(in crate::spool) fn list_segments(dir: &Path) -> Result<SegmentList, SpoolError> {
     let failed = |cause| SpoolError::io("list the spool", dir, cause);
-    let mut segments = Vec::new();
+    let mut list = SegmentList::default();
     for entry in fs::read_dir(dir).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        segments.extend(name.to_str().and_then(parse_file_name));
+        let Some(name) = name.to_str() else { continue };
+        list.segments.extend(parse_file_name(name));
+        if is_almost_a_segment(name) {
+            list.strangers.push(name.to_owned());
+        }
     }
-    segments.sort_unstable();
-    Ok(segments)
+    list.segments.sort_unstable();
+    list.strangers.sort_unstable();
+    Ok(list)
 }
 
 /// Checks that `dir` is a spool that this program can read.
 pub(in crate::spool) fn check_marker(dir: &Path) -> Result<(), SpoolError> {
-    let path = dir.join(MARKER);
-    match fs::read(&path) {
+    match read_marker(&dir.join(MARKER)) {
         Ok(text) => check_marker_text(dir, &text),
         Err(error) if error.kind() == io::ErrorKind::NotFound && dir.is_dir() => {
             Err(SpoolError::NotASpool { dir: dir.to_owned() })
         }
         Err(cause) => Err(SpoolError::io("open the spool", dir, cause)),
     }
+}
+
+/// The start of the marker file, which is all that a sound one has.
+fn read_marker(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let file = file::open(path, Access::Read)?;
+    file.take(MARKER_BYTES_MAX).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Refuses the text of a version that this program cannot read.

@@ -24,6 +24,7 @@ pub struct Listing<'a> {
     /// The core of the latest message.
     latest: Option<usize>,
     newest_first: bool,
+    directory: &'a SegmentDirectory,
 }
 
 /// One core's messages, and the message that waits for its turn.
@@ -57,22 +58,18 @@ impl Iterator for Listing<'_> {
 }
 
 impl<'a> Listing<'a> {
-    pub(super) fn oldest_first(
-        directory: &'a SegmentDirectory,
-        cores: impl Iterator<Item = &'a [(u16, u32)]>,
-    ) -> Self {
+    pub(super) fn oldest_first(directory: &'a SegmentDirectory) -> Self {
         let forwards =
             |segments| CoreListing::new(Log::Forwards(Messages::new(directory, segments)));
-        Self { cores: cores.map(forwards).collect(), latest: None, newest_first: false }
+        let cores = directory.cores().map(forwards).collect();
+        Self { cores, latest: None, newest_first: false, directory }
     }
 
-    pub(super) fn newest_first(
-        directory: &'a SegmentDirectory,
-        cores: impl Iterator<Item = &'a [(u16, u32)]>,
-    ) -> Self {
+    pub(super) fn newest_first(directory: &'a SegmentDirectory) -> Self {
         let backwards =
             |segments| CoreListing::new(Log::Backwards(Backwards::new(directory, segments)));
-        Self { cores: cores.map(backwards).collect(), latest: None, newest_first: true }
+        let cores = directory.cores().map(backwards).collect();
+        Self { cores, latest: None, newest_first: true, directory }
     }
 
     /// Writes at most `max_bytes` of the octets of the message that `next` returned last, exactly as the
@@ -95,7 +92,8 @@ impl<'a> Listing<'a> {
 
     /// What was found so far. Complete when the iterator has ended.
     pub fn survey(&self) -> Survey {
-        let mut sums = Survey::default();
+        let strangers = self.directory.strangers().to_vec();
+        let mut sums = Survey { strangers, ..Survey::default() };
         for source in &self.cores {
             sums.add(match &source.log {
                 Log::Forwards(log) => log.survey(),

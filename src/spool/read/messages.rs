@@ -1,7 +1,6 @@
 //! Puts the messages together from the records of each core's log, front to back.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io::Write;
 
 use super::chain::{BodyPart, Chain, Fragment};
@@ -11,6 +10,7 @@ use super::survey::{Damage, Survey};
 use super::walk::{Opened, RecordsEnd, Walk, WalkStep};
 use crate::spool::envelope::StoredEnvelope;
 use crate::spool::error::{Doubt, SpoolError};
+use crate::spool::file;
 use crate::spool::format::{Mark, Place, RecordHeader, RecordKind, SegmentHeader, file_name};
 
 /// How the records of one segment ended, for the recovery.
@@ -142,7 +142,7 @@ impl<'a> Assembler<'a> {
             Opened::Walk(walk) => {
                 self.survey.segments += 1;
                 self.survey.core(core).segments += 1;
-                self.survey.file_bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                self.survey.file_bytes += file::metadata(&path).map_or(0, |there| there.len());
                 Ok(Ok(Current { core, number, walk, last_seq: 0 }))
             }
             Opened::End(end) => {
@@ -260,6 +260,13 @@ impl<'a> Messages<'a> {
     pub(super) fn new(directory: &'a SegmentDirectory, segments: &'a [(u16, u32)]) -> Self {
         let log = Assembler::new(directory);
         Self { log, segments, next_segment: 0, current: None, ends: Vec::new() }
+    }
+
+    /// All messages of the spool.
+    pub(super) fn all(directory: &'a SegmentDirectory) -> Self {
+        let mut messages = Self::new(directory, directory.segments());
+        messages.log.survey.strangers = directory.strangers().to_vec();
+        messages
     }
 
     /// What was found so far. Complete when the iterator has ended.

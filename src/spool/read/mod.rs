@@ -14,7 +14,9 @@ mod walk;
 
 pub(in crate::spool) use delivered::DELIVERED;
 pub use delivered::Deliveries;
-pub(in crate::spool) use directory::{check_marker, check_marker_text, list_segments};
+pub(in crate::spool) use directory::{
+    MARKER_BYTES_MAX, check_marker, check_marker_text, list_segments,
+};
 pub use listing::Listing;
 pub use message::{CopyError, Message};
 pub use messages::Messages;

@@ -33,18 +33,18 @@ impl Reader {
 
     /// Every whole message, in the order of core, segment and offset.
     pub fn messages(&self) -> Messages<'_> {
-        Messages::new(&self.directory, self.directory.segments())
+        Messages::all(&self.directory)
     }
 
     /// Every whole message of all cores, in the order in which they were sealed.
     pub fn oldest_first(&self) -> Listing<'_> {
-        Listing::oldest_first(&self.directory, self.directory.cores())
+        Listing::oldest_first(&self.directory)
     }
 
     /// Every whole message of all cores, the latest seal first. The first messages come at once, however
     /// large the spool is.
     pub fn newest_first(&self) -> Listing<'_> {
-        Listing::newest_first(&self.directory, self.directory.cores())
+        Listing::newest_first(&self.directory)
     }
 
     /// The message whose sealing record is at `place`.

@@ -31,6 +31,9 @@ pub struct Survey {
     pub torn: Vec<Damage>,
     /// Doubtful places that were on the disk once.
     pub damage: Vec<Damage>,
+    /// Names of files that look like segments, but are not written as the name of a segment is. They are
+    /// passed over.
+    pub strangers: Vec<String>,
 }
 
 /// The part of one core.
@@ -132,6 +135,9 @@ impl fmt::Display for Survey {
         }
         for damage in &self.damage {
             write!(f, "; damage: {damage}")?;
+        }
+        for stranger in &self.strangers {
+            write!(f, "; passed over {stranger}, which is not named as a segment is")?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_READ_BYTES};
 use crate::spool::error::{Doubt, SpoolError};
+use crate::spool::file::{self, Access};
 use crate::spool::format::{
     ALIGNMENT, CANARY_BYTES, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader,
     SEGMENT_HEADER_BYTES, SegmentHeader, SlotState,
@@ -72,10 +73,13 @@ impl Walk {
     }
 
     fn try_open(path: &Path, core: u16, number: u32) -> Result<Opened, SpoolError> {
-        let file = match File::open(path) {
+        let file = match file::open(path, Access::Read) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Opened::End(RecordsEnd::Recycled));
+            }
+            Err(error) if file::is_not_regular(&error) => {
+                return Ok(Opened::End(RecordsEnd::Damaged(Doubt::NotRegular)));
             }
             Err(cause) => return Err(SpoolError::io("open the segment", path, cause)),
         };

@@ -3,12 +3,12 @@
 //! Segments are not touched for it. Only the sink that holds the spool's lock appends to the file.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::spool::error::SpoolError;
+use crate::spool::file::{self, Access};
 use crate::spool::format::Delivery;
 use crate::spool::options::Durability;
 use crate::spool::read::{DELIVERED, Deliveries, list_segments};
@@ -75,20 +75,29 @@ fn next_tidy(bytes: u64) -> u64 {
 fn rewrite(dir: &Path, durability: Durability) -> Result<(File, u64), SpoolError> {
     let path = dir.join(NEW_FILE);
     let failed = |cause| SpoolError::io("write the deliveries", &path, cause);
-    let living: HashSet<_> = list_segments(dir)?.into_iter().collect();
+    let living: HashSet<_> = list_segments(dir)?.segments.into_iter().collect();
     let known = Deliveries::read(dir)?.known;
     let kept = known.iter().filter(|d| living.contains(&(d.place.core, d.place.segment)));
     let octets: Vec<u8> = kept.flat_map(Delivery::encode).collect();
-    let mut options = OpenOptions::new();
-    let mut file =
-        options.create(true).truncate(true).write(true).mode(0o600).open(&path).map_err(failed)?;
+    clear_the_way(&path).map_err(failed)?;
+    let mut file = file::create(&path).map_err(failed)?;
     file.write_all(&octets).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&path, dir.join(DELIVERED)).map_err(failed)?;
     if durability == Durability::Sync {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
     }
-    let file = OpenOptions::new().append(true).open(dir.join(DELIVERED)).map_err(failed)?;
+    let file = file::open(&dir.join(DELIVERED), Access::Append).map_err(failed)?;
     Ok((file, octets.len() as u64))
+}
+
+/// Removes what is left of a file that was being written anew. Its octets may be those of another name
+/// too, so it is not used again. What is no regular file is not ours, and stays.
+fn clear_the_way(path: &Path) -> io::Result<()> {
+    match file::open(path, Access::Read) {
+        Ok(_left) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! A segment that is recycled before its turn is not written at all.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -15,6 +15,7 @@ use std::thread;
 use super::job::{Job, Order};
 use super::sys;
 use crate::limits::WRITE_STEP_BYTES;
+use crate::spool::file::{self, Access};
 
 /// Octets of sealed segments that may wait for their write-back. Below it a ring that goes round is never
 /// written to the disk while it is busy, which would cost a core more than all else the spool does.
@@ -127,7 +128,7 @@ fn run(inbox: &Receiver<Order>, done: &Sender<Job>) {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).open(path)
+    file::open(path, Access::Write)
 }
 
 fn write(file: &File, end: usize) -> io::Result<()> {

@@ -1,10 +1,10 @@
 //! Makes segment files, new ones and from old ones.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,6 +18,7 @@ use super::segment::{RetainedMap, Segment, canary_at, is_shortened};
 use super::sys;
 use crate::limits::WRITE_STEP_BYTES;
 use crate::spool::error::SpoolError;
+use crate::spool::file::{self, Access};
 use crate::spool::format::{
     RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, file_name, name_in_making,
 };
@@ -44,12 +45,7 @@ impl SegmentPlan<'_> {
     pub(super) fn create(self) -> Result<Segment, SpoolError> {
         let Self { dir, header, durability, .. } = self;
         let making = dir.join(name_in_making(header.core, header.number));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&making)
+        let file = file::create(&making)
             .map_err(|cause| SpoolError::io("create the segment", &making, cause))?;
         let made = allocate(&file, header.bytes, durability)
             .map_err(|cause| match cause.kind() {
@@ -82,7 +78,7 @@ impl SegmentPlan<'_> {
     ) -> Result<Segment, SpoolError> {
         let Self { dir, header, .. } = self;
         let failed = |cause| SpoolError::io("recycle the segment", old, cause);
-        let file = OpenOptions::new().read(true).write(true).open(old).map_err(failed)?;
+        let file = file::open(old, Access::ReadWrite).map_err(failed)?;
         if is_shortened(&file, &header) {
             return Err(failed(io::Error::other("it was cut from outside")));
         }
@@ -91,7 +87,7 @@ impl SegmentPlan<'_> {
             None => None,
         };
         let making = dir.join(name_in_making(header.core, header.number));
-        fs::rename(old, &making).map_err(failed)?;
+        file::rename(old, &making).map_err(failed)?;
         let emptied = file.write_all_at(&[0; SEGMENT_HEADER_BYTES], 0).and_then(|()| {
             file.write_all_at(&[0; RECORD_HEADER_BYTES], SEGMENT_HEADER_BYTES as u64)
         });
@@ -111,7 +107,7 @@ impl SegmentPlan<'_> {
             // A sync of the data is worth nothing before length and name are on the disk.
             file.sync_all().map_err(failed)?;
         }
-        fs::rename(making, &path).map_err(failed)?;
+        file::rename(making, &path).map_err(failed)?;
         if durability == Durability::Sync {
             File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
         }

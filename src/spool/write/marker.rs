@@ -1,15 +1,16 @@
 //! The file that makes a directory a spool, and its lock.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
 use rustix::fs::FlockOperation;
 
 use crate::spool::error::SpoolError;
+use crate::spool::file::{self, Access};
 use crate::spool::format::{MARKER, MARKER_TEXT};
-use crate::spool::read::check_marker_text;
+use crate::spool::read::{MARKER_BYTES_MAX, check_marker_text};
 
 /// The exclusive lock on the marker file. Dropping it unlocks.
 pub(super) struct Lock {
@@ -30,17 +31,10 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, SpoolError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|cause| SpoolError::io("create the spool directory", dir, cause))?;
     let path = dir.join(MARKER);
-    if !path.exists() && !is_empty(dir)? {
+    if !file::is_there(&path) && !is_empty(dir)? {
         return Err(SpoolError::Foreign { dir: dir.to_owned() });
     }
-    let mut marker = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|cause| SpoolError::io("open", &path, cause))?;
+    let marker = open_or_create(&path).map_err(|cause| SpoolError::io("open", &path, cause))?;
     match rustix::fs::flock(&marker, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -49,7 +43,7 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, SpoolError> {
         Err(errno) => return Err(SpoolError::io("lock", &path, errno)),
     }
     let mut text = Vec::new();
-    let read = marker.read_to_end(&mut text);
+    let read = (&marker).take(MARKER_BYTES_MAX).read_to_end(&mut text);
     read.map_err(|cause| SpoolError::io("read", &path, cause))?;
     // An empty file is new, or the sink that made it died before it wrote the text.
     if !text.is_empty() {
@@ -66,11 +60,20 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, SpoolError> {
 
 /// Makes `dir` a spool, if it is not one yet.
 pub(super) fn mark(dir: &Path) -> io::Result<()> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(MARKER));
-    match made {
+    match file::create(&dir.join(MARKER)) {
         Ok(marker) => marker.write_all_at(MARKER_TEXT.as_bytes(), 0),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// Two sinks may start at the same time, and one of them makes the file.
+fn open_or_create(path: &Path) -> io::Result<File> {
+    match file::create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            file::open(path, Access::ReadWrite)
+        }
+        made => made,
     }
 }
 

@@ -1,13 +1,14 @@
 //! The directory for doubtful segments. People look into it; the sink never reads, counts, recycles or
 //! deletes what is there. The directory is a spool of its own, so that `ringpost spool` can read it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 use super::marker;
 use crate::limits::{SEGMENT_STEP_BYTES, WRITE_STEP_BYTES};
+use crate::spool::file::{self, Access};
 use crate::spool::format::parse_file_name;
 
 /// Name of the directory, inside the spool directory.
@@ -16,16 +17,16 @@ pub(super) const DIRECTORY: &str = "quarantine";
 /// Moves a segment of which nothing is known to be sound.
 pub(super) fn take(spool: &Path, name: &str) -> io::Result<()> {
     let target = place(spool, name)?;
-    fs::rename(spool.join(name), target)?;
+    file::rename(&spool.join(name), &target)?;
     sync_both(spool)
 }
 
 /// Copies a segment of which only the first `sound` octets are sound, so that the rest may be cut off. The
 /// copy leaves out zeros at the end.
 pub(super) fn copy(spool: &Path, name: &str, sound: u64) -> io::Result<()> {
-    let from = File::open(spool.join(name))?;
+    let from = file::open(&spool.join(name), Access::Read)?;
     let target = place(spool, name)?;
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
+    let made = file::create(&target)?;
     let copied = copy_octets(&from, &made, sound).and_then(|()| made.sync_all());
     if copied.is_err() {
         // Half a copy is of no use, and the segment itself stays as it is.
@@ -66,10 +67,18 @@ fn copy_octets(from: &File, to: &File, sound: u64) -> io::Result<()> {
 /// The path for a segment: its own name, with a number appended if the name is taken.
 fn place(spool: &Path, name: &str) -> io::Result<PathBuf> {
     let dir = spool.join(DIRECTORY);
-    DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    match DirBuilder::new().mode(0o700).create(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    // What is put there must stay in the spool.
+    if !file::metadata(&dir)?.is_dir() {
+        let why = format!("{} is there already, and is no directory", dir.display());
+        return Err(io::Error::other(why));
+    }
     marker::mark(&dir)?;
     let names = std::iter::once(name.to_owned()).chain((1u32..).map(|n| format!("{name}.{n}")));
-    let mut free = names.map(|name| dir.join(name)).filter(|path| !path.exists());
+    let mut free = names.map(|name| dir.join(name)).filter(|path| !file::is_there(path));
     Ok(free.next().expect("one of four thousand million names is free"))
 }
 

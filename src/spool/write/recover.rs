@@ -4,13 +4,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::quarantine;
 use super::segment;
 use crate::spool::error::SpoolError;
+use crate::spool::file::{self, Access};
 use crate::spool::format::{Mark, SEGMENT_HEADER_BYTES, SegmentHeader, file_name, is_in_making};
 use crate::spool::read::{Reader, RecordsEnd, SegmentEnd, Survey};
 
@@ -30,7 +31,8 @@ pub struct Recovery {
 
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nothing = self.survey.segments == 0 && self.survey.is_sound();
+        let nothing =
+            self.survey.segments == 0 && self.survey.is_sound() && self.survey.strangers.is_empty();
         if nothing && self.quarantined.is_empty() && self.left_in_doubt.is_empty() {
             return write!(f, "the spool is empty");
         }
@@ -81,7 +83,11 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
     for end in &ends {
         let name = file_name(end.core, end.number);
         let path = dir.join(&name);
-        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let Ok(metadata) = file::metadata(&path) else { continue };
+        if !metadata.is_file() {
+            // The survey tells of it, and it is left alone.
+            continue;
+        }
         match tidy(dir, &name, end, &mut recovery.quarantined) {
             Ok(kept) => {
                 recovery.trimmed_bytes += metadata.len().saturating_sub(kept);
@@ -102,8 +108,10 @@ fn clear_unfinished(dir: &Path) -> Result<u64, SpoolError> {
     let mut bytes = 0;
     for entry in fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if entry.file_name().to_str().is_some_and(is_in_making) {
-            let found = entry.metadata().map_or(0, |metadata| metadata.len());
+        let Ok(metadata) = file::metadata(&entry.path()) else { continue };
+        let is_ours = entry.file_name().to_str().is_some_and(is_in_making) && metadata.is_file();
+        if is_ours {
+            let found = metadata.len();
             // A file that cannot be removed does no harm: its number is not used again soon.
             bytes += fs::remove_file(entry.path()).map_or(0, |()| found);
         }
@@ -144,7 +152,7 @@ fn tidy(
 
 /// Syncs and marks a segment up to the end of its last record, and then cuts it there.
 fn settle(path: &Path, header: &SegmentHeader, mark: Mark, used: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
+    let file = file::open(path, Access::Write)?;
     let marked = matches!(mark, Mark::Upto(end) if u64::from(end) == used);
     if !marked {
         file.sync_data()?;

@@ -11,6 +11,7 @@ use super::budget::Reservation;
 use super::fault::SegmentFault;
 use super::map::Map;
 use crate::spool::error::SpoolError;
+use crate::spool::file;
 use crate::spool::format::{
     CANARY_BYTES, MARK_AT, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
@@ -145,7 +146,7 @@ pub(super) fn has_canary(file: &File, header: &SegmentHeader) -> bool {
 /// Whether `path` leads to the file with this metadata. If the kernel does not let us see, we assume that
 /// it does.
 fn leads_to(path: &Path, ours: &fs::Metadata) -> bool {
-    match fs::metadata(path) {
+    match file::metadata(path) {
         Ok(there) => identity(&there) == identity(ours),
         Err(error) => {
             !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)

@@ -17,8 +17,10 @@ use super::make::{SegmentPlan, fresh_header};
 use super::recover::Old;
 use super::segment::{RetainedMap, Segment};
 use crate::limits::SPOOL_RETRY_MS;
+use crate::notice::notice;
 use crate::spool::error::SpoolError;
-use crate::spool::format::{SegmentHeader, file_name};
+use crate::spool::file;
+use crate::spool::format::{SegmentHeader, file_name, name_in_making};
 use crate::spool::options::{Options, WhenFull};
 use crate::spool::read::check_marker;
 
@@ -257,7 +259,7 @@ impl Supply {
             if file.bytes == self.options.segment_bytes && self.is_whole(&file.path) {
                 room.give_to(core);
                 let made = self.recycle(core, &file.path, None, room);
-                if made.is_err() && file.path.exists() {
+                if made.is_err() && file::is_there(&file.path) {
                     let room = self.budget.count_old(file.bytes);
                     self.earlier.push_front(EarlierSegment { file, room });
                 }
@@ -317,7 +319,7 @@ impl Supply {
         let FullSegment { number, sound, room, retained } = oldest;
         let made = self.recycle(core, &path, retained, room);
         // If the file could not be renamed, it is there as before, and counts.
-        if made.is_err() && path.exists() {
+        if made.is_err() && file::is_there(&path) {
             let room = self.budget.count(core);
             self.shelves[core].full.push_front(FullSegment { number, sound, room, retained: None });
         }
@@ -325,7 +327,8 @@ impl Supply {
     }
 
     fn is_whole(&self, segment: &Path) -> bool {
-        fs::metadata(segment).is_ok_and(|found| found.len() == self.options.segment_bytes)
+        file::metadata(segment)
+            .is_ok_and(|found| found.is_file() && found.len() == self.options.segment_bytes)
     }
 
     fn create(&mut self, core: usize, room: Reservation) -> Result<Segment, SpoolError> {
@@ -348,19 +351,29 @@ impl Supply {
     }
 
     fn next_header(&mut self, core: usize) -> SegmentHeader {
-        let shelf = &mut self.shelves[core];
-        let number = shelf.next_number;
-        shelf.next_number += 1;
+        // Somebody may have put a segment into the spool while the sink runs.
+        let mut number = self.shelves[core].next_number;
+        while let Some(taken) = self.taken_name(core, number) {
+            notice!("ringpost-sink: {}: is there already, and stays as it is", taken.display());
+            number += 1;
+        }
+        self.shelves[core].next_number = number + 1;
         fresh_header(core as u16, number, self.options.segment_bytes)
+    }
+
+    /// What has one of the names of the segment with this number.
+    fn taken_name(&self, core: usize, number: u32) -> Option<PathBuf> {
+        let names = [file_name, name_in_making].map(|name| name(core as u16, number));
+        names.into_iter().map(|name| self.dir.join(name)).find(|path| file::is_there(path))
     }
 
     /// Forgets segments whose files are gone: somebody may have moved them away to make room.
     fn forget_missing(&mut self) {
         for (core, shelf) in self.shelves.iter_mut().enumerate() {
             let path = |number| self.dir.join(file_name(core as u16, number));
-            shelf.full.retain(|full| path(full.number).exists());
+            shelf.full.retain(|full| file::is_there(&path(full.number)));
         }
-        self.earlier.retain(|earlier| earlier.file.path.exists());
+        self.earlier.retain(|earlier| file::is_there(&earlier.file.path));
     }
 
     fn full(&self) -> SpoolError {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::{Draft, Retired, Writer};
 use crate::notice::notice;
 use crate::spool::error::SpoolError;
+use crate::spool::file::{self, Access};
 use crate::spool::format::{Place, RECORD_HEADER_BYTES, SegmentHeader, file_name};
 use crate::spool::options::Durability;
 use crate::spool::write::barrier::Barrier;
@@ -196,7 +197,7 @@ impl Writer {
             SegmentFault::Removed if named => {
                 format!("was moved away while it was written: {lost} where it is now")
             }
-            SegmentFault::Removed if self.path_of(segment).exists() => {
+            SegmentFault::Removed if file::is_there(&self.path_of(segment)) => {
                 format!("was replaced by another file while it was written: {lost} lost")
             }
             SegmentFault::Removed => format!("was removed while it was written: {lost} lost"),
@@ -287,7 +288,7 @@ impl Writer {
         let pieces = draft.first_segment..=latest.segment;
         let retired: Vec<_> = self.retired.iter().map(|retired| retired.header).collect();
         for header in retired.into_iter().filter(|header| pieces.contains(&header.number)) {
-            match File::open(self.path_of(header.number)) {
+            match file::open(&self.path_of(header.number), Access::Read) {
                 Ok(file) if has_canary(&file, &header) => {}
                 Ok(file) if !self.is_taken(header.number) => {
                     return Err(self.tear(header.number, SegmentFault::Torn, &file));
