@@ -15,13 +15,13 @@
 //! | room | what it holds | imports |
 //! |---|---|---|
 //! | `bin` | the three programs: allocator and `main` | everything |
-//! | [`cli`] | command lines and `--help`: clap types in, checked plans out; the manual, exit codes | sink, blast, report, mailbox, relay, dial, smtp, spool, engine, run, measure, host, notice, limits |
-//! | [`report`] | how a run is shown: text, live view, HTML with charts; two runs compared | run, measure, limits |
-//! | [`blast`] | the generator: plan, load schedule, message content, cores and targets, session, bad clients, search for a rate, self-test | dial, smtp, stamp, spool, engine, run, measure, host, notice, limits |
-//! | [`sink`] | the server: listen, accept, PROXY header, limits for peers, session, message, group commit, counters | relay, smtp, spool, engine, host, scan, notice, limits |
-//! | [`relay`] | ETRN and ATRN: the queue of waiting mail, and its delivery to the next server | mailbox, dial, smtp, spool, engine, host, notice, limits |
-//! | [`mailbox`] | stored messages: selected, counted, exported as Maildir, mbox, eml or JSON lines | smtp, stamp, spool, scan, limits |
-//! | [`run`] | one run as files (JSON, hlog, hgrm, CSV): written, read, merged; verdict, thresholds, curve | measure, host, notice, limits |
+//! | [`cli`] | command lines and `--help`: clap types in, checked plans out; the manual, exit codes | sink, blast, report, mailbox, relay, dial, smtp, spool, engine, run, measure, host, notice, printable, limits |
+//! | [`report`] | how a run is shown: text, live view, HTML with charts; two runs compared | run, measure, printable, limits |
+//! | [`blast`] | the generator: plan, load schedule, message content, cores and targets, session, bad clients, search for a rate, self-test | dial, smtp, stamp, spool, engine, run, measure, host, notice, printable, limits |
+//! | [`sink`] | the server: listen, accept, PROXY header, limits for peers, session, message, group commit, counters | relay, smtp, spool, engine, host, scan, notice, printable, limits |
+//! | [`relay`] | ETRN and ATRN: the queue of waiting mail, and its delivery to the next server | mailbox, dial, smtp, spool, engine, host, notice, printable, limits |
+//! | [`mailbox`] | stored messages: selected, counted, exported as Maildir, mbox, eml or JSON lines | smtp, stamp, spool, scan, printable, limits |
+//! | [`run`] | one run as files (JSON, hlog, hgrm, CSV): written, read, merged; verdict, thresholds, curve | measure, host, printable, limits |
 //! | [`dial`] | one client conversation with a target: connect, send, read replies | smtp, engine |
 //! | [`engine`] | sockets, tasks, timers and signals on io_uring (tokio-uring) or epoll (tokio) | limits |
 //! | [`smtp`] | the protocol of both sides: commands, replies, extensions, AUTH, envelope, dots; it does no I/O | scan, limits |
@@ -31,7 +31,8 @@
 //! | [`scan`] | fast search in octets: CRLF, dots, bare CR and LF, the end of a header | nothing |
 //! | [`host`] | the machine: CPUs, affinity, descriptors, clock | nothing |
 //! | [`limits`] | limits that relate rooms or come from an RFC | nothing |
-//! | `notice` | one line on stderr, which nobody has to read | nothing |
+//! | `notice` | one line on stderr, which nobody has to read | printable |
+//! | `printable` | text from elsewhere, made fit for a terminal | nothing |
 //!
 //! [`smtp`], [`spool`] and [`engine`] do not know each other. They meet in few files of [`sink`], [`blast`]
 //! and [`relay`]. [`smtp`] and [`scan`] name no socket, file, clock or runtime.
@@ -45,6 +46,7 @@ pub mod limits;
 pub mod mailbox;
 pub mod measure;
 mod notice;
+mod printable;
 pub mod relay;
 pub mod report;
 pub mod run;

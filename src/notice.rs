@@ -1,19 +1,24 @@
-//! What a program says on stderr while it works, and how to show text from a peer there.
+//! What a program says on stderr while it works.
 
+use std::fmt::Arguments;
 use std::io::{self, StderrLock, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use crate::printable;
 
 /// `eprintln!` for a program that must go on. Where stderr is a log on a full disk, or a pipe without
 /// a reader, `eprintln!` panics and a core ends because of one line; this drops the line instead.
 macro_rules! notice {
-    ($($part:tt)*) => {{
-        use std::io::Write as _;
-        let mut out = $crate::notice::stderr();
-        let _ = writeln!(out, $($part)*);
-    }};
+    ($($part:tt)*) => { $crate::notice::say(format_args!($($part)*)) };
 }
 
 pub(crate) use notice;
+
+/// See [`notice!`]. Whatever the line was made of, nothing in it steers a terminal.
+pub(crate) fn say(said: Arguments<'_>) {
+    let line = format!("{said}\n");
+    let _ = stderr().write_all(printable::lines(&line).as_bytes());
+}
 
 /// Whether stderr, a terminal, ends with a line that is rewritten in place.
 static LIVE: AtomicBool = AtomicBool::new(false);
@@ -34,13 +39,8 @@ pub(crate) fn stderr() -> StderrLock<'static> {
 pub(crate) fn live_line(text: Option<&str>) {
     let mut out = stderr();
     if let Some(text) = text {
-        let _ = out.write_all(text.as_bytes());
+        let _ = out.write_all(printable::printable(text).as_bytes());
         let _ = out.flush();
         LIVE.store(true, Relaxed);
     }
-}
-
-/// The text with a `?` for each control character, so that what a peer sent cannot steer a terminal.
-pub(crate) fn without_controls(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

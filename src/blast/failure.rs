@@ -81,7 +81,7 @@ fn unreachable_cure(target: &str, why: &str) -> &'static str {
 
 /// What a server said, as it may be shown on a terminal.
 pub(super) fn words(said: &[u8]) -> String {
-    crate::notice::without_controls(&String::from_utf8_lossy(said))
+    crate::printable::printable_octets(said)
 }
 
 #[cfg(test)]

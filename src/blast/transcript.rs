@@ -2,10 +2,10 @@
 //! what the server sends. Message octets are counted and not shown; passwords are hidden.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::ops::Range;
 
-use crate::notice::without_controls;
+use crate::notice::notice;
+use crate::printable::printable_octets;
 
 /// Of a line of a dialogue that is shown; the rest is counted.
 const TRANSCRIPT_LINE_BYTES: usize = 200;
@@ -86,9 +86,10 @@ impl Transcript {
     }
 }
 
-/// Writes to stderr. A failure is ignored: a run must not end because stderr is closed.
 fn show(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    if !text.is_empty() {
+        notice!("{}", text.trim_end_matches('\n'));
+    }
 }
 
 fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -101,8 +102,7 @@ fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// A line as it may be shown on a terminal: shortened, and without control characters.
 fn shown(line: &[u8]) -> String {
     let cut = &line[..line.len().min(TRANSCRIPT_LINE_BYTES)];
-    let text = String::from_utf8_lossy(cut);
-    let mut text = without_controls(&text);
+    let mut text = printable_octets(cut);
     if cut.len() < line.len() {
         let _ = write!(text, " ({} octets more)", line.len() - cut.len());
     }

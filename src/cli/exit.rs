@@ -8,16 +8,26 @@ use clap::Parser;
 
 use super::usage;
 use crate::notice::notice;
+use crate::printable::{self, printable};
 use crate::spool::{Doubt, SpoolError};
 
-/// Writes a report to stdout. A reader that stops early, as in `… | head -1`, is no error: what the
+/// Writes a report to stdout, with the colours that it has and nothing else that steers a terminal. A reader that stops early, as in `… | head -1`, is no error: what the
 /// program found still decides its exit code.
 ///
 /// # Errors
 /// When the file or pipe of stdout cannot be written.
-pub(super) fn tell(report: impl AsRef<[u8]>) -> io::Result<()> {
+pub(super) fn tell(report: impl AsRef<str>) -> io::Result<()> {
+    write(&printable::styled(report.as_ref()))
+}
+
+/// As [`tell`], for JSON and its line end.
+pub(super) fn tell_json(json: impl AsRef<str>) -> io::Result<()> {
+    write(&printable::json(json.as_ref()))
+}
+
+fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(report.as_ref()).and_then(|()| out.flush()) {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         told => told,
     }
@@ -91,7 +101,7 @@ pub fn run<O: Parser>(
         }
     };
     outcome.unwrap_or_else(|failure| {
-        notice!("{name}: {}", failure.message);
+        notice!("{name}: {}", printable(&failure.message));
         ExitCode::from(failure.code)
     })
 }

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit::{self, Exit, ExitError};
 use super::man::{Page, help_end};
+use crate::printable::printable;
 use crate::report;
 use crate::report::colour::Colour;
 use crate::report::columns::Width;
@@ -254,12 +255,17 @@ impl ReportArgs {
             ReportCommand::Html { runs, output } => {
                 write_html(runs, output.as_deref()).map(|()| ExitCode::SUCCESS)
             }
-            ReportCommand::Schema { of } => {
-                exit::tell(of.schema()).map(|()| ExitCode::SUCCESS).map_err(ReportError::Stdout)
-            }
+            ReportCommand::Schema { of } => exit::tell_json(of.schema())
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(ReportError::Stdout),
         };
         done.map_err(|error| ExitError::with_code(error.code(), error))
     }
+}
+
+/// A path as it is shown.
+fn name(path: &Path) -> String {
+    printable(&path.display().to_string()).into_owned()
 }
 
 fn compare_runs(
@@ -272,8 +278,8 @@ fn compare_runs(
     if let Some(curves) = curves(dirs)? {
         return compare_curves(&curves, dirs, fail_if, page);
     }
-    let before = Loaded::open_any(dirs[0], &logs.reading(0))?;
-    let after = Loaded::open_any(dirs[1], &logs.reading(1))?;
+    let before = Loaded::open_any(dirs[0], &logs.reading(0))?.shown();
+    let after = Loaded::open_any(dirs[1], &logs.reading(1))?.shown();
     let conditions = Conditions(fail_if.iter().flat_map(|list| list.0.iter().copied()).collect());
     if (before.foreign || after.foreign)
         && let Some(untold) = conditions.0.iter().find(|condition| !condition.is_of_headline())
@@ -281,7 +287,7 @@ fn compare_runs(
         return Err(ReportError::Untold(*untold));
     }
     let comparison = Comparison::of(&before, &after, &conditions);
-    let names = dirs.map(|dir| dir.display().to_string());
+    let names = dirs.map(|dir| name(dir));
     let names = [names[0].as_str(), names[1].as_str()];
     if let Some(path) = page {
         fs::write(path, compare::html(&comparison, names, [&before, &after]))
@@ -301,7 +307,7 @@ fn compare_runs(
 /// Both curves, where both directories hold one; `None` where neither does.
 fn curves(dirs: [&PathBuf; 2]) -> Result<Option<[Curve; 2]>, ReportError> {
     match (open_curve(dirs[0])?, open_curve(dirs[1])?) {
-        (Some(before), Some(after)) => Ok(Some([before, after])),
+        (Some(before), Some(after)) => Ok(Some([before.shown(), after.shown()])),
         (None, None) => Ok(None),
         (Some(_), None) => Err(ReportError::CurveAndRun(dirs[0].clone(), dirs[1].clone())),
         (None, Some(_)) => Err(ReportError::CurveAndRun(dirs[1].clone(), dirs[0].clone())),
@@ -323,7 +329,7 @@ fn compare_curves(
         return Err(ReportError::CurveCondition);
     }
     let curves = [&curves[0], &curves[1]];
-    let names = dirs.map(|dir| dir.display().to_string());
+    let names = dirs.map(|dir| name(dir));
     let names = [names[0].as_str(), names[1].as_str()];
     if let Some(path) = page {
         fs::write(path, report::curves::page(curves, names))
@@ -339,28 +345,31 @@ fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError>
     let (colour, width) = (Colour::of_stdout(), Width::of_stdout());
     for (index, dir) in runs.iter().enumerate() {
         if let Some(curve) = open_curve(dir)? {
-            let text = match json {
-                true => curve.json().map_err(|error| ReportError::Stdout(error.into()))?,
-                false => format!("{}{}", if index > 0 { "\n" } else { "" }, curve.text(width)),
-            };
-            exit::tell(text).map_err(ReportError::Stdout)?;
+            let gap = if index > 0 { "\n" } else { "" };
+            match json {
+                true => curve.json().map_err(io::Error::from).and_then(exit::tell_json),
+                false => exit::tell(format!("{gap}{}", curve.shown().text(width))),
+            }
+            .map_err(ReportError::Stdout)?;
             continue;
         }
         let loaded = Loaded::open_any(dir, &logs.reading(index))?;
         if json && loaded.foreign {
             return Err(ReportError::NoJson(dir.clone()));
         }
-        let text = if json {
-            serde_json::to_string(&loaded.run).expect("string keys and plain values") + "\n"
+        let told = if json {
+            let json = serde_json::to_string(&loaded.run).expect("string keys and plain values");
+            exit::tell_json(json + "\n")
         } else {
             let gap = if index > 0 { "\n" } else { "" };
-            let told = match loaded.foreign {
-                true => foreign::text(&dir.display().to_string(), &loaded, colour, width),
+            let loaded = loaded.shown();
+            let text = match loaded.foreign {
+                true => foreign::text(&name(dir), &loaded, colour, width),
                 false => text::render(&loaded, colour, width),
             };
-            format!("{gap}{told}")
+            exit::tell(format!("{gap}{text}"))
         };
-        exit::tell(text).map_err(ReportError::Stdout)?;
+        told.map_err(ReportError::Stdout)?;
     }
     Ok(())
 }
@@ -390,7 +399,7 @@ fn write_html(runs: &[PathBuf], output: Option<&Path>) -> Result<(), ReportError
         }
         fs::write(&path, page)
             .map_err(|error| ReportError::Create { path: path.clone(), error })?;
-        exit::tell(format!("{}\n", path.display())).map_err(ReportError::Stdout)?;
+        exit::tell(name(&path) + "\n").map_err(ReportError::Stdout)?;
     }
     Ok(())
 }

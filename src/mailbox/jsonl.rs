@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::header;
 use super::received::format_time;
+use crate::printable;
 use crate::spool::{Delivery, Message};
 
 /// Id, sizes, times, flags and envelope of a message, and its decoded subject.
@@ -39,7 +40,7 @@ pub(super) fn write(message: &Message, octets: &[u8], out: &mut Vec<u8>) {
     };
     object["message_encoding"] = encoding.into();
     object["message"] = text.into();
-    serde_json::to_writer(&mut *out, &object).expect("a vector takes all octets");
+    out.extend_from_slice(printable::json(&object.to_string()).as_bytes());
     out.push(b'\n');
 }
 

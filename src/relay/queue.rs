@@ -26,6 +26,7 @@ use crate::host::unix_ns;
 use crate::limits::RELAY_NOTES_MAX;
 use crate::mailbox::Tracer;
 use crate::notice::notice;
+use crate::printable::printable;
 use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer};
 use crate::spool::{DeliveryLog, SpoolError, Watermark};
@@ -248,7 +249,7 @@ impl DeliveryQueue {
         self.totals.set(totals);
         let left = totals.left - left_before;
         let DeliveryTally { messages, delivered, refused, why } = tally;
-        let why = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        let why = why.as_ref().map(|why| format!(" ({})", printable(why))).unwrap_or_default();
         notice!(
             "ringpost-sink: {name}: {messages} messages; {delivered} recipients delivered, {refused} \
              refused, {left} left{why}"

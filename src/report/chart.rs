@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::human;
+use crate::printable;
 
 /// Units of a drawing that shares its row with another, and of one that has the row.
 const WIDTH: f64 = 520.0;
@@ -314,7 +315,7 @@ pub fn legend(class: &str, name: &str) -> String {
 /// Text as HTML and SVG take it, in content and in quoted attributes.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in printable::lines(text).chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),

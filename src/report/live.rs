@@ -20,6 +20,7 @@ pub use self::view::RunLength;
 use self::view::View;
 use crate::limits::LIVE_FRAME_MS;
 use crate::measure::{Interval, Snapshot};
+use crate::printable::printable;
 
 /// Smallest terminal, in columns and rows, that the view fits.
 const SIZE_MIN: (u16, u16) = (76, 16);
@@ -58,7 +59,9 @@ impl Live {
             restore();
             return None;
         };
-        let view = View::new(title, targets, length, coloured);
+        let shown = |text: String| printable(&text).into_owned();
+        let targets = targets.into_iter().map(shown).collect();
+        let view = View::new(shown(title), targets, length, coloured);
         Some(Self { terminal, view, drawn: Instant::now() })
     }
 

@@ -11,6 +11,7 @@ use super::hlog::{HEADLINE_CLOSED, HEADLINE_OPEN, HlogWriter};
 use super::result::Run;
 use super::{hgrm, series};
 use crate::measure::{Interval, Mode, Totals};
+use crate::printable;
 
 pub const RUN_JSON: &str = "run.json";
 pub const RUN_HLOG: &str = "run.hlog";
@@ -103,9 +104,10 @@ impl RunDir {
             .map_err(at(&path))?;
         let path = self.dir.join(RUN_JSON);
         let part = self.dir.join("run.json.part");
-        let mut json = serde_json::to_vec_pretty(run).expect("string keys and plain values");
-        json.push(b'\n');
-        fs::write(&part, json).and_then(|()| fs::rename(&part, &path)).map_err(at(&path))
+        let json = serde_json::to_string_pretty(run).expect("string keys and plain values") + "\n";
+        fs::write(&part, printable::json(&json).as_bytes())
+            .and_then(|()| fs::rename(&part, &path))
+            .map_err(at(&path))
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::result::{Latency, Run, TargetResult};
 use super::verdict::Verdict;
 use crate::limits::SEND_LAG_NOISE_NS;
+use crate::printable;
 
 /// Version of the JSON of a sweep or search.
 pub(super) const SCHEMA: u32 = 1;
@@ -176,7 +177,7 @@ impl Curve {
             said: &self.said,
             steps: self.steps.iter().map(RateStep::told).collect(),
         };
-        Ok(serde_json::to_string_pretty(&told)? + "\n")
+        Ok(printable::json(&(serde_json::to_string_pretty(&told)? + "\n")).into_owned())
     }
 
     /// A header line and one line for each step.

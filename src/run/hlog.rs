@@ -21,7 +21,7 @@ use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
 use crate::limits::TARGETS_MAX;
 use crate::measure::{Interval, Outcome, Phase};
-use crate::notice::without_controls;
+use crate::printable::printable_octets;
 
 /// Octets of one histogram of a log, inflated: five digits over an hour of nanoseconds take less.
 const HISTOGRAM_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -228,9 +228,9 @@ fn of_javascript(payload: &[u8]) -> Option<Vec<u8>> {
 fn excerpt(rest: &[u8]) -> String {
     const SHOWN: usize = 40;
     let line = rest.split(|octet| *octet == b'\n').next().unwrap_or_default();
-    let text = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
+    let text = printable_octets(&line[..line.len().min(SHOWN)]);
     let dots = if line.len() > SHOWN { "…" } else { "" };
-    without_controls(&text) + dots
+    text + dots
 }
 
 /// When a log says that it was begun, since 1970.

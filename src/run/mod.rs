@@ -20,6 +20,7 @@ pub mod restore;
 pub mod result;
 pub mod schema;
 pub mod series;
+mod shown;
 pub mod stopped;
 pub mod threshold;
 pub mod verdict;

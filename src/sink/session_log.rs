@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::engine::Peer;
-use crate::notice::{notice, without_controls};
+use crate::notice::notice;
+use crate::printable::{self, printable};
 use crate::smtp::server::Refusal;
 
 /// Kinds of refusals that the line of one session tells apart.
@@ -153,10 +154,10 @@ impl SessionLog {
 
     fn say(&self, out: &mut String, side: &str, event: &str, line: &str) {
         let _ = match self.plan.format {
-            LogFormat::Text => writeln!(out, "{} {side}: {}", self.name, without_controls(line)),
+            LogFormat::Text => writeln!(out, "{} {side}: {}", self.name, printable(line)),
             LogFormat::Json => {
                 let line = json!({ "event": event, "session": self.name, "line": line });
-                writeln!(out, "{line}")
+                writeln!(out, "{}", printable::json(&line.to_string()))
             }
         };
     }
@@ -176,21 +177,19 @@ impl SessionLog {
                         "count": count,
                     })
                 });
-                notice!(
-                    "{}",
-                    json!({
-                        "event": "session",
-                        "session": self.name,
-                        "peer": self.peer.to_string(),
-                        "listener": self.listener,
-                        "helo": hello,
-                        "messages": self.messages,
-                        "bytes": self.bytes,
-                        "refusals": refusals.collect::<Vec<_>>(),
-                        "elapsed_s": elapsed_s,
-                        "end": end,
-                    })
-                );
+                let line = json!({
+                    "event": "session",
+                    "session": self.name,
+                    "peer": self.peer.to_string(),
+                    "listener": self.listener,
+                    "helo": hello,
+                    "messages": self.messages,
+                    "bytes": self.bytes,
+                    "refusals": refusals.collect::<Vec<_>>(),
+                    "elapsed_s": elapsed_s,
+                    "end": end,
+                });
+                notice!("{}", printable::json(&line.to_string()));
             }
         }
     }
@@ -198,7 +197,7 @@ impl SessionLog {
     fn text(&self, hello: &str, elapsed_s: f64, end: SessionEnd) -> String {
         let Self { name, peer, listener, messages, bytes, .. } = self;
         let mut line = format!("session {name}: {peer}");
-        let _ = match without_controls(hello) {
+        let _ = match printable(hello) {
             hello if hello.is_empty() => write!(line, " on {listener}: "),
             hello => write!(line, " ({hello}) on {listener}: "),
         };

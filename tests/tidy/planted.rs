@@ -238,6 +238,16 @@ fn macros_that_print_are_found() {
 }
 
 #[test]
+fn doors_to_the_terminal_are_found() {
+    let house = house(&[
+        ("src/relay/a.rs", "use std::io::stderr;\nfn f() { io::stdout().lock() }"),
+        ("src/notice.rs", "fn f() { io::stderr() }"),
+    ]);
+    let expected = ["src/relay/a.rs:1: names stderr", "src/relay/a.rs:2: names stdout"];
+    assert_found(&rules::printers(&house), &expected);
+}
+
+#[test]
 fn large_files_and_functions_are_found() {
     let body = "    f();\n".repeat(69);
     let longer =

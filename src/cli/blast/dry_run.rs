@@ -6,18 +6,17 @@ use super::Error;
 use crate::blast::plan::Plan;
 use crate::blast::preview::{CoreShare, Example, Preview};
 use crate::cli::exit;
-use crate::notice::without_controls;
+use crate::printable::printable;
 use crate::report::human;
 
 pub(super) fn print(plan: &Plan, json: bool) -> Result<(), Error> {
     let preview = Preview::of(plan)?;
-    let text = if json {
-        serde_json::to_string(&preview).map_err(|error| Error::Report(error.into()))? + "\n"
+    if json {
+        let json = serde_json::to_string(&preview).map_err(|error| Error::Report(error.into()))?;
+        exit::tell_json(json + "\n").map_err(Error::Report)
     } else {
-        text(&preview)
-    };
-    exit::tell(text).map_err(Error::Report)?;
-    Ok(())
+        exit::tell(text(&preview)).map_err(Error::Report)
+    }
 }
 
 /// Rows of a name and what is said of it.
@@ -157,7 +156,7 @@ fn example(rows: &mut Rows, example: &Example) {
     let size = human::count(example.size);
     rows.text(format_args!("\nThe first message of the first core, {size} octets, begins so:\n"));
     for line in [&example.mail].into_iter().chain(&example.rcpt) {
-        rows.text(format_args!("  {}", without_controls(line)));
+        rows.text(format_args!("  {}", printable(line)));
     }
     let more = example.recipients as usize - example.rcpt.len();
     if more > 0 {
@@ -165,6 +164,6 @@ fn example(rows: &mut Rows, example: &Example) {
     }
     rows.text("");
     for line in &example.lines {
-        rows.text(format_args!("  {}", without_controls(line)).to_string().trim_end());
+        rows.text(format_args!("  {}", printable(line)).to_string().trim_end());
     }
 }

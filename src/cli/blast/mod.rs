@@ -261,7 +261,7 @@ fn execute(args: RunArgs) -> Result<u8, Error> {
     let loaded = loaded.unwrap_or_else(|| Loaded::of(outcome.run, &outcome.totals));
     // What was measured before a target went away is worth its report.
     if json || outcome.failure.is_none() || loaded.run.counts.messages_ok > 0 {
-        print(&loaded, json).map_err(Error::Report)?;
+        print(loaded, json).map_err(Error::Report)?;
     }
     if let Some(failure) = outcome.failure {
         notice!("ringpost-blast: {failure}");
@@ -278,11 +278,11 @@ fn with_page(dir: &Path) -> Result<Loaded, Error> {
     Ok(loaded)
 }
 
-fn print(loaded: &Loaded, json: bool) -> io::Result<()> {
+fn print(loaded: Loaded, json: bool) -> io::Result<()> {
     if json {
-        return exit::tell(serde_json::to_string(&loaded.run)? + "\n");
+        return exit::tell_json(serde_json::to_string(&loaded.run)? + "\n");
     }
-    exit::tell(text::render(loaded, Colour::of_stdout(), Width::of_stdout()))
+    exit::tell(text::render(&loaded.shown(), Colour::of_stdout(), Width::of_stdout()))
 }
 
 fn plan(args: RunArgs) -> Result<Plan, Error> {

@@ -326,11 +326,11 @@ impl RateTask {
             written.map_err(Error::Report)?;
         }
         // The table has been told row by row.
-        let text = match self.json {
-            true => json,
-            false => format!("\n{}", curve.findings(Width::of_stdout())),
-        };
-        exit::tell(text).map_err(Error::Report)
+        match self.json {
+            true => exit::tell_json(json),
+            false => exit::tell(format!("\n{}", curve.findings(Width::of_stdout()))),
+        }
+        .map_err(Error::Report)
     }
 }
 

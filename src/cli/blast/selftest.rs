@@ -62,12 +62,13 @@ impl SelftestArgs {
             self.every.as_secs_f64()
         );
         let proof = trial.run()?;
-        let text = if self.json {
-            serde_json::to_string(&proof).map_err(|error| Error::Report(error.into()))? + "\n"
+        if self.json {
+            let json =
+                serde_json::to_string(&proof).map_err(|error| Error::Report(error.into()))?;
+            exit::tell_json(json + "\n").map_err(Error::Report)?;
         } else {
-            text(&proof)
-        };
-        exit::tell(text).map_err(Error::Report)?;
+            exit::tell(text(&proof)).map_err(Error::Report)?;
+        }
         Ok(match proof.passed {
             true => Verdict::Ok,
             false if proof.is_disturbed() => Verdict::GeneratorLimited,

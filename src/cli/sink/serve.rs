@@ -57,13 +57,13 @@ fn serve(options: &SinkOptions) -> Result<ExitCode, ExitError> {
         Err(error) => notice!("ringpost-sink: cannot start the thread of the live line: {error}"),
     }
     summary.recovery = recovery;
-    let report = if options.json {
-        serde_json::to_string(&summary).expect("a summary holds numbers and names") + "\n"
+    let told = if options.json {
+        let json = serde_json::to_string(&summary).expect("a summary holds numbers and names");
+        exit::tell_json(json + "\n")
     } else {
-        summary.to_string()
+        exit::tell(summary.to_string())
     };
-    exit::tell(report)
-        .map_err(|error| ExitError::new(Exit::Io, format!("cannot write the report: {error}")))?;
+    told.map_err(|error| ExitError::new(Exit::Io, format!("cannot write the report: {error}")))?;
     // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
     let sound = summary.failed_segments() == FailedSegments::default();
     Ok(if sound { ExitCode::SUCCESS } else { Exit::Io.into() })

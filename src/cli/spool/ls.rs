@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::pick::Pick;
-use super::{DIR_DEFAULT, printable, put, tell_of, time};
+use super::{DIR_DEFAULT, put, put_json, shown, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::cli::value;
 use crate::mailbox::{add_deliveries, as_json, subject_of};
-use crate::notice::without_controls;
+use crate::printable::printable;
 use crate::report::columns::{Column, Layout, Width};
 use crate::report::human;
 use crate::spool::{CopyError, Deliveries, Message, Reader, StoredEnvelope};
@@ -63,7 +63,7 @@ impl Ls {
             if self.json {
                 let mut object = as_json(&message, subject.as_deref());
                 add_deliveries(&mut object, settled);
-                put(out, format_args!("{object}"))?;
+                put_json(out, &object)?;
             } else {
                 let cells = cells(&message, settled.len(), &subject.unwrap_or_default(), width);
                 put(out, format_args!("{}", layout.row(&cells)))?;
@@ -103,7 +103,7 @@ fn layout(width: Width) -> Layout {
 /// `settled` is the count of recipients that do not wait any more.
 fn cells(message: &Message, settled: usize, subject: &str, width: Width) -> [String; 7] {
     let StoredEnvelope { received_ns, flags, reverse_path, recipients, .. } = &message.envelope;
-    let first = recipients.first().map_or_else(String::new, |to| printable(&to.path));
+    let first = recipients.first().map_or_else(String::new, |to| shown(&to.path));
     let to = match recipients.len() {
         0 | 1 => first,
         count => format!("{first} +{}", count - 1),
@@ -122,10 +122,10 @@ fn cells(message: &Message, settled: usize, subject: &str, width: Width) -> [Str
         message.place.to_string(),
         received,
         human::count(message.envelope.sent_bytes.unwrap_or(message.bytes)),
-        format!("<{}>", printable(reverse_path)),
+        format!("<{}>", shown(reverse_path)),
         to,
         names.join(","),
-        without_controls(subject),
+        printable(subject).into_owned(),
     ]
 }
 

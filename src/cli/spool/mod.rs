@@ -20,7 +20,8 @@ use self::pick::Pick;
 use self::progress::ByteProgress;
 use super::exit::{self, Exit, ExitError};
 use crate::mailbox::{add_deliveries, as_json};
-use crate::notice::{notice, without_controls};
+use crate::notice::notice;
+use crate::printable;
 use crate::spool::{CopyError, Deliveries, Place, Reader, SpoolError, Survey, text};
 
 /// The default directory of a sink's spool.
@@ -104,13 +105,21 @@ impl SpoolCommand {
     }
 }
 
+/// Writes one or more lines of text.
 fn put(out: &mut impl Write, line: std::fmt::Arguments<'_>) -> Result<(), CopyError> {
-    writeln!(out, "{line}").map_err(CopyError::Out)
+    let line = line.to_string();
+    writeln!(out, "{}", printable::lines(&line)).map_err(CopyError::Out)
 }
 
-/// Text for a terminal, without the control octets that a client may have sent.
-fn printable(bytes: &[u8]) -> String {
-    without_controls(&text(bytes))
+/// Writes JSON: on one line, or pretty with `{:#}`.
+fn put_json(out: &mut impl Write, object: impl std::fmt::Display) -> Result<(), CopyError> {
+    let object = object.to_string();
+    writeln!(out, "{}", printable::json(&object)).map_err(CopyError::Out)
+}
+
+/// What a client sent, as text for a terminal.
+fn shown(bytes: &[u8]) -> String {
+    printable::printable(&text(bytes)).into_owned()
 }
 
 /// RFC 3339 in UTC, to the millisecond.
@@ -148,7 +157,7 @@ impl Cat {
             let subject = crate::mailbox::subject(&body);
             let mut object = as_json(&message, subject.as_deref());
             add_deliveries(&mut object, Deliveries::read(dir)?.of(&message));
-            put(out, format_args!("{object:#}"))?;
+            put_json(out, format_args!("{object:#}"))?;
         } else if self.headers {
             let body = reader.body(&message)?;
             out.write_all(crate::mailbox::header_block(&body)).map_err(CopyError::Out)?;
@@ -175,7 +184,7 @@ impl Verify {
             object["threads"] = threads.into();
             object["elapsed_s"] = elapsed_s.into();
             object["bytes_per_s"] = (survey.file_bytes as f64 / elapsed_s.max(1e-9)).into();
-            put(out, format_args!("{object}"))?;
+            put_json(out, &object)?;
         } else {
             put(out, format_args!("verified {survey}"))?;
         }

@@ -9,12 +9,12 @@ use serde_json::json;
 
 use super::pick::Pick;
 use super::progress::ByteProgress;
-use super::{DIR_DEFAULT, put, tell_of, time};
+use super::{DIR_DEFAULT, put, put_json, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::cli::value;
 use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{DomainCount, RateSlot, Statistics};
-use crate::notice::without_controls;
+use crate::printable::printable;
 use crate::report::{bins, human};
 use crate::spool::{CopyError, Reader, Survey};
 
@@ -71,7 +71,7 @@ impl Stat {
                     object[name] = value;
                 }
             }
-            put(out, format_args!("{object}"))?;
+            put_json(out, &object)?;
         } else {
             self.put_text(out, &statistics, &survey)?;
         }
@@ -170,10 +170,7 @@ fn put_domains(out: &mut impl Write, what: &str, shares: &[DomainCount]) -> Resu
     }
     put(out, format_args!("\n{what}"))?;
     for share in shares {
-        put(
-            out,
-            format_args!("{:>21}  {}", human::count(share.count), without_controls(&share.name)),
-        )?;
+        put(out, format_args!("{:>21}  {}", human::count(share.count), printable(&share.name)))?;
     }
     Ok(())
 }

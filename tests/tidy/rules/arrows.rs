@@ -5,12 +5,13 @@ use crate::facts::Facts;
 use crate::house::{House, absolute, references};
 
 /// The floor that every room may stand on.
-const GROUND: &[&str] = &["limits", "notice"];
+const GROUND: &[&str] = &["limits", "notice", "printable"];
 
 /// For each room, the rooms that it may name besides the ground. `bin` may name all.
 const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("notice", &[]),
+    ("printable", &[]),
     ("scan", &[]),
     ("host", &[]),
     ("stamp", &["scan"]),

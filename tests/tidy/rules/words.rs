@@ -29,6 +29,22 @@ const UNSAFE_FILES: &[&str] = &[
 /// In so many lines the invariant is told.
 const HEAD_LINES: usize = 20;
 
+/// Files that may name stdout or stderr: what they write has been made fit for a terminal, or they only ask
+/// whether there is one.
+const PRINTERS: &[&str] = &[
+    "src/notice.rs",
+    "src/cli/exit.rs",
+    "src/cli/spool/mod.rs",
+    "src/mailbox/export.rs",
+    "src/report/live.rs",
+    "src/report/colour.rs",
+    "src/report/columns.rs",
+    "src/cli/blast/mod.rs",
+    "src/cli/blast/watching.rs",
+    "src/cli/man/pager.rs",
+    "src/cli/sink/live.rs",
+];
+
 /// All paths of a file, and where they stand.
 fn paths(file: &Facts) -> impl Iterator<Item = (usize, Path)> {
     file.scopes.iter().flat_map(|scope| references(scope).map(|named| (named.line, named.path)))
@@ -92,6 +108,22 @@ pub(crate) fn printing(house: &House) -> Violations {
             if matches!(word.text.as_str(), "print" | "println" | "eprint" | "eprintln") {
                 wrong.push(format!(
                     "{}:{}: {}! panics; see src/notice.rs",
+                    file.path, word.line, word.text
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+/// What is printed goes through few doors, each of which makes it fit for a terminal.
+pub(crate) fn printers(house: &House) -> Violations {
+    let mut wrong = Violations::new();
+    for file in house.files.iter().filter(|file| !PRINTERS.contains(&file.path.as_str())) {
+        for word in file.words.iter().filter(|word| !word.is_macro) {
+            if matches!(word.text.as_str(), "stdout" | "stderr") {
+                wrong.push(format!(
+                    "{}:{}: names {}; see src/notice.rs and src/cli/exit.rs",
                     file.path, word.line, word.text
                 ));
             }
