@@ -99,6 +99,9 @@ pub struct PathArgument<'a> {
     pub path: Path<'a>,
     /// Parameters as sent, without the space that leads them.
     pub params: &'a [u8],
+    /// Blanks stand behind the colon, or more than one before the parameters. Those among the parameters
+    /// are for [`parse_params`](super::params::parse_params) to see.
+    pub extra_blanks: bool,
 }
 
 /// Reads the argument of MAIL: `FROM:<reverse-path> [parameters]`.
@@ -128,12 +131,17 @@ fn parse_path_argument<'a>(
     if !head.eq_ignore_ascii_case(lead) {
         return Err(PathFault::Syntax);
     }
-    let (path, rest) = parse_path(trim_start(rest), direction)?;
-    match rest {
-        [] => Ok(PathArgument { path, params: rest }),
-        [b' ', params @ ..] => Ok(PathArgument { path, params: trim_start(params) }),
-        _ => Err(PathFault::Syntax),
-    }
+    let start = trim_start(rest);
+    let blanks = rest.len() - start.len();
+    let (path, rest) = parse_path(start, direction)?;
+    let behind = match rest {
+        [] => rest,
+        [b' ', behind @ ..] => behind,
+        _ => return Err(PathFault::Syntax),
+    };
+    let params = trim_start(behind);
+    let blanks = blanks + (behind.len() - params.len());
+    Ok(PathArgument { path, params, extra_blanks: blanks > 0 })
 }
 
 #[inline]

@@ -82,7 +82,7 @@ impl Onward<'_> {
         if binary {
             words.push("BODY=BINARYMIME".to_owned());
         }
-        for word in param_words(self.params, Syntax::Lenient) {
+        for word in param_words(self.params) {
             words.extend(self.pass(&String::from_utf8_lossy(word), offered)?);
         }
         let params = MailParams::new(&words, self.smtputf8);
@@ -130,7 +130,7 @@ pub fn rcpt_params(params: &[u8], offered: &Offered) -> Vec<u8> {
     if !offered.has(Extensions::DSN) {
         return Vec::new();
     }
-    param_words(params, Syntax::Lenient).flat_map(|word| [b" ", word].concat()).collect()
+    param_words(params).flat_map(|word| [b" ", word].concat()).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub struct Params {
     pub body: BodyKind,
     pub smtputf8: bool,
     pub hold: Option<Hold>,
+    /// Something else than one space stands between two parameters.
+    pub extra_blanks: bool,
 }
 
 /// How long the client wants a message held before it is let go (RFC 4865).
@@ -183,26 +185,50 @@ const ROWS: [ParamRow; 13] = [
     },
 ];
 
-/// The parameters in `text`. Where syntax is lenient tabs part them as spaces do.
-pub fn param_words(text: &[u8], syntax: Syntax) -> impl Iterator<Item = &[u8]> {
-    let parts = move |b: &u8| *b == b' ' || (*b == b'\t' && syntax == Syntax::Lenient);
-    text.split(parts).filter(|word| !word.is_empty())
+/// The parameters in `text`, parted by spaces and tabs.
+pub fn param_words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty())
 }
 
-/// Reads `text`, the parameters of one command without the space that leads them.
+/// Reads `text`, the parameters of one command without the space that leads them. Where syntax is
+/// lenient tabs part them as spaces do.
 ///
 /// # Errors
 /// The first [`ParamFault`] met.
+#[inline]
 pub fn parse_params(
     text: &[u8],
     on: On,
     offered: Extensions,
     syntax: Syntax,
 ) -> Result<Params, ParamFault> {
+    // Most RCPT commands have none.
+    if text.is_empty() { Ok(Params::default()) } else { parse_some(text, on, offered, syntax) }
+}
+
+fn parse_some(
+    text: &[u8],
+    on: On,
+    offered: Extensions,
+    syntax: Syntax,
+) -> Result<Params, ParamFault> {
+    let blank = if syntax == Syntax::Lenient { SPACE | TAB } else { SPACE };
     let mut params = Params::default();
     let mut seen = 0u32;
-    for word in param_words(text, syntax) {
-        let (keyword, value) = split_word(word)?;
+    let mut rest = text;
+    while let Some(&first) = rest.first() {
+        if is(first, blank) {
+            params.extra_blanks = true;
+            rest = &rest[1..];
+            continue;
+        }
+        let (keyword, value, behind) = split_word(rest, blank)?;
+        if let Some((separator, behind)) = behind.split_first() {
+            params.extra_blanks |= is(*separator, TAB);
+            rest = behind;
+        } else {
+            rest = behind;
+        }
         let known =
             |row: &ParamRow| row.on == on && row.keyword.as_bytes().eq_ignore_ascii_case(keyword);
         let index = ROWS.iter().position(known).ok_or(ParamFault::Unknown)?;
@@ -227,20 +253,58 @@ pub fn param_keywords(on: On, offered: Extensions) -> impl Iterator<Item = &'sta
         .map(|row| row.keyword)
 }
 
-/// `esmtp-keyword ["=" esmtp-value]`.
-fn split_word(word: &[u8]) -> Result<(&[u8], Option<&[u8]>), ParamFault> {
-    let (keyword, value) = match memchr::memchr(b'=', word) {
-        Some(at) => (&word[..at], Some(&word[at + 1..])),
-        None => (word, None),
+/// `esmtp-keyword ["=" esmtp-value]` at the start of `text`, up to a blank, and what is behind it.
+#[inline]
+fn split_word(text: &[u8], blank: u8) -> Result<(&[u8], Option<&[u8]>, &[u8]), ParamFault> {
+    let (keyword, rest) = text.split_at(span(text, KEYWORD));
+    let (value, behind) = match rest {
+        [b'=', rest @ ..] => {
+            let (value, behind) = rest.split_at(span(rest, VALUE));
+            (Some(value), behind)
+        }
+        _ => (None, rest),
     };
-    let keyword_octet = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
-    // RFC 6531 §3.3 lets values hold UTF-8.
-    let value_octet = |b: &u8| matches!(b, 33..=60 | 62..=126 | 0x80..);
-    let good = keyword.first().is_some_and(u8::is_ascii_alphanumeric)
-        && keyword.iter().all(keyword_octet)
-        && value.is_none_or(|value| !value.is_empty() && value.iter().all(value_octet));
-    if good { Ok((keyword, value)) } else { Err(ParamFault::Malformed) }
+    let good = keyword.first().is_some_and(|first| *first != b'-')
+        && value.is_none_or(|value| !value.is_empty())
+        && behind.first().is_none_or(|octet| is(*octet, blank));
+    if good { Ok((keyword, value, behind)) } else { Err(ParamFault::Malformed) }
 }
+
+/// Octets of `class` at the start of `text`.
+#[inline]
+fn span(text: &[u8], class: u8) -> usize {
+    text.iter().position(|octet| !is(*octet, class)).unwrap_or(text.len())
+}
+
+#[inline]
+fn is(octet: u8, class: u8) -> bool {
+    CLASS[usize::from(octet)] & class != 0
+}
+
+/// What a keyword may hold; it does not begin with a hyphen.
+const KEYWORD: u8 = 1;
+/// What a value may hold. RFC 6531 §3.3 lets it be UTF-8.
+const VALUE: u8 = 2;
+const SPACE: u8 = 4;
+const TAB: u8 = 8;
+
+const CLASS: [u8; 256] = {
+    let mut class = [0; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let b = octet as u8;
+        if b.is_ascii_alphanumeric() || b == b'-' {
+            class[octet] |= KEYWORD;
+        }
+        if matches!(b, 33..=60 | 62..=126 | 0x80..) {
+            class[octet] |= VALUE;
+        }
+        octet += 1;
+    }
+    class[b' ' as usize] = SPACE;
+    class[b'\t' as usize] = TAB;
+    class
+};
 
 /// `1*20DIGIT` (RFC 1870 §6).
 fn read_size(

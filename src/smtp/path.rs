@@ -119,7 +119,7 @@ fn bare_postmaster(text: &[u8]) -> Option<usize> {
 fn mailbox(text: &[u8]) -> Result<usize, PathFault> {
     let local = match text.first() {
         Some(b'"') => quoted_string(text)?,
-        _ => dotted(text, ATEXT)?,
+        _ => dotted(text, ATEXT)?.0,
     };
     if text.get(local) != Some(&b'@') {
         return Err(PathFault::Syntax);
@@ -156,23 +156,30 @@ pub(super) fn domain(text: &[u8]) -> Result<usize, PathFault> {
 }
 
 fn domain_name(text: &[u8]) -> Result<usize, PathFault> {
-    let length = dotted(text, LABEL)?;
+    let (length, seen) = dotted(text, LABEL)?;
     // A label starts and ends with a letter or digit. Hyphens are rare enough to look afterwards.
-    let name = &text[..length];
-    let hyphen_at_edge = |label: &[u8]| label.first() == Some(&b'-') || label.last() == Some(&b'-');
-    if name.contains(&b'-') && name.split(|&b| b == b'.').any(hyphen_at_edge) {
+    if seen & HYPHEN != 0 && has_hyphen_at_edge(&text[..length]) {
         return Err(PathFault::Syntax);
     }
     Ok(length)
 }
 
-/// Octets of `word *("." word)` at the start of `text`, where words are of `class`.
+#[cold]
+fn has_hyphen_at_edge(name: &[u8]) -> bool {
+    name.split(|&b| b == b'.').any(|label| label.starts_with(b"-") || label.ends_with(b"-"))
+}
+
+/// Octets of `word *("." word)` at the start of `text`, where words are of `class`, and all classes that
+/// they and the octet behind them have.
 #[inline]
-fn dotted(text: &[u8], class: u8) -> Result<usize, PathFault> {
+fn dotted(text: &[u8], class: u8) -> Result<(usize, u8), PathFault> {
     let mut word_start = 0;
     let mut at = 0;
+    let mut seen = 0;
     while let Some(&octet) = text.get(at) {
-        if CLASS[usize::from(octet)] & class == 0 {
+        let of_octet = CLASS[usize::from(octet)];
+        seen |= of_octet;
+        if of_octet & class == 0 {
             if octet != b'.' || at == word_start {
                 break;
             }
@@ -180,7 +187,7 @@ fn dotted(text: &[u8], class: u8) -> Result<usize, PathFault> {
         }
         at += 1;
     }
-    if at == word_start { Err(PathFault::Syntax) } else { Ok(at) }
+    if at == word_start { Err(PathFault::Syntax) } else { Ok((at, seen)) }
 }
 
 /// Whether a local part may hold `octet` without quotes, besides dots.
@@ -227,6 +234,7 @@ fn is_ipv4(text: &[u8]) -> bool {
 const ATEXT: u8 = 1;
 /// What a label of a domain may hold.
 const LABEL: u8 = 2;
+const HYPHEN: u8 = 4;
 
 const CLASS: [u8; 256] = {
     let mut class = [0; 256];
@@ -260,6 +268,9 @@ const CLASS: [u8; 256] = {
         }
         if letter || b == b'-' || b == b'_' {
             class[octet] |= LABEL;
+        }
+        if b == b'-' {
+            class[octet] |= HYPHEN;
         }
         octet += 1;
     }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn parse(text: &str) -> Result<Params, ParamFault> {
@@ -67,6 +69,28 @@ fn tabs_part_parameters_where_syntax_is_lenient() {
     let read = |syntax| parse_params(text, On::Mail, Extensions::ALL, syntax);
     assert_eq!(read(Syntax::Lenient).unwrap().size, Some(7));
     assert_eq!(read(Syntax::Strict), Err(ParamFault::Malformed));
+}
+
+proptest! {
+    /// Strict syntax is held by the slow receiver of `tests/smtp`, and lenient syntax here by the strict one.
+    #[test]
+    fn tabs_are_spaces_where_syntax_is_lenient_and_odd_blanks_are_seen(
+        pieces in prop::collection::vec(
+            prop::sample::select(vec![
+                " ", " ", " ", "\t", "SIZE=7", "BODY=8BITMIME", "SMTPUTF8", "RET=FULL", "-", "=", "X", "\u{1}", "é",
+            ]),
+            0..12,
+        ),
+    ) {
+        let text = pieces.concat();
+        let text = text.trim_end();
+        let read = |text: &str, syntax| parse_params(text.as_bytes(), On::Mail, Extensions::ALL, syntax);
+        let lenient = read(text, Syntax::Lenient);
+        let spaces = text.replace('\t', " ");
+        let strict = read(&spaces, Syntax::Strict);
+        let odd = spaces != text || spaces.starts_with(' ') || spaces.contains("  ");
+        prop_assert_eq!(lenient, strict.map(|params| Params { extra_blanks: odd, ..params }));
+    }
 }
 
 #[test]

@@ -52,14 +52,17 @@ impl Server {
             Transaction::Chunks(_) => return Err(&answer::CHUNKS_OPEN),
             Transaction::Failed { .. } => return Err(&answer::TRANSACTION_FAILED),
         }
-        let (mail, mut seen) = self
+        let (mut mail, mut seen) = self
             .read(argument, parse_mail(argument), lenient::parse_mail)
             .map_err(|fault| match fault {
-                PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_SENDER),
-                PathFault::TooLong => &answer::SENDER_TOO_LONG,
-            })?;
+            PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_SENDER),
+            PathFault::TooLong => &answer::SENDER_TOO_LONG,
+        })?;
         let params = parse_params(mail.params, On::Mail, self.offered(), self.policy.syntax)
             .map_err(|fault| params_answer(fault, mail.params))?;
+        if mail.extra_blanks | params.extra_blanks {
+            seen |= self.trim(&mut mail);
+        }
         seen |= self.params_after_helo(mail.params);
         if mail.path.non_ascii {
             seen |= self.utf8(mail.path.text, params.smtputf8, &answer::SENDER_NEEDS_SMTPUTF8)?;
@@ -125,15 +128,18 @@ impl Server {
 
     #[inline]
     fn add_recipient(&mut self, argument: &[u8]) -> Result<Welcome, RecipientRefusal> {
-        let (rcpt, mut seen) =
+        let (mut rcpt, mut seen) =
             self.read(argument, parse_rcpt(argument), lenient::parse_rcpt).map_err(|fault| {
                 RecipientRefusal::Fault(match fault {
                     PathFault::Syntax => octets_fault(argument).unwrap_or(&answer::BAD_RECIPIENT),
                     PathFault::TooLong => &answer::RECIPIENT_TOO_LONG,
                 })
             })?;
-        parse_params(rcpt.params, On::Rcpt, self.offered(), self.policy.syntax)
+        let params = parse_params(rcpt.params, On::Rcpt, self.offered(), self.policy.syntax)
             .map_err(|fault| RecipientRefusal::Fault(params_answer(fault, rcpt.params)))?;
+        if rcpt.extra_blanks | params.extra_blanks {
+            seen |= self.trim(&mut rcpt);
+        }
         seen |= self.params_after_helo(rcpt.params);
         if rcpt.path.non_ascii {
             let (said, refusal) = (self.envelope.smtputf8(), &answer::RECIPIENT_NEEDS_SMTPUTF8);
@@ -158,14 +164,23 @@ impl Server {
         &self,
         argument: &'a [u8],
         strict: Result<PathArgument<'a>, PathFault>,
-        lenient: impl Fn(
-            &'a [u8],
-            Result<PathArgument<'a>, PathFault>,
-        ) -> Result<(PathArgument<'a>, Deviations), PathFault>,
+        lenient: impl Fn(&'a [u8]) -> Result<(PathArgument<'a>, Deviations), PathFault>,
     ) -> Result<(PathArgument<'a>, Deviations), PathFault> {
+        match strict {
+            Ok(read) => Ok((read, Deviations::empty())),
+            Err(fault) if self.policy.syntax == Syntax::Strict => Err(fault),
+            Err(_) => lenient(argument),
+        }
+    }
+
+    /// Takes off blanks before the parameters, and says what blanks are that the grammar does not allow:
+    /// servers have always let them pass, and strict syntax does so without a word.
+    #[cold]
+    fn trim(&self, read: &mut PathArgument<'_>) -> Deviations {
+        read.params = lenient::trim_start(read.params);
         match self.policy.syntax {
-            Syntax::Strict => strict.map(|read| (read, Deviations::empty())),
-            Syntax::Lenient => lenient(argument, strict),
+            Syntax::Strict => Deviations::empty(),
+            Syntax::Lenient => Deviations::EXTRA_WHITESPACE,
         }
     }
 

@@ -19,8 +19,8 @@ pub struct EndOfData {
     lines: usize,
     /// Whether replies carry enhanced status codes (RFC 2034).
     enhanced: bool,
-    /// What the 250 says of the message besides, led by a space.
-    note: &'static str,
+    /// Of bare newlines, which the 250 tells.
+    seen: Deviations,
 }
 
 impl EndOfData {
@@ -36,7 +36,9 @@ impl EndOfData {
             if self.enhanced { b"250 2.0.0 Ok: queued as " } else { b"250 Ok: queued as " };
         replies.extend_from_slice(lead);
         replies.extend_from_slice(id.as_ref());
-        replies.extend_from_slice(self.note.as_bytes());
+        if !self.seen.is_empty() {
+            replies.extend_from_slice(self.note().as_bytes());
+        }
         replies.extend_from_slice(b"\r\n");
         repeat(start, self.lines, replies);
     }
@@ -45,6 +47,18 @@ impl EndOfData {
     pub fn refusal(self, reply: Reply) -> Refusal {
         let enhanced = reply.enhanced.filter(|_| self.enhanced);
         Refusal { phase: RefusalPhase::EndOfData, code: reply.code, enhanced }
+    }
+
+    /// A client that does not know of its bare newlines learns of them here. Led by a space.
+    #[cold]
+    fn note(self) -> &'static str {
+        let seen = self.seen;
+        match (seen.contains(Deviations::BARE_CR), seen.contains(Deviations::BARE_LF)) {
+            (false, false) => "",
+            (true, false) => " (bare CR)",
+            (false, true) => " (bare LF)",
+            (true, true) => " (bare CR and LF)",
+        }
     }
 
     /// Appends `reply`: the message was not taken.
@@ -91,20 +105,12 @@ impl Server {
             Protocol::Lmtp => self.envelope.recipient_count(),
         };
         debug_assert!(lines > 0, "a message has a recipient");
-        EndOfData { lines, enhanced: self.enhanced(), note: self.note_of_newlines() }
-    }
-
-    /// A client that does not know of its bare newlines learns of them here.
-    fn note_of_newlines(&self) -> &'static str {
-        let seen = self.envelope.deviations;
-        let lenient = self.policy.syntax == Syntax::Lenient;
-        match (seen.contains(Deviations::BARE_CR), seen.contains(Deviations::BARE_LF)) {
-            _ if !lenient => "",
-            (false, false) => "",
-            (true, false) => " (bare CR)",
-            (false, true) => " (bare LF)",
-            (true, true) => " (bare CR and LF)",
-        }
+        let told = match self.policy.syntax {
+            Syntax::Strict => Deviations::empty(),
+            Syntax::Lenient => Deviations::BARE_CR | Deviations::BARE_LF,
+        };
+        let seen = self.envelope.deviations & told;
+        EndOfData { lines, enhanced: self.enhanced(), seen }
     }
 
     fn finish_verdict(&mut self) {
