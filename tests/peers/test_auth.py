@@ -15,7 +15,7 @@ from harness import BODIES, PEERS, Sink, binary, free_port, only_message, peer, 
 FROM = "a@example.test"
 TO = "b@example.test"
 USER, PASSWORD = "tim", "tanstaaf:tanstaaf"
-MECHANISMS = ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", "XOAUTH2"]
+MECHANISMS = ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"]
 
 
 @pytest.fixture
@@ -119,6 +119,52 @@ def test_nodemailer_logs_in(engine, spool, accounts, mechanism, tmp_path):
         assert taken.stdout.split() == ["1"], taken.stderr
         sink.stop()
     assert stored(spool) == (USER, "ESMTPA")
+
+
+@pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
+def test_curl_logs_in_with_a_token(engine, spool, accounts, mechanism, tmp_path):
+    file = tmp_path / "one.eml"
+    file.write_bytes(BODIES["dots"])
+
+    def curl(sink, token):
+        login = ["--user", USER, "--oauth2-bearer", token, "--login-options", f"AUTH={mechanism}"]
+        envelope = ["--mail-from", FROM, "--mail-rcpt", TO, "--upload-file", file, "--crlf"]
+        argv = ["curl", "-sv", "--max-time", "60", *login, *envelope, f"smtp://{sink.address}"]
+        return run(argv, check=False)
+
+    with Sink(engine, spool, "--auth", accounts, "--auth-required", "--auth-mechanisms", mechanism) as sink:
+        refused = curl(sink, "wrong")
+        # curl cancels the exchange, or answers the challenge as RFC 7628 wants it.
+        assert refused.returncode == 67 and "\n< 334 ey" in refused.stderr, refused.stderr
+        taken = curl(sink, PASSWORD)
+        assert taken.returncode == 0, taken.stderr
+        sink.stop()
+    assert stored(spool) == (USER, "ESMTPA")
+
+
+def test_smtplib_is_told_why_its_token_is_bad(engine, accounts):
+    """RFC 7628: a challenge in JSON, the answer of one octet, and 535."""
+
+    def login(client, token):
+        challenges = []
+
+        def answer(challenge=None):
+            if challenge is None:
+                return f"n,a={USER},\x01host=127.0.0.1\x01auth=Bearer {token}\x01\x01"
+            challenges.append(challenge)
+            return "\x01"
+
+        try:
+            return client.auth("OAUTHBEARER", answer)[0], challenges
+        except smtplib.SMTPAuthenticationError as refusal:
+            return refusal.smtp_code, challenges
+
+    with Sink(engine, None, "--auth", accounts) as sink:
+        with smtplib.SMTP("127.0.0.1", sink.port, timeout=60) as client:
+            client.ehlo()
+            code, challenges = login(client, "wrong")
+            assert code == 535 and json.loads(challenges[0])["status"] == "invalid_token"
+            assert login(client, PASSWORD) == (235, [])
 
 
 def blast(address, login, *options):

@@ -98,7 +98,10 @@ fn the_best_of_what_is_offered_is_taken() {
         (Mechanisms::ALL, Mechanism::ScramSha256),
         (Mechanisms::ALL.without(Mechanism::ScramSha256), Mechanism::CramMd5),
         ([Mechanism::Login, Mechanism::Plain].into_iter().collect(), Mechanism::Plain),
-        ([Mechanism::Login, Mechanism::Xoauth2].into_iter().collect(), Mechanism::Login),
+        (
+            [Mechanism::Xoauth2, Mechanism::OauthBearer, Mechanism::Login].into_iter().collect(),
+            Mechanism::Login,
+        ),
     ] {
         let mut client = client("x", None);
         converse(&mut client, &mut server(accounts("tim:x"), offered), 4096).unwrap();

@@ -33,8 +33,9 @@ pub(super) struct ProtocolArgs {
     /// With --chunking: the number of messages that are sent before a reply is awaited
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value::at_least_one)]
     depth: usize,
-    /// Log in at the start of each connection. MECH is SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN or
-    /// XOAUTH2 (for which PASS is the token) [default: the first of these that is offered, XOAUTH2 aside]
+    /// Log in at the start of each connection. MECH is SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN, or
+    /// OAUTHBEARER or XOAUTH2, for which PASS is the token [default: the first of the first four that is
+    /// offered]
     #[arg(long, value_name = "USER:PASS[:MECH]", value_parser = auth::login)]
     auth: Option<Arc<Login>>,
 }

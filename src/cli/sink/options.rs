@@ -125,8 +125,8 @@ pub(super) struct SinkOptions {
     #[arg(long, value_name = "none|any|FILE", default_value = "none", help_heading = "Protocol")]
     pub(super) auth: String,
 
-    /// Mechanisms to offer, from SCRAM-SHA-256 (with a FILE), CRAM-MD5, PLAIN, LOGIN and XOAUTH2
-    /// [default: all]
+    /// Mechanisms to offer, from SCRAM-SHA-256 (with a FILE), CRAM-MD5, PLAIN, LOGIN, OAUTHBEARER and
+    /// XOAUTH2 [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = auth::mechanism, help_heading = "Protocol")]
     pub(super) auth_mechanisms: Vec<Mechanism>,
 

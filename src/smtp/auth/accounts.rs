@@ -37,6 +37,21 @@ impl Credentials {
                 .is_some_and(|account| account.password.as_bytes().ct_eq(password).into()),
         }
     }
+
+    /// The one user with this token; without a name where every user is let in.
+    pub(super) fn holder(&self, token: &[u8]) -> Option<&str> {
+        match self {
+            _ if token.is_empty() => None,
+            Self::None => None,
+            Self::Any => Some(""),
+            Self::Listed(accounts) => {
+                let has = |account: &Account| account.password.as_bytes().ct_eq(token).into();
+                let mut holders = accounts.by_name.iter().filter(|(_, account)| has(account));
+                let (name, _) = holders.next()?;
+                holders.next().is_none().then_some(name)
+            }
+        }
+    }
 }
 
 /// Names and passwords.

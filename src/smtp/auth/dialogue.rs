@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use super::bearer;
+use super::bearer::BearerForm;
 use super::cram;
 use super::fault::LoginFault;
 use super::login::Login;
@@ -27,13 +27,17 @@ impl Dialogue {
     pub fn new(mechanism: Mechanism, login: &Login, nonce: &Nonce) -> (Self, Option<Vec<u8>>) {
         let simple = |answers: Vec<Vec<u8>>| Self::Simple(answers.into_iter());
         let (user, secret) = (&login.user, &login.secret);
+        // The challenge after a bad token says why it is bad, and wants an answer all the same.
+        let bearer = |form: BearerForm| {
+            (simple(vec![form.dummy().to_vec()]), Some(form.response(user, secret)))
+        };
         match mechanism {
             Mechanism::Plain => (simple(Vec::new()), Some(plain::response(user, secret))),
             Mechanism::Login => {
                 (simple(vec![user.clone().into_bytes(), secret.clone().into_bytes()]), None)
             }
-            // The challenge after a bad token says why it is bad, and wants an empty answer.
-            Mechanism::Xoauth2 => (simple(vec![Vec::new()]), Some(bearer::response(user, secret))),
+            Mechanism::OauthBearer => bearer(BearerForm::OauthBearer),
+            Mechanism::Xoauth2 => bearer(BearerForm::Xoauth2),
             Mechanism::CramMd5 => (Self::CramMd5 { answered: false }, None),
             Mechanism::ScramSha256 => {
                 let client = scram::ScramClient::new(user, nonce);
@@ -85,12 +89,12 @@ mod tests {
 
     #[test]
     fn the_best_mechanism_is_chosen_unless_one_is_named() {
-        use Mechanism::{CramMd5, Plain, ScramSha256, Xoauth2};
+        use Mechanism::{CramMd5, OauthBearer, Plain, ScramSha256, Xoauth2};
         let set = |mechanisms: &[Mechanism]| mechanisms.iter().copied().collect::<Mechanisms>();
         assert_eq!(login(None).choose(Mechanisms::ALL), Some(ScramSha256));
         assert_eq!(login(None).choose(set(&[Plain, CramMd5])), Some(CramMd5));
         assert_eq!(login(None).choose(set(&[Xoauth2, Mechanism::Login])), Some(Mechanism::Login));
-        assert_eq!(login(None).choose(set(&[Xoauth2])), None);
+        assert_eq!(login(None).choose(set(&[Xoauth2, OauthBearer])), None);
         assert_eq!(login(Some(Xoauth2)).choose(Mechanisms::ALL), Some(Xoauth2));
         assert_eq!(login(Some(Plain)).choose(set(&[CramMd5])), None);
     }

@@ -1,7 +1,7 @@
 //! A server's half of an exchange, whatever the mechanism.
 
 use super::accounts::Credentials;
-use super::bearer;
+use super::bearer::{BearerForm, BearerServer};
 use super::cram;
 use super::mechanism::Mechanism;
 use super::nonce::Nonce;
@@ -16,7 +16,7 @@ pub enum Exchange {
     Login(plain::LoginServer),
     CramMd5(cram::CramServer),
     ScramSha256(Box<scram::ScramServer>),
-    Xoauth2(bearer::BearerServer),
+    Bearer(BearerServer),
 }
 
 impl Exchange {
@@ -27,7 +27,8 @@ impl Exchange {
             Mechanism::Login => Self::Login(plain::LoginServer::default()),
             Mechanism::CramMd5 => Self::CramMd5(cram::CramServer::new(nonce, hostname)),
             Mechanism::ScramSha256 => Self::ScramSha256(Box::new(scram::ScramServer::new(nonce))),
-            Mechanism::Xoauth2 => Self::Xoauth2(bearer::BearerServer::default()),
+            Mechanism::OauthBearer => Self::Bearer(BearerServer::new(BearerForm::OauthBearer)),
+            Mechanism::Xoauth2 => Self::Bearer(BearerServer::new(BearerForm::Xoauth2)),
         }
     }
 
@@ -42,7 +43,7 @@ impl Exchange {
             (Self::Login(login), Some(response)) => login.step(response, credentials),
             (Self::CramMd5(challenge), Some(response)) => challenge.verify(response, credentials),
             (Self::ScramSha256(server), Some(response)) => server.step(response, credentials),
-            (Self::Xoauth2(server), Some(response)) => server.step(response, credentials),
+            (Self::Bearer(server), Some(response)) => server.step(response, credentials),
         }
     }
 }

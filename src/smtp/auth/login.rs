@@ -9,7 +9,7 @@ use super::scram;
 #[derive(Debug)]
 pub struct Login {
     pub(super) user: String,
-    /// Password, or token for XOAUTH2.
+    /// Password, or token for OAUTHBEARER and XOAUTH2.
     pub(super) secret: String,
     /// `None` for the best that the server offers.
     mechanism: Option<Mechanism>,
@@ -28,12 +28,12 @@ impl Login {
         self.mechanism
     }
 
-    /// How to log in to a server that offers these. XOAUTH2 is used by name only: its secret is no
-    /// password.
+    /// How to log in to a server that offers these. A mechanism whose secret is no password is used by name
+    /// only.
     pub(crate) fn choose(&self, offered: Mechanisms) -> Option<Mechanism> {
         match self.mechanism {
             Some(named) => Some(named).filter(|named| offered.contains(*named)),
-            None => offered.without(Mechanism::Xoauth2).iter().next(),
+            None => offered.iter().find(|mechanism| !mechanism.wants_token()),
         }
     }
 }

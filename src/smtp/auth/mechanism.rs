@@ -10,14 +10,22 @@ pub enum Mechanism {
     Plain,
     /// Two questions, two answers; never standardised, widely spoken.
     Login,
-    /// Google's: a bearer token in the place of a password.
+    /// RFC 7628: a bearer token in the place of a password.
+    OauthBearer,
+    /// Google's, from before that.
     Xoauth2,
 }
 
 impl Mechanism {
     /// In the order in which they are announced and a client should prefer them.
-    pub const ALL: [Self; 5] =
-        [Self::ScramSha256, Self::CramMd5, Self::Plain, Self::Login, Self::Xoauth2];
+    pub const ALL: [Self; 6] = [
+        Self::ScramSha256,
+        Self::CramMd5,
+        Self::Plain,
+        Self::Login,
+        Self::OauthBearer,
+        Self::Xoauth2,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -25,6 +33,7 @@ impl Mechanism {
             Self::CramMd5 => "CRAM-MD5",
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
+            Self::OauthBearer => "OAUTHBEARER",
             Self::Xoauth2 => "XOAUTH2",
         }
     }
@@ -32,6 +41,11 @@ impl Mechanism {
     /// The mechanism of this name, in any case of letters.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether its secret is a token that a third party gave, and no password.
+    pub const fn wants_token(self) -> bool {
+        matches!(self, Self::OauthBearer | Self::Xoauth2)
     }
 
     /// Whether the client has nothing to say before the first challenge, so that an initial response

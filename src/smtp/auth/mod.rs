@@ -17,6 +17,7 @@ mod mechanism;
 mod nonce;
 mod plain;
 mod policy;
+mod saslname;
 mod scram;
 mod step;
 

@@ -8,6 +8,7 @@ use super::accounts::{Accounts, Credentials};
 use super::fault::LoginFault;
 use super::keys::{Key, Keys};
 use super::nonce::Nonce;
+use super::saslname::{escape, unescape};
 use super::step::SaslStep;
 use crate::limits::{SCRAM_ITERATIONS, SCRAM_ITERATIONS_MAX, SCRAM_NONCE_BYTES_MAX};
 
@@ -223,27 +224,6 @@ fn read_first(text: &str) -> Option<(&str, Vec<u8>, u32)> {
     let salt = BASE64_STANDARD.decode(attributes.next()?.strip_prefix("s=")?).ok()?;
     let iterations = attributes.next()?.strip_prefix("i=")?.parse().ok()?;
     (iterations > 0).then_some((nonce, salt, iterations))
-}
-
-/// A name as `saslname`: no comma and no equals sign stands for itself.
-fn escape(name: &str) -> String {
-    name.replace('=', "=3D").replace(',', "=2C")
-}
-
-/// `None` where an equals sign leads nothing known.
-fn unescape(name: &str) -> Option<String> {
-    let mut words = name.split('=');
-    let mut out = words.next()?.to_owned();
-    for word in words {
-        let (code, rest) = word.split_at_checked(2)?;
-        out.push(match code {
-            "2C" => ',',
-            "3D" => '=',
-            _ => return None,
-        });
-        out.push_str(rest);
-    }
-    (!out.is_empty()).then_some(out)
 }
 
 #[cfg(test)]

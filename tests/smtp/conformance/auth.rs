@@ -30,14 +30,20 @@ fn tim() -> String {
     b64("\0tim\0tanstaaftanstaaf")
 }
 
+/// `tim` and a token, as OAUTHBEARER sends them.
+fn bearer(token: &str) -> String {
+    b64(&format!("n,a=tim,\x01host=sink.example\x01port=25\x01auth=Bearer {token}\x01\x01"))
+}
+
 #[test]
 fn ehlo_lists_the_mechanisms_that_the_credentials_can_serve() {
     let last = |policy: &Policy| {
         let wire = String::from_utf8(run_with(policy, EHLO).wire).unwrap();
         wire.lines().last().unwrap().to_owned()
     };
-    assert_eq!(last(&any()), "250 AUTH CRAM-MD5 PLAIN LOGIN XOAUTH2");
-    assert_eq!(last(&listed()), "250 AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN XOAUTH2");
+    assert_eq!(last(&any()), "250 AUTH CRAM-MD5 PLAIN LOGIN OAUTHBEARER XOAUTH2");
+    let all = "250 AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN OAUTHBEARER XOAUTH2";
+    assert_eq!(last(&listed()), all);
     assert_eq!(last(&policy()), "250 HELP");
     let off = Policy { extensions: Extensions::ALL.difference(Extensions::AUTH), ..any() };
     assert_eq!(last(&off), "250 HELP");
@@ -85,6 +91,12 @@ fn every_answer_of_the_rfc_is_given() {
         ("AUTH LOGIN\r\n*\r\n".into(), "334 501/5.7.0"),
         (format!("AUTH LOGIN {}\r\n*\r\n", b64("tim")), "334 501/5.7.0"),
         ("AUTH SCRAM-SHA-256\r\n*\r\n".into(), "334 501/5.7.0"),
+        (format!("AUTH OAUTHBEARER {}\r\n", bearer("tanstaaftanstaaf")), "235/2.7.0"),
+        (format!("AUTH OAUTHBEARER\r\n{}\r\n", bearer("tanstaaftanstaaf")), "334 235/2.7.0"),
+        (format!("AUTH OAUTHBEARER {}\r\nAQ==\r\n", bearer("x")), "334 535/5.7.8"),
+        (format!("AUTH OAUTHBEARER {}\r\n*\r\n", bearer("x")), "334 501/5.7.0"),
+        (format!("AUTH OAUTHBEARER {}\r\n\r\n", bearer("x")), "334 501/5.5.2"),
+        ("AUTH OAUTHBEARER AQ==\r\n".into(), "501/5.5.2"),
         ("AUTH SCRAM-SHA-256 AAAA\r\n".into(), "501/5.5.2"),
         (format!("AUTH PLAIN {tim}\r\nAUTH PLAIN {tim}\r\n"), "235/2.7.0 503/5.5.1"),
     ];

@@ -24,8 +24,8 @@ enum Awaited {
     Start,
     /// LOGIN: the password of this user.
     Password(String),
-    /// XOAUTH2: the empty answer to a refusal.
-    Sorry,
+    /// XOAUTH2 and OAUTHBEARER: the answer to a refusal, which is this.
+    Sorry(&'static str),
     /// SCRAM: `client-final-message`. GS2 header, the user, both nonces, and what was said.
     Proof { header: String, user: String, nonces: String, said: String },
     /// SCRAM: the empty answer to the server's signature.
@@ -47,6 +47,7 @@ impl Reference<'_> {
             Mechanism::CramMd5,
             Mechanism::Plain,
             Mechanism::Login,
+            Mechanism::OauthBearer,
             Mechanism::Xoauth2,
         ];
         let able = |mechanism: &Mechanism| match auth.credentials {
@@ -149,6 +150,7 @@ impl Reference<'_> {
             }
             (Awaited::Start, Mechanism::CramMd5) => self.cram(text, exchange.attempt),
             (Awaited::Start, Mechanism::Xoauth2) => self.bearer(text),
+            (Awaited::Start, Mechanism::OauthBearer) => self.oauthbearer(text),
             (Awaited::Start, Mechanism::ScramSha256) => {
                 first(text, exchange.attempt).unwrap_or(Outcome::Fail(MALFORMED))
             }
@@ -156,7 +158,9 @@ impl Reference<'_> {
                 self.proof(text, header, user, nonces, said).unwrap_or(Outcome::Fail(MALFORMED))
             }
             (Awaited::Nothing { user }, _) if text.is_empty() => Outcome::Accept(user.clone()),
-            (Awaited::Sorry, _) if text.is_empty() => Outcome::Fail(REFUSED),
+            (Awaited::Sorry(answer), _) if text == *answer || self.is(Quirk::AnyDummy) => {
+                Outcome::Fail(REFUSED)
+            }
             _ => Outcome::Fail(MALFORMED),
         }
     }
@@ -219,7 +223,54 @@ impl Reference<'_> {
             return Outcome::Accept(user.to_owned());
         }
         let refusal = r#"{"status":"401","schemes":"bearer","scope":"https://mail.google.com/"}"#;
-        Outcome::Ask(refusal.to_owned(), Awaited::Sorry)
+        Outcome::Ask(refusal.to_owned(), Awaited::Sorry(""))
+    }
+
+    /// RFC 7628 §3.1: `n,` or `y,`, `a=` name or nothing, `,` ^A, pairs that end in ^A, and ^A.
+    fn oauthbearer(&self, text: &str) -> Outcome {
+        let read = || {
+            let mut parts = text.split('\x01').collect::<Vec<_>>();
+            let header = parts.remove(0);
+            // Behind the last ^A there is nothing, and nothing between the last two.
+            if parts.pop()? != "" || parts.pop()? != "" {
+                return None;
+            }
+            let flags = header.strip_suffix(',')?;
+            let name = flags.strip_prefix("n,").or(flags.strip_prefix("y,"))?;
+            let name =
+                if name.is_empty() { None } else { Some(saslname(name.strip_prefix("a=")?)?) };
+            let mut tokens = Vec::new();
+            for pair in parts {
+                let (key, value) = pair.split_once('=')?;
+                let letter = |b: u8| b.is_ascii_alphabetic();
+                if key.is_empty() || !key.bytes().all(letter) {
+                    return None;
+                }
+                if key == "auth" {
+                    tokens.push(value);
+                }
+            }
+            let [auth] = tokens[..] else { return None };
+            let (scheme, token) = auth.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some((name, token))
+        };
+        let Some((name, token)) = read() else { return Outcome::Fail(MALFORMED) };
+        let user = match name {
+            Some(name) => self.admits(&name, token.as_bytes()).then_some(name),
+            None if token.is_empty() => None,
+            None if self.anybody() => Some(String::new()),
+            None => {
+                let mut accounts = ACCOUNTS.lines().filter_map(|line| line.split_once(':'));
+                accounts.find(|(_, password)| *password == token).map(|(name, _)| name.to_owned())
+            }
+        };
+        match user {
+            Some(user) => Outcome::Accept(user),
+            None => {
+                let refusal = r#"{"status":"invalid_token"}"#;
+                Outcome::Ask(refusal.to_owned(), Awaited::Sorry("\x01"))
+            }
+        }
     }
 
     /// RFC 5802 §7, `client-final-message`.
@@ -283,7 +334,7 @@ fn saslname(text: &str) -> Option<String> {
         let (octets, letter) = match letter {
             '=' if rest.starts_with("=2C") => (3, ','),
             '=' if rest.starts_with("=3D") => (3, '='),
-            '=' => return None,
+            '=' | ',' => return None,
             _ => (letter.len_utf8(), letter),
         };
         name.push(letter);

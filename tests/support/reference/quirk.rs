@@ -55,6 +55,8 @@ pub(crate) enum Quirk {
     NoncesRepeat,
     /// Any proof of the right form will do for SCRAM.
     AnyProof,
+    /// Whatever answers the challenge of a bad token will do.
+    AnyDummy,
     /// Who is on the list may act as somebody else.
     ActsAsAnybody,
     /// Anybody may say XCLIENT.
@@ -66,7 +68,7 @@ pub(crate) enum Quirk {
 }
 
 impl Quirk {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::LfDotEnds,
         Self::DotLfEnds,
         Self::DotCrEnds,
@@ -93,6 +95,7 @@ impl Quirk {
         Self::CancelIsRefusal,
         Self::NoncesRepeat,
         Self::AnyProof,
+        Self::AnyDummy,
         Self::ActsAsAnybody,
         Self::XclientFromAnybody,
         Self::XclientKeepsLogin,

@@ -11,12 +11,13 @@ use super::super::reference::world::{ACCOUNTS, HOSTNAME};
 /// it as, if none before it was turned away.
 pub(super) fn exchange(random: &mut Rng, attempt: u32, wire: &mut Vec<u8>) {
     let (user, password) = credentials(random);
-    let (mechanism, words) = match random.u8(..5) {
+    let (mechanism, words) = match random.u8(..6) {
         0 => ("PLAIN", plain(random, user, password)),
         1 => ("LOGIN", vec![user.to_owned(), password.to_owned()]),
         2 => ("CRAM-MD5", cram(random, user, password, attempt)),
         3 => ("SCRAM-SHA-256", scram(random, user, password, attempt)),
-        _ => ("XOAUTH2", bearer(random, user, password)),
+        4 => ("XOAUTH2", bearer(random, user, password)),
+        _ => ("OAUTHBEARER", oauthbearer(random, user, password)),
     };
     let mut words: Vec<_> = words.iter().map(|word| base64(word.as_bytes())).collect();
     if random.u8(..6) == 0 {
@@ -95,6 +96,29 @@ fn bearer(random: &mut Rng, user: &str, token: &str) -> Vec<String> {
     // The empty answer to a refusal.
     if random.u8(..3) == 0 {
         words.push(String::new());
+    }
+    words
+}
+
+fn oauthbearer(random: &mut Rng, user: &str, token: &str) -> Vec<String> {
+    let scheme = *random.choice(&["Bearer", "Bearer", "bearer", "Basic"]).unwrap();
+    let name = user.replace('=', "=3D").replace(',', "=2C");
+    let header = match random.u8(..8) {
+        0 => "n,,".to_owned(),
+        1 => "p=x,,".to_owned(),
+        2 => format!("y,a={name},"),
+        3 => format!("n,{name},"),
+        _ => format!("n,a={name},"),
+    };
+    let more =
+        *random.choice(&["", "", "host=h\x01port=25\x01", "host\x01", "auth=x\x01"]).unwrap();
+    let end = *random.choice(&["\x01\x01", "\x01\x01", "\x01\x01", "\x01", ""]).unwrap();
+    let mut words = vec![format!("{header}\x01{more}auth={scheme} {token}{end}")];
+    // The answer to a refusal, right and wrong.
+    match random.u8(..6) {
+        0 | 1 => words.push("\x01".to_owned()),
+        2 => words.push(String::new()),
+        _ => {}
     }
     words
 }
