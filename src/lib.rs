@@ -15,8 +15,8 @@
 //! | room | what it holds | imports |
 //! |---|---|---|
 //! | `bin` | the three programs: allocator and `main` | everything |
-//! | [`cli`] | command lines and `--help`: clap types in, checked plans out; the manual, exit codes | sink, blast, report, mailbox, relay, dial, smtp, spool, engine, run, measure, host, notice, printable, limits |
-//! | [`report`] | how a run is shown: text, live view, HTML with charts; two runs compared | run, measure, printable, limits |
+//! | [`cli`] | command lines and `--help`: clap types in, checked plans out; the manual, exit codes | sink, blast, report, mailbox, relay, dial, smtp, spool, engine, run, measure, host, human, notice, printable, limits |
+//! | [`report`] | how a run is shown: text, live view, HTML with charts; two runs compared | run, measure, human, printable, limits |
 //! | [`blast`] | the generator: plan, load schedule, message content, cores and targets, session, bad clients, search for a rate, self-test | dial, smtp, stamp, spool, engine, run, measure, host, notice, printable, limits |
 //! | [`sink`] | the server: listen, accept, PROXY header, limits for peers, session, message, group commit, counters | relay, smtp, spool, engine, host, scan, notice, printable, limits |
 //! | [`relay`] | ETRN and ATRN: the queue of waiting mail, and its delivery to the next server | mailbox, dial, smtp, spool, engine, host, notice, printable, limits |
@@ -30,6 +30,7 @@
 //! | [`measure`] | latency histograms and counters of one core by phase and outcome, and their sums | limits |
 //! | [`scan`] | fast search in octets: CRLF, dots, bare CR and LF, the end of a header | nothing |
 //! | [`host`] | the machine: CPUs, affinity, descriptors, clock | nothing |
+//! | [`human`] | numbers as people read them: times, counts, rates, sizes, shares | nothing |
 //! | [`limits`] | limits that relate rooms or come from an RFC | nothing |
 //! | `notice` | one line on stderr, which nobody has to read | printable |
 //! | `printable` | text from elsewhere, made fit for a terminal | nothing |
@@ -42,6 +43,7 @@ pub mod cli;
 pub mod dial;
 pub mod engine;
 pub mod host;
+pub mod human;
 pub mod limits;
 pub mod mailbox;
 pub mod measure;

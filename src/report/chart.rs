@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::human;
+use crate::human;
 use crate::printable;
 
 /// Units of a drawing that shares its row with another, and of one that has the row.

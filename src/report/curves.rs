@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use super::chart::escape;
 use super::columns::{Column, Layout, Width};
 use super::compare::change_of;
+use super::html;
 use super::sweep::{latency, rising};
-use super::{html, human};
+use crate::human;
 use crate::run::curve::{Curve, RateStep};
 
 const COLUMNS: [Column; 8] = [

@@ -4,8 +4,8 @@ use hdrhistogram::Histogram;
 
 use super::bins::bins;
 use super::chart::{Chart, Scale, legend};
-use super::human;
 use super::words::metrics;
+use crate::human;
 use crate::run::Loaded;
 use crate::run::series::Second;
 

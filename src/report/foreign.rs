@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::colour::Colour;
 use super::columns::Width;
-use super::human;
 use super::text::bars;
 use super::words::{percentile_rows, plural};
+use crate::human;
 use crate::run::Loaded;
 
 /// The whole report of such a log, for a terminal.

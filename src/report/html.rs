@@ -13,7 +13,8 @@ use super::words::{
     CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
     plural, trouble_rows,
 };
-use super::{figure, human, misbehaviour, targets};
+use super::{figure, misbehaviour, targets};
+use crate::human;
 use crate::measure::Mode;
 use crate::run::Loaded;
 use crate::run::series::Second;

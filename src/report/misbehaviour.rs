@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::chart::escape;
 use super::colour::Colour;
 use super::columns::{Column, Layout, Width};
-use super::human;
+use crate::human;
 use crate::measure::Misbehaviour;
 use crate::run::Run;
 

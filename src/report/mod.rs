@@ -11,7 +11,6 @@ mod download;
 pub mod figure;
 pub mod foreign;
 pub mod html;
-pub mod human;
 pub mod live;
 mod misbehaviour;
 pub mod plain;

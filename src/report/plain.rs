@@ -1,7 +1,7 @@
 //! A run in a few sentences, for readers who have never seen a report.
 
-use super::human;
 use super::words::{cpu_lent, phase_title, plural};
+use crate::human;
 use crate::measure::{Mode, Phase};
 use crate::run::{Run, Verdict};
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::figure::SECOND_MIN;
-use super::human;
+use crate::human;
 use crate::measure::{Interval, Snapshot};
 
 /// Shows how a run is going. A failed write is ignored: a closed stderr must not end a run.

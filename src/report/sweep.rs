@@ -6,7 +6,7 @@ pub(super) use self::page::{latency, rising};
 use std::fmt::Write as _;
 
 use super::columns::{Column, Layout, Width};
-use super::human;
+use crate::human;
 use crate::limits::SEND_LAG_NOISE_NS;
 use crate::run::TargetResult;
 use crate::run::curve::{Curve, KNEE_FACTOR, RateStep, knee};

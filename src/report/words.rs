@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::human;
+use crate::human;
 use crate::measure::{Counters, Outcome, Phase};
 use crate::run::{Latency, Run, RunPlan};
 

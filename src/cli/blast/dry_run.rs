@@ -6,8 +6,8 @@ use super::Error;
 use crate::blast::plan::Plan;
 use crate::blast::preview::{CoreShare, Example, Preview};
 use crate::cli::exit;
+use crate::human;
 use crate::printable::printable;
-use crate::report::human;
 
 pub(super) fn print(plan: &Plan, json: bool) -> Result<(), Error> {
     let preview = Preview::of(plan)?;

@@ -24,9 +24,9 @@ use crate::blast::search::{
 };
 use crate::cli::exit;
 use crate::cli::value;
+use crate::human;
 use crate::notice::notice;
 use crate::report::columns::{Layout, Width};
-use crate::report::human;
 use crate::report::sweep::{self, absences};
 use crate::run::curve::Curve;
 use crate::run::{ArtefactError, Conditions};

@@ -10,8 +10,8 @@ use crate::blast::selftest::{Proof, TOLERANCE, Trial};
 use crate::cli::exit;
 use crate::cli::value::{self, IoArg};
 use crate::engine;
+use crate::human;
 use crate::notice::notice;
-use crate::report::human;
 use crate::run::Verdict;
 
 /// Prove that response time shows a stall that service time and closed loops hide

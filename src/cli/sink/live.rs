@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::human;
 use crate::notice::{self, notice};
-use crate::report::human;
 use crate::sink::{BoardSnapshot, LiveBoard};
 
 /// Pause between two lines.

@@ -9,10 +9,10 @@ use super::pick::Pick;
 use super::{DIR_DEFAULT, put, put_json, shown, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::cli::value;
+use crate::human;
 use crate::mailbox::{add_deliveries, as_json, subject_of};
 use crate::printable::printable;
 use crate::report::columns::{Column, Layout, Width};
-use crate::report::human;
 use crate::spool::{CopyError, Deliveries, Message, Reader, StoredEnvelope};
 
 #[derive(Debug, Args)]

@@ -12,10 +12,11 @@ use super::progress::ByteProgress;
 use super::{DIR_DEFAULT, put, put_json, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::cli::value;
+use crate::human;
 use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{DomainCount, RateSlot, Statistics};
 use crate::printable::printable;
-use crate::report::{bins, human};
+use crate::report::bins;
 use crate::spool::{CopyError, Reader, Survey};
 
 /// Columns of the rate over time.

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::report::human;
+use crate::human;
 
 const WIDTH: usize = 64;
 const HEIGHT: usize = 14;

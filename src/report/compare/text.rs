@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use super::{
     Comparison, ComparisonRow, FigureKind, NOISE_NOTES, Noise, Trend, UNKNOWN, identity, plot,
 };
+use crate::human;
 use crate::report::colour::Colour;
 use crate::report::columns::{Column, Layout, Width};
-use crate::report::human;
 use crate::run::Loaded;
 
 /// The whole comparison; `names` say which run is which.

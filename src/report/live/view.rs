@@ -9,10 +9,10 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 
+use crate::human;
 use crate::limits::LIVE_SECONDS_MAX;
 use crate::measure::{Interval, Mode, Phase, Snapshot, Tally};
 use crate::report::figure::SECOND_MIN;
-use crate::report::human;
 use crate::report::words::{percentile_rows, phase_title};
 use crate::run::Latency;
 

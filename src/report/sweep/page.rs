@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use super::HEAD;
+use crate::human;
 use crate::report::chart::{Chart, Scale, escape, legend};
 use crate::report::download;
 use crate::report::figure::{Figure, short};
+use crate::report::html;
 use crate::report::shell::command_line;
-use crate::report::{html, human};
 use crate::run::curve::{Curve, RateStep, step_dir};
 use crate::run::{Latency, Run};
 
