@@ -1,5 +1,18 @@
 //! Numbers as people read them: three digits, a fitting unit.
 
+/// Shown where nothing was measured, or too little to carry the figure.
+pub const NONE: &str = "-";
+
+/// A figure in words, or [`NONE`].
+pub fn known<T>(value: Option<T>, told: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| NONE.to_owned(), told)
+}
+
+/// A latency that may be unknown.
+pub fn time(ns: Option<u64>) -> String {
+    known(ns, latency)
+}
+
 /// A latency: `912 ns`, `2.91 µs`, `29.1 ms`, `1.20 s`, `2 m 05 s`.
 pub fn latency(ns: u64) -> String {
     let value = ns as f64;
@@ -33,6 +46,12 @@ pub fn count(value: u64) -> String {
     grouped
 }
 
+/// A count with its noun: `1 core`, `2 cores`, `1,234 messages`.
+pub fn counted(value: u64, noun: &str) -> String {
+    let s = if value == 1 { "" } else { "s" };
+    format!("{} {noun}{s}", count(value))
+}
+
 /// A rate: whole numbers above 100, three digits below.
 pub fn rate(per_second: f64) -> String {
     if per_second >= 99.95 { count(per_second.round() as u64) } else { three_digits(per_second) }
@@ -53,6 +72,12 @@ pub fn bytes(bytes: f64) -> String {
     } else {
         format!("{} {}", three_digits(value), UNITS[unit])
     }
+}
+
+/// Octets in full, and from 10 KiB on in binary units as well: `512 bytes`, `1,048,576 bytes (1 MiB)`.
+pub fn octets(value: u64) -> String {
+    let full = counted(value, "byte");
+    if value < 10_240 { full } else { format!("{full} ({})", bytes(value as f64)) }
 }
 
 /// A share of one: `47 %`, `2.7 %`, `0.19 %`, `99.98 %`. Never rounds up to all or down to nothing.
@@ -106,6 +131,8 @@ mod tests {
     fn counts_and_rates_are_grouped_and_cut() {
         assert_eq!(count(7), "7");
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "core"), "1 core");
+        assert_eq!(counted(1_234, "message"), "1,234 messages");
         assert_eq!(rate(99.94), "99.9");
         assert_eq!(rate(21_345.4), "21,345");
     }
@@ -124,6 +151,13 @@ mod tests {
         for (octets, text) in cases {
             assert_eq!(bytes(octets), text);
         }
+    }
+
+    #[test]
+    fn octets_are_exact_and_large_ones_are_readable() {
+        assert_eq!(octets(1), "1 byte");
+        assert_eq!(octets(10_239), "10,239 bytes");
+        assert_eq!(octets(1 << 20), "1,048,576 bytes (1 MiB)");
     }
 
     #[test]

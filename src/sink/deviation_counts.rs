@@ -7,6 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
 use super::counters::Count;
+use crate::human::counted;
 use crate::smtp::deviation::Deviations;
 
 /// What a core, or all of them, counted. In JSON an object of the kinds that were seen, by name.
@@ -58,15 +59,11 @@ impl fmt::Display for DeviationCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, (name, KindCount { messages, sessions })) in self.seen().enumerate() {
             let head = if place == 0 { "odd" } else { "" };
-            let (s, es) = (plural(messages), plural(sessions));
-            writeln!(f, "{head:<8} {name}: {messages} message{s}, {sessions} session{es}")?;
+            let (messages, sessions) = (counted(messages, "message"), counted(sessions, "session"));
+            writeln!(f, "{head:<8} {name}: {messages}, {sessions}")?;
         }
         Ok(())
     }
-}
-
-fn plural(count: u64) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }
 
 /// The cells of one core.

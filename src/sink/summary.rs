@@ -11,6 +11,7 @@ use super::deviation_counts::DeviationCounts;
 use super::plan::SinkPlan;
 use super::refusal_counts::RefusalTable;
 use crate::host::PageFaults;
+use crate::human::{self, count, counted};
 use crate::relay::RelayTotals;
 use crate::spool::{Durability, Recovery, Stats};
 
@@ -158,71 +159,95 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "sink     {} messages, {}, {} recipients",
-            self.counters.messages,
-            mib(self.counters.bytes),
-            self.counters.recipients
+            "sink     {}, {}, {}",
+            counted(self.counters.messages, "message"),
+            human::bytes(self.counters.bytes as f64),
+            counted(self.counters.recipients, "recipient")
         )?;
         if let (Some(rate), Some(busy_s)) = (self.rate_msg_s, self.busy_s) {
-            let octets = mib((self.counters.bytes as f64 / busy_s) as u64);
             writeln!(
                 f,
-                "         {rate:.0} messages/s and {octets}/s, in {busy_s:.1} s from the first message to \
-                 the last"
+                "         {} messages/s and {}/s, in {} from the first message to the last",
+                human::rate(rate),
+                human::bytes(self.counters.bytes as f64 / busy_s),
+                human::seconds(busy_s)
             )?;
         }
-        writeln!(f, "         up for {:.1} s", self.elapsed_s)?;
+        writeln!(f, "         up for {}", human::seconds(self.elapsed_s))?;
         writeln!(
             f,
             "sessions {} served, {} turned away, {} timed out",
-            self.counters.connections, self.counters.turned_away, self.counters.timeouts
+            count(self.counters.connections),
+            count(self.counters.turned_away),
+            count(self.counters.timeouts)
         )?;
         if self.counters.early_talkers + self.counters.proxy_errors + self.counters.peer_limited > 0
         {
             writeln!(
                 f,
                 "peers    {} early talkers, {} bad PROXY headers, {} over the limit of their address",
-                self.counters.early_talkers, self.counters.proxy_errors, self.counters.peer_limited
+                count(self.counters.early_talkers),
+                count(self.counters.proxy_errors),
+                count(self.counters.peer_limited)
             )?;
         }
-        writeln!(f, "rejected {} messages begun and not kept", self.counters.rejected)?;
+        writeln!(f, "rejected {} begun and not kept", counted(self.counters.rejected, "message"))?;
         write_refusals(&self.refusals, f)?;
         if self.counters.headers_only > 0
             || (self.counters.forgotten > 0 && self.durability != "none")
         {
             writeln!(
                 f,
-                "keep     {} messages with the header block only, {} not at all",
-                self.counters.headers_only, self.counters.forgotten
+                "keep     {} with the header block only, {} not at all",
+                counted(self.counters.headers_only, "message"),
+                count(self.counters.forgotten)
             )?;
         }
         write!(f, "{}", self.deviations)?;
         if let Some(relay) = &self.relay {
             writeln!(
                 f,
-                "relayed  {} messages in {} deliveries: {} recipients delivered, {} refused, {} left",
-                relay.messages, relay.runs, relay.delivered, relay.refused, relay.left
+                "relayed  {} in {} deliveries: {} delivered, {} refused, {} left",
+                counted(relay.messages, "message"),
+                count(relay.runs),
+                counted(relay.delivered, "recipient"),
+                count(relay.refused),
+                count(relay.left)
             )?;
         }
         writeln!(f, "engine   {}, durability {}", self.engine, self.durability)?;
         if let Some(ns) = self.cpu_ns_per_message {
-            writeln!(f, "CPU      {:.2} µs per message", ns / 1_000.0)?;
+            writeln!(f, "CPU      {} per message", human::latency(ns.round() as u64))?;
         }
-        let FailedSegments { poisoned, torn, removed, removed_messages } = self.failed_segments();
+        self.failed_segments().fmt(f)?;
+        self.cores.iter().try_for_each(|core| writeln!(f, "{core}"))
+    }
+}
+
+/// One line for each cause.
+impl fmt::Display for FailedSegments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { poisoned, torn, removed, removed_messages } = *self;
+        let segments = |count| counted(count, "segment");
         if poisoned > 0 {
-            writeln!(f, "disk     FAILED: {poisoned} segments could not be synced, see stderr")?;
+            writeln!(
+                f,
+                "disk     FAILED: {}, which could not be synced, see stderr",
+                segments(poisoned)
+            )?;
         }
         if torn > 0 {
-            writeln!(f, "disk     FAILED: {torn} segments were cut or lost pages, see stderr")?;
+            writeln!(f, "disk     FAILED: {} cut or without pages, see stderr", segments(torn))?;
         }
         if removed > 0 {
             writeln!(
                 f,
-                "disk     FAILED: {removed} segments were removed or moved away, with {removed_messages} \
-                 messages acknowledged in them, see stderr"
+                "disk     FAILED: {} removed or moved away, with {} acknowledged in them, see stderr",
+                segments(removed),
+                counted(removed_messages, "message")
             )?;
         }
-        self.cores.iter().try_for_each(|core| writeln!(f, "{core}"))
+        Ok(())
     }
 }
 
@@ -231,37 +256,77 @@ fn write_refusals(table: &RefusalTable, f: &mut fmt::Formatter<'_>) -> fmt::Resu
     let mut left = table.total();
     for (place, refusal) in table.refusals.iter().take(REFUSALS_SHOWN).enumerate() {
         let label = if place == 0 { "refused" } else { "" };
-        writeln!(f, "{label:<8} {} × {}", refusal.count, refusal.what())?;
+        writeln!(f, "{label:<8} {} × {}", count(refusal.count), refusal.what())?;
         left -= refusal.count;
     }
     if left > 0 {
-        writeln!(f, "         {left} × others")?;
+        writeln!(f, "         {} × others", count(left))?;
     }
     Ok(())
 }
 
 impl fmt::Display for CoreSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (number, cpu, messages) = (self.core, self.cpu, self.counters.messages);
-        write!(
-            f,
-            "core {number:<3} CPU {cpu}: {messages} messages, {} sessions",
-            self.counters.connections
-        )?;
-        let faults = self.page_faults.minor + self.page_faults.major;
-        write!(f, ", peak {}, {faults} page faults", self.sessions_peak)?;
+        let (messages, sessions) = (self.counters.messages, self.counters.connections);
+        let (messages, sessions) = (counted(messages, "message"), counted(sessions, "session"));
+        write!(f, "core {:<3} CPU {}: {messages}, {sessions}", self.core, self.cpu)?;
+        let faults = counted(self.page_faults.minor + self.page_faults.major, "page fault");
+        write!(f, ", peak {}, {faults}", count(self.sessions_peak))?;
         if let Some(spool) = &self.spool {
-            let (rolls, waits) = (spool.stats.rolls, spool.stats.roll_waits);
-            write!(
-                f,
-                ", spool at {}, {rolls} segment changes, {waits} waits for one",
-                spool.position
-            )?;
+            let rolls = counted(spool.stats.rolls, "segment change");
+            let waits = counted(spool.stats.roll_waits, "wait");
+            write!(f, ", spool at {}, {rolls}, {waits} for one", spool.position)?;
         }
         Ok(())
     }
 }
 
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_as_the_generator_tells_them() {
+        let counters = SinkCounters {
+            messages: 1_234_567,
+            bytes: 3 << 30,
+            recipients: 1,
+            connections: 65_536,
+            ..SinkCounters::default()
+        };
+        let core = CoreSummary {
+            core: 0,
+            cpu: 1,
+            counters,
+            sessions_peak: 1_000,
+            page_faults: PageFaults { minor: 1, major: 0 },
+            spool: None,
+        };
+        let told = Summary {
+            counters,
+            elapsed_s: 125.0,
+            busy_s: Some(100.0),
+            rate_msg_s: Some(12_345.67),
+            cpu_ns_per_message: Some(21_300.4),
+            engine: "uring",
+            durability: "none",
+            refusals: RefusalTable::default(),
+            reply_ns: VerbTimes::default(),
+            deviations: DeviationCounts::default(),
+            relay: None,
+            cores: vec![core],
+            recovery: None,
+        };
+        let told = told.to_string();
+        for part in [
+            "sink     1,234,567 messages, 3 GiB, 1 recipient\n",
+            "12,346 messages/s and 30.7 MiB/s, in 1 m 40 s from the first message to the last\n",
+            "up for 2 m 05 s\n",
+            "sessions 65,536 served, 0 turned away, 0 timed out\n",
+            "CPU      21.3 µs per message\n",
+            "core 0   CPU 1: 1,234,567 messages, 65,536 sessions, peak 1,000, 1 page fault\n",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use super::progress::ByteProgress;
 use super::{DIR_DEFAULT, tell_of};
 use crate::cli::exit::{self, Exit, ExitError};
 use crate::cli::signals::{self, StopSignal};
+use crate::human::{count, counted, octets};
 use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{Export, ExportError, Exported, Format, Newline};
 use crate::notice::notice;
@@ -155,13 +156,12 @@ impl ExportArgs {
 fn summary(done: &Exported, target: &Path) -> String {
     let vanished = match done.vanished {
         0 => String::new(),
-        count => format!("; {count} more were recycled before they could be read"),
+        more => format!("; {} more were recycled before they could be read", count(more)),
     };
     format!(
-        "exported {} message{}, {} bytes, to {}{vanished}",
-        done.messages,
-        if done.messages == 1 { "" } else { "s" },
-        done.bytes,
+        "exported {}, {}, to {}{vanished}",
+        counted(done.messages, "message"),
+        octets(done.bytes),
         target.display()
     )
 }

@@ -12,7 +12,7 @@ use super::progress::ByteProgress;
 use super::{DIR_DEFAULT, put, put_json, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::cli::value;
-use crate::human;
+use crate::human::{self, counted, octets};
 use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{DomainCount, RateSlot, Statistics};
 use crate::printable::printable;
@@ -98,26 +98,21 @@ impl Stat {
         put(out, format_args!("\nin the whole spool"))?;
         let (segments, bytes) = (human::count(survey.segments), octets(survey.file_bytes));
         put(out, format_args!("segments   {segments}, {bytes} on the disk"))?;
-        put(out, format_args!("unfinished {} fragments", survey.orphaned_fragments))?;
-        put(out, format_args!("open       {} records", survey.open_records))?;
-        put(out, format_args!("recycled   {} messages in part", survey.recycled_messages))?;
+        put(out, format_args!("unfinished {}", counted(survey.orphaned_fragments, "fragment")))?;
+        put(out, format_args!("open       {}", counted(survey.open_records, "record")))?;
+        put(
+            out,
+            format_args!("recycled   {} in part", counted(survey.recycled_messages, "message")),
+        )?;
         for core in &survey.cores {
-            let (number, messages) = (core.core, human::count(core.messages));
+            let (number, messages) = (core.core, counted(core.messages, "message"));
             let bytes = octets(core.bytes);
-            put(out, format_args!("core {number:<5} {messages} messages, {bytes}"))?;
+            put(out, format_args!("core {number:<5} {messages}, {bytes}"))?;
         }
         put_rate(out, &statistics.rate(RATE_SLOTS))?;
         put_sizes(out, statistics.sizes())?;
         put_domains(out, "senders", &statistics.senders(self.top))?;
         put_domains(out, "recipients", &statistics.recipients(self.top))
-    }
-}
-
-/// Octets in full, and as people read them where that is shorter.
-fn octets(bytes: u64) -> String {
-    match bytes {
-        0..10_240 => format!("{} bytes", human::count(bytes)),
-        _ => format!("{} bytes ({})", human::count(bytes), human::bytes(bytes as f64)),
     }
 }
 

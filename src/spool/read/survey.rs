@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::human::{counted, octets};
 use crate::spool::error::Doubt;
 
 /// The sums of one pass over a spool.
@@ -119,7 +120,7 @@ impl Survey {
 impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let messages = counted(self.messages, "message");
-        write!(f, "{messages}, {} bytes, in {}", self.bytes, counted(self.segments, "segment"))?;
+        write!(f, "{messages}, {}, in {}", octets(self.bytes), counted(self.segments, "segment"))?;
         if self.open_records > 0 {
             write!(f, "; {} open", counted(self.open_records, "record"))?;
         }
@@ -160,8 +161,4 @@ fn lower(one: Option<u64>, other: Option<u64>) -> Option<u64> {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
-}
-
-fn counted(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -5,13 +5,14 @@ use crate::facts::Facts;
 use crate::house::{House, absolute, references};
 
 /// The floor that every room may stand on.
-const GROUND: &[&str] = &["limits", "notice", "printable"];
+const GROUND: &[&str] = &["limits", "notice", "printable", "human"];
 
 /// For each room, the rooms that it may name besides the ground. `bin` may name all.
 const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("notice", &[]),
     ("printable", &[]),
+    ("human", &[]),
     ("scan", &[]),
     ("host", &[]),
     ("stamp", &["scan"]),
