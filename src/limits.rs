@@ -230,6 +230,19 @@ pub const INTERVAL_NS: u64 = 1_000_000_000;
 /// the response time: no verdict below it.
 pub const SEND_LAG_NOISE_NS: u64 = 1_000_000;
 
+/// Samples from which a quantile below 1 is told: 2 for the median, 100 for p99, 10,000 for p99.99. Of fewer
+/// none is above it, so it would be their maximum under another name: with N samples, those from N/(N+1) on
+/// are (NIST/SEMATECH e-Handbook of Statistical Methods, 7.2.5.2).
+pub fn samples_min(quantile: f64) -> u64 {
+    debug_assert!((0.0..1.0).contains(&quantile), "the maximum is no quantile here: {quantile}");
+    (1.0 / (1.0 - quantile)).round() as u64
+}
+
+/// Whether so many samples carry a quantile: the one rule of all reports, files and conditions.
+pub fn carries(samples: u64, quantile: f64) -> bool {
+    samples >= samples_min(quantile)
+}
+
 /// Targets of one run: each costs a core some 70 KiB for its latencies.
 pub const TARGETS_MAX: usize = 32;
 pub const TARGET_WEIGHT_MAX: u32 = 1_000;
@@ -268,3 +281,18 @@ const _: () = assert!(SEGMENT_BYTES_FLOOR <= SEGMENT_BYTES_MIN);
 const _: () = assert!(SEGMENT_BYTES_MIN.is_multiple_of(SEGMENT_STEP_BYTES));
 const _: () = assert!(SEGMENT_BYTES_MAX.is_multiple_of(SEGMENT_STEP_BYTES));
 const _: () = assert!(RING_COMPLETIONS > RING_ENTRIES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_needs_a_sample_above_it() {
+        let needs = [(0.5, 2), (0.75, 4), (0.9, 10), (0.95, 20), (0.99, 100), (0.999, 1_000)];
+        for (quantile, samples) in needs.into_iter().chain([(0.9999, 10_000)]) {
+            assert!(carries(samples, quantile) && !carries(samples - 1, quantile), "{quantile}");
+            let rank = |samples: u64| (samples as f64 * quantile - 1e-9).ceil() as u64;
+            assert!(rank(samples) < samples && rank(samples - 1) == samples - 1, "{quantile}");
+        }
+    }
+}

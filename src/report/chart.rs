@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use crate::human;
 use crate::printable;
+use crate::run::Latency;
 
 /// Units of a drawing that shares its row with another, and of one that has the row.
 const WIDTH: f64 = 520.0;
@@ -284,23 +285,24 @@ impl Chart {
 }
 
 /// A small picture for a table's cell: a line from p50 to p99 with a dot at p50 and a thin tail to
-/// the maximum, on a log scale that all rows share.
-pub fn spark(x: Scale, p50: u64, p99: u64, max: u64) -> String {
+/// the maximum, on a log scale that all rows share. Of few samples the line goes from the least, or the
+/// median, to the greatest. `None` without samples.
+pub fn spark(x: Scale, latency: &Latency) -> Option<String> {
     let at = |ns: u64| 4.0 + x.at(ns as f64).clamp(0.0, 1.0) * 142.0;
-    let (a, b, c) = (at(p50), at(p99), at(max));
-    let says = format!(
-        "p50 {}, p99 {}, maximum {}",
-        human::latency(p50),
-        human::latency(p99),
-        human::latency(max)
-    );
-    format!(
+    let Latency { min, p50, p99, max, .. } = *latency;
+    let (a, b, c) = (at(p50.or(min)?), at(p99.or(max)?), at(max?));
+    let says: Vec<String> = [("p50", p50), ("p99", p99), ("maximum", max)]
+        .into_iter()
+        .filter_map(|(name, ns)| Some(format!("{name} {}", human::latency(ns?))))
+        .collect();
+    let says = says.join(", ");
+    Some(format!(
         "<svg viewBox=\"0 0 150 16\" role=\"img\" aria-label=\"{says}\"><title>{says}</title>\
          <line class=\"s1\" stroke-width=\"1\" x1=\"{b:.1}\" x2=\"{c:.1}\" y1=\"8\" y2=\"8\"/>\
          <line class=\"s1\" stroke-width=\"1\" x1=\"{c:.1}\" x2=\"{c:.1}\" y1=\"4.5\" y2=\"11.5\"/>\
          <line class=\"s1\" stroke-width=\"5\" x1=\"{a:.1}\" x2=\"{b:.1}\" y1=\"8\" y2=\"8\"/>\
          <circle class=\"dot\" cx=\"{a:.1}\" cy=\"8\" r=\"4\"/></svg>"
-    )
+    ))
 }
 
 /// A line sample with its name, for the list above a chart.

@@ -19,7 +19,7 @@ use crate::run::Loaded;
 use crate::run::merge::{Difference, differences};
 use crate::run::series::Second;
 use crate::run::threshold::Conditions;
-use crate::run::{Latency, Run};
+use crate::run::{CpuPerMessage, Latency, Run};
 
 /// With fewer seconds in either run, nothing is said about noise.
 const SECONDS_MIN: usize = 10;
@@ -187,14 +187,13 @@ fn surroundings(a: &Run, b: &Run) -> Vec<Difference> {
 fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<ComparisonRow> {
     let (a, b) = (&before.run, &after.run);
     let foreign = before.foreign || after.foreign;
-    let rate = |of: &Loaded| (!of.foreign || of.run.elapsed_s > 0.0).then_some(of.run.rate_msg_s);
-    let noise = |of: fn(&Second) -> f64| noise(&before.seconds, &after.seconds, of);
+    let noise = |of: fn(&Second) -> Option<f64>| noise(&before.seconds, &after.seconds, of);
     let mut rows = vec![ComparisonRow {
         name: if foreign { "values per second" } else { "accepted per second" }.to_owned(),
         kind: FigureKind::Rate,
-        before: rate(before),
-        after: rate(after),
-        noise: noise(|second| second.messages_ok as f64 / second.seconds),
+        before: a.rate_msg_s,
+        after: b.rate_msg_s,
+        noise: noise(|second| Some(second.messages_ok as f64 / second.seconds)),
     }];
     let headline =
         if same_mode { (*a.headline(), *b.headline()) } else { (a.service_ns, b.service_ns) };
@@ -205,12 +204,18 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<ComparisonRow> 
         (false, false) => "service time",
     };
     // The rows by the second hold the headline, which means something else in the other mode.
-    let timed = |of: fn(&Second) -> f64| if same_mode { noise(of) } else { Noise::Unknown };
+    let timed = |of: fn(&Second) -> Option<f64>| if same_mode { noise(of) } else { Noise::Unknown };
     rows.extend([
-        time(name, "p50", headline, |l| l.p50, timed(|second| second.p50_ns as f64)),
-        time(name, "p90", headline, |l| l.p90, timed(|second| second.p90_ns as f64)),
-        time(name, "p99", headline, |l| l.p99, timed(|second| second.p99_ns as f64)),
-        time(name, "p99.9", headline, |l| l.p999, timed(|second| second.p999_ns as f64)),
+        time(name, "p50", headline, |l| l.p50, timed(|second| second.p50_ns.map(|ns| ns as f64))),
+        time(name, "p90", headline, |l| l.p90, timed(|second| second.p90_ns.map(|ns| ns as f64))),
+        time(name, "p99", headline, |l| l.p99, timed(|second| second.p99_ns.map(|ns| ns as f64))),
+        time(
+            name,
+            "p99.9",
+            headline,
+            |l| l.p999,
+            timed(|second| second.p999_ns.map(|ns| ns as f64)),
+        ),
         time(name, "max", headline, |l| l.max, Noise::Unknown),
     ]);
     if open {
@@ -225,10 +230,7 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<ComparisonRow> 
             .then(|| run.counts.messages_failed as f64 / messages as f64)
     };
     rows.push(share("not accepted", failed(before), failed(after)));
-    let cpu = |loaded: &Loaded| {
-        let spent = loaded.run.cpu_per_message_ns;
-        (!loaded.foreign).then_some(spent.user + spent.system)
-    };
+    let cpu = |loaded: &Loaded| loaded.run.cpu_per_message_ns.map(CpuPerMessage::total);
     rows.push(ComparisonRow {
         name: "generator CPU per message".to_owned(),
         kind: FigureKind::Time,
@@ -255,8 +257,8 @@ fn targets(rows: &mut Vec<ComparisonRow>, a: &Run, b: &Run) {
         rows.push(ComparisonRow {
             name: format!("{} per second", a.target),
             kind: FigureKind::Rate,
-            before: Some(a.rate_msg_s),
-            after: Some(b.rate_msg_s),
+            before: a.rate_msg_s,
+            after: b.rate_msg_s,
             noise: Noise::Unknown,
         });
         let both = (a.headline_ns, b.headline_ns);
@@ -269,10 +271,10 @@ fn time(
     name: &str,
     statistic: &str,
     (a, b): (Latency, Latency),
-    of: fn(&Latency) -> u64,
+    of: fn(&Latency) -> Option<u64>,
     noise: Noise,
 ) -> ComparisonRow {
-    let value = |latency: &Latency| (latency.count > 0).then(|| of(latency) as f64);
+    let value = |latency: &Latency| of(latency).map(|ns| ns as f64);
     ComparisonRow {
         name: format!("{name} {statistic}"),
         kind: FigureKind::Time,
@@ -292,12 +294,12 @@ fn share(name: &str, before: Option<f64>, after: Option<f64>) -> ComparisonRow {
     }
 }
 
-/// Compares the means over the whole measured seconds of both runs.
-fn noise(before: &[Second], after: &[Second], of: fn(&Second) -> f64) -> Noise {
+/// Compares the means over the whole measured seconds of both runs that have the figure.
+fn noise(before: &[Second], after: &[Second], of: fn(&Second) -> Option<f64>) -> Noise {
     let values = |seconds: &[Second]| -> Vec<f64> {
         let whole =
             seconds.iter().filter(|second| !second.warmup && !second.after && second.seconds > 0.9);
-        whole.map(of).collect()
+        whole.filter_map(of).collect()
     };
     let (a, b) = (values(before), values(after));
     if a.len().min(b.len()) < SECONDS_MIN {
@@ -328,7 +330,7 @@ mod tests {
     }
 
     fn verdict(before: &[Second], after: &[Second]) -> Noise {
-        noise(before, after, |second| second.messages_ok as f64)
+        noise(before, after, |second| Some(second.messages_ok as f64))
     }
 
     #[test]

@@ -91,24 +91,18 @@ fn rows([a, b]: [&Curve; 2]) -> Vec<[String; 8]> {
 }
 
 fn row(a: &RateStep, b: &RateStep) -> [String; 8] {
-    let time = |step: &RateStep, ns: u64| match step.response().count {
-        0 => "-".to_owned(),
-        _ => human::latency(ns),
-    };
+    let rate = |step: &RateStep| human::known(step.run.rate_msg_s, human::rate);
     let (of_a, of_b) = (a.response(), b.response());
-    let change = match (of_a.count.min(of_b.count), of_a.p99) {
-        (0, _) | (_, 0) => "-".to_owned(),
-        (_, before) => change_of(of_b.p99 as f64 / before as f64 - 1.0),
-    };
+    let [before, after] = [of_a.p99, of_b.p99].map(|ns| ns.map(|ns| ns as f64));
     [
         human::rate(a.asked),
-        human::rate(a.run.rate_msg_s),
-        human::rate(b.run.rate_msg_s),
-        time(a, of_a.p50),
-        time(b, of_b.p50),
-        time(a, of_a.p99),
-        time(b, of_b.p99),
-        change,
+        rate(a),
+        rate(b),
+        human::time(of_a.p50),
+        human::time(of_b.p50),
+        human::time(of_a.p99),
+        human::time(of_b.p99),
+        change_of(before, after),
     ]
 }
 
@@ -120,7 +114,7 @@ fn sentences(curves: [&Curve; 2]) -> Vec<String> {
     };
     let mut said = vec![format!("A: {}. B: {}.", found(curves[0]), found(curves[1]))];
     if let [Some((before, _)), Some((after, _))] = curves.map(|curve| curve.mark) {
-        said.push(format!("Change: {}.", change_of(after / before - 1.0)));
+        said.push(format!("Change: {}.", change_of(Some(before), Some(after))));
     }
     if rows(curves).is_empty() {
         said.push(
@@ -138,8 +132,11 @@ mod tests {
 
     fn curve(steps: &[(f64, u64)]) -> Curve {
         let step = |&(asked, p99): &(f64, u64)| {
-            let response = Latency { p50: p99 / 2, p99, p999: p99, count: 9, ..Latency::default() };
-            let run = Run { rate_msg_s: asked, response_ns: Some(response), ..Run::default() };
+            let (p50, p999) = (Some(p99 / 2), Some(p99));
+            let response =
+                Latency { p50, p99: Some(p99), p999, count: 9_999, ..Latency::default() };
+            let run =
+                Run { rate_msg_s: Some(asked), response_ns: Some(response), ..Run::default() };
             RateStep { asked, run, kept: None }
         };
         let steps = steps.iter().map(step).collect();

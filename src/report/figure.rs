@@ -6,8 +6,8 @@ use super::bins::bins;
 use super::chart::{Chart, Scale, legend};
 use super::words::metrics;
 use crate::human;
-use crate::run::Loaded;
 use crate::run::series::Second;
+use crate::run::{Latency, Loaded};
 
 /// A chart with its heading and the key to its lines, as HTML.
 pub struct Figure {
@@ -129,50 +129,50 @@ fn hover(chart: &mut Chart, seconds: &[&Second], says: impl Fn(&Second) -> Strin
 
 /// `None` where no second has a latency.
 fn latency_over_time(seconds: &[&Second]) -> Option<Figure> {
-    let timed = || seconds.iter().filter(|s| s.max_ns > 0);
-    let low = timed().map(|s| s.p50_ns).min()?;
-    let high = timed().map(|s| s.max_ns).max()?;
+    let low = seconds.iter().filter_map(|s| s.p50_ns.or(s.max_ns)).min()?;
+    let high = seconds.iter().filter_map(|s| s.max_ns).max()?;
     let x = Scale::Linear { from: 0.0, to: end(seconds) };
     let y = Scale::log_around(low as f64, high as f64);
     let mut chart = Chart::new("Median, 99th percentile and maximum latency, over time", x, y);
     unmeasured(&mut chart, seconds);
     chart.y_axis(latency);
     time_axis(&mut chart, seconds);
-    let points = |value: fn(&Second) -> u64| parts(seconds, |s| s.max_ns > 0, value);
-    chart.curve_with_gaps("s3", &points(|s| s.max_ns));
-    chart.curve_with_gaps("s2", &points(|s| s.p99_ns));
-    chart.curve_with_gaps("s1", &points(|s| s.p50_ns));
-    hover(&mut chart, seconds, |s| {
-        if s.max_ns == 0 {
-            return format!("{:.1} s: no message was answered", s.start_s);
+    const LINES: [(&str, &str, fn(&Second) -> Option<u64>); 3] =
+        [("s3", "maximum", |s| s.max_ns), ("s2", "p99", |s| s.p99_ns), ("s1", "p50", |s| s.p50_ns)];
+    let mut keys = String::new();
+    for (class, name, value) in LINES {
+        let parts = parts(seconds, value);
+        // Of a few messages a second there is no p99, and no line for it.
+        if !parts.is_empty() {
+            chart.curve_with_gaps(class, &parts);
+            keys.insert_str(0, &legend(class, name));
         }
-        format!(
-            "{:.1} s: p50 {}, p99 {}, max {}",
-            s.start_s,
-            human::latency(s.p50_ns),
-            human::latency(s.p99_ns),
-            human::latency(s.max_ns)
-        )
+    }
+    hover(&mut chart, seconds, |s| {
+        let told = LINES
+            .iter()
+            .rev()
+            .filter_map(|(_, name, value)| Some(format!("{name} {}", human::latency(value(s)?))));
+        let told: Vec<String> = told.collect();
+        match told.is_empty() {
+            true => format!("{:.1} s: no message was answered", s.start_s),
+            false => format!("{:.1} s: {}", s.start_s, told.join(", ")),
+        }
     });
-    let keys = legend("s1", "p50") + &legend("s2", "p99") + &legend("s3", "maximum");
     Some(Figure { title: "Latency over time", legend: keys, svg: chart.finish() })
 }
 
 /// The middles of the seconds with their values, in parts: a second without a value, or one that is
 /// missing, is a gap and no line across it.
-fn parts(
-    seconds: &[&Second],
-    has: fn(&Second) -> bool,
-    value: fn(&Second) -> u64,
-) -> Vec<Vec<(f64, f64)>> {
+fn parts(seconds: &[&Second], value: fn(&Second) -> Option<u64>) -> Vec<Vec<(f64, f64)>> {
     let mut parts: Vec<Vec<(f64, f64)>> = Vec::new();
     let mut next_s = None;
-    for second in seconds.iter().filter(|second| has(second)) {
+    for (second, value) in seconds.iter().filter_map(|second| Some((second, value(second)?))) {
         let follows = next_s.is_some_and(|next: f64| second.start_s - next < SECOND_MIN);
         if !follows {
             parts.push(Vec::new());
         }
-        let point = (second.start_s + second.seconds / 2.0, value(second) as f64);
+        let point = (second.start_s + second.seconds / 2.0, value as f64);
         parts.last_mut().expect("one was just begun").push(point);
         next_s = Some(second.start_s + second.seconds);
     }
@@ -188,8 +188,8 @@ fn in_flight(seconds: &[&Second]) -> Figure {
     unmeasured(&mut chart, seconds);
     chart.y_axis(short);
     time_axis(&mut chart, seconds);
-    chart.curve_with_gaps("s2", &parts(seconds, |_| true, |s| s.connections));
-    chart.curve_with_gaps("s1", &parts(seconds, |_| true, |s| s.in_flight_peak));
+    chart.curve_with_gaps("s2", &parts(seconds, |s| Some(s.connections)));
+    chart.curve_with_gaps("s1", &parts(seconds, |s| Some(s.in_flight_peak)));
     hover(&mut chart, seconds, |s| {
         format!(
             "{:.1} s: at most {} in flight, {} connections",
@@ -300,8 +300,10 @@ fn histogram(headline: &Histogram<u64>) -> Figure {
         let (from, to) = (bin.from_ns as f64, bin.to_ns as f64);
         chart.bar(from, to, share(bin.count) * 100.0, &says);
     }
-    let at = |quantile| headline.value_at_quantile(quantile) as f64;
-    chart.marks(&[(at(0.5), "p50"), (at(0.99), "p99"), (at(0.999), "p99.9")]);
+    let told = Latency::from(headline);
+    let marks = [(told.p50, "p50"), (told.p99, "p99"), (told.p999, "p99.9")];
+    let marks = marks.into_iter().filter_map(|(ns, name)| Some((ns? as f64, name)));
+    chart.marks(&marks.collect::<Vec<_>>());
     let key = "<li>share of messages; a lone one still shows</li>".to_owned();
     Figure { title: "Histogram", legend: key, svg: chart.finish() }
 }
@@ -337,9 +339,9 @@ mod tests {
             start_s: at as f64,
             seconds: 1.0,
             messages_ok: u64::from(max_ns > 0),
-            p50_ns: max_ns,
-            p99_ns: max_ns,
-            max_ns,
+            p50_ns: Some(max_ns).filter(|ns| *ns > 0),
+            p99_ns: Some(max_ns).filter(|ns| *ns > 0),
+            max_ns: Some(max_ns).filter(|ns| *ns > 0),
             ..Second::default()
         };
         latencies.iter().enumerate().map(second).collect()
@@ -354,7 +356,7 @@ mod tests {
     fn a_second_without_an_answer_is_a_gap_and_no_slope() {
         let rows = seconds(&[5, 6, 0, 7, 0, 8, 9]);
         let rows: Vec<&Second> = rows.iter().collect();
-        let parts = parts(&rows, |s| s.max_ns > 0, |s| s.max_ns);
+        let parts = parts(&rows, |s| s.max_ns);
         let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
         assert_eq!(lengths, [2, 1, 2]);
         let all = all(&loaded(seconds(&[5, 6, 0, 7])));

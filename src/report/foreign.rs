@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::colour::Colour;
 use super::columns::Width;
 use super::text::bars;
-use super::words::{percentile_rows, plural};
-use crate::human;
+use super::words::percentile_rows;
+use crate::human::{self, counted};
 use crate::run::Loaded;
 
 /// The whole report of such a log, for a terminal.
@@ -21,13 +21,13 @@ pub fn text(name: &str, loaded: &Loaded, colour: Colour, width: Width) -> String
         "\n\n  {} values in {}, {} a second\n",
         human::count(run.counts.messages_ok),
         human::seconds(run.elapsed_s),
-        human::rate(run.rate_msg_s)
+        human::known(run.rate_msg_s, human::rate)
     );
     let rows = percentile_rows(&run.service_ns);
     let mut left: Vec<String> = vec![format!("{:<8}{:>11}", "", "latency")];
-    left.extend(rows.map(|(name, ns)| format!("{name:<8}{:>11}", human::latency(ns))));
+    left.extend(rows.map(|(name, ns)| format!("{name:<8}{:>11}", human::time(ns))));
     let mut right = loaded.headline.as_ref().map_or_else(Vec::new, |headline| {
-        let what = format!("latency of {}", plural(headline.len(), "value"));
+        let what = format!("latency of {}", counted(headline.len(), "value"));
         bars(headline, &what, width.columns().saturating_sub(2 + 19 + 3))
     });
     let most = left.len().max(right.len());

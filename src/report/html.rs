@@ -11,10 +11,10 @@ use super::shards::outliers;
 use super::shell::command_line;
 use super::words::{
     CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
-    plural, trouble_rows,
+    trouble_rows,
 };
 use super::{figure, misbehaviour, targets};
-use crate::human;
+use crate::human::{self, counted};
 use crate::measure::Mode;
 use crate::run::Loaded;
 use crate::run::series::Second;
@@ -94,7 +94,7 @@ fn heading(run: &Run) -> &str {
 }
 
 fn head(out: &mut String, run: &Run) {
-    let rate = human::rate(run.rate_msg_s);
+    let rate = human::known(run.rate_msg_s, human::rate);
     begin(out, &format!("{} · {rate} msg/s · ringpost", heading(run)));
     let _ = write!(
         out,
@@ -164,14 +164,14 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 fn tiles(out: &mut String, run: &Run) {
     let headline = run.headline();
     let (metric, _) = metrics(run)[0];
-    let bytes_s = if run.elapsed_s > 0.0 { run.counts.bytes as f64 / run.elapsed_s } else { 0.0 };
-    let latency = |ns| cell(headline, ns);
+    let bytes_s = (run.elapsed_s > 0.0).then(|| run.counts.bytes as f64 / run.elapsed_s);
+    let bytes_s = bytes_s.map(|bytes_s| human::bytes(bytes_s) + "/s");
     let tiles = [
-        ("accepted".to_owned(), human::rate(run.rate_msg_s), "msg/s"),
-        ("content".to_owned(), human::bytes(bytes_s) + "/s", ""),
-        (format!("p50, {metric}"), latency(headline.p50), ""),
-        (format!("p99, {metric}"), latency(headline.p99), ""),
-        (format!("max, {metric}"), latency(headline.max), ""),
+        ("accepted".to_owned(), or_dash(run.rate_msg_s.map(human::rate)), "msg/s"),
+        ("content".to_owned(), or_dash(bytes_s), ""),
+        (format!("p50, {metric}"), cell(headline.p50), ""),
+        (format!("p99, {metric}"), cell(headline.p99), ""),
+        (format!("max, {metric}"), cell(headline.max), ""),
         ("not accepted".to_owned(), human::count(run.counts.messages_failed), "messages"),
     ];
     out.push_str("<dl class=\"tiles\">");
@@ -194,8 +194,8 @@ fn percentiles(out: &mut String, run: &Run) {
     for (name, latency) in &metrics {
         let _ = write!(out, "<tr><th scope=\"row\">{name}</th>");
         let cells = percentile_rows(latency).map(|(_, ns)| ns);
-        for ns in cells.into_iter().chain([latency.mean.round() as u64]) {
-            let _ = write!(out, "<td>{}</td>", cell(latency, ns));
+        for ns in cells.into_iter().chain([latency.mean.map(|ns| ns.round() as u64)]) {
+            let _ = write!(out, "<td>{}</td>", cell(ns));
         }
         let _ = write!(out, "<td>{}</td></tr>", human::count(latency.count));
     }
@@ -215,8 +215,8 @@ fn phases(out: &mut String, run: &Run) {
         return;
     }
     let timed = || run.phases.values().map(|result| result.latency_ns).filter(|l| l.count > 0);
-    let low = timed().map(|latency| latency.p50).min().unwrap_or(1);
-    let high = timed().map(|latency| latency.max).max().unwrap_or(1);
+    let low = timed().filter_map(|latency| latency.p50.or(latency.min)).min().unwrap_or(1);
+    let high = timed().filter_map(|latency| latency.max).max().unwrap_or(1);
     let scale = Scale::log_around(low as f64, high as f64);
     out.push_str(
         "<section class=\"wide\"><h2>Phases and replies</h2><table><thead><tr>\
@@ -243,17 +243,14 @@ fn phase_row(
     scale: Scale,
     codes: &str,
 ) {
-    let picture = match latency.count {
-        0 => String::new(),
-        _ => spark(scale, latency.p50, latency.p99, latency.max),
-    };
+    let picture = spark(scale, latency).unwrap_or_default();
     let _ = write!(
         out,
         "<tr class=\"{class}\"><th scope=\"row\">{title}</th><td class=\"left\">{picture}</td><td>{}</td>",
         human::count(latency.count)
     );
     for ns in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
-        let _ = write!(out, "<td>{}</td>", cell(latency, ns));
+        let _ = write!(out, "<td>{}</td>", cell(ns));
     }
     let _ = write!(out, "<td class=\"codes\">{codes}</td></tr>");
 }
@@ -296,17 +293,17 @@ fn shards(out: &mut String, run: &Run) {
             out,
             "<tr><th scope=\"row\">{}</th><td>{}</td>",
             escape(&shard.name),
-            human::rate(result.rate_msg_s)
+            or_dash(result.rate_msg_s.map(human::rate))
         );
         for ns in [latency.p50, latency.p99, latency.max] {
-            let _ = write!(out, "<td>{}</td>", cell(latency, ns));
+            let _ = write!(out, "<td>{}</td>", cell(ns));
         }
         let _ = write!(
             out,
             "<td>{}</td><td>{}</td><td class=\"codes\"><span class=\"code {}\">{}</span></td>\
              <td class=\"left\">{}</td></tr>",
             human::count(result.counts.messages_failed),
-            human::percent(result.cpu_busy),
+            or_dash(result.cpu_busy.map(human::percent)),
             tone(result),
             verdict(result.verdict),
             odd.join(", ")
@@ -315,8 +312,13 @@ fn shards(out: &mut String, run: &Run) {
     out.push_str("</tbody></table></section>");
 }
 
-fn cell(latency: &Latency, ns: u64) -> String {
-    if latency.count == 0 { "–".to_owned() } else { human::latency(ns) }
+fn cell(ns: Option<u64>) -> String {
+    or_dash(ns.map(human::latency))
+}
+
+/// A dash where there is no figure.
+fn or_dash(figure: Option<String>) -> String {
+    figure.unwrap_or_else(|| "–".to_owned())
 }
 
 pub(super) fn facts(out: &mut String, title: &str, rows: &[(&'static str, String)]) {
@@ -381,7 +383,7 @@ fn asked(out: &mut String, run: &Run) {
     let rows = [
         (
             "envelope",
-            format!("{} to {}, {}", plan.from, plan.to, plural(plan.recipients, "recipient")),
+            format!("{} to {}, {}", plan.from, plan.to, counted(plan.recipients, "recipient")),
         ),
         ("message size", format!("{} octets", plan.size)),
         ("ends", ends),
@@ -426,7 +428,7 @@ fn seconds(out: &mut String, rows: &[Second]) {
             let _ = write!(out, "<td>{}</td>", human::count(value));
         }
         for ns in [row.p50_ns, row.p99_ns, row.max_ns] {
-            let _ = write!(out, "<td>{}</td>", human::latency(ns));
+            let _ = write!(out, "<td>{}</td>", cell(ns));
         }
         out.push_str("</tr>");
     }

@@ -1,9 +1,9 @@
 //! A run in a few sentences, for readers who have never seen a report.
 
-use super::words::{cpu_lent, phase_title, plural};
-use crate::human;
+use super::words::{cpu_lent, phase_title};
+use crate::human::{self, counted};
 use crate::measure::{Mode, Phase};
-use crate::run::{Run, Verdict};
+use crate::run::{Latency, Run, Verdict};
 
 /// The steps of one message's dialogue.
 const STEPS: [Phase; 4] = [Phase::Mail, Phase::Rcpt, Phase::Data, Phase::EndOfData];
@@ -30,7 +30,7 @@ pub fn sentences(run: &Run) -> Vec<String> {
     let mut sentences = vec![amount(run)];
     let latency = run.headline();
     if latency.count > 0 {
-        sentences.push(how_long(run));
+        sentences.push(how_long(run, latency));
     }
     sentences.extend(slowest_step(run));
     match cpu_lent(run).filter(|lent| run.verdict == Verdict::Ok && *lent >= CPU_LENT_TOLD) {
@@ -42,7 +42,7 @@ pub fn sentences(run: &Run) -> Vec<String> {
 
 fn amount(run: &Run) -> String {
     let messages = run.counts.messages();
-    let rate = human::rate(run.rate_msg_s);
+    let rate = human::known(run.rate_msg_s, human::rate);
     let elapsed = human::seconds(run.elapsed_s);
     if messages == 0 {
         return "No message was answered.".to_owned();
@@ -61,14 +61,17 @@ fn amount(run: &Run) -> String {
     )
 }
 
-fn how_long(run: &Run) -> String {
-    let latency = run.headline();
-    let spread = format!(
-        "half took no longer than {}, 99 in 100 no longer than {}, the slowest {}",
-        human::latency(latency.p50),
-        human::latency(latency.p99),
-        human::latency(latency.max)
-    );
+/// Nothing of what the sample does not carry.
+fn how_long(run: &Run, latency: &Latency) -> String {
+    let spread: Vec<String> = [
+        ("half took no longer than", latency.p50),
+        ("99 in 100 no longer than", latency.p99),
+        ("the slowest", latency.max),
+    ]
+    .into_iter()
+    .filter_map(|(words, ns)| Some(format!("{words} {}", human::latency(ns?))))
+    .collect();
+    let spread = spread.join(", ");
     match run.mode() {
         Mode::Open => format!(
             "Messages were due on a schedule, whether the server kept up or not, and times count \
@@ -78,7 +81,7 @@ fn how_long(run: &Run) -> String {
             "Each of {} sent its next message when the last was answered: {spread}. Such a load \
              waits for the server, so mail that comes by itself would wait longer than this in a \
              stall; a run with a rate shows that.",
-            plural(run.plan.connections, "connection")
+            counted(run.plan.connections, "connection")
         ),
     }
 }
@@ -88,11 +91,10 @@ fn slowest_step(run: &Run) -> Option<String> {
     if run.plan.pipelining != "none" {
         return None;
     }
-    let timed = STEPS.into_iter().filter_map(|phase| {
-        let latency = run.phases.get(&phase)?.latency_ns;
-        (latency.count > 0).then_some((phase, latency))
-    });
-    let (phase, latency) = timed.max_by(|(_, a), (_, b)| a.mean.total_cmp(&b.mean))?;
+    let timed = STEPS
+        .into_iter()
+        .filter_map(|phase| Some((phase, run.phases.get(&phase)?.latency_ns.mean?)));
+    let (phase, mean) = timed.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
     let why = match phase {
         Phase::EndOfData => ", where the server stores the message and takes responsibility for it",
         _ => "",
@@ -100,7 +102,7 @@ fn slowest_step(run: &Run) -> Option<String> {
     Some(format!(
         "Of the steps of a message, {} took longest: {} on average{why}.",
         phase_title(phase),
-        human::latency(latency.mean.round() as u64)
+        human::latency(mean.round() as u64)
     ))
 }
 
@@ -136,18 +138,20 @@ fn meaning(verdict: Verdict) -> &'static str {
 mod tests {
     use super::*;
     use crate::measure::Counters;
-    use crate::run::{Latency, PhaseResult, RunPlan};
+    use crate::run::{PhaseResult, RunPlan};
 
     #[test]
     fn a_run_is_told_in_sentences_that_name_its_figures() {
-        let latency =
-            |mean, p50, p99, max| Latency { mean, p50, p99, max, count: 9, ..Latency::default() };
+        let latency = |mean, p50, p99, max| {
+            let (mean, p50, p99, max) = (Some(mean), Some(p50), Some(p99), Some(max));
+            Latency { mean, p50, p99, max, count: 900, ..Latency::default() }
+        };
         let phase =
             |mean| PhaseResult { latency_ns: latency(mean, 1, 1, 1), ..PhaseResult::default() };
         let mut run = Run {
             counts: Counters { messages_ok: 995, messages_failed: 5, ..Counters::default() },
             elapsed_s: 2.0,
-            rate_msg_s: 497.5,
+            rate_msg_s: Some(497.5),
             service_ns: latency(2e6, 2_000_000, 9_000_000, 30_000_000),
             phases: [(Phase::Mail, phase(1e5)), (Phase::EndOfData, phase(3e6))].into(),
             plan: RunPlan { connections: 4, pipelining: "none".to_owned(), ..RunPlan::default() },
@@ -165,6 +169,9 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part}: {told}");
         }
+        run.service_ns.p99 = None;
+        let told = sentences(&run).join(" ");
+        assert!(told.contains("no longer than 2.00 ms, the slowest 30.0 ms"), "{told}");
         run.response_ns = Some(run.service_ns);
         run.plan.pipelining = "full".to_owned();
         let told = sentences(&run).join(" ");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::figure::SECOND_MIN;
 use crate::human;
 use crate::measure::{Interval, Snapshot};
+use crate::run::Latency;
 
 /// Shows how a run is going. A failed write is ignored: a closed stderr must not end a run.
 pub struct ProgressLine<W: Write> {
@@ -24,8 +25,8 @@ struct Recent {
     warmup: bool,
     after: bool,
     messages_s: f64,
-    p50_ns: u64,
-    p99_ns: u64,
+    p50_ns: Option<u64>,
+    p99_ns: Option<u64>,
 }
 
 impl<W: Write> ProgressLine<W> {
@@ -36,7 +37,7 @@ impl<W: Write> ProgressLine<W> {
     /// Takes in a second that is complete. Away from a terminal this prints the line.
     pub fn interval(&mut self, elapsed: Duration, interval: &Interval, totals: Snapshot) {
         let tally = &interval.tally;
-        let headline = tally.headline();
+        let headline = Latency::from(tally.headline());
         let seconds = interval.seconds();
         if seconds < SECOND_MIN {
             return;
@@ -45,8 +46,8 @@ impl<W: Write> ProgressLine<W> {
             warmup: interval.warmup,
             after: interval.after,
             messages_s: tally.counts.messages_ok as f64 / seconds,
-            p50_ns: headline.value_at_quantile(0.5),
-            p99_ns: headline.value_at_quantile(0.99),
+            p50_ns: headline.p50,
+            p99_ns: headline.p99,
         });
         self.print(elapsed, totals);
     }
@@ -92,9 +93,8 @@ fn line(elapsed: Duration, last: Option<Recent>, totals: Snapshot) -> String {
         line += &format!("  {} errors", human::count(totals.errors));
     }
     let Some(last) = last else { return line };
-    if last.p99_ns > 0 {
-        line +=
-            &format!("  p50 {}  p99 {}", human::latency(last.p50_ns), human::latency(last.p99_ns));
+    if last.p50_ns.is_some() {
+        line += &format!("  p50 {}  p99 {}", human::time(last.p50_ns), human::time(last.p99_ns));
     }
     if last.warmup {
         line += "  (warm-up)";

@@ -14,14 +14,15 @@ const MAD_TO_SIGMA: f64 = 1.4826;
 /// Within this share of the median a shard is like the others, however alike the others are.
 const LIKE: f64 = 0.2;
 
-type ShardFigure = fn(&Run) -> f64;
+/// `None` where a shard did not measure it.
+type ShardFigure = fn(&Run) -> Option<f64>;
 
 /// The figures in which shards are compared.
 const FIGURES: [(&str, ShardFigure); 5] = [
     ("rate", |run| run.rate_msg_s),
-    ("p50", |run| run.headline().p50 as f64),
-    ("p99", |run| run.headline().p99 as f64),
-    ("failed", |run| run.counts.messages_failed as f64),
+    ("p50", |run| run.headline().p50.map(|ns| ns as f64)),
+    ("p99", |run| run.headline().p99.map(|ns| ns as f64)),
+    ("failed", |run| Some(run.counts.messages_failed as f64)),
     ("CPU", |run| run.cpu_busy),
 ];
 
@@ -32,12 +33,20 @@ pub fn outliers(shards: &[Shard]) -> Vec<Vec<&'static str>> {
         return found;
     }
     for (name, figure) in FIGURES {
-        let values: Vec<f64> = shards.iter().map(|shard| figure(&shard.run)).collect();
-        let middle = median(values.clone());
-        let spread = MAD_TO_SIGMA * median(values.iter().map(|v| (v - middle).abs()).collect());
+        let values: Vec<(usize, f64)> = shards
+            .iter()
+            .enumerate()
+            .filter_map(|(index, shard)| Some((index, figure(&shard.run)?)))
+            .collect();
+        if values.len() < SHARDS_MIN {
+            continue;
+        }
+        let middle = median(values.iter().map(|(_, value)| *value).collect());
+        let away = |value: f64| (value - middle).abs();
+        let spread = MAD_TO_SIGMA * median(values.iter().map(|(_, v)| away(*v)).collect());
         let bound = (DEVIATIONS * spread).max(LIKE * middle);
-        for (index, value) in values.iter().enumerate() {
-            if (value - middle).abs() > bound {
+        for (index, value) in values {
+            if away(value) > bound {
                 found[index].push(name);
             }
         }
@@ -62,9 +71,16 @@ mod tests {
     use crate::run::Latency;
 
     fn shard(rate_msg_s: f64, p99: u64, messages_failed: u64) -> Shard {
-        let service_ns = Latency { p50: 1_000_000, p99, count: 9, ..Latency::default() };
+        let (p50, p99) = (Some(1_000_000), Some(p99));
+        let service_ns = Latency { p50, p99, count: 900, ..Latency::default() };
         let counts = Counters { messages_failed, ..Counters::default() };
-        let run = Run { rate_msg_s, service_ns, counts, cpu_busy: 0.5, ..Run::default() };
+        let run = Run {
+            rate_msg_s: Some(rate_msg_s),
+            service_ns,
+            counts,
+            cpu_busy: Some(0.5),
+            ..Run::default()
+        };
         Shard { name: String::new(), run }
     }
 

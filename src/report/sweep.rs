@@ -110,13 +110,13 @@ impl RateStep {
         };
         [
             human::rate(self.asked),
-            human::rate(run.rate_msg_s),
-            human::latency(response.p50),
-            human::latency(response.p99),
-            human::latency(response.p999),
-            human::percent(self.errors_share()),
-            human::latency(own_lag.p99),
-            human::percent(run.cpu_busy),
+            human::known(run.rate_msg_s, human::rate),
+            human::time(response.p50),
+            human::time(response.p99),
+            human::time(response.p999),
+            human::known(self.errors_share(), human::percent),
+            human::time(own_lag.p99),
+            human::known(run.cpu_busy, human::percent),
             verdict,
         ]
     }
@@ -128,8 +128,9 @@ mod tests {
     use crate::run::{Latency, Run, Verdict};
 
     fn step(asked: f64, p99: u64, verdict: Verdict) -> RateStep {
-        let response = Latency { p50: p99 / 2, p99, p999: 2 * p99, count: 9, ..Latency::default() };
-        let mut run = Run { verdict, rate_msg_s: asked, ..Run::default() };
+        let (p50, p999) = (Some(p99 / 2), Some(2 * p99));
+        let response = Latency { p50, p99: Some(p99), p999, count: 9_999, ..Latency::default() };
+        let mut run = Run { verdict, rate_msg_s: Some(asked), ..Run::default() };
         let lost = if verdict == Verdict::TargetLimited { 10 } else { 0 };
         (run.counts.messages_ok, run.counts.messages_failed) = (100 - lost, lost);
         run.response_ns = Some(response);

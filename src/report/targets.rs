@@ -25,16 +25,15 @@ const COLUMNS: [Column; 9] = [
 
 fn cells(result: &TargetResult) -> [String; 8] {
     let latency = &result.headline_ns;
-    let time = |ns| if latency.count == 0 { "-".to_owned() } else { human::latency(ns) };
     [
         result.weight.to_string(),
         human::count(result.connections_opened),
         human::count(result.messages_ok),
         human::count(result.messages_failed),
-        human::rate(result.rate_msg_s),
-        time(latency.p50),
-        time(latency.p99),
-        time(latency.max),
+        human::known(result.rate_msg_s, human::rate),
+        human::time(latency.p50),
+        human::time(latency.p99),
+        human::time(latency.max),
     ]
 }
 

@@ -11,10 +11,10 @@ use super::columns::{Column, Layout, Width};
 use super::shards::outliers;
 use super::words::{
     CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
-    plural, trouble_rows,
+    trouble_rows,
 };
 use super::{misbehaviour, targets};
-use crate::human;
+use crate::human::{self, counted};
 use crate::measure::Mode;
 use crate::run::{Latency, Loaded, Run, Shard};
 
@@ -58,12 +58,12 @@ fn head(out: &mut String, run: &Run, colour: Colour, width: Width) {
         }
         out.push('\n');
     }
-    let bytes_s = if run.elapsed_s > 0.0 { run.counts.bytes as f64 / run.elapsed_s } else { 0.0 };
+    let bytes_s = (run.elapsed_s > 0.0).then(|| run.counts.bytes as f64 / run.elapsed_s);
     let _ = writeln!(
         out,
         "  {}   {}/s   {}",
-        colour.bold(&format!("{} msg/s", human::rate(run.rate_msg_s))),
-        human::bytes(bytes_s),
+        colour.bold(&format!("{} msg/s", human::known(run.rate_msg_s, human::rate))),
+        human::known(bytes_s, human::bytes),
         colour.verdict(run.verdict),
     );
     for reason in &run.verdict_reasons {
@@ -94,13 +94,13 @@ fn percentiles(
         let (name, _) = percentile_rows(&run.service_ns)[row];
         let mut line = format!("{name:<8}");
         for (_, latency) in &metrics {
-            let _ = write!(line, "{:>11}", cell(latency, percentile_rows(latency)[row].1));
+            let _ = write!(line, "{:>11}", human::time(percentile_rows(latency)[row].1));
         }
         left.push(line);
     }
     let width = 8 + 11 * metrics.len();
     let mut right = headline.map_or_else(Vec::new, |histogram| {
-        let what = format!("{} time of {}", metrics[0].0, plural(histogram.len(), "message"));
+        let what = format!("{} time of {}", metrics[0].0, counted(histogram.len(), "message"));
         bars(histogram, &what, room.columns().saturating_sub(2 + width + 3))
     });
     let rows = left.len().max(right.len());
@@ -115,10 +115,6 @@ fn percentiles(
         let _ = writeln!(out, "\n{}", room.wrap(2, &format!("  {CLOSED_LOOP_NOTE}")));
     }
     out.push('\n');
-}
-
-fn cell(latency: &Latency, ns: u64) -> String {
-    if latency.count == 0 { "-".to_owned() } else { human::latency(ns) }
 }
 
 /// A histogram in characters, under its title; no line has more than `columns`.
@@ -194,7 +190,7 @@ fn phase_row(title: &str, latency: &Latency, codes: String) -> Vec<String> {
     let times = [latency.p50, latency.p90, latency.p99, latency.p999, latency.max];
     [title.to_owned(), human::count(latency.count)]
         .into_iter()
-        .chain(times.map(|ns| cell(latency, ns)))
+        .chain(times.map(human::time))
         .chain([codes])
         .collect()
 }
@@ -243,13 +239,13 @@ fn shards(out: &mut String, run: &Run, colour: Colour, width: Width) {
             true => String::new(),
             false => colour.bold(&format!("odd one out: {}", odd.join(", "))),
         };
-        let times = [latency.p50, latency.p99, latency.max].map(|ns| cell(latency, ns));
-        [shard.name.clone(), human::rate(shard.run.rate_msg_s)]
+        let times = [latency.p50, latency.p99, latency.max].map(human::time);
+        [shard.name.clone(), human::known(shard.run.rate_msg_s, human::rate)]
             .into_iter()
             .chain(times)
             .chain([
                 human::count(shard.run.counts.messages_failed),
-                human::percent(shard.run.cpu_busy),
+                human::known(shard.run.cpu_busy, human::percent),
                 shard.run.verdict.name().to_owned(),
                 odd,
             ])

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::human;
+use crate::human::{self, counted};
 use crate::measure::{Counters, Outcome, Phase};
 use crate::run::{Latency, Run, RunPlan};
 
@@ -16,12 +16,12 @@ const CPU_WAIT_SHOWN: f64 = 0.01;
 /// What was asked for, in one line.
 pub(super) fn plan(plan: &RunPlan, engine: &str) -> String {
     let mut words = vec![load(plan)];
-    words.push(plural(plan.connections, "connection"));
-    words.push(plural(plan.cores, "core"));
+    words.push(counted(plan.connections, "connection"));
+    words.push(counted(plan.cores, "core"));
     words.push(engine.to_owned());
     words.push(format!("{} octets", plan.size));
     if plan.recipients != 1 {
-        words.push(plural(plan.recipients, "recipient"));
+        words.push(counted(plan.recipients, "recipient"));
     }
     if let Some(messages) = plan.per_connection {
         words.push(format!("{} per connection", human::count(messages)));
@@ -62,12 +62,6 @@ fn load(plan: &RunPlan) -> String {
     format!("open loop at {} {unit}{notes}", human::rate(rate))
 }
 
-/// `1 core`, `2 cores`.
-pub(super) fn plural(count: u64, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{s}", human::count(count))
-}
-
 /// Pairs of a name and a value that the text and the page both show.
 pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
     let mut rows = count_rows(run);
@@ -77,9 +71,9 @@ pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
             "generator lag",
             format!(
                 "p50 {}, p99 {}, max {}; the rest of the send lag was a wait for a free session",
-                human::latency(own.p50),
-                human::latency(own.p99),
-                human::latency(own.max)
+                human::time(own.p50),
+                human::time(own.p99),
+                human::time(own.max)
             ),
         ));
     }
@@ -121,7 +115,7 @@ fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("accepted", accepted),
         ("failed", failed),
-        ("octets", format!("{octets}, {}", plural(counts.recipients, "recipient"))),
+        ("octets", format!("{octets}, {}", counted(counts.recipients, "recipient"))),
         ("elapsed", human::seconds(run.elapsed_s)),
         ("connections", connections),
     ];
@@ -133,12 +127,13 @@ fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
 
 /// `40 asked, 20 accepted (50 %), 20 refused: 15 with 4xx, 5 with 5xx`.
 fn recipients(counts: &Counters) -> String {
-    let asked = counts.recipients_asked.max(1) as f64;
+    let asked = counts.recipients_asked;
+    let share = (asked > 0).then(|| counts.recipients as f64 / asked as f64);
     format!(
         "{} asked, {} accepted ({}), {} refused: {} with 4xx, {} with 5xx",
-        human::count(counts.recipients_asked),
+        human::count(asked),
         human::count(counts.recipients),
-        human::percent(counts.recipients as f64 / asked),
+        human::known(share, human::percent),
         human::count(counts.recipients_refused()),
         human::count(counts.recipients_refused_4xx),
         human::count(counts.recipients_refused_5xx)
@@ -154,23 +149,25 @@ pub(super) fn cpu_lent(run: &Run) -> Option<f64> {
 
 /// The CPU time of the generator, and whether something else had its cores.
 fn generator_cpu(run: &Run) -> String {
-    let cpu = run.cpu_per_message_ns;
+    let time = |ns: f64| human::latency(ns.round() as u64);
+    // Where no message was begun, there is none to share the time among.
+    let each = run.cpu_per_message_ns.map_or_else(String::new, |cpu| {
+        let (user, system) = (time(cpu.user), time(cpu.system));
+        format!("{} per message ({user} user, {system} system), ", time(cpu.total()))
+    });
     let waited = match cpu_lent(run) {
         Some(wait) => format!("; something else had them for {}", human::percent(wait)),
         None => String::new(),
     };
     format!(
-        "{} per message ({} user, {} system), {} of {}{waited}",
-        human::latency((cpu.user + cpu.system).round() as u64),
-        human::latency(cpu.user.round() as u64),
-        human::latency(cpu.system.round() as u64),
-        human::percent(run.cpu_busy),
-        plural(run.plan.cores, "core")
+        "{each}{} of {}{waited}",
+        human::known(run.cpu_busy, human::percent),
+        counted(run.plan.cores, "core")
     )
 }
 
 /// Percentiles that every table shows, with their names.
-pub(super) fn percentile_rows(latency: &Latency) -> [(&'static str, u64); 8] {
+pub(super) fn percentile_rows(latency: &Latency) -> [(&'static str, Option<u64>); 8] {
     [
         ("p50", latency.p50),
         ("p75", latency.p75),
@@ -230,9 +227,9 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
             "refused after",
             format!(
                 "p50 {}, p99 {}, max {}; not in the percentiles above",
-                human::latency(refused.p50),
-                human::latency(refused.p99),
-                human::latency(refused.max)
+                human::time(refused.p50),
+                human::time(refused.p99),
+                human::time(refused.max)
             ),
         ));
     }
@@ -249,11 +246,11 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
         (Outcome::Unanswered, run.counts.messages_unanswered),
     ] {
         if count > 0 {
-            rows.push((outcome_title(outcome), plural(count, "message")));
+            rows.push((outcome_title(outcome), counted(count, "message")));
         }
     }
     if run.counts.connections_never_greeted > 0 {
-        let never = plural(run.counts.connections_never_greeted, "connection");
+        let never = counted(run.counts.connections_never_greeted, "connection");
         rows.push(("never greeted", format!("{never}: no banner, or no answer to EHLO or AUTH")));
     }
     for (kind, count) in &run.errors {

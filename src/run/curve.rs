@@ -4,7 +4,8 @@ mod read;
 
 use serde::Serialize;
 
-use super::result::{Latency, Run, TargetResult};
+use super::latency::Latency;
+use super::result::{Run, TargetResult};
 use super::verdict::Verdict;
 use crate::limits::SEND_LAG_NOISE_NS;
 use crate::printable;
@@ -44,25 +45,26 @@ pub struct Curve {
     pub mark: Option<(f64, &'static str)>,
 }
 
-/// One step in CSV, and in JSON with its targets; times in nanoseconds, shares from 0 to 1.
+/// One step in CSV, and in JSON with its targets; times in nanoseconds, shares from 0 to 1. What was not
+/// measured is `null`, and empty in CSV.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct StepRow {
     asked_msg_s: f64,
-    rate_msg_s: f64,
+    rate_msg_s: Option<f64>,
     kept: Option<bool>,
     verdict: Verdict,
-    response_p50_ns: u64,
-    response_p99_ns: u64,
-    response_p999_ns: u64,
-    response_max_ns: u64,
-    service_p99_ns: u64,
-    own_lag_p99_ns: u64,
+    response_p50_ns: Option<u64>,
+    response_p99_ns: Option<u64>,
+    response_p999_ns: Option<u64>,
+    response_max_ns: Option<u64>,
+    service_p99_ns: Option<u64>,
+    own_lag_p99_ns: Option<u64>,
     messages_ok: u64,
     messages_failed: u64,
     messages_not_begun: u64,
-    errors_share: f64,
-    cpu_busy: f64,
+    errors_share: Option<f64>,
+    cpu_busy: Option<f64>,
 }
 
 /// The whole in JSON.
@@ -111,10 +113,11 @@ impl RateStep {
         StepJson { row: self.row(), targets: &self.run.targets }
     }
 
-    /// Messages refused, unanswered or never begun, of all that were due.
-    pub fn errors_share(&self) -> f64 {
-        let run = &self.run;
-        run.counts.messages_failed as f64 / run.counts.messages().max(1) as f64
+    /// Messages refused, unanswered or never begun, of all that were due; `None` where none was.
+    pub fn errors_share(&self) -> Option<f64> {
+        let counts = &self.run.counts;
+        let due = counts.messages();
+        (due > 0).then(|| counts.messages_failed as f64 / due as f64)
     }
 
     fn row(&self) -> StepRow {
@@ -147,7 +150,8 @@ pub fn knee(steps: &[RateStep]) -> Option<&RateStep> {
     let mut lowest = u64::MAX;
     let mut knee = None;
     for step in steps {
-        let p99 = step.response().p99;
+        // A step of too few messages has no p99, and shows no bend.
+        let p99 = step.response().p99.unwrap_or(0);
         let bent = p99 > lowest.saturating_mul(KNEE_FACTOR) && p99 > SEND_LAG_NOISE_NS;
         if step.limited() {
             continue;
@@ -155,7 +159,7 @@ pub fn knee(steps: &[RateStep]) -> Option<&RateStep> {
         if bent || !step.kept_up() {
             break;
         }
-        lowest = lowest.min(p99);
+        lowest = lowest.min(step.response().p99.unwrap_or(lowest));
         knee = Some(step);
     }
     knee
@@ -194,8 +198,9 @@ mod tests {
     use super::*;
 
     fn step(asked: f64, p99: u64, verdict: Verdict) -> RateStep {
-        let response = Latency { p50: p99 / 2, p99, p999: 2 * p99, count: 9, ..Latency::default() };
-        let mut run = Run { verdict, rate_msg_s: asked, ..Run::default() };
+        let (p50, p999) = (Some(p99 / 2), Some(2 * p99));
+        let response = Latency { p50, p99: Some(p99), p999, count: 9, ..Latency::default() };
+        let mut run = Run { verdict, rate_msg_s: Some(asked), ..Run::default() };
         let lost = if verdict == Verdict::TargetLimited { 10 } else { 0 };
         (run.counts.messages_ok, run.counts.messages_failed) = (100 - lost, lost);
         run.response_ns = Some(response);

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 
 use super::artefact::{RUN_CSV, RUN_HGRM, RUN_JSON};
 use super::hlog::{self, HlogLine};
+use super::latency::Latency;
 use super::load::{LoadError, Loaded, add};
-use super::result::{Latency, Run};
+use super::result::Run;
 use super::series::Second;
 use crate::host;
 use crate::measure::Counters;
@@ -139,7 +140,7 @@ impl LogSum {
             started: started(octets, begun),
             counts: Counters { messages_ok: service_ns.count, ..Counters::default() },
             elapsed_s,
-            rate_msg_s: if elapsed_s > 0.0 { service_ns.count as f64 / elapsed_s } else { 0.0 },
+            rate_msg_s: (elapsed_s > 0.0).then(|| service_ns.count as f64 / elapsed_s),
             service_ns,
             ..Run::default()
         };

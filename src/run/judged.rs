@@ -16,6 +16,9 @@ pub struct Judged {
     pub measured: Option<f64>,
     /// `ms`, `%`, `k` and so on; empty for a plain number.
     pub unit: String,
+    /// Where `measured` is `null`: why, or what is known in its place.
+    #[serde(default)]
+    pub unknown: Option<String>,
     /// Whether the condition held; `null` where there was nothing to measure, so that it neither held nor
     /// did not hold.
     pub holds: Option<bool>,
@@ -33,13 +36,19 @@ impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} ", self.condition, self.figure)?;
         match self.measured {
-            None => f.write_str("is unknown: there was nothing to measure"),
+            None => {
+                let why = self.unknown.as_deref().unwrap_or("there was nothing to measure");
+                if self.holds.is_none() {
+                    f.write_str("is unknown: ")?;
+                }
+                f.write_str(why)
+            }
             Some(value) => write!(f, "is {}{}", four_digits(value), self.unit),
         }
     }
 }
 
-fn four_digits(value: f64) -> String {
+pub(super) fn four_digits(value: f64) -> String {
     let decimals = match value.abs() {
         v if v == v.trunc() || v >= 1_000.0 => 0,
         v if v >= 100.0 => 1,

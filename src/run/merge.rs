@@ -250,10 +250,19 @@ fn distinct(leaves: &[Shard], of: impl Fn(&Run) -> &String) -> String {
 fn cpu(leaves: &[Shard]) -> CpuTime {
     let mut sum = CpuTime::default();
     for Shard { run, .. } in leaves {
-        let messages = run.counts.messages_begun().max(1) as f64;
-        let spent = |each: f64| Duration::from_nanos((each * messages).round() as u64);
-        sum.user += spent(run.cpu_per_message_ns.user);
-        sum.system += spent(run.cpu_per_message_ns.system);
+        let messages = run.counts.messages_begun() as f64;
+        let spent = |ns: f64| Duration::from_nanos(ns.round() as u64);
+        match run.cpu_per_message_ns {
+            Some(each) => {
+                sum.user += spent(each.user * messages);
+                sum.system += spent(each.system * messages);
+            }
+            // Without a message, the share of the cores tells the sum of both.
+            None => {
+                let cores_ns = run.elapsed_s * run.plan.cores as f64 * 1e9;
+                sum.user += spent(run.cpu_busy.unwrap_or_default() * cores_ns);
+            }
+        }
     }
     sum
 }

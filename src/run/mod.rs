@@ -14,6 +14,7 @@ pub mod hgrm;
 pub mod hlog;
 mod judged;
 pub mod kept;
+mod latency;
 pub mod load;
 pub mod merge;
 pub mod restore;
@@ -27,10 +28,10 @@ pub mod verdict;
 
 pub use artefact::{ArtefactError, RunDir};
 pub use judged::Judged;
+pub use latency::Latency;
 pub use load::{LoadError, Loaded};
 pub use result::{
-    CpuPerMessage, Latency, Machine, PhaseResult, PlannedTarget, Run, RunPlan, Shard, TargetResult,
-    Versions,
+    CpuPerMessage, Machine, PhaseResult, PlannedTarget, Run, RunPlan, Shard, TargetResult, Versions,
 };
 pub use stopped::Stopped;
 pub use threshold::Conditions;

@@ -1,12 +1,13 @@
 //! `run.json`: the result of one run, complete enough to be read without the command that made it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::judged::Judged;
+use super::latency::Latency;
 use super::stopped::Stopped;
 use super::verdict::{Judgement, Verdict};
 use crate::host::CpuTime;
@@ -50,8 +51,8 @@ pub struct Run {
     /// From the end of the warm-up. In an open loop the length that the duration, or the number of messages
     /// and the rate, give; in a closed loop until the last reply to a message. No QUIT is part of it.
     pub elapsed_s: f64,
-    /// Accepted messages a second.
-    pub rate_msg_s: f64,
+    /// Accepted messages a second; `null` where no time was measured.
+    pub rate_msg_s: Option<f64>,
     /// Intended start to the last reply; `null` in a closed loop, which has no intended start.
     pub response_ns: Option<Latency>,
     /// First octet sent to the last reply, of messages accepted or never answered.
@@ -85,10 +86,11 @@ pub struct Run {
     pub cooldown_messages: u64,
     /// Generator cores that died; what they recorded in their last second is missing.
     pub cores_lost: u32,
-    /// The generator's CPU time over the accepted and failed messages.
-    pub cpu_per_message_ns: CpuPerMessage,
-    /// The generator's CPU time over the time its cores had: 1 is all of them busy.
-    pub cpu_busy: f64,
+    /// The generator's CPU time over the messages that were begun; `null` where none was.
+    pub cpu_per_message_ns: Option<CpuPerMessage>,
+    /// The generator's CPU time over the time its cores had: 1 is all of them busy. `null` where no time was
+    /// measured.
+    pub cpu_busy: Option<f64>,
     /// Of several targets, the part of each, in the order of the plan; empty for one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetResult>,
@@ -110,23 +112,6 @@ pub struct Shard {
     /// The directory it was read from, as it was given.
     pub name: String,
     pub run: Run,
-}
-
-/// A histogram in short; all values but the count in nanoseconds. Zeros when the count is zero.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Latency {
-    pub min: u64,
-    pub mean: f64,
-    pub p50: u64,
-    pub p75: u64,
-    pub p90: u64,
-    pub p95: u64,
-    pub p99: u64,
-    pub p999: u64,
-    pub p9999: u64,
-    pub max: u64,
-    pub count: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -152,8 +137,8 @@ pub struct TargetResult {
     pub weight: u32,
     pub messages_ok: u64,
     pub messages_failed: u64,
-    /// Accepted messages a second.
-    pub rate_msg_s: f64,
+    /// Accepted messages a second; `null` where no time was measured.
+    pub rate_msg_s: Option<f64>,
     pub connections_opened: u64,
     /// Response time in an open loop, else service time; right to 1 %.
     pub headline_ns: Latency,
@@ -258,28 +243,6 @@ pub struct Versions {
     pub ringpost: String,
 }
 
-impl From<&Histogram<u64>> for Latency {
-    fn from(histogram: &Histogram<u64>) -> Self {
-        if histogram.is_empty() {
-            return Self::default();
-        }
-        let at = |quantile| histogram.value_at_quantile(quantile);
-        Self {
-            min: histogram.min(),
-            mean: histogram.mean(),
-            p50: at(0.5),
-            p75: at(0.75),
-            p90: at(0.9),
-            p95: at(0.95),
-            p99: at(0.99),
-            p999: at(0.999),
-            p9999: at(0.9999),
-            max: histogram.max(),
-            count: histogram.len(),
-        }
-    }
-}
-
 impl Machine {
     /// Asks the system. What it does not tell stays empty: that is no reason to fail.
     pub fn here(engine: &str) -> Self {
@@ -293,6 +256,18 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             engine: engine.to_owned(),
         }
+    }
+}
+
+impl CpuPerMessage {
+    fn of(cpu: CpuTime, messages: u64) -> Option<Self> {
+        let each = |time: Duration| ratio(time.as_nanos() as f64, messages as f64);
+        Some(Self { user: each(cpu.user)?, system: each(cpu.system)? })
+    }
+
+    /// User and system time together.
+    pub fn total(self) -> f64 {
+        self.user + self.system
     }
 }
 
@@ -314,13 +289,14 @@ impl Run {
         let tally = &totals.tally;
         let open = tally.open.as_ref();
         let elapsed_s = totals.elapsed.as_secs_f64();
-        let messages = tally.counts.messages_begun().max(1) as f64;
-        let cpu_busy = ratio(cpu.total().as_secs_f64(), elapsed_s * plan.cores as f64);
-        let cpu_wait = ratio(tally.counts.cpu_wait_ns as f64 / 1e9, elapsed_s * plan.cores as f64);
-        assert!(tally.counts.add_up(), "every message is in one count: {:?}", tally.counts);
+        let cores_s = elapsed_s * plan.cores as f64;
         // The time of the CPUs is read a little before and after the time that is measured.
-        let (cpu_busy, cpu_wait) = (cpu_busy.min(1.0), cpu_wait.min(1.0));
-        let judgement = Judgement::of(totals, cpu_busy, cpu_wait);
+        let share = |spent_s| ratio(spent_s, cores_s).map(|share| share.min(1.0));
+        let cpu_busy = share(cpu.total().as_secs_f64());
+        let cpu_wait = share(tally.counts.cpu_wait_ns as f64 / 1e9);
+        assert!(tally.counts.add_up(), "every message is in one count: {:?}", tally.counts);
+        let (busy, wait) = (cpu_busy.unwrap_or_default(), cpu_wait.unwrap_or_default());
+        let judgement = Judgement::of(totals, busy, wait);
         Self {
             schema: SCHEMA,
             id: String::new(),
@@ -350,10 +326,7 @@ impl Run {
             warmup_messages: totals.warmup_messages,
             cooldown_messages: totals.cooldown_messages,
             cores_lost: totals.cores_lost,
-            cpu_per_message_ns: CpuPerMessage {
-                user: cpu.user.as_nanos() as f64 / messages,
-                system: cpu.system.as_nanos() as f64 / messages,
-            },
+            cpu_per_message_ns: CpuPerMessage::of(cpu, tally.counts.messages_begun()),
             cpu_busy,
             targets: targets(&plan, tally, elapsed_s),
             misbehaviour: Vec::new(),
@@ -361,6 +334,31 @@ impl Run {
             machine,
             versions: Versions::of_this_build(),
             shards: Vec::new(),
+        }
+    }
+
+    /// Takes away what earlier versions wrote as a number without having measured it.
+    fn settle_figures(&mut self) {
+        let phases = self.phases.values_mut();
+        let phases = phases.flat_map(|phase| {
+            std::iter::once(&mut phase.latency_ns).chain(phase.outcomes.values_mut())
+        });
+        [&mut self.service_ns, &mut self.refused_ns]
+            .into_iter()
+            .chain(
+                [&mut self.response_ns, &mut self.send_lag_ns, &mut self.own_lag_ns]
+                    .into_iter()
+                    .flatten(),
+            )
+            .chain(self.targets.iter_mut().map(|target| &mut target.headline_ns))
+            .chain(phases)
+            .for_each(|latency| *latency = latency.carried());
+        if self.counts.messages_begun() == 0 {
+            self.cpu_per_message_ns = None;
+        }
+        if self.elapsed_s <= 0.0 {
+            (self.rate_msg_s, self.cpu_busy) = (None, None);
+            self.targets.iter_mut().for_each(|target| target.rate_msg_s = None);
         }
     }
 
@@ -372,6 +370,7 @@ impl Run {
             self.counts.add_not_begun(not_begun);
             self.messages_due = self.counts.messages();
         }
+        self.settle_figures();
         self.shards.iter_mut().for_each(|shard| shard.run.settle());
     }
 
@@ -411,8 +410,9 @@ impl Run {
     }
 }
 
-fn ratio(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
+/// A part of a whole; `None` where the whole is nothing.
+fn ratio(part: f64, whole: f64) -> Option<f64> {
+    (whole > 0.0).then(|| part / whole)
 }
 
 fn targets(plan: &RunPlan, tally: &Tally, elapsed_s: f64) -> Vec<TargetResult> {

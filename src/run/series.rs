@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use super::result::Latency;
+use super::latency::Latency;
 use crate::limits::DURATION_S_MAX;
 use crate::measure::Interval;
 
@@ -32,13 +32,14 @@ pub struct Second {
     pub errors: u64,
     pub connections: u64,
     pub in_flight_peak: u64,
-    pub p50_ns: u64,
-    pub p90_ns: u64,
-    pub p99_ns: u64,
-    pub p999_ns: u64,
-    pub max_ns: u64,
-    /// Zero in a closed loop.
-    pub send_lag_p99_ns: u64,
+    /// Latencies that the messages of the second carry.
+    pub p50_ns: Option<u64>,
+    pub p90_ns: Option<u64>,
+    pub p99_ns: Option<u64>,
+    pub p999_ns: Option<u64>,
+    pub max_ns: Option<u64>,
+    /// `None` in a closed loop.
+    pub send_lag_p99_ns: Option<u64>,
     /// After the measured time: only messages that were due in it and ended later.
     pub after: bool,
     /// Recipients that were accepted, and refused.
@@ -69,7 +70,7 @@ impl From<&Interval> for Second {
     fn from(interval: &Interval) -> Self {
         let tally = &interval.tally;
         let latency = Latency::from(tally.headline());
-        let lag = tally.open.as_ref().map_or(0, |open| open.send_lag_ns.value_at_quantile(0.99));
+        let lag = tally.open.as_ref().and_then(|open| Latency::from(&open.send_lag_ns).p99);
         Self {
             start_s: interval.begun_ns as f64 / 1e9,
             seconds: interval.seconds(),
@@ -94,7 +95,9 @@ impl From<&Interval> for Second {
 }
 
 impl Second {
+    /// What was not measured is an empty field.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let time = |ns: Option<u64>| ns.map_or_else(String::new, |ns| ns.to_string());
         writeln!(
             out,
             "{:.6},{:.6},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
@@ -107,12 +110,12 @@ impl Second {
             self.errors,
             self.connections,
             self.in_flight_peak,
-            self.p50_ns,
-            self.p90_ns,
-            self.p99_ns,
-            self.p999_ns,
-            self.max_ns,
-            self.send_lag_p99_ns,
+            time(self.p50_ns),
+            time(self.p90_ns),
+            time(self.p99_ns),
+            time(self.p999_ns),
+            time(self.max_ns),
+            time(self.send_lag_p99_ns),
             u8::from(self.after),
             self.recipients,
             self.recipients_refused,
@@ -130,7 +133,12 @@ impl Second {
                 .filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds))
         };
         let (start_s, seconds) = (float()?, float()?);
-        let mut int = || fields.next()?.parse::<u64>().ok();
+        // Empty where nothing was measured.
+        let mut optional = || match fields.next()? {
+            "" => Some(None),
+            number => number.parse::<u64>().ok().map(Some),
+        };
+        let mut int = || optional()?;
         let second = Self {
             start_s,
             seconds,
@@ -141,17 +149,33 @@ impl Second {
             errors: int()?,
             connections: int()?,
             in_flight_peak: int()?,
-            p50_ns: int()?,
-            p90_ns: int()?,
-            p99_ns: int()?,
-            p999_ns: int()?,
-            max_ns: int()?,
-            send_lag_p99_ns: int()?,
-            after: missing < 2 && int()? != 0,
-            recipients: if missing < 1 { int()? } else { 0 },
-            recipients_refused: if missing < 1 { int()? } else { 0 },
+            p50_ns: optional()?,
+            p90_ns: optional()?,
+            p99_ns: optional()?,
+            p999_ns: optional()?,
+            max_ns: optional()?,
+            send_lag_p99_ns: optional()?,
+            after: missing < 2 && optional()?? != 0,
+            recipients: if missing < 1 { optional()?? } else { 0 },
+            recipients_refused: if missing < 1 { optional()?? } else { 0 },
         };
-        fields.next().is_none().then_some(second)
+        fields.next().is_none().then_some(second.carried())
+    }
+
+    /// Files of earlier versions have zeros where nothing was measured.
+    fn carried(self) -> Self {
+        match self.max_ns {
+            None | Some(0) => Self {
+                p50_ns: None,
+                p90_ns: None,
+                p99_ns: None,
+                p999_ns: None,
+                max_ns: None,
+                send_lag_p99_ns: None,
+                ..self
+            },
+            Some(_) => self,
+        }
     }
 }
 
@@ -188,12 +212,12 @@ mod tests {
             errors: 4,
             connections: 5,
             in_flight_peak: 6,
-            p50_ns: 7,
-            p90_ns: 8,
-            p99_ns: 9,
-            p999_ns: 10,
-            max_ns: u64::MAX,
-            send_lag_p99_ns: 12,
+            p50_ns: Some(7),
+            p90_ns: Some(8),
+            p99_ns: Some(9),
+            p999_ns: None,
+            max_ns: Some(u64::MAX),
+            send_lag_p99_ns: None,
             after: true,
             recipients: 13,
             recipients_refused: 14,
@@ -204,6 +228,17 @@ mod tests {
     }
 
     #[test]
+    fn a_second_without_an_answer_has_no_times_in_any_version() {
+        for row in ["0,1,0,0,3,0,0,1,1,0,0,0,0,0,0,0,0,0", "0,1,0,0,3,0,0,1,1,,,,,,,0,0,0"] {
+            let second = read(&format!("{COLUMNS}\n{row}\n")).unwrap()[0];
+            assert_eq!((second.messages_failed, second.p50_ns, second.max_ns), (3, None, None));
+            let mut written = Vec::new();
+            second.write(&mut written).unwrap();
+            assert!(String::from_utf8(written).unwrap().ends_with(",1,1,,,,,,,0,0,0\n"), "{row}");
+        }
+    }
+
+    #[test]
     fn files_from_before_the_last_columns_are_read() {
         let mut columns = COLUMNS;
         let mut row = "0,1,0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1".to_owned();
@@ -211,7 +246,7 @@ mod tests {
             columns = columns.strip_suffix(later).unwrap();
             let longer = row.clone();
             row.truncate(row.len() - 2 * later.matches(',').count());
-            assert_eq!(read(&format!("{columns}\n{row}\n")).unwrap()[0].max_ns, 1);
+            assert_eq!(read(&format!("{columns}\n{row}\n")).unwrap()[0].max_ns, Some(1));
             let text = format!("{columns}\n{longer}\n");
             assert_eq!(read(&text), Err(SeriesError::Malformed { line: 2 }));
         }

@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn every_text_of_a_run_is_fit_to_print_and_no_figure_changes() {
         let bad = || "a\x1b]0;x\x07\u{9b}2J\u{202e}\nb".to_owned();
-        let mut run = Run { id: bad(), rate_msg_s: 0.1 + 0.2, ..Run::default() };
+        let mut run = Run { id: bad(), rate_msg_s: Some(0.1 + 0.2), ..Run::default() };
         run.plan.command = vec![bad(); 2];
         run.plan.note = bad();
         run.counts.messages_ok = u64::MAX;

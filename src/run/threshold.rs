@@ -20,7 +20,7 @@ use std::str::FromStr;
 
 pub use self::bound::{Bound, Operator, Unit};
 pub use self::metric::{Codes, Metric, Statistic, Time};
-use super::judged::Judged;
+use super::judged::{Judged, four_digits};
 use super::result::Run;
 use super::verdict::Verdict;
 
@@ -122,7 +122,25 @@ impl Condition {
             Unit::Percent => self.figure.measure(run, unit),
             _ => self.figure.measure(run, unit).map(|value| value / unit.scale()),
         };
-        self.judged(run, measured)
+        match self.figure.bounds(run) {
+            Some(bounds) if measured.is_none() => self.judge_bounds(run, bounds),
+            _ => self.judged(run, measured),
+        }
+    }
+
+    /// Judges a percentile that the samples do not carry: it is between the least and the greatest of them,
+    /// so that a bound beyond both decides.
+    fn judge_bounds(&self, run: &Run, (least, most, count): (u64, u64, u64)) -> Judged {
+        let unit = self.bound.unit;
+        let [least, most] = [least, most].map(|ns| ns as f64 / unit.scale());
+        let ends = [least, most].map(|end| self.operator.holds(end, self.bound.number));
+        let judged = self.judged(run, None);
+        if ends[0] != ends[1] || matches!(self.operator, Operator::Equal | Operator::Unequal) {
+            return judged;
+        }
+        let [least, most] = [least, most].map(|end| format!("{}{}", four_digits(end), unit.text()));
+        let unknown = format!("is between {least} and {most}; {count} samples do not tell more");
+        Judged { unknown: Some(unknown), holds: Some(ends[0]), ..judged }
     }
 
     /// Judges `run`, or the change from `before` to `run`.
@@ -132,10 +150,20 @@ impl Condition {
         }
         let of = |run| self.figure.measure(run, self.bound.unit);
         let measured = match (of(before), of(run)) {
-            // From zero to zero is no change; from zero to anything else is beyond any bound.
+            // From zero to zero is no change; from zero to anything else is beyond any bound, and no number.
             (Some(0.0), Some(0.0)) => Some(0.0),
+            (Some(0.0), Some(_)) => {
+                let beyond = self.operator.holds(f64::INFINITY, self.bound.number);
+                let unknown = Some("was 0 before and is not now".to_owned());
+                return Judged { unknown, holds: Some(beyond), ..self.judged(run, None) };
+            }
             (Some(before), Some(after)) => Some((after - before) / before * 100.0),
-            _ => None,
+            (None, _) => {
+                let why = self.figure.why_unknown(before);
+                let unknown = Some(format!("of the run before, {why}"));
+                return Judged { unknown, ..self.judged(run, None) };
+            }
+            (_, None) => None,
         };
         self.judged(run, measured)
     }
@@ -146,6 +174,7 @@ impl Condition {
             figure: self.figure.resolved(run).to_string(),
             measured,
             unit: self.bound.unit.text().to_owned(),
+            unknown: measured.is_none().then(|| self.figure.why_unknown(run)),
             holds: measured.map(|value| self.operator.holds(value, self.bound.number)),
         }
     }
@@ -185,7 +214,7 @@ mod tests {
 
     use super::*;
     use crate::measure::{Counters, ErrorKind, Phase};
-    use crate::run::result::{Latency, PhaseResult};
+    use crate::run::{Latency, PhaseResult};
 
     fn times() -> impl Strategy<Value = Time> {
         prop_oneof![
@@ -270,17 +299,17 @@ mod tests {
     /// A closed loop of 1,000 messages, 3 of them refused at RCPT and one never answered.
     fn run() -> Run {
         let latency = Latency {
-            min: 900_000,
-            mean: 2.5e6,
-            p50: 2_000_000,
-            p99: 19_000_000,
-            p999: 30_000_000,
-            max: 31_000_000,
+            min: Some(900_000),
+            mean: Some(2.5e6),
+            p50: Some(2_000_000),
+            p99: Some(19_000_000),
+            p999: Some(30_000_000),
+            max: Some(31_000_000),
             count: 997,
             ..Latency::default()
         };
         let rcpt = PhaseResult {
-            latency_ns: Latency { p50: 700_000, count: 1_000, ..Latency::default() },
+            latency_ns: Latency { p50: Some(700_000), count: 1_000, ..Latency::default() },
             replies: [(250, 997), (451, 2), (550, 1)].into(),
             ..PhaseResult::default()
         };
@@ -294,12 +323,12 @@ mod tests {
             },
             messages_refused_5xx: 1,
             elapsed_s: 2.0,
-            rate_msg_s: 498.0,
+            rate_msg_s: Some(498.0),
             service_ns: latency,
             phases: [(Phase::Rcpt, rcpt)].into(),
             replies: [(250, 2_990), (354, 997), (451, 2), (550, 1)].into(),
             errors: [(ErrorKind::Timeout, 1)].into(),
-            cpu_busy: 0.4,
+            cpu_busy: Some(0.4),
             ..Run::default()
         }
     }
@@ -359,6 +388,25 @@ mod tests {
     }
 
     #[test]
+    fn a_percentile_that_the_sample_does_not_carry_is_unknown_and_says_why() {
+        let mut run = run();
+        let (min, max) = (Some(1_000_000), Some(9_000_000));
+        run.service_ns = Latency { min, max, count: 20, ..Latency::default() };
+        for (text, holds, told) in [
+            ("p99>5ms", None, "is unknown: it takes 100 samples, and there are 20"),
+            ("p99==1ms", None, "is unknown: it takes 100 samples, and there are 20"),
+            ("p99>9ms", Some(false), "is between 1ms and 9ms; 20 samples do not tell more"),
+            ("p99<10ms", Some(true), "is between 1ms and 9ms; 20 samples do not tell more"),
+            ("max>5ms", Some(true), "is 9ms"),
+        ] {
+            let condition: Condition = text.parse().unwrap();
+            let judged = condition.judge(&run);
+            assert_eq!(judged.holds, holds, "{text}");
+            assert!(judged.to_string().ends_with(told), "{judged}");
+        }
+    }
+
+    #[test]
     fn a_share_is_compared_as_exactly_as_it_was_written() {
         for percent in 0..=100u32 {
             let counts = Counters {
@@ -396,8 +444,8 @@ mod tests {
     fn a_change_is_told_from_two_runs() {
         let before = run();
         let mut after = run();
-        after.service_ns.p99 = 21_000_000;
-        after.rate_msg_s = 450.0;
+        after.service_ns.p99 = Some(21_000_000);
+        after.rate_msg_s = Some(450.0);
         after.errors.clear();
         for (text, holds) in [
             ("p99>+10%", Some(true)),
@@ -413,7 +461,12 @@ mod tests {
             assert_eq!(condition.judge_change(&before, &after).holds, holds, "{text}");
         }
         let appeared: Condition = "errors.timeout>+1000%".parse().unwrap();
-        assert_eq!(appeared.judge_change(&after, &before).holds, Some(true));
+        let judged = appeared.judge_change(&after, &before);
+        assert_eq!((judged.holds, judged.measured), (Some(true), None), "infinity is no number");
+        assert!(
+            judged.to_string().ends_with("errors.timeout was 0 before and is not now"),
+            "{judged}"
+        );
     }
 
     #[test]

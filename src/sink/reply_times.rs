@@ -8,6 +8,7 @@
 use serde::Serialize;
 
 use super::counters::Count;
+use crate::limits::carries;
 
 /// Buckets for each power of two, as a power of two.
 const SUB_BITS: u32 = 4;
@@ -64,16 +65,13 @@ impl TimeHistogram {
 
     pub(super) fn summary(&self) -> ReplyTimes {
         let count: u64 = self.buckets.iter().sum();
-        if count == 0 {
-            return ReplyTimes::default();
-        }
-        let at = |quantile| Some(self.value_at(quantile, count));
+        let at = |quantile| carries(count, quantile).then(|| self.value_at(quantile, count));
         ReplyTimes {
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
-            max: Some(self.max_ns),
+            max: (count > 0).then_some(self.max_ns),
             count,
         }
     }
@@ -91,7 +89,7 @@ impl TimeHistogram {
     }
 }
 
-/// The quantiles of a histogram, in nanoseconds. They are `None` if `count` is 0.
+/// The quantiles of a histogram, in nanoseconds. They are `None` where there are too few replies for them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct ReplyTimes {
     pub p50: Option<u64>,
@@ -157,9 +155,20 @@ mod tests {
     }
 
     #[test]
+    fn quantiles_that_the_replies_do_not_carry_are_unknown() {
+        let cells = TimeCells::default();
+        cells.record(1_000, 20);
+        let mut histogram = TimeHistogram::default();
+        histogram.add(&cells);
+        let ReplyTimes { p50, p90, p99, p999, max, count } = histogram.summary();
+        assert!(p50.is_some() && p90.is_some() && max == Some(1_000), "{p50:?} {p90:?} {max:?}");
+        assert_eq!((p99, p999, count), (None, None, 20));
+    }
+
+    #[test]
     fn no_quantile_is_above_the_greatest_value() {
         let cells = TimeCells::default();
-        cells.record(1_000_001, 5);
+        cells.record(1_000_001, 1_000);
         let mut histogram = TimeHistogram::default();
         histogram.add(&cells);
         assert_eq!(histogram.summary().p999, Some(1_000_001));

@@ -29,8 +29,8 @@ fn row<'a>(shown: &'a str, name: &str) -> &'a str {
 fn slow_down(dir: &Path) {
     let path = dir.join(RUN_JSON);
     let mut run: Run = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    run.rate_msg_s *= 0.8;
-    run.service_ns.p99 *= 2;
+    run.rate_msg_s = run.rate_msg_s.map(|rate| rate * 0.8);
+    run.service_ns.p99 = run.service_ns.p99.map(|ns| ns * 2);
     run.plan.connections = 32;
     run.machine.kernel = "6.99".to_owned();
     fs::write(&path, serde_json::to_vec(&run).unwrap()).unwrap();

@@ -124,9 +124,16 @@ fn assert_times(times: &Value, messages: u64) {
         assert!(0 < count && count < messages + 6, "{verb}: {times}");
     }
     for verb in ["connect", "end_of_data", "mail"] {
-        let [p50, p90, p99, p999, max] =
-            ["p50", "p90", "p99", "p999", "max"].map(|name| number(&times[verb], name));
-        assert!(0 < p50 && p50 <= p90 && p90 <= p99 && p99 <= p999 && p999 <= max, "{times}");
+        let count = number(&times[verb], "count");
+        let mut least = 1;
+        for (name, needs) in [("p50", 2), ("p90", 10), ("p99", 100), ("p999", 1_000), ("max", 1)] {
+            // What the replies do not carry is unknown.
+            assert_eq!(times[verb][name].is_null(), count < needs, "{verb} {name}: {times}");
+            if count >= needs {
+                assert!(number(&times[verb], name) >= least, "{verb} {name}: {times}");
+                least = number(&times[verb], name);
+            }
+        }
     }
 }
 

@@ -102,22 +102,32 @@ pub(super) fn value_text(kind: FigureKind, value: f64) -> String {
     }
 }
 
-/// `+12.3 %`, and from twice as much on `2.4×`; shares change by points, since a part of nothing is no measure.
+/// Shares change by points, since a part of nothing is no measure.
 pub(super) fn change_text(row: &ComparisonRow) -> String {
     match (row.kind, row.before, row.after) {
         (FigureKind::Share, Some(before), Some(after)) => {
             format!("{:+.2} pp", (after - before) * 100.0)
         }
-        _ => row.change().map_or_else(|| "-".to_owned(), change_of),
+        (_, before, after) => change_of(before, after),
     }
 }
 
-/// A change relative to what was before: `+12.3 %`, `33×`.
-pub(in crate::report) fn change_of(change: f64) -> String {
-    match change + 1.0 {
+/// A change relative to what was before: `+12.3 %`, from twice as much on `2.4×`, `10,948×`. What has no
+/// ratio is told in words: `from 0`, `to 0`, `still 0`, `only in A`.
+pub(in crate::report) fn change_of(before: Option<f64>, after: Option<f64>) -> String {
+    let (before, after) = match (before, after) {
+        (None, None) => return human::NONE.to_owned(),
+        (Some(_), None) => return "only in A".to_owned(),
+        (None, Some(_)) => return "only in B".to_owned(),
+        (Some(before), Some(after)) => (before, after),
+    };
+    match after / before {
+        _ if before == 0.0 && after == 0.0 => "still 0".to_owned(),
+        _ if before == 0.0 => "from 0".to_owned(),
+        _ if after == 0.0 => "to 0".to_owned(),
         times if times >= 9.95 => format!("{}×", human::count(times.round() as u64)),
         times if times >= 2.0 => format!("{times:.1}×"),
-        _ => format!("{:+.1} %", change * 100.0),
+        times => format!("{:+.1} %", (times - 1.0) * 100.0),
     }
 }
 
@@ -134,15 +144,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_change_is_a_factor() {
-        for (change, told) in [
-            (0.123, "+12.3 %"),
-            (-0.97, "-97.0 %"),
-            (1.0, "2.0×"),
-            (32.159, "33×"),
-            (2_344.0, "2,345×"),
+    fn a_large_change_is_a_factor_and_one_without_a_ratio_is_told_in_words() {
+        for (before, after, told) in [
+            (Some(1_000.0), Some(1_123.0), "+12.3 %"),
+            (Some(100.0), Some(3.0), "-97.0 %"),
+            (Some(2.0), Some(4.0), "2.0×"),
+            (Some(1.0), Some(33.159), "33×"),
+            (Some(1.0), Some(10_948.06), "10,948×"),
+            (Some(5.0), Some(5.0), "+0.0 %"),
+            (Some(0.0), Some(0.0), "still 0"),
+            (Some(0.0), Some(7.0), "from 0"),
+            (Some(7.0), Some(0.0), "to 0"),
+            (Some(7.0), None, "only in A"),
+            (None, Some(0.0), "only in B"),
+            (None, None, "-"),
         ] {
-            assert_eq!(change_of(change), told);
+            assert_eq!(change_of(before, after), told, "{before:?} {after:?}");
         }
     }
 }

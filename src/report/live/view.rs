@@ -34,9 +34,9 @@ pub(super) struct View {
     pub(super) now: Snapshot,
     /// The last whole second: the part of the run where it is not measured, messages per second, and its headline.
     second: (&'static str, f64, Latency),
-    /// Messages per second and p99 in microseconds, of the last seconds.
-    rates: VecDeque<u64>,
-    tails: VecDeque<u64>,
+    /// Messages per second, and p99 in microseconds where there is one, of the last seconds.
+    rates: VecDeque<Option<u64>>,
+    tails: VecDeque<Option<u64>>,
     /// The measured seconds so far, and what a frame shows of them: percentiles are looked up once a
     /// second and not for each frame.
     sum: Option<Box<Tally>>,
@@ -99,9 +99,8 @@ impl View {
             _ => "",
         };
         self.second = (part, rate, latency);
-        for (history, value) in
-            [(&mut self.rates, rate.round() as u64), (&mut self.tails, latency.p99 / 1_000)]
-        {
+        let (rate, p99_us) = (Some(rate.round() as u64), latency.p99.map(|ns| ns / 1_000));
+        for (history, value) in [(&mut self.rates, rate), (&mut self.tails, p99_us)] {
             if history.len() == LIVE_SECONDS_MAX {
                 history.pop_front();
             }
@@ -170,11 +169,11 @@ impl View {
     fn graphs(&self, frame: &mut Frame<'_>, area: Rect) {
         let halves =
             Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas::<2>(area);
-        let most = |values: &VecDeque<u64>| values.iter().copied().max().unwrap_or(0);
-        let (rate, tail) = (most(&self.rates), most(&self.tails));
+        let most = |values: &VecDeque<Option<u64>>| values.iter().copied().flatten().max();
+        let (rate, tail) = (most(&self.rates), most(&self.tails).map(|us| us * 1_000));
         let titles = [
-            format!(" accepted per second, up to {} ", human::count(rate)),
-            format!(" p99, up to {} ", human::latency(tail * 1_000)),
+            format!(" accepted per second, up to {} ", human::known(rate, human::count)),
+            format!(" p99, up to {} ", human::time(tail)),
         ];
         for ((values, title), (area, colour)) in [&self.rates, &self.tails]
             .into_iter()
@@ -197,7 +196,7 @@ impl View {
         let (now, run) = (self.second.2, self.run);
         let rows = percentile_rows(&run).into_iter().zip(percentile_rows(&now));
         let rows = rows.map(|((name, all), (_, last))| {
-            Row::new([name.to_owned(), right(time(&now, last)), right(time(&run, all))])
+            Row::new([name.to_owned(), right(human::time(last)), right(human::time(all))])
         });
         let head = [metric.to_owned(), right("last second"), right("run")];
         let table = Table::new(rows, [9, 11, 10].map(Constraint::Length))
@@ -216,7 +215,7 @@ impl View {
         let rows = self.phases[..self.phases.len() - hidden].iter().map(|line| {
             let latency = &line.latency;
             let [p50, p99, max] =
-                [latency.p50, latency.p99, latency.max].map(|ns| right(time(latency, ns)));
+                [latency.p50, latency.p99, latency.max].map(|ns| right(human::time(ns)));
             let style = if line.refused { self.colour(Color::Red) } else { Style::new() };
             Row::new([line.title.clone(), p50, p99, max, format!("  {}", line.codes)]).style(style)
         });
@@ -286,14 +285,6 @@ fn target_lines(names: &[String], sum: &Tally) -> Vec<PhaseLine> {
         }
     };
     names.iter().enumerate().map(line).collect()
-}
-
-/// A figure of `latency`, which has none before anything was measured.
-fn time(latency: &Latency, ns: u64) -> String {
-    match latency.count {
-        0 => "-".to_owned(),
-        _ => human::latency(ns),
-    }
 }
 
 /// At the right of a column of ten.
@@ -403,7 +394,7 @@ mod tests {
         assert!(shown[0].starts_with("smtp://a:25, smtp://b:25, smtp+unix:/c  2.0 s 500 of 1,000"));
         for (title, rest) in [
             ("target 1", "2.01 ms   2.01 ms   2.01 ms  375 ok  a:25 "),
-            ("target 2", "2.01 ms   2.01 ms   2.01 ms  83 ok  42 failed  b:25 "),
+            ("target 2", "2.01 ms         -   2.01 ms  83 ok  42 failed  b:25 "),
             ("target 3", "-         -         -  0 ok  smtp+unix:/c "),
         ] {
             let row = shown.iter().find(|line| line.contains(title)).unwrap();

@@ -13,7 +13,7 @@ use crate::run::curve::{Curve, RateStep, step_dir};
 use crate::run::{Latency, Run};
 
 /// A statistic of a step, with its name and the class of its line.
-type StepFigure = (&'static str, &'static str, fn(&Latency) -> u64);
+type StepFigure = (&'static str, &'static str, fn(&Latency) -> Option<u64>);
 
 impl Curve {
     /// One page with the curve and the table; it loads nothing.
@@ -95,7 +95,8 @@ impl Curve {
         chart.y_axis(short);
         chart.x_axis("messages due a second", short);
         chart.curve("s3", [(0.0, 0.0), (last, last)].into_iter());
-        chart.curve("s1", steps.iter().map(|step| (step.asked, step.run.rate_msg_s)));
+        let accepted = steps.iter().filter_map(|step| Some((step.asked, step.run.rate_msg_s?)));
+        chart.curve("s1", accepted);
         let keys = legend("s1", "accepted a second") + &legend("s3", "due");
         Some(Figure { title: "Accepted of what was due", legend: keys, svg: chart.finish() })
     }
@@ -156,9 +157,11 @@ pub(in crate::report) fn latency(curves: &[(&str, &Curve)]) -> Option<Figure> {
         [("p50", "s1", |l| l.p50), ("p99", "s2", |l| l.p99), ("p99.9", "s3", |l| l.p999)];
     const CLASSES: [&str; 3] = ["s1", "s2", "s3"];
     let mut lines: Vec<Line> = Vec::new();
-    let points = |curve: &Curve, value: fn(&Latency) -> u64| -> Vec<(f64, f64)> {
-        let timed = rising(curve).into_iter().filter(|step| step.response().count > 0);
-        timed.map(|step| (step.asked, value(&step.response()).max(1) as f64)).collect()
+    let points = |curve: &Curve, value: fn(&Latency) -> Option<u64>| -> Vec<(f64, f64)> {
+        let steps = rising(curve).into_iter();
+        steps
+            .filter_map(|step| Some((step.asked, value(&step.response())?.max(1) as f64)))
+            .collect()
     };
     match curves {
         [(_, curve)] => lines.extend(

@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::bound::Unit;
+use crate::limits::samples_min;
 use crate::measure::{ErrorKind, Misbehaviour, Phase};
-use crate::run::result::{Latency, Run};
+use crate::run::{Latency, Run};
 
 /// The figure that a condition is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -118,8 +119,8 @@ impl Statistic {
         }
     }
 
-    /// In nanoseconds.
-    pub fn of(self, latency: &Latency) -> f64 {
+    /// In nanoseconds; `None` where the samples do not carry it.
+    pub fn of(self, latency: &Latency) -> Option<f64> {
         let ns = match self {
             Self::P50 => latency.p50,
             Self::P75 => latency.p75,
@@ -132,7 +133,22 @@ impl Statistic {
             Self::Max => latency.max,
             Self::Mean => return latency.mean,
         };
-        ns as f64
+        ns.map(|ns| ns as f64)
+    }
+
+    /// Samples that it takes.
+    fn samples_min(self) -> u64 {
+        let quantile = match self {
+            Self::P50 => 0.5,
+            Self::P75 => 0.75,
+            Self::P90 => 0.9,
+            Self::P95 => 0.95,
+            Self::P99 => 0.99,
+            Self::P999 => 0.999,
+            Self::P9999 => 0.9999,
+            Self::Min | Self::Mean | Self::Max => return 1,
+        };
+        samples_min(quantile)
     }
 }
 
@@ -303,12 +319,11 @@ impl Metric {
         let asked = run.counts.recipients_asked;
         let refused = run.counts.messages_refused_4xx + run.messages_refused_5xx;
         let (count, whole) = match self {
-            Self::Time(time, statistic) => return time.of(run).map(|time| statistic.of(time)),
+            Self::Time(time, statistic) => return statistic.of(time.of(run)?),
             Self::Rate => {
-                let any = run.counts.messages_ok > 0 && run.elapsed_s > 0.0;
-                return any.then_some(run.rate_msg_s);
+                return run.rate_msg_s.filter(|_| run.counts.messages_ok > 0);
             }
-            Self::CpuBusy => return Some(run.cpu_busy * 100.0),
+            Self::CpuBusy => return run.cpu_busy.map(|busy| busy * 100.0),
             Self::Accepted => (run.counts.messages_ok, messages),
             Self::Failed => (run.counts.messages_failed, messages),
             Self::Refused => (refused, messages),
@@ -338,6 +353,24 @@ impl Metric {
             // One division, which rounds as the number of the bound was rounded: 7 of 100 are 7 %.
             Unit::Percent => Some(count as f64 * 100.0 / whole as f64),
             _ => Some(count as f64),
+        }
+    }
+
+    /// The least and the greatest sample of a time, and how many there are.
+    pub(super) fn bounds(self, run: &Run) -> Option<(u64, u64, u64)> {
+        let Self::Time(time, _) = self else { return None };
+        let time = time.of(run)?;
+        Some((time.min?, time.max?, time.count))
+    }
+
+    /// Why the run has no such figure, in words.
+    pub(super) fn why_unknown(self, run: &Run) -> String {
+        match self {
+            Self::Time(time, statistic) if time.of(run).is_some() => {
+                let count = time.of(run).map_or(0, |time| time.count);
+                format!("it takes {} samples, and there are {count}", statistic.samples_min())
+            }
+            _ => "there was nothing to measure".to_owned(),
         }
     }
 
