@@ -174,10 +174,15 @@ impl Content {
         if self.bare { BARE_BYTES_MIN } else { MESSAGE_BYTES_MIN }
     }
 
-    /// No field that a template names may hold what forges a line.
+    /// No field that goes into an envelope or a header may hold what forges a line.
     fn check_table(&self) -> Result<(), ContentError> {
         let Some(table) = &self.table else { return Ok(()) };
-        let mut used: Vec<usize> = self.templates().flat_map(Template::columns).collect();
+        let paths = self.from.iter().chain(&self.to).map(|choice| &choice.pattern);
+        let lines = paths.chain(&self.headers).flat_map(Template::columns);
+        let mut used: Vec<usize> = match &self.bodies {
+            Bodies::Given(message) => lines.chain(message.header_columns()).collect(),
+            _ => lines.collect(),
+        };
         used.sort_unstable();
         used.dedup();
         for row in &table.rows {
@@ -189,15 +194,6 @@ impl Content {
             }
         }
         Ok(())
-    }
-
-    fn templates(&self) -> impl Iterator<Item = &Template> {
-        let body = match &self.bodies {
-            Bodies::Given(body) => Some(body),
-            _ => None,
-        };
-        let paths = self.from.iter().chain(&self.to).map(|choice| &choice.pattern);
-        paths.chain(&self.headers).chain(body)
     }
 
     /// Octets of the messages, as the report shows them.

@@ -159,6 +159,25 @@ impl Template {
         })
     }
 
+    /// Those of them that stand before the empty line that ends a header.
+    pub fn header_columns(&self) -> impl Iterator<Item = usize> {
+        let (mut head, mut columns) = (Vec::new(), Vec::new());
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => head.extend_from_slice(text),
+                Piece::Column(index) => {
+                    columns.push(*index);
+                    head.push(b'x');
+                }
+                _ => head.push(b'x'),
+            }
+            if head.starts_with(b"\r\n") || memchr::memmem::find(&head, b"\r\n\r\n").is_some() {
+                break;
+            }
+        }
+        columns.into_iter()
+    }
+
     /// The text for one message, with a blank for each part that is filled in when it is sent.
     pub fn render(&self, scene: &mut TemplateValues<'_>) -> RenderedText {
         let mut out = RenderedText::default();
@@ -173,10 +192,23 @@ impl Template {
                 Piece::Recipient => out.push(scene.recipient),
                 Piece::From => out.push(scene.from),
                 Piece::Date => out.octets.extend_from_slice(scene.date.as_bytes()),
-                Piece::Column(index) => out.octets.extend_from_slice(scene.row[*index].as_bytes()),
+                Piece::Column(index) => push_lines(&scene.row[*index], &mut out.octets),
             }
         }
         out
+    }
+}
+
+/// Appends a field; a line of it that ends in LF alone ends in CRLF, as in a message (RFC 5321 §2.3.8).
+fn push_lines(field: &str, out: &mut Vec<u8>) {
+    let mut lines = field.split('\n');
+    out.extend_from_slice(lines.next().unwrap_or_default().as_bytes());
+    for line in lines {
+        if out.last() != Some(&b'\r') {
+            out.push(b'\r');
+        }
+        out.push(b'\n');
+        out.extend_from_slice(line.as_bytes());
     }
 }
 

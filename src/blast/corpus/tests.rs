@@ -393,8 +393,18 @@ fn what_files_would_forge_is_refused_with_file_and_line() {
     }
     let said = refused(with(&[["ada", "x"], ["a b", "y"]]));
     assert!(said.starts_with("--x (who.csv line 3) gives 'a b@d.example'"), "{said}");
-    // A column that nobody names may hold anything.
-    render(with(&[["ada", "x\r\ny"]]), true);
+    // A column that nobody names may hold anything, and so may one that only the body names.
+    let lines = with(&[["ada", "x\r\ny"], ["bob", ".\n\n.z\0"]]);
+    render(lines.clone(), true);
+    let given = |text: &str| Bodies::Given(template(text, &["user", "name"], Scope::Message));
+    let in_header = Content { bodies: given("Subject: {csv.name}\r\n\r\nx\r\n"), ..lines.clone() };
+    assert!(refused(in_header).contains("column 'name' holds a CR, LF or NUL"));
+    for text in ["Subject: {seq}\r\n\r\n{csv.name}!\r\n", "\r\n{csv.name}!\r\n"] {
+        let corpus = render(Content { bodies: given(text), ..lines.clone() }, true);
+        let ends = [1, 2].map(|seq| corpus.pick(0, seq).octets());
+        assert!(ends[0].ends_with(b"\r\n\r\nx\r\ny!\r\n"), "{}", text);
+        assert!(ends[1].ends_with(b"\r\n\r\n.\r\n\r\n.z\0!\r\n"), "{}", text);
+    }
     let long = "x".repeat(2_000);
     assert!(refused(with(&[[&long, ""]])).contains("at most 1024"));
     let empty = vec![choice("{csv.user}", 1, Scope::Recipient)];
