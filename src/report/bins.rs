@@ -11,6 +11,9 @@ const EDGES: [&[f64]; 5] = [
     &[1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3, 3.9, 4.7, 5.6, 6.8, 8.2],
 ];
 
+/// Powers of ten up to the last that fits 64 bits: a log of another program may be read in any unit.
+const DECADES: i32 = 19;
+
 /// One bar: samples from `from_ns` on and below `to_ns`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Bin {
@@ -32,7 +35,7 @@ pub fn bins(histogram: &Histogram<u64>, bins_max: usize) -> Vec<Bin> {
         .rev()
         .map(|steps| edges(steps, min, max))
         .find(|edges| edges.len() <= bins_max + 1)
-        .unwrap_or_else(|| edges(EDGES[0], min, max));
+        .unwrap_or_else(|| thinned(edges(EDGES[0], min, max), bins_max));
     let mut bins: Vec<Bin> =
         edges.windows(2).map(|pair| Bin { from_ns: pair[0], to_ns: pair[1], count: 0 }).collect();
     for cell in histogram.iter_recorded() {
@@ -43,10 +46,12 @@ pub fn bins(histogram: &Histogram<u64>, bins_max: usize) -> Vec<Bin> {
     bins
 }
 
-/// From the last edge at or below `min` to the first above `max`.
+/// From the last edge at or below `min` to the first above `max`, or the highest number if none is.
 fn edges(steps: &[f64], min: u64, max: u64) -> Vec<u64> {
+    debug_assert!(1 <= min && min <= max, "the first edge of all is 1");
     let mut edges = Vec::new();
-    let all = (0..14).flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
+    let all =
+        (0..=DECADES).flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
     // Below 10 ns the finer steps fall on the same integer.
     let mut last = 0;
     for edge in all.map(|edge| edge.round() as u64) {
@@ -59,10 +64,19 @@ fn edges(steps: &[f64], min: u64, max: u64) -> Vec<u64> {
         }
         edges.push(edge);
         if edge > max {
-            break;
+            return edges;
         }
     }
+    edges.push(u64::MAX);
     edges
+}
+
+/// As many of the `edges` as `bins_max` bars need, evenly chosen, with the first and the last.
+fn thinned(edges: Vec<u64>, bins_max: usize) -> Vec<u64> {
+    let bars = edges.len() - 1;
+    let every = bars.div_ceil(bins_max.max(1));
+    let kept = edges.iter().enumerate().filter(|(n, _)| n % every == 0 || *n == bars);
+    kept.map(|(_, edge)| *edge).collect()
 }
 
 #[cfg(test)]
@@ -77,9 +91,11 @@ mod tests {
 
         #[test]
         fn every_sample_is_in_a_bar_and_the_bars_are_few(
-            samples in prop::collection::vec(prop_oneof![0..100u64, 0..LATENCY_NS_MAX], 1..50),
+            samples in prop::collection::vec(
+                prop_oneof![0..100u64, 0..LATENCY_NS_MAX, 0..i64::MAX as u64, Just(u64::MAX / 2)], 1..50,
+            ),
         ) {
-            let mut histogram = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).unwrap();
+            let mut histogram = Histogram::new(3).unwrap();
             samples.iter().for_each(|&ns| histogram.record(ns).unwrap());
             let bins = bins(&histogram, 14);
             prop_assert!(bins.len() <= 14);

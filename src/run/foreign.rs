@@ -28,6 +28,15 @@ pub enum LogUnit {
 }
 
 impl LogUnit {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ns => "ns",
+            Self::Us => "us",
+            Self::Ms => "ms",
+            Self::S => "s",
+        }
+    }
+
     const fn ns(self) -> u64 {
         match self {
             Self::Ns => 1,
@@ -89,7 +98,10 @@ fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
     for line in hlog::read(&octets) {
         let line = line.map_err(damaged)?;
         if line.tag == wanted {
-            sum.take(&line, reading.unit.ns());
+            sum.take(&line, reading.unit).map_err(|value| {
+                let (path, unit) = (path.to_owned(), reading.unit.name());
+                LoadError::Unit { path, value, unit }
+            })?;
         }
     }
     Ok(sum.loaded(&octets))
@@ -111,8 +123,9 @@ struct LogSum {
 }
 
 impl LogSum {
-    fn take(&mut self, line: &HlogLine, factor: u64) {
-        let scaled = scaled(&line.histogram, factor);
+    /// Adds a line whose values are in `unit`; a value that is too large for nanoseconds is the error.
+    fn take(&mut self, line: &HlogLine, unit: LogUnit) -> Result<(), u64> {
+        let scaled = scaled(&line.histogram, unit.ns())?;
         let latency = Latency::from(&scaled);
         let ended = line.begun + line.lasted;
         let (first, last) = self.span.unwrap_or((line.begun, ended));
@@ -129,6 +142,7 @@ impl LogSum {
             ..Second::default()
         });
         add(&mut self.headline, scaled);
+        Ok(())
     }
 
     fn loaded(self, octets: &[u8]) -> Loaded {
@@ -148,17 +162,18 @@ impl LogSum {
     }
 }
 
-/// The same in nanoseconds, to the digits that it was kept to.
-fn scaled(histogram: &Histogram<u64>, factor: u64) -> Histogram<u64> {
+/// The same in nanoseconds, to the digits that it was kept to; a value that does not fit is the error.
+fn scaled(histogram: &Histogram<u64>, factor: u64) -> Result<Histogram<u64>, u64> {
     if factor == 1 {
-        return histogram.clone();
+        return Ok(histogram.clone());
     }
     let mut scaled = Histogram::new(histogram.sigfig()).expect("digits of a histogram");
     for cell in histogram.iter_recorded() {
-        let value = cell.value_iterated_to().saturating_mul(factor).min(i64::MAX as u64);
-        scaled.record_n(value, cell.count_since_last_iteration()).expect("it grows");
+        let value = cell.value_iterated_to();
+        let ns = value.checked_mul(factor).filter(|ns| *ns <= i64::MAX as u64).ok_or(value)?;
+        scaled.record_n(ns, cell.count_since_last_iteration()).expect("it grows");
     }
-    scaled
+    Ok(scaled)
 }
 
 /// As the log itself says; empty where it does not.
@@ -178,13 +193,16 @@ mod tests {
         for value in 1..=1_000 {
             ms.record(value).unwrap();
         }
-        let ns = scaled(&ms, LogUnit::Ms.ns());
+        let ns = scaled(&ms, LogUnit::Ms.ns()).unwrap();
         assert_eq!(ns.len(), 1_000);
         let p50 = ns.value_at_quantile(0.5) as f64;
         assert!((p50 / 500e6 - 1.0).abs() < 0.001, "{p50}");
-        assert_eq!(scaled(&ms, 1), ms);
+        assert_eq!(scaled(&ms, 1), Ok(ms));
         let mut most = Histogram::<u64>::new(3).unwrap();
-        most.record(u64::MAX / 4).unwrap();
-        assert_eq!(scaled(&most, LogUnit::S.ns()).len(), 1, "beyond what fits is kept as the most");
+        most.record(9_000_000_000).unwrap();
+        assert_eq!(scaled(&most, LogUnit::S.ns()).unwrap().len(), 1);
+        most.record(10_000_000_000).unwrap();
+        let value = most.max();
+        assert_eq!(scaled(&most, LogUnit::S.ns()), Err(value), "what does not fit is told");
     }
 }

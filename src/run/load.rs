@@ -33,6 +33,12 @@ pub enum LoadError {
     NotADirectory(PathBuf),
     #[error("{}: {why}", .path.display())]
     NotALog { path: PathBuf, why: String },
+    #[error(
+        "{}: it holds a value of {value}, which is more than 292 years in {unit}; name the unit of its \
+         values with --unit",
+        .path.display()
+    )]
+    Unit { path: PathBuf, value: u64, unit: &'static str },
     #[error("{}: not the result of a run: {error}", .path.display())]
     Json { path: PathBuf, error: serde_json::Error },
     #[error("{}: damaged: {error}", .path.display())]

@@ -230,6 +230,40 @@ fn how_a_log_is_read_is_asked_for_logs_alone() {
 }
 
 #[test]
+fn a_log_read_in_the_wrong_unit_is_shown_or_refused_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    support::write_run(dir.path(), Mode::Closed);
+    let log = dir.path().join(RUN_HLOG);
+    let show = |options: &[&str]| {
+        let shown = ringpost(&[&["show"], options].concat(), &log);
+        (shown.status.code(), stderr(&shown))
+    };
+    // Milliseconds shown as seconds: wrong, and as they are told.
+    for unit in ["ns", "us", "ms"] {
+        assert_eq!(show(&["--unit", unit]), (Some(0), String::new()), "{unit}");
+    }
+    let mut long = hdrhistogram::Histogram::<u64>::new(3).unwrap();
+    for ns in [1_000_000, 4_000_000_000, 40_000_000_000] {
+        long.record(ns).unwrap();
+        let mut file = fs::File::create(&log).unwrap();
+        let mut encoder = hdrhistogram::serialization::V2DeflateSerializer::new();
+        let mut writer = hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder::new()
+            .begin_log_with(&mut file, &mut encoder)
+            .unwrap();
+        let second = std::time::Duration::from_secs(1);
+        writer.write_histogram(&long, second, second, None).unwrap();
+        let (code, said) = show(&["--unit", "s"]);
+        if ns < 9_000_000_000 {
+            assert_eq!((code, said.as_str()), (Some(0), ""), "{ns}");
+        } else {
+            assert_eq!(code, Some(65), "{said}");
+            assert!(said.contains("more than 292 years in s; name the unit"), "{said}");
+            assert_eq!(said.lines().count(), 1);
+        }
+    }
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let dir = tempfile::tempdir().unwrap();
     support::write_run(dir.path(), Mode::Closed);
