@@ -21,6 +21,15 @@ pub(super) fn stream(seed: u64, purpose: RandomPurpose, core: usize) -> fastrand
     fastrand::Rng::with_seed(mix(mix(mix(seed) ^ purpose as u64) ^ core as u64))
 }
 
+/// The seed of run `number`, from 1 on, of many of one plan, so that no two have the same arrivals. The first
+/// has the seed of the plan. It is a whole number that JSON readers keep.
+pub(super) fn seed_of_step(seed: u64, number: usize) -> u64 {
+    match number {
+        0 | 1 => seed,
+        _ => mix(mix(seed) ^ number as u64) >> 11,
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use statrs::distribution::{ChiSquared, ContinuousCDF};
@@ -35,6 +44,14 @@ pub(super) mod tests {
         let statistic: f64 = counts.iter().map(square).sum();
         let freedom = ChiSquared::new((counts.len() - 1) as f64).unwrap();
         assert!(freedom.sf(statistic) > 1e-5, "{what}: {statistic} from {counts:?}");
+    }
+
+    #[test]
+    fn no_two_steps_have_the_same_seed_and_the_first_has_that_of_the_plan() {
+        let seeds = |seed| (1..=200).map(move |number| seed_of_step(seed, number));
+        let all: std::collections::BTreeSet<u64> = seeds(42).chain(seeds(43)).collect();
+        assert_eq!((all.len(), seed_of_step(42, 1)), (400, 42));
+        assert!(seeds(42).all(|seed| seed < 1 << 53), "as JSON numbers they are exact");
     }
 
     #[test]

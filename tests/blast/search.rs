@@ -1,6 +1,7 @@
 //! Sweep and search as a library does them, without the command line.
 
 use std::ops::ControlFlow;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,10 @@ use ringpost::blast::schedule::Spacing;
 use ringpost::blast::search::{Rates, SearchError, SearchOptions, StepEvent, Steps};
 use ringpost::engine::EngineKind;
 
+use serde_json::Value;
+
 use super::open_loop::{MS, Manner, plan, serve};
+use super::scripted;
 
 /// Far more than eight connections to a server that takes 20 ms for each message can bring.
 const TOO_MANY: f64 = 6_400.0;
@@ -44,6 +48,8 @@ fn a_sweep_tells_of_each_step_and_writes_it_where_it_is_asked_to() {
     let sweep = sweep.unwrap();
     assert_eq!(asked, [20.0, 40.0, TOO_MANY]);
     assert_eq!(sweep.steps.iter().map(|step| step.asked).collect::<Vec<_>>(), asked);
+    let seeds: Vec<u64> = sweep.steps.iter().map(|step| step.run.plan.seed).collect();
+    assert!(seeds[0] == plan.content.seed && seeds[1] != seeds[0] && seeds[2] != seeds[1]);
     assert!(written == 3 && beats >= 3, "{written} {beats}");
     assert!(dir.path().join("step-03-6400/run.hlog").is_file());
     assert!(!sweep.steps[2].kept_up(), "{:?}", sweep.steps[2].run);
@@ -99,4 +105,38 @@ fn a_target_that_is_not_there_fails_the_first_step() {
     let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: Arc::default() };
     let failed = steps.sweep(&Rates::Given(vec![10.0]), &mut |_| ControlFlow::Continue(()));
     assert!(matches!(failed, Err(SearchError::Failed(_))), "{failed:?}");
+}
+
+#[test]
+fn a_full_disk_costs_a_sweep_its_files_and_not_its_curve() {
+    let address = scripted::serve(|_, line| scripted::good(line));
+    let dir = tempfile::tempdir().unwrap();
+    // A file may grow to so many blocks of 512 octets, and a write beyond is an error.
+    let sweep = |task: &[&str], blocks: &str, out: &str| {
+        let line = "trap '' XFSZ; ulimit -f $0 && exec \"$@\"";
+        let out = dir.path().join(out);
+        let short = ["--json", "--settle", "0s", "--measure", "300ms", "--out"];
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line, blocks, env!("CARGO_BIN_EXE_ringpost-blast")]);
+        let done = shell.args(task).arg(&address).args(short).arg(&out).output().unwrap();
+        let told: Value = serde_json::from_slice(&done.stdout).unwrap_or_default();
+        let said = String::from_utf8(done.stderr).unwrap();
+        (done.status.code(), told["steps"].as_array().map(Vec::len), said)
+    };
+    let rates = ["sweep", "--rates", "20,40"];
+    let search = ["find-max", "--slo", "p99<10s", "--start", "20", "--most", "20"];
+    for (blocks, file) in [("1", "run.hlog"), ("24", "report.html")] {
+        for (number, task) in [&rates[..], &search[..]].into_iter().enumerate() {
+            let (code, steps, said) = sweep(task, blocks, &format!("{blocks}-{number}"));
+            assert_eq!((code, steps), (Some(74), Some(1)), "{said}");
+            let last = said.lines().last().unwrap();
+            assert!(last.contains(file) && last.contains("File too large"), "{last}");
+        }
+    }
+    let taken = dir.path().join("taken/step-02-40");
+    std::fs::create_dir_all(&taken).unwrap();
+    std::fs::write(taken.join("run.csv"), "").unwrap();
+    let (code, steps, said) = sweep(&rates, "unlimited", "taken");
+    assert_eq!((code, steps), (Some(74), Some(1)), "{said}");
+    assert!(said.contains("the step at 40.0 messages/s: ") && said.contains("already holds a run"));
 }

@@ -2,8 +2,8 @@
 //! to believe the answers. This file uses no clock and no socket.
 //!
 //! The rate doubles until the level is missed (or halves until it is kept), then the bracket between
-//! the two is cut in halves of equal ratio until it is narrow enough. What misses is tried again until
-//! one answer has the majority of its repeats; what keeps the level on the way up is believed at once,
+//! the two is cut in halves of equal ratio until it is narrow enough. What misses is tried again until it has
+//! kept the level in more than half of its repeats, or no longer can; what keeps the level on the way up is believed at once,
 //! and held to the same majority before the search ends. An end of the bracket that fails then moves.
 
 /// Tries after which a search ends with the bracket it has.
@@ -34,7 +34,7 @@ pub struct SearchOptions {
     pub most: f64,
     /// Width of the bracket at the end: 0.05 for upper end 5 % above the lower.
     pub precision: f64,
-    /// Runs of one rate at most; more than half of them decide.
+    /// Runs of one rate at most; a rate that keeps the level does so in more than half of them.
     pub repeats: u32,
 }
 
@@ -73,7 +73,8 @@ impl Bisection {
             now.missed += 1;
         }
         let majority = self.options.repeats / 2 + 1;
-        if now.missed >= majority {
+        // So many that the others cannot be more than half of the repeats.
+        if now.missed > self.options.repeats.saturating_sub(majority) {
             self.low.retain(|low| low.rate < now.rate);
             self.high = Some(now);
         } else if now.kept >= majority || (self.high.is_none() && now.missed == 0) {
@@ -182,6 +183,29 @@ mod tests {
         let (low, high) = search.bracket();
         assert!(low.unwrap().rate < 600.0 && high.unwrap().rate >= 600.0, "{search:?}");
         assert!(search.settled());
+    }
+
+    #[test]
+    fn no_rate_is_run_more_often_than_asked() {
+        for repeats in 1..=7 {
+            let options = SearchOptions { repeats, ..OPTIONS };
+            let mut random = fastrand::Rng::with_seed(7);
+            for _ in 0..200 {
+                let mut runs = std::collections::BTreeMap::<u64, u32>::new();
+                let (found, _) = search(options, |rate| {
+                    *runs.entry(rate.to_bits()).or_default() += 1;
+                    random.u32(..8_000) > rate as u32
+                });
+                assert!(runs.values().all(|count| *count <= repeats), "{repeats}: {runs:?}");
+                let (low, high) = found.bracket();
+                if let Some(high) = high {
+                    assert!(2 * high.kept <= repeats, "{high:?} of {repeats}");
+                }
+                if let Some(low) = low.filter(|_| found.settled()) {
+                    assert!(2 * low.kept > repeats, "{low:?} of {repeats}");
+                }
+            }
+        }
     }
 
     proptest! {

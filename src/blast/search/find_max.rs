@@ -13,7 +13,7 @@ pub struct FoundMax {
     /// The highest rate that kept the level, and the lowest that missed it.
     pub low: Option<Tried>,
     pub high: Option<Tried>,
-    /// Whether the two are as near as was asked and each has the majority of its runs.
+    /// Whether the two are as near as was asked, and more than half of the runs of the lower kept the level.
     pub settled: bool,
     /// The rate at which the generator was the limit. That ended the search: the target may do more.
     pub limited: Option<f64>,

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use crate::blast::failure::Failure;
 use crate::blast::plan::{Load, Plan};
+use crate::blast::random::seed_of_step;
 use crate::blast::runner::{BlastError, Seen, run};
 use crate::blast::schedule::{Profile, ProfileError, Schedule, Spacing};
 use crate::measure::Snapshot;
 use crate::run::curve::{RateStep, step_dir};
-use crate::run::{ArtefactError, Conditions, Stopped, Verdict};
+use crate::run::{Conditions, Stopped, Verdict};
 
 /// What the steps of a sweep or a search have in common.
 #[derive(Clone, Debug)]
 pub struct Steps<'a> {
-    /// What each step runs, but for its load. Where it has a directory, each step puts its artefacts into one of
+    /// What each step runs, but for its load and its seed, which follows from that of the plan. Where it has a directory, each step puts its artefacts into one of
     /// its own below it: `step-01-500` is the first, at 500 messages a second.
     pub plan: &'a Plan,
     /// How the messages of a step are spread over its time.
@@ -48,9 +49,6 @@ pub enum SearchError {
     Rate(#[from] ProfileError),
     #[error(transparent)]
     Blast(#[from] BlastError),
-    /// The artefacts of a step could not be written as a whole.
-    #[error(transparent)]
-    Unwritten(ArtefactError),
     /// A target that never worked, or cannot do what is asked, will not work at another rate.
     #[error("{0}")]
     Failed(Failure),
@@ -71,14 +69,23 @@ pub enum EndCause {
     Policy(Stopped),
     /// A target that had worked went away.
     Gone(Failure),
+    /// The step could not take place, or its artefacts could not be written as a whole. All figures that are
+    /// told stand.
+    Failed(Arc<BlastError>),
 }
 
 impl EarlyEnd {
+    fn failed(rate: f64, error: BlastError) -> Self {
+        Self { rate, cause: EndCause::Failed(Arc::new(error)) }
+    }
+
     /// The verdict that follows from the cause.
     pub fn verdict(&self) -> Verdict {
         match self.cause {
             EndCause::Policy(_) => Verdict::Stopped,
             EndCause::Gone(_) => Verdict::Unreachable,
+            // Nothing is wrong with what was measured.
+            EndCause::Failed(_) => Verdict::Ok,
         }
     }
 }
@@ -88,6 +95,7 @@ impl fmt::Display for EndCause {
         match self {
             Self::Policy(stopped) => stopped.fmt(f),
             Self::Gone(failure) => failure.fmt(f),
+            Self::Failed(error) => error.fmt(f),
         }
     }
 }
@@ -132,16 +140,15 @@ impl<'a, 'o> StepRunner<'a, 'o> {
             if see(StepEvent::Running { rate, elapsed, seen, totals }).is_break() {
                 stop.store(true, Relaxed);
             }
-        })?;
-        if let Some(error) = outcome.unwritten {
-            return Err(SearchError::Unwritten(error));
-        }
-        if let Some(dir) = &plan.out
-            && (self.see)(StepEvent::Written(dir)).is_break()
-        {
-            self.enough = true;
-            return Ok(None);
-        }
+        });
+        let outcome = match outcome {
+            // What the steps before it measured is worth its curve.
+            Err(error) if !self.done.is_empty() => {
+                self.early = Some(EarlyEnd::failed(rate, error));
+                return Ok(None);
+            }
+            outcome => outcome?,
+        };
         let cause = match outcome.failure {
             Some(failure) if self.done.is_empty() || is_unfit(&failure) => {
                 return Err(SearchError::Failed(failure));
@@ -149,11 +156,18 @@ impl<'a, 'o> StepRunner<'a, 'o> {
             Some(failure) => Some(EndCause::Gone(failure)),
             None => outcome.run.stopped.clone().map(EndCause::Policy),
         };
-        self.early = cause.map(|cause| EarlyEnd { rate, cause });
         let whole = !stop.load(Relaxed);
         let mut step = RateStep { asked: rate, run: outcome.run, kept: None };
         step.kept = slo.filter(|_| whole).map(|slo| step.kept_up() && slo.met(&step.run));
-        self.enough = (self.see)(StepEvent::Done(&step)).is_break();
+        // What was measured is shown, whatever became of its files.
+        let written = plan.out.as_deref().filter(|_| outcome.unwritten.is_none());
+        self.enough = written.is_some_and(|dir| (self.see)(StepEvent::Written(dir)).is_break());
+        self.enough |= (self.see)(StepEvent::Done(&step)).is_break();
+        self.early = cause.map(|cause| EarlyEnd { rate, cause });
+        if let Some(error) = outcome.unwritten {
+            self.enough = true;
+            self.early = Some(EarlyEnd::failed(rate, error.into()));
+        }
         self.cut_short = !whole;
         self.done.push(step);
         Ok(self.done.last().filter(|_| whole))
@@ -164,7 +178,9 @@ impl<'a, 'o> StepRunner<'a, 'o> {
         let schedule = Schedule { profile: Profile::constant(rate)?, spacing: *spacing };
         let number = self.done.len() + 1;
         let out = plan.out.as_ref().map(|dir| dir.join(step_dir(number, rate)));
-        Ok(Plan { load: Load::Messages(schedule), out, ..Plan::clone(plan) })
+        let mut step = Plan { load: Load::Messages(schedule), out, ..Plan::clone(plan) };
+        step.content.seed = seed_of_step(plan.content.seed, number);
+        Ok(step)
     }
 }
 

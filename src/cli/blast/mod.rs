@@ -51,6 +51,7 @@ use crate::notice::notice;
 use crate::report::colour::Colour;
 use crate::report::columns::Width;
 use crate::report::html;
+use crate::report::human;
 use crate::report::live;
 use crate::report::text;
 use crate::run::{ArtefactError, LoadError, Loaded, Verdict};
@@ -170,6 +171,9 @@ enum Error {
     /// What was measured is printed all the same.
     #[error("{0}; the artefacts are not whole")]
     Unwritten(ArtefactError),
+    /// As much of a curve as there is was printed.
+    #[error("the step at {} messages/s: {error}", human::rate(*rate))]
+    Step { rate: f64, error: Arc<BlastError> },
     #[error("cannot write the report: {0}")]
     Report(io::Error),
     #[error("cannot read the run back: {0}")]
@@ -183,7 +187,6 @@ impl From<SearchError> for Error {
         match error {
             SearchError::Rate(error) => Self::Rate(error),
             SearchError::Blast(error) => Self::Blast(error),
-            SearchError::Unwritten(error) => Self::Unwritten(error),
             SearchError::Failed(failure) => Self::Failed(failure),
         }
     }
@@ -195,9 +198,11 @@ impl Error {
             Self::Target(TargetError::Resolve { .. }) | Self::Failed(_) => {
                 Verdict::Unreachable.exit_code()
             }
-            Self::Report(_) | Self::Unwritten(_) | Self::Load(_) | Self::Signals(_) => {
-                Exit::Io as u8
-            }
+            Self::Report(_)
+            | Self::Unwritten(_)
+            | Self::Step { .. }
+            | Self::Load(_)
+            | Self::Signals(_) => Exit::Io as u8,
             _ => USAGE,
         }
     }

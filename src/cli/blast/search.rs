@@ -141,10 +141,11 @@ impl SweepArgs {
             false => Rates::Given(rates),
         };
         let task = RateTask::prepare(step)?;
-        let sweep = task.perform("sweep", |steps, see| steps.sweep(&rates, see))?;
+        let (sweep, unwritten) = task.perform("sweep", |steps, see| steps.sweep(&rates, see))?;
         let code = status(sweep.exit_code(), exit_zero);
-        task.finish(&curve_of(sweep))?;
-        Ok(code)
+        let unwritten = unwritten.or_else(|| failed_step(sweep.early.as_ref()));
+        let finished = task.finish(&curve_of(sweep));
+        unwritten.map_or(finished, Err).map(|()| code)
     }
 }
 
@@ -154,13 +155,16 @@ impl FindMaxArgs {
         let Self { slo, precision, repeats, step } = self;
         let options = SearchOptions { start: step.start, most: step.most, precision, repeats };
         let task = RateTask::prepare(step)?;
-        let found = task.perform("find-max", |steps, see| steps.find_max(&slo, options, see))?;
+        let (found, unwritten) =
+            task.perform("find-max", |steps, see| steps.find_max(&slo, options, see))?;
+        let unwritten = unwritten.or_else(|| failed_step(found.early.as_ref()));
         let code = status(found.verdict().exit_code(), exit_zero);
         let said = sentences(&found, &slo);
         let mark = found.low.map(|low| (low.rate, "max"));
         let slo = Some(slo.to_string());
-        task.finish(&Curve { task: "find-max", steps: found.steps, said, slo, mark })?;
-        Ok(code)
+        let finished =
+            task.finish(&Curve { task: "find-max", steps: found.steps, said, slo, mark });
+        unwritten.map_or(finished, Err).map(|()| code)
     }
 }
 
@@ -185,6 +189,16 @@ fn curve_of(sweep: Sweep) -> Curve {
     curve
 }
 
+/// The error of a step that could not take place or be kept.
+fn failed_step(early: Option<&EarlyEnd>) -> Option<Error> {
+    match early {
+        Some(EarlyEnd { rate, cause: EndCause::Failed(error) }) => {
+            Some(Error::Step { rate: *rate, error: Arc::clone(error) })
+        }
+        _ => None,
+    }
+}
+
 fn why_early(early: &EarlyEnd) -> String {
     format!("At {} messages/s: {}.", human::rate(early.rate), early.cause)
 }
@@ -201,8 +215,8 @@ fn sentences(found: &FoundMax, slo: &Conditions) -> Vec<String> {
     said.extend(high.map(|high| of(&high, high.missed, "missed") + "."));
     said.push(match (low, high) {
         (Some(low), Some(high)) if *settled => format!(
-            "So the highest rate is between {} and {} messages/s, {} apart; each end has the \
-             majority of its runs.",
+            "So the highest rate is between {} and {} messages/s, {} apart; more than half of the runs \
+             kept the level at the lower end, and no more than half at the upper.",
             human::rate(low.rate),
             human::rate(high.rate),
             human::percent(high.rate / low.rate - 1.0)
@@ -263,12 +277,13 @@ impl RateTask {
         Ok(Self { plan, spacing, json, made_out })
     }
 
-    /// Runs all steps; each is shown when it has ended: on stdout, or beside JSON on stderr.
+    /// Runs all steps; each is shown when it has ended: on stdout, or beside JSON on stderr. What ended them
+    /// because it could not be written is given beside what was measured until then.
     fn perform<T>(
         &self,
         task: &str,
         run: impl FnOnce(&Steps<'_>, &mut Observer<'_>) -> Result<T, SearchError>,
-    ) -> Result<T, Error> {
+    ) -> Result<(T, Option<Error>), Error> {
         let stop = Arc::default();
         watch_signals(Arc::clone(&stop), self.plan.drain)?;
         let steps = Steps { plan: &self.plan, spacing: self.spacing, stop };
@@ -295,10 +310,7 @@ impl RateTask {
         if matches!(result, Err(SearchError::Failed(_))) && table.is_empty() {
             self.leave_nothing(&written);
         }
-        match unwritten {
-            Some(error) => Err(error),
-            None => Ok(result?),
-        }
+        Ok((result?, unwritten))
     }
 
     /// Removes what a task wrote whose target never worked, so that the same command can be tried again.
@@ -314,23 +326,31 @@ impl RateTask {
         }
     }
 
-    /// Writes and prints the whole.
+    /// Writes the whole into the directory of the result.
+    fn write(&self, curve: &Curve, json: &str) -> Result<(), Error> {
+        let Some(dir) = &self.plan.out else { return Ok(()) };
+        let csv = curve.csv().map_err(|error| Error::Report(io::Error::other(error)))?;
+        let write = |name: &str, text: &str| {
+            let path = dir.join(name);
+            let failed = |error| Error::Unwritten(ArtefactError::Io { path: path.clone(), error });
+            fs::write(&path, text).map_err(failed)
+        };
+        write(&format!("{}.json", curve.task), json)?;
+        write(&format!("{}.csv", curve.task), &csv)?;
+        write("report.html", &curve.page())
+    }
+
+    /// Writes and prints the whole. What cannot be written is printed all the same.
     fn finish(&self, curve: &Curve) -> Result<(), Error> {
         let json = curve.json().map_err(|error| Error::Report(error.into()))?;
-        if let Some(dir) = &self.plan.out {
-            let csv = curve.csv().map_err(|error| Error::Report(io::Error::other(error)))?;
-            let write = |name: &str, text: &str| fs::write(dir.join(name), text);
-            let written = write(&format!("{}.json", curve.task), &json)
-                .and_then(|()| write(&format!("{}.csv", curve.task), &csv))
-                .and_then(|()| write("report.html", &curve.page()));
-            written.map_err(Error::Report)?;
-        }
+        let written = self.write(curve, &json);
         // The table has been told row by row.
         match self.json {
             true => exit::tell_json(json),
             false => exit::tell(format!("\n{}", curve.findings(Width::of_stdout()))),
         }
-        .map_err(Error::Report)
+        .map_err(Error::Report)?;
+        written
     }
 }
 
