@@ -178,7 +178,9 @@ impl Plan {
                     Load::Sessions(_) => messages as f64 / self.messages_of_a_session(),
                     _ => messages as f64,
                 };
-                Duration::try_from_secs_f64(led.profile.time_of(arrivals)).ok()
+                let at = Duration::try_from_secs_f64(led.profile.time_of(arrivals)).ok();
+                // A rate that ends at nothing may never get to the last of them; its own end is the end then.
+                at.or(led.profile.length())
             }
         }
     }
@@ -193,12 +195,14 @@ impl Plan {
         Schedule { profile: schedule.profile.after(self.warmup), spacing: schedule.spacing }
     }
 
-    /// The mean rate over the measured time; over the time of all messages if their number ends the run.
+    /// The mean rate over the measured time; over the time of all messages if their number ends the run. Where
+    /// that ends in the warm-up, the rate of the warm-up.
     pub fn mean_rate(&self) -> Option<f64> {
         let led = self.led(self.schedule()?).profile;
         let warmup_s = self.warmup.as_secs_f64();
         let end_s = self.arrivals_end()?.as_secs_f64();
-        Some((led.count_at(end_s) - led.count_at(warmup_s)) / (end_s - warmup_s))
+        let from_s = if end_s > warmup_s { warmup_s } else { 0.0 };
+        Some((led.count_at(end_s) - led.count_at(from_s)) / (end_s - from_s))
     }
 
     /// Time without a single working session after which a core gives up a target that has worked: long
@@ -240,9 +244,13 @@ impl Plan {
     }
 
     /// Arrivals of the schedule over the whole run, warm-up and cool-down too; under Poisson their
-    /// mean. `None` in a closed loop, and where messages end the run.
+    /// mean. `None` in a closed loop, and where a schedule without an end is cut by a number of messages.
     pub fn due(&self) -> Option<f64> {
-        Some(self.led(self.schedule()?).profile.count_at(self.last_start()?.as_secs_f64()))
+        let led = self.led(self.schedule()?).profile;
+        match self.last_start() {
+            Some(end) => Some(led.count_at(end.as_secs_f64())),
+            None => led.total(),
+        }
     }
 
     /// Cores that have anything to do.

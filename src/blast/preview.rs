@@ -92,6 +92,11 @@ pub struct Due {
     pub sessions: Option<u64>,
 }
 
+/// The lower of two limits, where there is one.
+fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
 impl Due {
     fn of(plan: &Plan, messages: Option<u64>) -> Self {
         let arrivals = plan.due();
@@ -99,13 +104,13 @@ impl Due {
         match plan.load {
             Load::Closed => Self { messages, sessions: None },
             Load::Messages(_) => {
-                Self { messages: messages.or(arrivals.map(whole)), sessions: None }
+                Self { messages: least(messages, arrivals.map(whole)), sessions: None }
             }
             Load::Sessions(_) => {
                 let (least, most) = plan.per_connection.unwrap_or((1, 1));
                 let each = f64::midpoint(least as f64, most as f64);
                 let sent = arrivals.map(|sessions| whole(sessions * each));
-                Self { messages: messages.or(sent), sessions: arrivals.map(whole) }
+                Self { messages: self::least(messages, sent), sessions: arrivals.map(whole) }
             }
         }
     }

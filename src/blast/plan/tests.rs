@@ -114,6 +114,20 @@ fn the_schedule_is_led_by_the_warm_up_and_its_mean_is_that_of_the_measured_time(
 }
 
 #[test]
+fn a_rate_is_told_where_all_is_warm_up_and_where_the_schedule_ends_before_the_messages() {
+    let second = Duration::from_secs(1);
+    let load = |profile| Load::Messages(Schedule { profile, spacing: Spacing::Constant });
+    let stop = StopAfter::Messages(1_000);
+    let steady = Profile::constant(1_000.0).unwrap();
+    let warming = Plan { load: load(steady), stop, warmup: second, ..plan() };
+    assert_eq!((warming.arrivals_end(), warming.mean_rate()), (Some(second), Some(1_000.0)));
+    let down = Profile::of(vec![Leg { from: 100.0, to: 0.0, length: second }]).unwrap();
+    let short = Plan { load: load(down), stop, ..plan() };
+    assert_eq!((short.arrivals_end(), short.mean_rate()), (Some(second), Some(50.0)));
+    assert_eq!((short.due(), warming.due()), (Some(50.0), None));
+}
+
+#[test]
 fn numbers_out_of_range_are_named() {
     let none = Plan { connections: 0, ..plan() }.check().unwrap_err();
     assert!(none.to_string().contains("--connections 0"), "{none}");

@@ -132,6 +132,12 @@ impl Profile {
         count + left * self.last
     }
 
+    /// All arrivals of a profile that ends at a rate of nothing; `None` where they go on for ever.
+    pub fn total(&self) -> Option<f64> {
+        let length = self.length().filter(|_| self.last == 0.0)?;
+        Some(self.count_at(length.as_secs_f64()))
+    }
+
     /// Seconds until the integral of the rate is `count`; infinite or NaN if it never is.
     pub fn time_of(&self, count: f64) -> f64 {
         let (mut left, mut seconds) = (count, 0.0);
