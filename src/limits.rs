@@ -183,6 +183,10 @@ pub const RELAY_NOTES_MAX: usize = 64;
 /// counted.
 pub const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 
+/// Longest session that a histogram holds, in nanoseconds: no run is longer, with its warm-up, cool-down and
+/// drain, because each of its four parts is at most [`DURATION_S_MAX`].
+pub const SESSION_NS_MAX: u64 = 4 * DURATION_S_MAX * 1_000_000_000;
+
 /// Transactions that one flight of pipelined BDAT may hold (`--depth`).
 pub const DEPTH_MAX: usize = 1_024;
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
+
 /// Time since the start of the run, the same on all cores, and what the wall clock said then.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
@@ -17,6 +19,11 @@ impl Clock {
 
     pub(super) fn started(self) -> Instant {
         self.start
+    }
+
+    /// The start by the wall clock.
+    pub(super) fn started_at(self) -> Timestamp {
+        Timestamp::from_nanosecond(i128::from(self.start_unix_ns)).unwrap_or_default()
     }
 
     #[inline]

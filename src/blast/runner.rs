@@ -19,7 +19,7 @@ use crate::engine::EngineKind;
 use crate::host::CpuTime;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{self, Collected, Collector, Cuts, Interval, Mode, Snapshot, Totals};
-use crate::run::{ArtefactError, Machine, Run, RunDir};
+use crate::run::{ArtefactError, Machine, NewRunDir, Run, RunDir};
 
 /// Why a run could not take place.
 #[derive(Debug, thiserror::Error)]
@@ -67,21 +67,24 @@ pub fn run(
     see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
 ) -> Result<RunOutcome, BlastError> {
     raise_descriptor_limit(plan)?;
-    let started = Timestamp::now();
     let mode = match plan.load {
         Load::Closed => Mode::Closed,
         Load::Messages(_) | Load::Sessions(_) => Mode::Open,
     };
     let run_id = fastrand::u64(..);
-    let corpus = Arc::new(Corpus::render(plan, run_id, started)?);
-    let mut artefacts = Artefacts::begin(plan, started, mode)?;
+    let corpus = Arc::new(Corpus::render(plan, run_id, Timestamp::now())?);
+    let dir = plan.out.as_ref().map(|path| NewRunDir::create(path, mode)).transpose()?;
     let shared = Arc::new(Shared::new(stop, plan.targets.all().len()));
     let (recorders, mut collector) =
         measure::team(plan.cores(), mode, plan.warmup, plan.measured());
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
     let misbehavers = Misbehavers::begin(plan, &corpus)?;
-    let begun = team.start();
-    let cpu = follow(&mut collector, begun, plan.cuts(), &misbehavers, &mut artefacts, see);
+    let clock = team.start();
+    // All times of the run count from the start of its clock, and large messages take seconds to render.
+    let started = clock.started_at();
+    let mut artefacts = Artefacts::begin(dir, started);
+    let cpu =
+        follow(&mut collector, clock.started(), plan.cuts(), &misbehavers, &mut artefacts, see);
     team.join();
     let misbehaviour = misbehavers.end()?;
     let totals = collector.into_totals();
@@ -120,9 +123,11 @@ struct Artefacts {
 }
 
 impl Artefacts {
-    fn begin(plan: &Plan, started: Timestamp, mode: Mode) -> Result<Self, ArtefactError> {
-        let dir = plan.out.as_ref().map(|path| RunDir::create(path, started, mode)).transpose()?;
-        Ok(Self { dir, failed: None })
+    fn begin(dir: Option<NewRunDir>, started: Timestamp) -> Self {
+        match dir.map(|dir| dir.begin(started)).transpose() {
+            Ok(dir) => Self { dir, failed: None },
+            Err(error) => Self { dir: None, failed: Some(error) },
+        }
     }
 
     fn interval(&mut self, interval: &Interval) {

@@ -18,7 +18,7 @@ use super::work::{Arrival, LoadModel, WorkSlot};
 use crate::dial::{Talk, TalkError, Wire};
 use crate::engine::Alarm;
 use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
-use crate::measure::{ErrorKind, Outcome, Phase};
+use crate::measure::{ErrorKind, Outcome, Phase, Recorder};
 use crate::smtp::client::{self, Client, TransactionVerdict, Want};
 use crate::stamp::STAMP_BYTES;
 
@@ -73,18 +73,22 @@ pub(super) struct LoadSession<'c> {
     /// When the connection was wanted, and when it was its turn to connect.
     asked_ns: u64,
     connect_ns: u64,
+    /// When the message that it began last was due, or in a closed loop begun; before the first, when the work
+    /// was due that it was opened for. It decides whether what happens on the connection is in the figures.
+    start_ns: u64,
     /// The latest reading of the clock, and the one just before the last send.
     now_ns: u64,
     sent_ns: u64,
 }
 
 impl<'c> LoadSession<'c> {
-    /// Connects to the target with number `target`. A failure is counted here.
+    /// Connects to the target with number `target`, for work that was due at `start_ns`. A failure is counted
+    /// here.
     pub(super) async fn open(
         core: &'c LoadCore,
         target: usize,
         slot: &Rc<WorkSlot>,
-        asked_ns: u64,
+        (asked_ns, start_ns): (u64, u64),
     ) -> Result<Self, Failure> {
         debug_assert!(slot.is_pledged(), "a session is opened for some work");
         let connect_ns = core.clock.elapsed_ns();
@@ -95,9 +99,11 @@ impl<'c> LoadSession<'c> {
         let conn = match connected {
             Ok(conn) => conn,
             Err(error) => {
-                recorder.count_error(ErrorKind::from(&error));
-                let waited_ns = now_ns - connect_ns;
-                recorder.record_phase(Phase::Connect, Outcome::Unanswered, waited_ns);
+                recorder.count_error_at(ErrorKind::from(&error), start_ns, now_ns);
+                if recorder.heeds(start_ns) {
+                    let waited_ns = now_ns - connect_ns;
+                    recorder.record_phase(Phase::Connect, Outcome::Unanswered, waited_ns);
+                }
                 core.broke(target, Phase::Connect, ErrorKind::from(&error), || error.to_string());
                 let target = core.targets[target].target.url.clone();
                 return Err(Failure::of_connect(target, &error));
@@ -107,7 +113,9 @@ impl<'c> LoadSession<'c> {
         if core.tells_targets() {
             recorder.connection_opened_to(target);
         }
-        recorder.record_phase(Phase::Connect, Outcome::Accepted, now_ns - connect_ns);
+        if recorder.heeds(start_ns) {
+            recorder.record_phase(Phase::Connect, Outcome::Accepted, now_ns - connect_ns);
+        }
         let guard = core.watch.register(conn.handle());
         core.work.greets(slot, conn.handle());
         let settings = &core.targets[target].settings;
@@ -137,6 +145,7 @@ impl<'c> LoadSession<'c> {
             auth_ns: None,
             asked_ns,
             connect_ns,
+            start_ns,
             now_ns,
             sent_ns: now_ns,
         })
@@ -244,6 +253,7 @@ impl<'c> LoadSession<'c> {
         self.allowance -= 1;
         self.pausing = true;
         let due_ns = arrival.map_or(self.now_ns, |arrival| arrival.due_ns);
+        self.start_ns = due_ns;
         let (message, identity) = self.core.next_message(due_ns);
         self.message = Some((message, identity));
         let recipients = self.core.corpus.recipients(message);
@@ -370,10 +380,8 @@ impl<'c> LoadSession<'c> {
             transcript.received(self.talk.wire.received());
         }
         while let Some(event) = self.talk.read()? {
-            // Transactions are numbered from 1 on, and those decided have left `open`.
-            let behind = event.transaction.checked_sub(self.decided + 1);
-            let of = behind.and_then(|behind| self.open.get(behind as usize));
-            if of.is_none_or(|open| recorder.heeds(open.start_ns())) {
+            let heeded = self.heeds(&recorder, &event);
+            if heeded {
                 count(&mut recorder, &event, took_ns);
             }
             if event.code >= 400 {
@@ -388,7 +396,7 @@ impl<'c> LoadSession<'c> {
             }
             if event.phase == client::ReplyTo::Auth {
                 let began_ns = *self.auth_ns.get_or_insert(self.sent_ns);
-                if event.code != 334 {
+                if event.code != 334 && heeded {
                     let outcome = Outcome::of_reply(event.code);
                     recorder.record_phase(Phase::Auth, outcome, self.now_ns - began_ns);
                 }
@@ -427,6 +435,20 @@ impl<'c> LoadSession<'c> {
             self.greeted();
         }
         Ok(())
+    }
+
+    /// Whether a reply is in the figures: with the message that it answers, or else with what the connection
+    /// did last. What nobody asked for counts by its own time too.
+    #[inline]
+    fn heeds(&self, recorder: &Recorder, event: &client::ReplyEvent) -> bool {
+        // Transactions are numbered from 1 on, and those decided have left `open`.
+        let behind = event.transaction.checked_sub(self.decided + 1);
+        let of = behind.and_then(|behind| self.open.get(behind as usize));
+        let start_ns = of.map_or(self.start_ns, InFlight::start_ns);
+        match event.phase {
+            client::ReplyTo::Unasked => recorder.heeds_at(start_ns, self.now_ns),
+            _ => recorder.heeds(start_ns),
+        }
     }
 
     /// Moves `free_ns` of the work that this connection was opened for past the wait for the server.

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use super::clock::Clock;
 use super::core::Assignment;
@@ -52,13 +51,13 @@ impl Team {
         Ok(team)
     }
 
-    pub(super) fn start(&self) -> Instant {
+    pub(super) fn start(&self) -> Clock {
         let clock = Clock::start();
         for gate in &self.gates {
             // The totals show a core that is gone as lost.
             let _ = gate.send(clock);
         }
-        clock.started()
+        clock
     }
 
     pub(super) fn join(self) {

@@ -94,6 +94,7 @@ async fn keep_open(core: Rc<LoadCore>) {
     let slot = core.work.new_slot();
     while let Some(task) = core.work.next_session(&slot).await {
         let asked_ns = core.clock.elapsed_ns();
+        let start_ns = task.first.map_or(asked_ns, |arrival| arrival.due_ns);
         core.work.pledge(&slot, task, asked_ns);
         let target = core.deal(asked_ns);
         let opened = {
@@ -106,7 +107,7 @@ async fn keep_open(core: Rc<LoadCore>) {
                 core.let_go(target);
                 break;
             }
-            LoadSession::open(&core, target, &slot, asked_ns).await
+            LoadSession::open(&core, target, &slot, (asked_ns, start_ns)).await
         };
         let end = match opened {
             Ok(session) => session.run().await,

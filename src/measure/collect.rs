@@ -69,6 +69,8 @@ impl Collector {
             cores_lost: 0,
             warmup_messages: 0,
             cooldown_messages: 0,
+            warmup_errors: 0,
+            cooldown_errors: 0,
         };
         Self {
             mode,
@@ -129,8 +131,10 @@ impl Collector {
         let warmup = self.spans.is_warmup(handover.interval);
         self.totals.warmup_messages += tally.messages_early;
         self.totals.cooldown_messages += tally.messages_late;
+        self.totals.cooldown_errors += tally.errors_late;
         if warmup {
             self.totals.warmup_messages += tally.counts.messages();
+            self.totals.warmup_errors += tally.errors_total();
             // Connections live across the cut, so their counts do too.
             self.totals.tally.counts.connections_opened += tally.counts.connections_opened;
             self.totals.tally.counts.connections_closed += tally.counts.connections_closed;
@@ -192,7 +196,10 @@ impl Collector {
         self.connections += tally.counts.connections_opened;
         self.connections = self.connections.saturating_sub(tally.counts.connections_closed);
         interval.connections = self.connections;
-        self.totals.in_flight_peak = self.totals.in_flight_peak.max(interval.in_flight_peak);
+        if !interval.warmup && !interval.after {
+            let peak = &mut self.totals.in_flight_peak;
+            *peak = interval.in_flight_peak.max(*peak);
+        }
         Some(interval)
     }
 }
@@ -201,7 +208,7 @@ impl Collector {
 mod tests {
     use super::*;
     use crate::limits::INTERVAL_NS;
-    use crate::measure::kind::{Outcome, Phase};
+    use crate::measure::kind::{ErrorKind, Outcome, Phase};
     use crate::measure::message::{MessageSample, OpenLoop, RecipientCounts};
     use crate::measure::team;
 
@@ -317,6 +324,35 @@ mod tests {
         assert_eq!((counts.messages_failed, counts.messages()), (1, 4), "due is the whole");
         assert_eq!((open.response_ns.len(), open.send_lag_ns.len()), (4, 3));
         assert!(open.response_ns.max() >= 4 * S && open.own_lag_ns.max() == 1);
+    }
+
+    #[test]
+    fn what_goes_wrong_outside_of_the_measured_time_is_in_no_figure_and_told() {
+        let length = Some(Duration::from_nanos(2 * S));
+        let (mut recorders, mut collector) = team(1, Mode::Closed, Duration::from_nanos(S), length);
+        let mut recorder = recorders.pop().unwrap();
+        // (when the connection's latest work started, when it broke, whether that is a figure)
+        let broken = [
+            (0, S / 2, false),
+            (0, 2 * S, true),
+            (2 * S, 2 * S, true),
+            (2 * S, 4 * S, true),
+            (3 * S, 4 * S, false),
+            (0, 4 * S, false),
+        ];
+        for (start_ns, at_ns, _) in broken {
+            recorder.tick(at_ns);
+            recorder.set_in_flight(if (S..3 * S).contains(&at_ns) { 2 } else { 9 });
+            recorder.count_error_at(ErrorKind::Reset, start_ns, at_ns);
+            recorder.set_in_flight(0);
+        }
+        recorder.finish(5 * S);
+        while !matches!(collector.next(Duration::ZERO), Collected::Finished) {}
+        let totals = collector.into_totals();
+        let counted = broken.iter().filter(|(.., counted)| *counted).count() as u64;
+        assert_eq!(totals.tally.errors_total(), counted);
+        assert_eq!((totals.warmup_errors, totals.cooldown_errors), (1, 2));
+        assert_eq!(totals.in_flight_peak, 2);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use hdrhistogram::Histogram;
 
-use crate::limits::LATENCY_NS_MAX;
+use super::kind::Phase;
+use crate::limits::{LATENCY_NS_MAX, SESSION_NS_MAX};
 
 /// Digits of the headline histograms: any percentile is right to 0.1 %.
 pub(super) const HEADLINE_DIGITS: u8 = 3;
@@ -10,9 +11,22 @@ pub(super) const HEADLINE_DIGITS: u8 = 3;
 pub(super) const PHASE_DIGITS: u8 = 2;
 
 pub(super) fn histogram(digits: u8) -> Histogram<u64> {
+    histogram_to(LATENCY_NS_MAX, digits)
+}
+
+pub(super) fn histogram_to(most_ns: u64, digits: u8) -> Histogram<u64> {
     // From 1 ns on, or the digits would begin to hold only far above the low end: with 1 us as the
     // lowest value a cell is 512 ns wide up to 1 ms, which is 5 % of a 10 us reply.
-    Histogram::new_with_bounds(1, LATENCY_NS_MAX, digits).expect("bounds are constant and valid")
+    Histogram::new_with_bounds(1, most_ns, digits).expect("bounds are constant and valid")
+}
+
+/// The longest time that the histograms of a phase hold. How long a session lasts is no latency: it may be as
+/// long as the run.
+pub(super) const fn most_ns(phase: Phase) -> u64 {
+    match phase {
+        Phase::Session => SESSION_NS_MAX,
+        _ => LATENCY_NS_MAX,
+    }
 }
 
 /// Adds histograms that `histogram` made with the same digits, and so with the same cells.

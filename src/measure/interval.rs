@@ -49,7 +49,7 @@ pub struct Totals {
     /// From the end of the warm-up: of an open loop the length of its schedule, of a closed one until the end
     /// of the measured time or the last reply to a message.
     pub elapsed: Duration,
-    /// Highest `in_flight_peak` of any interval.
+    /// Highest `in_flight_peak` of any interval of the measured time.
     pub in_flight_peak: u64,
     /// Cores that went away without finishing; what they had recorded since their last tick is lost.
     pub cores_lost: u32,
@@ -57,4 +57,7 @@ pub struct Totals {
     pub warmup_messages: u64,
     /// Messages of the cool-down.
     pub cooldown_messages: u64,
+    /// Errors in the warm-up and after the measured time; in no other figure.
+    pub warmup_errors: u64,
+    pub cooldown_errors: u64,
 }

@@ -72,6 +72,13 @@ impl Recorder {
         self.spans.is_warmup(self.interval) || self.spans.measures(start_ns)
     }
 
+    /// Whether an event at `elapsed_ns` that is no answer to a message belongs to what is written now: it
+    /// happened in the measured time, or on a connection whose latest work started in it, at `start_ns`.
+    #[inline]
+    pub fn heeds_at(&self, start_ns: u64, elapsed_ns: u64) -> bool {
+        self.heeds(start_ns) || self.spans.measures(elapsed_ns)
+    }
+
     pub fn record_message(&mut self, message: &MessageSample) {
         if !self.heeds(message.start_ns) {
             self.spans.pass_over(&mut self.now, message.start_ns);
@@ -118,8 +125,13 @@ impl Recorder {
         self.now.count_reply(phase, code, enhanced);
     }
 
-    pub fn count_error(&mut self, kind: ErrorKind) {
-        self.now.count_error(kind);
+    /// Counts a failure without a reply at `elapsed_ns`, on a connection whose latest work started at
+    /// `start_ns`.
+    pub fn count_error_at(&mut self, kind: ErrorKind, start_ns: u64, elapsed_ns: u64) {
+        match self.heeds_at(start_ns, elapsed_ns) {
+            true => self.now.count_error(kind),
+            false => self.now.errors_late += 1,
+        }
     }
 
     pub fn connection_opened(&mut self) {

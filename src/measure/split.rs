@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::histogram::{PHASE_DIGITS, histogram};
+use super::histogram::{PHASE_DIGITS, histogram_to};
 use super::kind::Outcome;
 
 /// The parts beside the whole. Most phases never see a refusal, so a part takes memory from its first
@@ -11,11 +11,19 @@ use super::kind::Outcome;
 pub struct Split {
     all: Histogram<u64>,
     apart: [Option<Histogram<u64>>; Outcome::APART.len()],
+    /// The longest time that they hold.
+    most_ns: u64,
 }
 
 impl Split {
-    pub(super) fn new() -> Self {
-        Self { all: histogram(PHASE_DIGITS), apart: Default::default() }
+    pub(super) fn new(most_ns: u64) -> Self {
+        let all = histogram_to(most_ns, PHASE_DIGITS);
+        Self { all, apart: Default::default(), most_ns }
+    }
+
+    fn part(&mut self, index: usize) -> &mut Histogram<u64> {
+        let most_ns = self.most_ns;
+        self.apart[index].get_or_insert_with(|| histogram_to(most_ns, PHASE_DIGITS))
     }
 
     /// All samples, whatever their outcome.
@@ -55,8 +63,7 @@ impl Split {
     pub(super) fn record(&mut self, outcome: Outcome, ns: u64) {
         self.all.saturating_record(ns);
         if let Some(index) = Self::index(outcome) {
-            let part = self.apart[index].get_or_insert_with(|| histogram(PHASE_DIGITS));
-            part.saturating_record(ns);
+            self.part(index).saturating_record(ns);
         }
     }
 
@@ -74,8 +81,7 @@ impl Split {
     /// Adds to a part what the whole has already.
     pub(crate) fn add_apart(&mut self, outcome: Outcome, samples: &Histogram<u64>) {
         if let Some(index) = Self::index(outcome) {
-            let part = self.apart[index].get_or_insert_with(|| histogram(PHASE_DIGITS));
-            part.add(samples).expect("equal bounds");
+            self.part(index).add(samples).expect("equal bounds");
         }
     }
 
@@ -99,10 +105,11 @@ impl PartialEq for Split {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LATENCY_NS_MAX;
 
     #[test]
     fn what_was_accepted_is_the_whole_without_its_parts() {
-        let mut split = Split::new();
+        let mut split = Split::new(LATENCY_NS_MAX);
         assert_eq!(split.of(Outcome::Accepted), None);
         for (outcome, ns) in [
             (Outcome::Accepted, 1_000),
@@ -120,6 +127,6 @@ mod tests {
         let seen: Vec<Outcome> = split.apart().map(|(outcome, _)| outcome).collect();
         assert_eq!(seen, [Outcome::Refused4xx, Outcome::Unanswered]);
         split.clear();
-        assert_eq!(split, Split::new(), "a part that was emptied is as good as none");
+        assert_eq!(split, Split::new(LATENCY_NS_MAX), "a part that was emptied is as good as none");
     }
 }

@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::counters::Counters;
 use super::enhanced::{Enhanced, EnhancedKey};
-use super::histogram::{HEADLINE_DIGITS, PHASE_DIGITS, add, histogram};
+use super::histogram::{HEADLINE_DIGITS, PHASE_DIGITS, add, histogram, most_ns};
 use super::kind::{ErrorKind, Outcome, Phase};
 use super::message::{MessageSample, Mode};
 use super::open::OpenTally;
@@ -23,6 +23,8 @@ pub struct Tally {
     /// Messages due in the warm-up that ended after it, and those of the cool-down; in no figure.
     pub messages_early: u64,
     pub messages_late: u64,
+    /// Errors after the measured time, on connections whose latest work started after it too; in no figure.
+    pub errors_late: u64,
     /// Wire time of accepted messages. Unanswered ones are in it with the time waited so far, which
     /// is a lower bound: leaving them out would make a server that stops answering look fast.
     pub service_ns: Histogram<u64>,
@@ -36,7 +38,8 @@ pub struct Tally {
     errors: [u64; ErrorKind::COUNT],
     /// Row per phase, column per code from 200 on.
     replies: Box<[u64]>,
-    /// Replies whose code is outside 200 to 599.
+    /// Replies whose second digit is above 5, which no rule allows; those of a code from 200 to 599 are in
+    /// `replies` too.
     replies_odd: u64,
     enhanced: Enhanced,
 }
@@ -51,11 +54,12 @@ impl Tally {
             counts: Counters::default(),
             messages_early: 0,
             messages_late: 0,
+            errors_late: 0,
             service_ns: histogram(HEADLINE_DIGITS),
             refused_ns: histogram(PHASE_DIGITS),
             open,
             targets: Vec::new(),
-            phases: (0..Phase::COUNT).map(|_| Split::new()).collect(),
+            phases: Phase::ALL.into_iter().map(|phase| Split::new(most_ns(phase))).collect(),
             errors: [0; ErrorKind::COUNT],
             replies: vec![0; Phase::COUNT * CODES].into_boxed_slice(),
             replies_odd: 0,
@@ -121,6 +125,7 @@ impl Tally {
             counts,
             messages_early,
             messages_late,
+            errors_late,
             service_ns,
             refused_ns,
             open,
@@ -134,6 +139,7 @@ impl Tally {
         self.counts.add(counts);
         self.messages_early += messages_early;
         self.messages_late += messages_late;
+        self.errors_late += errors_late;
         add(&mut self.service_ns, service_ns);
         add(&mut self.refused_ns, refused_ns);
         match (&mut self.open, open) {
@@ -163,6 +169,7 @@ impl Tally {
             counts,
             messages_early,
             messages_late,
+            errors_late,
             service_ns,
             refused_ns,
             open,
@@ -174,7 +181,7 @@ impl Tally {
             enhanced,
         } = self;
         *counts = Counters::default();
-        (*messages_early, *messages_late, *replies_odd) = (0, 0, 0);
+        (*messages_early, *messages_late, *errors_late, *replies_odd) = (0, 0, 0, 0);
         service_ns.reset();
         refused_ns.reset();
         if let Some(open) = open {
@@ -240,7 +247,7 @@ impl Tally {
     }
 
     pub(super) fn record_phase(&mut self, phase: Phase, outcome: Outcome, ns: u64) {
-        let ns = self.clamp(ns);
+        let ns = self.clamp_to(most_ns(phase), ns);
         self.phases[phase as usize].record(outcome, ns);
     }
 
@@ -260,13 +267,10 @@ impl Tally {
         let column = usize::from(code.wrapping_sub(CODE_MIN));
         if column < CODES {
             self.replies[phase as usize * CODES + column] += count;
-        } else {
+        }
+        if column >= CODES || is_odd(code) {
             self.replies_odd += count;
         }
-    }
-
-    pub(crate) fn count_replies_odd(&mut self, count: u64) {
-        self.replies_odd += count;
     }
 
     pub(crate) fn count_enhanced(&mut self, key: EnhancedKey, count: u64) {
@@ -286,9 +290,18 @@ impl Tally {
     }
 
     fn clamp(&mut self, ns: u64) -> u64 {
-        self.counts.saturated += u64::from(ns > LATENCY_NS_MAX);
-        ns.min(LATENCY_NS_MAX)
+        self.clamp_to(LATENCY_NS_MAX, ns)
     }
+
+    fn clamp_to(&mut self, most_ns: u64, ns: u64) -> u64 {
+        self.counts.saturated += u64::from(ns > most_ns);
+        ns.min(most_ns)
+    }
+}
+
+/// Whether the second digit of a code is none that RFC 5321 §4.2 lets a server send.
+const fn is_odd(code: u16) -> bool {
+    code / 10 % 10 > 5
 }
 
 #[cfg(test)]
@@ -296,6 +309,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::SESSION_NS_MAX;
     use crate::measure::message::{OpenLoop, RecipientCounts};
 
     /// One thing to record, made from plain numbers so that proptest can shrink it.
@@ -427,15 +441,30 @@ mod tests {
     }
 
     #[test]
+    fn a_session_may_be_as_long_as_a_run() {
+        let mut tally = Tally::new(Mode::Closed);
+        let day = 24 * LATENCY_NS_MAX;
+        for outcome in [Outcome::Accepted, Outcome::Unanswered] {
+            tally.record_phase(Phase::Session, outcome, day);
+        }
+        tally.record_phase(Phase::Session, Outcome::Accepted, SESSION_NS_MAX);
+        assert_eq!(tally.counts.saturated, 0);
+        let sessions = tally.split(Phase::Session);
+        let broken = sessions.of(Outcome::Unanswered).unwrap();
+        assert!((day..day + day / 100).contains(&broken.max()), "{}", broken.max());
+        assert!(sessions.is_sound() && sessions.all().max() >= SESSION_NS_MAX);
+    }
+
+    #[test]
     fn replies_are_counted_by_phase_and_code_and_odd_codes_apart() {
         let mut tally = Tally::new(Mode::Closed);
-        for code in [250, 250, 451, 599, 199, 600, 0] {
+        for code in [250, 250, 451, 571, 599, 199, 600, 0] {
             tally.count_reply(Phase::Rcpt, code, None);
         }
         let replies: Vec<_> = tally.replies(Phase::Rcpt).collect();
-        assert_eq!(replies, [(250, 2), (451, 1), (599, 1)]);
+        assert_eq!(replies, [(250, 2), (451, 1), (571, 1), (599, 1)]);
         assert_eq!(tally.replies(Phase::Mail).count(), 0);
-        assert_eq!(tally.replies_odd(), 3);
+        assert_eq!(tally.replies_odd(), 5);
     }
 
     #[test]

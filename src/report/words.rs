@@ -53,7 +53,10 @@ pub(super) fn plan(plan: &RunPlan, engine: &str) -> String {
 
 /// `open loop at 3,000 msg/s (poisson)`; ramps and steps follow their mean in brackets.
 fn load(plan: &RunPlan) -> String {
-    let Some(rate) = plan.rate_msg_s else { return "closed loop".to_owned() };
+    let Some(rate) = plan.rate_msg_s else {
+        let of = plan.arrivals_of.as_deref();
+        return of.map_or("closed loop", |_| "open loop at no rate").to_owned();
+    };
     let sessions = plan.arrivals_of.as_deref() == Some("sessions");
     let unit = if sessions { "sessions/s" } else { "msg/s" };
     let shape = plan.rate.iter().filter(|shape| shape.contains([':', '/']));
@@ -119,10 +122,27 @@ fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
         ("elapsed", human::seconds(run.elapsed_s)),
         ("connections", connections),
     ];
+    rows.extend(not_counted(run).map(|said| ("not counted", said)));
     if counts.recipients_refused() > 0 {
         rows.insert(2, ("recipients", recipients(counts)));
     }
     rows
+}
+
+/// What was left out of the figures: `10 messages in the warm-up; 3 messages and 1 error after the end`.
+fn not_counted(run: &Run) -> Option<String> {
+    let part = |messages: u64, errors: u64, place: &str| {
+        let parts = [(messages, "message"), (errors, "error")];
+        let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+        let parts: Vec<String> = parts.map(|(count, noun)| plural(count, noun)).collect();
+        (!parts.is_empty()).then(|| format!("{} {place}", parts.join(" and ")))
+    };
+    let parts = [
+        part(run.warmup_messages, run.warmup_errors, "in the warm-up"),
+        part(run.cooldown_messages, run.cooldown_errors, "after the measured time"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// `40 asked, 20 accepted (50 %), 20 refused: 15 with 4xx, 5 with 5xx`.
@@ -258,7 +278,10 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
     }
     if run.replies_odd > 0 {
         let odd = human::count(run.replies_odd);
-        rows.push(("odd replies", format!("{odd} with a code outside 200 to 599")));
+        rows.push((
+            "odd replies",
+            format!("{odd} with a code whose second digit is none of RFC 5321"),
+        ));
     }
     if run.counts.saturated > 0 {
         let saturated = human::count(run.counts.saturated);

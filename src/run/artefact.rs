@@ -26,6 +26,14 @@ pub enum ArtefactError {
     Io { path: PathBuf, error: io::Error },
 }
 
+/// A directory that is made ready for the artefacts of a run which has not begun.
+pub struct NewRunDir {
+    dir: PathBuf,
+    hlog: File,
+    csv: BufWriter<File>,
+    headline: &'static str,
+}
+
 /// A directory that takes the artefacts of one run.
 pub struct RunDir {
     dir: PathBuf,
@@ -33,10 +41,10 @@ pub struct RunDir {
     csv: BufWriter<File>,
 }
 
-impl RunDir {
+impl NewRunDir {
     /// Makes the directory where it is missing and opens the files that grow. To be called before
     /// the clock starts; a directory that holds any file of a run is refused and left as it is.
-    pub fn create(dir: &Path, started: Timestamp, mode: Mode) -> Result<Self, ArtefactError> {
+    pub fn create(dir: &Path, mode: Mode) -> Result<Self, ArtefactError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
         let names = [RUN_JSON, RUN_HLOG, RUN_HGRM, RUN_CSV];
         if names.iter().any(|name| dir.join(name).exists()) {
@@ -47,27 +55,52 @@ impl RunDir {
             Mode::Open => HEADLINE_OPEN,
         };
         let path = dir.join(RUN_HLOG);
-        let file = File::create_new(&path).map_err(at(&path))?;
-        let hlog =
-            HlogWriter::begin(BufWriter::new(file), started.into(), headline).map_err(at(&path))?;
+        let hlog = File::create_new(&path).map_err(at(&path))?;
         let path = dir.join(RUN_CSV);
         let csv = BufWriter::new(File::create_new(&path).map_err(at(&path))?);
-        let mut made = Self { dir: dir.to_owned(), hlog, csv };
+        let mut made = Self { dir: dir.to_owned(), hlog, csv, headline };
         // It is better to learn now than after the run that the disk is full.
-        match made.begin() {
+        let columns = writeln!(made.csv, "{}", series::COLUMNS).and_then(|()| made.csv.flush());
+        match columns {
             Ok(()) => Ok(made),
             Err(error) => {
                 made.abandon();
-                Err(error)
+                Err(at(&path)(error))
             }
         }
     }
 
-    fn begin(&mut self) -> Result<(), ArtefactError> {
-        self.hlog.flush().map_err(at(&self.dir.join(RUN_HLOG)))?;
-        writeln!(self.csv, "{}", series::COLUMNS)
-            .and_then(|()| self.csv.flush())
-            .map_err(at(&self.dir.join(RUN_CSV)))
+    /// Says when the clock of the run started: all times in the files count from there.
+    pub fn begin(self, started: Timestamp) -> Result<RunDir, ArtefactError> {
+        let Self { dir, hlog, csv, headline } = self;
+        let path = dir.join(RUN_HLOG);
+        let begun = HlogWriter::begin(BufWriter::new(hlog), started.into(), headline);
+        let begun = begun.and_then(|mut hlog| hlog.flush().map(|()| hlog));
+        Ok(RunDir { hlog: begun.map_err(at(&path))?, dir, csv })
+    }
+
+    /// Removes its files, where the run does not begin.
+    pub fn abandon(self) {
+        remove(&self.dir);
+    }
+}
+
+/// Removes the files that grow. One that cannot be removed is named the next time, when its directory is
+/// refused.
+fn remove(dir: &Path) {
+    for name in [RUN_HLOG, RUN_CSV] {
+        drop(fs::remove_file(dir.join(name)));
+    }
+}
+
+impl RunDir {
+    /// As [`NewRunDir::create`], for a run whose start is known.
+    pub fn create(dir: &Path, started: Timestamp, mode: Mode) -> Result<Self, ArtefactError> {
+        let begun = NewRunDir::create(dir, mode)?.begin(started);
+        if begun.is_err() {
+            remove(dir);
+        }
+        begun
     }
 
     pub fn path(&self) -> &Path {
@@ -89,10 +122,7 @@ impl RunDir {
 
     /// Removes the files that grow, where the run does not begin.
     pub fn abandon(self) {
-        // A file that cannot be removed is named the next time, when its directory is refused.
-        for name in [RUN_HLOG, RUN_CSV] {
-            drop(fs::remove_file(self.dir.join(name)));
-        }
+        remove(&self.dir);
     }
 
     /// Writes the files of the end.

@@ -165,6 +165,8 @@ fn totals(tally: Tally, leaves: &[Shard]) -> Totals {
         cores_lost: leaves.iter().map(|leaf| leaf.run.cores_lost).sum(),
         warmup_messages: leaves.iter().map(|leaf| leaf.run.warmup_messages).sum(),
         cooldown_messages: leaves.iter().map(|leaf| leaf.run.cooldown_messages).sum(),
+        warmup_errors: leaves.iter().map(|leaf| leaf.run.warmup_errors).sum(),
+        cooldown_errors: leaves.iter().map(|leaf| leaf.run.cooldown_errors).sum(),
     }
 }
 

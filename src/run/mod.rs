@@ -26,7 +26,7 @@ pub mod stopped;
 pub mod threshold;
 pub mod verdict;
 
-pub use artefact::{ArtefactError, RunDir};
+pub use artefact::{ArtefactError, NewRunDir, RunDir};
 pub use judged::Judged;
 pub use latency::Latency;
 pub use load::{LoadError, Loaded};

@@ -27,7 +27,7 @@ pub struct Run {
     /// 16 hex digits, drawn at random: the `run` in the header of each message. Empty for a sum.
     #[serde(default)]
     pub id: String,
-    /// RFC 3339, UTC.
+    /// When the clock of the run started, from which all times count: RFC 3339, UTC.
     pub started: String,
     pub verdict: Verdict,
     /// One sentence each; empty when there is nothing to say.
@@ -73,17 +73,25 @@ pub struct Run {
     pub phases: BTreeMap<Phase, PhaseResult>,
     /// Replies of all phases by code.
     pub replies: BTreeMap<u16, u64>,
-    /// Replies whose code is outside 200 to 599.
+    /// Replies whose code has a second digit above 5, which RFC 5321 §4.2 does not know; they are in
+    /// `replies` too.
     pub replies_odd: u64,
     /// Replies with an enhanced code that found no room in their table.
     pub enhanced_rest: u64,
     pub errors: BTreeMap<ErrorKind, u64>,
-    /// The most messages in flight at once; cores are added as if they peaked at the same moment.
+    /// The most messages in flight at once in the measured time; cores are added as if they peaked at the same moment.
     pub in_flight_peak: u64,
-    /// Due, or in a closed loop begun, in the warm-up; in no other figure. The cool-down's likewise.
+    /// Due, or in a closed loop begun, in the warm-up; in no other figure.
     pub warmup_messages: u64,
+    /// Due, or in a closed loop begun, after the measured time; in no other figure.
     #[serde(default)]
     pub cooldown_messages: u64,
+    /// Errors in the warm-up; in no other figure.
+    #[serde(default)]
+    pub warmup_errors: u64,
+    /// Errors after the measured time, on connections that worked for the cool-down; in no other figure.
+    #[serde(default)]
+    pub cooldown_errors: u64,
     /// Generator cores that died; what they recorded in their last second is missing.
     pub cores_lost: u32,
     /// The generator's CPU time over the messages that were begun; `null` where none was.
@@ -325,6 +333,8 @@ impl Run {
             in_flight_peak: totals.in_flight_peak,
             warmup_messages: totals.warmup_messages,
             cooldown_messages: totals.cooldown_messages,
+            warmup_errors: totals.warmup_errors,
+            cooldown_errors: totals.cooldown_errors,
             cores_lost: totals.cores_lost,
             cpu_per_message_ns: CpuPerMessage::of(cpu, tally.counts.messages_begun()),
             cpu_busy,

@@ -214,6 +214,8 @@ mod tests {
             cores_lost: 0,
             warmup_messages: 0,
             cooldown_messages: 0,
+            warmup_errors: 0,
+            cooldown_errors: 0,
         }
     }
 

@@ -119,7 +119,7 @@ pub struct Line<'a> {
 /// What a server can do wrong in a reply.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum ReplyFault {
-    /// Not `[2-5][0-5][0-9]` and a space, a hyphen or the end of the line (RFC 5321 §4.2).
+    /// Not `[2-5][0-9][0-9]` and a space, a hyphen or the end of the line (RFC 5321 §4.2).
     #[error("a reply line does not start with a reply code")]
     Code,
     /// Lines of one reply carry different codes (RFC 5321 §4.2.1).
@@ -198,9 +198,11 @@ impl ReplyReader {
     }
 }
 
+/// Takes any second digit. RFC 5321 §4.2 lets servers use 0 to 5 alone, and §4.2.1 has a client go by the
+/// first digit where it does not know the others.
 #[inline]
 fn parse_line(raw: &[u8]) -> Result<Line<'_>, ReplyFault> {
-    let [a @ b'2'..=b'5', b @ b'0'..=b'5', c @ b'0'..=b'9', text @ ..] = raw else {
+    let [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', text @ ..] = raw else {
         return Err(ReplyFault::Code);
     };
     let code = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
@@ -254,8 +256,19 @@ mod tests {
     }
 
     #[test]
+    fn any_second_digit_is_read() {
+        for code in 200..600 {
+            let wire = format!("{code}-a\r\n{code} b\r\n");
+            let lines = read(wire.as_bytes(), 5).unwrap();
+            assert_eq!((lines.len(), lines[1].0), (2, code));
+        }
+    }
+
+    #[test]
     fn broken_replies_are_named() {
         assert_eq!(read(b"hello\r\n", 9), Err(ReplyFault::Code));
+        assert_eq!(read(b"25a x\r\n", 9), Err(ReplyFault::Code));
+        assert_eq!(read(b"150 x\r\n", 9), Err(ReplyFault::Code));
         assert_eq!(read(b"2500 x\r\n", 9), Err(ReplyFault::Code));
         assert_eq!(read(b"650 x\r\n", 9), Err(ReplyFault::Code));
         assert_eq!(read(b"250-a\r\n251 b\r\n", 99), Err(ReplyFault::CodeChanged));

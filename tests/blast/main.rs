@@ -2,6 +2,7 @@
 
 mod counts;
 mod greeting;
+mod measured;
 mod open_loop;
 mod policy;
 mod program;

@@ -189,6 +189,9 @@ fn what_is_due_is_sent_and_each_stamp_names_the_time_of_the_schedule() {
             assert_eq!((run.counts.messages_ok, run.counts.messages_failed), (200, 0));
             assert_eq!((run.counts.messages_not_begun, run.plan.rate_msg_s), (0, Some(500.0)));
             assert_eq!(gaps(&host), vec![2_000_000; 199], "due every two milliseconds");
+            let started: jiff::Timestamp = run.started.parse().unwrap();
+            let first_ns = host.dues.lock().unwrap().iter().copied().min().unwrap();
+            assert_eq!(started.as_nanosecond(), i128::from(first_ns), "the clock's start");
             let (response, service) = (run.response_ns.unwrap(), run.service_ns);
             let lag = run.send_lag_ns.unwrap();
             assert_eq!((response.count, service.count, lag.count), (200, 200, 200));

@@ -61,7 +61,7 @@ fn play(seed: u64, mut recorder: Recorder) {
         }
         recorder.publish();
     }
-    recorder.count_error(ErrorKind::Reset);
+    recorder.count_error_at(ErrorKind::Reset, SECOND_NS, SECOND_NS);
     for _ in 0..32 {
         recorder.connection_closed();
         recorder.count_reply(Phase::Quit, 221, Some((2, 0, 0)));

@@ -2,7 +2,7 @@
 
 use super::LoadSession;
 use crate::blast::failure::{Failure, words};
-use crate::blast::in_flight::{decide, kind, phase};
+use crate::blast::in_flight::{InFlight, decide, kind, phase};
 use crate::blast::work::SessionTask;
 use crate::dial::TalkError;
 use crate::measure::{ErrorKind, Outcome, Phase};
@@ -54,6 +54,8 @@ impl LoadSession<'_> {
         core.work.give_back(SessionTask { allowance, first: self.dealt.take() });
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
+        let (start_ns, now_ns) = (self.start_ns, self.now_ns);
+        let oldest_ns = self.open.front().map_or(start_ns, InFlight::start_ns);
         while let Some(open) = self.open.pop_front() {
             self.decided += 1;
             let ended = (Outcome::Unanswered, RecipientReplies::default());
@@ -68,9 +70,11 @@ impl LoadSession<'_> {
         let never_greeted =
             !self.talk.client().ready() && matches!(result, Err(TalkError::Timeout));
         let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
-        recorder.record_phase(Phase::Session, broken, self.now_ns - self.connect_ns);
+        if recorder.heeds(start_ns) {
+            recorder.record_phase(Phase::Session, broken, now_ns - self.connect_ns);
+        }
         if self.is_turned_away(&result) {
-            recorder.count_error(ErrorKind::TurnedAway);
+            recorder.count_error_at(ErrorKind::TurnedAway, start_ns, now_ns);
             let phase =
                 self.talk.client().last_refusal().map_or(Phase::Session, |it| phase(it.phase));
             core.broke(self.target, phase, ErrorKind::TurnedAway, || self.refusal_in_words());
@@ -80,7 +84,7 @@ impl LoadSession<'_> {
             }
             match never_greeted {
                 true => recorder.connection_never_greeted(),
-                false => recorder.count_error(kind(error)),
+                false => recorder.count_error_at(kind(error), oldest_ns, now_ns),
             }
             if !core.cut.get() && !cut && !is_unfit(error) {
                 let phase = self.talk.client().awaited().map_or(Phase::Session, phase);
@@ -88,6 +92,7 @@ impl LoadSession<'_> {
             }
             if !matches!(error, TalkError::Fault(_))
                 && let Some(awaited) = self.talk.client().awaited()
+                && recorder.heeds(oldest_ns)
             {
                 let since_ns = match awaited {
                     ReplyTo::Auth => self.auth_ns.unwrap_or(self.sent_ns),
@@ -96,7 +101,7 @@ impl LoadSession<'_> {
                 recorder.record_phase(phase(awaited), Outcome::Unanswered, self.now_ns - since_ns);
             }
         } else if self.talk.client().login_failed() {
-            recorder.count_error(ErrorKind::Auth);
+            recorder.count_error_at(ErrorKind::Auth, start_ns, now_ns);
             let why = || words(self.talk.client().refusal());
             core.broke(self.target, Phase::Auth, ErrorKind::Auth, why);
         }
