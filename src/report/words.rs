@@ -134,7 +134,7 @@ fn not_counted(run: &Run) -> Option<String> {
     let part = |messages: u64, errors: u64, place: &str| {
         let parts = [(messages, "message"), (errors, "error")];
         let parts = parts.into_iter().filter(|(count, _)| *count > 0);
-        let parts: Vec<String> = parts.map(|(count, noun)| plural(count, noun)).collect();
+        let parts: Vec<String> = parts.map(|(count, noun)| counted(count, noun)).collect();
         (!parts.is_empty()).then(|| format!("{} {place}", parts.join(" and ")))
     };
     let parts = [
