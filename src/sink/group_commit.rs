@@ -43,7 +43,7 @@ impl GroupCommit {
         assert!(!self.running.replace(true), "two syncs of one spool at the same time");
         // Sessions whose octets have arrived seal their messages now, and share this sync.
         give_way().await;
-        let barriers: Vec<Barrier> = writer.borrow().dirty().collect();
+        let barriers: Vec<Barrier> = writer.borrow_mut().dirty().collect();
         if barriers.is_empty() {
             // The segment was found to be gone while this task gave way. Without this check the
             // caller would ask for a sync of nothing again and again.
@@ -200,7 +200,7 @@ mod tests {
     fn a_failed_sync_takes_with_it_what_was_sealed_while_it_ran() {
         on_a_core(async {
             let desk = Desk::new(Durability::Sync);
-            let (one, barrier) = (desk.ticket(), desk.writer.borrow().dirty().next().unwrap());
+            let (one, barrier) = (desk.ticket(), desk.writer.borrow_mut().dirty().next().unwrap());
             let two = desk.ticket();
             desk.writer.borrow_mut().poison(&barrier);
             for waits in [one, two] {

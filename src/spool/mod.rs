@@ -110,7 +110,10 @@
 //! are fragments: many messages are open on a core at once, and the record that is open at the end of the
 //! log becomes a fragment when another message needs that place, or when the segment is full. A chain may
 //! lead from one segment to another, but never to another core. A fragment to which no seal leads is
-//! dead room.
+//! dead room, and the writer gives it back: a segment that it has left and that holds nothing else is
+//! removed, and at the end of the log it stores zeros over the headers of dead fragments, from the last to
+//! the first, and goes on at the first. It takes nothing back for which a sync was asked, so the mark is
+//! never above the end of the log. What stands after the end is part of no record, and is overwritten.
 //!
 //! # The envelope
 //!
@@ -204,12 +207,15 @@
 //! before the 250. Octets of a recycled segment's earlier life cannot pass for records, since the nonce is
 //! new, and since the slot after a record is zeroed before that record is committed. A reader that meets a
 //! doubtful place in a live spool reads that place and the segment header once more before it believes
-//! what it saw: it may have read a header that was half stored, or a file that was being recycled.
+//! what it saw: it may have read a header that was half stored, or a file that was being recycled. If it
+//! came there over fragments, it also looks whether the last of them is still there. If not, the writer has
+//! taken it back, and the reader goes on after the last record before it that is no fragment.
 //!
 //! # What an opener does
 //!
 //! A sink that opens a spool removes the segments that were being made. It syncs every other segment, sets
-//! its mark and cuts it after its last record; it removes a segment that has no record. If a segment ends
+//! its mark and cuts it after its last record; it removes a segment that has no record. If nothing in the
+//! spool is doubtful, fragments that no message needs count as no records there. If a segment ends
 //! at a doubtful place, the sink first puts a copy into `quarantine`, up to the last octet that is not zero.
 //! It moves a segment there whose header is doubtful or lost. What is in `quarantine` is never recycled
 //! or deleted, and does not count against the limit.

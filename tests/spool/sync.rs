@@ -11,7 +11,7 @@ fn synced() -> Options {
     Options { durability: Durability::Sync, ..small(8) }
 }
 
-fn dirty(writer: &Writer) -> Vec<Barrier> {
+fn dirty(writer: &mut Writer) -> Vec<Barrier> {
     writer.dirty().collect()
 }
 
@@ -23,18 +23,18 @@ fn sync(barrier: &Barrier) {
 fn a_barrier_covers_what_was_sealed_before_it_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let (_spool, _, mut writer) = open_one(dir.path(), synced());
-    assert!(dirty(&writer).is_empty());
+    assert!(dirty(&mut writer).is_empty());
     store(&mut writer, b"one").unwrap();
-    let barriers = dirty(&writer);
+    let barriers = dirty(&mut writer);
     assert_eq!(barriers.len(), 1);
     sync(&barriers[0]);
     store(&mut writer, b"two").unwrap();
     writer.synced(&barriers[0]).unwrap();
-    let barriers = dirty(&writer);
+    let barriers = dirty(&mut writer);
     assert_eq!(barriers.len(), 1, "the second message is not covered");
     sync(&barriers[0]);
     writer.synced(&barriers[0]).unwrap();
-    assert!(dirty(&writer).is_empty());
+    assert!(dirty(&mut writer).is_empty());
 }
 
 /// The mark in a segment's header.
@@ -113,18 +113,18 @@ fn a_segment_that_was_left_stays_dirty_until_it_is_synced() {
     let dir = tempfile::tempdir().unwrap();
     let (_spool, _, mut writer) = open_one(dir.path(), synced());
     store(&mut writer, b"early").unwrap();
-    let early = dirty(&writer);
+    let early = dirty(&mut writer);
     for seed in 0..3 {
         store(&mut writer, &octets(seed, 50_000)).unwrap();
     }
     writer.synced(&early[0]).unwrap();
-    let barriers = dirty(&writer);
+    let barriers = dirty(&mut writer);
     assert_eq!(barriers.len(), 3, "the early barrier does not cover the whole first segment");
     for barrier in &barriers {
         sync(barrier);
         writer.synced(barrier).unwrap();
     }
-    assert!(dirty(&writer).is_empty());
+    assert!(dirty(&mut writer).is_empty());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn without_sync_nothing_is_ever_dirty() {
     for seed in 0..3 {
         store(&mut writer, &octets(seed, 50_000)).unwrap();
     }
-    assert!(dirty(&writer).is_empty());
+    assert!(dirty(&mut writer).is_empty());
 }
 
 #[test]
@@ -144,10 +144,10 @@ fn after_a_failed_sync_nothing_more_is_acknowledged_from_its_segment() {
     let mut open = Draft::default();
     writer.append(&mut open, b"begun before").unwrap();
     let before = store(&mut writer, b"sealed before").unwrap();
-    let barriers = dirty(&writer);
+    let barriers = dirty(&mut writer);
     let late = barriers.clone();
     writer.poison(&barriers[0]);
-    assert!(dirty(&writer).is_empty(), "a poisoned segment is never synced again");
+    assert!(dirty(&mut writer).is_empty(), "a poisoned segment is never synced again");
 
     let error = writer.synced(&late[0]).unwrap_err();
     assert!(matches!(error, SpoolError::Poisoned { core: 0, segment: 1 }), "{error}");
@@ -158,7 +158,7 @@ fn after_a_failed_sync_nothing_more_is_acknowledged_from_its_segment() {
     let after = store_when_there_is_room(&mut writer, b"sealed after");
     assert!(after.segment > before.segment);
     assert_eq!(writer.stats().poisoned, 1);
-    let barriers = dirty(&writer);
+    let barriers = dirty(&mut writer);
     assert_eq!(barriers.len(), 1);
     writer.synced(&barriers[0]).unwrap();
     let (read, survey) = read_all(dir.path());
@@ -183,7 +183,7 @@ fn what_was_acknowledged_before_the_disk_failed_stays_and_what_was_not_goes() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _, mut writer) = open_one(dir.path(), synced());
     let kept = store(&mut writer, b"acknowledged").unwrap();
-    let barriers = dirty(&writer);
+    let barriers = dirty(&mut writer);
     sync(&barriers[0]);
     writer.synced(&barriers[0]).unwrap();
     store(&mut writer, b"refused").unwrap();
@@ -196,12 +196,12 @@ fn what_was_acknowledged_before_the_disk_failed_stays_and_what_was_not_goes() {
         later = store(&mut writer, &octets(2, 20_000)).unwrap();
     }
     seal(&mut writer, &mut across).unwrap();
-    let barriers = dirty(&writer);
+    let barriers = dirty(&mut writer);
     assert_eq!(barriers.len(), 2);
     writer.poison(&barriers[0]);
     sync(&barriers[1]);
     writer.synced(&barriers[1]).unwrap_err();
-    assert!(dirty(&writer).is_empty());
+    assert!(dirty(&mut writer).is_empty());
     drop(writer);
     drop(spool);
     let (read, survey) = read_all(dir.path());
@@ -214,14 +214,14 @@ fn what_was_synced_while_its_segment_was_left_survives_the_failure_of_the_next()
     let dir = tempfile::tempdir().unwrap();
     let (spool, _, mut writer) = open_one(dir.path(), synced());
     let kept = store(&mut writer, b"acknowledged").unwrap();
-    let barriers = dirty(&writer);
+    let barriers = dirty(&mut writer);
     // The log rolls while the sync runs.
     while writer.position().segment == kept.segment {
         store(&mut writer, &octets(2, 20_000)).unwrap();
     }
     sync(&barriers[0]);
     writer.all_synced(&barriers).unwrap();
-    let next = dirty(&writer).pop().unwrap();
+    let next = dirty(&mut writer).pop().unwrap();
     assert_ne!(next.segment(), kept.segment);
     writer.poison(&next);
     drop(writer);

@@ -1,13 +1,21 @@
 //! Follows the pieces of a message, from the seal back through its fragments.
 
 use crate::spool::error::Doubt;
-use crate::spool::format::{Place, RecordHeader};
+use crate::spool::format::{ALIGNMENT, Place, RECORD_HEADER_BYTES, RecordHeader};
 
 /// The body octets of one record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct BodyPart {
     pub(super) place: Place,
     pub(super) bytes: u32,
+}
+
+impl BodyPart {
+    /// Where the next record begins, if this one is a fragment; a seal goes further.
+    pub(super) fn end_of_body(self) -> u64 {
+        let end = u64::from(self.place.offset) + RECORD_HEADER_BYTES as u64 + u64::from(self.bytes);
+        end.next_multiple_of(ALIGNMENT as u64)
+    }
 }
 
 /// A fragment that no seal has claimed yet.

@@ -11,7 +11,9 @@ use super::walk::{Opened, RecordsEnd, Walk, WalkStep};
 use crate::spool::envelope::StoredEnvelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::file;
-use crate::spool::format::{Mark, Place, RecordHeader, RecordKind, SegmentHeader, file_name};
+use crate::spool::format::{
+    Mark, Place, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader, file_name,
+};
 
 /// How the records of one segment ended, for the recovery.
 pub(in crate::spool) struct SegmentEnd {
@@ -21,6 +23,8 @@ pub(in crate::spool) struct SegmentEnd {
     pub(in crate::spool) header: Option<(SegmentHeader, Mark)>,
     /// Octets up to which everything is sound; 0 without a sound header.
     pub(in crate::spool) used: u64,
+    /// Octets up to which records belong to messages; at least those of the header.
+    pub(in crate::spool) alive: u64,
     pub(in crate::spool) last_seq: u64,
     pub(in crate::spool) end: RecordsEnd,
 }
@@ -143,7 +147,8 @@ impl<'a> Assembler<'a> {
                 self.survey.segments += 1;
                 self.survey.core(core).segments += 1;
                 self.survey.file_bytes += file::metadata(&path).map_or(0, |there| there.len());
-                Ok(Ok(Current { core, number, walk, last_seq: 0 }))
+                let alive = SEGMENT_HEADER_BYTES as u64;
+                Ok(Ok(Current { core, number, walk, last_seq: 0, alive }))
             }
             Opened::End(end) => {
                 if let RecordsEnd::Damaged(what) | RecordsEnd::Torn(what) = end {
@@ -185,6 +190,8 @@ pub(super) struct Current {
     pub(super) number: u32,
     pub(super) walk: Walk,
     pub(super) last_seq: u64,
+    /// Where the latest record ends that is no fragment.
+    alive: u64,
 }
 
 impl Current {
@@ -194,6 +201,9 @@ impl Current {
             match self.walk.step()? {
                 WalkStep::Record(offset, header) => {
                     self.last_seq = header.seq;
+                    if header.kind != RecordKind::Fragment {
+                        self.alive = self.walk.at();
+                    }
                     let place = Place { core: self.core, segment: self.number, offset };
                     return Ok(Ok((place, header)));
                 }
@@ -293,7 +303,16 @@ impl<'a> Messages<'a> {
 
     /// Runs to the end. Returns how each segment ended, too.
     pub(in crate::spool) fn into_ends(mut self) -> Result<(Survey, Vec<SegmentEnd>), SpoolError> {
-        while self.advance()?.is_some() {}
+        let mut alive = HashMap::new();
+        while let Some(message) = self.advance()? {
+            for part in &message.parts {
+                let end: &mut u64 = alive.entry((part.place.core, part.place.segment)).or_default();
+                *end = part.end_of_body().max(*end);
+            }
+        }
+        for end in &mut self.ends {
+            end.alive = alive.get(&(end.core, end.number)).copied().unwrap_or(0).max(end.alive);
+        }
         Ok((self.log.survey, self.ends))
     }
 
@@ -332,7 +351,8 @@ impl<'a> Messages<'a> {
         match self.log.open(core, number)? {
             Ok(current) => self.current = Some(current),
             Err(end) => {
-                let nothing = SegmentEnd { core, number, header: None, used: 0, last_seq: 0, end };
+                let (used, alive, last_seq) = (0, 0, 0);
+                let nothing = SegmentEnd { core, number, header: None, used, alive, last_seq, end };
                 self.ends.push(nothing);
             }
         }
@@ -342,9 +362,10 @@ impl<'a> Messages<'a> {
     fn end_segment(&mut self, end: RecordsEnd) -> Result<(), SpoolError> {
         let Some(mut current) = self.current.take() else { return Ok(()) };
         self.log.close(&mut current, end)?;
-        let Current { core, number, walk, last_seq } = current;
+        let Current { core, number, walk, last_seq, alive } = current;
         let header = Some((*walk.header(), walk.mark()));
-        self.ends.push(SegmentEnd { core, number, header, used: walk.at(), last_seq, end });
+        let used = walk.at();
+        self.ends.push(SegmentEnd { core, number, header, used, alive, last_seq, end });
         Ok(())
     }
 }

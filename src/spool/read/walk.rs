@@ -12,12 +12,15 @@ use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_READ_BYTES};
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::file::{self, Access};
 use crate::spool::format::{
-    ALIGNMENT, CANARY_BYTES, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader,
+    ALIGNMENT, CANARY_BYTES, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, RecordKind,
     SEGMENT_HEADER_BYTES, SegmentHeader, SlotState,
 };
 
 /// Octets that it takes after a jump, when it may want a single record.
 const SPOOL_PEEK_BYTES: usize = 4 * 1024;
+
+/// Times that a walk goes back in a row, while a live writer takes records back.
+const LOOKS_MAX: usize = 8;
 
 /// How the records of a segment end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,6 +52,11 @@ pub(super) struct Walk {
     /// Octets of the file when it was opened.
     len: u64,
     last_seq: Option<u64>,
+    /// The latest record, and where it begins.
+    latest: Option<(u64, RecordHeader)>,
+    /// `at` and `last_seq` after the latest record that is no fragment: the writer takes nothing back that
+    /// lies below.
+    firm: (u64, Option<u64>),
     /// That of the latest record.
     envelope: Vec<u8>,
 }
@@ -102,7 +110,8 @@ impl Walk {
         let at = SEGMENT_HEADER_BYTES as u64;
         let len = len.min(header.bytes);
         let envelope = Vec::new();
-        Ok(Opened::Walk(Self { file, header, mark, at, len, last_seq: None, envelope }))
+        let (last_seq, latest, firm) = (None, None, (at, None));
+        Ok(Opened::Walk(Self { file, header, mark, at, len, last_seq, latest, firm, envelope }))
     }
 
     pub(super) fn header(&self) -> &SegmentHeader {
@@ -122,6 +131,8 @@ impl Walk {
     pub(super) fn seek(&mut self, offset: u32) {
         self.at = offset.into();
         self.last_seq = None;
+        self.latest = None;
+        self.firm = (self.at, None);
     }
 
     /// The envelope of the record that the latest step returned.
@@ -131,17 +142,40 @@ impl Walk {
 
     /// Reads and checks the next record.
     pub(super) fn step(&mut self) -> Result<WalkStep, SpoolError> {
-        let first = self.try_step()?;
-        let WalkStep::End(RecordsEnd::Damaged(_) | RecordsEnd::Torn(_)) = first else {
-            return Ok(first);
-        };
-        // We may have read a header while it was being stored, or octets of the next life of the file: read
-        // again.
-        self.file.forget();
-        if !self.same_life()? {
-            return Ok(WalkStep::End(RecordsEnd::Recycled));
+        for _ in 0..LOOKS_MAX {
+            let first = self.try_step()?;
+            let WalkStep::End(RecordsEnd::Damaged(_) | RecordsEnd::Torn(_)) = first else {
+                return Ok(first);
+            };
+            // We may have read a header while it was being stored, or octets of the next life of the file: read
+            // again.
+            self.file.forget();
+            if !self.same_life()? {
+                return Ok(WalkStep::End(RecordsEnd::Recycled));
+            }
+            if !self.goes_back()? {
+                break;
+            }
         }
         self.try_step()
+    }
+
+    /// Whether the writer has taken the latest record back, which was a fragment. Then the walk goes on after
+    /// the latest record that is none.
+    fn goes_back(&mut self) -> Result<bool, SpoolError> {
+        let Some((at, seen)) = self.latest.filter(|(_, seen)| seen.kind == RecordKind::Fragment)
+        else {
+            return Ok(false);
+        };
+        let mut now = [0; RECORD_HEADER_BYTES];
+        self.file.read(at, &mut now)?;
+        if RecordHeader::decode(&now, &self.header) == Ok(seen) {
+            return Ok(false);
+        }
+        (self.at, self.last_seq) = self.firm;
+        self.latest = None;
+        self.file.forget();
+        Ok(true)
     }
 
     /// Whether the file still holds the segment that was opened.
@@ -156,6 +190,9 @@ impl Walk {
     pub(super) fn confirm(&mut self, end: RecordsEnd) -> Result<Option<RecordsEnd>, SpoolError> {
         if !matches!(end, RecordsEnd::Clean | RecordsEnd::Open) {
             return Ok(Some(end));
+        }
+        if self.goes_back()? {
+            return Ok(None);
         }
         if matches!(self.mark, Mark::Upto(mark) if self.at < mark.into()) {
             return Ok(Some(RecordsEnd::Damaged(Doubt::Short)));
@@ -212,8 +249,12 @@ impl Walk {
             return doubtful(doubt);
         }
         let offset = self.at as u32;
+        self.latest = Some((self.at, header));
         self.at += header.stride();
         self.last_seq = Some(header.seq);
+        if header.kind != RecordKind::Fragment {
+            self.firm = (self.at, self.last_seq);
+        }
         Ok(WalkStep::Record(offset, header))
     }
 

@@ -169,6 +169,15 @@ impl Barriers {
         self.left.front().map_or((present, self.synced_end), |left| (left.segment(), left.start))
     }
 
+    /// Nothing in this segment, which the log has left, is of any use.
+    pub(super) fn forget(&mut self, segment: u32) {
+        debug_assert!(
+            self.left.iter().all(|left| left.segment() != segment || left.settled == left.sealed),
+            "no message was sealed in it"
+        );
+        self.left.retain(|left| left.segment() != segment);
+    }
+
     pub(super) fn poison(&mut self, segment: u32, fault: SegmentFault) {
         self.left.retain(|left| left.segment() != segment);
         if !self.is_poisoned(segment) {

@@ -30,6 +30,8 @@ pub(super) enum Job {
     Replace { core: usize, segment: Segment },
     /// Probe this segment, and each later one, by a write and a sync before it is used.
     Probe { core: usize, segment: Segment, suspicion: u32 },
+    /// All that this segment holds is dead: remove it.
+    Free { core: usize, segment: u32 },
     /// Nobody will write to this segment again. It holds `used` octets.
     Finish { segment: Segment, used: usize },
     /// The core is gone and does not need the segments that were made ready for it.

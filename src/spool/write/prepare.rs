@@ -112,6 +112,7 @@ impl Preparer {
             Job::Probe { core, segment, suspicion } => {
                 self.supply.suspect(core, segment, suspicion);
             }
+            Job::Free { core, segment } => self.supply.free(core, segment, self.flusher.as_mut()),
             Job::Finish { segment, used } => segment.finish(used),
             Job::Leave { ready } => {
                 take_back(&ready);

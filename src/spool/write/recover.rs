@@ -68,6 +68,10 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
     let abandoned = clear_unfinished(dir)?;
     let reader = Reader::open_locked(dir)?;
     let (survey, mut ends) = reader.messages().into_ends()?;
+    if survey.damage.is_empty() && survey.torn.is_empty() {
+        // What no message needs goes. Where something is damaged, it may be of use to people.
+        ends.iter_mut().for_each(|end| end.used = end.alive);
+    }
     let mut recovery = Recovery { survey, trimmed_bytes: abandoned, ..Recovery::default() };
     let numbers = ends.iter().map(|end| end.number).chain(quarantine::numbers(dir));
     let next_number = numbers.max().map_or(1, |most| most + 1);
@@ -159,6 +163,10 @@ fn settle(path: &Path, header: &SegmentHeader, mark: Mark, used: u64) -> io::Res
         if mark != Mark::Unknown {
             segment::mark(&file, header, used as u32)?;
         }
+    }
+    if matches!(mark, Mark::Upto(end) if u64::from(end) > used) {
+        // The lower mark must be on the disk before the cut is: an end below the mark is damage.
+        file.sync_data()?;
     }
     if file.metadata()?.len() != used {
         file.set_len(used)?;

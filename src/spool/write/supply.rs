@@ -289,6 +289,23 @@ impl Supply {
         }
     }
 
+    /// Removes a full segment that holds nothing but dead room, and serves the core if it lacks a segment.
+    pub(super) fn free(&mut self, core: usize, number: u32, mut flusher: Option<&mut Flusher>) {
+        let shelf = &mut self.shelves[core];
+        let Some(at) = shelf.full.iter().position(|full| full.number == number) else { return };
+        if let Some(flusher) = flusher.as_deref_mut() {
+            flusher.forget(core, number);
+        }
+        match fs::remove_file(self.dir.join(file_name(core as u16, number))) {
+            // It stays in the ring, and is recycled in its turn.
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return,
+            Ok(()) | Err(_) => drop(shelf.full.remove(at)),
+        }
+        if shelf.short.is_some() || shelf.need == NextNeed::Deferred {
+            self.supply(core, flusher);
+        }
+    }
+
     /// Makes a segment from the oldest full one of `core`.
     fn reuse(
         &mut self,

@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use crc_fast::{CrcAlgorithm, Digest};
 
+use self::pieces::{PieceId, Pieces};
+use self::space::TailFragment;
 use super::barrier::Barriers;
 use super::job::{Job, Supplies};
 use super::marker::Lock;
@@ -25,7 +27,9 @@ use crate::spool::format::{
 use crate::spool::options::Durability;
 
 mod durable;
+mod pieces;
 mod roll;
+mod space;
 
 /// An open message: what links its pieces. Cheap; a session has one and uses it for all its messages.
 #[derive(Debug, Default)]
@@ -36,6 +40,8 @@ pub struct Draft {
     latest: Option<Place>,
     /// Segment of the first record; 0 is none.
     first_segment: u32,
+    /// The latest record.
+    piece: PieceId,
     total_bytes: u64,
     /// A piece was refused, so the message can only be discarded.
     broken: bool,
@@ -59,6 +65,7 @@ struct OpenRecord {
     /// Body octets of the message, this record's among them.
     total_bytes: u64,
     back: Option<Place>,
+    piece: PieceId,
 }
 
 /// Counters of one writer since it was opened.
@@ -91,6 +98,8 @@ struct Retired {
     /// Messages sealed in the log when the segment began, and when the log left it.
     began: u64,
     ended: u64,
+    /// Records that are not dead: sealed ones, and pieces of messages that may still be sealed.
+    alive: usize,
 }
 
 /// The log of one core. One thread owns it.
@@ -103,6 +112,13 @@ pub struct Writer {
     /// INVARIANT: a multiple of 8; the commit word of the slot there, if there is room for one, is 0.
     head: usize,
     open: Option<OpenRecord>,
+    pieces: Pieces,
+    /// Those after the last sealed record of the present segment, in order.
+    tail: Vec<TailFragment>,
+    /// As in [`Retired`], of the present segment.
+    alive: usize,
+    /// Octets of the present segment for which a sync was asked.
+    asked: usize,
     digest: Digest,
     /// That of the latest record.
     seq: u64,
@@ -150,6 +166,10 @@ impl Writer {
             segment: Some(first),
             head: SEGMENT_HEADER_BYTES,
             open: None,
+            pieces: Pieces::default(),
+            tail: Vec::new(),
+            alive: 0,
+            asked: 0,
             digest: Digest::new(CrcAlgorithm::Crc32Iscsi),
             seq,
             drafts: 0,
@@ -203,21 +223,12 @@ impl Writer {
         recipients: impl IntoIterator<Item = (&'r [u8], &'r [u8])>,
     ) -> Result<Sealed, SpoolError> {
         let sealed = self.try_seal(draft, meta, recipients);
-        if sealed.is_err() {
-            self.discard(draft);
+        match &sealed {
+            Ok(_) => self.pieces.forget(draft.piece),
+            Err(_) => self.discard(draft),
         }
         *draft = Draft::default();
         sealed
-    }
-
-    /// Forgets an open message. Its fragments in the log are dead room.
-    pub fn discard(&mut self, draft: &mut Draft) {
-        if self.owns_head(draft) {
-            let head = self.head;
-            self.segment_mut().map.zero_at(head, RECORD_HEADER_BYTES);
-            self.open = None;
-        }
-        *draft = Draft::default();
     }
 
     pub fn stats(&self) -> Stats {
@@ -307,11 +318,13 @@ impl Writer {
             draft.first_segment = place.segment;
         }
         debug_assert!(draft.latest.is_none_or(|latest| latest.core == self.core && latest < place));
+        draft.piece = self.pieces.add(place.segment, place.offset, draft.piece);
         self.open = Some(OpenRecord {
             draft: draft.id,
             body_bytes: 0,
             total_bytes: draft.total_bytes,
             back: draft.latest.replace(place),
+            piece: draft.piece,
         });
         self.digest.reset();
         let head = self.head;
@@ -339,12 +352,15 @@ impl Writer {
         self.stats.messages += 1;
         self.stats.bytes += open.total_bytes;
         let place = self.commit(&open, kind, envelope.len(), flags);
+        self.tail.clear();
         Sealed { place, ticket: Ticket(self.stats.messages) }
     }
 
     fn close_fragment(&mut self) {
         if let Some(open) = self.open.take() {
-            self.commit(&open, RecordKind::Fragment, 0, RecordFlags::empty());
+            let place = self.commit(&open, RecordKind::Fragment, 0, RecordFlags::empty());
+            self.pieces.close(open.piece);
+            self.note_fragment(place.offset as usize);
         }
     }
 
@@ -389,6 +405,7 @@ impl Writer {
         segment.map.store_release(head + COMMIT_AT, commit);
         let half_full = next >= segment.map.len() / 2;
         self.head = next;
+        self.alive += 1;
         self.stats.records += 1;
         if half_full {
             self.ask();
@@ -408,8 +425,9 @@ impl Writer {
 impl Drop for Writer {
     /// What was not sealed is gone. The helper cuts the segment after the last record.
     fn drop(&mut self) {
+        let used = self.end_without_open();
         if let Some(segment) = self.segment.take() {
-            self.hand_over(Job::Finish { segment, used: self.head });
+            self.hand_over(Job::Finish { segment, used });
         }
         if let Some(segment) = self.spare.take() {
             self.hand_over(Job::Finish { segment, used: 0 });

@@ -28,8 +28,11 @@ impl Writer {
     /// What must be synced to make everything durable that is sealed now. Empty unless the durability
     /// is [`Durability::Sync`]. The caller syncs each file and calls [`Writer::synced`] or
     /// [`Writer::poison`] before it acknowledges.
-    pub fn dirty(&self) -> impl Iterator<Item = Barrier> + '_ {
+    pub fn dirty(&mut self) -> impl Iterator<Item = Barrier> + '_ {
         let syncing = self.durability == Durability::Sync;
+        if syncing {
+            self.asked = self.head;
+        }
         syncing.then(|| self.waiting()).into_iter().flatten()
     }
 
@@ -88,9 +91,11 @@ impl Writer {
             self.check()?;
         }
         match barrier.fault(&self.path_of(segment)) {
-            // The helper may have recycled a segment that the log has left. It raises the floor before it takes
-            // the name away.
-            Some(fault) if !self.is_taken(segment) => Err(self.tear(segment, fault, &barrier.file)),
+            // The helper may have recycled a segment that the log has left, before which it raises the floor, or
+            // removed one that we gave it as dead.
+            Some(fault) if !self.is_taken(segment) && self.header_of(segment).is_some() => {
+                Err(self.tear(segment, fault, &barrier.file))
+            }
             _ => Ok(()),
         }
     }
@@ -251,7 +256,10 @@ impl Writer {
         let messages = self.stats.messages;
         self.barriers.leave(left, self.head, messages);
         let began = std::mem::replace(&mut self.began, messages);
-        self.retired.push_back(Retired { header: left.header, began, ended: messages });
+        let alive = std::mem::take(&mut self.alive);
+        self.tail.clear();
+        self.asked = 0;
+        self.retired.push_back(Retired { header: left.header, began, ended: messages, alive });
         let floor = self.supplies.floor.load(Ordering::Acquire);
         while self.retired.front().is_some_and(|retired| retired.header.number < floor) {
             self.retired.pop_front();
@@ -271,6 +279,7 @@ impl Writer {
         let to = to.min(self.segment().map.len());
         self.segment_mut().map.zero_at(from, to - from);
         self.head = from;
+        self.tail.clear();
     }
 
     /// Checks that every segment that may hold a piece of the message is there and sound.

@@ -56,7 +56,9 @@ impl Writer {
         let used = std::mem::replace(&mut self.head, SEGMENT_HEADER_BYTES);
         self.stats.rolls += 1;
         let sound = !self.barriers.is_poisoned(left.header.number);
+        let number = left.header.number;
         self.hand_over(Job::Retire { core: self.core.into(), segment: left, used, sound });
+        self.free_if_dead(number);
         self.want();
         Ok(())
     }
@@ -152,6 +154,7 @@ impl Writer {
                 | Job::Retire { .. }
                 | Job::Durable { .. }
                 | Job::Flushed { .. }
+                | Job::Free { .. }
                 | Job::Void { .. },
             )) => {}
             Err(mpsc::SendError(Job::Probe { segment, .. } | Job::Replace { segment, .. })) => {

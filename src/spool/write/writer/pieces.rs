@@ -1,0 +1,100 @@
+//! Which records of a log are pieces of messages that are still open.
+
+/// One record of an open message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub(super) segment: u32,
+    pub(super) offset: u32,
+    /// Whether it is committed, as a fragment. Otherwise it is the record at the head of the log.
+    pub(super) closed: bool,
+    /// The piece before it of the same message.
+    before: PieceId,
+}
+
+/// Names a piece; the default is none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct PieceId(u32);
+
+/// The pieces of all open messages of one log. Allocates only while more of them are open than ever before.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    /// INVARIANT: those that are not in use form a list from `free` on.
+    all: Vec<Piece>,
+    free: PieceId,
+}
+
+impl Pieces {
+    /// Adds a piece that is being written, the one after `before`.
+    pub(super) fn add(&mut self, segment: u32, offset: u32, before: PieceId) -> PieceId {
+        let piece = Piece { segment, offset, closed: false, before };
+        match self.at(self.free) {
+            Some(at) => {
+                let id = std::mem::replace(&mut self.free, self.all[at].before);
+                self.all[at] = piece;
+                id
+            }
+            None => {
+                self.all.push(piece);
+                PieceId(self.all.len() as u32)
+            }
+        }
+    }
+
+    /// The piece is committed.
+    pub(super) fn close(&mut self, id: PieceId) {
+        let at = self.at(id).expect("a record that is open is a piece");
+        self.all[at].closed = true;
+    }
+
+    /// Forgets the piece. Returns it, and the one before it.
+    pub(super) fn take(&mut self, id: PieceId) -> Option<(Piece, PieceId)> {
+        let at = self.at(id)?;
+        let piece = self.all[at];
+        self.all[at].before = std::mem::replace(&mut self.free, id);
+        Some((piece, piece.before))
+    }
+
+    /// Forgets the piece and all before it.
+    pub(super) fn forget(&mut self, mut id: PieceId) {
+        while let Some((_, before)) = self.take(id) {
+            id = before;
+        }
+    }
+
+    fn at(&self, id: PieceId) -> Option<usize> {
+        (id.0 as usize).checked_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_many_messages_are_told_apart_and_their_places_used_again() {
+        let mut pieces = Pieces::default();
+        let mut chains = [PieceId::default(); 3];
+        for round in 0..5 {
+            for (of, chain) in chains.iter_mut().enumerate() {
+                *chain = pieces.add(of as u32, round, *chain);
+                if round > 0 {
+                    pieces.close(*chain);
+                }
+            }
+        }
+        let mut offsets = Vec::new();
+        let mut id = chains[1];
+        while let Some((piece, before)) = pieces.take(id) {
+            assert_eq!((piece.segment, piece.closed), (1, piece.offset > 0));
+            offsets.push(piece.offset);
+            id = before;
+        }
+        assert_eq!(offsets, [4, 3, 2, 1, 0]);
+        pieces.forget(chains[0]);
+        for _ in 0..10 {
+            pieces.add(9, 9, PieceId::default());
+        }
+        assert_eq!(pieces.all.len(), 15);
+        assert_eq!(pieces.take(chains[2]).unwrap().0.segment, 2);
+    }
+}

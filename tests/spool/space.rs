@@ -1,0 +1,199 @@
+//! Room belongs to mail that was acknowledged: what was not sealed gives its room back.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ringpost::spool::{Draft, Durability, Options, Reader, WhenFull, Writer};
+
+use super::{SEGMENT, octets, open_one, read_all, seal, small, store};
+
+fn segment_files(dir: &Path) -> usize {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    entries.filter(|name| name.to_str().unwrap().ends_with(".seg")).count()
+}
+
+/// Ways in which messages are given up.
+#[derive(Clone, Copy, Debug)]
+enum Flood {
+    /// One large message after the other.
+    Alone,
+    /// Two at once, so that their fragments lie between each other.
+    Two,
+}
+
+fn flood(writer: &mut Writer, flood: Flood, bytes: usize) {
+    let mut drafts = [Draft::default(), Draft::default()];
+    for at in 0..bytes / 8_000 {
+        let of = match flood {
+            Flood::Alone => 0,
+            Flood::Two => at % 2,
+        };
+        // Where there is no room, the message is refused, as it is in the sink.
+        let _ = writer.append(&mut drafts[of], &octets(at as u64, 8_000));
+    }
+    drafts.iter_mut().for_each(|draft| writer.discard(draft));
+}
+
+fn wait_for_room(writer: &mut Writer) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = writer.room() {
+        assert!(Instant::now() < until, "{error}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn what_was_given_up_leaves_room_for_what_comes() {
+    for (when_full, durability, how) in
+        [WhenFull::Recycle, WhenFull::Refuse].into_iter().flat_map(|when_full| {
+            [Durability::Process, Durability::Sync].into_iter().flat_map(move |durability| {
+                [Flood::Alone, Flood::Two].map(|how| (when_full, durability, how))
+            })
+        })
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { when_full, durability, ..small(16) };
+        let (mut spool, _, mut writer) = open_one(dir.path(), options);
+        let mut stored = Vec::new();
+        for round in 0..30 {
+            wait_for_room(&mut writer);
+            let body = octets(round, 3_000);
+            stored.push((store(&mut writer, &body).unwrap(), body));
+            flood(&mut writer, how, 5 * SEGMENT as usize);
+            if round % 10 == 9 {
+                drop(writer);
+                drop(spool);
+                (spool, _, writer) = open_one(dir.path(), options);
+            }
+        }
+        let (read, survey) = read_all(dir.path());
+        assert!(read == stored, "{when_full:?} {durability:?} {how:?}: {survey}");
+        assert!(survey.is_sound() && survey.torn.is_empty(), "{survey}");
+        drop(writer);
+        drop(spool);
+        assert!(read_all(dir.path()).0 == stored, "{when_full:?} {durability:?} {how:?}");
+    }
+}
+
+#[test]
+fn the_head_of_the_log_goes_back_over_what_was_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, mut writer) = open_one(dir.path(), small(8));
+    let first = store(&mut writer, b"first").unwrap();
+    let head = writer.position();
+    let mut drafts = [Draft::default(), Draft::default(), Draft::default()];
+    for round in 0..9 {
+        writer.append(&mut drafts[round % 3], &octets(round as u64, 500)).unwrap();
+    }
+    writer.discard(&mut drafts[0]);
+    assert!(writer.position() > head, "the others are open");
+    writer.discard(&mut drafts[1]);
+    writer.discard(&mut drafts[2]);
+    assert_eq!(writer.position(), head);
+    let second = store(&mut writer, b"second").unwrap();
+    assert_eq!(second, head);
+    let (read, survey) = read_all(dir.path());
+    assert_eq!(read, [(first, b"first".to_vec()), (second, b"second".to_vec())]);
+    assert!(survey.orphaned_fragments == 0 && survey.is_sound(), "{survey}");
+    drop((writer, spool));
+    assert_eq!(read_all(dir.path()).1.orphaned_fragments, 0);
+}
+
+/// Under sync a barrier that was handed out must cover what lies below its end, whatever comes.
+#[test]
+fn what_a_sync_was_asked_for_is_not_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { durability: Durability::Sync, ..small(8) };
+    let (_spool, _, mut writer) = open_one(dir.path(), options);
+    let (mut one, mut two) = (Draft::default(), Draft::default());
+    writer.append(&mut one, &octets(1, 500)).unwrap();
+    writer.append(&mut two, &octets(2, 500)).unwrap();
+    let barriers: Vec<_> = writer.dirty().collect();
+    assert_eq!(barriers.len(), 1);
+    writer.append(&mut one, &octets(3, 500)).unwrap();
+    let above = writer.position();
+    writer.append(&mut two, &octets(4, 500)).unwrap();
+    writer.discard(&mut one);
+    writer.discard(&mut two);
+    let end = writer.position();
+    assert!(end < above, "what lies above is taken back");
+    let mut draft = Draft::default();
+    writer.append(&mut draft, b"waits").unwrap();
+    let place = seal(&mut writer, &mut draft).unwrap();
+    assert!(place >= end);
+    barriers.iter().for_each(|barrier| writer.synced(barrier).unwrap());
+    let left: Vec<_> = writer.dirty().collect();
+    assert_eq!(left.len(), 1, "the message waits for a sync of its own");
+}
+
+#[test]
+fn a_segment_with_nothing_but_dead_fragments_goes_at_once_and_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, mut writer) = open_one(dir.path(), small(16));
+    store(&mut writer, b"kept").unwrap();
+    let mut draft = Draft::default();
+    writer.append(&mut draft, &octets(1, 5 * SEGMENT as usize)).unwrap();
+    assert!(segment_files(dir.path()) >= 6);
+    let killed = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), killed.path().join(entry.file_name())).unwrap();
+    }
+    writer.discard(&mut draft);
+    let until = Instant::now() + Duration::from_secs(60);
+    while segment_files(dir.path()) > 3 {
+        assert!(Instant::now() < until, "{} segments are left", segment_files(dir.path()));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(read_all(dir.path()).0.len(), 1);
+    drop((writer, spool));
+    let (spool, recovery, writer) = open_one(killed.path(), small(16));
+    assert_eq!(recovery.survey.messages, 1);
+    assert!(recovery.survey.is_sound(), "{recovery}");
+    drop((writer, spool));
+    assert_eq!(segment_files(killed.path()), 1);
+    let left = fs::metadata(killed.path().join("c000-00000001.seg")).unwrap().len();
+    assert!(left < 1_000, "{left} octets are left of a short message");
+}
+
+/// Readers in other processes walk over fragments that are taken back under them.
+#[test]
+fn who_reads_while_the_log_goes_back_sees_what_was_sealed_and_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_spool, _, mut writer) = open_one(dir.path(), small(64));
+    let done = AtomicBool::new(false);
+    let sealed = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let known = sealed.load(Ordering::Acquire);
+                    let reader = Reader::open(dir.path()).unwrap();
+                    let mut messages = reader.messages();
+                    let read = messages.by_ref().map(|message| message.unwrap()).count();
+                    let survey = messages.survey();
+                    assert!(survey.is_sound() && survey.torn.is_empty(), "{survey}");
+                    assert!(read >= known, "{read} of {known} messages");
+                }
+            });
+        }
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut drafts: [Draft; 4] = Default::default();
+        for at in 0..6_000 {
+            let draft = &mut drafts[random.usize(0..4)];
+            match random.u32(0..10) {
+                0..6 => {
+                    writer.append(draft, &octets(at, random.usize(1..400))).unwrap();
+                }
+                6..9 => drafts.iter_mut().for_each(|draft| writer.discard(draft)),
+                _ => {
+                    seal(&mut writer, draft).unwrap();
+                    sealed.fetch_add(1, Ordering::Release);
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
