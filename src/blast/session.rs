@@ -375,6 +375,8 @@ impl<'c> LoadSession<'c> {
         let was_ready = self.talk.client().ready();
         let mut recorder = self.core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
+        // The most in flight are those before any of them is decided.
+        recorder.set_in_flight(self.core.in_flight.get());
         let took_ns = self.now_ns - self.sent_ns;
         if let Some(transcript) = &mut self.transcript {
             transcript.received(self.talk.wire.received());

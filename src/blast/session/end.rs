@@ -56,6 +56,7 @@ impl LoadSession<'_> {
         recorder.tick(self.now_ns);
         let (start_ns, now_ns) = (self.start_ns, self.now_ns);
         let oldest_ns = self.open.front().map_or(start_ns, InFlight::start_ns);
+        recorder.set_in_flight(core.in_flight.get());
         while let Some(open) = self.open.pop_front() {
             self.decided += 1;
             let ended = (Outcome::Unanswered, RecipientReplies::default());
