@@ -226,3 +226,23 @@ fn man_prints_each_page_plainly_into_a_pipe() {
     let unknown = Command::new(env!("CARGO_BIN_EXE_ringpost")).args(["man", "nobody"]).output();
     assert_eq!(unknown.unwrap().status.code(), Some(64));
 }
+
+#[test]
+fn the_table_of_figures_has_each_field_of_a_run_and_no_other() {
+    let schema: serde_json::Value = serde_json::from_str(ringpost::run::schema::RUN).unwrap();
+    let fields: BTreeSet<String> =
+        schema["properties"].as_object().unwrap().keys().cloned().collect();
+    let page = page("report");
+    assert_eq!(first_words(&page, "figure"), fields);
+    // Figures within figures are in the row of what they are part of.
+    let parts = [("phases", "PhaseResult"), ("targets", "TargetResult")];
+    for (figure, part) in parts.into_iter().chain([("cpu_per_message_ns", "CpuPerMessage")]) {
+        let rows = rows(&page, "figure");
+        let row = rows.iter().find(|row| row[0].contains(&format!("`{figure}`"))).unwrap();
+        for name in schema["$defs"][part]["properties"].as_object().unwrap().keys() {
+            let named = row[1].contains(&format!("`{name}`"));
+            assert!(named || ["target", "weight"].contains(&name.as_str()), "{figure}: {name}");
+        }
+    }
+    assert!(rows(&page, "figure").iter().all(|row| row.len() == 3));
+}
