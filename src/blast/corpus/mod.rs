@@ -10,12 +10,12 @@ use jiff::tz::TimeZone;
 use self::envelope::{Addressing, Cards, RenderedEnvelope};
 pub use self::rendered::{Identity, Rendered};
 use self::writer::MessageWriter;
-use super::content::spread::unit;
+use super::content::spread::{Spread, unit};
 use super::content::template::TemplateValues;
 use super::content::{Bodies, Choice, Content, ContentError};
 use super::plan::Plan;
 use super::random::{RandomPurpose, stream};
-use crate::limits::GENERATED_BYTES_MAX;
+use crate::limits::{FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX};
 use crate::smtp::blank::Filling;
 use crate::smtp::outgoing::{MailParams, Outgoing};
 use crate::stamp::STAMP_BYTES;
@@ -31,6 +31,8 @@ const SIZES_MIN: u64 = 8;
 const SIZES_MAX: u64 = 256;
 /// Different messages that stand for weights and long tails, unless a file has more lines.
 const VARIED_MAX: u64 = 4_096;
+/// A mean that a cut changes by less than this share is not told.
+const CUT_TOLD: f64 = 0.01;
 /// What one recipient takes, roughly.
 const RECIPIENT_BYTES: f64 = 64.0;
 
@@ -250,6 +252,28 @@ fn rounds(content: &Content) -> impl Iterator<Item = usize> {
     let lines = [content.table.as_ref().map_or(1, |table| table.rows.len()), bodies];
     let lists = [content.from.len(), content.to.len().div_ceil(content.recipients.mean() as usize)];
     fine.chain(lines).chain(lists)
+}
+
+/// A sentence for each distribution that what one message can have cuts, with the mean that results.
+pub fn cuts(content: &Content) -> Vec<String> {
+    let Ok(messages) = message_count(content) else { return Vec::new() };
+    let cut = |option: &str, spread: &Spread, least: u64, most: u64| {
+        let dealt = spread.deal(messages, least, most);
+        let mean = dealt.iter().map(|value| *value as f64).sum::<f64>() / messages as f64;
+        let asked = spread.mean();
+        (spread.bounds().is_none() && (mean / asked - 1.0).abs() > CUT_TOLD).then(|| {
+            format!(
+                "{option} {spread} is cut to {least} to {most}, which is what one message can have: the \
+                 mean is {mean:.0} in place of {asked:.0}"
+            )
+        })
+    };
+    let sizes = match &content.bodies {
+        Bodies::Sizes(sizes) => cut("--size", sizes, content.bytes_min(), GENERATED_BYTES_MAX),
+        _ => None,
+    };
+    let recipients = cut("--recipients", &content.recipients, 1, FLIGHT_REPLIES_MAX as u64);
+    sizes.into_iter().chain(recipients).collect()
 }
 
 /// Octets of the mails that are there already, whatever is rendered from them.

@@ -219,9 +219,30 @@ fn weights_of_sizes_recipients_and_domains_are_met() {
 fn a_long_tail_of_recipients_ends_at_what_one_message_may_have() {
     let recipients = Spread::Lognormal { median: 100, sigma: 3.0 };
     let content = Content { recipients, ..content(Spread::one(1_024)) };
+    let said = cuts(&content);
+    assert!(
+        said.len() == 1 && said[0].starts_with("--recipients lognormal:100,3.000 is cut"),
+        "{said:?}"
+    );
     let corpus = render(content, false);
     let most = corpus.messages().iter().map(|rendered| corpus.recipients(rendered)).max();
     assert_eq!(most, Some(crate::limits::FLIGHT_REPLIES_MAX as u32));
+}
+
+#[test]
+fn a_long_tail_of_sizes_keeps_its_mean_and_a_cut_is_told() {
+    for sigma in [0.5, 1.2, 2.0] {
+        let spread = Spread::Lognormal { median: 40_000, sigma };
+        let asked = content(spread.clone());
+        let corpus = render(asked.clone(), false);
+        let sizes = corpus.messages().iter().map(|message| message.size as f64);
+        let mean = sizes.sum::<f64>() / corpus.messages().len() as f64;
+        assert!((mean / spread.mean() - 1.0).abs() < 0.02, "{sigma}: {mean} of {}", spread.mean());
+        assert_eq!(cuts(&asked), [""; 0], "{sigma}");
+    }
+    let small = cuts(&content(Spread::Lognormal { median: 20, sigma: 1.0 }));
+    assert!(small.len() == 1 && small[0].contains("in place of 33"), "{small:?}");
+    assert_eq!(cuts(&content(Spread::one(9_000))), [""; 0]);
 }
 
 #[test]

@@ -38,6 +38,7 @@ use super::exit::{self, Exit, ExitError};
 use super::man::{Page, help_end};
 use super::signals::{self, StopSignal};
 use crate::blast::content::ContentError;
+use crate::blast::corpus;
 use crate::blast::plan::{Plan, PlanError};
 use crate::blast::schedule::ProfileError;
 use crate::blast::search::SearchError;
@@ -313,6 +314,9 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
     plan.command =
         auth::without_secret(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
     plan.check()?;
+    for cut in corpus::cuts(&plan.content) {
+        notice!("ringpost-blast: {cut}");
+    }
     Ok(plan)
 }
 
