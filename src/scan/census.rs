@@ -23,6 +23,10 @@ impl Marks {
 /// 19 GB/s, against 11 GB/s with one accumulator for all lanes, and 7 GB/s with memchr2 over CR and LF.
 const LANES: usize = 16;
 
+/// Octets folded at a time where the processor has AVX2.
+#[cfg(target_arch = "x86_64")]
+const WIDE_LANES: usize = 32;
+
 /// A census of content that arrives in pieces.
 #[derive(Debug)]
 pub struct Census {
@@ -82,8 +86,25 @@ impl<const N: usize> CensusTally<N> {
 }
 
 impl Census {
+    /// Takes the next piece of the content.
     #[inline]
     pub fn feed(&mut self, piece: &[u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if piece.len() > WIDE_LANES && std::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, the one feature that the function needs.
+            return unsafe { self.feed_wide(piece) };
+        }
+        self.feed_by::<LANES>(piece);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn feed_wide(&mut self, piece: &[u8]) {
+        self.feed_by::<WIDE_LANES>(piece);
+    }
+
+    #[inline(always)]
+    fn feed_by<const N: usize>(&mut self, piece: &[u8]) {
         let Some((&first, octets)) = piece.split_first() else {
             return;
         };
@@ -91,7 +112,7 @@ impl Census {
         edge.take(&[self.previous], &[first]);
         let before = &piece[..octets.len()];
         if let (Some(before_last), Some(last)) = (before.last_chunk(), octets.last_chunk()) {
-            let mut tally = CensusTally::<LANES>::default();
+            let mut tally = CensusTally::<N>::default();
             for (before, octets) in before.as_chunks().0.iter().zip(octets.as_chunks().0) {
                 tally.take(before, octets);
             }
@@ -152,9 +173,14 @@ mod tests {
                 for octet in [b'\r', b'\n', 0, 0xff] {
                     let mut octets = vec![b'x'; len];
                     octets[at] = octet;
+                    let expected = naive::census(&octets);
                     let mut census = Census::default();
                     census.feed(&octets);
-                    assert_eq!(census.finish(), naive::census(&octets), "{octet} at {at} of {len}");
+                    assert_eq!(census.finish(), expected, "{octet} at {at} of {len}");
+                    // What a processor without AVX2 runs.
+                    let mut census = Census::default();
+                    census.feed_by::<LANES>(&octets);
+                    assert_eq!(census.finish(), expected, "{octet} at {at} of {len}, narrow");
                 }
             }
         }
