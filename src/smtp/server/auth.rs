@@ -1,7 +1,7 @@
 //! AUTH: the lines around an exchange (RFC 4954 §4).
 
 use super::answer::{self, Answer};
-use super::event::Event;
+use super::event::CommandEvent;
 use super::machine::Server;
 use super::state::{Greeting, ServerPhase, Transaction};
 use crate::smtp::auth::{Exchange, Mechanism, Nonce, SaslStep, read_base64, write_base64};
@@ -22,11 +22,7 @@ impl Server {
         self.logins.seed = seed;
     }
 
-    pub(super) fn auth(
-        &mut self,
-        argument: &[u8],
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn auth(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         match self.begin_auth(argument) {
             Ok((exchange, initial)) => self.auth_step(exchange, initial.as_deref(), replies),
             Err(answer) => self.fail(answer, replies),
@@ -78,7 +74,7 @@ impl Server {
         &mut self,
         line: &[u8],
         replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<CommandEvent> {
         let ServerPhase::Auth(exchange) = std::mem::replace(&mut self.phase, ServerPhase::Command)
         else {
             return None;
@@ -92,7 +88,7 @@ impl Server {
         }
     }
 
-    pub(super) fn auth_line_too_long(&mut self, replies: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn auth_line_too_long(&mut self, replies: &mut Vec<u8>) -> Option<CommandEvent> {
         self.phase = ServerPhase::Command;
         self.fail(&answer::AUTH_LINE_TOO_LONG, replies)
     }
@@ -102,7 +98,7 @@ impl Server {
         mut exchange: Exchange,
         response: Option<&[u8]>,
         replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<CommandEvent> {
         match exchange.step(response, &self.policy.auth.credentials) {
             SaslStep::Challenge(challenge) => {
                 // The space is sent even when no challenge follows it.

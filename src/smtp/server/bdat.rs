@@ -3,7 +3,7 @@
 
 use super::answer::{self, Answer};
 use super::content::{Chunk, ChunkFate, IncomingContent};
-use super::event::Event;
+use super::event::{CommandEvent, Event};
 use super::machine::{Server, repeat};
 use super::reply_counts::VerbClass;
 use super::state::{ServerPhase, Transaction};
@@ -15,11 +15,7 @@ use crate::smtp::flags::Flags;
 use crate::smtp::protocol::Protocol;
 
 impl Server {
-    pub(super) fn bdat(
-        &mut self,
-        argument: &[u8],
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn bdat(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         let Some((size, last)) = parse_bdat(argument) else {
             return self.hang_up(&answer::BAD_CHUNK_SIZE, replies);
         };
@@ -35,7 +31,7 @@ impl Server {
             return None;
         }
         self.transaction = Transaction::Chunks(IncomingContent::default());
-        Some(Event::Begin)
+        Some(CommandEvent::Begin)
     }
 
     /// Why a chunk of `size` octets cannot be taken now.
@@ -72,7 +68,7 @@ impl Server {
         answer: &'static Answer,
         size: u64,
         last: bool,
-    ) -> Option<Event<'static>> {
+    ) -> Option<CommandEvent> {
         let (open, recipients) = match self.transaction {
             Transaction::Idle => (false, 0),
             Transaction::Mail { .. } | Transaction::Chunks(_) => {
@@ -101,28 +97,28 @@ impl Server {
     }
 
     /// The chunk has been taken to its last octet.
-    pub(super) fn end_chunk(&mut self, replies: &mut Vec<u8>) -> Option<Event<'static>> {
-        let ServerPhase::Chunk(chunk) = std::mem::replace(&mut self.phase, ServerPhase::Command)
-        else {
+    pub(super) fn end_chunk(&mut self, replies: &mut Vec<u8>) -> Option<CommandEvent> {
+        let ServerPhase::Chunk(Chunk { size, last, fate, .. }) = self.phase else {
             return None;
         };
-        if chunk.last {
+        self.phase = ServerPhase::Command;
+        if last {
             self.answering = VerbClass::EndOfData;
         }
-        if let ChunkFate::Refused { answer, recipients } = chunk.fate {
+        if let ChunkFate::Refused { answer, recipients } = fate {
             let start = replies.len();
             self.fail(answer, replies);
-            if chunk.last && self.policy.protocol == Protocol::Lmtp {
+            if last && self.policy.protocol == Protocol::Lmtp {
                 repeat(start, recipients, replies);
             }
         } else if let Transaction::Chunks(content) = &self.transaction
-            && chunk.last
+            && last
         {
             let marks = content.marks();
             return Some(self.end_message(marks, Flags::BDAT));
         } else {
             replies.extend_from_slice(if self.enhanced() { b"250 2.0.0 " } else { b"250 " });
-            write_decimal(replies, chunk.size);
+            write_decimal(replies, size);
             replies.extend_from_slice(b" octets\r\n");
         }
         None

@@ -105,7 +105,7 @@ pub(super) struct Chunk {
     pub(super) fate: ChunkFate,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum ChunkFate {
     /// Its octets belong to the open message.
     Good,

@@ -22,6 +22,31 @@ pub enum Event<'a> {
     Close,
 }
 
+/// An [`Event`] that comes of a command or of the end of a message, so that it carries no octets. It is returned in a
+/// register. An `Event` is not: each function that hands one on would copy it through memory, and wait for what was
+/// just written there in smaller parts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum CommandEvent {
+    Begin,
+    End(Flags),
+    Request,
+    Discard,
+}
+
+const _: () = assert!(size_of::<Option<Option<CommandEvent>>>() <= size_of::<usize>());
+
+impl From<CommandEvent> for Event<'_> {
+    #[inline]
+    fn from(event: CommandEvent) -> Self {
+        match event {
+            CommandEvent::Begin => Event::Begin,
+            CommandEvent::End(flags) => Event::End(flags),
+            CommandEvent::Request => Event::Request,
+            CommandEvent::Discard => Event::Discard,
+        }
+    }
+}
+
 /// Why a caller ends a session on its own account.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CloseReason {

@@ -2,7 +2,7 @@
 
 use super::answer;
 use super::argument::has_bad_octets;
-use super::event::Event;
+use super::event::CommandEvent;
 use super::machine::Server;
 use super::state::Transaction;
 use crate::smtp::extension::Extensions;
@@ -102,11 +102,7 @@ const TOPICS: [Topic; 20] = [
 const LEGACY: &str = "The same as MAIL";
 
 impl Server {
-    pub(super) fn help(
-        &mut self,
-        argument: &[u8],
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn help(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if !self.available.contains(Extensions::HELP) {
             return self.fail(&answer::NOT_IMPLEMENTED, replies);
         }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::answer::{self, Answer};
 use super::content::{DataStep, Spoilt};
-use super::event::{CloseReason, Event};
+use super::event::{CloseReason, CommandEvent, Event};
 use super::hearing::{ClientWant, Hearing, PROXY_V2};
 use super::line::{LineKind, LineReader, TakenLine};
 use super::logins::Logins;
@@ -124,12 +124,12 @@ impl Server {
                     if replies.len() >= REPLY_QUEUE_BYTES_MAX {
                         return None;
                     }
-                    self.command(input, replies)?
+                    self.command(input, replies)?.map(Event::from)
                 }
                 ServerPhase::Data(data) => match data.step(input, &self.policy)? {
                     DataStep::Body(piece) => Some(Event::Body(piece)),
                     DataStep::Lost => Some(Event::Discard),
-                    DataStep::End(end) => self.end_data(end, replies),
+                    DataStep::End(end) => self.end_data(end, replies).map(Event::from),
                 },
                 ServerPhase::Chunk(chunk) => {
                     if let Some(piece) = chunk.take(input) {
@@ -137,7 +137,7 @@ impl Server {
                     } else if chunk.left > 0 {
                         return None;
                     } else {
-                        self.end_chunk(replies)
+                        self.end_chunk(replies).map(Event::from)
                     }
                 }
                 ServerPhase::Verdict | ServerPhase::Request(_) => {
@@ -269,11 +269,11 @@ impl Server {
 
     /// Takes one command. The outer `None`: there is no whole one.
     #[inline]
-    fn command<'a>(
+    fn command(
         &mut self,
-        input: &mut &'a [u8],
+        input: &mut &[u8],
         replies: &mut Vec<u8>,
-    ) -> Option<Option<Event<'a>>> {
+    ) -> Option<Option<CommandEvent>> {
         self.answering = VerbClass::Other;
         self.verb = Verb::Unknown;
         if self.errors >= SESSION_ERRORS_MAX {
@@ -314,7 +314,7 @@ impl Server {
         Some(event)
     }
 
-    fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+    fn line(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if self.hearing.is_some() {
             self.hear(line, matches!(self.phase, ServerPhase::Auth(_)));
         }
@@ -330,10 +330,10 @@ impl Server {
 
     /// The one way out of a transaction, taken by every path that ends one: envelope and state go
     /// together. Answers `Discard` when the caller holds octets of a message that is lost.
-    pub(super) fn reset_transaction(&mut self) -> Option<Event<'static>> {
+    pub(super) fn reset_transaction(&mut self) -> Option<CommandEvent> {
         self.envelope.clear();
         let transaction = std::mem::replace(&mut self.transaction, Transaction::Idle);
-        matches!(transaction, Transaction::Chunks(_)).then_some(Event::Discard)
+        matches!(transaction, Transaction::Chunks(_)).then_some(CommandEvent::Discard)
     }
 
     /// The end of a message sent with DATA.
@@ -341,7 +341,7 @@ impl Server {
         &mut self,
         end: Result<Marks, Spoilt>,
         replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<CommandEvent> {
         match end {
             Ok(marks) => Some(self.end_message(marks, Flags::default())),
             Err(spoilt) => {
@@ -355,7 +355,7 @@ impl Server {
         }
     }
 
-    pub(super) fn end_message(&mut self, marks: Marks, framing: Flags) -> Event<'static> {
+    pub(super) fn end_message(&mut self, marks: Marks, framing: Flags) -> CommandEvent {
         self.phase = ServerPhase::Verdict;
         let mut flags = framing;
         flags.set(Flags::BARE_CR, marks.bare_cr);
@@ -372,7 +372,7 @@ impl Server {
             self.envelope.deviations |= seen;
             self.session_deviations |= seen;
         }
-        Event::End(flags)
+        CommandEvent::End(flags)
     }
 
     /// LMTP: one reply for each recipient (RFC 2033 §4.2). The first stands at `start`.
@@ -394,11 +394,7 @@ impl Server {
 
     /// Appends an answer that counts as an error.
     #[cold]
-    pub(super) fn fail(
-        &mut self,
-        answer: &Answer,
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn fail(&mut self, answer: &Answer, replies: &mut Vec<u8>) -> Option<CommandEvent> {
         self.errors += 1;
         self.say(answer, replies);
         None
@@ -410,7 +406,7 @@ impl Server {
         &mut self,
         answer: &Answer,
         replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<CommandEvent> {
         self.say(answer, replies);
         self.phase = ServerPhase::Closing;
         self.reset_transaction()

@@ -5,7 +5,7 @@
 
 use super::answer::{self, Answer};
 use super::argument::has_bad_octets;
-use super::event::Event;
+use super::event::CommandEvent;
 use super::machine::Server;
 use super::refusal::RefusalPhase;
 use super::reply_counts::VerbClass;
@@ -85,20 +85,12 @@ impl Server {
         std::mem::replace(&mut self.phase, ServerPhase::Command)
     }
 
-    pub(super) fn etrn(
-        &mut self,
-        argument: &[u8],
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn etrn(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         let node = self.check_etrn(argument).map(Request::Start);
         self.ask(node, replies)
     }
 
-    pub(super) fn atrn(
-        &mut self,
-        argument: &[u8],
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn atrn(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         let domains = self.check_atrn(argument).map(Request::Turn);
         self.ask(domains, replies)
     }
@@ -107,11 +99,11 @@ impl Server {
         &mut self,
         request: Result<Request, &'static Answer>,
         replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<CommandEvent> {
         match request {
             Ok(request) => {
                 self.phase = ServerPhase::Request(request);
-                Some(Event::Request)
+                Some(CommandEvent::Request)
             }
             Err(answer) => self.fail(answer, replies),
         }

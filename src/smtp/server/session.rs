@@ -2,7 +2,7 @@
 
 use super::answer::{self, Answer};
 use super::argument::has_bad_octets;
-use super::event::Event;
+use super::event::CommandEvent;
 use super::hearing::ClientWant;
 use super::machine::Server;
 use super::reply_counts::VerbClass;
@@ -19,7 +19,7 @@ use crate::smtp::syntax::Syntax;
 impl Server {
     /// Carries out one command line.
     #[inline]
-    pub(super) fn execute(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+    pub(super) fn execute(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         let (verb, argument) = self.split(line);
         self.answering = VerbClass::of(verb);
         self.verb = verb;
@@ -68,7 +68,7 @@ impl Server {
         verb: Verb,
         name: &[u8],
         replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<CommandEvent> {
         let lmtp = self.policy.protocol == Protocol::Lmtp;
         if lmtp != (verb == Verb::Lhlo) {
             return self.fail(&answer::UNKNOWN_VERB, replies);
@@ -112,7 +112,7 @@ impl Server {
         }
     }
 
-    fn noop(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+    fn noop(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if has_bad_octets(argument) {
             return self.fail(&answer::BAD_OCTETS, replies);
         }
@@ -121,7 +121,7 @@ impl Server {
         None
     }
 
-    fn quit(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+    fn quit(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if !argument.is_empty() {
             if self.policy.syntax == Syntax::Strict {
                 return self.fail(&answer::NO_ARGUMENT_ALLOWED, replies);
@@ -133,7 +133,7 @@ impl Server {
         self.reset_transaction()
     }
 
-    fn rset(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+    fn rset(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if !argument.is_empty() {
             return self.fail(&answer::NO_ARGUMENT_ALLOWED, replies);
         }
@@ -148,7 +148,7 @@ impl Server {
         extension: Extensions,
         argument: &[u8],
         replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<CommandEvent> {
         if !self.available.contains(extension) {
             return self.fail(&answer::NOT_IMPLEMENTED, replies);
         }
@@ -156,7 +156,7 @@ impl Server {
     }
 
     #[cold]
-    fn unimplemented(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+    fn unimplemented(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if line.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'S')) {
             self.want = Some(ClientWant::Starttls);
         }
@@ -164,7 +164,7 @@ impl Server {
     }
 
     #[cold]
-    fn unknown(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<Event<'static>> {
+    fn unknown(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if self.greeting == Greeting::Unheard && is_http(line) {
             self.want = Some(ClientWant::Http);
             return self.hang_up(&answer::NOT_SMTP, replies);

@@ -3,7 +3,7 @@
 use super::answer::{self, Answer};
 use super::commands::RecipientRule;
 use super::content::Data;
-use super::event::Event;
+use super::event::CommandEvent;
 use super::machine::Server;
 use super::state::{Greeting, ServerPhase, Transaction};
 use crate::limits::RECIPIENTS_OVERSHOOT_MAX;
@@ -19,11 +19,7 @@ use crate::smtp::syntax::Syntax;
 
 impl Server {
     #[inline]
-    pub(super) fn mail(
-        &mut self,
-        argument: &[u8],
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn mail(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if let Err(answer) = self.begin_transaction(argument) {
             return self.fail(answer, replies);
         }
@@ -83,11 +79,7 @@ impl Server {
     }
 
     #[inline]
-    pub(super) fn rcpt(
-        &mut self,
-        argument: &[u8],
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn rcpt(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         match self.transaction {
             Transaction::Mail { .. } => {}
             Transaction::Idle => return self.fail(&answer::MAIL_FIRST, replies),
@@ -228,18 +220,14 @@ impl Server {
         }
     }
 
-    pub(super) fn data(
-        &mut self,
-        argument: &[u8],
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn data(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if let Some(answer) = self.data_fault(argument) {
             return self.fail(answer, replies);
         }
         self.note(Deviations::empty());
         self.say(&answer::START_DATA, replies);
         self.phase = ServerPhase::Data(Data::default());
-        Some(Event::Begin)
+        Some(CommandEvent::Begin)
     }
 
     fn data_fault(&self, argument: &[u8]) -> Option<&'static Answer> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::answer;
 use super::argument::has_bad_octets;
-use super::event::Event;
+use super::event::CommandEvent;
 use super::machine::Server;
 use super::transaction::{RecipientRefusal, Welcome};
 use crate::limits::VRFY_CANDIDATES_MAX;
@@ -14,11 +14,7 @@ use crate::smtp::reply::{EnhancedCode, write_line};
 
 impl Server {
     /// The transaction is left alone.
-    pub(super) fn vrfy(
-        &mut self,
-        argument: &[u8],
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn vrfy(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if let Some(fault) = argument_fault(argument) {
             return self.fail(fault, replies);
         }
@@ -78,11 +74,7 @@ impl Server {
     }
 
     /// The transaction is left alone.
-    pub(super) fn expn(
-        &mut self,
-        argument: &[u8],
-        replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    pub(super) fn expn(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         let Some(directory) = self.directory_for(Extensions::EXPN) else {
             return self.fail(&answer::NOT_IMPLEMENTED, replies);
         };

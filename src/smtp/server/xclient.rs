@@ -1,7 +1,7 @@
 //! XCLIENT: a trusted proxy or test tool names the client that it speaks for (Postfix, XCLIENT_README).
 
 use super::answer;
-use super::event::Event;
+use super::event::CommandEvent;
 use super::machine::Server;
 use super::relayed::Relayed;
 use super::state::{Greeting, ServerPhase, Transaction};
@@ -31,7 +31,7 @@ impl Server {
         &mut self,
         argument: &[u8],
         replies: &mut Vec<u8>,
-    ) -> Option<Event<'static>> {
+    ) -> Option<CommandEvent> {
         if !self.xclient_trusted {
             return self.fail(&answer::XCLIENT_UNTRUSTED, replies);
         }
