@@ -4,11 +4,9 @@ import os
 import random
 import time
 
-import pytest
 from harness import Sink, deliver, examine, verify
 from ledger import WRONGS, Ledger, join, nothing, recycled_by_right, start_clients, told
 
-pytestmark = pytest.mark.alone
 KILLS = int(os.environ.get("RINGPOST_KILLS", "200"))
 SEED = int(os.environ.get("RINGPOST_SEED", "1"))
 KILLS_PER_SPOOL = 5
