@@ -207,6 +207,12 @@ pub const CORPUS_MEMORY_DEFAULT: u64 = 1024 * 1024 * 1024;
 /// in memory. More: refused.
 pub const CORPUS_MESSAGES_MAX: usize = 1_000_000;
 
+/// Octets of a CSV file or of a list that messages are made from.
+pub const TABLE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Octets of a file of accounts, or of the addresses of a directory: a million of them.
+pub const ADDRESSES_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
 /// A length of time that may be asked for: ten years. Sums of a few, in nanoseconds, still fit 63 bits.
 pub const DURATION_S_MAX: u64 = 315_360_000;
 

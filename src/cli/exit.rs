@@ -106,6 +106,17 @@ pub fn run<O: Parser>(
     })
 }
 
+/// The exit code for a file that cannot be read.
+pub fn read(error: &io::Error) -> Exit {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied => {
+            Exit::NoInput
+        }
+        ErrorKind::FileTooLarge | ErrorKind::InvalidInput | ErrorKind::InvalidData => Exit::Data,
+        _ => Exit::Io,
+    }
+}
+
 /// The exit code for an error of the spool.
 pub fn spool(error: &SpoolError) -> Exit {
     match error {

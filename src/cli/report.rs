@@ -235,7 +235,7 @@ fn load(error: &LoadError) -> Exit {
         LoadError::NoDirectory(_) | LoadError::NoRun(_) | LoadError::NotADirectory(_) => {
             Exit::NoInput
         }
-        LoadError::Io { .. } => Exit::Io,
+        LoadError::Io { error, .. } => exit::read(error),
         _ => Exit::Data,
     }
 }

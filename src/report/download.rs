@@ -62,7 +62,7 @@ mod tests {
             String::from_utf8(STANDARD.decode(data).unwrap()).unwrap()
         };
         assert_eq!(serde_json::from_str::<Run>(&saved("run.json")).unwrap(), loaded.run);
-        assert_eq!(series::read(&saved("run.csv")).unwrap(), loaded.seconds);
+        assert_eq!(series::read(saved("run.csv").as_bytes()).unwrap(), loaded.seconds);
         loaded.seconds.clear();
         out.clear();
         of_run(&mut out, &loaded);

@@ -2,6 +2,7 @@
 //! else about the run is unknown.
 
 use std::collections::BTreeSet;
+use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 
@@ -69,13 +70,14 @@ impl Loaded {
 /// # Errors
 /// When the file is not an interval log, is damaged, or has no lines with that tag.
 fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
-    let octets =
-        host::read_text(path).map_err(|error| LoadError::Io { path: path.to_owned(), error })?;
-    let octets = without_blank_lines(&octets);
+    let log = || match host::open_regular(path) {
+        Ok(file) => Ok(BufReader::with_capacity(64 * 1024, file)),
+        Err(error) => Err(LoadError::Io { path: path.to_owned(), error }),
+    };
     let empty = |why: String| LoadError::NotALog { path: path.to_owned(), why };
     let damaged = |error| LoadError::Hlog { path: path.to_owned(), error };
     // Decoded, a log is a hundred times its size: no line is kept.
-    let tags = hlog::read(&octets).map(|line| line.map(|line| line.tag).map_err(damaged));
+    let tags = hlog::read(log()?).map(|line| line.map(|line| line.tag).map_err(damaged));
     let tags = tags.collect::<Result<BTreeSet<_>, _>>()?;
     let names: Vec<&str> = tags.iter().flatten().map(String::as_str).collect();
     let wanted = match (&reading.tag, &names[..]) {
@@ -95,7 +97,7 @@ fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
         }));
     }
     let mut sum = LogSum::default();
-    for line in hlog::read(&octets) {
+    for line in hlog::read(log()?) {
         let line = line.map_err(damaged)?;
         if line.tag == wanted {
             sum.take(&line, reading.unit).map_err(|value| {
@@ -104,13 +106,7 @@ fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
             })?;
         }
     }
-    Ok(sum.loaded(&octets))
-}
-
-/// Some writers add blank lines and leave out the end of the last line; the reader takes neither.
-fn without_blank_lines(log: &[u8]) -> Vec<u8> {
-    let lines = log.split(|octet| *octet == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    lines.flat_map(|line| line.iter().copied().chain([b'\n'])).collect()
+    Ok(sum.loaded(hlog::start(log()?)))
 }
 
 /// The lines of one tag.
@@ -145,13 +141,13 @@ impl LogSum {
         Ok(())
     }
 
-    fn loaded(self, octets: &[u8]) -> Loaded {
+    fn loaded(self, start: Option<Duration>) -> Loaded {
         let Self { headline, seconds, span } = self;
         let (begun, ended) = span.unwrap_or_default();
         let service_ns = headline.as_ref().map(Latency::from).unwrap_or_default();
         let elapsed_s = (ended - begun).as_secs_f64();
         let run = Run {
-            started: started(octets, begun),
+            started: started(start, begun),
             counts: Counters { messages_ok: service_ns.count, ..Counters::default() },
             elapsed_s,
             rate_msg_s: (elapsed_s > 0.0).then(|| service_ns.count as f64 / elapsed_s),
@@ -177,9 +173,9 @@ fn scaled(histogram: &Histogram<u64>, factor: u64) -> Result<Histogram<u64>, u64
 }
 
 /// As the log itself says; empty where it does not.
-fn started(octets: &[u8], begun: Duration) -> String {
+fn started(start: Option<Duration>, begun: Duration) -> String {
     let at = |since: Duration| Timestamp::try_from(std::time::SystemTime::UNIX_EPOCH + since).ok();
-    let start = hlog::start(octets).or(Some(begun).filter(|begun| begun.as_secs() > 1_000_000_000));
+    let start = start.or(Some(begun).filter(|begun| begun.as_secs() > 1_000_000_000));
     start.and_then(at).map(|at| at.to_string()).unwrap_or_default()
 }
 

@@ -4,27 +4,21 @@
 //! The headline is the untagged line: a log of tagged lines alone crashes Java's
 //! `HistogramLogProcessor`. All values, the readable maximum included, are nanoseconds.
 
-use std::fmt;
-use std::io::{self, Read, Write};
-use std::ops::Range;
+mod read;
+
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{
-    IntervalLogIterator, IntervalLogWriterBuilder, IntervalLogWriterError, LogEntry,
-    LogIteratorError, Tag,
+    IntervalLogWriterBuilder, IntervalLogWriterError, Tag,
 };
-use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
+
+pub use self::read::{HlogError, HlogLine, HlogReader, read, start};
 
 use crate::limits::TARGETS_MAX;
 use crate::measure::{Interval, Outcome, Phase};
-use crate::printable::printable_octets;
-
-/// Octets of one histogram of a log, inflated: five digits over an hour of nanoseconds take less.
-const HISTOGRAM_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What the untagged lines hold.
 pub const HEADLINE_OPEN: &str = "response";
@@ -153,94 +147,6 @@ impl<W: Write> HlogWriter<W> {
     }
 }
 
-/// One line of a log, read back.
-pub struct HlogLine {
-    pub tag: Option<String>,
-    pub begun: Duration,
-    pub lasted: Duration,
-    pub histogram: Histogram<u64>,
-}
-
-/// Which line of a log cannot be read, and why.
-#[derive(Debug)]
-pub struct HlogError {
-    /// Counting interval lines from 1, not comments.
-    pub line: usize,
-    pub why: String,
-}
-
-impl fmt::Display for HlogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "interval {}: {}", self.line, self.why)
-    }
-}
-
-/// Reads a whole log, ours or that of any program.
-pub fn read(log: &[u8]) -> impl Iterator<Item = Result<HlogLine, HlogError>> {
-    let mut deserializer = Deserializer::new();
-    let intervals = IntervalLogIterator::new(log).filter_map(|entry| match entry {
-        Ok(LogEntry::Interval(interval)) => Some(Ok(interval)),
-        Ok(_) => None,
-        Err(LogIteratorError::ParseError { offset }) => Some(Err(format!(
-            "this is not a line of an interval log: '{}'",
-            excerpt(&log[offset..])
-        ))),
-    });
-    (1..).zip(intervals).map(move |(line, interval)| {
-        let fail = |why: String| HlogError { line, why };
-        let interval = interval.map_err(fail)?;
-        let payload =
-            BASE64.decode(interval.encoded_histogram()).map_err(|error| fail(error.to_string()))?;
-        let histogram = deserializer
-            .deserialize(&mut payload.as_slice())
-            .or_else(|error| match of_javascript(&payload) {
-                Some(payload) => deserializer.deserialize(&mut payload.as_slice()),
-                None => Err(error),
-            })
-            .map_err(|error| fail(error.to_string()))?;
-        Ok(HlogLine {
-            tag: interval.tag().map(|tag| tag.as_str().to_owned()),
-            begun: interval.start_timestamp(),
-            lasted: interval.duration(),
-            histogram,
-        })
-    })
-}
-
-/// hdr-histogram-js writes the integer one where an offset of zero and a ratio of 1.0 belong; its counts
-/// are as they are without. The payload with those, where it is such a one.
-fn of_javascript(payload: &[u8]) -> Option<Vec<u8>> {
-    const COMPRESSED_HEAD: usize = 8;
-    const OFFSET: Range<usize> = 8..12;
-    const RATIO: Range<usize> = 32..40;
-    let mut plain = Vec::new();
-    let inflater = ZlibDecoder::new(payload.get(COMPRESSED_HEAD..)?);
-    inflater.take(HISTOGRAM_BYTES_MAX).read_to_end(&mut plain).ok()?;
-    if plain.get(OFFSET)? != 1u32.to_be_bytes() || plain.get(RATIO)? != 1u64.to_be_bytes() {
-        return None;
-    }
-    plain[OFFSET].fill(0);
-    plain[RATIO].copy_from_slice(&1f64.to_be_bytes());
-    Some(plain)
-}
-
-/// The start of a line, as it may be shown on a terminal.
-fn excerpt(rest: &[u8]) -> String {
-    const SHOWN: usize = 40;
-    let line = rest.split(|octet| *octet == b'\n').next().unwrap_or_default();
-    let text = printable_octets(&line[..line.len().min(SHOWN)]);
-    let dots = if line.len() > SHOWN { "…" } else { "" };
-    text + dots
-}
-
-/// When a log says that it was begun, since 1970.
-pub fn start(log: &[u8]) -> Option<Duration> {
-    IntervalLogIterator::new(log).map_while(Result::ok).find_map(|entry| match entry {
-        LogEntry::StartTime(start) => Some(start),
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -272,7 +178,7 @@ mod tests {
             let mut log = Vec::new();
             let mut writer = HlogWriter::begin(&mut log, SystemTime::UNIX_EPOCH, "service").unwrap();
             writer.write(&interval).unwrap();
-            let lines: Vec<HlogLine> = read(&log).map(Result::unwrap).collect();
+            let lines: Vec<HlogLine> = read(&log[..]).map(Result::unwrap).collect();
             prop_assert_eq!(&lines[0].histogram, &interval.tally.service_ns);
             prop_assert_eq!(lines[0].lasted, Duration::from_millis(1_500));
             prop_assert_eq!(lines.len(), if samples.is_empty() { 1 } else { 2 });
@@ -303,12 +209,5 @@ mod tests {
         }
         assert_eq!(phase_of_tag(TAG_SEND_LAG), None);
         assert_eq!(phase_of_tag("mail.slow"), None);
-    }
-
-    #[test]
-    fn a_torn_line_is_named_and_not_skipped() {
-        let torn = b"#[comment]\n0.000,1.000,5,HISTFAAAA\n";
-        let error = read(torn).next().unwrap().err().unwrap();
-        assert_eq!(error.line, 1);
     }
 }

@@ -1,6 +1,7 @@
 //! Reads the artefacts of a run back.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
@@ -13,6 +14,11 @@ use super::result::{Run, SCHEMA};
 use super::series::{self, Second, SeriesError};
 use crate::host;
 use crate::measure::Totals;
+
+/// Octets of a result, and values in it: that of a thousand shards has a tenth.
+pub(super) const JSON_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const JSON_OBJECTS_MAX: usize = 60_000;
+const JSON_VALUES_MAX: usize = 1_500_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -45,6 +51,8 @@ pub enum LoadError {
     Hlog { path: PathBuf, error: HlogError },
     #[error("{}: damaged: {error}", .path.display())]
     Series { path: PathBuf, error: SeriesError },
+    #[error("{}: it holds more values than any result", .0.display())]
+    Many(PathBuf),
     #[error("cannot read {}: {error}", .path.display())]
     Io { path: PathBuf, error: io::Error },
 }
@@ -92,8 +100,8 @@ impl Loaded {
         let mut service = None;
         let mut send_lag = None;
         let path = dir.join(RUN_HLOG);
-        if let Some(log) = read_optional(&path)? {
-            for line in hlog::read(&log) {
+        if let Some(log) = open_optional(&path)? {
+            for line in hlog::read(log) {
                 let line = line.map_err(|error| LoadError::Hlog { path: path.clone(), error })?;
                 match line.tag.as_deref() {
                     None => add(&mut headline, line.histogram),
@@ -104,10 +112,9 @@ impl Loaded {
             }
         }
         let path = dir.join(RUN_CSV);
-        let seconds = match read_optional(&path)? {
+        let seconds = match open_optional(&path)? {
             None => Vec::new(),
-            Some(csv) => series::read(&String::from_utf8_lossy(&csv))
-                .map_err(|error| LoadError::Series { path, error })?,
+            Some(csv) => series::read(csv).map_err(|error| LoadError::Series { path, error })?,
         };
         Ok(Self { run, headline, service, send_lag, seconds, foreign: false })
     }
@@ -121,7 +128,16 @@ pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
         return Err(LoadError::NoDirectory(dir.to_owned()));
     }
     let path = dir.join(RUN_JSON);
-    let json = read_optional(&path)?.ok_or_else(|| LoadError::NoRun(dir.to_owned()))?;
+    let json = match host::read_regular(&path, JSON_BYTES_MAX) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(LoadError::NoRun(dir.to_owned()));
+        }
+        Err(error) => return Err(LoadError::Io { path, error }),
+    };
+    if !is_modest(&json) {
+        return Err(LoadError::Many(path));
+    }
     let fail = |error| LoadError::Json { path: path.clone(), error };
     // The version comes first: the rest of another version may have any shape.
     let version: Version = serde_json::from_slice(&json).map_err(fail)?;
@@ -144,9 +160,17 @@ struct Version {
     schema: u64,
 }
 
-fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, LoadError> {
-    match host::read_text(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+/// Whether the values of a JSON text fit into little memory. An object may become a whole [`Run`], and any
+/// value a text of its own.
+pub(super) fn is_modest(json: &[u8]) -> bool {
+    let objects = memchr::memchr_iter(b'{', json).count();
+    let values = memchr::memchr_iter(b',', json).count();
+    objects <= JSON_OBJECTS_MAX && values <= JSON_VALUES_MAX
+}
+
+fn open_optional(path: &Path) -> Result<Option<BufReader<File>>, LoadError> {
+    match host::open_regular(path) {
+        Ok(file) => Ok(Some(BufReader::with_capacity(64 * 1024, file))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(LoadError::Io { path: path.to_owned(), error }),
     }

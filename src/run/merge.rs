@@ -8,12 +8,14 @@
 mod cells;
 mod check;
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::cells::{Files, MergedSecond, ShardSource};
+use self::cells::{MergedSecond, ShardSource};
 pub use self::check::{Difference, differences};
 use super::hlog::HlogError;
 use super::load::{self, LoadError};
@@ -76,15 +78,15 @@ pub fn merge(dirs: &[PathBuf], out: &Path, mixed: bool) -> Result<Run, MergeErro
     let runs = dirs.iter().map(|dir| load::read_run(dir)).collect::<Result<Vec<_>, _>>()?;
     let leaves = leaves(dirs, &runs);
     check::check(&leaves, mixed)?;
-    let files = dirs
+    let sources = dirs
         .iter()
         .zip(&runs)
-        .map(|(dir, run)| Files::read(dir, run))
+        .map(|(dir, run)| ShardSource::open(dir, run))
         .collect::<Result<Vec<_>, _>>()?;
     let started = whole_second(leaves.iter().map(|leaf| started(&leaf.run)).min());
     let mode = leaves[0].run.mode();
     let mut into = RunDir::create(out, started, mode)?;
-    let mut total = match seconds(&files, &mut into, started, (mode, same_targets(&leaves))) {
+    let mut total = match seconds(sources, &mut into, started, (mode, same_targets(&leaves))) {
         Ok(total) => total,
         Err(error) => {
             into.abandon();
@@ -100,12 +102,11 @@ pub fn merge(dirs: &[PathBuf], out: &Path, mixed: bool) -> Result<Run, MergeErro
 
 /// Writes the sums of all seconds, and gives that of the measured ones.
 fn seconds(
-    files: &[Files],
+    mut sources: Vec<ShardSource<'_>>,
     into: &mut RunDir,
     started: Timestamp,
     (mode, targets): (Mode, bool),
 ) -> Result<Tally, MergeError> {
-    let mut sources: Vec<ShardSource<'_>> = files.iter().map(Files::source).collect();
     let mut total = Tally::new(mode);
     let mut merged = MergedSecond::new(mode, targets);
     while let Some(at) = sources.iter().filter_map(ShardSource::due).min() {
@@ -282,11 +283,11 @@ fn conditions(leaves: &[Shard]) -> Conditions {
     conditions
 }
 
-/// A file that a merge cannot do without.
-fn read(dir: &Path, name: &'static str) -> Result<Vec<u8>, MergeError> {
+/// Opens a file that a merge cannot do without.
+fn open(dir: &Path, name: &'static str) -> Result<BufReader<File>, MergeError> {
     let path = dir.join(name);
-    match host::read_text(&path) {
-        Ok(octets) => Ok(octets),
+    match host::open_regular(&path) {
+        Ok(file) => Ok(BufReader::new(file)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(MergeError::Missing { dir: dir.to_owned(), name })
         }

@@ -1,7 +1,7 @@
 //! `run.csv`: one row a second, for spreadsheets, plots and the page of the report.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use super::latency::Latency;
 use crate::limits::DURATION_S_MAX;
@@ -14,6 +14,12 @@ pub const COLUMNS: &str = "start_s,seconds,warmup,messages_ok,messages_failed,by
 
 /// The columns that earlier files lack, from the newest on.
 const LATER_COLUMNS: [&str; 2] = [",recipients,recipients_refused", ",after"];
+
+/// Rows that are kept in memory for a report: more than four days.
+const ROWS_MAX: usize = 400_000;
+
+/// Octets of a row: numbers, of which none has more than twenty digits.
+const ROW_BYTES_MAX: u64 = 1_024;
 
 /// No run lasts longer: a greater time means that the file is damaged.
 const SECONDS_MAX: f64 = 4.0 * DURATION_S_MAX as f64;
@@ -55,12 +61,15 @@ pub enum SeriesError {
     Malformed {
         line: usize,
     },
+    /// More rows than are kept in memory.
+    TooMany,
 }
 
 impl fmt::Display for SeriesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherColumns => f.write_str("line 1 does not name the columns of this version"),
+            Self::TooMany => write!(f, "it has more than {ROWS_MAX} rows"),
             Self::Malformed { line } => write!(f, "line {line} is not a row of numbers"),
         }
     }
@@ -179,21 +188,72 @@ impl Second {
     }
 }
 
-/// Reads a whole `run.csv`.
-pub fn read(text: &str) -> Result<Vec<Second>, SeriesError> {
-    let mut lines = text.lines();
-    let named = lines.next();
-    let mut known = COLUMNS;
-    let mut missing = 0;
-    while named != Some(known) {
-        let later = LATER_COLUMNS.get(missing).ok_or(SeriesError::OtherColumns)?;
-        known = known.strip_suffix(later).ok_or(SeriesError::OtherColumns)?;
-        missing += 1;
+/// The rows of a `run.csv`, read one at a time.
+pub struct SeriesReader<R> {
+    csv: R,
+    /// Lines so far.
+    line: usize,
+    /// How many groups of [`LATER_COLUMNS`] the file lacks.
+    missing: usize,
+    row: Vec<u8>,
+}
+
+impl<R: BufRead> SeriesReader<R> {
+    /// Reads the head.
+    pub fn begin(csv: R) -> Result<Self, SeriesError> {
+        let mut reader = Self { csv, line: 0, missing: 0, row: Vec::new() };
+        let mut known = COLUMNS;
+        let named = reader.next_row()?;
+        while named.as_deref().map(|head| head.trim_start_matches('\u{feff}')) != Some(known) {
+            let later = LATER_COLUMNS.get(reader.missing).ok_or(SeriesError::OtherColumns)?;
+            known = known.strip_suffix(later).ok_or(SeriesError::OtherColumns)?;
+            reader.missing += 1;
+        }
+        Ok(reader)
     }
-    (2..)
-        .zip(lines)
-        .map(|(line, row)| Second::parse(row, missing).ok_or(SeriesError::Malformed { line }))
-        .collect()
+
+    /// The next line without its end; `None` at the end of the file.
+    fn next_row(&mut self) -> Result<Option<String>, SeriesError> {
+        self.row.clear();
+        self.line += 1;
+        let malformed = SeriesError::Malformed { line: self.line };
+        let read = self.csv.by_ref().take(ROW_BYTES_MAX).read_until(b'\n', &mut self.row);
+        match read.map_err(|_| malformed)? {
+            0 => Ok(None),
+            _ if self.row.len() as u64 == ROW_BYTES_MAX => Err(malformed),
+            _ => {
+                let row = self.row.strip_suffix(b"\n").unwrap_or(&self.row);
+                let row = row.strip_suffix(b"\r").unwrap_or(row);
+                Ok(Some(String::from_utf8_lossy(row).into_owned()))
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for SeriesReader<R> {
+    type Item = Result<Second, SeriesError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.next_row().transpose()?;
+        let malformed = SeriesError::Malformed { line: self.line };
+        Some(row.and_then(|row| Second::parse(&row, self.missing).ok_or(malformed)))
+    }
+}
+
+/// Reads a whole `run.csv`.
+pub fn read(csv: impl BufRead) -> Result<Vec<Second>, SeriesError> {
+    let mut seconds = Vec::new();
+    for second in SeriesReader::begin(csv)? {
+        if seconds.len() == ROWS_MAX {
+            return Err(SeriesError::TooMany);
+        }
+        if seconds.len() == seconds.capacity() {
+            // Twice as many, as a vector does by itself, may be more than there is room for.
+            seconds.reserve_exact((ROWS_MAX / 8).min(seconds.len().max(512)));
+        }
+        seconds.push(second?);
+    }
+    Ok(seconds)
 }
 
 #[cfg(test)]
@@ -224,13 +284,13 @@ mod tests {
         };
         let mut text = format!("{COLUMNS}\n").into_bytes();
         second.write(&mut text).unwrap();
-        assert_eq!(read(std::str::from_utf8(&text).unwrap()), Ok(vec![second]));
+        assert_eq!(read(&text[..]), Ok(vec![second]));
     }
 
     #[test]
     fn a_second_without_an_answer_has_no_times_in_any_version() {
         for row in ["0,1,0,0,3,0,0,1,1,0,0,0,0,0,0,0,0,0", "0,1,0,0,3,0,0,1,1,,,,,,,0,0,0"] {
-            let second = read(&format!("{COLUMNS}\n{row}\n")).unwrap()[0];
+            let second = read(format!("{COLUMNS}\n{row}\n").as_bytes()).unwrap()[0];
             assert_eq!((second.messages_failed, second.p50_ns, second.max_ns), (3, None, None));
             let mut written = Vec::new();
             second.write(&mut written).unwrap();
@@ -246,23 +306,23 @@ mod tests {
             columns = columns.strip_suffix(later).unwrap();
             let longer = row.clone();
             row.truncate(row.len() - 2 * later.matches(',').count());
-            assert_eq!(read(&format!("{columns}\n{row}\n")).unwrap()[0].max_ns, Some(1));
+            assert_eq!(read(format!("{columns}\n{row}\n").as_bytes()).unwrap()[0].max_ns, Some(1));
             let text = format!("{columns}\n{longer}\n");
-            assert_eq!(read(&text), Err(SeriesError::Malformed { line: 2 }));
+            assert_eq!(read(text.as_bytes()), Err(SeriesError::Malformed { line: 2 }));
         }
         let text = format!("{columns}\n{row}\n");
-        let second = read(&text).unwrap()[0];
+        let second = read(text.as_bytes()).unwrap()[0];
         assert_eq!((second.after, second.recipients, second.recipients_refused), (false, 0, 0));
     }
 
     #[test]
     fn a_torn_row_is_named_by_its_line() {
         let text = format!("{COLUMNS}\n0,1,0,1,1,1,1,1,1,1,1,1,1,1,1,0,1,1\n1.0,1.0,0,5");
-        assert_eq!(read(&text), Err(SeriesError::Malformed { line: 3 }));
+        assert_eq!(read(text.as_bytes()), Err(SeriesError::Malformed { line: 3 }));
         for time in ["inf", "NaN", "-1", "1e300"] {
             let text = format!("{COLUMNS}\n{time},1,0,1,1,1,1,1,1,1,1,1,1,1,1,0,1,1\n");
-            assert_eq!(read(&text), Err(SeriesError::Malformed { line: 2 }), "{time}");
+            assert_eq!(read(text.as_bytes()), Err(SeriesError::Malformed { line: 2 }), "{time}");
         }
-        assert_eq!(read("a,b\n"), Err(SeriesError::OtherColumns));
+        assert_eq!(read(&b"a,b\n"[..]), Err(SeriesError::OtherColumns));
     }
 }

@@ -5,3 +5,4 @@ mod printed;
 mod program;
 #[path = "../report/support.rs"]
 mod report;
+mod runs;

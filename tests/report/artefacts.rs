@@ -85,7 +85,7 @@ fn every_line_of_the_log_says_when_it_was_and_the_headline_never_misses() {
     let dir = tempfile::tempdir().unwrap();
     support::write_run(dir.path(), Mode::Open);
     let log = fs::read(dir.path().join(RUN_HLOG)).unwrap();
-    let lines: Vec<_> = hlog::read(&log).map(Result::unwrap).collect();
+    let lines: Vec<_> = hlog::read(&log[..]).map(Result::unwrap).collect();
     let untagged: Vec<u64> =
         lines.iter().filter(|line| line.tag.is_none()).map(|line| line.begun.as_secs()).collect();
     assert_eq!(untagged, (1..=12).collect::<Vec<u64>>());

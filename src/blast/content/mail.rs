@@ -2,7 +2,7 @@
 //! a spool.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -152,7 +152,7 @@ fn kind(path: &Path) -> Result<MailSource, MailError> {
         let mut start = [0; 5];
         let failed = |error| MailError::Read { path: path.to_owned(), error };
         let mut file = File::open(path).map_err(failed)?;
-        return match io::Read::read_exact(&mut file, &mut start) {
+        return match file.read_exact(&mut start) {
             Ok(()) if start == *b"From " => Ok(MailSource::Mbox),
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(failed(error)),
             _ => Ok(MailSource::File),
@@ -192,7 +192,7 @@ impl Gathering<'_> {
 
     fn file(&mut self, path: &Path) -> Result<(), MailError> {
         self.fits(size(path)?, 1)?;
-        self.push(with_crlf(&read(path)?))
+        self.push(with_crlf(&read(path, self.octets_max - self.octets)?))
     }
 
     /// Its files in the order of their names, without those whose names begin with a dot.
@@ -243,8 +243,13 @@ fn size(path: &Path) -> Result<u64, MailError> {
     Ok(fs::metadata(path).map_err(failed)?.len())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, MailError> {
-    fs::read(path).map_err(|error| MailError::Read { path: path.to_owned(), error })
+/// The octets of a file; of one that holds more than `most`, such as a device without an end, one more.
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, MailError> {
+    let mut octets = Vec::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut octets));
+    read.map_err(|error| MailError::Read { path: path.to_owned(), error })?;
+    Ok(octets)
 }
 
 /// The messages of an mbox (RFC 4155). Each begins after a line that starts with `From ` and that

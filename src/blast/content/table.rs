@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::host;
-use crate::limits::CORPUS_MESSAGES_MAX;
+use crate::limits::{CORPUS_MESSAGES_MAX, TABLE_BYTES_MAX};
 
 /// A CSV file with a header line (RFC 4180). The n-th message takes the n-th row, then from the first
 /// again.
@@ -104,7 +104,8 @@ pub fn list(path: &Path) -> Result<Vec<Listed>, TableError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TableError> {
-    host::read_text(path).map_err(|error| TableError::Read { path: path.to_owned(), error })
+    host::read_text(path, TABLE_BYTES_MAX)
+        .map_err(|error| TableError::Read { path: path.to_owned(), error })
 }
 
 #[cfg(test)]

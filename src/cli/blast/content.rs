@@ -106,7 +106,7 @@ impl ContentArgs {
         let to = choices(to, self.to_file.as_deref(), columns, of)?;
         let bodies = match (&self.body, &self.corpus) {
             (Some(path), _) => {
-                let read = host::read_text(path);
+                let read = host::read_text(path, self.corpus_memory);
                 let octets = read
                     .map_err(|error| TableError::Read { path: path.clone(), error })
                     .map(|octets| with_crlf(&octets))?;

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::host;
+use crate::limits::ADDRESSES_BYTES_MAX;
 use crate::smtp::auth::{Accounts, AuthPolicy, Credentials, Mechanism, Mechanisms};
 
 /// Reads `none`, `any` or the name of a file of accounts. The second part is a warning.
@@ -47,7 +48,7 @@ fn read(path: &Path) -> Result<(Accounts, Option<String>), String> {
     let cannot = |error| {
         format!("cannot read the accounts in {name}: {error}; --auth takes none, any or a FILE")
     };
-    let text = host::read_text(path).map_err(cannot)?;
+    let text = host::read_text(path, ADDRESSES_BYTES_MAX).map_err(cannot)?;
     let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode() & 0o777;
     let open = mode & 0o077 != 0;
     let warning = open.then(|| {

@@ -12,7 +12,7 @@ use super::listen::ListenUrl;
 use crate::cli::exit::{Exit, ExitError};
 use crate::cli::value;
 use crate::host;
-use crate::limits::HOLD_S_MAX;
+use crate::limits::{ADDRESSES_BYTES_MAX, HOLD_S_MAX};
 use crate::smtp::directory::Directory;
 use crate::smtp::extension::Extensions;
 use crate::smtp::params::Moment;
@@ -106,7 +106,7 @@ impl CommandOptions {
 }
 
 fn read_utf8(path: &Path) -> io::Result<String> {
-    let text = String::from_utf8(host::read_text(path)?);
+    let text = String::from_utf8(host::read_text(path, ADDRESSES_BYTES_MAX)?);
     text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 

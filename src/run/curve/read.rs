@@ -1,14 +1,14 @@
 //! A curve read back from the directory that a sweep or a search wrote.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::{Curve, RateStep, SCHEMA, step_dir};
+use crate::host;
 use crate::run::LoadError;
-use crate::run::load::read_run;
+use crate::run::load::{JSON_BYTES_MAX, is_modest, read_run};
 
 /// The tasks with the name of what they mark.
 const TASKS: [(&str, &str); 2] = [("sweep", "knee"), ("find-max", "max")];
@@ -38,12 +38,15 @@ impl Curve {
     pub fn open(dir: &Path) -> Result<Option<Self>, LoadError> {
         for (task, mark) in TASKS {
             let path = dir.join(format!("{task}.json"));
-            let json = match fs::read(&path) {
+            let json = match host::read_regular(&path, JSON_BYTES_MAX) {
                 Ok(json) => json,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
                 Err(error) => return Err(LoadError::Io { path, error }),
             };
+            if !is_modest(&json) {
+                return Err(LoadError::Many(path));
+            }
             let stored: StoredCurve = serde_json::from_slice(&json)
                 .map_err(|error| LoadError::Json { path: path.clone(), error })?;
             if stored.schema != SCHEMA {

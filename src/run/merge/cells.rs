@@ -1,17 +1,18 @@
 //! Seconds of many runs, brought together on the seconds of the wall clock.
 
-use std::collections::VecDeque;
+use std::fs::File;
+use std::io::BufReader;
 use std::iter::Peekable;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{MergeError, read, started};
+use super::{MergeError, open, started};
 use crate::measure::{Interval, Mode, Tally};
 use crate::run::Run;
 use crate::run::artefact::{RUN_CSV, RUN_HLOG};
-use crate::run::hlog::{self, HlogError, HlogLine, TAG_WARMUP, target_of_tag};
-use crate::run::series::{self, Second};
+use crate::run::hlog::{self, HlogLine, HlogReader, TAG_WARMUP, target_of_tag};
+use crate::run::series::{Second, SeriesReader};
 
 pub(super) const SECOND_NS: i64 = 1_000_000_000;
 
@@ -71,45 +72,38 @@ impl MergedSecond {
     }
 }
 
-/// The files that hold the seconds of a run.
-pub(super) struct Files {
-    dir: PathBuf,
-    log: Vec<u8>,
-    rows: VecDeque<(At, Second)>,
-}
-
-impl Files {
-    pub(super) fn read(dir: &Path, run: &Run) -> Result<Self, MergeError> {
-        let csv = read(dir, RUN_CSV)?;
-        let rows = series::read(&String::from_utf8_lossy(&csv))
-            .map_err(|error| MergeError::Series { dir: dir.to_owned(), error })?;
-        let mut last = At { second: i64::MIN, measured: false, after: false };
-        let mut placed = VecDeque::with_capacity(rows.len());
-        for row in rows {
-            // A core that was held up may hand over out of turn; time does not go back for that.
-            last = last.max(place(run, &row));
-            placed.push_back((last, row));
-        }
-        Ok(Self { dir: dir.to_owned(), log: read(dir, RUN_HLOG)?, rows: placed })
-    }
-
-    pub(super) fn source(&self) -> ShardSource<'_> {
-        let lines: Box<dyn Iterator<Item = _>> = Box::new(hlog::read(&self.log));
-        ShardSource { dir: &self.dir, lines: lines.peekable(), rows: self.rows.clone() }
-    }
-}
-
 /// One run's log and rows, read an interval at a time: decoded, a log is a hundred times its size.
-pub(super) struct ShardSource<'f> {
-    dir: &'f Path,
-    lines: Peekable<Box<dyn Iterator<Item = Result<HlogLine, HlogError>> + 'f>>,
-    rows: VecDeque<(At, Second)>,
+pub(super) struct ShardSource<'r> {
+    run: &'r Run,
+    dir: &'r Path,
+    lines: Peekable<HlogReader<BufReader<File>>>,
+    rows: SeriesReader<BufReader<File>>,
+    /// The next row, and the second that it belongs to.
+    next: Option<(At, Second)>,
 }
 
-impl ShardSource<'_> {
+impl<'r> ShardSource<'r> {
+    pub(super) fn open(dir: &'r Path, run: &'r Run) -> Result<Self, MergeError> {
+        let series = |error| MergeError::Series { dir: dir.to_owned(), error };
+        let rows = SeriesReader::begin(open(dir, RUN_CSV)?).map_err(series)?;
+        let lines = hlog::read(open(dir, RUN_HLOG)?).peekable();
+        let mut source = Self { run, dir, lines, rows, next: None };
+        source.advance(At { second: i64::MIN, measured: false, after: false })?;
+        Ok(source)
+    }
+
+    /// Reads the next row, which is not before `last`: a core that was held up may hand over out of turn,
+    /// and time does not go back for that.
+    fn advance(&mut self, last: At) -> Result<(), MergeError> {
+        let series = |error| MergeError::Series { dir: self.dir.to_owned(), error };
+        let row = self.rows.next().transpose().map_err(series)?;
+        self.next = row.map(|row| (last.max(place(self.run, &row)), row));
+        Ok(())
+    }
+
     /// The second that the next interval belongs to.
     pub(super) fn due(&self) -> Option<At> {
-        self.rows.front().map(|(at, _)| *at)
+        self.next.as_ref().map(|(at, _)| *at)
     }
 
     /// Adds its next interval to the second and, unless it is warm-up, to the total.
@@ -121,7 +115,7 @@ impl ShardSource<'_> {
         let torn = || MergeError::Torn(self.dir.to_owned());
         let damaged = |error| MergeError::Log { dir: self.dir.to_owned(), error };
         let unfit = |error| MergeError::Unfit { dir: self.dir.to_owned(), error };
-        let (at, row) = self.rows.pop_front().ok_or_else(torn)?;
+        let (at, row) = self.next.take().ok_or_else(torn)?;
         let head = self.lines.next().ok_or_else(torn)?.map_err(damaged)?;
         if !begins_interval(&head) || head.tag.is_none() != at.measured {
             return Err(torn());
@@ -142,7 +136,16 @@ impl ShardSource<'_> {
             let goes_on = |line: &Result<HlogLine, _>| !line.as_ref().is_ok_and(begins_interval);
             next = self.lines.next_if(goes_on).transpose().map_err(damaged)?;
         }
-        if self.rows.is_empty() && self.lines.peek().is_some() { Err(torn()) } else { Ok(()) }
+        let is_torn = self.rows_end(at)? && self.lines.peek().is_some();
+        if is_torn { Err(MergeError::Torn(self.dir.to_owned())) } else { Ok(()) }
+    }
+}
+
+impl ShardSource<'_> {
+    /// Goes on to the row after that of `at`; whether there is none.
+    fn rows_end(&mut self, at: At) -> Result<bool, MergeError> {
+        self.advance(at)?;
+        Ok(self.next.is_none())
     }
 }
 
