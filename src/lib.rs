@@ -21,7 +21,7 @@
 //! | [`sink`] | the server: listen, accept, PROXY header, limits for peers, session, message, group commit, counters | relay, smtp, spool, engine, host, scan, human, notice, printable, limits |
 //! | [`relay`] | ETRN and ATRN: the queue of waiting mail, and its delivery to the next server | mailbox, dial, smtp, spool, engine, host, notice, printable, limits |
 //! | [`mailbox`] | stored messages: selected, counted, exported as Maildir, mbox, eml or JSON lines | smtp, stamp, spool, scan, printable, limits |
-//! | [`run`] | one run as files (JSON, hlog, hgrm, CSV): written, read, merged; verdict, thresholds, curve | measure, host, printable, limits |
+//! | [`run`] | one run as files (JSON, hlog, hgrm, CSV): written, read, merged; verdict, thresholds, curve | measure, host, human, printable, limits |
 //! | [`dial`] | one client conversation with a target: connect, send, read replies | smtp, engine |
 //! | [`engine`] | sockets, tasks, timers and signals on io_uring (tokio-uring) or epoll (tokio) | limits |
 //! | [`smtp`] | the protocol of both sides: commands, replies, extensions, AUTH, envelope, dots; it does no I/O | scan, limits |

@@ -10,7 +10,7 @@ use super::plan::{DRAIN_DEFAULT, Load, Plan, StopAfter};
 use super::schedule::Schedule;
 use super::targets::WeightedTarget;
 use crate::limits::UNREACHED_TRIES;
-use crate::run::{self, PlannedTarget};
+use crate::run::{self, LAG_LIMIT_PERCENT_DEFAULT, PlannedTarget};
 use crate::smtp::auth::{Login, Mechanism};
 use crate::smtp::client::Pipelining;
 use crate::stamp::body_crc;
@@ -43,14 +43,13 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         transcripts: _,
         out: _,
         fail_if: _,
+        lag_limit_percent,
         command,
         name,
         note,
     } = plan;
     let (messages, duration_s) = bounds(*stop);
     let (schedule, arrivals_of) = schedule(load);
-    let auth =
-        |login: &Arc<Login>| login.mechanism().map_or("best offered", Mechanism::name).to_owned();
     run::RunPlan {
         command: command.clone(),
         name: name.clone(),
@@ -67,6 +66,7 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         rate: schedule.map(|schedule| schedule.profile.to_string()),
         arrivals: schedule.map(|schedule| schedule.spacing.name().to_owned()),
         arrivals_of: arrivals_of.map(str::to_owned),
+        lag_limit_percent: schedule.and_then(|_| other_limit(*lag_limit_percent)),
         size: content.sizes(),
         recipients: content.recipients.mean().round() as u64,
         per_connection: per_connection.map(|(least, most)| least.midpoint(most)),
@@ -76,7 +76,7 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         chunking: *chunking,
         depth: *depth as u64,
         tls: "none".to_owned(),
-        auth: login.as_ref().map(auth),
+        auth: login.as_ref().map(mechanism),
         hello: hello.name().to_owned(),
         helo: helo.clone(),
         from: content::in_words(&content.from),
@@ -84,6 +84,15 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         seed: content.seed,
         options: options(plan),
     }
+}
+
+fn mechanism(login: &Arc<Login>) -> String {
+    login.mechanism().map_or("best offered", Mechanism::name).to_owned()
+}
+
+/// A limit that is not the default.
+fn other_limit(percent: f64) -> Option<f64> {
+    (percent != LAG_LIMIT_PERCENT_DEFAULT).then_some(percent)
 }
 
 /// The number of messages or the seconds that end the run.

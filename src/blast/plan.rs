@@ -16,7 +16,7 @@ use super::targets::Targets;
 use crate::dial::Target;
 use crate::engine::EngineKind;
 use crate::measure::Cuts;
-use crate::run::Conditions;
+use crate::run::{Conditions, LAG_LIMIT_PERCENT_DEFAULT};
 use crate::smtp::auth::Login;
 use crate::smtp::client::{Hello, Pipelining, Settings};
 
@@ -96,6 +96,8 @@ pub struct Plan {
     pub out: Option<PathBuf>,
     /// What fails the run.
     pub fail_if: Conditions,
+    /// Per cent of the response time that the generator's own lag may be.
+    pub lag_limit_percent: f64,
     /// The command line, for the report.
     pub command: Vec<String>,
     /// What the user calls the run, and a note on it, for the report.
@@ -133,6 +135,7 @@ impl Plan {
             transcripts: 0,
             out: None,
             fail_if: Conditions::default(),
+            lag_limit_percent: LAG_LIMIT_PERCENT_DEFAULT,
             command: Vec::new(),
             name: String::new(),
             note: String::new(),

@@ -35,4 +35,4 @@ pub use result::{
 };
 pub use stopped::Stopped;
 pub use threshold::Conditions;
-pub use verdict::Verdict;
+pub use verdict::{LAG_LIMIT_PERCENT_DEFAULT, Verdict};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::judged::Judged;
 use super::latency::Latency;
 use super::stopped::Stopped;
-use super::verdict::{Judgement, Verdict};
+use super::verdict::{Judgement, LAG_LIMIT_PERCENT_DEFAULT, Verdict};
 use crate::host::CpuTime;
 use crate::measure::{
     Counters, ErrorKind, Misbehaviour, Mode, Outcome, Phase, Split, Tally, Totals,
@@ -193,6 +193,9 @@ pub struct RunPlan {
     pub arrivals_of: Option<String>,
     /// `constant` or `poisson`; `None` in a closed loop.
     pub arrivals: Option<String>,
+    /// Per cent of the response time that the generator's own lag may be (`--lag-limit`); absent for 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_limit_percent: Option<f64>,
     /// As given: `1024` or `512..4096`, in octets.
     pub size: String,
     pub recipients: u64,
@@ -304,7 +307,8 @@ impl Run {
         let cpu_wait = share(tally.counts.cpu_wait_ns as f64 / 1e9);
         assert!(tally.counts.add_up(), "every message is in one count: {:?}", tally.counts);
         let (busy, wait) = (cpu_busy.unwrap_or_default(), cpu_wait.unwrap_or_default());
-        let judgement = Judgement::of(totals, busy, wait);
+        let lag_limit = plan.lag_limit_percent.unwrap_or(LAG_LIMIT_PERCENT_DEFAULT) / 100.0;
+        let judgement = Judgement::of(totals, busy, wait, lag_limit);
         Self {
             schema: SCHEMA,
             id: String::new(),

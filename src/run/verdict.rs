@@ -2,14 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::latency::Latency;
+use crate::human;
 use crate::limits::SEND_LAG_NOISE_NS;
-use crate::measure::{ErrorKind, Tally, Totals};
+use crate::measure::{ErrorKind, OpenTally, Totals};
+
+/// Per cent of the response time that the generator's own lag may be, unless `--lag-limit` says otherwise.
+pub const LAG_LIMIT_PERCENT_DEFAULT: f64 = 10.0;
 
 /// How late the oldest waiting message may be at the end without blaming the target, however short the
 /// run: any short stall leaves as much.
 const BEHIND_NOISE_NS: u64 = 100_000_000;
 
-/// Share of its cores' time above which a generator that keeps a schedule is called the limit.
+/// Share of its cores' time above which a generator is called the limit of work that waited.
 const CPU_BUSY_MAX: f64 = 0.8;
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -74,8 +79,9 @@ pub(super) struct Judgement {
 
 impl Judgement {
     /// `cpu_busy` is the share of its cores' time that the generator used; `cpu_wait` is the share that it
-    /// was ready to use while something else did.
-    pub(super) fn of(totals: &Totals, cpu_busy: f64, cpu_wait: f64) -> Self {
+    /// was ready to use while something else did. `lag_limit` is the share of the response time that its
+    /// own lag may be.
+    pub(super) fn of(totals: &Totals, cpu_busy: f64, cpu_wait: f64, lag_limit: f64) -> Self {
         let tally = &totals.tally;
         let mut reasons = Vec::new();
         let unreachable = tally.counts.connections_opened == 0
@@ -88,7 +94,13 @@ impl Judgement {
             return Self { verdict: Verdict::Unreachable, reasons };
         }
         let mut verdict = Verdict::Ok;
-        limits_of_ours(tally, cpu_busy, cpu_wait, &mut reasons);
+        short_of(totals, &mut reasons);
+        if let Some(open) = &tally.open {
+            reasons.extend(lateness(open, lag_limit));
+            if waited(totals, open, lag_limit) {
+                reasons.extend(busy_cores(cpu_busy, cpu_wait));
+            }
+        }
         raise(&mut verdict, Verdict::GeneratorLimited, &reasons);
         limits_of_the_target(totals, &mut reasons);
         raise(&mut verdict, Verdict::TargetLimited, &reasons);
@@ -105,40 +117,64 @@ fn raise(verdict: &mut Verdict, to: Verdict, reasons: &[String]) {
     }
 }
 
-/// A closed loop runs as fast as it can, so a busy generator is no sign of trouble there; a schedule
-/// that is not kept is.
-fn limits_of_ours(tally: &Tally, cpu_busy: f64, cpu_wait: f64, reasons: &mut Vec<String>) {
-    for (kind, count) in tally.errors().filter(|(kind, _)| kind.is_ours()) {
+/// What the machine of the generator had too little of.
+fn short_of(totals: &Totals, reasons: &mut Vec<String>) {
+    for (kind, count) in totals.tally.errors().filter(|(kind, _)| kind.is_ours()) {
         let what = match kind {
             ErrorKind::Ports => "local ports",
             _ => "file descriptors",
         };
         reasons.push(format!("the generator ran out of {what} {count} times"));
     }
-    let Some(open) = &tally.open else { return };
-    let lag_ns = open.own_lag_ns.value_at_quantile(0.99);
-    let response_ns = open.response_ns.value_at_quantile(0.5);
-    if lag_ns > SEND_LAG_NOISE_NS && lag_ns > response_ns / 10 {
-        reasons.push(format!(
-            "the generator was late: one message in a hundred left {:.1} ms or more after it was \
-             due although a session was free, which is more than a tenth of the median response \
-             time; give it more --cores, or cores that nothing else uses",
-            lag_ns as f64 / 1e6
-        ));
-    }
+}
+
+/// The generator's own lag beside the response time, like with like: at p99, where the samples carry it,
+/// and on the mean. The part that any timer of the machine has is not counted.
+fn lateness(open: &OpenTally, lag_limit: f64) -> Option<String> {
+    let (lag, response) = (Latency::from(&open.own_lag_ns), Latency::from(&open.response_ns));
+    let p99 = [lag.p99, response.p99].map(|ns| ns.map(|ns| ns as f64));
+    [("p99", p99), ("mean", [lag.mean, response.mean])].into_iter().find_map(|(figure, pair)| {
+        let (lag_ns, response_ns) = (pair[0]?, pair[1]?);
+        let time = |ns: f64| human::latency(ns.round() as u64);
+        (lag_ns > SEND_LAG_NOISE_NS as f64 + lag_limit * response_ns).then(|| {
+            format!(
+                "the generator was late although a session was free: the {figure} of its own lag is {}, and \
+                 that of the response time {}, of which --lag-limit allows {}; give it more --cores, or cores \
+                 that nothing else uses",
+                time(lag_ns),
+                time(response_ns),
+                human::percent(lag_limit)
+            )
+        })
+    })
+}
+
+/// Whether work waited for a session, so that busy cores may be why none was free. Where none waited, what
+/// busy cores delay is in the own lag: a message that is due waits for its core as an answer does.
+fn waited(totals: &Totals, open: &OpenTally, lag_limit: f64) -> bool {
+    let mean = |histogram| Latency::from(histogram).mean.unwrap_or_default();
+    let for_sessions = mean(&open.send_lag_ns) - mean(&open.own_lag_ns);
+    is_backlog(open.behind_ns, totals.elapsed.as_nanos() as u64)
+        || totals.tally.counts.messages_not_begun > 0
+        || for_sessions > SEND_LAG_NOISE_NS as f64 + lag_limit * mean(&open.response_ns)
+}
+
+fn busy_cores(cpu_busy: f64, cpu_wait: f64) -> Option<String> {
     if cpu_busy > CPU_BUSY_MAX {
-        reasons.push(format!(
-            "the generator's cores were {:.0} % busy; give it more --cores, or ask for less",
+        return Some(format!(
+            "messages waited, and the generator's cores were {:.0} % busy; give it more --cores, or ask for less",
             cpu_busy * 100.0
         ));
-    } else if cpu_busy + cpu_wait > CPU_BUSY_MAX {
-        reasons.push(format!(
-            "the generator's cores were {:.0} % busy, and for {:.0} % of the time something else had \
-             them: answers that had come waited to be read; keep other programs off its --cores",
+    }
+    (cpu_busy + cpu_wait > CPU_BUSY_MAX).then(|| {
+        format!(
+            "messages waited, and the generator's cores were {:.0} % busy, and for {:.0} % of the time \
+             something else had them: answers that had come waited to be read; keep other programs off its \
+             --cores",
             cpu_busy * 100.0,
             cpu_wait * 100.0
-        ));
-    }
+        )
+    })
 }
 
 /// A backlog that is still there at the end means that the target does not keep the rate. A stall from
@@ -201,7 +237,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::measure::Mode;
+    use crate::measure::{Mode, Tally};
 
     fn totals(mode: Mode) -> Totals {
         let mut tally = Tally::new(mode);
@@ -219,8 +255,12 @@ mod tests {
         }
     }
 
+    fn judge(totals: &Totals, cpu_busy: f64, cpu_wait: f64) -> Judgement {
+        Judgement::of(totals, cpu_busy, cpu_wait, LAG_LIMIT_PERCENT_DEFAULT / 100.0)
+    }
+
     fn verdict(totals: &Totals, cpu_busy: f64) -> Verdict {
-        let judgement = Judgement::of(totals, cpu_busy, 0.0);
+        let judgement = judge(totals, cpu_busy, 0.0);
         assert_eq!(judgement.reasons.is_empty(), judgement.verdict == Verdict::Ok);
         judgement.verdict
     }
@@ -246,7 +286,7 @@ mod tests {
         run.tally.counts.messages_ok = 0;
         assert_eq!(verdict(&run, 0.1), Verdict::Failures);
         run.warmup_messages = 7;
-        assert!(Judgement::of(&run, 0.1, 0.0).reasons[0].contains("warm-up"));
+        assert!(judge(&run, 0.1, 0.0).reasons[0].contains("warm-up"));
     }
 
     #[test]
@@ -265,14 +305,59 @@ mod tests {
         open.response_ns.record_n(20_000_000, 100).unwrap();
         open.own_lag_ns.record_n(5_000_000, 100).unwrap();
         assert_eq!(verdict(&late, 0.1), Verdict::GeneratorLimited);
-        assert!(Judgement::of(&late, 0.1, 0.0).reasons[0].contains("late"));
-        assert_eq!(verdict(&totals(Mode::Open), 0.9), Verdict::GeneratorLimited);
-        let shared = Judgement::of(&totals(Mode::Open), 0.4, 0.5);
+        assert!(judge(&late, 0.1, 0.0).reasons[0].contains("late"));
+        assert_eq!(
+            verdict(&totals(Mode::Open), 0.9),
+            Verdict::Ok,
+            "no message waited for its cores"
+        );
+        let mut waiting = totals(Mode::Open);
+        let open = waiting.tally.open.as_mut().unwrap();
+        open.response_ns.record_n(20_000_000, 100).unwrap();
+        open.send_lag_ns.record_n(15_000_000, 100).unwrap();
+        assert_eq!(verdict(&waiting, 0.9), Verdict::GeneratorLimited);
+        assert_eq!(verdict(&waiting, 0.7), Verdict::Ok);
+        let shared = judge(&waiting, 0.4, 0.5);
         assert_eq!(shared.verdict, Verdict::GeneratorLimited);
         assert!(shared.reasons[0].contains("something else"), "{:?}", shared.reasons);
         let mut short = totals(Mode::Closed);
         short.tally.count_error(ErrorKind::Descriptors);
         assert_eq!(verdict(&short, 0.1), Verdict::GeneratorLimited);
+    }
+
+    /// So many messages, of which one in 25 has the second of each pair of times: the first is that of the rest.
+    fn spread(messages: u64, [lag, response]: [(u64, u64); 2]) -> Totals {
+        let mut run = totals(Mode::Open);
+        let open = run.tally.open.as_mut().unwrap();
+        for (histogram, (most, few)) in
+            [(&mut open.own_lag_ns, lag), (&mut open.response_ns, response)]
+        {
+            histogram.record_n(most, messages - messages / 25).unwrap();
+            histogram.record_n(few, messages / 25).unwrap();
+        }
+        run
+    }
+
+    #[test]
+    fn lag_is_held_against_the_response_time_at_the_same_percentile_and_on_the_mean() {
+        // More than a tenth of the median, which says nothing: at p99 it is a tenth.
+        let tail = spread(1_000, [(20_000, 3_500_000), (1_000_000, 34_600_000)]);
+        assert_eq!(verdict(&tail, 0.1), Verdict::Ok);
+        assert_eq!(Judgement::of(&tail, 0.1, 0.0, 0.05).verdict, Verdict::GeneratorLimited);
+        let late = spread(1_000, [(20_000, 9_000_000), (1_000_000, 34_600_000)]);
+        let told = judge(&late, 0.1, 0.0);
+        assert_eq!(told.verdict, Verdict::GeneratorLimited);
+        for part in
+            ["the p99 of its own lag is 9.", "response time 34.6 ms", "--lag-limit allows 10 %"]
+        {
+            assert!(told.reasons[0].contains(part), "{part}: {:?}", told.reasons);
+        }
+        // Too few for a p99, so that the mean alone decides.
+        let few = spread(50, [(4_000_000, 4_000_000), (9_000_000, 9_000_000)]);
+        let told = judge(&few, 0.1, 0.0);
+        assert!(told.reasons[0].contains("the mean of its own lag is 4."), "{:?}", told.reasons);
+        let sound = spread(50, [(20_000, 20_000), (9_000_000, 9_000_000)]);
+        assert_eq!(verdict(&sound, 0.95), Verdict::Ok, "busy cores that nothing waited for");
     }
 
     #[test]

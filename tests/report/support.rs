@@ -137,6 +137,7 @@ fn plan(mode: Mode) -> RunPlan {
         rate: open.then(|| "3000".to_owned()),
         arrivals_of: open.then(|| "messages".to_owned()),
         arrivals: open.then(|| "poisson".to_owned()),
+        lag_limit_percent: None,
         size: "1024".to_owned(),
         recipients: 1,
         per_connection: None,

@@ -7,8 +7,8 @@ use clap::Args;
 use super::watching::LiveArg;
 use crate::blast::plan::Plan;
 use crate::cli::value;
-use crate::run::Conditions;
 use crate::run::threshold::ThresholdError;
+use crate::run::{Conditions, LAG_LIMIT_PERCENT_DEFAULT};
 
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Report")]
@@ -41,14 +41,45 @@ pub(super) struct ArtefactArgs {
     /// rcpt.replies.451, cpu_busy. Operators: < <= > >= == !=. May be given more than once
     #[arg(long, value_name = "CONDITION", value_parser = conditions)]
     fail_if: Vec<Conditions>,
+    #[command(flatten)]
+    pub(super) lag: LagArgs,
     /// End with exit code 0 where it would be 1 or 4: the report alone says how the run went
     #[arg(long)]
     pub(super) exit_zero: bool,
 }
 
+/// When a schedule that the generator did not keep decides the verdict.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Report")]
+pub(super) struct LagArgs {
+    /// In an open loop, the largest part of the response time that the generator's own lag may be, at p99 and
+    /// on the mean. Above it, and 1 ms that any timer may be late, the verdict is generator-limited
+    #[arg(long = "lag-limit", value_name = "PERCENT", value_parser = lag_limit, default_value = "10%")]
+    pub(super) percent: f64,
+}
+
+impl Default for LagArgs {
+    fn default() -> Self {
+        Self { percent: LAG_LIMIT_PERCENT_DEFAULT }
+    }
+}
+
+fn lag_limit(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    number
+        .filter(|percent| (0.0..=100.0).contains(percent))
+        .ok_or_else(|| format!("'{text}' is not a part of the response time; write 0% to 100%"))
+}
+
 impl ArtefactArgs {
+    /// Of the steps of a sweep or search, whose other options are their own.
+    pub(super) fn of_steps(lag: LagArgs) -> Self {
+        Self { lag, ..Self::default() }
+    }
+
     pub(super) fn put_into(self, plan: &mut Plan) {
         plan.fail_if = self.fail_if();
+        plan.lag_limit_percent = self.lag.percent;
         plan.transcripts = self.trace;
         plan.out = self.out;
         plan.name = self.name;

@@ -85,6 +85,8 @@ struct StepArgs {
     /// Print the result as one JSON object instead of text
     #[arg(long, help_heading = "Report")]
     json: bool,
+    #[command(flatten)]
+    lag: artefacts::LagArgs,
     /// End with exit code 0 where it would be 1 or 4: the report alone says what was found
     #[arg(long, help_heading = "Report")]
     exit_zero: bool,
@@ -263,7 +265,7 @@ impl RateTask {
             args;
         let spacing = args.arrivals.spacing();
         let load = LoadArgs::steps(args.connections, args.settle, args.measure, args.drain);
-        let artefacts = ArtefactArgs::default();
+        let artefacts = ArtefactArgs::of_steps(args.lag);
         let args = RunArgs { targets, load, content, protocol, policy, machine, artefacts };
         let plan = Plan { out, name, note, ..plan(args)? };
         let made_out = plan.out.as_ref().is_some_and(|dir| !dir.exists());
