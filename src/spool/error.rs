@@ -93,6 +93,12 @@ pub enum SpoolError {
     )]
     Removed { core: u16, segment: u32 },
 
+    #[error(
+        "{dir}: all numbers for segments are used up, and none is given twice; move the directory away, and \
+         begin a new one"
+    )]
+    NumbersUsedUp { dir: PathBuf },
+
     #[error("the spool is shutting down; the message must be sent again")]
     Closed,
 
@@ -125,7 +131,10 @@ impl SpoolError {
 
     /// Whether the error is a lack of room, which may pass: answer 452 and go on.
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::NoSpace { .. } | Self::Outlived)
+        matches!(
+            self,
+            Self::Full { .. } | Self::NumbersUsedUp { .. } | Self::NoSpace { .. } | Self::Outlived
+        )
     }
 }
 

@@ -10,6 +10,7 @@
 //! DIR/SPOOL                  "ringpost-spool 2\n"; the sink that writes here holds flock(2) on it
 //! DIR/c<core>-<number>.seg   core: at least 3 decimal digits, number: at least 8, zero padded
 //! DIR/c<core>-<number>.new   a segment that is being made, new or recycled: it holds no message
+//! DIR/numbers                from which number on segments have had none; may be missing
 //! DIR/delivered              what was handed on to other servers; may be missing
 //! DIR/quarantine/            a spool of its own: doubtful segments, as they were found
 //! ```
@@ -133,6 +134,15 @@
 //! | 12 | parameters of the recipient before it |
 //! | 13 | octets of the message as it was sent, 8 octets; only with flag 256 |
 //! | 14 | how the client strayed from the grammar of SMTP: names of ASCII letters, digits and hyphens, with commas between |
+//!
+//! # Numbers
+//!
+//! The file `numbers` has 16 octets: `RPNUMB`, the octets 1 and 0, a number (4), and the CRC of the 12 octets
+//! before it. No segment was ever given that number or a higher one. The writer raises it before it uses
+//! numbers, in steps, and lowers it to what it has used when it ends in order. So a number is given once in
+//! the life of a spool, also if its segments are moved away. The highest number is 4,000,000,000; a file
+//! with a higher one is read as any other, and is no reason to give higher ones. If the file is missing or
+//! damaged, the numbers go on above those of the segments that are there, and in `quarantine`.
 //!
 //! # Deliveries
 //!

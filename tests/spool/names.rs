@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use ringpost::spool::{Deliveries, DeliveryLog, Durability, Reader, Spool};
+use ringpost::spool::{Deliveries, DeliveryLog, Durability, Reader, Spool, SpoolError};
 
 use super::{octets, open_one, read_all, small, store};
 
@@ -79,7 +79,7 @@ fn what_is_no_regular_file_hides_nothing_and_is_left_alone() {
 #[test]
 fn neither_marker_nor_deliveries_nor_quarantine_lead_out_of_the_spool() {
     for (kind, name) in KINDS.iter().flat_map(|kind| {
-        ["SPOOL", "delivered", "delivered.new", "quarantine"].map(|name| (*kind, name))
+        ["SPOOL", "delivered", "delivered.new", "numbers", "quarantine"].map(|name| (*kind, name))
     }) {
         let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let victim = elsewhere.path().join("victim");
@@ -101,6 +101,7 @@ fn neither_marker_nor_deliveries_nor_quarantine_lead_out_of_the_spool() {
                 DeliveryLog::open(dir.path(), Durability::Process).unwrap_err();
                 Deliveries::read(dir.path()).err()
             }
+            "numbers" => Spool::open(dir.path(), small(8)).map(drop).err(),
             "delivered.new" => DeliveryLog::open(dir.path(), Durability::Process).err(),
             _ => {
                 let segment = dir.path().join("c000-00000001.seg");
@@ -150,5 +151,86 @@ fn a_segment_that_is_put_back_into_a_live_spool_stays() {
     for place in stored {
         let message = reader.get(place).unwrap();
         assert!(reader.body(&message).unwrap() == octets(2, 9_000), "{place}");
+    }
+}
+
+/// A number that no sink can follow must not lead to one that was given before.
+#[test]
+fn numbers_never_wrap_and_never_name_two_messages() {
+    for stray in ["c000-4294967295.seg", "c000-4294967292.seg", "c000-4000000001.seg"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut stored = Vec::new();
+        for run in 0..4 {
+            let (spool, recovery, mut writer) = open_one(dir.path(), small(64));
+            assert_eq!(recovery.survey.messages, stored.len() as u64, "{stored:?}");
+            for at in 0..20 {
+                let body = octets(run * 100 + at, 9_000);
+                stored.push((store(&mut writer, &body).unwrap(), body));
+            }
+            drop((writer, spool));
+            if run == 0 {
+                fs::write(dir.path().join(stray), b"any content").unwrap();
+            } else if run == 1 {
+                assert!(recovery.to_string().contains(stray), "{recovery}");
+            }
+        }
+        assert!(stored.is_sorted_by(|one, next| one.0 < next.0));
+        assert!(read_all(dir.path()).0 == stored);
+    }
+}
+
+#[test]
+fn a_spool_whose_numbers_are_used_up_says_so_and_keeps_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, writer) = open_one(dir.path(), small(64));
+    drop((writer, spool));
+    fs::write(dir.path().join("c000-3999999998.seg"), b"any content").unwrap();
+    let (spool, _, mut writer) = open_one(dir.path(), small(64));
+    let mut stored = Vec::new();
+    let error = loop {
+        let body = octets(stored.len() as u64, 9_000);
+        match store(&mut writer, &body) {
+            Ok(place) => stored.push((place, body)),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, SpoolError::NumbersUsedUp { .. }) && error.is_full(), "{error}");
+    drop((writer, spool));
+    assert!(stored.len() > 10 && read_all(dir.path()).0 == stored);
+    let error = Spool::open(dir.path(), small(64)).map(drop).unwrap_err();
+    assert!(matches!(error, SpoolError::NumbersUsedUp { .. }), "{error}");
+    assert!(read_all(dir.path()).0 == stored);
+}
+
+#[test]
+fn a_name_is_not_given_again_after_the_segments_were_moved_away() {
+    for is_killed in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _, mut writer) = open_one(dir.path(), small(64));
+        let mut first = store(&mut writer, b"first").unwrap();
+        while writer.stats().rolls < 3 {
+            first = store(&mut writer, &octets(1, 9_000)).unwrap();
+        }
+        if is_killed {
+            // Its sink never closes it: what is on the disk is what a killed one leaves.
+            std::mem::forget((writer, spool));
+            let copy = tempfile::tempdir().unwrap();
+            for name in ["SPOOL", "numbers"] {
+                fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+            }
+            let (_spool, _, mut writer) = open_one(copy.path(), small(64));
+            assert!(store(&mut writer, b"second").unwrap() > first);
+            continue;
+        }
+        drop((writer, spool));
+        for entry in fs::read_dir(dir.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "seg") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let (_spool, _, mut writer) = open_one(dir.path(), small(64));
+        let second = store(&mut writer, b"second").unwrap();
+        assert_eq!(second.segment, first.segment + 1);
     }
 }

@@ -25,8 +25,9 @@ fn a_new_spool_is_ours_alone() {
     assert_eq!(fs::read(path.join("SPOOL")).unwrap(), b"ringpost-spool 2\n");
     drop(writer);
     drop(spool);
-    let left: Vec<_> = fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left, ["SPOOL"], "segments without a message go");
+    let mut left: Vec<_> = fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["SPOOL", "numbers"], "segments without a message go");
 }
 
 #[test]
@@ -178,5 +179,5 @@ fn a_spool_of_more_cores_is_read_by_a_sink_of_fewer() {
         .unwrap()
         .map(|entry| entry.unwrap().metadata().unwrap().len())
         .sum();
-    assert!(on_disk <= 3 * SEGMENT + 64, "{on_disk}");
+    assert!(on_disk <= 3 * SEGMENT + 96, "{on_disk}");
 }

@@ -5,6 +5,7 @@
 mod delivery;
 mod marker;
 mod name;
+mod numbers;
 mod octets;
 mod place;
 mod record;
@@ -15,6 +16,9 @@ pub use delivery::{Delivery, DeliveryFate};
 pub(super) use marker::{EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT};
 pub(super) use name::{
     file_name, is_almost_a_segment, is_in_making, name_in_making, parse_file_name,
+};
+pub(super) use numbers::{
+    NUMBER_MAX, NUMBERS, NUMBERS_BYTES, NUMBERS_NEXT_AT, decode_numbers, encode_numbers,
 };
 pub(super) use octets::ALIGNMENT;
 pub use place::{BadPlace, Place};

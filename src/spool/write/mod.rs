@@ -9,6 +9,7 @@ mod job;
 mod make;
 mod map;
 mod marker;
+mod numbers;
 mod open;
 mod prepare;
 mod quarantine;

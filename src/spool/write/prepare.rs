@@ -18,6 +18,7 @@ use super::segment::{self, Segment};
 use super::supply::{FullSegment, Supply, take_back};
 use crate::notice::notice;
 use crate::spool::error::SpoolError;
+use crate::spool::format::SEGMENT_HEADER_BYTES;
 use crate::spool::options::{Durability, Options, WhenFull};
 
 /// Pause without work after which the helper thread has the backlog written all the same.
@@ -113,17 +114,26 @@ impl Preparer {
                 self.supply.suspect(core, segment, suspicion);
             }
             Job::Free { core, segment } => self.supply.free(core, segment, self.flusher.as_mut()),
-            Job::Finish { segment, used } => segment.finish(used),
+            Job::Finish { segment, used } => {
+                if used > SEGMENT_HEADER_BYTES {
+                    self.supply.numbers.note_used(segment.header.number);
+                }
+                segment.finish(used);
+            }
             Job::Leave { ready } => {
                 take_back(&ready);
                 assert!(self.writers > 0, "a writer leaves once");
                 self.writers -= 1;
+                if self.writers == 0 {
+                    self.supply.numbers.close();
+                }
             }
         }
     }
 
     fn retire(&mut self, core: usize, segment: Segment, used: usize, sound: bool) {
         let (header, path) = (segment.header, segment.path.clone());
+        self.supply.numbers.note_used(header.number);
         let (room, retained) = segment.leave(sound && self.retains_maps());
         self.supply.shelf(core).add(FullSegment { number: header.number, sound, room, retained });
         if let Some(flusher) = self.flusher.as_mut().filter(|_| sound) {

@@ -8,11 +8,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::numbers;
 use super::quarantine;
 use super::segment;
 use crate::spool::error::SpoolError;
 use crate::spool::file::{self, Access};
-use crate::spool::format::{Mark, SEGMENT_HEADER_BYTES, SegmentHeader, file_name, is_in_making};
+use crate::spool::format::{
+    Mark, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentHeader, file_name, is_in_making,
+};
 use crate::spool::read::{Reader, RecordsEnd, SegmentEnd, Survey};
 
 /// What was found and done when the spool was opened.
@@ -27,13 +30,19 @@ pub struct Recovery {
     pub quarantined: Vec<String>,
     /// Doubtful segments that could not be put there, and why. They stay as they are, and are not recycled.
     pub left_in_doubt: Vec<String>,
+    /// Names of segments with numbers that no sink gives. New segments get lower numbers.
+    pub out_of_account: Vec<String>,
 }
 
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nothing =
             self.survey.segments == 0 && self.survey.is_sound() && self.survey.strangers.is_empty();
-        if nothing && self.quarantined.is_empty() && self.left_in_doubt.is_empty() {
+        if nothing
+            && self.quarantined.is_empty()
+            && self.left_in_doubt.is_empty()
+            && self.out_of_account.is_empty()
+        {
             return write!(f, "the spool is empty");
         }
         write!(f, "the spool holds {}", self.survey)?;
@@ -43,6 +52,9 @@ impl fmt::Display for Recovery {
         }
         for left in &self.left_in_doubt {
             write!(f, "; {left}, left as it is")?;
+        }
+        for name in &self.out_of_account {
+            write!(f, "; {name} has a number that no sink gives, and new segments get lower ones")?;
         }
         Ok(())
     }
@@ -74,7 +86,12 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
     }
     let mut recovery = Recovery { survey, trimmed_bytes: abandoned, ..Recovery::default() };
     let numbers = ends.iter().map(|end| end.number).chain(quarantine::numbers(dir));
-    let next_number = numbers.max().map_or(1, |most| most + 1);
+    let given = numbers.filter(|number| *number <= NUMBER_MAX).max();
+    let next_number =
+        given.map_or(1, |most| most + 1).max(numbers::first_unused(dir)?.unwrap_or(1));
+    for end in ends.iter().filter(|end| end.number > NUMBER_MAX) {
+        recovery.out_of_account.push(file_name(end.core, end.number));
+    }
     let mut last_seq: Vec<(u16, u64)> = Vec::new();
     for end in &ends {
         match last_seq.iter_mut().find(|(core, _)| *core == end.core) {

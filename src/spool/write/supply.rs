@@ -14,6 +14,7 @@ use super::budget::{Budget, Reservation};
 use super::flush::Flusher;
 use super::job::{Job, Ready, Supplies};
 use super::make::{SegmentPlan, fresh_header};
+use super::numbers::Numbers;
 use super::recover::Old;
 use super::segment::{RetainedMap, Segment};
 use crate::limits::SPOOL_RETRY_MS;
@@ -100,6 +101,7 @@ pub(super) struct Supply {
     shelves: Vec<Shelf>,
     /// Oldest first.
     earlier: VecDeque<EarlierSegment>,
+    pub(super) numbers: Numbers,
 }
 
 impl Supply {
@@ -132,7 +134,8 @@ impl Supply {
         let budget = Budget::new(&options);
         let count = |file: Old| EarlierSegment { room: budget.count_old(file.bytes), file };
         let earlier = old.into_iter().map(count).collect();
-        (Self { dir, options, budget, shelves, earlier }, supplies)
+        let numbers = Numbers::new(dir.clone(), options.durability, first_number);
+        (Self { dir, options, budget, shelves, earlier, numbers }, supplies)
     }
 
     pub(super) fn shelf(&mut self, core: usize) -> &mut Shelf {
@@ -349,7 +352,7 @@ impl Supply {
     }
 
     fn create(&mut self, core: usize, room: Reservation) -> Result<Segment, SpoolError> {
-        self.plan(core, room).create()
+        self.plan(core, room)?.create()
     }
 
     fn recycle(
@@ -359,23 +362,24 @@ impl Supply {
         retained: Option<RetainedMap>,
         room: Reservation,
     ) -> Result<Segment, SpoolError> {
-        self.plan(core, room).recycle(old, retained)
+        self.plan(core, room)?.recycle(old, retained)
     }
 
-    fn plan(&mut self, core: usize, room: Reservation) -> SegmentPlan<'_> {
-        let header = self.next_header(core);
-        SegmentPlan { dir: &self.dir, header, durability: self.options.durability, room }
+    fn plan(&mut self, core: usize, room: Reservation) -> Result<SegmentPlan<'_>, SpoolError> {
+        let header = self.next_header(core)?;
+        Ok(SegmentPlan { dir: &self.dir, header, durability: self.options.durability, room })
     }
 
-    fn next_header(&mut self, core: usize) -> SegmentHeader {
+    fn next_header(&mut self, core: usize) -> Result<SegmentHeader, SpoolError> {
         // Somebody may have put a segment into the spool while the sink runs.
         let mut number = self.shelves[core].next_number;
         while let Some(taken) = self.taken_name(core, number) {
             notice!("ringpost-sink: {}: is there already, and stays as it is", taken.display());
             number += 1;
         }
+        self.numbers.reserve(number)?;
         self.shelves[core].next_number = number + 1;
-        fresh_header(core as u16, number, self.options.segment_bytes)
+        Ok(fresh_header(core as u16, number, self.options.segment_bytes))
     }
 
     /// What has one of the names of the segment with this number.
