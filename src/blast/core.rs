@@ -103,7 +103,7 @@ impl LoadCore {
             idle_max: plan.idle_max(),
             connected: Cell::new(u64::from(assignment.id)),
             cores: plan.cores() as u64,
-            work: Work::new(plan, usize::from(assignment.id), clock),
+            work: Work::new(plan, usize::from(assignment.id), clock, Arc::clone(&shared.exchange)),
             drain_ns: plan.drain.as_nanos() as u64,
             corpus: assignment.corpus,
             clock,

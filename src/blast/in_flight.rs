@@ -92,7 +92,7 @@ pub(super) fn decide(
         start_ns,
         ended_ns: now_ns,
         service_ns,
-        open: open.arrival.map(|Arrival { due_ns, free_ns }| OpenLoop {
+        open: open.arrival.map(|Arrival { due_ns, free_ns, .. }| OpenLoop {
             response_ns: now_ns - due_ns,
             send_lag_ns: open.began_ns - due_ns,
             own_lag_ns: open.began_ns - due_ns.max(free_ns),

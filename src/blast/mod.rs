@@ -6,6 +6,7 @@
 //! clients that break the rules beside them. [`preview`] tells what a run would do, and [`selftest`] proves
 //! the figures.
 
+mod account;
 mod clock;
 pub mod connect_options;
 pub mod content;

@@ -246,6 +246,23 @@ impl Plan {
         connections.min(self.messages_of(index).unwrap_or(u64::MAX)) as usize
     }
 
+    /// Whether all connections are opened at the start, and not as work for them is due.
+    pub fn opens_at_once(&self) -> bool {
+        match self.load {
+            Load::Closed => true,
+            Load::Messages(_) => self.per_connection.is_none(),
+            Load::Sessions(_) => false,
+        }
+    }
+
+    /// Connections that are opened at the start, over all cores.
+    pub fn at_once(&self) -> usize {
+        match self.opens_at_once() {
+            true => (0..self.cores()).map(|core| self.connections_of(core)).sum(),
+            false => 0,
+        }
+    }
+
     /// Arrivals of the schedule over the whole run, warm-up and cool-down too; under Poisson their
     /// mean. `None` in a closed loop, and where a schedule without an end is cut by a number of messages.
     pub fn due(&self) -> Option<f64> {

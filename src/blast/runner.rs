@@ -74,7 +74,7 @@ pub fn run(
     let run_id = fastrand::u64(..);
     let corpus = Arc::new(Corpus::render(plan, run_id, Timestamp::now())?);
     let dir = plan.out.as_ref().map(|path| NewRunDir::create(path, mode)).transpose()?;
-    let shared = Arc::new(Shared::new(stop, plan.targets.all().len()));
+    let shared = Arc::new(Shared::new(stop, plan));
     let (recorders, mut collector) =
         measure::team(plan.cores(), mode, plan.warmup, plan.measured());
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
@@ -88,6 +88,8 @@ pub fn run(
     team.join();
     let misbehaviour = misbehavers.end()?;
     let totals = collector.into_totals();
+    let cut_short = shared.stop.load(Relaxed) || shared.not_reopened.load(Relaxed) > 0;
+    debug_assert_eq!(lock(&shared.account).check(plan, &totals, cut_short), Ok(()));
     let machine = Machine::here(plan.engine.name());
     let mut run = Run::new(started, describe(plan), machine, &totals, cpu);
     shared.settle_ungreeted();

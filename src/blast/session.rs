@@ -243,7 +243,7 @@ impl<'c> LoadSession<'c> {
             return SessionStep::Pause(pause);
         }
         let now_ns = self.now_ns;
-        let due = Arrival { due_ns: now_ns, free_ns: now_ns };
+        let due = Arrival { due_ns: now_ns, free_ns: now_ns, messages: 0 };
         SessionStep::Message((work.model == LoadModel::Sessions).then_some(due))
     }
 
@@ -288,7 +288,7 @@ impl<'c> LoadSession<'c> {
         self.pausing = false;
         self.listen(since_ns)?;
         if self.core.work.model == LoadModel::Sessions && self.core.work.may_begin(self.now_ns) {
-            self.dealt = Some(Arrival { due_ns: until_ns, free_ns: until_ns });
+            self.dealt = Some(Arrival { due_ns: until_ns, free_ns: until_ns, messages: 0 });
         }
         Ok(())
     }

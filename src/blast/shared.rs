@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::account::Account;
 use super::failure::Failure;
+use super::plan::Plan;
+use super::work::Exchange;
 use crate::run::Stopped;
 
 /// Locks, also after a panic: a core writes only whole values.
@@ -31,6 +34,10 @@ pub(super) struct Shared {
     pub(super) messages: AtomicU64,
     /// Some session has begun a message.
     pub(super) begun: AtomicBool,
+    /// What the cores have begun and not begun, as they say at their end.
+    pub(super) account: Mutex<Account>,
+    /// Work that cores give to each other.
+    pub(super) exchange: Arc<Exchange>,
     /// Sessions that broke and were not opened again.
     pub(super) not_reopened: AtomicU64,
     /// Sessions whose dialogue is shown.
@@ -38,7 +45,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(stop: Arc<AtomicBool>, targets: usize) -> Self {
+    pub(super) fn new(stop: Arc<AtomicBool>, plan: &Plan) -> Self {
+        let targets = plan.targets.all().len();
         Self {
             stop,
             reached: (0..targets).map(|_| AtomicBool::new(false)).collect(),
@@ -49,6 +57,8 @@ impl Shared {
             errors: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             begun: AtomicBool::new(false),
+            account: Mutex::default(),
+            exchange: Exchange::new(plan.cores(), plan.at_once()),
             not_reopened: AtomicU64::new(0),
             transcripts: AtomicU64::new(0),
         }

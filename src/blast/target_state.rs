@@ -19,6 +19,8 @@ pub(super) struct TargetState {
     pub(super) working: Cell<usize>,
     /// Sessions in a row that did no work.
     pub(super) failures: Cell<u32>,
+    /// When the first of these ended.
+    pub(super) failing_ns: Cell<u64>,
     /// When a session last worked.
     pub(super) worked_ns: Cell<u64>,
     /// While there are other targets it gets no session before this time; `u64::MAX` if it cannot do what
@@ -36,6 +38,7 @@ impl TargetState {
             surplus: Cell::new(0),
             working: Cell::new(0),
             failures: Cell::new(0),
+            failing_ns: Cell::new(0),
             worked_ns: Cell::new(0),
             away_until_ns: Cell::new(0),
         }

@@ -5,6 +5,9 @@
 //! since the next arrival and the clock say all about it. Sessions without work queue up, and one
 //! pacer for each core wakes as many of them as there is work.
 
+mod claim;
+mod exchange;
+mod pace;
 mod pledge;
 
 use std::cell::{Cell, RefCell};
@@ -12,9 +15,11 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+pub(super) use self::exchange::Exchange;
 use self::pledge::Pledge;
 use super::clock::Clock;
 use super::plan::{Load, Plan, StopAfter, share};
@@ -22,20 +27,6 @@ use super::random::{RandomPurpose, stream};
 use super::schedule::{Arrivals, ScheduleEnd, Think};
 use crate::engine::task::{Notify, select};
 use crate::engine::{Alarm, Handle};
-
-/// An alarm is set this long before work is due where the rest of the wait is a spin: a
-/// little more than the lateness of most alarms, measured at 45 µs (median) to 70 µs (p90).
-const ALARM_LEAD_NS: u64 = 60_000;
-
-/// Arrivals a second on one core up to which that spin is worth its share of the core, some 15 µs each.
-/// At higher rates an arrival is late by less than the gap between two.
-const SPIN_RATE_MAX: f64 = 4_000.0;
-
-/// Time that is spun through at any rate: an alarm could not come so soon.
-const SPIN_NS_MAX: u64 = 10_000;
-
-const _: () =
-    assert!(SPIN_NS_MAX <= ALARM_LEAD_NS, "an alarm that is early is no earlier than the spin");
 
 /// What makes a session send its next message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,6 +45,9 @@ pub(super) struct Arrival {
     pub(super) due_ns: u64,
     /// Since when a session was free for it. Before that the work waited for the target.
     pub(super) free_ns: u64,
+    /// Where it is a session that is due: the messages that it still has to send, and 0 where their number
+    /// is not drawn yet.
+    pub(super) messages: u64,
 }
 
 /// What a session is opened for.
@@ -76,6 +70,11 @@ pub(super) struct WorkSlot {
     greeting: RefCell<Option<Handle>>,
     /// Whether that connection was ended because nothing was left for it to do.
     cut: Cell<bool>,
+    /// Whether its session has a part of the messages of this core.
+    holds: Cell<bool>,
+    /// Whether it was opened before, and whether that attempt to be greeted has ended.
+    opened: Cell<bool>,
+    tried: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,13 +106,18 @@ impl WorkSlot {
 pub(super) struct Work {
     pub(super) model: LoadModel,
     clock: Clock,
+    core: usize,
+    /// What the cores give to each other.
+    exchange: Arc<Exchange>,
     /// Messages of this core; `u64::MAX` where time ends the run.
-    messages: u64,
+    messages: Cell<u64>,
     /// Of these, those that no session has claimed. INVARIANT: at most `messages`.
     left: Cell<u64>,
     arrivals: RefCell<Option<Arrivals>>,
-    /// When work is due that a session took and could not begin; few, and rarely any.
-    returned: RefCell<Vec<u64>>,
+    /// The whole schedule of this core, to check the account at the end.
+    schedule: Option<Arrivals>,
+    /// Work that a session took and could not begin, in the order in which it is due; rarely any.
+    returned: RefCell<VecDeque<Arrival>>,
     /// Nothing is due, or in a closed loop begun, at this time or later.
     last_start_ns: u64,
     /// When work that still waits means that the target cannot keep up.
@@ -133,20 +137,27 @@ pub(super) struct Work {
     slots: RefCell<Vec<Rc<WorkSlot>>>,
     /// Slots whose pledge holds work that other sessions could do.
     pledged: Cell<usize>,
-    /// Whether a greeting was ever done, and how long the slowest took.
-    greeted: Cell<bool>,
-    greeting_ns: Cell<u64>,
-    /// Wakes those who wait for work that is promised to others.
-    freed: Notify,
-    /// Wakes the pacer: a session waits, or work came back.
-    changed: Notify,
+    /// Sessions of this core, and how many of them have a part of its messages.
+    connections: usize,
+    /// Whether all are opened at the start.
+    at_once: bool,
+    holding: Cell<usize>,
+    /// Sessions whose greeting is done.
+    working: Cell<usize>,
+    /// Whether a session works here, or the last one did and none has failed since; and since when not.
+    lives: Cell<bool>,
+    dead_ns: Cell<u64>,
+    /// No session of this core will be opened again.
+    forsaken: Cell<bool>,
+    /// No session works here, and some can on other cores: these get the work.
+    forwarding: Cell<bool>,
     /// Wakes the sessions that pause.
     stopping: Notify,
 }
 
 impl Work {
     /// The share of core `core` of `plan`.
-    pub(super) fn new(plan: &Plan, core: usize, clock: Clock) -> Self {
+    pub(super) fn new(plan: &Plan, core: usize, clock: Clock, exchange: Arc<Exchange>) -> Self {
         let cores = plan.cores();
         let messages = match plan.stop {
             StopAfter::Messages(messages) => share(messages, cores, core),
@@ -165,13 +176,14 @@ impl Work {
         let arrivals = schedule.map(|schedule| {
             Arrivals::of_core(plan.led(schedule), end, plan.content.seed, cores, core)
         });
-        let quiet = schedule
-            .is_some_and(|schedule| schedule.profile.peak() / cores as f64 <= SPIN_RATE_MAX);
         Self {
             model,
             clock,
-            messages,
+            core,
+            exchange,
+            messages: Cell::new(messages),
             left: Cell::new(messages),
+            schedule: arrivals.clone(),
             arrivals: RefCell::new(arrivals),
             returned: RefCell::default(),
             last_start_ns,
@@ -179,92 +191,23 @@ impl Work {
             stopped_ns: Cell::new(None),
             idle: RefCell::new(VecDeque::with_capacity(plan.connections)),
             idle_since_ns: Cell::new(0),
-            lead_ns: if quiet { ALARM_LEAD_NS } else { 0 },
+            lead_ns: pace::lead_ns(schedule, cores),
             per_connection: plan.per_connection,
             think: plan.think,
             counts: RefCell::new(stream(plan.content.seed, RandomPurpose::Sessions, core)),
             pauses: RefCell::new(stream(plan.content.seed, RandomPurpose::Pauses, core)),
             slots: RefCell::default(),
             pledged: Cell::new(0),
-            greeted: Cell::new(false),
-            greeting_ns: Cell::new(0),
-            freed: Notify::new(),
-            changed: Notify::new(),
+            connections: plan.connections_of(core),
+            at_once: plan.opens_at_once(),
+            holding: Cell::new(0),
+            working: Cell::new(0),
+            lives: Cell::new(false),
+            dead_ns: Cell::new(0),
+            forsaken: Cell::new(false),
+            forwarding: Cell::new(false),
             stopping: Notify::new(),
         }
-    }
-
-    /// Waits until a session is wanted; `None` when no more are.
-    pub(super) async fn next_session(&self, slot: &Rc<WorkSlot>) -> Option<SessionTask> {
-        loop {
-            let task = self.take_task(slot).await?;
-            if task.allowance > 0 {
-                return Some(task);
-            }
-            self.give_back(task);
-            if !self.waits_for_pledges(self.clock.elapsed_ns()) {
-                return None;
-            }
-            self.pledges_changed().await;
-        }
-    }
-
-    /// The next work for a session, which may be nothing.
-    async fn take_task(&self, slot: &Rc<WorkSlot>) -> Option<SessionTask> {
-        let first = match (self.model, self.per_connection) {
-            (LoadModel::Closed, _) => None,
-            // Opened before there is work, because no connection ends by itself.
-            (LoadModel::Messages, None) if self.over(self.clock.elapsed_ns()) => return None,
-            (LoadModel::Messages, None) => {
-                return Some(SessionTask { allowance: u64::MAX, first: None });
-            }
-            // Otherwise a connection belongs to the work that it is opened for.
-            _ => Some(self.wait(slot).await?),
-        };
-        let drawn = self
-            .per_connection
-            .map_or(1, |(least, most)| self.counts.borrow_mut().u64(least..=most));
-        let allowance = match self.model {
-            LoadModel::Messages => drawn,
-            LoadModel::Closed | LoadModel::Sessions => self.claim(drawn, self.clock.elapsed_ns()),
-        };
-        Some(SessionTask { allowance, first })
-    }
-
-    /// Takes back the work that a session did not begin.
-    pub(super) fn give_back(&self, task: SessionTask) {
-        if self.model != LoadModel::Messages {
-            let left = self.left.get() + task.allowance;
-            assert!(left <= self.messages, "no more comes back than was claimed");
-            self.left.set(left);
-        }
-        if let Some(arrival) = task.first {
-            self.returned.borrow_mut().push(arrival.due_ns);
-            self.changed.notify_one();
-        }
-    }
-
-    /// Reserves up to `wanted` messages for one session, so that no connection is made for messages that
-    /// another session sends; 0 when nothing is left to do.
-    #[inline]
-    pub(super) fn claim(&self, wanted: u64, now_ns: u64) -> u64 {
-        if !self.may_begin(now_ns) {
-            return 0;
-        }
-        let claimed = wanted.min(self.left.get());
-        self.left.set(self.left.get() - claimed);
-        claimed
-    }
-
-    /// Messages that sessions have claimed and not given back; `None` where none are claimed.
-    pub(super) fn claimed(&self) -> Option<u64> {
-        (self.model != LoadModel::Messages).then(|| self.messages - self.left.get())
-    }
-
-    /// Of the messages that were asked for, those that no session has claimed; `None` where time ends the
-    /// run.
-    pub(super) fn unclaimed(&self) -> Option<u64> {
-        (self.messages != u64::MAX).then(|| self.left.get())
     }
 
     /// Whether messages that follow their session's last one may still begin.
@@ -294,37 +237,64 @@ impl Work {
         if self.stopped_ns.get().is_some() {
             return None;
         }
+        if self.exchange.first_due_ns() <= now_ns
+            && let Some(given) = self.take_given(now_ns)
+        {
+            return Some(given);
+        }
+        self.take_own(now_ns)
+    }
+
+    /// The work of this core that has been due longest.
+    fn take_own(&self, now_ns: u64) -> Option<Arrival> {
+        let mut returned = self.returned.borrow_mut();
+        let mut arrivals = self.arrivals.borrow_mut();
+        let next_ns = arrivals.as_ref().and_then(Arrivals::peek);
+        if let Some(first) = returned.front()
+            && next_ns.is_none_or(|next_ns| first.due_ns <= next_ns)
+        {
+            return returned.pop_front().map(|first| Arrival { free_ns: now_ns, ..first });
+        }
+        let due_ns = next_ns.filter(|&due_ns| due_ns <= now_ns)?;
+        arrivals.as_mut()?.advance();
         let free_ns = match self.idle.borrow().is_empty() {
             true => now_ns,
             false => self.idle_since_ns.get(),
         };
-        if let Some(due_ns) = self.returned.borrow_mut().pop() {
-            return Some(Arrival { due_ns, free_ns: now_ns });
-        }
-        let mut arrivals = self.arrivals.borrow_mut();
-        let arrivals = arrivals.as_mut()?;
-        let due_ns = arrivals.peek().filter(|&due_ns| due_ns <= now_ns)?;
-        arrivals.advance();
-        Some(Arrival { due_ns, free_ns })
+        Some(Arrival { due_ns, free_ns, messages: 0 })
     }
 
     /// Whether no more work will come.
     pub(super) fn over(&self, now_ns: u64) -> bool {
-        if self.stopped_ns.get().is_some() || self.claimed_out() {
+        if self.stopped_ns.get().is_some() {
             return true;
         }
+        let by_time = self.model == LoadModel::Closed && now_ns >= self.last_start_ns;
+        // In this order: a core gives its work away before it needs nobody.
+        by_time || self.own_over() && !self.exchange.needs_beside(self.core) && !self.is_given()
+    }
+
+    /// Whether there is work that a core gave away and nobody has taken. Sessions are due for ever where a
+    /// number of messages ends the run; without messages they are no work.
+    fn is_given(&self) -> bool {
+        match self.model {
+            LoadModel::Sessions if self.is_counted() => self.exchange.messages() > 0,
+            _ => !self.exchange.is_empty(),
+        }
+    }
+
+    /// Whether the work of this core is done, or in the hands of sessions that can do it.
+    fn own_over(&self) -> bool {
+        let claimed_out = self.left.get() == 0 && self.pledged.get() == 0;
         match &*self.arrivals.borrow() {
-            None => now_ns >= self.last_start_ns,
+            _ if self.stopped_ns.get().is_some() => true,
+            _ if self.model != LoadModel::Messages && claimed_out => true,
+            None => false,
             Some(arrivals) => {
                 let taken = arrivals.peek().is_none() && self.returned.borrow().is_empty();
                 taken && self.pledged.get() == 0
             }
         }
-    }
-
-    /// Whether as many messages were claimed as were asked for, all of them by sessions that can send.
-    fn claimed_out(&self) -> bool {
-        self.model != LoadModel::Messages && self.left.get() == 0 && self.pledged.get() == 0
     }
 
     /// Waits for work in the queue of the sessions that are free; `None` when no more will come. In a closed
@@ -357,7 +327,7 @@ impl Work {
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             self.idle_since_ns.set(now_ns);
-            self.changed.notify_one();
+            self.changed().notify_one();
         }
         slot.dealt.set(Dealt::Nothing);
         idle.push_back(Rc::clone(slot));
@@ -378,9 +348,19 @@ impl Work {
         if self.stopped_ns.get().is_none() {
             self.stopped_ns.set(Some(now_ns));
             self.stopping.notify_waiters();
-            self.freed.notify_waiters();
-            self.changed.notify_one();
+            self.freed().notify_waiters();
+            self.changed().notify_one();
         }
+    }
+
+    /// Wakes those who wait for work that is promised to others.
+    fn freed(&self) -> &Notify {
+        self.exchange.freed(self.core)
+    }
+
+    /// Wakes the pacer: a session waits, or work came back.
+    fn changed(&self) -> &Notify {
+        self.exchange.changed(self.core)
     }
 
     pub(super) fn stopped_ns(&self) -> Option<u64> {
@@ -396,65 +376,63 @@ impl Work {
         self.behind_at_ns
     }
 
-    /// The due times, before `until_ns`, of the work that no session has begun. There may be much of it,
-    /// so that this is an iterator and no list.
-    pub(super) fn waiting(&self, until_ns: u64) -> impl Iterator<Item = u64> + use<> {
+    /// The work that no session has begun and that is due before `until_ns`: when, and how many messages.
+    /// There may be much of it, so that this is an iterator and no list.
+    pub(super) fn waiting(&self, until_ns: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
         let until_ns = until_ns.min(self.stopped_ns.get().unwrap_or(u64::MAX));
         let returned = self.returned.borrow().clone();
-        let returned = returned.into_iter().filter(move |&due_ns| due_ns < until_ns);
+        let returned = returned.into_iter().filter(move |first| first.due_ns < until_ns);
         let arrivals = self.arrivals.borrow();
         let ahead = arrivals.as_ref().map(|arrivals| arrivals.due_before(until_ns));
+        let of_schedule = |due_ns| Arrival { due_ns, free_ns: due_ns, messages: 0 };
+        let ahead = ahead.into_iter().flatten().map(of_schedule);
+        let (model, per_connection) = (self.model, self.per_connection);
+        // As they will be drawn if the sessions are opened.
+        let mut counts = self.counts.borrow().clone();
         // Where a number of messages ends the run, sessions are due for ever; only as many are wanted as
         // there are messages left.
-        let wanted = if self.model == LoadModel::Messages { u64::MAX } else { self.left.get() };
-        returned.chain(ahead.into_iter().flatten()).take(wanted as usize)
+        let mut left = if model == LoadModel::Messages { u64::MAX } else { self.left.get() };
+        returned.chain(ahead).map_while(move |Arrival { due_ns, messages, .. }| {
+            let wanted = match (model, messages) {
+                (LoadModel::Messages, _) => 1,
+                (_, 0) => claim::draw(per_connection, &mut counts),
+                (_, drawn) => drawn,
+            };
+            let messages = wanted.min(left);
+            left -= messages;
+            (messages > 0).then_some((due_ns, messages))
+        })
     }
 
-    /// Wakes free sessions when work is due, to the end of the work.
-    pub(super) async fn pace(&self) -> io::Result<()> {
-        let mut alarm = Alarm::new()?;
-        loop {
-            let now_ns = self.clock.elapsed_ns();
-            self.deal(now_ns);
-            let Some(due_ns) = self.wanted_at() else {
-                self.changed.notified().await;
-                continue;
-            };
-            let alarm_ns = due_ns.saturating_sub(self.lead_ns.max(SPIN_NS_MAX));
-            if alarm_ns > now_ns {
-                let at = if self.lead_ns > 0 { alarm_ns } else { due_ns };
-                select! {
-                    biased;
-                    () = self.changed.notified() => continue,
-                    woken = alarm.until(self.clock.instant(at)) => woken?,
+    /// Messages that the schedule of this core makes due until the end, or until the run is stopped; `None`
+    /// where it makes sessions due, or there is none.
+    pub(super) fn due_until(&self, now_ns: u64) -> Option<u64> {
+        let until_ns = now_ns.min(self.stopped_ns.get().unwrap_or(u64::MAX));
+        let schedule = self.schedule.as_ref().filter(|_| self.model == LoadModel::Messages)?;
+        Some(schedule.due_before(until_ns).count() as u64)
+    }
+
+    /// Of the work that cores gave to others, what nobody has taken: when it was due, and how many messages.
+    pub(super) fn given_and_left(&self) -> (Vec<(u64, u64)>, u64) {
+        let messages = self.exchange.take_messages(u64::MAX);
+        let mut left = if self.is_counted() { messages } else { u64::MAX };
+        let due = std::iter::from_fn(|| self.exchange.take()).map_while(|given| {
+            let wanted = match (self.model, given.messages) {
+                (LoadModel::Sessions, 0) => {
+                    claim::draw(self.per_connection, &mut self.counts.borrow_mut())
                 }
-            }
-            while self.clock.elapsed_ns() < due_ns {
-                std::hint::spin_loop();
-            }
-        }
-    }
-
-    /// Gives the work that is due to the sessions that wait.
-    fn deal(&self, now_ns: u64) {
-        while !self.idle.borrow().is_empty() {
-            let dealt = match self.take_due(now_ns) {
-                Some(arrival) => Dealt::Work(arrival),
-                None if self.over(now_ns) => Dealt::Over,
-                None => return,
+                (_, messages) => messages.max(1),
             };
-            if let Some(slot) = self.idle.borrow_mut().pop_front() {
-                slot.deal(dealt);
-            }
-        }
+            let messages = wanted.min(left);
+            left -= messages;
+            (messages > 0).then_some((given.due_ns, messages))
+        });
+        (due.collect(), messages)
     }
 
-    /// When the next work is due, if a session waits for it.
-    fn wanted_at(&self) -> Option<u64> {
-        if self.idle.borrow().is_empty() {
-            return None;
-        }
-        self.arrivals.borrow().as_ref()?.peek()
+    /// Ends the part of this core; answers whether it is the last one.
+    pub(super) fn leave(&self) -> bool {
+        self.exchange.leave(self.core)
     }
 }
 

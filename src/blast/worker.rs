@@ -58,10 +58,16 @@ async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorde
     let mut ending = Ending::default();
     loop {
         select! {
-            ended = sessions.join_next() => if ended.is_none() { break },
+            Some(_) = sessions.join_next() => {
+                if sessions.is_empty() {
+                    core.work.forsake(core.clock.elapsed_ns());
+                    if !core.work.still_gives() { break }
+                }
+            }
             _ = beat.tick() => {
                 waits.pass(clock.started().elapsed(), waited_by_thread);
                 core.beat(&mut ending);
+                if sessions.is_empty() && !core.work.still_gives() { break }
             }
         }
     }

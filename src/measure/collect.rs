@@ -133,7 +133,10 @@ impl Collector {
         self.totals.cooldown_messages += tally.messages_late;
         self.totals.cooldown_errors += tally.errors_late;
         if warmup {
-            self.totals.warmup_messages += tally.counts.messages();
+            // What a closed loop never began was due at no time, and is no part of the warm-up.
+            let not_begun = tally.counts.messages_not_begun;
+            self.totals.warmup_messages += tally.counts.messages() - not_begun;
+            self.totals.tally.counts.add_not_begun(not_begun);
             self.totals.warmup_errors += tally.errors_total();
             // Connections live across the cut, so their counts do too.
             self.totals.tally.counts.connections_opened += tally.counts.connections_opened;
@@ -312,7 +315,7 @@ mod tests {
         let seconds = [(false, 0), (false, S + 9), (true, 3 * S + 9), (true, 5 * S)];
         assert_eq!(after, seconds);
         let totals = collector.into_totals();
-        assert_eq!((totals.warmup_messages, totals.cooldown_messages), (2, 1));
+        assert_eq!((totals.warmup_messages, totals.cooldown_messages), (3, 2));
         assert_eq!(
             (totals.tally.counts.messages_ok, totals.elapsed),
             (3, Duration::from_nanos(4 * S))

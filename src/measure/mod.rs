@@ -9,6 +9,7 @@
 //! A core writes plain values that no other thread sees; they are added up when the core hands its tally
 //! over at a tick. Tallies add up exactly, in any order. All latencies are nanoseconds.
 
+mod audit;
 mod board;
 mod collect;
 mod counters;

@@ -100,6 +100,8 @@ impl Recorder {
     pub fn record_not_begun(&mut self, due_ns: u64, elapsed_ns: u64) {
         if self.spans.measures(due_ns) {
             self.now.record_not_begun(elapsed_ns - due_ns);
+        } else {
+            self.spans.pass_over(&mut self.now, due_ns);
         }
     }
 

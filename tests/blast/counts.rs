@@ -392,3 +392,20 @@ fn a_server_that_falls_silent_does_not_hold_the_run() {
         engines().into_iter().for_each(|engine| drop(scope.spawn(move || silent(engine))));
     });
 }
+
+#[test]
+fn connections_get_an_equal_part_of_the_messages() {
+    for engine in engines() {
+        // Of 20 messages each, 15 connections do, or eight on each of two cores.
+        for (each, connections) in [(300, 10..=10), (20, 15..=16)] {
+            let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
+            let stop = StopAfter::Messages(300);
+            let plan = plan(&host.address.to_string(), engine);
+            let run =
+                go(&Plan { connections: 10, stop, per_connection: Some((each, each)), ..plan }).run;
+            let counts = &run.counts;
+            assert_eq!(counts.messages_ok, 300);
+            assert!(connections.contains(&counts.connections_opened), "{counts:?}");
+        }
+    }
+}

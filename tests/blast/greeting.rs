@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ringpost::blast::plan::{Load, Plan, StopAfter};
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::blast::{Failure, RunOutcome};
+use ringpost::measure::ErrorKind;
 use ringpost::run::{Conditions, Verdict};
 
 use crate::scripted::{Answer, go, good, plan, serve};
@@ -73,6 +74,69 @@ fn a_run_ends_with_its_work_though_connections_wait_for_a_greeting() {
             true => assert!((20..=40).contains(&counts.messages_ok), "{}", counts.messages_ok),
             false => assert!(!open || counts.messages_ok == 50, "{}", counts.messages_ok),
         }
+    }
+}
+
+/// The same plan on two cores, whatever machine this is.
+fn on_two_cores(plan: Plan) -> Plan {
+    let cpu = plan.cpus[0];
+    Plan { cpus: vec![cpu, cpu], ..plan }
+}
+
+#[test]
+fn the_work_of_a_core_without_a_session_is_done_on_another() {
+    let messages = StopAfter::Messages(80);
+    let second = StopAfter::Duration(Duration::from_secs(1));
+    for (load, stop, per_connection) in [
+        (Load::Closed, messages, None),
+        (Load::Closed, messages, Some((10, 10))),
+        (Load::Messages(schedule(80.0)), messages, None),
+        (Load::Messages(schedule(80.0)), messages, Some((10, 10))),
+        (Load::Messages(schedule(80.0)), second, None),
+        (Load::Sessions(schedule(40.0)), messages, Some((2, 2))),
+    ] {
+        let address = mute("BANNER", |n| n == 1);
+        let plan = Plan { load, stop, per_connection, ..plan(&address, 2, 1) };
+        let outcome = quick(&on_two_cores(plan.clone()));
+        let counts = &outcome.run.counts;
+        let what = format!("{:?} {:?} {:?}: {counts:?}", plan.load, plan.stop, per_connection);
+        assert_eq!((outcome.failure, counts.messages_failed), (None, 0), "{what}");
+        assert_eq!((counts.messages_ok, counts.connections_never_greeted), (80, 1), "{what}");
+        // The machine may be busy.
+        let verdict = outcome.run.verdict;
+        assert!(matches!(verdict, Verdict::Ok | Verdict::GeneratorLimited), "{verdict:?}: {what}");
+    }
+}
+
+#[test]
+fn the_work_of_a_core_that_is_turned_away_is_done_on_another() {
+    // The first connection is served, all others are turned away.
+    for load in [Load::Closed, Load::Messages(schedule(80.0))] {
+        let address = serve(|number, line| match (number, line) {
+            (1.., "BANNER") => Answer::Close("421 4.3.2 too many".to_owned()),
+            _ => good(line),
+        });
+        let plan = Plan { load, ..plan(&address, 2, 80) };
+        let outcome = quick(&on_two_cores(plan));
+        let counts = &outcome.run.counts;
+        assert_eq!((outcome.failure, counts.messages_ok), (None, 80), "{counts:?}");
+        assert!(outcome.run.errors[&ErrorKind::TurnedAway] > 0);
+    }
+}
+
+#[test]
+fn first_connections_that_are_turned_away_side_by_side_do_not_end_the_run() {
+    for load in [Load::Closed, Load::Messages(schedule(80.0))] {
+        let address = serve(|number, line| match (number, line) {
+            (2.., "BANNER") => Answer::Close("421 4.3.2 too many".to_owned()),
+            (_, "BANNER") => {
+                std::thread::sleep(Duration::from_millis(200));
+                good(line)
+            }
+            _ => good(line),
+        });
+        let outcome = quick(&Plan { load, ..plan(&address, 8, 40) });
+        assert_eq!((outcome.failure, outcome.run.counts.messages_ok), (None, 40));
     }
 }
 

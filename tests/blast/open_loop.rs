@@ -258,8 +258,22 @@ fn so_many_messages_end_sessions_that_are_due_for_ever() {
         let slow = Plan { load, stop, connections, per_connection, ..plan(&host, engine) };
         let run = go(&slow).run;
         assert_eq!((run.counts.messages_ok, run.counts.messages_not_begun), (60, 0));
-        // Fifteen sessions are due within 30 ms, of which two are open.
-        assert!((10..=13).contains(&run.behind_messages), "{}", run.behind_messages);
+        // Fifteen sessions of four messages are due within 30 ms, of which two are open.
+        assert!((40..=52).contains(&run.behind_messages), "{}", run.behind_messages);
+    }
+}
+
+/// The server ends each connection in the first pause on it.
+#[test]
+fn a_session_that_is_opened_again_sends_what_it_had_left_and_no_more() {
+    for engine in engines() {
+        let host = serve(Manner::Impatient(50 * MS));
+        let (load, per_connection) = (Load::Sessions(constant(10.0)), Some((3, 3)));
+        let stop = StopAfter::Duration(1_000 * MS);
+        let think = Some(Think::Even { least: 200 * MS, most: 200 * MS });
+        let run = go(&Plan { load, stop, per_connection, think, ..plan(&host, engine) }).run;
+        // Ten sessions of three messages, of which the end cuts the last ones.
+        assert!((10..=30).contains(&run.counts.messages()), "{:?}", run.counts);
     }
 }
 

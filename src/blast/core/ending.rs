@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::LoadCore;
+use crate::blast::account::CoreAccount;
 use crate::blast::shared::lock;
 use crate::blast::work::LoadModel;
 use crate::limits::LAST_ANSWERS_NS;
@@ -61,8 +62,9 @@ impl LoadCore {
             return;
         }
         ending.noted = true;
-        let count =
-            |(count, oldest_ns): (u64, u64), due_ns: u64| (count + 1, due_ns.min(oldest_ns));
+        let count = |(count, oldest_ns): (u64, u64), (due_ns, messages): (u64, u64)| {
+            (count + messages, due_ns.min(oldest_ns))
+        };
         let (waiting, oldest_ns) = self.work.waiting(at_ns).fold((0, at_ns), count);
         if waiting > 0 {
             self.recorder.borrow_mut().note_behind(waiting, at_ns - oldest_ns);
@@ -80,21 +82,48 @@ impl LoadCore {
         self.note_length_end();
         self.recorder.borrow_mut().tick(now_ns);
         self.note_behind(ending, now_ns);
-        for due_ns in self.work.waiting(now_ns) {
-            self.recorder.borrow_mut().record_not_begun(due_ns, now_ns);
-        }
+        let due = self.work.due_until(now_ns);
+        let mut never_begun = self.count_not_begun(self.work.waiting(now_ns), now_ns);
         if self.work.model == LoadModel::Closed {
-            self.recorder.borrow_mut().record_none_begun(self.never_begun());
+            never_begun += self.count_none_begun(self.never_begun());
         }
+        if self.work.leave() {
+            let (given, messages) = self.work.given_and_left();
+            never_begun += self.count_not_begun(given.into_iter(), now_ns);
+            if self.work.model == LoadModel::Closed && self.counts_what_is_left() {
+                never_begun += self.count_none_begun(messages);
+            }
+        }
+        lock(&self.shared.account).add(&CoreAccount { begun: self.seq.get(), never_begun, due });
+    }
+
+    /// Counts work of a schedule that no session has begun, and answers how many messages.
+    fn count_not_begun(&self, waiting: impl Iterator<Item = (u64, u64)>, now_ns: u64) -> u64 {
+        let mut recorder = self.recorder.borrow_mut();
+        let mut count = 0;
+        for (due_ns, messages) in waiting {
+            (0..messages).for_each(|_| recorder.record_not_begun(due_ns, now_ns));
+            count += messages;
+        }
+        count
+    }
+
+    fn count_none_begun(&self, messages: u64) -> u64 {
+        self.recorder.borrow_mut().record_none_begun(messages);
+        messages
+    }
+
+    /// Whether what a closed loop did not claim was due: what a stop of the user or of an option leaves is
+    /// not due any more.
+    fn counts_what_is_left(&self) -> bool {
+        lock(&self.shared.failure).is_some() || self.work.stopped_ns().is_none()
     }
 
     /// Messages that a closed loop was asked for and did not begin. Where time ends it, a message is due
     /// when a session is free for it, so that one was due on each connection where none was ever begun.
-    /// What a stop of the user or of an option leaves is not due any more.
     fn never_begun(&self) -> u64 {
-        let failed = lock(&self.shared.failure).is_some();
         match self.work.unclaimed() {
-            Some(left) if failed || self.work.stopped_ns().is_none() => left,
+            Some(left) if self.counts_what_is_left() => left,
             None if !self.shared.begun.load(Relaxed) => self.connections as u64,
             _ => 0,
         }

@@ -24,6 +24,7 @@ impl LoadCore {
 
     /// A session whose greeting was done has ended.
     pub(in crate::blast) fn session_ended(&self, target: usize, now_ns: u64) {
+        self.work.session_ended();
         let target = &self.targets[target];
         debug_assert!(target.working.get() > 0, "a session that worked ends once");
         target.working.set(target.working.get() - 1);
@@ -40,12 +41,19 @@ impl LoadCore {
         if target.away_until_ns.get() == u64::MAX {
             return true;
         }
-        let idle_ns = now_ns.saturating_sub(target.worked_ns.get());
+        // While nothing failed, nothing showed that the target was out of reach.
+        let since_ns = target.worked_ns.get().max(target.failing_ns.get());
+        let idle_max_ns = self.idle_max.as_nanos() as u64;
         match self.reached(index) {
-            false => target.failures.get() >= self.connect_options.tries,
+            // First attempts go side by side; one that takes long may be the one that is let in. That holds
+            // for a while only: others may wait for their turn to connect.
+            false => {
+                let tried = now_ns > idle_max_ns || !self.work.has_untried();
+                target.failures.get() >= self.connect_options.tries && tried
+            }
             true => {
-                let idle = idle_ns > self.idle_max.as_nanos() as u64;
-                target.failures.get() > 0 && target.working.get() == 0 && idle
+                let is_long = now_ns.saturating_sub(since_ns) > idle_max_ns;
+                target.failures.get() > 0 && target.working.get() == 0 && is_long
             }
         }
     }
@@ -53,8 +61,12 @@ impl LoadCore {
     /// A session ended before it did any work. Gives its target up if there is no hope for it.
     pub(in crate::blast) fn failed(&self, index: usize, why: Failure) {
         let target = &self.targets[index];
-        target.failures.set(target.failures.get().saturating_add(1));
         let now_ns = self.clock.elapsed_ns();
+        if target.failures.get() == 0 {
+            target.failing_ns.set(now_ns);
+        }
+        target.failures.set(target.failures.get().saturating_add(1));
+        self.work.doubt(now_ns);
         if !self.reached(index) && self.policy.stop_on_error {
             self.shared.give_up(why);
         } else if self.is_hopeless(index, now_ns) {

@@ -3,7 +3,7 @@
 use super::LoadSession;
 use crate::blast::failure::{Failure, words};
 use crate::blast::in_flight::{InFlight, decide, kind, phase};
-use crate::blast::work::SessionTask;
+use crate::blast::work::{Arrival, LoadModel, SessionTask};
 use crate::dial::TalkError;
 use crate::measure::{ErrorKind, Outcome, Phase};
 use crate::smtp::auth::Mechanism;
@@ -44,14 +44,28 @@ impl LoadSession<'_> {
         format!("{command} was answered {code} {text}{cure}")
     }
 
+    /// The messages that are left of a session which was due as such: they are sent on another connection.
+    /// What may not begin any more is not due.
+    fn rest_of_session(&self) -> Option<Arrival> {
+        let work = &self.core.work;
+        let is_part = work.model == LoadModel::Sessions && self.allowance > 0;
+        let now_ns = self.now_ns;
+        (is_part && work.may_begin(now_ns)).then_some(Arrival {
+            due_ns: now_ns,
+            free_ns: now_ns,
+            messages: self.allowance,
+        })
+    }
+
     /// Counts how the session ended. Messages that were begun and never decided are failed; they are
     /// not sent again.
     pub(super) fn settle(&mut self, result: Result<(), TalkError>) -> SessionEnd {
         let core = self.core;
         let cut = core.work.was_cut(&self.slot);
         core.work.abandon(&self.slot);
+        let first = self.dealt.take().or_else(|| self.rest_of_session());
         let allowance = std::mem::take(&mut self.allowance);
-        core.work.give_back(SessionTask { allowance, first: self.dealt.take() });
+        core.work.give_back(SessionTask { allowance, first });
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
         let (start_ns, now_ns) = (self.start_ns, self.now_ns);

@@ -42,6 +42,9 @@ impl Work {
         let pledge = Pledge { task, since_ns: now_ns, reclaimed: false };
         let before = slot.pledge.replace(Some(pledge));
         assert!(before.is_none(), "a session is opened for one task");
+        if !slot.opened.replace(true) && !self.at_once {
+            self.exchange.note_first_try();
+        }
         self.pledged.set(self.pledged.get() + usize::from(pledge.holds_work(self.model)));
     }
 
@@ -49,8 +52,12 @@ impl Work {
     /// to others, other work if there is any.
     pub(in crate::blast) fn redeem(&self, slot: &WorkSlot, now_ns: u64) -> SessionTask {
         let since_ns = slot.pledge.get().map_or(now_ns, |pledge| pledge.since_ns);
-        self.greeting_ns.set(self.greeting_ns.get().max(now_ns - since_ns));
-        self.greeted.set(true);
+        self.exchange.note_greeting(now_ns - since_ns);
+        self.working.set(self.working.get() + 1);
+        if !self.lives.replace(true) {
+            self.forwarding.set(false);
+            self.exchange.revive(self.core);
+        }
         let Some(pledge) = self.take_pledge(slot) else {
             return SessionTask { allowance: 0, first: None };
         };
@@ -66,6 +73,21 @@ impl Work {
         }
     }
 
+    /// A session whose greeting was done has ended.
+    pub(in crate::blast) fn session_ended(&self) {
+        debug_assert!(self.working.get() > 0, "a session that worked ends once");
+        self.working.set(self.working.get() - 1);
+    }
+
+    /// A session was not greeted, or is late. Where no other one works, nothing shows that this core can do
+    /// its work.
+    pub(in crate::blast) fn doubt(&self, now_ns: u64) {
+        if self.working.get() == 0 && self.lives.replace(false) {
+            self.dead_ns.set(now_ns);
+            self.exchange.lose(self.core, self.own_over());
+        }
+    }
+
     /// Takes back the work of a session that ended before its greeting was done, if there is such work.
     pub(in crate::blast) fn abandon(&self, slot: &WorkSlot) {
         if let Some(pledge) = self.take_pledge(slot)
@@ -78,6 +100,9 @@ impl Work {
     fn take_pledge(&self, slot: &WorkSlot) -> Option<Pledge> {
         slot.greeting.take();
         let pledge = slot.pledge.take()?;
+        if !slot.tried.replace(true) {
+            self.exchange.note_tried();
+        }
         if pledge.holds_work(self.model) {
             self.release();
         }
@@ -88,11 +113,16 @@ impl Work {
     fn release(&self) {
         assert!(self.pledged.get() > 0, "work is promised before it is taken");
         self.pledged.set(self.pledged.get() - 1);
-        self.freed.notify_waiters();
+        self.freed().notify_waiters();
         // Only then can it be the end for those who wait in the queue.
         if self.arrivals.borrow().as_ref().is_none_or(|arrivals| arrivals.peek().is_none()) {
-            self.changed.notify_one();
+            self.changed().notify_one();
         }
+    }
+
+    /// Whether first attempts to be greeted are under way, on this core or another.
+    pub(in crate::blast) fn has_untried(&self) -> bool {
+        self.exchange.has_untried()
     }
 
     /// Says by which handle a session can be ended whose greeting is not done.
@@ -108,8 +138,27 @@ impl Work {
 
     /// Whether a greeting that began at `since_ns` takes longer than it may.
     fn is_late(&self, since_ns: u64, now_ns: u64) -> bool {
-        let usual_ns = self.greeting_ns.get().saturating_mul(GREETING_TIMES);
+        let usual_ns = self.exchange.greeting_ns().saturating_mul(GREETING_TIMES);
         now_ns.saturating_sub(since_ns) > usual_ns.max(GREETING_NS_MIN)
+    }
+
+    /// No session of this core will be opened again.
+    pub(in crate::blast) fn forsake(&self, now_ns: u64) {
+        self.forsaken.set(true);
+        self.doubt(now_ns);
+        self.review(now_ns);
+    }
+
+    /// Whether this core, which no session can be opened on, still has work to give to others.
+    pub(in crate::blast) fn still_gives(&self) -> bool {
+        self.forwarding.get() && self.arrivals.borrow().is_some() && !self.own_over()
+    }
+
+    /// Whether others must do the work of this core: for longer than a greeting takes no session has worked
+    /// here, and on another core some can.
+    fn must_give(&self, now_ns: u64) -> bool {
+        let is_late = || self.forsaken.get() || self.is_late(self.dead_ns.get(), now_ns);
+        !self.lives.get() && self.exchange.lives_beside(self.core) && is_late()
     }
 
     /// Runs a few times a second: takes work from connections whose greeting is late, so that others can
@@ -119,8 +168,12 @@ impl Work {
         let late = |slot: &&Rc<WorkSlot>| {
             slot.pledge.get().is_some_and(|pledge| self.is_late(pledge.since_ns, now_ns))
         };
+        if slots.iter().any(|slot| late(&slot)) {
+            self.doubt(now_ns);
+        }
+        self.forwarding.set(self.must_give(now_ns));
         // Where no session was ever greeted, nobody is there to do the work.
-        if self.pledged.get() > 0 && self.greeted.get() {
+        if self.pledged.get() > 0 && self.exchange.greeting_ns() > 0 {
             for slot in slots.iter().filter(late) {
                 let Some(pledge) = slot.pledge.get() else { continue };
                 if pledge.holds_work(self.model) {
@@ -130,8 +183,18 @@ impl Work {
                 }
             }
         }
-        if self.over(now_ns) {
-            self.freed.notify_waiters();
+        if self.forwarding.get() {
+            self.hand_over();
+            self.changed().notify_one();
+        }
+        if !self.lives.get() {
+            self.exchange.set_done(self.core, self.own_over());
+        }
+        let over = self.over(now_ns);
+        if over || self.is_given() {
+            self.freed().notify_waiters();
+        }
+        if over {
             for slot in slots.iter().filter(late) {
                 if let Some(handle) = slot.greeting.take() {
                     slot.cut.set(true);
@@ -141,13 +204,25 @@ impl Work {
         }
     }
 
-    /// Whether messages are left that are promised to sessions whose greeting is not done, and no others.
+    /// Whether no message can be claimed now, and some may come back from sessions whose greeting is not
+    /// done, on this core or another.
     pub(in crate::blast) fn waits_for_pledges(&self, now_ns: u64) -> bool {
-        self.left.get() == 0 && self.pledged.get() > 0 && self.may_begin(now_ns)
+        // In this order: a core gives its work away before it needs nobody.
+        let may_come = self.pledged.get() > 0
+            || self.exchange.needs_beside(self.core)
+            || self.exchange.messages() > 0;
+        self.left.get() == 0 && may_come && self.may_begin(now_ns)
     }
 
     /// Waits until that may have changed.
     pub(super) async fn pledges_changed(&self) {
-        self.freed.notified().await;
+        self.freed().notified().await;
+    }
+}
+
+impl Drop for Work {
+    /// Nobody waits for a core that has gone.
+    fn drop(&mut self) {
+        self.exchange.lose(self.core, true);
     }
 }

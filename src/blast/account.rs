@@ -1,0 +1,65 @@
+//! The account of a run: each message that was due is in one count, and the cores, which send, agree with the
+//! collector, which counts.
+
+use super::plan::{Plan, StopAfter};
+use crate::measure::Totals;
+
+/// What one core says at its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CoreAccount {
+    /// Messages that its sessions began, and messages that were due and that no session began.
+    pub(super) begun: u64,
+    pub(super) never_begun: u64,
+    /// Messages that its schedule made due; `None` where it makes sessions due, or there is none.
+    pub(super) due: Option<u64>,
+}
+
+/// The sum over all cores.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    begun: u64,
+    never_begun: u64,
+    due: Option<u64>,
+}
+
+impl Account {
+    pub(super) fn add(&mut self, core: &CoreAccount) {
+        self.begun += core.begun;
+        self.never_begun += core.never_begun;
+        self.due = core.due.map(|due| due + self.due.unwrap_or(0));
+    }
+
+    /// Holds the cores' account, the plan and the totals against each other. `cut_short` says whether the run was
+    /// stopped, or left by its sessions, before it had done what was asked.
+    ///
+    /// # Errors
+    /// What does not add up.
+    pub(super) fn check(
+        &self,
+        plan: &Plan,
+        totals: &Totals,
+        cut_short: bool,
+    ) -> Result<(), String> {
+        if totals.cores_lost > 0 {
+            return Ok(());
+        }
+        totals.audit()?;
+        let counts = &totals.tally.counts;
+        let counted = counts.messages() + totals.warmup_messages + totals.cooldown_messages;
+        let told = self.begun + self.never_begun;
+        let same = |what: &str, one: u64, other: u64| match one == other {
+            true => Ok(()),
+            false => Err(format!("{what}: {one} and {other}: {self:?}, {counts:?}")),
+        };
+        same("messages of the cores, and in the figures", told, counted)?;
+        if let Some(due) = self.due {
+            same("messages that were due by the schedule, and in the figures", due, counted)?;
+        }
+        match plan.stop {
+            StopAfter::Messages(messages) if !cut_short => {
+                same("messages that were asked for, and in the figures", messages, counted)
+            }
+            StopAfter::Messages(_) | StopAfter::Duration(_) => Ok(()),
+        }
+    }
+}
