@@ -155,11 +155,18 @@ impl Plan {
         self.measured().map(|measured| self.warmup + measured + self.cooldown)
     }
 
-    /// Where what the generator spends begins and ends to count: the end of the run without a
+    /// Where what the generator spends on messages begins and ends to count: the end of the run without a
     /// cool-down, as what is under way then is measured too, and else its begin.
     pub fn cuts<T: Copy>(&self) -> Cuts<T> {
         let cooled = self.measured().filter(|_| !self.cooldown.is_zero());
         Cuts::at(self.warmup, cooled.map(|measured| self.warmup + measured))
+    }
+
+    /// The measured time, for the share of its cores that the generator uses: what it spends while the last
+    /// answers come is no part of that, or a busy drain would pass for a busy run.
+    pub fn busy_cuts<T: Copy>(&self) -> Cuts<T> {
+        let timed = self.measured().map(|measured| self.warmup + measured);
+        Cuts::at(self.warmup, self.arrivals_end().or(timed))
     }
 
     /// The schedule of an open loop; `None` in a closed one.

@@ -18,7 +18,7 @@ use super::team::Team;
 use crate::engine::EngineKind;
 use crate::host::CpuTime;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
-use crate::measure::{self, Collected, Collector, Cuts, Interval, Mode, Snapshot, Totals};
+use crate::measure::{self, Collected, Collector, Interval, Mode, Snapshot, Totals};
 use crate::run::{ArtefactError, Machine, NewRunDir, Run, RunDir};
 
 /// Why a run could not take place.
@@ -83,11 +83,12 @@ pub fn run(
     // All times of the run count from the start of its clock, and large messages take seconds to render.
     let started = clock.started_at();
     let mut artefacts = Artefacts::begin(dir, started);
-    let cpu =
-        follow(&mut collector, clock.started(), plan.cuts(), &misbehavers, &mut artefacts, see);
+    let (cpu, busy) =
+        follow(&mut collector, clock.started(), plan, &misbehavers, &mut artefacts, see);
     team.join();
     let misbehaviour = misbehavers.end()?;
-    let totals = collector.into_totals();
+    let mut totals = collector.into_totals();
+    totals.cpu_busy = busy.map(|busy| (busy / plan.cores() as f64).min(1.0));
     let cut_short = shared.stop.load(Relaxed) || shared.not_reopened.load(Relaxed) > 0;
     debug_assert_eq!(lock(&shared.account).check(plan, &totals, cut_short), Ok(()));
     let machine = Machine::here(plan.engine.name());
@@ -145,23 +146,30 @@ impl Artefacts {
     }
 }
 
-/// Collects until all cores have finished; answers the CPU time of the measured part, without that of the
-/// misbehaving clients, which is read at the same moments.
+/// Collects until all cores have finished; answers the CPU time that the messages cost, and the CPU time in the
+/// measured time over its length. Both are without that of the misbehaving clients, which is read at the same
+/// moments.
 fn follow(
     collector: &mut Collector,
     begun: Instant,
-    mut cuts: Cuts<(CpuTime, CpuTime)>,
+    plan: &Plan,
     misbehavers: &Misbehavers,
     artefacts: &mut Artefacts,
     see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
-) -> CpuTime {
+) -> (CpuTime, Option<f64>) {
+    let (mut cuts, mut busy_cuts) = (plan.cuts(), plan.busy_cuts());
     let board = collector.board();
     let beat = Duration::from_millis(PROGRESS_MS);
-    let read = || Some((CpuTime::of_process().ok()?, misbehavers.spent()));
+    let read = || {
+        let spent = CpuTime::of_process().ok()?.since(misbehavers.spent());
+        Some((spent, begun.elapsed()))
+    };
     loop {
         let elapsed = begun.elapsed();
         cuts.pass(elapsed, read);
-        match collector.next(cuts.wait(elapsed).map_or(beat, |wait| wait.min(beat))) {
+        busy_cuts.pass(elapsed, read);
+        let waits = [cuts.wait(elapsed), busy_cuts.wait(elapsed)];
+        match collector.next(waits.into_iter().flatten().fold(beat, Duration::min)) {
             Collected::Interval(interval) => {
                 artefacts.interval(&interval);
                 see(begun.elapsed(), Seen::Interval(&interval), board.snapshot());
@@ -169,11 +177,17 @@ fn follow(
             }
             Collected::Waiting => see(begun.elapsed(), Seen::Beat, board.snapshot()),
             Collected::Finished => {
-                let Some((before, after)) = cuts.end(read) else { return CpuTime::default() };
-                return after.0.since(before.0).since(after.1.since(before.1));
+                let cost = cuts.end(read).map(|(before, after)| after.0.since(before.0));
+                return (cost.unwrap_or_default(), busy_cuts.end(read).and_then(busy_share));
             }
         }
     }
+}
+
+/// CPU time over the time between two readings of both.
+fn busy_share((before, after): ((CpuTime, Duration), (CpuTime, Duration))) -> Option<f64> {
+    let lasted_s = after.1.saturating_sub(before.1).as_secs_f64();
+    (lasted_s > 0.0).then(|| after.0.since(before.0).total().as_secs_f64() / lasted_s)
 }
 
 /// Descriptors of a run: one for each connection, misbehaving ones included, and under epoll one for

@@ -46,7 +46,7 @@ pub(super) fn run(
 
 async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorder, clock: Clock) {
     let connections = assignment.connections;
-    let mut waits = assignment.plan.cuts();
+    let mut waits = assignment.plan.busy_cuts();
     let core = Rc::new(LoadCore::new(assignment, shared, recorder, clock));
     let watch = task::spawn(Rc::clone(&core.watch).run());
     let pacer = task::spawn(pace(Rc::clone(&core)));

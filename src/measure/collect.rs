@@ -66,6 +66,7 @@ impl Collector {
             tally,
             elapsed: Duration::ZERO,
             in_flight_peak: 0,
+            cpu_busy: None,
             cores_lost: 0,
             warmup_messages: 0,
             cooldown_messages: 0,

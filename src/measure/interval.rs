@@ -51,6 +51,8 @@ pub struct Totals {
     pub elapsed: Duration,
     /// Highest `in_flight_peak` of any interval of the measured time.
     pub in_flight_peak: u64,
+    /// The generator's CPU time in the measured time over the time of its cores; `None` where it was not read.
+    pub cpu_busy: Option<f64>,
     /// Cores that went away without finishing; what they had recorded since their last tick is lost.
     pub cores_lost: u32,
     /// Messages of the warm-up. Of the other figures only the connections include the warm-up.

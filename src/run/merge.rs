@@ -159,9 +159,11 @@ fn totals(tally: Tally, leaves: &[Shard]) -> Totals {
     let spans = || leaves.iter().map(|leaf| measured(&leaf.run));
     let from = spans().map(|(from, _)| from).min().unwrap_or_default();
     let to = spans().map(|(_, to)| to).max().unwrap_or_default();
+    let elapsed = Duration::from_nanos((to - from) as u64);
     Totals {
         tally,
-        elapsed: Duration::from_nanos((to - from) as u64),
+        elapsed,
+        cpu_busy: cpu_busy(leaves, elapsed),
         in_flight_peak: leaves.iter().map(|leaf| leaf.run.in_flight_peak).sum(),
         cores_lost: leaves.iter().map(|leaf| leaf.run.cores_lost).sum(),
         warmup_messages: leaves.iter().map(|leaf| leaf.run.warmup_messages).sum(),
@@ -248,6 +250,19 @@ fn distinct(leaves: &[Shard], of: impl Fn(&Run) -> &String) -> String {
     values.dedup();
     values.retain(|value| !value.is_empty());
     values.join(", ")
+}
+
+/// What the cores of all runs used of the time of the whole.
+fn cpu_busy(leaves: &[Shard], elapsed: Duration) -> Option<f64> {
+    if let [one] = leaves {
+        return one.run.cpu_busy;
+    }
+    let cores = leaves.iter().map(|leaf| leaf.run.plan.cores).sum::<u64>() as f64;
+    let used_s =
+        |Shard { run, .. }: &Shard| Some(run.cpu_busy? * run.elapsed_s * run.plan.cores as f64);
+    let used_s: f64 = leaves.iter().filter_map(used_s).sum();
+    let had_s = elapsed.as_secs_f64() * cores;
+    (had_s > 0.0).then(|| (used_s / had_s).min(1.0))
 }
 
 fn cpu(leaves: &[Shard]) -> CpuTime {

@@ -289,7 +289,7 @@ impl Versions {
 }
 
 impl Run {
-    /// Puts the result together. `cpu` is what the generator spent during the measured time.
+    /// Puts the result together. `cpu` is what the generator spent on the messages, until the last answer.
     pub fn new(
         started: Timestamp,
         plan: RunPlan,
@@ -303,7 +303,7 @@ impl Run {
         let cores_s = elapsed_s * plan.cores as f64;
         // The time of the CPUs is read a little before and after the time that is measured.
         let share = |spent_s| ratio(spent_s, cores_s).map(|share| share.min(1.0));
-        let cpu_busy = share(cpu.total().as_secs_f64());
+        let cpu_busy = totals.cpu_busy.or_else(|| share(cpu.total().as_secs_f64()));
         let cpu_wait = share(tally.counts.cpu_wait_ns as f64 / 1e9);
         assert!(tally.counts.add_up(), "every message is in one count: {:?}", tally.counts);
         let (busy, wait) = (cpu_busy.unwrap_or_default(), cpu_wait.unwrap_or_default());

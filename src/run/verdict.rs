@@ -247,6 +247,7 @@ mod tests {
             tally,
             elapsed: Duration::from_secs(1),
             in_flight_peak: 1,
+            cpu_busy: None,
             cores_lost: 0,
             warmup_messages: 0,
             cooldown_messages: 0,

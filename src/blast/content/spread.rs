@@ -92,7 +92,7 @@ impl Spread {
                 };
                 (0..count).map(|n| within(low + (span * n as u128 / steps) as u64)).collect()
             }
-            Self::Lognormal { median, sigma } => {
+            Self::Lognormal { sigma, .. } => {
                 // Each value stands for an equal share of all, and is the mean of that share: so few values
                 // keep the mean of a long tail, which the middle of each share would lose. The mean up to a
                 // quantile is the whole mean times the distribution moved by sigma.

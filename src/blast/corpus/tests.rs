@@ -226,7 +226,7 @@ fn a_long_tail_of_recipients_ends_at_what_one_message_may_have() {
     );
     let corpus = render(content, false);
     let most = corpus.messages().iter().map(|rendered| corpus.recipients(rendered)).max();
-    assert_eq!(most, Some(crate::limits::FLIGHT_REPLIES_MAX as u32));
+    assert_eq!(most, Some(FLIGHT_REPLIES_MAX as u32));
 }
 
 #[test]

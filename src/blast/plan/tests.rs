@@ -128,6 +128,29 @@ fn a_rate_is_told_where_all_is_warm_up_and_where_the_schedule_ends_before_the_me
 }
 
 #[test]
+fn cores_are_busy_in_the_measured_time_and_messages_cost_until_the_last_answer() {
+    let second = Duration::from_secs(1);
+    let read = |mut cuts: Cuts<u64>| {
+        (0..9).for_each(|s| cuts.pass(Duration::from_secs(s), || Some(s)));
+        cuts.end(|| Some(99)).unwrap()
+    };
+    let schedule =
+        Schedule { profile: Profile::constant(10.0).unwrap(), spacing: Spacing::Constant };
+    let (timed, counted) = (StopAfter::Duration(4 * second), StopAfter::Messages(50));
+    let closed = Plan { warmup: second, stop: timed, ..plan() };
+    let open = Plan { load: Load::Messages(schedule), ..closed.clone() };
+    for (plan, busy, spent) in [
+        (closed.clone(), (1, 5), (1, 99)),
+        (open.clone(), (1, 5), (1, 99)),
+        (Plan { cooldown: 2 * second, ..open.clone() }, (1, 5), (1, 5)),
+        (Plan { stop: counted, ..open }, (1, 5), (1, 99)),
+        (Plan { stop: counted, ..closed }, (1, 99), (1, 99)),
+    ] {
+        assert_eq!((read(plan.busy_cuts()), read(plan.cuts())), (busy, spent), "{plan:?}");
+    }
+}
+
+#[test]
 fn numbers_out_of_range_are_named() {
     let none = Plan { connections: 0, ..plan() }.check().unwrap_err();
     assert!(none.to_string().contains("--connections 0"), "{none}");
