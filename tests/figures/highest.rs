@@ -8,7 +8,7 @@ use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::{Plan, StopAfter};
 use ringpost::blast::schedule::Spacing;
-use ringpost::blast::search::{Rates, SearchOptions, Steps, Sweep};
+use ringpost::blast::search::{Rates, SearchOptions, StepEvent, Steps, Sweep};
 use ringpost::dial::Target;
 use ringpost::engine::EngineKind;
 use ringpost::host;
@@ -130,4 +130,34 @@ fn the_highest_rate_is_that_of_the_server() {
         assert!(highest <= 104.0 / 0.95 / 0.9 + 1.0, "{highest}");
         judged(highest >= 75.0, pulse, &found.steps)
     });
+}
+
+/// Runs of one rate are there to differ: each has arrivals of its own.
+#[test]
+fn repeats_do_not_repeat_their_arrivals() {
+    let server = Server::start(good);
+    let plan = plan(&server, 8, 300 * MS);
+    let steps = Steps { plan: &plan, spacing: Spacing::Poisson, stop: Arc::default() };
+    let options = SearchOptions { start: 100.0, most: 100.0, precision: 0.15, repeats: 3 };
+    let mut rates = Vec::new();
+    let found = steps.find_max(&"p50<1ns".parse().unwrap(), options, &mut |event| {
+        if let StepEvent::Done(step) = event {
+            rates.push(step.asked);
+        }
+        if rates.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    assert!(found.is_ok());
+    assert_eq!(rates, [100.0; 2]);
+    let mut dues = std::collections::BTreeMap::<u64, Vec<u64>>::new();
+    for stamp in server.log().transactions.iter().filter_map(|of| of.stamp) {
+        dues.entry(stamp.run).or_default().push(stamp.due_unix_ns);
+    }
+    let gaps = |mut dues: Vec<u64>| {
+        dues.sort_unstable();
+        dues.windows(2).map(|two| two[1] - two[0]).collect::<Vec<_>>()
+    };
+    let gaps: Vec<_> = dues.into_values().map(gaps).collect();
+    assert_eq!(gaps.len(), 2);
+    assert!(gaps[0].len() > 5 && gaps[1].len() > 5, "{gaps:?}");
+    assert_ne!(gaps[0][..5], gaps[1][..5]);
 }

@@ -7,6 +7,7 @@ mod generator;
 mod highest;
 mod laws;
 mod names;
+mod planted;
 mod pulse;
 mod server;
 mod sessions;

@@ -218,7 +218,7 @@ class Recount:
             self.wrong.append(f"{name} is {told}; the servers' log gives {computed}")
 
     def between(self, name, told, least, most):
-        if not least <= told <= most:
+        if told is None or not least <= told <= most:
             self.wrong.append(f"{name} is {told}; the servers' log gives {least} to {most}")
 
     def count(self, outcome):
@@ -259,6 +259,12 @@ class Recount:
         self.same("recipients_refused_4xx", self.run["recipients_refused_4xx"], counts["refused_4xx"])
         self.same("recipients_refused_5xx", self.run["recipients_refused_5xx"], counts["refused_5xx"])
 
+    def start(self):
+        """Evenly spread messages begin with the clock."""
+        if self.plan["arrivals_of"] == "messages" and self.plan["arrivals"] == "constant":
+            dues = [of.due_unix_ns for of in self.all if of.due_unix_ns]
+            self.same("started", self.started_ns, min(dues, default=self.started_ns))
+
     def rates(self):
         run, elapsed = self.run, self.run["elapsed_s"]
         if self.plan["duration_s"] is not None:
@@ -271,6 +277,12 @@ class Recount:
         elif self.open and self.plan["arrivals_of"] == "messages" and not self.partial:
             due_s = self.plan["messages"] / float(self.plan["rate"])
             self.between("elapsed_s", elapsed, due_s * (1 - 1e-6), due_s * (1 + 1e-6))
+        elif not self.open and not self.partial:
+            ends = [of.decided for of in self.measured if of.decided]
+            base = self.started_ns - self.offset_ns
+            least = (max(reply.wrote_ns for reply in ends) - base - CLOCKS_NS) / 1e9
+            most = (max(reply.heard_ns for reply in ends) - base + CLOCKS_NS) / 1e9
+            self.between("elapsed_s", elapsed, least, most)
         if elapsed:
             rate = self.count("accepted") / elapsed
             self.between("rate_msg_s", run["rate_msg_s"], rate * (1 - 1e-9), rate * (1 + 1e-9))
@@ -286,8 +298,12 @@ class Recount:
             least, most = least * (1 - cell) - slack_ns, most * (1 + cell) + slack_ns
             self.between(f"{name}.{key}", told[key], least, most)
 
+        # With fewer samples no value lies above the percentile, and it is not told.
         quantiles = {"min": 0, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
         for key, quantile in (quantiles | {"p999": 0.999, "p9999": 0.9999, "max": 1}).items():
+            if quantile < 1 and len(bounds) < round(1 / (1 - quantile)):
+                self.same(f"{name}.{key}", told[key], None)
+                continue
             rank = max(math.ceil(quantile * len(bounds)), 1) - 1
             hold(key, *(ends[rank] for ends in ranked))
         hold("mean", *(sum(ends) / len(bounds) for ends in ranked))
@@ -330,8 +346,11 @@ class Recount:
     def phases(self):
         commands = collections.defaultdict(list)
         members = [command for of in self.measured for command in of.commands]
-        if not self.partial:
-            members = [command for connection in self.connections for command in connection.commands]
+        # What a connection does besides goes with its message, where it has only one.
+        alone = self.open and self.plan["per_connection"] == 1
+        if not self.partial or alone:
+            own = [of for of in self.connections if not self.partial or self.part(of.transactions[0]) == "measured"]
+            members = [command for connection in own for command in connection.commands]
         for command in members:
             if command.reply:
                 commands[PHASES[command.verb]].append(command)
@@ -356,13 +375,16 @@ class Recount:
                 for command in of
             ]
             self.times(f"phases.{name}.latency_ns", told["latency_ns"], bounds, COARSE, CLOCKS_NS // 10)
-        if not self.partial:
+        if not self.partial or alone:
             self.same("replies", self.run["replies"], dict(total))
+            odd = sum(count for code, count in total.items() if code[1] > "5")
+            self.same("replies_odd", self.run["replies_odd"], odd)
+            for name in ("connect", "session"):
+                self.same(f"phases.{name}.latency_ns.count", self.run["phases"][name]["latency_ns"]["count"], len(own))
+        if not self.partial:
             opened = len(self.connections)
             self.same("connections_opened", self.run["connections_opened"], opened)
             self.same("connections_closed", self.run["connections_closed"], opened)
-            for name in ("connect", "session"):
-                self.same(f"phases.{name}.latency_ns.count", self.run["phases"][name]["latency_ns"]["count"], opened)
         message = self.run["phases"]["message"]["latency_ns"]["count"]
         self.same("phases.message.latency_ns.count", message, len(self.measured))
 
@@ -388,7 +410,10 @@ class Recount:
             self.same(f"targets.{index}.messages_failed", told["messages_failed"], len(own) - ok)
             opened = sum(connection.target == index for connection in self.connections)
             self.same(f"targets.{index}.connections_opened", told["connections_opened"], opened)
-            rate = ok / self.run["elapsed_s"] if self.run["elapsed_s"] else 0
+            if not self.run["elapsed_s"]:
+                self.same(f"targets.{index}.rate_msg_s", told["rate_msg_s"], None)
+                continue
+            rate = ok / self.run["elapsed_s"]
             self.between(f"targets.{index}.rate_msg_s", told["rate_msg_s"], rate * (1 - 1e-9), rate * (1 + 1e-9))
 
     def files(self):
@@ -406,6 +431,8 @@ class Recount:
         headline = self.run["response_ns"] or self.run["service_ns"]
         total = int(re.search(r"Total count *= *(\d+)", text)[1])
         self.same("run.hgrm: total count", total, headline["count"])
+        if not total:
+            return
         most = float(re.search(r"Max *= *([\d.]+)", text)[1]) * 1e6
         self.between("run.hgrm: max", most, headline["max"] * (1 - 1e-6) - 1, headline["max"] * (1 + 1e-6) + 1)
 
@@ -415,6 +442,7 @@ def main():
     for figures in (
         recount.messages,
         recount.recipients,
+        recount.start,
         recount.rates,
         recount.latencies,
         recount.phases,
