@@ -34,6 +34,14 @@ bitflags! {
         const BARE_CR = 1 << 12;
         /// An LF without CR in the message (§2.3.8).
         const BARE_LF = 1 << 13;
+        /// SIZE, BODY or AUTH given again; the last one counts (§4.1.1.11 lets each come once).
+        const REPEATED_PARAMETER = 1 << 14;
+        /// Angle brackets around those of the path, or a closing one without an opening one.
+        const STRAY_BRACKETS = 1 << 15;
+        /// A name before the address, as header fields have it (RFC 5322 §3.4).
+        const DISPLAY_NAME = 1 << 16;
+        /// A comment beside the address, as header fields have it (RFC 5322 §3.2.2).
+        const COMMENT = 1 << 17;
     }
 }
 
@@ -68,7 +76,7 @@ impl Deviations {
 }
 
 /// INVARIANT: in the order of the bits.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 18] = [
     "hello-not-a-domain",
     "path-without-brackets",
     "no-domain",
@@ -83,6 +91,10 @@ const NAMES: [&str; 14] = [
     "argument-after-quit",
     "bare-cr",
     "bare-lf",
+    "repeated-parameter",
+    "stray-brackets",
+    "display-name",
+    "comment",
 ];
 
 const _: () = assert!(Deviations::all().bits() == (1 << NAMES.len()) - 1, "each kind has a name");

@@ -1,7 +1,13 @@
 //! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11). One row of `ROWS` is one parameter.
 
-use super::{envelope::BodyKind, extension::Extensions, syntax::Syntax, xtext::is_xtext};
+mod word;
+
+use super::{
+    deviation::Deviations, envelope::BodyKind, extension::Extensions, syntax::Syntax,
+    xtext::is_xtext,
+};
 use crate::limits::{AUTH_PARAM_BYTES_MAX, ENVID_BYTES_MAX, ORCPT_BYTES_MAX};
+use word::{SPACE, TAB, is, split_word};
 
 /// What the parameters of one command said.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -11,8 +17,8 @@ pub struct Params {
     pub body: BodyKind,
     pub smtputf8: bool,
     pub hold: Option<Hold>,
-    /// Something else than one space stands between two parameters.
-    pub extra_blanks: bool,
+    /// How they stray from the grammar, where syntax is lenient.
+    pub odd: Deviations,
 }
 
 /// How long the client wants a message held before it is let go (RFC 4865).
@@ -82,9 +88,18 @@ struct ParamRow {
     on: On,
     /// Extension that brings the parameter; without it the parameter is unknown.
     brought_by: Extensions,
-    /// Whether a repetition with the same meaning is let pass.
-    repeatable: bool,
+    repeats: Repeats,
     read: Read,
+}
+
+/// What becomes of a parameter that is given again.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Repeats {
+    Never,
+    /// The last one counts, where syntax is lenient: Postfix does that.
+    Leniently,
+    /// It has one meaning only, and is let pass.
+    Harmlessly,
 }
 
 /// Takes a value, with the extensions on offer, into the parameters.
@@ -95,14 +110,14 @@ const ROWS: [ParamRow; 13] = [
         keyword: "SIZE",
         on: On::Mail,
         brought_by: Extensions::SIZE,
-        repeatable: false,
+        repeats: Repeats::Leniently,
         read: read_size,
     },
     ParamRow {
         keyword: "BODY",
         on: On::Mail,
         brought_by: Extensions::EIGHT_BIT_MIME,
-        repeatable: false,
+        repeats: Repeats::Leniently,
         read: read_body,
     },
     // CPython's smtplib sends this one twice.
@@ -110,77 +125,77 @@ const ROWS: [ParamRow; 13] = [
         keyword: "SMTPUTF8",
         on: On::Mail,
         brought_by: Extensions::SMTPUTF8,
-        repeatable: true,
+        repeats: Repeats::Harmlessly,
         read: read_smtputf8,
     },
     ParamRow {
         keyword: "RET",
         on: On::Mail,
         brought_by: Extensions::DSN,
-        repeatable: false,
+        repeats: Repeats::Never,
         read: read_ret,
     },
     ParamRow {
         keyword: "ENVID",
         on: On::Mail,
         brought_by: Extensions::DSN,
-        repeatable: false,
+        repeats: Repeats::Never,
         read: read_envid,
     },
     ParamRow {
         keyword: "NOTIFY",
         on: On::Rcpt,
         brought_by: Extensions::DSN,
-        repeatable: false,
+        repeats: Repeats::Never,
         read: read_notify,
     },
     ParamRow {
         keyword: "ORCPT",
         on: On::Rcpt,
         brought_by: Extensions::DSN,
-        repeatable: false,
+        repeats: Repeats::Never,
         read: read_orcpt,
     },
     ParamRow {
         keyword: "BY",
         on: On::Mail,
         brought_by: Extensions::DELIVERBY,
-        repeatable: false,
+        repeats: Repeats::Never,
         read: read_by,
     },
     ParamRow {
         keyword: "HOLDFOR",
         on: On::Mail,
         brought_by: Extensions::FUTURERELEASE,
-        repeatable: false,
+        repeats: Repeats::Never,
         read: read_hold_for,
     },
     ParamRow {
         keyword: "HOLDUNTIL",
         on: On::Mail,
         brought_by: Extensions::FUTURERELEASE,
-        repeatable: false,
+        repeats: Repeats::Never,
         read: read_hold_until,
     },
     ParamRow {
         keyword: "MT-PRIORITY",
         on: On::Mail,
         brought_by: Extensions::MT_PRIORITY,
-        repeatable: false,
+        repeats: Repeats::Never,
         read: read_priority,
     },
     ParamRow {
         keyword: "REQUIRETLS",
         on: On::Mail,
         brought_by: Extensions::REQUIRETLS,
-        repeatable: false,
+        repeats: Repeats::Never,
         read: read_requiretls,
     },
     ParamRow {
         keyword: "AUTH",
         on: On::Mail,
         brought_by: Extensions::AUTH,
-        repeatable: false,
+        repeats: Repeats::Leniently,
         read: read_auth,
     },
 ];
@@ -212,19 +227,23 @@ fn parse_some(
     offered: Extensions,
     syntax: Syntax,
 ) -> Result<Params, ParamFault> {
-    let blank = if syntax == Syntax::Lenient { SPACE | TAB } else { SPACE };
+    let lenient = syntax == Syntax::Lenient;
+    let blank = if lenient { SPACE | TAB } else { SPACE };
     let mut params = Params::default();
+    let mut odd = Deviations::empty();
     let mut seen = 0u32;
     let mut rest = text;
     while let Some(&first) = rest.first() {
         if is(first, blank) {
-            params.extra_blanks = true;
+            odd |= Deviations::EXTRA_WHITESPACE;
             rest = &rest[1..];
             continue;
         }
         let (keyword, value, behind) = split_word(rest, blank)?;
         if let Some((separator, behind)) = behind.split_first() {
-            params.extra_blanks |= is(*separator, TAB);
+            if is(*separator, TAB) {
+                odd |= Deviations::EXTRA_WHITESPACE;
+            }
             rest = behind;
         } else {
             rest = behind;
@@ -238,10 +257,16 @@ fn parse_some(
         }
         (row.read)(value, offered, &mut params)?;
         let bit = 1 << index;
-        if seen & bit != 0 && !row.repeatable {
-            return Err(ParamFault::Malformed);
+        if seen & bit != 0 && row.repeats != Repeats::Harmlessly {
+            if row.repeats == Repeats::Never || !lenient {
+                return Err(ParamFault::Malformed);
+            }
+            odd |= Deviations::REPEATED_PARAMETER;
         }
         seen |= bit;
+    }
+    if lenient {
+        params.odd = odd;
     }
     Ok(params)
 }
@@ -252,59 +277,6 @@ pub fn param_keywords(on: On, offered: Extensions) -> impl Iterator<Item = &'sta
         .filter(move |row| row.on == on && offered.contains(row.brought_by))
         .map(|row| row.keyword)
 }
-
-/// `esmtp-keyword ["=" esmtp-value]` at the start of `text`, up to a blank, and what is behind it.
-#[inline]
-fn split_word(text: &[u8], blank: u8) -> Result<(&[u8], Option<&[u8]>, &[u8]), ParamFault> {
-    let (keyword, rest) = text.split_at(span(text, KEYWORD));
-    let (value, behind) = match rest {
-        [b'=', rest @ ..] => {
-            let (value, behind) = rest.split_at(span(rest, VALUE));
-            (Some(value), behind)
-        }
-        _ => (None, rest),
-    };
-    let good = keyword.first().is_some_and(|first| *first != b'-')
-        && value.is_none_or(|value| !value.is_empty())
-        && behind.first().is_none_or(|octet| is(*octet, blank));
-    if good { Ok((keyword, value, behind)) } else { Err(ParamFault::Malformed) }
-}
-
-/// Octets of `class` at the start of `text`.
-#[inline]
-fn span(text: &[u8], class: u8) -> usize {
-    text.iter().position(|octet| !is(*octet, class)).unwrap_or(text.len())
-}
-
-#[inline]
-fn is(octet: u8, class: u8) -> bool {
-    CLASS[usize::from(octet)] & class != 0
-}
-
-/// What a keyword may hold; it does not begin with a hyphen.
-const KEYWORD: u8 = 1;
-/// What a value may hold. RFC 6531 §3.3 lets it be UTF-8.
-const VALUE: u8 = 2;
-const SPACE: u8 = 4;
-const TAB: u8 = 8;
-
-const CLASS: [u8; 256] = {
-    let mut class = [0; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        let b = octet as u8;
-        if b.is_ascii_alphanumeric() || b == b'-' {
-            class[octet] |= KEYWORD;
-        }
-        if matches!(b, 33..=60 | 62..=126 | 0x80..) {
-            class[octet] |= VALUE;
-        }
-        octet += 1;
-    }
-    class[b' ' as usize] = SPACE;
-    class[b'\t' as usize] = TAB;
-    class
-};
 
 /// `1*20DIGIT` (RFC 1870 §6).
 fn read_size(

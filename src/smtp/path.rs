@@ -75,14 +75,14 @@ pub fn is_domain(name: &[u8]) -> bool {
     name.len() <= DOMAIN_BYTES_MAX && name.is_ascii() && domain_name(name) == Ok(name.len())
 }
 
-/// The domain or address literal of a mailbox, without a dot behind it; empty where there is none, as in
-/// `Postmaster`. No `@` can stand in it (RFC 5321 §4.1.2), so the last one leads it.
+/// The domain or address literal of a mailbox, without blanks before it and a dot behind it; empty where there is
+/// none, as in `Postmaster`. No `@` can stand in it (RFC 5321 §4.1.2), so the last one leads it.
 pub fn domain_of(mailbox: &[u8]) -> &[u8] {
     if mailbox.ends_with(b"\"") {
         return b"";
     }
     let domain = memchr::memrchr(b'@', mailbox).map_or(&b""[..], |at| &mailbox[at + 1..]);
-    domain.strip_suffix(b".").unwrap_or(domain)
+    domain.strip_suffix(b".").unwrap_or(domain).trim_ascii_start()
 }
 
 /// Whether `text` is a mailbox, `local-part@domain`, and nothing else.
@@ -378,6 +378,7 @@ mod tests {
             ("a@b.example", "b.example"),
             ("a@b@c", "c"),
             ("a@b.", "b"),
+            ("a @ b", "b"),
             ("\"x@y\"@z", "z"),
             ("\"x@y\"", ""),
             ("root", ""),

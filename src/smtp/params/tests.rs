@@ -64,6 +64,24 @@ fn auth_names_a_mailbox_in_xtext_or_nobody() {
 }
 
 #[test]
+fn the_last_of_a_repeated_parameter_counts_where_syntax_is_lenient() {
+    let read =
+        |text: &str, syntax| parse_params(text.as_bytes(), On::Mail, Extensions::ALL, syntax);
+    for text in ["SIZE=1 SIZE=7", "BODY=7BIT BODY=8BITMIME", "AUTH=<> AUTH=<>"] {
+        assert_eq!(read(text, Syntax::Strict), Err(ParamFault::Malformed), "{text}");
+        let params = read(text, Syntax::Lenient).unwrap();
+        assert_eq!(params.odd, Deviations::REPEATED_PARAMETER, "{text}");
+    }
+    assert_eq!(read("SIZE=1 SIZE=7", Syntax::Lenient).unwrap().size, Some(7));
+    assert_eq!(read("SMTPUTF8 SMTPUTF8", Syntax::Lenient).unwrap().odd, Deviations::empty());
+    for text in
+        ["RET=FULL RET=FULL", "ENVID=a ENVID=b", "SIZE=1 SIZE=x", "MT-PRIORITY=1 MT-PRIORITY=1"]
+    {
+        assert_eq!(read(text, Syntax::Lenient), Err(ParamFault::Malformed), "{text}");
+    }
+}
+
+#[test]
 fn tabs_part_parameters_where_syntax_is_lenient() {
     let text = b"SIZE=7\t\tBODY=8BITMIME";
     let read = |syntax| parse_params(text, On::Mail, Extensions::ALL, syntax);
@@ -89,7 +107,15 @@ proptest! {
         let spaces = text.replace('\t', " ");
         let strict = read(&spaces, Syntax::Strict);
         let odd = spaces != text || spaces.starts_with(' ') || spaces.contains("  ");
-        prop_assert_eq!(lenient, strict.map(|params| Params { extra_blanks: odd, ..params }));
+        let seen = if odd { Deviations::EXTRA_WHITESPACE } else { Deviations::empty() };
+        match lenient {
+            // Only repetitions are taken besides.
+            Ok(params) if params.odd.contains(Deviations::REPEATED_PARAMETER) => {
+                prop_assert_eq!(strict, Err(ParamFault::Malformed));
+                prop_assert_eq!(params.odd, seen | Deviations::REPEATED_PARAMETER);
+            }
+            _ => prop_assert_eq!(lenient, strict.map(|params| Params { odd: seen, ..params })),
+        }
     }
 }
 

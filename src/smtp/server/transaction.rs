@@ -56,8 +56,8 @@ impl Server {
         })?;
         let params = parse_params(mail.params, On::Mail, self.offered(), self.policy.syntax)
             .map_err(|fault| params_answer(fault, mail.params))?;
-        if mail.extra_blanks | params.extra_blanks {
-            seen |= self.trim(&mut mail);
+        if mail.extra_blanks || !params.odd.is_empty() {
+            seen |= self.odd(&mut mail, params.odd);
         }
         seen |= self.params_after_helo(mail.params);
         if mail.path.non_ascii {
@@ -129,8 +129,8 @@ impl Server {
             })?;
         let params = parse_params(rcpt.params, On::Rcpt, self.offered(), self.policy.syntax)
             .map_err(|fault| RecipientRefusal::Fault(params_answer(fault, rcpt.params)))?;
-        if rcpt.extra_blanks | params.extra_blanks {
-            seen |= self.trim(&mut rcpt);
+        if rcpt.extra_blanks || !params.odd.is_empty() {
+            seen |= self.odd(&mut rcpt, params.odd);
         }
         seen |= self.params_after_helo(rcpt.params);
         if rcpt.path.non_ascii {
@@ -165,14 +165,15 @@ impl Server {
         }
     }
 
-    /// Takes off blanks before the parameters, and says what blanks are that the grammar does not allow:
-    /// servers have always let them pass, and strict syntax does so without a word.
+    /// Takes off blanks before the parameters, and says what is odd there. Strict syntax lets the blanks pass
+    /// without a word, as servers have always done.
     #[cold]
-    fn trim(&self, read: &mut PathArgument<'_>) -> Deviations {
+    fn odd(&self, read: &mut PathArgument<'_>, params: Deviations) -> Deviations {
         read.params = lenient::trim_start(read.params);
         match self.policy.syntax {
+            Syntax::Lenient if read.extra_blanks => params | Deviations::EXTRA_WHITESPACE,
+            Syntax::Lenient => params,
             Syntax::Strict => Deviations::empty(),
-            Syntax::Lenient => Deviations::EXTRA_WHITESPACE,
         }
     }
 

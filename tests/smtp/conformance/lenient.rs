@@ -51,7 +51,7 @@ fn names_of_clients_are_taken_as_they_are() {
 }
 
 /// Recipient, the reply to it where syntax is strict, what is kept of it, and what is odd.
-const RECIPIENTS: [(&str, &str, &str, &str); 19] = [
+const RECIPIENTS: [(&str, &str, &str, &str); 27] = [
     ("<c@d>", "250/2.1.5", "c@d", ""),
     ("<Postmaster>", "250/2.1.5", "Postmaster", ""),
     (" <c@d>", "250/2.1.5", "c@d", "extra-whitespace"),
@@ -69,6 +69,14 @@ const RECIPIENTS: [(&str, &str, &str, &str); 19] = [
     ("\t<c@d>", "501/5.5.2", "c@d", "extra-whitespace"),
     ("<c@d>\tNOTIFY=NEVER", "501/5.5.2", "c@d", "extra-whitespace"),
     ("<c@d>  NOTIFY=NEVER", "250/2.1.5", "c@d", "extra-whitespace"),
+    ("<c @ d>", "501/5.1.3", "c @ d", "extra-whitespace"),
+    ("<<c@d>>", "501/5.1.3", "c@d", "stray-brackets"),
+    ("c@d>", "501/5.1.3", "c@d", "stray-brackets"),
+    ("<Joe <c@d>>", "501/5.1.3", "c@d", "display-name"),
+    ("Joe<c@d>", "501/5.1.3", "c@d", "display-name"),
+    ("(x)<c@d>", "501/5.1.3", "c@d", "comment"),
+    ("<c@d>(x)", "501/5.1.3", "c@d", "comment"),
+    ("<c@d (x)>", "501/5.1.3", "c@d", "extra-whitespace,comment"),
     ("<\u{3c0}@d>", "553/5.6.7", "\u{3c0}@d", "utf8-without-smtputf8"),
     ("<c@\u{3c0}.d>", "553/5.6.7", "c@\u{3c0}.d", "utf8-without-smtputf8"),
 ];
@@ -113,6 +121,11 @@ fn what_no_server_understands_is_refused() {
             ("RCPT TO:<a\x01b@c>\r\n", "501/5.5.2"),
             ("RCPT TO:<\"a\tb\"@c>\r\n", "501/5.5.2"),
             ("RCPT TO:c@d,e@f\r\n", "501/5.1.3"),
+            ("RCPT TO:>\r\n", "501/5.1.3"),
+            ("RCPT TO:<@h:>\r\n", "501/5.1.3"),
+            ("RCPT TO:<<<c@d>>>\r\n", "501/5.1.3"),
+            ("RCPT TO:<Joe c@d>\r\n", "501/5.1.3"),
+            ("RCPT TO:<c@d> NOTIFY=NEVER NOTIFY=NEVER\r\n", "501/5.5.4"),
             ("RCPT TO:<c@d> FOO=1\r\n", "555/5.5.4"),
             ("RSET x\r\n", "501/5.5.4"),
         ],
@@ -133,6 +146,9 @@ fn commands_stand_among_blanks_and_parameters_after_helo() {
         ("MAIL\tFROM:<a@b> SIZE=1\r\n", "500/5.5.2", odd),
         ("\t mail from:<a@b> SIZE=1 \t RET=FULL\r\n", "500/5.5.2", odd),
         ("MAIL FROM:a@b SIZE=1\r\n", "501/5.1.7", "path-without-brackets"),
+        ("MAIL FROM:>\r\n", "501/5.1.7", "stray-brackets"),
+        ("MAIL FROM:<a@b> SIZE=1 SIZE=2\r\n", "501/5.5.4", "repeated-parameter"),
+        ("MAIL FROM:<a@b> BODY=7BIT BODY=7BIT\r\n", "501/5.5.4", "repeated-parameter"),
     ] {
         check(&policy(), EHLO, &[(wire, strict)]);
         check(&lenient(), EHLO, &[(wire, "250/2.1.0")]);
