@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use ringpost::smtp::deviation::Deviations;
 use ringpost::smtp::reply::{EnhancedCode, ReplyReader};
 use ringpost::smtp::server::{Event, Policy, Server};
 
@@ -73,6 +74,7 @@ impl Session {
             recipients: recipients.map(|(path, said)| (path.to_vec(), said.to_vec())).collect(),
             body: std::mem::take(&mut self.body),
             flags,
+            odd: self.server.deviations().kinds().map(Deviations::name).collect(),
             hello: self.server.hello().to_vec(),
             identity: self.server.identity().map(<[u8]>::to_vec),
             client: Client {

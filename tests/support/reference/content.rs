@@ -5,7 +5,7 @@ use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::server::BareNewline;
 
 use super::{
-    BAD_ARGUMENT, Mode, NOT_DONE, OK, OUT_OF_ORDER, Quirk, Reference, Said, Stored, TOO_LARGE,
+    BAD_ARGUMENT, Mode, NOT_DONE, OK, OUT_OF_ORDER, Odd, Quirk, Reference, Said, Stored, TOO_LARGE,
 };
 
 impl Reference<'_> {
@@ -28,6 +28,7 @@ impl Reference<'_> {
         if let Some(said) = self.no_message() {
             return self.error(said);
         }
+        self.note(Odd::new());
         self.say("354");
         self.mode = Mode::Data(Vec::new());
     }
@@ -93,9 +94,17 @@ impl Reference<'_> {
             | if mail.chunks { 4 } else { 0 }
             | if mail.utf8 { 16 } else { 0 }
             | if self.lmtp() { 64 } else { 0 };
+        let mut odd = mail.odd;
+        odd.extend(&self.hello_odd);
+        // Binary content has no lines (RFC 3030 §3).
+        if !mail.binary {
+            odd.extend((marks & 1 != 0).then_some("bare-cr"));
+            odd.extend((marks & 2 != 0).then_some("bare-lf"));
+        }
         self.seen.stored.push(Stored {
             body,
             flags,
+            odd,
             hello: self.hello.clone(),
             identity: self.identity.clone(),
             client: self.client.clone(),
@@ -133,8 +142,11 @@ impl Reference<'_> {
                 self.failed = open.filter(|_| !last);
             }
             refused = Some((said, open.unwrap_or(0)));
-        } else if let Some(mail) = &mut self.mail {
-            mail.chunks = true;
+        } else {
+            self.note(Odd::new());
+            if let Some(mail) = &mut self.mail {
+                mail.chunks = true;
+            }
         }
         let left = if fault.is_some() && self.is(Quirk::RefusedChunkIsRead) { 0 } else { size };
         self.mode = Mode::Chunk { left, last, refused };

@@ -6,7 +6,7 @@ use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::server::Protocol;
 
 use super::path::host;
-use super::{BAD_ARGUMENT, BAD_OCTETS, NOT_DONE, Quirk, Reference, is_printable};
+use super::{BAD_ARGUMENT, BAD_OCTETS, NOT_DONE, Quirk, Reference, is_printable, lenient};
 
 /// Keywords of EHLO, but for those with arguments.
 const PLAIN: [(Extensions, &str); 15] = [
@@ -58,10 +58,17 @@ impl Reference<'_> {
         if verb == b"EHLO" && !self.policy.commands.esmtp && !self.is(Quirk::EhloAlways) {
             return self.error(NOT_DONE);
         }
-        if !is_printable(name) {
+        let mut odd = self.line_odd.clone();
+        if self.lenient() {
+            match lenient::hello(name) {
+                _ if name.is_empty() => return self.error(BAD_ARGUMENT),
+                None => return self.error(BAD_OCTETS),
+                Some(true) => drop(odd.insert("hello-not-a-domain")),
+                Some(false) => {}
+            }
+        } else if !is_printable(name) {
             return self.error(BAD_OCTETS);
-        }
-        if host(name) != Ok(name.len()) {
+        } else if host(name) != Ok(name.len()) {
             return self.error(BAD_ARGUMENT);
         }
         if self.greeted {
@@ -70,6 +77,7 @@ impl Reference<'_> {
         self.greeted = true;
         self.extended = verb != b"HELO";
         self.hello = name.to_vec();
+        self.hello_odd = odd;
         self.reset();
         let announced = if self.extended { self.announced() } else { Vec::new() };
         self.say(format!("250 {}", announced.join("|")).trim_end());

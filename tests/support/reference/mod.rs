@@ -6,6 +6,7 @@
 mod auth;
 mod content;
 mod greeting;
+mod lenient;
 mod params;
 mod path;
 mod people;
@@ -22,9 +23,10 @@ use ringpost::limits::{
     SESSION_JUNK_MAX,
 };
 use ringpost::smtp::extension::Extensions;
-use ringpost::smtp::server::{Policy, Protocol};
+use ringpost::smtp::server::{Policy, Protocol, Syntax};
 
 use auth::Exchange;
+use lenient::Odd;
 pub(crate) use quirk::Quirk;
 pub(crate) use xclient::Client;
 
@@ -50,6 +52,8 @@ pub(crate) struct Stored {
     pub body: Vec<u8>,
     /// As [`ringpost::smtp::server::Flags`] counts them.
     pub flags: u32,
+    /// The names of what was odd.
+    pub odd: Odd,
     pub hello: Vec<u8>,
     /// By AUTH.
     pub identity: Option<Vec<u8>>,
@@ -68,8 +72,8 @@ impl Debug for Stored {
         let (hello, body) = (self.hello.escape_ascii(), self.body.escape_ascii());
         write!(
             out,
-            "{sender} {params} to {recipients:?} flags {} from {hello} as {identity} {:?}: {body}",
-            self.flags, self.client
+            "{sender} {params} to {recipients:?} flags {} {:?} from {hello} as {identity} {:?}: {body}",
+            self.flags, self.odd, self.client
         )
     }
 }
@@ -96,6 +100,9 @@ pub(crate) struct Reference<'p> {
     greeted: bool,
     extended: bool,
     hello: Vec<u8>,
+    /// What was odd in the greeting, and in the line that is carried out.
+    hello_odd: Odd,
+    line_odd: Odd,
     identity: Option<Vec<u8>>,
     client: Client,
     /// A challenge waits for its answer.
@@ -127,6 +134,8 @@ struct Mail {
     stored: Stored,
     utf8: bool,
     binary: bool,
+    /// What was odd in the commands that were taken.
+    odd: Odd,
     refused: u32,
     /// A chunk was taken.
     chunks: bool,
@@ -144,6 +153,8 @@ impl<'p> Reference<'p> {
             greeted: false,
             extended: false,
             hello: Vec::new(),
+            hello_odd: Odd::new(),
+            line_odd: Odd::new(),
             identity: None,
             client: Client::default(),
             exchange: None,
@@ -294,6 +305,18 @@ impl<'p> Reference<'p> {
         self.failed = None;
     }
 
+    fn lenient(&self) -> bool {
+        self.policy.syntax == Syntax::Lenient
+    }
+
+    /// Keeps what was odd in a command of the transaction that was taken.
+    fn note(&mut self, odd: Odd) {
+        let line_odd = self.line_odd.clone();
+        if let Some(mail) = &mut self.mail {
+            mail.odd.extend(odd.into_iter().chain(line_odd));
+        }
+    }
+
     fn lmtp(&self) -> bool {
         self.policy.protocol == Protocol::Lmtp
     }
@@ -303,12 +326,20 @@ impl<'p> Reference<'p> {
         while trimmed.ends_with(b" ") || trimmed.ends_with(b"\t") {
             trimmed = &trimmed[..trimmed.len() - 1];
         }
-        let space = trimmed.iter().position(|&b| b == b' ');
-        let (verb, argument) = match space {
-            Some(at) => (&trimmed[..at], &trimmed[at + 1..]),
-            None => (trimmed, &b""[..]),
+        self.line_odd.clear();
+        let (verb, argument) = if self.lenient() {
+            let (verb, argument, odd) = lenient::verb_and_argument(trimmed);
+            if odd {
+                self.line_odd.insert("extra-whitespace");
+            }
+            (verb, argument)
+        } else {
+            match trimmed.iter().position(|&b| b == b' ') {
+                Some(at) => (trimmed[..at].to_ascii_uppercase(), trimmed[at + 1..].to_vec()),
+                None => (trimmed.to_ascii_uppercase(), Vec::new()),
+            }
         };
-        let verb = verb.to_ascii_uppercase();
+        let argument = &argument[..];
         match &verb[..] {
             b"EHLO" | b"HELO" if self.lmtp() => self.error(NOT_KNOWN),
             b"LHLO" if !self.lmtp() => self.error(NOT_KNOWN),
@@ -321,7 +352,7 @@ impl<'p> Reference<'p> {
             b"DATA" => self.data(argument),
             b"BDAT" => self.bdat(argument),
             b"RSET" => self.rset(argument),
-            b"QUIT" if !argument.is_empty() => self.error(BAD_ARGUMENT),
+            b"QUIT" if !argument.is_empty() && !self.lenient() => self.error(BAD_ARGUMENT),
             b"QUIT" => self.close("221/2.0.0"),
             b"AUTH" => self.auth(argument),
             b"XCLIENT" => self.xclient(argument),

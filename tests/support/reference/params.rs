@@ -3,7 +3,7 @@
 use ringpost::limits::{AUTH_PARAM_BYTES_MAX, ENVID_BYTES_MAX, ORCPT_BYTES_MAX};
 use ringpost::smtp::extension::Extensions;
 
-use super::{BAD_ARGUMENT, NOT_OFFERED, Quirk, Reference, Said, is_number, octet_fault};
+use super::{BAD_ARGUMENT, NOT_OFFERED, Odd, Quirk, Reference, Said, is_number, octet_fault};
 
 /// What the parameters of one command ask for.
 #[derive(Default)]
@@ -12,6 +12,7 @@ pub(super) struct Asked {
     pub(super) utf8: bool,
     pub(super) binary: bool,
     pub(super) hold: Option<Hold>,
+    pub(super) odd: Odd,
 }
 
 /// RFC 4865.
@@ -42,11 +43,18 @@ impl Reference<'_> {
     pub(super) fn params(&self, params: &[u8], mail: bool) -> Result<Asked, Said> {
         let mut asked = Asked::default();
         let mut seen = Vec::new();
-        for word in params.split(|&b| b == b' ').filter(|word| !word.is_empty()) {
+        let spaces: Vec<u8> = match self.lenient() {
+            true => params.iter().map(|&b| if b == b'\t' { b' ' } else { b }).collect(),
+            false => params.to_vec(),
+        };
+        if self.lenient() && (spaces != params || spaces.windows(2).any(|two| two == b"  ")) {
+            asked.odd.insert("extra-whitespace");
+        }
+        for word in spaces.split(|&b| b == b' ').filter(|word| !word.is_empty()) {
             let bad = octet_fault(params).unwrap_or(BAD_ARGUMENT);
             let (keyword, value) = keyword_and_value(word).ok_or(bad)?;
             let extension = brought_by(&keyword, mail).ok_or(NOT_OFFERED)?;
-            if !self.extended || !self.offers(extension) {
+            if !(self.extended || self.lenient()) || !self.offers(extension) {
                 return Err(NOT_OFFERED);
             }
             let upper = value.map(<[u8]>::to_ascii_uppercase);
@@ -60,7 +68,10 @@ impl Reference<'_> {
             }
             // Python's smtplib says SMTPUTF8 twice.
             let twice = seen.contains(&keyword) && keyword != b"SMTPUTF8";
-            if twice && !(keyword == b"RET" && self.is(Quirk::RetTwice)) {
+            let last_counts = [&b"SIZE"[..], b"BODY", b"AUTH"].contains(&&keyword[..]);
+            if twice && self.lenient() && last_counts {
+                asked.odd.insert("repeated-parameter");
+            } else if twice && !(keyword == b"RET" && self.is(Quirk::RetTwice)) {
                 return Err(bad);
             }
             seen.push(keyword);
@@ -82,7 +93,10 @@ impl Reference<'_> {
                 }
                 asked.size = str::from_utf8(digits).unwrap().parse().unwrap();
             }
-            (b"BODY", _) => return matches!(&upper[..], b"7BIT" | b"8BITMIME"),
+            (b"BODY", _) => {
+                asked.binary = false;
+                return matches!(&upper[..], b"7BIT" | b"8BITMIME");
+            }
             (b"RET", _) => return matches!(&upper[..], b"FULL" | b"HDRS"),
             (b"ENVID", Some(id)) => return id.len() <= ENVID_BYTES_MAX && is_xtext(id),
             (b"NOTIFY", _) => return self.notify(&upper),

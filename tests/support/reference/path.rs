@@ -66,23 +66,8 @@ fn path(inner: &[u8], reverse: bool) -> Result<(usize, usize), Fault> {
     if reverse && inner.starts_with(b">") {
         return Ok((0, 0));
     }
-    let mut at = 0;
-    if inner.starts_with(b"@") {
-        loop {
-            if inner.get(at) != Some(&b'@') {
-                return Err(Fault::Syntax);
-            }
-            at += 1;
-            at += host(&inner[at..])?;
-            at += 1;
-            match inner.get(at - 1) {
-                Some(b',') => {}
-                Some(b':') => break,
-                _ => return Err(Fault::Syntax),
-            }
-        }
-    }
-    let route = at;
+    let route = source_route(inner)?;
+    let mut at = route;
     let postmaster = &inner[..inner.len().min(11)];
     if !reverse && route == 0 && postmaster.eq_ignore_ascii_case(b"postmaster>") {
         return Ok((0, 10));
@@ -99,7 +84,7 @@ fn path(inner: &[u8], reverse: bool) -> Result<(usize, usize), Fault> {
     Ok((route, at))
 }
 
-fn local_part(text: &[u8]) -> Result<usize, Fault> {
+pub(super) fn local_part(text: &[u8]) -> Result<usize, Fault> {
     if !text.starts_with(b"\"") {
         let special = b"!#$%&'*+-/=?^_`{|}~";
         return dotted(text, |b| b.is_ascii_alphanumeric() || b >= 128 || special.contains(&b));
@@ -119,6 +104,27 @@ fn local_part(text: &[u8]) -> Result<usize, Fault> {
         }
     }
     Err(Fault::Syntax)
+}
+
+/// Octets of `@a,@b:` at the start of `inner`, or 0.
+pub(super) fn source_route(inner: &[u8]) -> Result<usize, Fault> {
+    let mut at = 0;
+    if inner.starts_with(b"@") {
+        loop {
+            if inner.get(at) != Some(&b'@') {
+                return Err(Fault::Syntax);
+            }
+            at += 1;
+            at += host(&inner[at..])?;
+            at += 1;
+            match inner.get(at - 1) {
+                Some(b',') => {}
+                Some(b':') => break,
+                _ => return Err(Fault::Syntax),
+            }
+        }
+    }
+    Ok(at)
 }
 
 /// Octets of words with single dots between them; a dot with no word behind it is not part.

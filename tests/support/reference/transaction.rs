@@ -1,9 +1,11 @@
 //! MAIL and RCPT (RFC 5321 §3.3).
 
 use ringpost::limits::RECIPIENTS_OVERSHOOT_MAX;
+use ringpost::smtp::extension::Extensions;
 
-use super::path::path_and_params;
-use super::{BAD_UTF8, Mail, OUT_OF_ORDER, Quirk, Reference, Said, TOO_LARGE};
+use super::lenient::{self, Argument};
+use super::path::{Fault, path_and_params};
+use super::{BAD_UTF8, Mail, OUT_OF_ORDER, Odd, Quirk, Reference, Said, TOO_LARGE};
 
 impl Reference<'_> {
     pub(super) fn mail(&mut self, argument: &[u8]) {
@@ -27,15 +29,15 @@ impl Reference<'_> {
     }
 
     fn read_mail(&self, argument: &[u8]) -> Result<Mail, Said> {
-        let (path, params) = path_and_params(argument, b"FROM:", true)
+        let mut odd = Odd::new();
+        let Argument { mailbox, whole, params } = self
+            .argument(argument, b"FROM:", true, &mut odd)
             .map_err(|fault| fault.said(argument, "501/5.1.7"))?;
-        let asked = self.params(params, true)?;
-        if !path.whole.is_ascii() {
-            if !asked.utf8 {
-                return Err("550/5.6.7");
-            }
-            str::from_utf8(path.whole).map_err(|_| BAD_UTF8)?;
-        }
+        let asked = self.params(&params, true)?;
+        self.octets(&whole, asked.utf8, "550/5.6.7", &mut odd)?;
+        self.after_helo(&params, &mut odd);
+        odd.extend(asked.odd.iter().copied());
+        odd.extend(self.line_odd.iter().copied());
         let most = self.policy.message_bytes_max;
         if most != u64::MAX && asked.size > most.into() {
             return Err(TOO_LARGE);
@@ -44,9 +46,47 @@ impl Reference<'_> {
             return Err("501/5.5.4");
         }
         let mut mail = Mail { utf8: asked.utf8, binary: asked.binary, ..Mail::default() };
-        mail.stored.sender = path.mailbox.to_vec();
-        mail.stored.sender_params = params.to_vec();
+        mail.stored.sender = mailbox;
+        mail.stored.sender_params = params;
+        mail.odd = odd;
         Ok(mail)
+    }
+
+    /// The argument of MAIL or RCPT, as strictly as the listener reads it.
+    fn argument(
+        &self,
+        argument: &[u8],
+        lead: &[u8],
+        reverse: bool,
+        odd: &mut Odd,
+    ) -> Result<Argument, Fault> {
+        if self.lenient() {
+            return lenient::argument(argument, lead, reverse, odd);
+        }
+        let (path, params) = path_and_params(argument, lead, reverse)?;
+        let (mailbox, whole) = (path.mailbox.to_vec(), path.whole.to_vec());
+        Ok(Argument { mailbox, whole, params: params.to_vec() })
+    }
+
+    /// Whether a path may hold the octets that it holds (RFC 6531 §3.4). `said`: SMTPUTF8 was.
+    fn octets(&self, path: &[u8], said: bool, refusal: Said, odd: &mut Odd) -> Result<(), Said> {
+        if path.is_ascii() {
+            return Ok(());
+        }
+        if !said && !(self.lenient() && self.offers(Extensions::SMTPUTF8)) {
+            return Err(refusal);
+        }
+        str::from_utf8(path).map_err(|_| BAD_UTF8)?;
+        if !said {
+            odd.insert("utf8-without-smtputf8");
+        }
+        Ok(())
+    }
+
+    fn after_helo(&self, params: &[u8], odd: &mut Odd) {
+        if !params.is_empty() && !self.extended {
+            odd.insert("parameters-after-helo");
+        }
     }
 
     pub(super) fn rcpt(&mut self, argument: &[u8]) {
@@ -61,7 +101,7 @@ impl Reference<'_> {
                 self.say_people(said, to.as_slice(), 0);
                 true
             }
-            Ok((said, to, recipient)) => self.add(said, to, recipient),
+            Ok((said, to, recipient, odd)) => self.add(said, to, recipient, odd),
         };
         if let Some(mail) = self.mail.as_mut().filter(|_| refused) {
             mail.refused += 1;
@@ -71,27 +111,33 @@ impl Reference<'_> {
     /// The answer to a recipient that is right in itself, with whom it names, and the recipient.
     fn judge_rcpt(&self, argument: &[u8], utf8: bool) -> Result<Judged, Refused> {
         let alone = |said| (said, None);
-        let (path, params) = path_and_params(argument, b"TO:", false)
+        let mut odd = Odd::new();
+        let Argument { mailbox, whole, params } = self
+            .argument(argument, b"TO:", false, &mut odd)
             .map_err(|fault| alone(fault.said(argument, "501/5.1.3")))?;
-        self.params(params, false).map_err(alone)?;
-        if !path.whole.is_ascii() {
-            if !utf8 {
-                return Err(alone("553/5.6.7"));
-            }
-            str::from_utf8(path.whole).map_err(|_| alone(BAD_UTF8))?;
-        }
-        match self.welcome(path.mailbox) {
-            (true, said, to) => Ok((said, to, (path.mailbox.to_vec(), params.to_vec()))),
+        let asked = self.params(&params, false).map_err(alone)?;
+        self.octets(&whole, utf8, "553/5.6.7", &mut odd).map_err(alone)?;
+        self.after_helo(&params, &mut odd);
+        odd.extend(asked.odd);
+        match self.welcome(&mailbox) {
+            (true, said, to) => Ok((said, to, (mailbox, params), odd)),
             (false, said, to) => Err((said, to)),
         }
     }
 
     /// Takes a recipient if there is room; answers whether it was refused.
-    fn add(&mut self, said: Said, to: Option<&'static str>, recipient: Recipient) -> bool {
+    fn add(
+        &mut self,
+        said: Said,
+        to: Option<&'static str>,
+        recipient: Recipient,
+        odd: Odd,
+    ) -> bool {
         let most = self.policy.recipients_max;
         let Some(mail) = &mut self.mail else { return true };
         if mail.stored.recipients.len() < most {
             mail.stored.recipients.push(recipient);
+            self.note(odd);
             self.say_people(said, to.as_slice(), 0);
             return false;
         }
@@ -106,6 +152,6 @@ impl Reference<'_> {
 /// Path and parameters.
 type Recipient = (Vec<u8>, Vec<u8>);
 
-type Judged = (Said, Option<&'static str>, Recipient);
+type Judged = (Said, Option<&'static str>, Recipient, Odd);
 
 type Refused = (Said, Option<&'static str>);

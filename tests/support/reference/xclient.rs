@@ -34,6 +34,7 @@ impl Reference<'_> {
             self.identity = None;
         }
         self.hello = Vec::new();
+        self.hello_odd.clear();
         self.greeted = self.greeted && self.is(Quirk::XclientKeepsGreeting);
         self.extended = false;
         if let Some(hello) = client.hello.clone().filter(|_| self.policy.protocol == Protocol::Smtp)

@@ -110,6 +110,7 @@ pub(crate) fn random_policy(random: &mut Rng) -> Policy {
         message_bytes_max: *random.choice(&[0, 1, 8, 40, 40, 200, u64::MAX]).unwrap(),
         recipients_max: random.usize(1..4),
         bare_newline: if random.bool() { BareNewline::Keep } else { BareNewline::Reject },
+        syntax: if random.u8(..3) == 0 { Syntax::Lenient } else { Syntax::Strict },
         extensions,
         ..base
     }

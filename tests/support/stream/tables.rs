@@ -6,7 +6,10 @@ pub(super) const VERBS: [&str; 28] = [
     "SEND", "SOML", "SAML", "XCLIENT",
 ];
 
-pub(super) const WORDS: [&[u8]; 48] = [
+pub(super) const WORDS: [&[u8]; 51] = [
+    b"(",
+    b")",
+    b"(x)",
     b" ",
     b"  ",
     b"\t",
@@ -57,7 +60,27 @@ pub(super) const WORDS: [&[u8]; 48] = [
     b"\r\n",
 ];
 
-pub(super) const PATHS: [&[u8]; 28] = [
+pub(super) const PATHS: [&[u8]; 48] = [
+    b"<<a@b>>",
+    b"a@b>",
+    b">",
+    b"<<>>",
+    b"<a @ b>",
+    b"< a@b\t>",
+    b"\t<a@b>",
+    b"<Joe <a@b>>",
+    b"<\"J >\" <a@b>>",
+    b"Joe<a@b>",
+    b"(x)<a@b>",
+    b"<a@b>(x)",
+    b"<(x) a@b (y)>",
+    b"<root>",
+    b"<@b>",
+    b"<a@b.>",
+    b"<.a.@b>",
+    b"<a\\ b@c>",
+    b"<@x:>",
+    b"<mailto:a@b@c>",
     b"<a@b>",
     b"<a@b>",
     b"<a@b>",
@@ -88,7 +111,8 @@ pub(super) const PATHS: [&[u8]; 28] = [
     b"",
 ];
 
-pub(super) const PARAMS: [&[u8]; 24] = [
+pub(super) const PARAMS: [&[u8]; 25] = [
+    b"\tSIZE=1",
     b" SIZE=1",
     b" SIZE=40",
     b" SIZE=41",
