@@ -8,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::backend::{BackendAlarm, each};
 use super::kind::current;
+use super::task::sleep;
 
 /// Wakes its owner on this core. One that wakes often costs one kernel operation each time and no
 /// allocation.
@@ -27,6 +28,28 @@ impl Alarm {
             return Ok(());
         }
         each!(&mut self.0, alarm => alarm.until(monotonic() + left).await)
+    }
+}
+
+/// Pauses of an idle core: each costs one wake-up, where the timer of the runtime, which rounds down to
+/// milliseconds and looks again, takes two.
+#[derive(Debug)]
+pub struct Pause(Option<Alarm>);
+
+impl Pause {
+    /// A core that gets no alarm, for want of a descriptor, uses the timer of the runtime.
+    pub fn new() -> Self {
+        Self(Alarm::new().ok())
+    }
+
+    /// Returns after `span`, or a little later. May be dropped before.
+    pub async fn wait(&mut self, span: Duration) {
+        if let Some(alarm) = &mut self.0
+            && alarm.until(Instant::now() + span).await.is_ok()
+        {
+            return;
+        }
+        sleep(span).await;
     }
 }
 

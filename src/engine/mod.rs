@@ -33,7 +33,7 @@ mod uring;
 mod watch;
 
 pub use address::{Address, Peer};
-pub use alarm::Alarm;
+pub use alarm::{Alarm, Pause};
 pub use bind::{BindError, BoundListener, bind, bind_loopback, bind_with_mode};
 pub use buffer::{Buf, Pool};
 pub use conn::{Conn, Handle};

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::alarm::Pause;
 use super::conn::Handle;
-use super::task::{Notify, interval};
+use super::task::Notify;
 use crate::limits::{WATCH_GRACE_TICKS, WATCH_TICK_MS};
 
 const TICK: Duration = Duration::from_millis(WATCH_TICK_MS);
@@ -87,17 +88,13 @@ impl Watch {
 
     /// Beats until it is dropped. One task of each core runs this.
     pub async fn run(self: Rc<Self>) {
-        let mut interval = interval(TICK);
-        // The first tick of an interval is immediate.
-        interval.tick().await;
+        let mut pause = Pause::new();
         loop {
             if self.is_empty() {
                 self.occupied.notified().await;
-                // A whole beat for the first entry: a deadline is never early.
-                interval.reset();
-                continue;
             }
-            interval.tick().await;
+            // A whole beat for the first entry, and after a late one: a deadline is never early.
+            pause.wait(TICK).await;
             self.beat();
         }
     }

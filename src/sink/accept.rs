@@ -15,7 +15,7 @@ use super::stop::Stop;
 use super::summary::{CoreSummary, SpoolSummary};
 use super::{lingering_close, session};
 use crate::engine::task::{self, JoinHandle, select};
-use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Peer};
+use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Pause, Peer};
 use crate::host;
 use crate::limits::LINGERERS_MAX;
 use crate::notice::notice;
@@ -73,13 +73,14 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
 /// no client sends.
 async fn look_out(core: Rc<Core>) {
     let Some(writer) = &core.writer else { return };
+    let mut pause = Pause::new();
     loop {
         if core.doze.has_messages() {
             task::sleep(Duration::from_millis(SPOOL_LOOK_MS)).await;
         } else {
             core.doze.begin();
             select! {
-                () = task::sleep(Duration::from_millis(SPOOL_LOOK_IDLE_MS)) => {}
+                () = pause.wait(Duration::from_millis(SPOOL_LOOK_IDLE_MS)) => {}
                 () = core.doze.over() => {}
             }
         }
