@@ -133,6 +133,12 @@ fn the_directories_of_sweeps_are_shown_and_compared_as_those_of_runs() {
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     let json = report(&["show", "--json"], &a).stdout;
     assert_eq!(json, fs::read(a.join("sweep.json")).unwrap());
+    // An editor may have put a mark in front of each file of text.
+    for file in ["sweep.json".into(), Path::new(&step_dir(1, 1e3)).join("run.json")] {
+        let octets = fs::read(a.join(&file)).unwrap();
+        fs::write(a.join(&file), [b"\xef\xbb\xbf", &octets[..]].concat()).unwrap();
+    }
+    assert_eq!(text(&report(&["show"], &a).stdout), shown);
     assert!(report(&["html"], &a).status.success());
     let page = fs::read_to_string(a.join("report.html")).unwrap();
     for part in ["step-02-2000/report.html", "Accepted of what was due", "2026-05-04 12:30:01 UTC"]
