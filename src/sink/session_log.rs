@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::engine::Peer;
-use crate::notice::notice;
-use crate::printable::{self, printable};
+use crate::notice::{notice, say_event};
+use crate::printable::printable;
 use crate::smtp::server::Refusal;
 
 /// Kinds of refusals that the line of one session tells apart.
@@ -142,24 +142,18 @@ impl SessionLog {
         if heard.is_empty() && replies.is_empty() {
             return;
         }
-        let mut out = String::new();
-        for line in heard {
-            self.say(&mut out, "C", "command", line);
-        }
-        for line in String::from_utf8_lossy(replies).lines() {
-            self.say(&mut out, "S", "reply", line);
-        }
-        notice!("{}", out.trim_end_matches('\n'));
-    }
-
-    fn say(&self, out: &mut String, side: &str, event: &str, line: &str) {
-        let _ = match self.plan.format {
-            LogFormat::Text => writeln!(out, "{} {side}: {}", self.name, printable(line)),
-            LogFormat::Json => {
-                let line = json!({ "event": event, "session": self.name, "line": line });
-                writeln!(out, "{}", printable::json(&line.to_string()))
+        let replies = String::from_utf8_lossy(replies);
+        let heard = heard.iter().map(|line| ("C", "command", &**line));
+        let said = heard.chain(replies.lines().map(|line| ("S", "reply", line)));
+        match self.plan.format {
+            LogFormat::Text => {
+                let line = |(side, _, line)| format!("{} {side}: {}", self.name, printable(line));
+                notice!("{}", said.map(line).collect::<Vec<_>>().join("\n"));
             }
-        };
+            LogFormat::Json => said.for_each(|(_, event, line)| {
+                say_event(json!({ "event": event, "session": self.name, "line": line }));
+            }),
+        }
     }
 
     /// The line of the whole session. `hello` is the name that the client gave itself.
@@ -177,7 +171,7 @@ impl SessionLog {
                         "count": count,
                     })
                 });
-                let line = json!({
+                say_event(json!({
                     "event": "session",
                     "session": self.name,
                     "peer": self.peer.to_string(),
@@ -188,8 +182,7 @@ impl SessionLog {
                     "refusals": refusals.collect::<Vec<_>>(),
                     "elapsed_s": elapsed_s,
                     "end": end,
-                });
-                notice!("{}", printable::json(&line.to_string()));
+                }));
             }
         }
     }

@@ -36,6 +36,21 @@ impl Program {
         program
     }
 
+    /// Starts it with a log in JSON; also what it said until it listened.
+    pub(super) fn start_in_json(options: &[&str]) -> (Self, Vec<String>) {
+        let mut program = Self::spawn("smtp://127.0.0.1:0", options);
+        let mut said = Vec::new();
+        loop {
+            let line = program.line(|_| true);
+            let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            said.push(line);
+            if let Some(url) = told["url"].as_str() {
+                program.port = url.rsplit_once(':').unwrap().1.parse().unwrap();
+                return (program, said);
+            }
+        }
+    }
+
     /// Starts it on a port that was free, and does not wait until it is ready.
     pub(super) fn start_early(options: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -97,12 +112,16 @@ impl Program {
 
     /// Sends SIGUSR1.
     pub(super) fn ask_for_the_board(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::USR1).unwrap();
+        self.signal(Signal::USR1);
     }
 
     /// Sends SIGTERM.
     pub(super) fn ask_to_stop(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Ends it by SIGTERM, which must go well; its report.

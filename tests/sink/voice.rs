@@ -47,8 +47,8 @@ fn a_session_is_one_line_at_its_end() {
 
 #[test]
 fn how_a_session_ended_is_told() {
-    let options = ["-v", "--log", "json", "--timeout", "1s", "--max-connections", "1"];
-    let sink = start("auto", &options);
+    let options = ["--discard", "--cores", "1", "-v", "--log", "json", "--timeout", "1s"];
+    let (sink, _) = Program::start_in_json(&[&options[..], &["--max-connections", "1"]].concat());
     let end = || {
         let line = sink.line(|line| line.contains("\"session\""));
         let line: Value = serde_json::from_str(&line).unwrap();
@@ -129,8 +129,9 @@ fn nothing_is_said_unless_asked_for() {
 fn a_client_that_wants_what_is_not_there_gets_one_hint_of_each_kind() {
     for engine in engines() {
         let sink = Program::start("smtp", &["--io", engine, "--discard", "--cores", "2"]);
-        let wants: [(&[u8], &str); 5] = [
-            (b"EHLO x\r\nSTARTTLS\r\nQUIT\r\n", "STARTTLS"),
+        let wants: [(&[u8], &str); 6] = [
+            (b"EHLO x\r\nQUIT\r\n", "left after EHLO"),
+            (b"EHLO x\r\nSTARTTLS\r\nQUIT\r\n", "wants STARTTLS"),
             (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "speaks TLS"),
             (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"),
             (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\nQUIT\r\n", "--proxy-protocol 127.0.0.1"),
@@ -155,6 +156,63 @@ fn a_client_that_wants_what_is_not_there_gets_one_hint_of_each_kind() {
         }
         assert_eq!(said.len(), wants.count(), "{said:#?}");
     }
+}
+
+/// Who works, or asks for nothing, gets no hint when it leaves.
+#[test]
+fn a_client_that_leaves_after_work_gets_no_hint() {
+    let sink = start("auto", &[]);
+    let envelope = "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\n";
+    for wire in [
+        "QUIT\r\n".to_owned(),
+        "HELO x\r\nQUIT\r\n".to_owned(),
+        "EHLO x\r\nNOOP\r\nQUIT\r\n".to_owned(),
+        format!("EHLO x\r\nAUTH PLAIN {SECRET}\r\nQUIT\r\n"),
+        format!("EHLO x\r\n{envelope}QUIT\r\n"),
+        format!("EHLO x\r\n{envelope}DATA\r\n.\r\nQUIT\r\n"),
+    ] {
+        let mut talk = Talk::open(sink.port);
+        talk.send(wire.as_bytes());
+        while !talk.reply().is_empty() {}
+    }
+    sink.ask_to_stop();
+    let said = sink.lines_to_the_end();
+    assert!(said.is_empty(), "{said:#?}");
+}
+
+#[test]
+fn with_a_log_in_json_stderr_has_nothing_else() {
+    for engine in engines() {
+        let options = ["--io", engine, "--discard", "-vv", "--log", "json", "--live", "lines"];
+        let (sink, before) = Program::start_in_json(&options);
+        let mut talk = Talk::open(sink.port);
+        talk.says("EHLO x", "250");
+        talk.says("STARTTLS", "502");
+        talk.says("QUIT", "221");
+        let live = sink.line(|line| line.contains("\"event\":\"live\""));
+        sink.ask_for_the_board();
+        let board = sink.line(|line| line.contains("\"reply_ns\""));
+        sink.ask_to_stop();
+        let said = before.into_iter().chain([live, board]).chain(sink.lines_to_the_end());
+        let objects: Vec<Value> = said
+            .map(|line| serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}")))
+            .collect();
+        let of = |event: &str| objects.iter().filter(|object| object["event"] == event).count();
+        assert_eq!((of("start"), of("listening")), (1, 1), "{objects:#?}");
+        assert!(objects.iter().all(Value::is_object));
+    }
+}
+
+/// What ends the program before it listens is JSON too.
+#[test]
+fn a_failure_at_the_start_is_json() {
+    let options = ["--log", "json", "--discard", "--auth", "/nowhere/accounts"];
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringpost-sink"));
+    let done = command.args(["--listen", "127.0.0.1:0"]).args(options).output().unwrap();
+    assert_eq!(done.status.code(), Some(64));
+    let told: Value = serde_json::from_slice(&done.stderr).unwrap();
+    assert_eq!(told["event"], "notice");
+    assert!(told["text"].as_str().unwrap().contains("/nowhere/accounts"), "{told}");
 }
 
 #[test]

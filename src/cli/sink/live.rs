@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use serde_json::{Value, json};
 
 use crate::human;
 use crate::notice::{self, notice};
@@ -36,8 +37,13 @@ pub(super) struct LiveLine {
 
 impl LiveLine {
     /// `None` where nothing is to be shown.
-    pub(super) fn start(arg: SinkLiveArg, board: LiveBoard) -> io::Result<Option<Self>> {
-        let able = io::stderr().is_terminal()
+    pub(super) fn start(
+        arg: SinkLiveArg,
+        json: bool,
+        board: LiveBoard,
+    ) -> io::Result<Option<Self>> {
+        let able = !json
+            && io::stderr().is_terminal()
             && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
         let in_place = match arg {
             SinkLiveArg::Off => return Ok(None),
@@ -48,7 +54,7 @@ impl LiveLine {
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = thread::Builder::new()
             .name("live".to_owned())
-            .spawn(move || show(&board, in_place, &stopped))?;
+            .spawn(move || show(&board, in_place, json, &stopped))?;
         Ok(Some(Self { stop: Some(stop), thread: Some(thread) }))
     }
 }
@@ -64,12 +70,14 @@ impl Drop for LiveLine {
 }
 
 /// Shows a line each second until the other end of `stopped` is gone.
-fn show(board: &LiveBoard, in_place: bool, stopped: &mpsc::Receiver<()>) {
+fn show(board: &LiveBoard, in_place: bool, json: bool, stopped: &mpsc::Receiver<()>) {
     let mut before = board.snapshot();
     while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
         let now = board.snapshot();
         let text = line(&before, &now);
-        if in_place {
+        if json {
+            notice::say_event(event(&before, &now));
+        } else if in_place {
             let text: String = text.chars().take(COLUMNS_MAX).collect();
             notice::live_line(Some(&text));
         } else {
@@ -83,13 +91,29 @@ fn show(board: &LiveBoard, in_place: bool, stopped: &mpsc::Receiver<()>) {
     let _ = io::stderr().flush();
 }
 
-fn line(before: &BoardSnapshot, now: &BoardSnapshot) -> String {
+/// Messages per second from one look to the next.
+fn rate(before: &BoardSnapshot, now: &BoardSnapshot) -> f64 {
     let seconds = (now.elapsed_s - before.elapsed_s).max(f64::MIN_POSITIVE);
     let messages = now.counters.messages.saturating_sub(before.counters.messages);
+    messages as f64 / seconds
+}
+
+fn event(before: &BoardSnapshot, now: &BoardSnapshot) -> Value {
+    json!({
+        "event": "live",
+        "elapsed_s": now.elapsed_s,
+        "rate_msg_s": rate(before, now),
+        "sessions_open": now.sessions_open,
+        "messages": now.counters.messages,
+        "refused": now.refusals.total(),
+    })
+}
+
+fn line(before: &BoardSnapshot, now: &BoardSnapshot) -> String {
     format!(
         "{:>7.1} s  {} msg/s  {} sessions  {} accepted  {} refused",
         now.elapsed_s,
-        human::rate(messages as f64 / seconds),
+        human::rate(rate(before, now)),
         human::count(now.sessions_open),
         human::count(now.counters.messages),
         human::count(now.refusals.total()),

@@ -4,6 +4,7 @@ use std::io;
 use std::process::{self, ExitCode};
 use std::sync::{Arc, OnceLock};
 
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::live::LiveLine;
@@ -18,10 +19,13 @@ use crate::sink::{self, FailedSegments, LiveBoard, Sink, Stop};
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    exit::run("ringpost-sink", Exit::Usage as u8, |options: SinkOptions| serve(&options))
+    exit::run("ringpost-sink", Exit::Usage as u8, |options: SinkOptions| serve(Arc::new(options)))
 }
 
-fn serve(options: &SinkOptions) -> Result<ExitCode, ExitError> {
+fn serve(options: Arc<SinkOptions>) -> Result<ExitCode, ExitError> {
+    if options.voice.is_json() {
+        notice::speak_json();
+    }
     let (engine, refusal) = engine::choose(options.io.into())
         .map_err(|refusal| ExitError::new(Exit::Unavailable, refusal))?;
     if let Some(refusal) = refusal {
@@ -44,11 +48,8 @@ fn serve(options: &SinkOptions) -> Result<ExitCode, ExitError> {
     let mut live = Ok(None);
     let mut summary = sink
         .run(stop, || {
-            notice!("ringpost-sink: {banner}");
-            for url in urls {
-                notice!("listening {url}");
-            }
-            live = LiveLine::start(options.voice.live, shown);
+            announce(&banner, &urls, options.voice.is_json());
+            live = LiveLine::start(options.voice.live, options.voice.is_json(), shown);
         })
         .map_err(failure)?;
     // The report comes after the last line.
@@ -67,6 +68,21 @@ fn serve(options: &SinkOptions) -> Result<ExitCode, ExitError> {
     // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
     let sound = summary.failed_segments() == FailedSegments::default();
     Ok(if sound { ExitCode::SUCCESS } else { Exit::Io.into() })
+}
+
+/// Says that the sink is ready, and where it listens.
+fn announce(banner: &str, urls: &[String], in_json: bool) {
+    if in_json {
+        notice::say_event(json!({ "event": "start", "text": banner }));
+        for url in urls {
+            notice::say_event(json!({ "event": "listening", "url": url }));
+        }
+        return;
+    }
+    notice!("ringpost-sink: {banner}");
+    for url in urls {
+        notice!("listening {url}");
+    }
 }
 
 /// The live board, once the spool is open.
@@ -90,8 +106,8 @@ fn watch_signals(stop: watch::Sender<Stop>, board: EarlyBoard) -> Result<(), Exi
 fn show_on_signal(board: EarlyBoard) -> Result<(), ExitError> {
     on_signals(&[libc::SIGUSR1], move |_| match board.get() {
         Some(board) => {
-            let shown = serde_json::to_string(&board.snapshot());
-            notice!("{}", shown.expect("a board holds numbers and names"));
+            let shown = serde_json::to_value(board.snapshot());
+            notice::say_event(shown.expect("a board holds numbers and names"));
         }
         None => notice!("ringpost-sink: nothing is counted yet; the spool is being opened"),
     })

@@ -13,7 +13,7 @@ pub(super) struct VoiceOptions {
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 
-    /// How -v and -vv print: text, or json (one object on each line)
+    /// What stderr gets: text, or json (one object on each line, and nothing else)
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: LogArg,
 
@@ -29,6 +29,10 @@ enum LogArg {
 }
 
 impl VoiceOptions {
+    pub(super) fn is_json(&self) -> bool {
+        matches!(self.log, LogArg::Json)
+    }
+
     pub(super) fn log(&self) -> LogPlan {
         let level = match self.verbose {
             0 => LogLevel::Off,
