@@ -47,6 +47,8 @@ pub(super) const OVERLOADED: Answer = answer!(421 "4.3.2" "Too many connections;
 pub(super) const PEER_CROWD: Answer =
     answer!(421 "4.7.0" "Too many connections from your address; try again later");
 pub(super) const TOO_MANY_ERRORS: Answer = answer!(421 "4.7.0" "Too many errors; closing");
+pub(super) const TOO_MUCH_JUNK: Answer =
+    answer!(421 "4.7.0" "Too many commands without a message; closing");
 pub(super) const NOISE: Answer = answer!(421 "4.7.0" "No end of line in sight; closing");
 pub(super) const TOO_MANY_RECIPIENTS: Answer = answer!(452 "4.5.3" "Too many recipients");
 

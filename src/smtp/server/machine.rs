@@ -13,7 +13,7 @@ use super::refusal::{Refusal, RefusalPhase, Refusals};
 use super::relayed::Relayed;
 use super::reply_counts::{ReplyCounts, VerbClass};
 use super::state::{Greeting, ServerPhase, Transaction};
-use crate::limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX};
+use crate::limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX, SESSION_JUNK_MAX};
 use crate::scan::{self, Marks};
 use crate::smtp::command::Verb;
 use crate::smtp::deviation::Deviations;
@@ -277,7 +277,9 @@ impl Server {
         self.answering = VerbClass::Other;
         self.verb = Verb::Unknown;
         if self.errors >= SESSION_ERRORS_MAX {
-            return Some(self.hang_up(&answer::TOO_MANY_ERRORS, replies));
+            let idle = self.junk > SESSION_JUNK_MAX;
+            let answer = if idle { &answer::TOO_MUCH_JUNK } else { &answer::TOO_MANY_ERRORS };
+            return Some(self.hang_up(answer, replies));
         }
         if self.greeting == Greeting::Unheard {
             if self.lines.starts_with(input, TLS_HELLO) {

@@ -51,6 +51,11 @@ fn commands_that_do_no_work_become_errors() {
         // The first HELO is no repetition.
         assert!((bound + 1..=bound + 2).contains(&replies), "{junk} got {replies}");
         assert!(outcome.is_closed());
+        let text = String::from_utf8(outcome.wire).unwrap();
+        assert!(
+            text.ends_with("421 4.7.0 Too many commands without a message; closing\r\n"),
+            "{text}"
+        );
     }
     let one = format!("NOOP\r\nRSET\r\n{MAIL}{RCPT}DATA\r\n.\r\n");
     assert!(!run(format!("{EHLO}{}", one.repeat(bound))).is_closed(), "work clears the count");
