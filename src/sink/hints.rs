@@ -33,6 +33,11 @@ fn hint(want: ClientWant, peer: Peer) -> String {
             "a client ({peer}) speaks TLS from its first octet, and this port is plain text: switch \
              encryption (SSL/TLS, smtps://) off in the client"
         ),
+        ClientWant::Extension => format!(
+            "a client ({peer}) left after EHLO without a message, as clients do that insist on STARTTLS, \
+             which this sink does not have, or on a login: switch encryption off in the client, or start \
+             the sink with --auth any"
+        ),
         ClientWant::Http => format!(
             "a client ({peer}) speaks HTTP, and this port is for SMTP: to see the messages, use \
              ringpost spool ls"

@@ -423,6 +423,10 @@ impl Session<'_> {
                 log.refused(refusal, times);
             }
         }
+        self.give_hint();
+    }
+
+    fn give_hint(&mut self) {
         if let Some(want) = self.server.take_want() {
             self.core.hints.give(want, self.caller);
         }
@@ -435,6 +439,7 @@ impl Session<'_> {
     }
 
     fn say_the_end(&mut self) {
+        self.give_hint();
         let Some(log) = &self.log else { return };
         if log.wants_dialogue() {
             log.dialogue(&self.server.take_heard(), &[]);

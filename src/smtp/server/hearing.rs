@@ -14,6 +14,8 @@ pub enum ClientWant {
     Http,
     /// A PROXY header came from a peer that need not send one.
     ProxyHeader,
+    /// EHLO came, and QUIT after it: the client did not find what it insists on.
+    Extension,
 }
 
 /// How a PROXY header of version 2 begins.

@@ -50,6 +50,8 @@ pub struct Server {
     pub(super) errors: u32,
     /// Commands that did no work, since the last accepted message.
     pub(super) junk: u32,
+    /// Whether a message was accepted.
+    pub(super) took_message: bool,
     /// Whether the peer may say XCLIENT.
     pub(super) xclient_trusted: bool,
     /// What it said.
@@ -86,6 +88,7 @@ impl Server {
             no_room: None,
             errors: 0,
             junk: 0,
+            took_message: false,
             xclient_trusted: false,
             relayed: None,
             answering: VerbClass::Other,

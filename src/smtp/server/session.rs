@@ -6,7 +6,7 @@ use super::event::CommandEvent;
 use super::hearing::ClientWant;
 use super::machine::Server;
 use super::reply_counts::VerbClass;
-use super::state::{Greeting, ServerPhase};
+use super::state::{Greeting, ServerPhase, Transaction};
 use crate::limits::SESSION_JUNK_MAX;
 use crate::smtp::command::{self, Verb};
 use crate::smtp::deviation::Deviations;
@@ -128,9 +128,22 @@ impl Server {
             }
             self.session_deviations |= Deviations::ARGUMENT_AFTER_QUIT;
         }
+        if self.did_nothing() {
+            self.want = Some(ClientWant::Extension);
+        }
         self.say(&answer::BYE, replies);
         self.phase = ServerPhase::Closing;
         self.reset_transaction()
+    }
+
+    /// Whether the client said EHLO and nothing else so far.
+    fn did_nothing(&self) -> bool {
+        self.greeting == Greeting::Ehlo
+            && matches!(self.transaction, Transaction::Idle)
+            && (self.errors, self.junk) == (0, 0)
+            && !self.took_message
+            && self.identity().is_none()
+            && self.relayed.is_none()
     }
 
     fn rset(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
