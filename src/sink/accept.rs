@@ -28,6 +28,9 @@ const SPOOL_LOOK_MS: u64 = 100;
 /// As [`SPOOL_LOOK_MS`], while no message comes. The first message after it has a check of its own.
 const SPOOL_LOOK_IDLE_MS: u64 = 1_000;
 
+/// Time in which sessions say 421 at the end of the time for open messages.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What a core thread is handed at its start.
 pub(super) struct Setup {
     pub(super) cpu: usize,
@@ -186,6 +189,9 @@ async fn wind_up(core: &Core, mut stop: watch::Receiver<Stop>, drain: Duration) 
     };
     sessions_end(core, out_of_time).await;
     core.stop.set(Stop::Now);
+    // Each session says 421 before it closes (RFC 5321 §3.8), also in the middle of a message.
+    core.watch.interrupt_all();
+    sessions_end(core, task::sleep(LAST_WORDS)).await;
     core.watch.shutdown_all();
     sessions_end(core, task::sleep(Duration::from_secs(2))).await;
 }

@@ -67,6 +67,10 @@ impl IncomingMessage {
         self.refusal = None;
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Octets of the message that is open, or of the last one.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -203,7 +207,7 @@ fn protocol(server: &Server, door: &Door) -> &'static [u8] {
     let relayed = server.relayed().and_then(|relayed| relayed.extended);
     let extended = relayed.unwrap_or_else(|| server.extended());
     let authenticated = server.identity().is_some();
-    match (door.policy.protocol, extended, authenticated) {
+    match (door.protocol, extended, authenticated) {
         (Protocol::Lmtp, _, false) => b"LMTP",
         (Protocol::Lmtp, _, true) => b"LMTPA",
         (Protocol::Smtp, _, true) => b"ESMTPA",

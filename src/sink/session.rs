@@ -269,7 +269,7 @@ impl Session<'_> {
             let next = self.drain(&mut input, out.vec_mut(), round);
             self.settle(out.vec_mut()).await;
             round.replied |= out.len() > before;
-            let leave = self.core.stop.get() >= Stop::Drain && !self.server.mid_message();
+            let leave = self.is_to_leave();
             match next {
                 Next::SendFirst => {}
                 Next::Answer => {
@@ -281,6 +281,7 @@ impl Session<'_> {
                 }
                 Next::Receive if leave => {
                     self.end = SessionEnd::Shutdown;
+                    self.message.forget(self.core);
                     self.server.close_for(CloseReason::ShuttingDown, out.vec_mut());
                     return (Next::Close, out);
                 }
@@ -334,7 +335,9 @@ impl Session<'_> {
                         break;
                     }
                 }
-                Event::Discard => self.message.forget(self.core),
+                Event::Discard if self.message.is_open() => self.message.forget(self.core),
+                // It was refused before its first octet.
+                Event::Discard => self.core.board.rejected.add(1),
                 Event::Request => return Next::Answer,
                 Event::Close => {
                     let bye = out.ends_with(b"\n") && last_line(out).starts_with(b"221");
@@ -447,9 +450,19 @@ impl Session<'_> {
         log.end(self.server.hello(), self.end);
     }
 
+    /// Whether the sink ends and waits no longer for this session: at the end of the time for open messages
+    /// they get a 421 too (RFC 5321 §3.8).
+    fn is_to_leave(&self) -> bool {
+        match self.core.stop.get() {
+            Stop::No | Stop::NoNewSessions => false,
+            Stop::Drain => !self.server.mid_message(),
+            Stop::Now => true,
+        }
+    }
+
     /// Why the receive was interrupted: the end of the sink, the deadline of the peer, or neither.
     fn interrupted(&mut self, out: &mut Vec<u8>) -> Next {
-        let reason = if self.core.stop.get() >= Stop::Drain && !self.server.mid_message() {
+        let reason = if self.is_to_leave() {
             self.end = SessionEnd::Shutdown;
             CloseReason::ShuttingDown
         } else if self.deadline.is_over(self.core.watch.now()) {

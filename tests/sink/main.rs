@@ -2,6 +2,7 @@
 
 mod board;
 mod deviations;
+mod ends;
 mod idle;
 mod lettre;
 mod lost;

@@ -49,6 +49,7 @@ use crate::dial::TargetError;
 use crate::engine::{self, UringRefusal};
 use crate::host::CoresError;
 use crate::human;
+use crate::limits::LAST_ANSWERS_NS;
 use crate::notice::notice;
 use crate::report::colour::Colour;
 use crate::report::columns::Width;
@@ -329,9 +330,10 @@ fn watch_signals(stop: Arc<AtomicBool>, drain: Duration) -> Result<(), Error> {
             if !live::is_shown() {
                 let gap = if io::stderr().is_terminal() { "\n" } else { "" };
                 notice!(
-                    "{gap}ringpost-blast: ending; what is under way gets {} s (--drain); a second signal \
-                     ends at once, without a report",
-                    drain.as_secs_f64()
+                    "{gap}ringpost-blast: ending; what is under way gets {} s (--drain), and QUIT {} s more; a \
+                     second signal ends at once, without a report",
+                    drain.as_secs_f64(),
+                    LAST_ANSWERS_NS / 1_000_000_000
                 );
             }
         }

@@ -76,7 +76,11 @@ impl Server {
             }
             Transaction::Failed { recipients } => (true, recipients),
         };
-        let event = self.reset_transaction();
+        // The client sends its message all the same.
+        let is_message = recipients > 0
+            && size > self.policy.message_bytes_max
+            && matches!(self.transaction, Transaction::Mail { .. });
+        let event = self.reset_transaction().or(is_message.then_some(CommandEvent::Discard));
         if open && !last {
             self.transaction = Transaction::Failed { recipients };
         }

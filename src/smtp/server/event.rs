@@ -16,7 +16,8 @@ pub enum Event<'a> {
     /// [`Server::answer_etrn`](super::Server::answer_etrn) or [`Server::answer_atrn`](super::Server::answer_atrn), one of which must be called before the next
     /// [`Server::step`](super::Server::step).
     Request,
-    /// What `Body` gave since `Begin` is to be forgotten.
+    /// What `Body` gave since `Begin` is to be forgotten. Without a `Begin`: a message was refused for the
+    /// size of its first chunk.
     Discard,
     /// Send the replies, then close. No event follows.
     Close,

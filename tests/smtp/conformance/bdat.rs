@@ -83,6 +83,8 @@ fn chunks_behind_a_refused_one_are_consumed_and_refused() {
     let outcome = run_with(&small, format!("{lead}BDAT 6\r\n123456BDAT 3\r\n123BDAT 0 LAST\r\n"));
     assert_eq!(outcome.replies[3..], ["250/2.0.0", "552/5.3.4", "503/5.5.1"]);
     assert_eq!(outcome.trace(), "begin discard");
+    let outcome = run_with(&small, format!("{lead}BDAT 9 LAST\r\n123456789"));
+    assert_eq!(outcome.trace(), "discard", "a message was refused, though none began");
     let mut wire = format!("{lead}BDAT 18446744073709551615 LAST\r\n").into_bytes();
     wire.resize(100_000, b'x');
     assert_eq!(run_with(&small, wire).replies.len(), 3, "nothing is said before the chunk ends");
