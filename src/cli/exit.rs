@@ -1,6 +1,6 @@
 //! How a program ends: with one line on stderr, and with an exit code that scripts can rely on.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
@@ -67,6 +67,12 @@ impl From<Exit> for ExitCode {
 pub struct ExitError {
     code: u8,
     message: String,
+}
+
+impl Display for ExitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
 impl ExitError {

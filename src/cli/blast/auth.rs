@@ -1,8 +1,17 @@
 //! `--auth` of the generator: the login that it uses.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::host;
 use crate::smtp::auth::{Login, Mechanism};
+
+/// The environment variable that holds a login where no option does.
+pub(super) const VARIABLE: &str = "RINGPOST_AUTH";
+
+/// Octets of a file with a login: tokens have some thousand.
+const LOGIN_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Reads `USER:PASS[:MECH]`. The text after the last colon is part of the password unless it is
 /// the name of a mechanism.
@@ -22,6 +31,24 @@ pub(super) fn login(text: &str) -> Result<Arc<Login>, String> {
         return Err("no control character may stand in it".to_owned());
     }
     Ok(Arc::new(Login::new(user.to_owned(), password.to_owned(), mechanism)))
+}
+
+/// The login in the first line of a file.
+pub(super) fn read(path: &Path) -> Result<Arc<Login>, String> {
+    let name = path.display();
+    let text = host::read_text(path, LOGIN_BYTES_MAX)
+        .map_err(|error| format!("cannot read the login in {name}: {error}"))?;
+    let text = String::from_utf8(text)
+        .map_err(|_| format!("the login in {name} is not UTF-8; write the file in UTF-8"))?;
+    let line = text.lines().next().unwrap_or_default();
+    login(line).map_err(|why| format!("the first line of {name}: {why}"))
+}
+
+/// The login in the value of [`VARIABLE`], if that is there and not empty.
+pub(super) fn from_environment(value: Option<OsString>) -> Result<Option<Arc<Login>>, String> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(None) };
+    let text = value.into_string().map_err(|_| format!("{VARIABLE} is not UTF-8"))?;
+    login(&text).map(Some).map_err(|why| format!("{VARIABLE}: {why}"))
 }
 
 /// The words of a command line as they may be written down: without the password.
@@ -60,6 +87,26 @@ mod tests {
         for bad in ["", "u", ":p", "u:", "u::PLAIN", "u:p\0"] {
             assert!(login(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn logins_come_from_a_file_or_the_environment() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for text in ["\u{feff}u:p q:plain\r\nmore\n", "u:p q:plain"] {
+            std::fs::write(file.path(), text).unwrap();
+            assert_eq!(read(file.path()).unwrap().mechanism(), Some(Mechanism::Plain));
+        }
+        for text in [&b""[..], b"\nu:p", b"u", b"u:\xff"] {
+            std::fs::write(file.path(), text).unwrap();
+            let why = read(file.path()).unwrap_err();
+            assert!(why.contains(file.path().to_str().unwrap()) && !why.contains("u:"), "{why}");
+        }
+        assert!(read(Path::new("/nowhere")).unwrap_err().contains("cannot read"));
+        assert!(from_environment(None).unwrap().is_none());
+        assert!(from_environment(Some("".into())).unwrap().is_none());
+        let login = from_environment(Some("u:p:LOGIN".into())).unwrap().unwrap();
+        assert_eq!(login.mechanism(), Some(Mechanism::Login));
+        assert!(from_environment(Some("u".into())).unwrap_err().contains(VARIABLE));
     }
 
     #[test]

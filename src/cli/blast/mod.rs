@@ -182,6 +182,8 @@ enum Error {
     Load(#[from] LoadError),
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
+    #[error("{0}")]
+    Login(String),
 }
 
 impl From<SearchError> for Error {
@@ -308,10 +310,12 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
     let content = content.content(protocol.chunking, mail, rcpt)?;
     let mut plan = Plan::new(targets, content, machine.cpus()?, engine);
     load.put_into(&mut plan);
+    let login = protocol.login().map_err(Error::Login)?;
     protocol.put_into(&mut plan);
     artefacts.put_into(&mut plan);
     plan.policy = policy.policy();
     plan.connect = connect;
+    plan.login = login;
     plan.command =
         auth::without_secret(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
     plan.check()?;
@@ -323,7 +327,7 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
 
 /// The first signal ends the run politely, the second at once.
 fn watch_signals(stop: Arc<AtomicBool>, drain: Duration) -> Result<(), Error> {
-    signals::watch(move |asked| match asked {
+    signals::watch(&signals::ENDING_OR_HANGUP, move |asked| match asked {
         StopSignal::First { .. } => {
             stop.store(true, Relaxed);
             // The live view has it in its last line.

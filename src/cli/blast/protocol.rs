@@ -1,5 +1,6 @@
 //! How the sessions speak.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -38,6 +39,10 @@ pub(super) struct ProtocolArgs {
     /// offered]
     #[arg(long, value_name = "USER:PASS[:MECH]", value_parser = auth::login)]
     auth: Option<Arc<Login>>,
+    /// As --auth, but USER:PASS[:MECH] is the first line of this file, so that no list of processes shows
+    /// it. Without both, the environment variable RINGPOST_AUTH holds it
+    #[arg(long, value_name = "FILE", conflicts_with = "auth")]
+    auth_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -74,7 +79,15 @@ impl ProtocolArgs {
         plan.chunking = self.chunking;
         plan.depth = self.depth;
         plan.helo = self.helo;
-        plan.login = self.auth;
+    }
+
+    /// The login of `--auth`, `--auth-file` or the environment, in this order.
+    pub(super) fn login(&self) -> Result<Option<Arc<Login>>, String> {
+        match (&self.auth, &self.auth_file) {
+            (Some(login), _) => Ok(Some(Arc::clone(login))),
+            (None, Some(path)) => auth::read(path).map(Some),
+            (None, None) => auth::from_environment(std::env::var_os(auth::VARIABLE)),
+        }
     }
 
     fn pipelining(&self) -> Pipelining {
