@@ -47,6 +47,13 @@ fn every_option_error_says_what_is_allowed_or_what_was_meant() {
             "'999999d' is longer than ten years; give at most 3650d",
         ),
         (BLAST, &["-n", "99999999999M", "x:1"], "is more than 9000000000000000"),
+        (
+            SINK,
+            &["--listen", "127.0.0.1:0", "--auth", "any", "--atrn", "ada=a.example"],
+            "use --auth FILE, or --allow-any-atrn",
+        ),
+        (BLAST, &["--auth-file", "/nowhere", "127.0.0.1:1"], "cannot read the login in /nowhere"),
+        (BLAST, &["--auth-file", "f", "--auth", "u:p", "x:1"], "cannot be used with"),
         (BLAST, &["findmax", "x:1"], "there is no task 'findmax'; did you mean find-max?"),
         (BLAST, &["--conn", "5", "x:1"], "'--conn' found; did you mean --connections?"),
         (BLAST, &["sweep", "--rate", "5", "x:1"], "did you mean --rates?"),

@@ -279,7 +279,7 @@ def test_fetchmail_is_sent_its_mail_by_atrn(engine, spool, tmp_path):
 
 def test_a_customer_in_python_serves_the_connection_that_turned(engine, spool):
     keeper = Keeper()
-    with Sink(engine, spool, "--auth", "any", "--atrn", "ada=a.example") as sink:
+    with Sink(engine, spool, "--auth", "any", "--atrn", "ada=a.example", "--allow-any-atrn") as sink:
         for number in range(20):
             send(sink, ["x@a.example"], b"Subject: %d\r\n\r\n.\r\n" % number)
         client = smtplib.SMTP("127.0.0.1", sink.port, timeout=WAIT_S)

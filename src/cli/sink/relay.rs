@@ -8,6 +8,7 @@ use clap::Args;
 use crate::cli::exit::{Exit, ExitError};
 use crate::dial::{Target, TargetError};
 use crate::relay::{Grant, Grants, RelayPlan, Route, Routes};
+use crate::smtp::auth::Credentials;
 use crate::smtp::extension::Extensions;
 use crate::smtp::node::Node;
 use crate::smtp::server::{Commands, Policy};
@@ -29,6 +30,10 @@ pub(super) struct RelayOptions {
     /// A host that --etrn may name although its address is public. May be given more than once
     #[arg(long, value_name = "HOST")]
     allow_target: Vec<String>,
+
+    /// Let --auth any stand beside --atrn: whoever gives the name of a user gets that user's mail
+    #[arg(long)]
+    allow_any_atrn: bool,
 }
 
 /// A node and where its mail goes.
@@ -78,6 +83,13 @@ impl RelayOptions {
             return usage(
                 "--atrn needs --auth any or --auth FILE and a listener that speaks SMTP, without \
                  --no-ext ATRN or --esmtp off: ATRN needs a login (RFC 2645 §5.2.1)",
+            );
+        }
+        let anybody = |policy: &Policy| matches!(policy.auth.credentials, Credentials::Any);
+        if !self.atrn.is_empty() && policies().any(anybody) && !self.allow_any_atrn {
+            return usage(
+                "--atrn with --auth any gives the mail of each user to whoever says the name; use --auth \
+                 FILE, or --allow-any-atrn if this is a test without secrets",
             );
         }
         let grants = Grants::new(self.atrn.clone());
