@@ -1,8 +1,16 @@
-//! SIGINT and SIGTERM: the first asks the program to finish, the second to end at once.
+//! Signals that ask a program to finish: the first one politely, the second one at once.
 
+use std::fs;
 use std::io;
 
 use crate::engine::signal::on_signals;
+
+/// Ctrl-C, `kill`, and Ctrl-\\.
+pub(super) const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
+
+/// These, and the end of the terminal, for a program that has nothing to read again.
+pub(super) const ENDING_OR_HANGUP: [i32; 4] =
+    [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGHUP];
 
 /// Which signal this is, and the exit code of a program that it ends: 128 plus its number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,13 +19,16 @@ pub(super) enum StopSignal {
     Second { exit: u8 },
 }
 
-/// Calls `on_signal` for the first signal and for the second.
+/// Calls `on_signal` for the first signal of `numbers` and for the second.
 ///
 /// # Errors
 /// When the system refuses the handler or the thread.
-pub(super) fn watch(mut on_signal: impl FnMut(StopSignal) + Send + 'static) -> io::Result<()> {
+pub(super) fn watch(
+    numbers: &[i32],
+    mut on_signal: impl FnMut(StopSignal) + Send + 'static,
+) -> io::Result<()> {
     let mut count = 0_u32;
-    on_signals(&[libc::SIGINT, libc::SIGTERM], move |number| {
+    on_signals(&heeded(numbers), move |number| {
         // Signal numbers end at 64.
         let exit = 128 + number as u8;
         match count {
@@ -27,4 +38,33 @@ pub(super) fn watch(mut on_signal: impl FnMut(StopSignal) + Send + 'static) -> i
         }
         count = count.saturating_add(1);
     })
+}
+
+/// Those of `numbers` that mean something. `nohup` has SIGHUP ignored, and so it stays.
+pub(super) fn heeded(numbers: &[i32]) -> Vec<i32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = ignored(&status);
+    let is_ignored = |number: i32| number == libc::SIGHUP && ignored >> (number - 1) & 1 != 0;
+    numbers.iter().copied().filter(|&number| !is_ignored(number)).collect()
+}
+
+/// The signals that a process ignores, the first one in the lowest bit (proc(5)).
+fn ignored(status: &str) -> u64 {
+    let digits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_read_from_the_kernel() {
+        assert_eq!(ignored("SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"), 0x1001);
+        assert_eq!(ignored(""), 0);
+        // Rust itself ignores SIGPIPE.
+        let own = ignored(&fs::read_to_string("/proc/self/status").unwrap());
+        assert!(own >> (libc::SIGPIPE - 1) & 1 == 1, "{own:x}");
+        assert_eq!(heeded(&[libc::SIGPIPE]), [libc::SIGPIPE], "only a hangup is left alone");
+    }
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,7 +20,7 @@ use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Pau
 use crate::host;
 use crate::limits::LINGERERS_MAX;
 use crate::notice::notice;
-use crate::smtp::server::CloseReason;
+use crate::smtp::server::{CloseReason, Policy};
 
 /// Pause between two checks of a core whether the segment that it writes is still where readers find it: so
 /// long may messages go into a file that was removed.
@@ -39,6 +40,8 @@ pub(super) struct Setup {
     pub(super) ports: Vec<Port>,
     pub(super) drain: Duration,
     pub(super) stop: watch::Receiver<Stop>,
+    /// Of the ports, in their order.
+    pub(super) policies: watch::Receiver<Arc<[Policy]>>,
     pub(super) core: CoreSetup,
 }
 
@@ -55,21 +58,35 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
     let core = Rc::new(Core::new(setup.core));
     let ticker = task::spawn(core.watch.clone().run());
     let look_out = task::spawn(look_out(core.clone()));
-    let mut loops = Vec::new();
+    let (mut loops, mut doors) = (Vec::new(), Vec::new());
     for (bound, port) in setup.listeners.into_iter().zip(setup.ports) {
-        let door = Rc::new(Door { url: port.url, policy: Rc::new(port.policy) });
+        let door = Rc::new(Door::new(port));
+        doors.push(door.clone());
         let listener = bound.attach()?;
         let handle = listener.handle();
         let task = task::spawn(accept_loop(core.clone(), listener, door));
         loops.push((handle, task));
     }
+    let follower = task::spawn(follow(setup.policies, doors));
     wait_for(&mut stop, Stop::NoNewSessions).await;
     core.stop.set(*stop.borrow());
     close_doors(loops).await;
     wind_up(&core, stop, setup.drain).await;
     ticker.abort();
     look_out.abort();
+    follower.abort();
     Ok(summary(&core, setup.cpu))
+}
+
+/// Gives each listener its new policy when there is one.
+async fn follow(mut policies: watch::Receiver<Arc<[Policy]>>, doors: Vec<Rc<Door>>) {
+    while policies.changed().await.is_ok() {
+        let now = policies.borrow_and_update().clone();
+        assert_eq!(now.len(), doors.len(), "each listener has its policy");
+        for (door, policy) in doors.iter().zip(&*now) {
+            door.set_policy(policy.clone());
+        }
+    }
 }
 
 /// Checks at intervals whether the segment that the core writes is still where readers find it, also while

@@ -9,7 +9,7 @@ use super::group_commit::GroupCommit;
 use super::hints::Hints;
 use super::keep::{Keep, KeepRules};
 use super::peer_limit::PeerLimit;
-use super::plan::PeerPolicy;
+use super::plan::{PeerPolicy, Port};
 use super::quota::Quota;
 use super::replies::TakenMessage;
 use super::session_log::{LogPlan, SessionLog};
@@ -20,7 +20,7 @@ use crate::host::PageFaults;
 use crate::notice::notice;
 use crate::relay::Relay;
 use crate::smtp::reply::Reply;
-use crate::smtp::server::Policy;
+use crate::smtp::server::{Policy, Protocol};
 use crate::spool::{Durability, SpoolError, Ticket, TicketFate, Writer};
 
 const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
@@ -29,7 +29,25 @@ const NOT_KEPT: Reply = Reply::new(451, 3, 0, "The spool failed");
 /// A listener's port as the sessions of one core see it.
 pub(super) struct Door {
     pub(super) url: String,
-    pub(super) policy: Rc<Policy>,
+    pub(super) protocol: Protocol,
+    /// For sessions that begin; those that are open keep theirs.
+    policy: RefCell<Rc<Policy>>,
+}
+
+impl Door {
+    pub(super) fn new(port: Port) -> Self {
+        let Port { url, policy } = port;
+        Self { url, protocol: policy.protocol, policy: RefCell::new(Rc::new(policy)) }
+    }
+
+    pub(super) fn policy(&self) -> Rc<Policy> {
+        self.policy.borrow().clone()
+    }
+
+    pub(super) fn set_policy(&self, policy: Policy) {
+        assert_eq!(policy.protocol, self.protocol, "a listener keeps its protocol");
+        self.policy.replace(Rc::new(policy));
+    }
 }
 
 /// The parts from which a core is built.

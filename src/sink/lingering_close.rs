@@ -76,7 +76,7 @@ async fn say(
     why: CloseReason,
 ) -> (io::Result<()>, Buf) {
     let mut out = core.pool.small();
-    let mut server = Server::new(door.policy.clone());
+    let mut server = Server::new(door.policy());
     server.close_for(why, out.vec_mut());
     core.board.replies(&server.take_counts(), None);
     core.board.refused(server.drain_refusals());

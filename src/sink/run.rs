@@ -13,6 +13,7 @@ use super::core::CoreSetup;
 use super::hints::Hints;
 use super::peer_limit::PeerLimit;
 use super::plan::SinkPlan;
+use super::policy_feed::PolicyFeed;
 use super::quota::Quota;
 use super::stop::Stop;
 use super::store::Store;
@@ -42,6 +43,7 @@ pub struct Sink {
     board: LiveBoard,
     /// One for each core.
     boards: Vec<CoreBoard>,
+    policies: PolicyFeed,
 }
 
 impl Sink {
@@ -51,18 +53,25 @@ impl Sink {
     /// [`SpoolError`] when the directory cannot be used; nothing in it was changed.
     pub fn open(plan: SinkPlan) -> Result<(Self, Option<Recovery>), SinkError> {
         let (board, boards) = LiveBoard::new(plan.cpus.len());
+        let policies = PolicyFeed::new(&plan.ports);
         let Store::Spool { dir, options } = &plan.store else {
             let writers = plan.cpus.iter().map(|_| None).collect();
-            return Ok((Self { plan, writers, spool: None, board, boards }, None));
+            return Ok((Self { plan, writers, spool: None, board, boards, policies }, None));
         };
         let (spool, recovery, writers) = Spool::open(dir, *options)?;
         let writers = writers.into_iter().map(Some).collect();
-        Ok((Self { plan, writers, spool: Some(spool), board, boards }, Some(recovery)))
+        let spool = Some(spool);
+        Ok((Self { plan, writers, spool, board, boards, policies }, Some(recovery)))
     }
 
     /// The live board. It may be read while the sink runs, and after it.
     pub fn board(&self) -> LiveBoard {
         self.board.clone()
+    }
+
+    /// Changes what the listeners allow, also while the sink runs.
+    pub fn policies(&self) -> PolicyFeed {
+        self.policies.clone()
     }
 
     /// Runs until `stop` is raised, or a quota is used up.
@@ -74,7 +83,7 @@ impl Sink {
         stop: watch::Sender<Stop>,
         on_ready: impl FnOnce(),
     ) -> Result<Summary, SinkError> {
-        let Self { mut plan, writers, spool, board, boards } = self;
+        let Self { mut plan, writers, spool, board, boards, policies } = self;
         assert!(
             [plan.listeners.len(), writers.len(), boards.len()] == [plan.cpus.len(); 3],
             "each core has its listeners, its writer and its part of the board"
@@ -110,6 +119,7 @@ impl Sink {
                 ports: plan.ports.clone(),
                 drain: plan.drain,
                 stop: stop.subscribe(),
+                policies: policies.follow(),
                 core,
             };
             let stop = stop.clone();

@@ -40,7 +40,12 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) 
             return conn.close().await;
         }
     };
-    let mut server = Server::new(door.policy.clone());
+    let policy = door.policy();
+    let has_auth = !policy.mechanisms().is_empty();
+    let mut server = Server::new(policy);
+    if has_auth {
+        server.set_auth_seed(unguessable());
+    }
     server.trust_xclient(core.peer_policy.xclient.contains(&caller.peer));
     if let Some(log) = &mut log {
         log.set_peer(caller.peer);
@@ -126,9 +131,6 @@ impl Session<'_> {
         let mut out = self.core.pool.small();
         let mut inbox = self.core.pool.small();
         self.server.greet(out.vec_mut());
-        if !self.door.policy.mechanisms().is_empty() {
-            self.server.set_auth_seed(unguessable());
-        }
         self.show_replies(&[]);
         let mut next = Next::Receive;
         if !said.is_empty() {

@@ -1,11 +1,13 @@
 """Ends: SIGTERM drains, --max-messages and --max-sessions stop with the last reply sent."""
 
+import json
+import signal
 import smtplib
 import socket
 import time
 
 import pytest
-from harness import BODIES, Sink, check_octets, only_message, peer, read_spool, run, verify
+from harness import BODIES, Child, Sink, binary, check_octets, only_message, peer, read_spool, run, verify
 
 # What the sink gives open messages to finish, and some time to do so.
 DRAIN_S = 10
@@ -127,3 +129,42 @@ def test_max_sessions_ends_after_the_last_goodbye(engine, spool):
                 client.say(b"QUIT\r\n", 221)
         report = sink.finish(END_S)
     assert report["connections"] == 4
+
+
+def blast(engine, sink, out, *before):
+    """A run of a minute with a few messages a second."""
+    shape = ["-q", "20", "-c", "2", "-z", "60s", "--live", "lines", "--json", "--out", out]
+    return Child([*before, binary("ringpost-blast"), "--io", engine, *shape, sink.address])
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGTERM", "SIGINT"])
+def test_a_run_that_is_asked_to_end_leaves_its_report_and_artefacts(engine, name, tmp_path):
+    with Sink(engine) as sink, blast(engine, sink, tmp_path / "run") as generator:
+        # The second line each second says that messages flow.
+        wait_for_lines(generator, 2)
+        generator.process.send_signal(getattr(signal, name))
+        # It ended by itself, whatever the figures are on a busy machine.
+        assert generator.wait(END_S) in (0, 1, 4), generator.stderr
+        report = json.loads(generator.stdout)
+        assert report["messages_ok"] > 0
+        stored = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert stored["messages_ok"] == report["messages_ok"]
+        assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_hangup_that_nohup_keeps_away_ends_nothing(engine, tmp_path):
+    with Sink(engine) as sink, blast(engine, sink, tmp_path / "run", "nohup") as generator:
+        wait_for_lines(generator, 2)
+        generator.process.send_signal(signal.SIGHUP)
+        wait_for_lines(generator, len(generator.stderr.splitlines()) + 2)
+        assert generator.process.poll() is None
+        generator.process.send_signal(signal.SIGTERM)
+        # It ended by itself, whatever the figures are on a busy machine.
+        assert generator.wait(END_S) in (0, 1, 4), generator.stderr
+
+
+def wait_for_lines(generator, count):
+    deadline = time.monotonic() + END_S
+    while len(generator.stderr.splitlines()) < count:
+        assert time.monotonic() < deadline, generator.stderr
+        time.sleep(0.05)

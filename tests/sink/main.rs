@@ -7,4 +7,5 @@ mod idle;
 mod lettre;
 mod lost;
 mod program;
+mod reload;
 mod voice;

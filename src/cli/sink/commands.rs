@@ -85,6 +85,10 @@ impl CommandOptions {
         })
     }
 
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     pub(super) fn extensions(&self) -> Extensions {
         self.no_ext.iter().fold(Extensions::ALL, |set, &gone| set.difference(gone))
     }

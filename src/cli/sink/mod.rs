@@ -10,6 +10,7 @@ mod options;
 mod peers;
 mod plan;
 mod relay;
+mod reload;
 mod serve;
 mod voice;
 

@@ -151,7 +151,7 @@ pub(super) struct SinkOptions {
     #[arg(long, value_name = "N", help_heading = "End", value_parser = value::count)]
     pub(super) max_sessions: Option<u64>,
 
-    /// Time that open messages have after SIGTERM or SIGINT; a second signal ends the sink at once
+    /// Time that open messages have after SIGTERM, SIGINT or SIGQUIT; a second signal ends the sink at once
     #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "End", value_parser = value::span)]
     pub(super) drain_timeout: Duration,
 
@@ -170,8 +170,9 @@ Examples:
   ringpost-sink --max-messages 1000 --json         end after 1000 messages
   ringpost spool ls ringpost-spool                 list what arrived
 
-Signals: SIGUSR1 prints the live board on stderr, as one JSON object. SIGTERM
-or SIGINT ends the sink within --drain-timeout, a second one ends it at once.";
+Signals: SIGUSR1 prints the live board on stderr, as one JSON object. SIGHUP
+reads the accounts and the directory again. SIGTERM, SIGINT or SIGQUIT ends the
+sink within --drain-timeout, a second one ends it at once.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum WhenFullArg {

@@ -10,12 +10,13 @@ use tokio::sync::watch;
 use super::live::LiveLine;
 use super::options::SinkOptions;
 use super::plan;
+use super::reload;
 use crate::cli::exit::{self, Exit, ExitError};
 use crate::cli::signals::{self, StopSignal};
 use crate::engine;
 use crate::engine::signal::on_signals;
-use crate::notice::notice;
-use crate::sink::{self, FailedSegments, LiveBoard, Sink, Stop};
+use crate::notice::{self, notice};
+use crate::sink::{self, FailedSegments, LiveBoard, PolicyFeed, Sink, Stop};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -36,8 +37,10 @@ fn serve(options: Arc<SinkOptions>) -> Result<ExitCode, ExitError> {
     // Before the listeners are there: who can connect may also send a signal.
     watch_signals(stop.clone(), Arc::clone(&board))?;
     show_on_signal(Arc::clone(&board))?;
-    let plan = plan::plan(options, engine)?;
-    let banner = plan::banner(&plan, options);
+    let feed = Arc::default();
+    read_again_on_signal(Arc::clone(&options), Arc::clone(&feed))?;
+    let plan = plan::plan(&options, engine)?;
+    let banner = plan::banner(&plan, &options);
     let urls: Vec<String> = plan.ports.iter().map(|port| port.url.clone()).collect();
     let (sink, recovery) = Sink::open(plan).map_err(failure)?;
     if let Some(recovery) = &recovery {
@@ -45,6 +48,7 @@ fn serve(options: Arc<SinkOptions>) -> Result<ExitCode, ExitError> {
     }
     let shown = sink.board();
     board.set(shown.clone()).expect("one sink has one board");
+    feed.set(sink.policies()).expect("one sink has its listeners");
     let mut live = Ok(None);
     let mut summary = sink
         .run(stop, || {
@@ -91,7 +95,7 @@ type EarlyBoard = Arc<OnceLock<LiveBoard>>;
 /// Turns the first signal into a drain and the second into an end at once. A sink that still opens its
 /// spool has answered nobody, so it ends at the first one: a crash at that moment loses nothing either.
 fn watch_signals(stop: watch::Sender<Stop>, board: EarlyBoard) -> Result<(), ExitError> {
-    signals::watch(move |asked| {
+    signals::watch(&signals::ENDING, move |asked| {
         if board.get().is_none() {
             notice!("ringpost-sink: ended by a signal before it was ready");
             process::exit(0);
@@ -110,6 +114,22 @@ fn show_on_signal(board: EarlyBoard) -> Result<(), ExitError> {
             notice::say_event(shown.expect("a board holds numbers and names"));
         }
         None => notice!("ringpost-sink: nothing is counted yet; the spool is being opened"),
+    })
+    .map_err(cannot_watch)
+}
+
+/// Reads the files of users and mailboxes again each time that SIGHUP comes. The sink goes on whatever they
+/// hold; where one is wrong, all stays as it was.
+fn read_again_on_signal(
+    options: Arc<SinkOptions>,
+    feed: Arc<OnceLock<PolicyFeed>>,
+) -> Result<(), ExitError> {
+    on_signals(&signals::heeded(&[libc::SIGHUP]), move |_| {
+        let Some(feed) = feed.get() else { return };
+        match reload::read_again(&options, feed) {
+            Ok(done) => notice!("ringpost-sink: SIGHUP: {done}"),
+            Err(why) => notice!("ringpost-sink: SIGHUP: {why}; what was read before stays"),
+        }
     })
     .map_err(cannot_watch)
 }

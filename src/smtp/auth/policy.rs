@@ -14,6 +14,11 @@ pub struct AuthPolicy {
 }
 
 impl AuthPolicy {
+    /// Whether only the users of a list may come in.
+    pub fn is_listed(&self) -> bool {
+        matches!(self.credentials, Credentials::Listed(_))
+    }
+
     /// What is offered.
     ///
     /// Without a password the server cannot prove itself, and a client of SCRAM would turn away from
