@@ -52,6 +52,7 @@ mod tests {
             service: None,
             send_lag: None,
             seconds: vec![second],
+            phases: Vec::new(),
             foreign: false,
         };
         let mut out = String::new();

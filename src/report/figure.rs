@@ -1,5 +1,7 @@
 //! The charts of the page: what happened over time, and how latencies are spread.
 
+mod phases;
+
 use hdrhistogram::Histogram;
 
 use super::bins::bins;
@@ -40,6 +42,7 @@ pub fn all(loaded: &Loaded) -> Vec<Figure> {
     if seconds.iter().any(|second| second.in_flight_peak > 0) {
         figures.push(in_flight(&seconds));
     }
+    figures.extend(phases::over_time(&loaded.phases, &seconds));
     if seconds.iter().any(|second| second.errors > 0) {
         figures.push(errors(&seconds));
     }
@@ -165,16 +168,22 @@ fn latency_over_time(seconds: &[&Second]) -> Option<Figure> {
 /// The middles of the seconds with their values, in parts: a second without a value, or one that is
 /// missing, is a gap and no line across it.
 fn parts(seconds: &[&Second], value: fn(&Second) -> Option<u64>) -> Vec<Vec<(f64, f64)>> {
+    let timed = seconds.iter().filter_map(|s| Some((s.start_s, s.seconds, value(s)? as f64)));
+    joined(timed)
+}
+
+/// The same of starts, lengths and values.
+fn joined(seconds: impl Iterator<Item = (f64, f64, f64)>) -> Vec<Vec<(f64, f64)>> {
     let mut parts: Vec<Vec<(f64, f64)>> = Vec::new();
     let mut next_s = None;
-    for (second, value) in seconds.iter().filter_map(|second| Some((second, value(second)?))) {
-        let follows = next_s.is_some_and(|next: f64| second.start_s - next < SECOND_MIN);
+    for (start_s, seconds, value) in seconds {
+        let follows = next_s.is_some_and(|next: f64| start_s - next < SECOND_MIN);
         if !follows {
             parts.push(Vec::new());
         }
-        let point = (second.start_s + second.seconds / 2.0, value as f64);
+        let point = (start_s + seconds / 2.0, value);
         parts.last_mut().expect("one was just begun").push(point);
-        next_s = Some(second.start_s + second.seconds);
+        next_s = Some(start_s + seconds);
     }
     parts
 }
@@ -349,7 +358,16 @@ mod tests {
 
     fn loaded(seconds: Vec<Second>) -> Loaded {
         let run = Run::default();
-        Loaded { run, headline: None, service: None, send_lag: None, seconds, foreign: false }
+        let phases = Vec::new();
+        Loaded {
+            run,
+            headline: None,
+            service: None,
+            send_lag: None,
+            seconds,
+            phases,
+            foreign: false,
+        }
     }
 
     #[test]

@@ -154,7 +154,15 @@ impl LogSum {
             service_ns,
             ..Run::default()
         };
-        Loaded { run, headline, service: None, send_lag: None, seconds, foreign: true }
+        Loaded {
+            run,
+            headline,
+            service: None,
+            send_lag: None,
+            seconds,
+            phases: Vec::new(),
+            foreign: true,
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::artefact::{RUN_CSV, RUN_HLOG, RUN_JSON};
-use super::hlog::{self, HlogError};
+use super::hlog::{self, HlogError, HlogLine};
 use super::result::{Run, SCHEMA};
-use super::series::{self, Second, SeriesError};
+use super::series::{self, PhaseSecond, Second, SeriesError};
 use crate::host;
 use crate::measure::Totals;
 
@@ -69,6 +69,8 @@ pub struct Loaded {
     pub send_lag: Option<Histogram<u64>>,
     /// Rows of `run.csv`; empty where the file is missing.
     pub seconds: Vec<Second>,
+    /// The phases by the second; empty where `run.hlog` is missing.
+    pub phases: Vec<PhaseSecond>,
     /// From a log of another program: nothing is known but the headline and what follows from it.
     pub foreign: bool,
 }
@@ -83,6 +85,7 @@ impl Loaded {
             service: tally.open.as_ref().map(|_| tally.service_ns.clone()),
             send_lag: tally.open.as_ref().map(|open| open.send_lag_ns.clone()),
             seconds: Vec::new(),
+            phases: Vec::new(),
             foreign: false,
         }
     }
@@ -99,6 +102,7 @@ impl Loaded {
         let mut headline = None;
         let mut service = None;
         let mut send_lag = None;
+        let mut phases = Vec::new();
         let path = dir.join(RUN_HLOG);
         if let Some(log) = open_optional(&path)? {
             for line in hlog::read(log) {
@@ -107,7 +111,7 @@ impl Loaded {
                     None => add(&mut headline, line.histogram),
                     Some(hlog::TAG_SERVICE) => add(&mut service, line.histogram),
                     Some(hlog::TAG_SEND_LAG) => add(&mut send_lag, line.histogram),
-                    Some(_) => {}
+                    Some(_) => phases.extend(phase_second(&line)),
                 }
             }
         }
@@ -116,8 +120,19 @@ impl Loaded {
             None => Vec::new(),
             Some(csv) => series::read(csv).map_err(|error| LoadError::Series { path, error })?,
         };
-        Ok(Self { run, headline, service, send_lag, seconds, foreign: false })
+        Ok(Self { run, headline, service, send_lag, seconds, phases, foreign: false })
     }
+}
+
+/// A line that is about a whole phase.
+fn phase_second(line: &HlogLine) -> Option<PhaseSecond> {
+    let (phase, None) = hlog::phase_of_tag(line.tag.as_deref()?)? else { return None };
+    Some(PhaseSecond {
+        phase,
+        start_s: line.begun.as_secs_f64(),
+        seconds: line.lasted.as_secs_f64(),
+        mean_ns: Some(line.histogram.mean()).filter(|_| !line.histogram.is_empty())?,
+    })
 }
 
 pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {

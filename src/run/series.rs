@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read, Write};
 
 use super::latency::Latency;
 use crate::limits::DURATION_S_MAX;
-use crate::measure::Interval;
+use crate::measure::{Interval, Phase};
 
 /// Names and order of the columns. Latencies are of the headline metric: response time in an open
 /// loop, service time in a closed one.
@@ -51,6 +51,17 @@ pub struct Second {
     /// Recipients that were accepted, and refused.
     pub recipients: u64,
     pub recipients_refused: u64,
+}
+
+/// A phase in one second of the run, from `run.hlog`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PhaseSecond {
+    pub phase: Phase,
+    /// Since the start of the run.
+    pub start_s: f64,
+    pub seconds: f64,
+    /// Of all outcomes.
+    pub mean_ns: f64,
 }
 
 /// Which line of a `run.csv` cannot be read. Lines count from 1, the head included.

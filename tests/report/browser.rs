@@ -150,8 +150,8 @@ fn the_report_of_a_run_is_shown_without_a_complaint_or_a_request() {
         write_run(dir.path(), mode);
         let page = dir.path().join("report.html");
         std::fs::write(&page, html::render(&Loaded::open(dir.path()).unwrap())).unwrap();
-        // Throughput, latency, in flight and errors over time; percentiles and a histogram.
-        assert_quiet(&browser.show(&page), 6);
+        // Throughput, latency, in flight, phases and errors over time; percentiles and a histogram.
+        assert_quiet(&browser.show(&page), 7);
         browser.picture(&page, name);
     }
 }
@@ -167,7 +167,7 @@ fn a_sum_and_a_comparison_are_shown_without_a_complaint_or_a_request() {
     let [sum, a, b] = ["sum", "a", "b"].map(|name| Loaded::open(&path(name)).unwrap());
     let page = path("sum").join("report.html");
     std::fs::write(&page, html::render(&sum)).unwrap();
-    assert_quiet(&browser.show(&page), 6);
+    assert_quiet(&browser.show(&page), 7);
     browser.picture(&page, "report-merged");
 
     let comparison = Comparison::of(&a, &b, &"p99>+10%".parse::<Conditions>().unwrap());
