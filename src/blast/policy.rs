@@ -38,15 +38,26 @@ pub enum Reconnect {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ErrorsMax {
     Count(u64),
-    /// Of the messages that were begun; 0.01 is one in a hundred.
-    Share(f64),
+    /// Per cent of the messages that were begun, as written: a division would round it.
+    Percent(f64),
 }
 
 impl fmt::Display for ErrorsMax {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => write!(f, "--max-errors {count}"),
-            Self::Share(share) => write!(f, "--max-errors {}%", share * 100.0),
+            Self::Percent(percent) => write!(f, "--max-errors {percent}%"),
+        }
+    }
+}
+
+impl ErrorsMax {
+    /// Whether so many errors of so many messages are more than is allowed; exactly as many are not.
+    pub(super) fn is_passed(self, errors: u64, messages: u64) -> bool {
+        match self {
+            Self::Count(count) => errors > count,
+            // One division, which rounds as the number of the option was rounded: 7 of 1,000 are 0.7 %.
+            Self::Percent(percent) => errors as f64 * 100.0 / messages as f64 > percent,
         }
     }
 }
@@ -54,19 +65,20 @@ impl fmt::Display for ErrorsMax {
 impl ErrorPolicy {
     /// The options that give this policy, without those that are defaults.
     pub fn in_words(&self) -> Vec<String> {
+        let Self { reconnect, stop_on_error, stop_on, errors_max } = self;
         let mut words = Vec::new();
-        match self.reconnect {
+        match reconnect {
             Reconnect::Always => {}
             Reconnect::Never => words.push("--reconnect never".to_owned()),
             Reconnect::Backoff(least, most) => {
                 words.push(format!("--reconnect backoff:{least:?}..{most:?}"));
             }
         }
-        if self.stop_on_error {
+        if *stop_on_error {
             words.push("--on-error stop".to_owned());
         }
-        words.extend(self.stop_on.iter().map(|codes| format!("--stop-on {codes}")));
-        words.extend(self.errors_max.map(|most| most.to_string()));
+        words.extend(stop_on.iter().map(|codes| format!("--stop-on {codes}")));
+        words.extend(errors_max.map(|most| most.to_string()));
         words
     }
 
@@ -150,7 +162,7 @@ mod tests {
             reconnect: Reconnect::Backoff(100 * MS, 5_000 * MS),
             stop_on_error: true,
             stop_on: vec![Codes::One(421), Codes::Class(5)],
-            errors_max: Some(ErrorsMax::Share(0.005)),
+            errors_max: Some(ErrorsMax::Percent(0.5)),
         };
         let words = [
             "--reconnect backoff:100ms..5s",
@@ -160,6 +172,17 @@ mod tests {
             "--max-errors 0.5%",
         ];
         assert_eq!(policy.in_words(), words);
+    }
+
+    #[test]
+    fn a_share_of_errors_is_passed_by_more_and_not_by_as_many() {
+        for errors in 1..=1_000 {
+            let percent = format!("{}.{}", errors / 10, errors % 10).parse().unwrap();
+            let most = ErrorsMax::Percent(percent);
+            assert!(!most.is_passed(errors, 1_000) && most.is_passed(errors + 1, 1_000), "{most}");
+            assert!(!most.is_passed(3 * errors, 3_000), "{most}");
+        }
+        assert!(!ErrorsMax::Count(7).is_passed(7, 9) && ErrorsMax::Count(7).is_passed(8, 9));
     }
 
     #[test]

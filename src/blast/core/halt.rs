@@ -96,13 +96,13 @@ impl LoadCore {
 
     /// Adds this core's counts to those of all cores, and checks the share of errors.
     pub(super) fn watch_share(&self) {
-        let Some(most @ ErrorsMax::Share(share)) = self.policy.errors_max else { return };
+        let Some(most @ ErrorsMax::Percent(_)) = self.policy.errors_max else { return };
         let (messages, errors) = (self.seq.get(), self.errors.get());
         let (messages_shown, errors_shown) = self.shown.replace((messages, errors));
         let add = |total: &AtomicU64, more: u64| total.fetch_add(more, Relaxed) + more;
         let messages = add(&self.shared.messages, messages - messages_shown);
         let errors = add(&self.shared.errors, errors - errors_shown);
-        if messages >= ERRORS_SHARE_MESSAGES_MIN && errors as f64 / messages as f64 > share {
+        if messages >= ERRORS_SHARE_MESSAGES_MIN && most.is_passed(errors, messages) {
             let text = format!("{errors} errors in {messages} messages");
             let (phase, target) = (Phase::Message, None);
             let trouble = Trouble { target, phase, code: None, error: None, text };

@@ -76,7 +76,7 @@ fn errors_max(text: &str) -> Result<ErrorsMax, String> {
     let parsed = match text.strip_suffix('%') {
         Some(percent) => {
             let percent = percent.parse().ok().filter(|percent| (0.0..100.0).contains(percent));
-            percent.map(|percent: f64| ErrorsMax::Share(percent / 100.0))
+            percent.map(ErrorsMax::Percent)
         }
         None => text.parse().ok().map(ErrorsMax::Count),
     };
@@ -102,7 +102,7 @@ mod tests {
             assert!(refusal(bad).is_err(), "{bad}");
         }
         assert_eq!(errors_max("0"), Ok(ErrorsMax::Count(0)));
-        assert_eq!(errors_max("0.5%"), Ok(ErrorsMax::Share(0.005)));
+        assert_eq!(errors_max("0.5%"), Ok(ErrorsMax::Percent(0.5)));
         for bad in ["", "-1", "100%", "%", "nan%", "few"] {
             assert!(errors_max(bad).is_err(), "{bad}");
         }
