@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ringpost::blast::schedule::{Arrivals, Profile, Schedule, ScheduleEnd, Spacing};
 
-use super::cases::{Case, Load};
-use super::generator::{Ran, run};
-use super::server::{Log, Server, Transaction};
+use super::cases::{Case, Load, Mood};
+use super::generator::{Disturbance, Ran, cores, run, words};
+use super::server::{Answer, Log, Server, Transaction, good};
 
 /// Runs of the short form, and how many go side by side.
 const RUNS: u64 = 60;
@@ -321,4 +321,32 @@ fn keeps_to_its_connections(case: &Case, logs: &[Log]) {
         log.transactions.iter().for_each(|of| counts[of.connection as usize] += 1);
         assert!(counts.iter().all(|count| *count <= most), "{counts:?}");
     }
+}
+
+/// Sessions that are due and never opened are as many messages as they would have sent.
+#[test]
+fn sessions_that_are_never_begun_count_with_their_messages() {
+    let mood = Mood::Slow(15_000);
+    let server = Server::start(move |ask| mood.answer(ask));
+    let arguments = words(&format!(
+        "--session-rate 60 --per-connection 5 -c 1 -z 500ms {} --cores {}",
+        server.address(),
+        cores(1)
+    ));
+    let ran = run(&arguments, Disturbance::None, 0);
+    let opened = server.log().connections;
+    assert!(opened < 30, "a session takes 75 ms");
+    assert_eq!(ran.count("messages_not_begun"), (30 - opened) * 5);
+}
+
+/// A target that nothing was sent to for longer than one without a connection is given up.
+#[test]
+fn a_target_that_had_no_work_for_long_is_not_given_up_at_once() {
+    let server = Server::start(|ask| match (ask.verb(), ask.connection) {
+        ("BANNER", 1) => Answer::Leave("421 4.3.2 once".to_owned()),
+        _ => good(ask),
+    });
+    let arguments = words(&format!("-q 0.09 --per-connection 1 -c 1 -n 2 {}", server.address()));
+    let ran = run(&arguments, Disturbance::None, 0);
+    assert_eq!((ran.count("messages_ok"), server.log().connections), (2, 3), "{}", ran.errors);
 }
