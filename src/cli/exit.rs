@@ -128,6 +128,8 @@ pub fn spool(error: &SpoolError) -> Exit {
     match error {
         SpoolError::LimitTooSmall { .. }
         | SpoolError::SegmentSize { .. }
+        | SpoolError::OpenLimitTooSmall { .. }
+        | SpoolError::MessageTooLarge { .. }
         | SpoolError::BadPlace(_) => Exit::Usage,
         SpoolError::NotASpool { .. }
         | SpoolError::NoMessage { .. }

@@ -25,6 +25,7 @@ const _: () = {
 };
 
 const NO_ROOM: Reply = Reply::new(452, 3, 1, "The spool is full");
+const OPEN_LIMIT: Reply = Reply::new(452, 3, 1, "No room for so much mail that is not complete");
 const QUOTA_USED: Reply = Reply::new(421, 3, 2, "This sink has taken all the messages it was to");
 
 const NOT_STORED: Reply = Reply::new(451, 3, 0, "The spool failed");
@@ -223,5 +224,9 @@ fn relayed_peer(ip: IpAddr, relayed: &Relayed) -> String {
 
 /// The reply that tells a client of an error of the spool.
 pub(super) fn refusal(error: &SpoolError) -> Reply {
-    if error.is_full() { NO_ROOM } else { NOT_STORED }
+    match error {
+        SpoolError::OpenLimit => OPEN_LIMIT,
+        _ if error.is_full() => NO_ROOM,
+        _ => NOT_STORED,
+    }
 }

@@ -72,6 +72,25 @@ pub enum SpoolError {
     )]
     Outlived,
 
+    #[error(
+        "the room for messages that were not completed is used up; send smaller messages, or fewer at once, or \
+         raise --open-limit"
+    )]
+    OpenLimit,
+
+    #[error(
+        "--open-limit {} is too small for a message of {message_bytes} bytes, which needs {needed_bytes}; raise \
+         it, or lower --max-size",
+        in_words(*open_bytes)
+    )]
+    OpenLimitTooSmall { open_bytes: u64, message_bytes: u64, needed_bytes: u64 },
+
+    #[error(
+        "a message of {message_bytes} bytes, the --max-size, needs {needed_bytes} of the spool, and a core has \
+         {ring_bytes}; raise --spool-limit, or lower --max-size, --cores or --segment-size"
+    )]
+    MessageTooLarge { message_bytes: u64, needed_bytes: u64, ring_bytes: u64 },
+
     #[error("an earlier piece of this message was not stored; the message must be sent again")]
     Broken,
 
@@ -133,7 +152,11 @@ impl SpoolError {
     pub fn is_full(&self) -> bool {
         matches!(
             self,
-            Self::Full { .. } | Self::NumbersUsedUp { .. } | Self::NoSpace { .. } | Self::Outlived
+            Self::Full { .. }
+                | Self::OpenLimit
+                | Self::NumbersUsedUp { .. }
+                | Self::NoSpace { .. }
+                | Self::Outlived
         )
     }
 }

@@ -31,6 +31,8 @@ fn small(count: u64) -> Options {
         when_full: WhenFull::Recycle,
         durability: Durability::Process,
         cores: 1,
+        open_bytes: count * SEGMENT,
+        message_bytes: 0,
     }
 }
 

@@ -157,7 +157,8 @@ fn a_message_that_outlives_the_ring_is_not_acknowledged() {
 #[test]
 fn a_message_larger_than_the_spool_is_refused_and_the_next_is_taken() {
     let dir = tempfile::tempdir().unwrap();
-    let (spool, _, mut writer) = open_one(dir.path(), small(3));
+    let options = Options { open_bytes: u64::MAX, ..small(3) };
+    let (spool, _, mut writer) = open_one(dir.path(), options);
     let mut huge = Draft::default();
     writer.append(&mut huge, &vec![b'x'; 6 * SEGMENT as usize]).unwrap();
     let error = seal(&mut writer, &mut huge).unwrap_err();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ringpost::spool::{Draft, Durability, Options, Reader, WhenFull, Writer};
+use ringpost::spool::{Draft, Durability, Options, Reader, SpoolError, WhenFull, Writer};
 
 use super::{SEGMENT, octets, open_one, read_all, seal, small, store};
 
@@ -139,7 +139,11 @@ fn a_segment_with_nothing_but_dead_fragments_goes_at_once_and_at_the_next_start(
     let killed = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(dir.path()).unwrap() {
         let entry = entry.unwrap();
-        fs::copy(entry.path(), killed.path().join(entry.file_name())).unwrap();
+        // A segment in the making may have got its name meanwhile.
+        match fs::copy(entry.path(), killed.path().join(entry.file_name())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
+            Ok(_) | Err(_) => {}
+        }
     }
     writer.discard(&mut draft);
     let until = Instant::now() + Duration::from_secs(60);
@@ -196,4 +200,116 @@ fn who_reads_while_the_log_goes_back_sees_what_was_sealed_and_no_damage() {
         }
         done.store(true, Ordering::Relaxed);
     });
+}
+
+/// Segments of the ring, and what the messages that are not complete may take of it.
+const RING: u64 = 24;
+const OPEN_BYTES: u64 = 6 * SEGMENT;
+
+/// What the manual promises: octets of acknowledged mail that a ring keeps, the newest first. In segments so
+/// small the room at the end that may stay empty is a quarter of them.
+const KEPT_BYTES: u64 = (RING - 3) * (SEGMENT - SEGMENT / 4) - OPEN_BYTES;
+
+/// Messages of a ring whose clients do what they like.
+struct Mix {
+    dir: tempfile::TempDir,
+    options: Options,
+    /// Places and octets of what was acknowledged.
+    accepted: Vec<(ringpost::spool::Place, Vec<u8>)>,
+}
+
+impl Mix {
+    /// One life of the sink: some messages are sealed, some are refused, some are cut off.
+    fn live(&mut self, random: &mut fastrand::Rng) {
+        let (spool, _, mut writer) = open_one(self.dir.path(), self.options);
+        let mut drafts: [(Draft, Vec<u8>); 5] = Default::default();
+        for _ in 0..random.usize(50..600) {
+            let (draft, body) = random.choice(&mut drafts).unwrap();
+            match random.u32(0..20) {
+                0..14 => {
+                    let most = random.choice([50, 2_000, 20_000, 60_000]).unwrap();
+                    let piece = octets(random.u64(..), random.usize(1..most));
+                    // An error shows at the end of the message.
+                    let _ = writer.append(draft, &piece);
+                    body.extend_from_slice(&piece);
+                }
+                14..16 => {
+                    let body = std::mem::take(body);
+                    self.accepted.extend(seal(&mut writer, draft).ok().map(|place| (place, body)));
+                }
+                16 => {
+                    let small = octets(random.u64(..), random.usize(1..3_000));
+                    let place = store(&mut writer, &small).ok();
+                    self.accepted.extend(place.map(|place| (place, small)));
+                }
+                _ => {
+                    writer.discard(draft);
+                    body.clear();
+                }
+            }
+            if let [.., newest] = self.accepted.as_slice() {
+                assert!(newest.0 < writer.position());
+            }
+        }
+        drop((writer, spool));
+        self.check();
+    }
+
+    fn check(&self) {
+        let (read, survey) = read_all(self.dir.path());
+        assert!(survey.is_sound() && survey.torn.is_empty(), "{survey}");
+        let mut kept = 0;
+        for (place, body) in self.accepted.iter().rev() {
+            kept += body.len() as u64;
+            if kept > KEPT_BYTES {
+                break;
+            }
+            let found = read.iter().find(|(there, _)| there == place);
+            assert!(found.is_some_and(|(_, there)| there == body), "{place}, {kept} octets back");
+        }
+    }
+}
+
+#[test]
+fn a_ring_keeps_what_the_manual_says_whatever_clients_do() {
+    for seed in 0..8 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let durability = random.choice([Durability::Process, Durability::Sync]).unwrap();
+        let options = Options { durability, open_bytes: OPEN_BYTES, ..small(RING) };
+        let mut mix = Mix { dir: tempfile::tempdir().unwrap(), options, accepted: Vec::new() };
+        let bytes = |mix: &Mix| mix.accepted.iter().map(|(_, body)| body.len() as u64).sum::<u64>();
+        while bytes(&mix) < 2 * KEPT_BYTES {
+            mix.live(&mut random);
+        }
+    }
+}
+
+#[test]
+fn open_messages_take_no_more_than_their_room_and_small_ones_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { open_bytes: OPEN_BYTES, ..small(RING) };
+    let (_spool, _, mut writer) = open_one(dir.path(), options);
+    let mut stored = Vec::new();
+    for at in 0..20 {
+        let body = octets(at, 9_000);
+        stored.push((store(&mut writer, &body).unwrap(), body));
+    }
+    let mut drafts: Vec<Draft> = (0..40).map(|_| Draft::default()).collect();
+    let mut refused = vec![None; 40];
+    for at in 0..4_000 {
+        let appended = writer.append(&mut drafts[at % 40], &octets(at as u64, 1_500));
+        refused[at % 40] = refused[at % 40].take().or(appended.err());
+    }
+    let small = store(&mut writer, b"small").unwrap();
+    for (draft, error) in drafts.iter_mut().zip(refused) {
+        assert!(matches!(error, Some(SpoolError::OpenLimit)), "{error:?}");
+        seal(&mut writer, draft).unwrap_err();
+    }
+    let (read, survey) = read_all(dir.path());
+    assert!(survey.is_sound(), "{survey}");
+    assert!(read[..20] == stored && read[20] == (small, b"small".to_vec()));
+    // The room is free again.
+    let mut draft = Draft::default();
+    writer.append(&mut draft, &octets(7, 3 * SEGMENT as usize)).unwrap();
+    seal(&mut writer, &mut draft).unwrap();
 }

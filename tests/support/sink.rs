@@ -116,6 +116,7 @@ fn store(dir: PathBuf) -> Store {
         when_full: WhenFull::Refuse,
         durability: Durability::Process,
         cores: 1,
+        ..Options::default()
     };
     Store::Spool { dir, options }
 }

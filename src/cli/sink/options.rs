@@ -46,7 +46,7 @@ pub(super) struct SinkOptions {
     pub(super) spool: PathBuf,
 
     /// Count messages and store nothing; cannot be combined with the other options of the spool
-    #[arg(long, conflicts_with_all = ["spool", "spool_limit", "when_full", "keep", "segment_size", "durability"],
+    #[arg(long, conflicts_with_all = ["spool", "spool_limit", "when_full", "keep", "segment_size", "durability", "open_limit"],
           help_heading = "Spool")]
     pub(super) discard: bool,
 
@@ -57,6 +57,11 @@ pub(super) struct SinkOptions {
     /// At the limit: reuse the oldest segment and delete its mail, or refuse mail with 452
     #[arg(long, value_name = "WHAT", default_value = "recycle", help_heading = "Spool")]
     pub(super) when_full: WhenFullArg,
+
+    /// Room in the spool for messages that are not complete, of all cores together; a message that would need
+    /// more gets 452 [default: a quarter of --spool-limit]
+    #[arg(long, value_name = "SIZE", help_heading = "Spool", value_parser = value::size)]
+    pub(super) open_limit: Option<u64>,
 
     /// How much of a message to store, by the domain of its recipients (* is every other domain): all,
     /// headers (the header block), or none (it is only counted). If the recipients have different
@@ -92,9 +97,9 @@ pub(super) struct SinkOptions {
     #[arg(long, value_name = "NAME", help_heading = "Protocol", value_parser = value::host)]
     pub(super) hostname: Option<String>,
 
-    /// Largest message; announced with SIZE
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", help_heading = "Protocol", value_parser = message_size)]
-    pub(super) max_size: u64,
+    /// Largest message; announced with SIZE [default: 64MiB, or less in a small spool]
+    #[arg(long, value_name = "SIZE", help_heading = "Protocol", value_parser = message_size)]
+    pub(super) max_size: Option<u64>,
 
     /// Recipients of one message; the next one gets 452
     #[arg(long, value_name = "N", default_value_t = limits::RECIPIENTS_DEFAULT, help_heading = "Protocol",
@@ -280,7 +285,7 @@ mod tests {
         assert_eq!(options.spool_limit, spool.limit_bytes);
         assert_eq!(options.segment_size, None);
         assert_eq!(Options::segment_bytes_for(options.spool_limit, 1), spool.segment_bytes);
-        assert_eq!(options.max_size, limits::MESSAGE_BYTES_DEFAULT);
+        assert_eq!(options.max_size, None);
         assert_eq!(options.max_recipients, limits::RECIPIENTS_DEFAULT);
         assert_eq!(options.drain_timeout.as_secs(), limits::DRAIN_S_DEFAULT);
     }

@@ -27,6 +27,7 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
     if let Some(warning) = warning {
         notice!("ringpost-sink: {warning}");
     }
+    let (store, message_bytes_max) = store(options, cpus.len())?;
     let (listeners, bound) = listen::bind(&options.listen, cpus.len(), options.socket_mode)
         .map_err(|error| ExitError::new(Exit::Unavailable, error))?;
     for open in bound.iter().filter(|bound| bound.open) {
@@ -40,7 +41,7 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
             policy: Policy {
                 hostname: hostname.clone().into(),
                 protocol: bound.protocol,
-                message_bytes_max: options.max_size,
+                message_bytes_max,
                 recipients_max: options.max_recipients,
                 syntax: options.syntax.into(),
                 bare_newline: options.bare_newline(),
@@ -64,7 +65,7 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
     )?;
     Ok(SinkPlan {
         engine,
-        store: store(options, cpus.len())?,
+        store,
         keep: options.keep.iter().cloned().collect(),
         cpus,
         listeners,
@@ -79,11 +80,13 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
     })
 }
 
-fn store(options: &SinkOptions, cores: usize) -> Result<Store, ExitError> {
+/// Where messages go, and octets of the largest one.
+fn store(options: &SinkOptions, cores: usize) -> Result<(Store, u64), ExitError> {
+    let default_bytes = limits::MESSAGE_BYTES_DEFAULT;
     if options.discard {
-        return Ok(Store::Discard);
+        return Ok((Store::Discard, options.max_size.unwrap_or(default_bytes)));
     }
-    let spool = spool::Options {
+    let mut spool = spool::Options {
         segment_bytes: options
             .segment_size
             .unwrap_or_else(|| spool::Options::segment_bytes_for(options.spool_limit, cores)),
@@ -91,7 +94,9 @@ fn store(options: &SinkOptions, cores: usize) -> Result<Store, ExitError> {
         when_full: options.when_full.into(),
         durability: options.durability.into(),
         cores,
+        ..spool::Options::default()
     };
+    let largest = spool.set_room(options.max_size, default_bytes, options.open_limit);
     spool.check().map_err(|error| ExitError::new(Exit::Usage, error))?;
     // The format can work with less, but not hold every envelope that the limits let in.
     if spool.segment_bytes < limits::SEGMENT_BYTES_MIN {
@@ -102,7 +107,7 @@ fn store(options: &SinkOptions, cores: usize) -> Result<Store, ExitError> {
         );
         return Err(ExitError::new(Exit::Usage, why));
     }
-    Ok(Store::Spool { dir: options.spool.clone(), options: spool })
+    Ok((Store::Spool { dir: options.spool.clone(), options: spool }, largest))
 }
 
 pub(super) fn banner(plan: &SinkPlan, options: &SinkOptions) -> String {

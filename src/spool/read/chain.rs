@@ -58,7 +58,7 @@ impl Chain {
         }
     }
 
-    pub(super) fn add(&mut self, place: Place, fragment: Fragment) -> Result<(), Doubt> {
+    pub(super) fn add(&mut self, place: Place, fragment: Fragment) -> Result<BodyPart, Doubt> {
         // Every fragment holds at least one octet, so `missing` falls with each, and the chain ends.
         let fits = fragment.draft == self.draft
             && fragment.total_bytes == self.missing
@@ -69,8 +69,9 @@ impl Chain {
         }
         self.missing -= u64::from(fragment.body_bytes);
         self.back = fragment.back;
-        self.parts.push(BodyPart { place, bytes: fragment.body_bytes });
-        Ok(())
+        let part = BodyPart { place, bytes: fragment.body_bytes };
+        self.parts.push(part);
+        Ok(part)
     }
 
     /// The pieces, first to last.

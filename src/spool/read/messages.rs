@@ -25,6 +25,8 @@ pub(in crate::spool) struct SegmentEnd {
     pub(in crate::spool) used: u64,
     /// Octets up to which records belong to messages; at least those of the header.
     pub(in crate::spool) alive: u64,
+    /// Octets below that of fragments that no message needs.
+    pub(in crate::spool) dead: u64,
     pub(in crate::spool) last_seq: u64,
     pub(in crate::spool) end: RecordsEnd,
 }
@@ -36,6 +38,9 @@ pub(super) struct Assembler<'a> {
     fragments: HashMap<(u32, u32), Fragment>,
     /// Segments in which a piece was missed, by core and number, and where their records stop.
     stops: HashMap<(u16, u32), Option<WalkStop>>,
+    /// Of each segment, where its last fragment ends to which a seal leads, also where the start of the message
+    /// has been recycled. `None` unless somebody wants to know.
+    claimed: Option<HashMap<(u16, u32), u64>>,
     pub(super) survey: Survey,
 }
 
@@ -45,6 +50,7 @@ impl<'a> Assembler<'a> {
             directory,
             fragments: HashMap::new(),
             stops: HashMap::new(),
+            claimed: None,
             survey: Survey::default(),
         }
     }
@@ -104,11 +110,19 @@ impl<'a> Assembler<'a> {
                 Some(fragment) => Ok(fragment),
                 None => self.missed(back)?,
             };
-            if let Err(doubt) = fragment.and_then(|fragment| chain.add(back, fragment)) {
-                return Ok(Err(doubt));
+            match fragment.and_then(|fragment| chain.add(back, fragment)) {
+                Ok(part) => self.note_claimed(part),
+                Err(doubt) => return Ok(Err(doubt)),
             }
         }
         Ok(chain.finish())
+    }
+
+    fn note_claimed(&mut self, part: BodyPart) {
+        if let Some(claimed) = &mut self.claimed {
+            let end = claimed.entry((part.place.core, part.place.segment)).or_default();
+            *end = part.end_of_body().max(*end);
+        }
     }
 
     /// Reads a piece that the walk has not met.
@@ -148,7 +162,8 @@ impl<'a> Assembler<'a> {
                 self.survey.core(core).segments += 1;
                 self.survey.file_bytes += file::metadata(&path).map_or(0, |there| there.len());
                 let alive = SEGMENT_HEADER_BYTES as u64;
-                Ok(Ok(Current { core, number, walk, last_seq: 0, alive }))
+                let (last_seq, fragments) = (0, 0);
+                Ok(Ok(Current { core, number, walk, last_seq, alive, fragments }))
             }
             Opened::End(end) => {
                 if let RecordsEnd::Damaged(what) | RecordsEnd::Torn(what) = end {
@@ -192,6 +207,8 @@ pub(super) struct Current {
     pub(super) last_seq: u64,
     /// Where the latest record ends that is no fragment.
     alive: u64,
+    /// Octets of all fragments.
+    fragments: u64,
 }
 
 impl Current {
@@ -201,7 +218,9 @@ impl Current {
             match self.walk.step()? {
                 WalkStep::Record(offset, header) => {
                     self.last_seq = header.seq;
-                    if header.kind != RecordKind::Fragment {
+                    if header.kind == RecordKind::Fragment {
+                        self.fragments += header.stride();
+                    } else {
                         self.alive = self.walk.at();
                     }
                     let place = Place { core: self.core, segment: self.number, offset };
@@ -303,15 +322,21 @@ impl<'a> Messages<'a> {
 
     /// Runs to the end. Returns how each segment ended, too.
     pub(in crate::spool) fn into_ends(mut self) -> Result<(Survey, Vec<SegmentEnd>), SpoolError> {
-        let mut alive = HashMap::new();
+        self.log.claimed = Some(HashMap::new());
+        // Of each segment, the octets of fragments of whole messages.
+        let mut needed: HashMap<_, u64> = HashMap::new();
         while let Some(message) = self.advance()? {
-            for part in &message.parts {
-                let end: &mut u64 = alive.entry((part.place.core, part.place.segment)).or_default();
-                *end = part.end_of_body().max(*end);
+            for part in message.parts.iter().filter(|part| part.place != message.place) {
+                let known = needed.entry((part.place.core, part.place.segment)).or_default();
+                *known += part.end_of_body() - u64::from(part.place.offset);
             }
         }
+        let claimed = self.log.claimed.take().unwrap_or_default();
         for end in &mut self.ends {
-            end.alive = alive.get(&(end.core, end.number)).copied().unwrap_or(0).max(end.alive);
+            let of = |map: &HashMap<_, u64>| map.get(&(end.core, end.number)).copied().unwrap_or(0);
+            let (last, needed) = (of(&claimed), of(&needed));
+            end.alive = end.alive.max(last);
+            end.dead = end.dead.saturating_sub(needed + end.used.saturating_sub(end.alive));
         }
         Ok((self.log.survey, self.ends))
     }
@@ -351,8 +376,8 @@ impl<'a> Messages<'a> {
         match self.log.open(core, number)? {
             Ok(current) => self.current = Some(current),
             Err(end) => {
-                let (used, alive, last_seq) = (0, 0, 0);
-                let nothing = SegmentEnd { core, number, header: None, used, alive, last_seq, end };
+                let (header, used, alive, dead, last_seq) = (None, 0, 0, 0, 0);
+                let nothing = SegmentEnd { core, number, header, used, alive, dead, last_seq, end };
                 self.ends.push(nothing);
             }
         }
@@ -362,10 +387,10 @@ impl<'a> Messages<'a> {
     fn end_segment(&mut self, end: RecordsEnd) -> Result<(), SpoolError> {
         let Some(mut current) = self.current.take() else { return Ok(()) };
         self.log.close(&mut current, end)?;
-        let Current { core, number, walk, last_seq, alive } = current;
+        let Current { core, number, walk, last_seq, alive, fragments: dead } = current;
         let header = Some((*walk.header(), walk.mark()));
         let used = walk.at();
-        self.ends.push(SegmentEnd { core, number, header, used, alive, last_seq, end });
+        self.ends.push(SegmentEnd { core, number, header, used, alive, dead, last_seq, end });
         Ok(())
     }
 }

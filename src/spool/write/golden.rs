@@ -9,9 +9,10 @@ use super::budget::Reservation;
 use super::job::{Job, Supplies};
 use super::make::SegmentPlan;
 use super::marker::lock;
+use super::open_room::{OpenPool, OpenRoom};
 use super::writer::{Draft, Writer};
 use crate::spool::format::SegmentHeader;
-use crate::spool::{Durability, Meta, Reader, RecordFlags};
+use crate::spool::{Durability, Meta, Options, Reader, RecordFlags};
 
 fn golden(spool: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(spool)
@@ -49,7 +50,10 @@ fn write(dir: &Path) {
     let segment = SegmentPlan { dir, header, durability, room }.create().unwrap();
     let (jobs, inbox) = mpsc::channel::<Job>();
     let (_, ready) = mpsc::channel();
-    let supplies = Supplies { ready, jobs, floor: Arc::default(), failed: Arc::default() };
+    let options = Options::default();
+    let open_room = OpenRoom::new(OpenPool::new(options.open_bytes), &options);
+    let supplies =
+        Supplies { ready, jobs, floor: Arc::default(), failed: Arc::default(), open_room };
     let mut writer = Writer::new(0, segment, 0, supplies, Durability::Process, lock);
     let one: [(&[u8], &[u8]); 1] = [(b"to@example.org", b"")];
     let two: [(&[u8], &[u8]); 2] = [(b"a@example.org", b"NOTIFY=NEVER"), (b"b@example.org", b"")];

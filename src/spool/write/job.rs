@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::barrier::Barrier;
+use super::open_room::OpenRoom;
 use super::segment::Segment;
 use crate::spool::error::SpoolError;
 use crate::spool::format::SegmentHeader;
@@ -49,6 +50,7 @@ pub(super) struct Supplies {
     pub(super) floor: Arc<AtomicU32>,
     /// Segments of this core whose write-back failed.
     pub(super) failed: Arc<AtomicU64>,
+    pub(super) open_room: OpenRoom,
 }
 
 /// A segment to be written back; nobody writes to it any more.

@@ -11,6 +11,7 @@ mod map;
 mod marker;
 mod numbers;
 mod open;
+mod open_room;
 mod prepare;
 mod quarantine;
 mod recover;

@@ -218,6 +218,7 @@ mod tests {
             when_full: WhenFull::Refuse,
             durability: Durability::Sync,
             cores: 1,
+            ..Options::default()
         };
         let (mut preparer, inbox, mut supplies) =
             Preparer::new(dir.path().to_owned(), options, 1, VecDeque::new());
@@ -257,6 +258,7 @@ mod tests {
             when_full: WhenFull::Recycle,
             durability: Durability::Sync,
             cores: 1,
+            ..Options::default()
         };
         let (mut preparer, _inbox, supplies) =
             Preparer::new(dir.path().to_owned(), options, 1, VecDeque::new());

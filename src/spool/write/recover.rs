@@ -64,6 +64,8 @@ impl fmt::Display for Recovery {
 pub(super) struct Old {
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
+    /// Those of them that no message needs.
+    pub(super) dead_bytes: u64,
 }
 
 pub(super) struct Recovered {
@@ -113,7 +115,7 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
             Ok(kept) => {
                 recovery.trimmed_bytes += metadata.len().saturating_sub(kept);
                 if kept > 0 {
-                    old.push_back(Old { path, bytes: kept });
+                    old.push_back(Old { path, bytes: kept, dead_bytes: end.dead });
                 }
             }
             Err(cause) => recovery.left_in_doubt.push(format!("{name}: {cause}")),

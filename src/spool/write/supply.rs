@@ -15,6 +15,7 @@ use super::flush::Flusher;
 use super::job::{Job, Ready, Supplies};
 use super::make::{SegmentPlan, fresh_header};
 use super::numbers::Numbers;
+use super::open_room::{DeadRoom, OpenPool, OpenRoom};
 use super::recover::Old;
 use super::segment::{RetainedMap, Segment};
 use crate::limits::SPOOL_RETRY_MS;
@@ -92,6 +93,7 @@ impl Shelf {
 struct EarlierSegment {
     file: Old,
     room: Reservation,
+    dead: DeadRoom,
 }
 
 pub(super) struct Supply {
@@ -114,6 +116,7 @@ impl Supply {
         old: VecDeque<Old>,
         jobs: &Sender<Job>,
     ) -> (Self, Vec<Supplies>) {
+        let pool = OpenPool::new(options.open_bytes);
         let (shelves, supplies) = (0..options.cores)
             .map(|_| {
                 let (ready, taken) = mpsc::channel();
@@ -128,11 +131,16 @@ impl Supply {
                     need: NextNeed::Soon,
                     suspicion: 0,
                 };
-                (shelf, Supplies { ready: taken, jobs: jobs.clone(), floor, failed })
+                let open_room = OpenRoom::new(pool.clone(), &options);
+                (shelf, Supplies { ready: taken, jobs: jobs.clone(), floor, failed, open_room })
             })
             .unzip();
         let budget = Budget::new(&options);
-        let count = |file: Old| EarlierSegment { room: budget.count_old(file.bytes), file };
+        let count = |file: Old| EarlierSegment {
+            room: budget.count_old(file.bytes),
+            dead: DeadRoom::count(&pool, file.dead_bytes),
+            file,
+        };
         let earlier = old.into_iter().map(count).collect();
         let numbers = Numbers::new(dir.clone(), options.durability, first_number);
         (Self { dir, options, budget, shelves, earlier, numbers }, supplies)
@@ -258,13 +266,13 @@ impl Supply {
         while self.budget.may_hold_more(core)
             && let Some(earlier) = self.earlier.pop_front()
         {
-            let EarlierSegment { file, mut room } = earlier;
+            let EarlierSegment { file, mut room, dead } = earlier;
             if file.bytes == self.options.segment_bytes && self.is_whole(&file.path) {
                 room.give_to(core);
                 let made = self.recycle(core, &file.path, None, room);
                 if made.is_err() && file::is_there(&file.path) {
                     let room = self.budget.count_old(file.bytes);
-                    self.earlier.push_front(EarlierSegment { file, room });
+                    self.earlier.push_front(EarlierSegment { file, room, dead });
                 }
                 return made;
             }

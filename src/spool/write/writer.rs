@@ -100,6 +100,8 @@ struct Retired {
     ended: u64,
     /// Records that are not dead: sealed ones, and pieces of messages that may still be sealed.
     alive: usize,
+    /// Octets of fragments of messages that were given up.
+    dead_bytes: u64,
 }
 
 /// The log of one core. One thread owns it.
@@ -117,6 +119,7 @@ pub struct Writer {
     tail: Vec<TailFragment>,
     /// As in [`Retired`], of the present segment.
     alive: usize,
+    dead_bytes: u64,
     /// Octets of the present segment for which a sync was asked.
     asked: usize,
     digest: Digest,
@@ -169,6 +172,7 @@ impl Writer {
             pieces: Pieces::default(),
             tail: Vec::new(),
             alive: 0,
+            dead_bytes: 0,
             asked: 0,
             digest: Digest::new(CrcAlgorithm::Crc32Iscsi),
             seq,
@@ -224,7 +228,10 @@ impl Writer {
     ) -> Result<Sealed, SpoolError> {
         let sealed = self.try_seal(draft, meta, recipients);
         match &sealed {
-            Ok(_) => self.pieces.forget(draft.piece),
+            Ok(_) => {
+                let bytes = self.pieces.forget(draft.piece);
+                self.supplies.open_room.give_back(bytes);
+            }
             Err(_) => self.discard(draft),
         }
         *draft = Draft::default();
@@ -301,7 +308,7 @@ impl Writer {
     /// Turns the record at the head into a fragment if it is one of another draft.
     fn yield_head(&mut self, draft: &Draft) {
         if !self.owns_head(draft) {
-            self.close_fragment();
+            self.interrupt();
         }
     }
 
@@ -354,14 +361,6 @@ impl Writer {
         let place = self.commit(&open, kind, envelope.len(), flags);
         self.tail.clear();
         Sealed { place, ticket: Ticket(self.stats.messages) }
-    }
-
-    fn close_fragment(&mut self) {
-        if let Some(open) = self.open.take() {
-            let place = self.commit(&open, RecordKind::Fragment, 0, RecordFlags::empty());
-            self.pieces.close(open.piece);
-            self.note_fragment(place.offset as usize);
-        }
     }
 
     /// Commits the open record at the head, and moves the head to the slot after it.

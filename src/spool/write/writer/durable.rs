@@ -257,12 +257,20 @@ impl Writer {
         self.barriers.leave(left, self.head, messages);
         let began = std::mem::replace(&mut self.began, messages);
         let alive = std::mem::take(&mut self.alive);
+        let dead_bytes = std::mem::take(&mut self.dead_bytes);
         self.tail.clear();
         self.asked = 0;
-        self.retired.push_back(Retired { header: left.header, began, ended: messages, alive });
+        self.retired.push_back(Retired {
+            header: left.header,
+            began,
+            ended: messages,
+            alive,
+            dead_bytes,
+        });
         let floor = self.supplies.floor.load(Ordering::Acquire);
         while self.retired.front().is_some_and(|retired| retired.header.number < floor) {
-            self.retired.pop_front();
+            let dead_bytes = self.retired.pop_front().map_or(0, |retired| retired.dead_bytes);
+            self.supplies.open_room.give_back(dead_bytes);
         }
         if self.durability == Durability::Process {
             self.barriers.forget_below(floor);
@@ -313,10 +321,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Checks that no segment that may hold a piece of the message was given up. Then its next piece goes to
+    /// Checks that no segment that may hold a piece of the message was given up, and that no piece was lost. Then its next piece goes to
     /// a sound segment: the present one, if it was given up, holds none of the message.
     pub(super) fn check_pieces(&self, draft: &Draft) -> Result<(), SpoolError> {
         let Some(latest) = draft.latest else { return Ok(()) };
+        if self.pieces.is_lost(draft.piece) {
+            return Err(SpoolError::OpenLimit);
+        }
         match self.barriers.poisoned_within(draft.first_segment, latest.segment) {
             Some(segment) => Err(self.given_up(segment)),
             None => Ok(()),

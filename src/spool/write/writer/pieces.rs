@@ -5,8 +5,10 @@
 pub(super) struct Piece {
     pub(super) segment: u32,
     pub(super) offset: u32,
-    /// Whether it is committed, as a fragment. Otherwise it is the record at the head of the log.
-    pub(super) closed: bool,
+    /// Octets of the fragment; 0 while it is not committed: then it is the record at the head of the log.
+    pub(super) bytes: u32,
+    /// There was no room to commit it, so the message is lost.
+    lost: bool,
     /// The piece before it of the same message.
     before: PieceId,
 }
@@ -26,7 +28,7 @@ pub(super) struct Pieces {
 impl Pieces {
     /// Adds a piece that is being written, the one after `before`.
     pub(super) fn add(&mut self, segment: u32, offset: u32, before: PieceId) -> PieceId {
-        let piece = Piece { segment, offset, closed: false, before };
+        let piece = Piece { segment, offset, bytes: 0, lost: false, before };
         match self.at(self.free) {
             Some(at) => {
                 let id = std::mem::replace(&mut self.free, self.all[at].before);
@@ -40,10 +42,21 @@ impl Pieces {
         }
     }
 
-    /// The piece is committed.
-    pub(super) fn close(&mut self, id: PieceId) {
+    /// The piece is committed, as a fragment of so many octets.
+    pub(super) fn close(&mut self, id: PieceId, bytes: u32) {
         let at = self.at(id).expect("a record that is open is a piece");
-        self.all[at].closed = true;
+        self.all[at].bytes = bytes;
+    }
+
+    /// There is no room to commit the piece.
+    pub(super) fn lose(&mut self, id: PieceId) {
+        let at = self.at(id).expect("a record that is open is a piece");
+        self.all[at].lost = true;
+    }
+
+    /// Whether a message is lost whose latest piece this is.
+    pub(super) fn is_lost(&self, id: PieceId) -> bool {
+        self.at(id).is_some_and(|at| self.all[at].lost)
     }
 
     /// Forgets the piece. Returns it, and the one before it.
@@ -54,11 +67,14 @@ impl Pieces {
         Some((piece, piece.before))
     }
 
-    /// Forgets the piece and all before it.
-    pub(super) fn forget(&mut self, mut id: PieceId) {
-        while let Some((_, before)) = self.take(id) {
+    /// Forgets the piece and all before it. Returns the octets of the fragments.
+    pub(super) fn forget(&mut self, mut id: PieceId) -> u64 {
+        let mut bytes = 0;
+        while let Some((piece, before)) = self.take(id) {
+            bytes += u64::from(piece.bytes);
             id = before;
         }
+        bytes
     }
 
     fn at(&self, id: PieceId) -> Option<usize> {
@@ -78,23 +94,26 @@ mod tests {
             for (of, chain) in chains.iter_mut().enumerate() {
                 *chain = pieces.add(of as u32, round, *chain);
                 if round > 0 {
-                    pieces.close(*chain);
+                    pieces.close(*chain, 10);
                 }
             }
         }
         let mut offsets = Vec::new();
         let mut id = chains[1];
         while let Some((piece, before)) = pieces.take(id) {
-            assert_eq!((piece.segment, piece.closed), (1, piece.offset > 0));
+            assert_eq!((piece.segment, piece.bytes > 0), (1, piece.offset > 0));
             offsets.push(piece.offset);
             id = before;
         }
         assert_eq!(offsets, [4, 3, 2, 1, 0]);
-        pieces.forget(chains[0]);
+        assert_eq!(pieces.forget(chains[0]), 40);
         for _ in 0..10 {
             pieces.add(9, 9, PieceId::default());
         }
         assert_eq!(pieces.all.len(), 15);
+        assert!(!pieces.is_lost(chains[2]) && !pieces.is_lost(PieceId::default()));
+        pieces.lose(chains[2]);
+        assert!(pieces.is_lost(chains[2]));
         assert_eq!(pieces.take(chains[2]).unwrap().0.segment, 2);
     }
 }

@@ -38,7 +38,12 @@ impl Writer {
 
     /// Goes to the next segment. On an error there is none, and the present one stays.
     pub(super) fn roll(&mut self) -> Result<(), SpoolError> {
-        self.close_fragment();
+        if let Some(open) = self.open.take()
+            && let Err(open) = self.close_fragment(open)
+        {
+            self.open = Some(open);
+            return Err(SpoolError::OpenLimit);
+        }
         self.ask();
         // A torn segment must not be recycled, and sessions with messages in it get an error when they go on.
         // After the roll people may move the segment away.

@@ -1,8 +1,9 @@
 //! The room of messages that were not sealed is given back: at the head of the log at once, and a segment
 //! as soon as it holds nothing else.
 
-use super::{Draft, Writer};
-use crate::spool::format::{COMMIT_AT, RECORD_HEADER_BYTES};
+use super::pieces::Piece;
+use super::{Draft, OpenRecord, Writer};
+use crate::spool::format::{ALIGNMENT, COMMIT_AT, RECORD_HEADER_BYTES, RecordFlags, RecordKind};
 use crate::spool::write::job::Job;
 
 /// A fragment in the present segment after its last sealed record.
@@ -24,34 +25,64 @@ impl Writer {
         let mut next = draft.piece;
         while let Some((piece, before)) = self.pieces.take(next) {
             next = before;
-            if piece.closed {
-                self.fragment_died(piece.segment, piece.offset as usize);
+            if piece.bytes > 0 {
+                self.fragment_died(piece);
             }
         }
         self.take_back();
         *draft = Draft::default();
     }
 
+    /// Turns the open record into a fragment, if there is one, because another message needs its place. Where
+    /// there is no room for one more fragment, its message is lost, and its client hears so later.
+    pub(super) fn interrupt(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        if let Err(open) = self.close_fragment(open) {
+            let head = self.head;
+            self.segment_mut().map.zero_at(head, RECORD_HEADER_BYTES);
+            self.pieces.lose(open.piece);
+        }
+    }
+
+    /// Commits a record as a fragment. Returns it where there is no room for that.
+    pub(super) fn close_fragment(&mut self, open: OpenRecord) -> Result<(), OpenRecord> {
+        let bytes = (RECORD_HEADER_BYTES + open.body_bytes).next_multiple_of(ALIGNMENT);
+        if !self.supplies.open_room.take(bytes as u64) {
+            return Err(open);
+        }
+        let place = self.commit(&open, RecordKind::Fragment, 0, RecordFlags::empty());
+        self.pieces.close(open.piece, bytes as u32);
+        self.note_fragment(place.offset as usize);
+        Ok(())
+    }
+
     /// A fragment was committed at `offset`.
-    pub(super) fn note_fragment(&mut self, offset: usize) {
+    fn note_fragment(&mut self, offset: usize) {
         debug_assert!(self.tail.last().is_none_or(|last| last.offset < offset));
         self.tail.push(TailFragment { offset, dead: false });
     }
 
-    fn fragment_died(&mut self, segment: u32, offset: usize) {
+    fn fragment_died(&mut self, piece: Piece) {
+        let (segment, offset, bytes) =
+            (piece.segment, piece.offset as usize, u64::from(piece.bytes));
         if segment == self.segment().header.number {
             debug_assert!(self.alive > 0, "a fragment of the segment was counted");
             self.alive -= 1;
+            self.dead_bytes += bytes;
             if let Ok(at) = self.tail.binary_search_by_key(&offset, |fragment| fragment.offset) {
                 self.tail[at].dead = true;
             }
             return;
         }
-        // If it is not there, the helper has taken the segment meanwhile.
-        if let Ok(at) = self.retired.binary_search_by_key(&segment, |left| left.header.number) {
-            debug_assert!(self.retired[at].alive > 0, "a fragment of the segment was counted");
-            self.retired[at].alive -= 1;
-            self.free_if_dead(segment);
+        match self.retired.binary_search_by_key(&segment, |left| left.header.number) {
+            Ok(at) => {
+                debug_assert!(self.retired[at].alive > 0, "a fragment of the segment was counted");
+                self.retired[at].alive -= 1;
+                self.retired[at].dead_bytes += bytes;
+                self.free_if_dead(segment);
+            }
+            // The helper has taken the segment meanwhile.
+            Err(_) => self.supplies.open_room.give_back(bytes),
         }
     }
 
@@ -61,7 +92,8 @@ impl Writer {
             return;
         };
         if self.retired[at].alive == 0 {
-            self.retired.remove(at);
+            let dead_bytes = self.retired.remove(at).map_or(0, |left| left.dead_bytes);
+            self.supplies.open_room.give_back(dead_bytes);
             self.barriers.forget(segment);
             self.hand_over(Job::Free { core: self.core.into(), segment });
         }
@@ -87,6 +119,9 @@ impl Writer {
             let map = &mut self.segment_mut().map;
             map.store_release(at + COMMIT_AT, 0);
             map.zero_at(at, RECORD_HEADER_BYTES);
+            let bytes = (self.head - at) as u64;
+            self.dead_bytes -= bytes;
+            self.supplies.open_room.give_back(bytes);
             self.head = at;
             self.seq -= 1;
         }
@@ -99,6 +134,8 @@ impl Writer {
             return 0;
         }
         self.open = None;
+        // Whatever lies in the tail counts as dead now.
+        self.dead_bytes = self.head as u64;
         self.tail.iter_mut().for_each(|fragment| fragment.dead = true);
         self.take_back();
         self.head
