@@ -6,10 +6,10 @@ use crate::mailbox::Tracer;
 use crate::smtp::blank::Filling;
 use crate::smtp::client::ReplyTo;
 use crate::smtp::offered::Offered;
-use crate::smtp::onward::{Lack, Onward, Transfer, rcpt_params};
+use crate::smtp::onward::{Lack, Onward, Transfer, is_sendable, is_sendable_rcpt, rcpt_params};
 use crate::smtp::outgoing::{Outgoing, Recipients};
 use crate::smtp::server::Protocol;
-use crate::spool::{Delivery, DeliveryFate, Place, RecordFlags, StoredEnvelope};
+use crate::spool::{Delivery, DeliveryFate, Place, Recipient, RecordFlags, StoredEnvelope};
 
 /// One message on its way to one server, for the recipients that share a transaction.
 #[derive(Debug)]
@@ -38,11 +38,17 @@ impl RelayTransaction {
         protocol: Protocol,
         offered: &Offered,
     ) -> Result<Self, Lack> {
+        let paths = recipients_of(&message).map(|to| &to.path);
+        if !paths.chain([&message.envelope.reverse_path]).all(|path| is_sendable(path)) {
+            return Err(Lack::Path);
+        }
+        if !recipients_of(&message).all(|to| is_sendable_rcpt(&to.params)) {
+            return Err(Lack::Params);
+        }
         let received = received(&message, tracer);
         let manner = onward(&message, received.len()).prepare(offered)?;
         let mut recipients = Recipients::default();
-        for number in &message.recipients {
-            let to = &message.envelope.recipients[*number as usize];
+        for to in recipients_of(&message) {
             recipients.push_with(&to.path, &rcpt_params(&to.params, offered));
         }
         let codes = vec![None; message.recipients.len()];
@@ -149,6 +155,10 @@ fn fate(code: u16) -> Option<DeliveryFate> {
     }
 }
 
+fn recipients_of(message: &QueuedMessage) -> impl Iterator<Item = &Recipient> {
+    message.recipients.iter().map(|number| &message.envelope.recipients[*number as usize])
+}
+
 fn onward(message: &QueuedMessage, received_bytes: usize) -> Onward<'_> {
     let StoredEnvelope { reverse_params, flags, sealed_ns, .. } = &message.envelope;
     Onward {
@@ -182,9 +192,16 @@ mod tests {
     use super::*;
     use crate::engine::{EngineKind, run_core};
     use crate::smtp::extension::Extensions;
-    use crate::spool::Recipient;
 
     fn transaction(protocol: Protocol, paths: &[&str], numbers: &[u32]) -> RelayTransaction {
+        try_transaction(protocol, paths, numbers).unwrap()
+    }
+
+    fn try_transaction(
+        protocol: Protocol,
+        paths: &[&str],
+        numbers: &[u32],
+    ) -> Result<RelayTransaction, Lack> {
         let recipient =
             |path: &&str| Recipient { path: path.as_bytes().to_vec(), params: Vec::new() };
         let envelope = StoredEnvelope {
@@ -204,7 +221,21 @@ mod tests {
             QueuedMessage { place, envelope, recipients, bytes: 5, hops: 0, pieces, sound };
         let offered = Offered { extensions: Extensions::ALL, ..Offered::default() };
         let tracer = Tracer { hostname: "sink.example".to_owned(), zone: TimeZone::UTC };
-        RelayTransaction::new(message, &tracer, protocol, &offered).unwrap()
+        RelayTransaction::new(message, &tracer, protocol, &offered)
+    }
+
+    #[test]
+    fn an_address_that_would_be_a_command_of_its_own_is_not_sent() {
+        for (paths, lack) in [
+            (&["a@x", "b@y>\r\nRCPT TO:<c@z"][..], Some(Lack::Path)),
+            (&["a@x> NOTIFY=NEVER"], Some(Lack::Path)),
+            (&["\"a b\"@x"], None),
+        ] {
+            let numbers: Vec<u32> = (0..paths.len() as u32).collect();
+            assert_eq!(try_transaction(Protocol::Smtp, paths, &numbers).err(), lack, "{paths:?}");
+        }
+        // Those that are not among its recipients are not sent.
+        assert!(try_transaction(Protocol::Smtp, &["a\n@x", "b@x"], &[1]).is_ok());
     }
 
     fn fates(transaction: &RelayTransaction) -> Vec<(u32, DeliveryFate, u16)> {

@@ -48,8 +48,27 @@ pub enum Lack {
     Tls,
     #[error("its parameters cannot be read")]
     Params,
+    #[error("one of its addresses would not stay within its command")]
+    Path,
     #[error("it has passed {0} servers and seems to be in a mail loop")]
     Loop(usize),
+}
+
+/// Whether a stored path may stand between the brackets of a command: nothing in it ends the line, the path
+/// or the word. A sink does not store such a one; a spool may come from elsewhere.
+pub fn is_sendable(path: &[u8]) -> bool {
+    let (mut quoted, mut escaped) = (false, false);
+    for octet in path {
+        match octet {
+            0..=31 | 127 => return false,
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'<' | b'>' | b' ' if !quoted => return false,
+            _ => {}
+        }
+    }
+    !quoted
 }
 
 impl Onward<'_> {
@@ -133,9 +152,41 @@ pub fn rcpt_params(params: &[u8], offered: &Offered) -> Vec<u8> {
     param_words(params).flat_map(|word| [b" ", word].concat()).collect()
 }
 
+/// Whether parameters of RCPT are ones that a sink stores.
+pub fn is_sendable_rcpt(params: &[u8]) -> bool {
+    parse_params(params, On::Rcpt, Extensions::ALL, Syntax::Lenient).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_would_leave_its_command_is_not_sent() {
+        for good in
+            ["", "a@x.test", "\"a b>c\\\"\"@x", "postmaster", "ä@x", "a@[IPv6:::1]", "a..b@x_y"]
+        {
+            assert!(is_sendable(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "a@x>\r\nRCPT TO:<b@y",
+            "a\nb",
+            "a\0",
+            "a@x> SIZE=1",
+            "a b@x",
+            "<a@x",
+            "\"a@x",
+            "\"a\\\"@x",
+            "a\x7f",
+            "\"a\r\nb\"@x",
+        ] {
+            assert!(!is_sendable(bad.as_bytes()), "{bad:?}");
+        }
+        assert!(is_sendable_rcpt(b"NOTIFY=NEVER ORCPT=rfc822;a@x") && is_sendable_rcpt(b""));
+        for bad in [&b"NOTIFY=NEVER\r\nDATA"[..], b"NOTIFY=NEVER\nx", b"X=\x1b"] {
+            assert!(!is_sendable_rcpt(bad), "{}", bad.escape_ascii());
+        }
+    }
 
     const PLAIN: Onward<'static> = Onward {
         params: b"",

@@ -186,6 +186,10 @@ pub enum Doubt {
     Envelope,
     #[error("an earlier piece of the message is missing")]
     Chain,
+    #[error("the message says that it is shorter than a piece of it")]
+    Length,
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::ErrorKind),
     #[error("the start of the message has been recycled")]
     Recycled,
     #[error("the log ends before the end of what was once on the disk")]

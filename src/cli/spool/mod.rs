@@ -136,6 +136,9 @@ fn tell_of(survey: &Survey) -> Exit {
     for damage in &survey.damage {
         notice!("ringpost: damage: {damage}");
     }
+    if survey.untold > 0 {
+        notice!("ringpost: {} doubtful places more", survey.untold);
+    }
     for stranger in &survey.strangers {
         notice!("ringpost: passed over {stranger}, which is not named as a segment is");
     }

@@ -21,6 +21,8 @@ pub(super) use numbers::{
     NUMBER_MAX, NUMBERS, NUMBERS_BYTES, NUMBERS_NEXT_AT, decode_numbers, encode_numbers,
 };
 pub(super) use octets::ALIGNMENT;
+#[cfg(test)]
+pub(super) use octets::crc32c;
 pub use place::{BadPlace, Place};
 pub use record::RecordFlags;
 pub(super) use record::{

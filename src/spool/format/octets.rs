@@ -11,7 +11,7 @@ pub(super) fn commit_word(nonce: u64, segment: u32, seq: u64) -> u32 {
 }
 
 /// CRC-32C (Castagnoli; RFC 3720 §12.1).
-pub(super) fn crc32c(bytes: &[u8]) -> u32 {
+pub(in crate::spool) fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 

@@ -15,6 +15,9 @@ use crate::spool::format::{Place, RecordHeader, RecordKind};
 /// What one segment holds: a count of the messages that are whole in it, and the pieces of the others.
 struct Sheet {
     survey: Survey,
+    number: u32,
+    /// Octets up to which its records were met.
+    end: u64,
     fragments: Vec<(Place, Fragment)>,
     seals: Vec<Seal>,
 }
@@ -44,6 +47,7 @@ pub(super) fn survey(
         for (place, fragment) in sheet.fragments {
             sums.add_fragment(place, fragment);
         }
+        sums.set_walked(sheet.number, sheet.end);
         for Seal { place, header, times } in sheet.seals {
             let whole = sums.parts(place, &header)?.and(times);
             sums.count(place, header.total_bytes, whole);
@@ -91,7 +95,7 @@ fn sheets(
 
 fn sheet(directory: &SegmentDirectory, core: u16, number: u32) -> Result<Sheet, SpoolError> {
     let mut log = Assembler::new(directory);
-    let (mut fragments, mut seals) = (Vec::new(), Vec::new());
+    let (mut fragments, mut seals, mut end_at) = (Vec::new(), Vec::new(), 0);
     if let Ok(mut current) = log.open(core, number)? {
         let end = loop {
             let (place, header) = match current.step()? {
@@ -110,7 +114,8 @@ fn sheet(directory: &SegmentDirectory, core: u16, number: u32) -> Result<Sheet, 
                 log.count(place, header.total_bytes, whole);
             }
         };
+        end_at = current.walk.at();
         log.close(&mut current, end)?;
     }
-    Ok(Sheet { survey: log.survey, fragments, seals })
+    Ok(Sheet { survey: log.survey, number, end: end_at, fragments, seals })
 }

@@ -43,24 +43,25 @@ pub(super) struct Chain {
     draft: u32,
     /// Body octets that the pieces still to come must hold.
     missing: u64,
+    /// The piece that was found last; those before it in the message stand before it in the log.
+    last: Place,
     pub(super) back: Option<Place>,
     /// Last to first.
     parts: Vec<BodyPart>,
 }
 
 impl Chain {
-    pub(super) fn new(place: Place, seal: &RecordHeader) -> Self {
-        Self {
-            draft: seal.draft,
-            missing: seal.total_bytes.saturating_sub(seal.body_bytes.into()),
-            back: seal.back(),
-            parts: vec![BodyPart { place, bytes: seal.body_bytes }],
-        }
+    pub(super) fn new(place: Place, seal: &RecordHeader) -> Result<Self, Doubt> {
+        let missing = seal.total_bytes.checked_sub(seal.body_bytes.into()).ok_or(Doubt::Length)?;
+        let parts = vec![BodyPart { place, bytes: seal.body_bytes }];
+        Ok(Self { draft: seal.draft, missing, last: place, back: seal.back(), parts })
     }
 
     pub(super) fn add(&mut self, place: Place, fragment: Fragment) -> Result<BodyPart, Doubt> {
         // Every fragment holds at least one octet, so `missing` falls with each, and the chain ends.
-        let fits = fragment.draft == self.draft
+        let (at, last) = [place, self.last].map(|place| (place.segment, place.offset)).into();
+        let fits = at < last
+            && fragment.draft == self.draft
             && fragment.total_bytes == self.missing
             && fragment.body_bytes > 0
             && u64::from(fragment.body_bytes) <= self.missing;
@@ -68,7 +69,7 @@ impl Chain {
             return Err(Doubt::Chain);
         }
         self.missing -= u64::from(fragment.body_bytes);
-        self.back = fragment.back;
+        (self.last, self.back) = (place, fragment.back);
         let part = BodyPart { place, bytes: fragment.body_bytes };
         self.parts.push(part);
         Ok(part)

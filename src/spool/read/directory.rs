@@ -137,9 +137,14 @@ impl SegmentDirectory {
     /// Whether a segment that is missing now was there before: it was listed when we began, or is older than
     /// all that were listed. Otherwise somebody has removed it from the middle.
     fn was_there(&self, place: Place) -> bool {
-        let mut segments = self.segments.iter().filter(|(core, _)| *core == place.core).peekable();
-        let older = segments.peek().is_some_and(|(_, lowest)| place.segment < *lowest);
-        older || segments.any(|(_, number)| *number == place.segment)
+        let lowest = self.segments.partition_point(|(core, _)| *core < place.core);
+        let lowest = self.segments.get(lowest).filter(|(core, _)| *core == place.core);
+        lowest.is_some_and(|(_, lowest)| place.segment < *lowest) || self.lists(place)
+    }
+
+    /// Whether the segment of `place` was there when the directory was listed.
+    pub(super) fn lists(&self, place: Place) -> bool {
+        self.segments.binary_search(&(place.core, place.segment)).is_ok()
     }
 
     /// Octets of all segment files.

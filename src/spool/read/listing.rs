@@ -185,6 +185,7 @@ impl<'a> Backwards<'a> {
 
     fn open(&mut self, core: u16, number: u32) -> Result<(), SpoolError> {
         self.log.drop_fragments();
+        self.log.forget_after(number);
         let Ok(mut current) = self.log.open(core, number)? else { return Ok(()) };
         let end = loop {
             match current.step()? {

@@ -1,6 +1,6 @@
 //! Puts the messages together from the records of each core's log, front to back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
 use super::chain::{BodyPart, Chain, Fragment};
@@ -14,6 +14,10 @@ use crate::spool::file;
 use crate::spool::format::{
     Mark, Place, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES, SegmentHeader, file_name,
 };
+
+/// Pieces that are read from the disk and remembered: those of open messages where one segment goes over
+/// into another, of which there are few.
+const TAKEN_MAX: usize = 500_000;
 
 /// How the records of one segment ended, for the recovery.
 pub(in crate::spool) struct SegmentEnd {
@@ -36,11 +40,17 @@ pub(super) struct Assembler<'a> {
     directory: &'a SegmentDirectory,
     /// Fragments that no seal has claimed yet, by segment and offset.
     fragments: HashMap<(u32, u32), Fragment>,
+    /// For each segment of the present core, up to where its records were met.
+    walked: HashMap<u32, u64>,
+    /// Places of pieces that were read from the disk, each of which one message may claim.
+    taken: HashSet<(u32, u32)>,
     /// Segments in which a piece was missed, by core and number, and where their records stop.
     stops: HashMap<(u16, u32), Option<WalkStop>>,
     /// Of each segment, where its last fragment ends to which a seal leads, also where the start of the message
     /// has been recycled. `None` unless somebody wants to know.
     claimed: Option<HashMap<(u16, u32), u64>>,
+    /// A segment that cannot be opened is an error; otherwise it is told, and the others are read.
+    strict: bool,
     pub(super) survey: Survey,
 }
 
@@ -49,8 +59,11 @@ impl<'a> Assembler<'a> {
         Self {
             directory,
             fragments: HashMap::new(),
+            walked: HashMap::new(),
+            taken: HashSet::new(),
             stops: HashMap::new(),
             claimed: None,
+            strict: false,
             survey: Survey::default(),
         }
     }
@@ -85,16 +98,9 @@ impl<'a> Assembler<'a> {
             Err(what) => {
                 let file = file_name(place.core, place.segment);
                 let offset = place.offset.into();
-                self.note(Damage { file, offset, what, records_beyond: 0 }, what == Doubt::Torn);
+                self.survey
+                    .note(Damage { file, offset, what, records_beyond: 0 }, what == Doubt::Torn);
             }
-        }
-    }
-
-    fn note(&mut self, damage: Damage, torn: bool) {
-        if torn {
-            self.survey.torn.push(damage);
-        } else {
-            self.survey.damage.push(damage);
         }
     }
 
@@ -104,10 +110,14 @@ impl<'a> Assembler<'a> {
         place: Place,
         header: &RecordHeader,
     ) -> Result<Result<Vec<BodyPart>, Doubt>, SpoolError> {
-        let mut chain = Chain::new(place, header);
+        let mut chain = match Chain::new(place, header) {
+            Ok(chain) => chain,
+            Err(doubt) => return Ok(Err(doubt)),
+        };
         while let Some(back) = chain.back {
             let fragment = match self.fragments.remove(&(back.segment, back.offset)) {
                 Some(fragment) => Ok(fragment),
+                None if self.was_met(back, place) => Err(Doubt::Chain),
                 None => self.missed(back)?,
             };
             match fragment.and_then(|fragment| chain.add(back, fragment)) {
@@ -125,11 +135,33 @@ impl<'a> Assembler<'a> {
         }
     }
 
+    /// Whether the walk has passed the place of a piece. Then the piece was claimed by another message: a
+    /// writer makes each piece for one, and who let many claim it would have it read again for each.
+    fn was_met(&self, piece: Place, seal: Place) -> bool {
+        let end = self.walked.get(&piece.segment);
+        piece.segment == seal.segment || end.is_some_and(|end| u64::from(piece.offset) < *end)
+    }
+
+    /// Notes that all records of a segment up to `end` were met.
+    pub(super) fn set_walked(&mut self, number: u32, end: u64) {
+        self.walked.insert(number, end);
+    }
+
+    /// Forgets the pieces that no segment up to `number` can claim.
+    pub(super) fn forget_after(&mut self, number: u32) {
+        self.taken.retain(|(segment, _)| *segment <= number);
+    }
+
     /// Reads a piece that the walk has not met.
     fn missed(&mut self, piece: Place) -> Result<Result<Fragment, Doubt>, SpoolError> {
+        let new = self.taken.len() < TAKEN_MAX && self.taken.insert((piece.segment, piece.offset));
+        if !new {
+            return Ok(Err(Doubt::Chain));
+        }
         let segment = (piece.core, piece.segment);
         let stop = match self.stops.get(&segment) {
             Some(known) => *known,
+            None if !self.directory.lists(piece) => None,
             None => *self.stops.entry(segment).insert_entry(self.directory.stop(segment)?).get(),
         };
         let stop = stop.filter(|stop| stop.at <= piece.offset.into());
@@ -147,6 +179,7 @@ impl<'a> Assembler<'a> {
     pub(super) fn drop_fragments(&mut self) {
         self.survey.orphaned_fragments += self.fragments.len() as u64;
         self.fragments.clear();
+        self.walked.clear();
     }
 
     /// Opens a segment and counts it. Without a sound header it is how the segment ends.
@@ -156,7 +189,13 @@ impl<'a> Assembler<'a> {
         number: u32,
     ) -> Result<Result<Current, RecordsEnd>, SpoolError> {
         let path = self.directory.path(core, number);
-        match Walk::open(&path, core, number)? {
+        let opened = match Walk::open(&path, core, number) {
+            Err(SpoolError::Io { cause, .. }) if !self.strict => {
+                Opened::End(RecordsEnd::Damaged(Doubt::Unreadable(cause.kind())))
+            }
+            opened => opened?,
+        };
+        match opened {
             Opened::Walk(walk) => {
                 self.survey.segments += 1;
                 self.survey.core(core).segments += 1;
@@ -169,7 +208,7 @@ impl<'a> Assembler<'a> {
                 if let RecordsEnd::Damaged(what) | RecordsEnd::Torn(what) = end {
                     let file = file_name(core, number);
                     let damage = Damage { file, offset: 0, what, records_beyond: 0 };
-                    self.note(damage, matches!(end, RecordsEnd::Torn(_)));
+                    self.survey.note(damage, matches!(end, RecordsEnd::Torn(_)));
                 }
                 Ok(Err(end))
             }
@@ -192,7 +231,7 @@ impl<'a> Assembler<'a> {
                     what,
                     records_beyond: current.walk.count_beyond()?,
                 };
-                self.note(damage, matches!(end, RecordsEnd::Torn(_)));
+                self.survey.note(damage, matches!(end, RecordsEnd::Torn(_)));
             }
         }
         Ok(())
@@ -322,6 +361,7 @@ impl<'a> Messages<'a> {
 
     /// Runs to the end. Returns how each segment ended, too.
     pub(in crate::spool) fn into_ends(mut self) -> Result<(Survey, Vec<SegmentEnd>), SpoolError> {
+        self.log.strict = true;
         self.log.claimed = Some(HashMap::new());
         // Of each segment, the octets of fragments of whole messages.
         let mut needed: HashMap<_, u64> = HashMap::new();
@@ -390,6 +430,7 @@ impl<'a> Messages<'a> {
         let Current { core, number, walk, last_seq, alive, fragments: dead } = current;
         let header = Some((*walk.header(), walk.mark()));
         let used = walk.at();
+        self.log.set_walked(number, used);
         self.ends.push(SegmentEnd { core, number, header, used, alive, dead, last_seq, end });
         Ok(())
     }

@@ -5,6 +5,8 @@ mod audit;
 mod chain;
 mod delivered;
 mod directory;
+#[cfg(test)]
+mod hostile;
 mod listing;
 mod message;
 mod messages;

@@ -60,7 +60,7 @@ impl Reader {
             return Err(SpoolError::NoMessage { place });
         }
         let damaged = |what| SpoolError::Damaged { place, what };
-        let mut chain = Chain::new(place, &header);
+        let mut chain = Chain::new(place, &header).map_err(damaged)?;
         while let Some(back) = chain.back {
             let fragment = self.directory.fragment(back)?.map_err(damaged)?;
             chain.add(back, fragment).map_err(damaged)?;

@@ -5,6 +5,9 @@ use std::fmt;
 use crate::human::{counted, octets};
 use crate::spool::error::Doubt;
 
+/// Doubtful places that are listed, of each kind; the others are counted.
+const PLACES_TOLD_MAX: usize = 1_000;
+
 /// The sums of one pass over a spool.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
 pub struct Survey {
@@ -32,6 +35,8 @@ pub struct Survey {
     pub torn: Vec<Damage>,
     /// Doubtful places that were on the disk once.
     pub damage: Vec<Damage>,
+    /// Doubtful places beyond those that are listed.
+    pub untold: u64,
     /// Names of files that look like segments, but are not written as the name of a segment is. They are
     /// passed over.
     pub strangers: Vec<String>,
@@ -89,8 +94,19 @@ impl Survey {
             entry.messages += core.messages;
             entry.bytes += core.bytes;
         }
-        self.torn.extend_from_slice(&other.torn);
-        self.damage.extend_from_slice(&other.damage);
+        self.untold += other.untold;
+        other.torn.iter().for_each(|torn| self.note(torn.clone(), true));
+        other.damage.iter().for_each(|damage| self.note(damage.clone(), false));
+    }
+
+    /// Lists a doubtful place, or counts it where the list is long.
+    pub(super) fn note(&mut self, place: Damage, torn: bool) {
+        let list = if torn { &mut self.torn } else { &mut self.damage };
+        if list.len() < PLACES_TOLD_MAX {
+            list.push(place);
+        } else {
+            self.untold += 1;
+        }
     }
 
     pub(super) fn count_message(
@@ -136,6 +152,9 @@ impl fmt::Display for Survey {
         }
         for damage in &self.damage {
             write!(f, "; damage: {damage}")?;
+        }
+        if self.untold > 0 {
+            write!(f, "; and {}", counted(self.untold, "doubtful place"))?;
         }
         for stranger in &self.strangers {
             write!(f, "; passed over {stranger}, which is not named as a segment is")?;

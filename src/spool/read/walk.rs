@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_READ_BYTES};
+use crate::limits::{ENVELOPE_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_STEP_BYTES, SPOOL_READ_BYTES};
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::file::{self, Access};
 use crate::spool::format::{
@@ -99,6 +99,8 @@ impl Walk {
             return Ok(Opened::End(file.end_without_header(len)?));
         }
         let header = bytes.try_into().ok().and_then(SegmentHeader::decode);
+        // Places in a segment have 32 bits, and no writer makes a larger one.
+        let header = header.filter(|(header, _)| header.bytes <= SEGMENT_BYTES_MAX);
         let Some((header, mark)) = header else {
             return Ok(Opened::End(RecordsEnd::Damaged(Doubt::SegmentHeader)));
         };
@@ -239,7 +241,8 @@ impl Walk {
             Err(SlotState::Open) => return Ok(WalkStep::End(RecordsEnd::Open)),
             Err(SlotState::Doubtful) => return doubtful(Doubt::RecordHeader),
         };
-        if self.at + header.stride() > self.len {
+        let is_small = header.envelope_bytes as usize <= ENVELOPE_BYTES_MAX;
+        if self.at + header.stride() > self.len || !is_small {
             return doubtful(Doubt::Bounds);
         }
         if self.last_seq.is_some_and(|last| last + 1 != header.seq) {
@@ -397,6 +400,9 @@ impl Window {
     /// Judges a file of `len` octets with zeros for a header. A segment that was never begun holds nothing but
     /// its canary.
     fn end_without_header(&mut self, len: u64) -> Result<RecordsEnd, SpoolError> {
+        if len > SEGMENT_BYTES_MAX {
+            return Ok(RecordsEnd::Damaged(Doubt::NoHeader));
+        }
         let whole = len.is_multiple_of(SEGMENT_STEP_BYTES);
         let end = if whole { len.saturating_sub(CANARY_BYTES as u64) } else { len };
         let mut at = 0;

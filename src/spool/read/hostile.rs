@@ -1,0 +1,186 @@
+//! Segments whose checksums are right, and whose records lie.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Reader, Survey};
+use crate::limits::SEGMENT_BYTES_MAX;
+use crate::spool::envelope::Meta;
+use crate::spool::error::Doubt;
+use crate::spool::format::{
+    MARKER, MARKER_TEXT, Place, RecordFlags, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES,
+    SegmentHeader, crc32c, file_name,
+};
+
+const SEGMENT: SegmentHeader = SegmentHeader {
+    number: 1,
+    core: 0,
+    bytes: 4 << 20,
+    created_ns: 1,
+    nonce: 0x1234_5678_9abc_def0,
+};
+
+/// A log in the making.
+struct Forged {
+    header: SegmentHeader,
+    octets: Vec<u8>,
+    seq: u64,
+}
+
+impl Forged {
+    fn new(header: SegmentHeader) -> Self {
+        Self { header, octets: header.encode().to_vec(), seq: 0 }
+    }
+
+    /// Adds a record, and gives its place. `back` is the piece before it.
+    fn add(
+        &mut self,
+        kind: RecordKind,
+        body: &[u8],
+        total_bytes: u64,
+        back: Option<Place>,
+    ) -> Place {
+        let mut envelope = Vec::new();
+        if kind != RecordKind::Fragment {
+            let meta = Meta { received_ns: 1, sealed_ns: self.seq + 1, ..Meta::default() };
+            meta.encode([(&b"a@x"[..], &b""[..])], &mut envelope).unwrap();
+        }
+        let payload = [body, &envelope].concat();
+        let offset = self.octets.len() as u32;
+        self.seq += 1;
+        let header = RecordHeader {
+            kind,
+            core: self.header.core,
+            segment: self.header.number,
+            draft: 7,
+            seq: self.seq,
+            total_bytes,
+            body_bytes: body.len() as u32,
+            envelope_bytes: envelope.len() as u32,
+            flags: RecordFlags::empty(),
+            back_segment: back.map_or(0, |back| back.segment),
+            back_offset: back.map_or(0, |back| back.offset),
+            payload_crc: crc32c(&payload),
+        };
+        self.octets.extend(header.encode(self.header.nonce));
+        self.octets.extend(payload);
+        self.octets.resize(self.octets.len().next_multiple_of(8), 0);
+        Place { core: self.header.core, segment: self.header.number, offset }
+    }
+
+    fn write(&self, dir: &Path) {
+        fs::write(dir.join(MARKER), MARKER_TEXT).unwrap();
+        fs::write(dir.join(file_name(self.header.core, self.header.number)), &self.octets).unwrap();
+    }
+}
+
+/// What each of the ways to read a spool finds: forwards, backwards and on threads.
+fn surveys(dir: &Path) -> [Survey; 3] {
+    let reader = Reader::open(dir).unwrap();
+    let [mut forwards, mut backwards] = [reader.oldest_first(), reader.newest_first()];
+    for listing in [&mut forwards, &mut backwards] {
+        for message in listing.by_ref() {
+            let message = message.unwrap();
+            assert_eq!(reader.body(&message).unwrap().len() as u64, message.bytes);
+        }
+    }
+    [forwards.survey(), backwards.survey(), reader.survey(2, &|_| {}).unwrap()]
+}
+
+#[test]
+fn a_piece_belongs_to_one_message_however_many_claim_it() {
+    const PIECES: u64 = 5_000;
+    const SEALS: u64 = 1_500;
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Forged::new(SEGMENT);
+    let mut back = None;
+    for total in 1..=PIECES {
+        back = Some(log.add(RecordKind::Fragment, b"x", total, back));
+    }
+    (0..SEALS).for_each(|_| drop(log.add(RecordKind::Seal, b"", PIECES, back)));
+    log.write(dir.path());
+    // And of those that claim it from another segment.
+    let mut other = Forged::new(SegmentHeader { number: 2, ..SEGMENT });
+    (0..SEALS).for_each(|_| drop(other.add(RecordKind::Seal, b"", PIECES, back)));
+    other.write(dir.path());
+    let [forwards, backwards, audited] = surveys(dir.path());
+    for survey in [&forwards, &audited] {
+        assert_eq!((survey.messages, survey.bytes), (1, PIECES));
+        assert_eq!(survey.damage.len() as u64 + survey.untold, 2 * SEALS - 1);
+        assert!(survey.damage.iter().all(|damage| damage.what == Doubt::Chain));
+    }
+    // Backwards the walk meets the claims of each segment before the pieces of the other.
+    assert!(backwards.messages <= 2 && !backwards.is_sound(), "{backwards:?}");
+}
+
+#[test]
+fn lengths_and_links_are_held_against_what_is_there() {
+    for (what, expected) in [
+        ("short", Doubt::Length),
+        ("long", Doubt::Chain),
+        ("itself", Doubt::Chain),
+        ("forwards", Doubt::Chain),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = Forged::new(SEGMENT);
+        log.add(RecordKind::Single, b"good", 4, None);
+        let offset = log.octets.len() as u32;
+        let here = Place { core: 0, segment: 1, offset };
+        match what {
+            "short" => log.add(RecordKind::Single, b"12345", 4, None),
+            "long" => log.add(RecordKind::Single, b"12345", 6, None),
+            "itself" => log.add(RecordKind::Seal, b"12345", 10, Some(here)),
+            _ => {
+                let length = log.add(RecordKind::Seal, b"12345", 6, Some(here)).offset;
+                log.octets.truncate(length as usize);
+                let next = (64 + 5 + 4 * 4 + 8 + 8 + 3_u32).next_multiple_of(8);
+                log.seq -= 1;
+                let after = Place { offset: offset + next, ..here };
+                log.add(RecordKind::Seal, b"12345", 6, Some(after));
+                log.add(RecordKind::Fragment, b"1", 1, None)
+            }
+        };
+        log.write(dir.path());
+        for survey in surveys(dir.path()) {
+            assert_eq!(survey.messages, 1, "{what}: {survey:?}");
+            assert_eq!(survey.damage.len(), 1, "{what}: {survey:?}");
+            assert_eq!(survey.damage[0].what, expected, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_file_without_end_is_told_and_the_others_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Forged::new(SegmentHeader { number: 9, ..SEGMENT });
+    log.add(RecordKind::Single, b"good", 4, None);
+    log.write(dir.path());
+    let mut huge = Forged::new(SegmentHeader { number: 1, bytes: 1 << 40, ..SEGMENT });
+    huge.add(RecordKind::Single, b"bad", 3, None);
+    huge.write(dir.path());
+    let [empty, cut] =
+        [(0, 2), (0, 3)].map(|(core, number)| dir.path().join(file_name(core, number)));
+    for path in [dir.path().join(file_name(0, 1)), empty, cut] {
+        let file =
+            fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+        file.set_len(1 << 40).unwrap();
+    }
+    const { assert!(SEGMENT_BYTES_MAX < 1 << 40 && SEGMENT_HEADER_BYTES == 64) };
+    for survey in surveys(dir.path()) {
+        assert_eq!((survey.messages, survey.damage.len()), (1, 3), "{survey:?}");
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_opened_does_not_hide_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    for number in [1, 3] {
+        let mut log = Forged::new(SegmentHeader { number, ..SEGMENT });
+        log.add(RecordKind::Single, b"good", 4, None);
+        log.write(dir.path());
+    }
+    fs::create_dir(dir.path().join(file_name(0, 2))).unwrap();
+    for survey in surveys(dir.path()) {
+        assert_eq!((survey.messages, survey.damage.len()), (2, 1), "{survey:?}");
+    }
+}
