@@ -91,6 +91,12 @@ pub enum SpoolError {
     )]
     MessageTooLarge { message_bytes: u64, needed_bytes: u64, ring_bytes: u64 },
 
+    #[error(
+        "the segments of core {core} hold messages that the disk has not synced yet, and none can be recycled \
+         before that; raise --spool-limit, or use a faster disk"
+    )]
+    Held { core: u16 },
+
     #[error("an earlier piece of this message was not stored; the message must be sent again")]
     Broken,
 
@@ -156,6 +162,7 @@ impl SpoolError {
                 | Self::OpenLimit
                 | Self::NumbersUsedUp { .. }
                 | Self::NoSpace { .. }
+                | Self::Held { .. }
                 | Self::Outlived
         )
     }

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ringpost::spool::{Barrier, Draft, Durability, Options, Place, SpoolError, Writer};
+use ringpost::spool::{Barrier, Draft, Durability, Options, Place, Reader, SpoolError, Writer};
 
-use super::{octets, open_one, read_all, seal, small, store};
+use super::{SEGMENT, octets, open_one, read_all, seal, small, store};
 
 fn synced() -> Options {
     Options { durability: Durability::Sync, ..small(8) }
@@ -227,4 +227,96 @@ fn what_was_synced_while_its_segment_was_left_survives_the_failure_of_the_next()
     drop(writer);
     drop(spool);
     assert_eq!(read_all(dir.path()).0, [(kept, b"acknowledged".to_vec())]);
+}
+
+#[test]
+fn a_segment_is_not_recycled_while_a_message_in_it_waits_for_its_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_spool, _, mut writer) =
+        open_one(dir.path(), Options { limit_bytes: 3 * SEGMENT, ..synced() });
+    let mut stored = Vec::new();
+    let mut open = Draft::default();
+    writer.append(&mut open, b"begins in the first").unwrap();
+    let refusal = loop {
+        assert!(stored.len() < 20, "messages that wait were recycled");
+        let body = octets(stored.len() as u64, 20_000);
+        match store(&mut writer, &body) {
+            Ok(place) => stored.push((place, body)),
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!(matches!(refusal, SpoolError::Held { core: 0 }) && refusal.is_full(), "{refusal}");
+    assert!(stored.len() >= 6, "two segments and more: {}", stored.len());
+    let barriers = dirty(&mut writer);
+    barriers.iter().for_each(sync);
+    assert!(read_all(dir.path()).0 == stored, "all of them may be acknowledged");
+    writer.all_synced(&barriers).unwrap();
+    // The first segment may be recycled now.
+    let until = Instant::now() + Duration::from_secs(120);
+    while let Err(error) = writer.room() {
+        assert!(error.is_full() && Instant::now() < until, "{error}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    store(&mut writer, b"and life goes on").unwrap();
+    let error = seal(&mut writer, &mut open).unwrap_err();
+    assert!(matches!(error, SpoolError::Outlived), "{error}");
+}
+
+#[test]
+fn a_message_that_waits_holds_the_segment_in_which_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_spool, _, mut writer) =
+        open_one(dir.path(), Options { limit_bytes: 3 * SEGMENT, ..synced() });
+    let mut across = Draft::default();
+    writer.append(&mut across, b"begins in the first").unwrap();
+    while writer.position().segment == 1 {
+        store(&mut writer, &octets(1, 20_000)).unwrap();
+    }
+    for barrier in dirty(&mut writer) {
+        sync(&barrier);
+        writer.synced(&barrier).unwrap();
+    }
+    let whole = seal(&mut writer, &mut across).unwrap();
+    let barrier = dirty(&mut writer).pop().unwrap();
+    // Its own segment is left, and its sync is slow.
+    let full = (0..20).find_map(|seed| store(&mut writer, &octets(seed, 20_000)).err());
+    assert!(matches!(full, Some(SpoolError::Held { .. })), "{full:?}");
+    let message = Reader::open(dir.path()).unwrap().get(whole).unwrap();
+    assert_eq!(message.bytes, 19);
+    sync(&barrier);
+    writer.synced(&barrier).unwrap();
+}
+
+#[test]
+fn a_message_with_pieces_in_a_sound_segment_goes_on_when_the_next_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_spool, _, mut writer) = open_one(dir.path(), synced());
+    let mut across = Draft::default();
+    writer.append(&mut across, b"begins in a sound segment, ").unwrap();
+    while writer.position().segment == 1 {
+        store(&mut writer, &octets(1, 20_000)).unwrap();
+    }
+    for barrier in dirty(&mut writer) {
+        sync(&barrier);
+        writer.synced(&barrier).unwrap();
+    }
+    store(&mut writer, b"refused").unwrap();
+    let barriers = dirty(&mut writer);
+    writer.poison(&barriers[0]);
+    let until = Instant::now() + Duration::from_secs(120);
+    while let Err(error) = writer.room() {
+        assert!(Instant::now() < until, "{error}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    writer.append(&mut across, b"and goes on in another").unwrap();
+    let place = seal(&mut writer, &mut across).unwrap();
+    assert_eq!(place.segment, 3, "the second was given up");
+    for barrier in dirty(&mut writer) {
+        sync(&barrier);
+        writer.synced(&barrier).unwrap();
+    }
+    let (read, survey) = read_all(dir.path());
+    let body = b"begins in a sound segment, and goes on in another".to_vec();
+    assert_eq!(read.last(), Some(&(place, body)));
+    assert!(survey.is_sound() && survey.torn.is_empty(), "{survey}");
 }

@@ -418,7 +418,9 @@ fn a_segment_that_was_cut_gets_no_new_life() {
         let (spool, _, mut writer) = open_one(dir.path(), Options { durability, ..small(4) });
         let fill = |writer: &mut Writer, until: u32| {
             while writer.position().segment < until {
-                store(writer, &octets(1, 9_000)).unwrap();
+                let place = store(writer, &octets(1, 9_000)).unwrap();
+                // A ring whose messages wait is not recycled.
+                acknowledge(writer, &[place]);
             }
         };
         fill(&mut writer, 3);

@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::fault::SegmentFault;
+#[cfg(test)]
+use super::planted::{PlantedFault, is_planted};
 use super::segment::{self, Segment};
 use super::ticket::TicketFate;
 use crate::spool::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -64,7 +67,10 @@ pub(super) struct Barriers {
     ///
     /// INVARIANT: at least `sealed` of every entry of `left`.
     synced_messages: u64,
-    /// Segments that were given up. They stay so.
+    /// Messages that were sealed in a later segment than they began in, and that wait: their numbers, and
+    /// where they began. Oldest first. Empty under `Durability::Process`.
+    spanning: VecDeque<(u64, u32)>,
+    /// Segments that were given up, in this order. They stay so.
     poisoned: Vec<(u32, SegmentFault)>,
     /// Messages that were taken out of the log: those after the first number and up to the second. There
     /// are few, because each stands for a segment that was given up.
@@ -77,6 +83,7 @@ impl Barriers {
             left: VecDeque::new(),
             synced_end: SEGMENT_HEADER_BYTES,
             synced_messages: 0,
+            spanning: VecDeque::new(),
             poisoned: Vec::new(),
             lost: Vec::new(),
         }
@@ -122,10 +129,40 @@ impl Barriers {
         }
         // The log may have gone on in the segment, and left it, while the sync ran.
         for left in self.left.iter_mut().filter(|left| left.segment() == barrier.segment()) {
+            #[cfg(test)]
+            if is_planted(PlantedFault::StaleStart) && barrier.end < left.end {
+                continue;
+            }
             left.start = left.start.max(barrier.end);
             left.settled = left.settled.max(barrier.sealed);
         }
         self.left.retain(|left| left.start < left.end);
+    }
+
+    /// A message was sealed that began in an earlier segment.
+    pub(super) fn spans(&mut self, message: u64, first_segment: u32) {
+        self.spanning.push_back((message, first_segment));
+    }
+
+    /// The oldest segment, before the one that is being written, that holds a piece of a message that waits.
+    pub(super) fn oldest_held(&self) -> Option<u32> {
+        let left = self.left.iter().find(|left| left.settled < left.sealed);
+        let spanning = self.spanning.iter().map(|&(_, first_segment)| first_segment);
+        spanning.chain(left.map(Barrier::segment)).min()
+    }
+
+    /// Forgets where the messages began whose fate is known now. Of them those are lost that began in a
+    /// segment below `floor`: the helper took it just before they were sealed.
+    pub(super) fn forget_settled(&mut self, floor: u32) {
+        let settled = self.settled();
+        while let Some(&(message, first_segment)) = self.spanning.front()
+            && message <= settled
+        {
+            self.spanning.pop_front();
+            if first_segment < floor && self.fate(message) == TicketFate::Kept {
+                self.lost.push((message - 1, message));
+            }
+        }
     }
 
     /// Nothing waits any more. The present segment is written up to `head`, with `sealed` messages in the log.
@@ -198,10 +235,19 @@ impl Barriers {
         self.poisoned.iter().find(|(poisoned, _)| *poisoned == segment).map(|(_, fault)| *fault)
     }
 
-    /// The first poisoned segment from `first` to `last`.
-    pub(super) fn poisoned_within(&self, first: u32, last: u32) -> Option<u32> {
-        let mut segments = self.poisoned.iter().map(|(segment, _)| *segment);
-        segments.find(|segment| (first..=last).contains(segment))
+    /// How many segments were given up so far.
+    pub(super) fn poisoned_so_far(&self) -> usize {
+        self.poisoned.len()
+    }
+
+    /// The first of these segments that was given up after so many others.
+    pub(super) fn poisoned_since(
+        &self,
+        earlier: usize,
+        segments: &RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let mut later = self.poisoned[earlier..].iter().map(|(segment, _)| *segment);
+        later.find(|segment| segments.contains(segment))
     }
 }
 

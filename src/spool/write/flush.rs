@@ -8,11 +8,10 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use super::job::{Job, Order};
+use super::job::{Job, Order, WriteBack};
 use super::sys;
 use crate::limits::WRITE_STEP_BYTES;
 use crate::spool::file::{self, Access};
@@ -36,15 +35,12 @@ pub(super) struct Flusher {
 }
 
 impl Flusher {
-    /// For each segment that was written, `done` gets a [`Job::Flushed`].
-    pub(super) fn new(done: Sender<Job>) -> Self {
-        let (orders, inbox) = mpsc::channel();
-        let work = move || run(&inbox, &done);
-        let thread = thread::Builder::new().name("spool-flush".to_owned()).spawn(work);
+    /// `orders` is the way to the thread that writes back.
+    pub(super) fn new(orders: Option<Sender<Order>>) -> Self {
         let memory = rustix::system::sysinfo();
         let memory = memory.totalram as u64 * u64::from(memory.mem_unit);
         Self {
-            orders: thread.is_ok().then_some(orders),
+            orders,
             busy: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -118,17 +114,32 @@ impl Flusher {
     }
 }
 
+/// Starts the thread that writes back. For each segment, `done` gets a [`Job::Flushed`].
+pub(super) fn start(done: Sender<Job>) -> Option<Sender<Order>> {
+    let (orders, inbox) = mpsc::channel();
+    let work = move || run(&inbox, &done);
+    let thread = thread::Builder::new().name("spool-flush".to_owned()).spawn(work);
+    thread.is_ok().then_some(orders)
+}
+
 fn run(inbox: &Receiver<Order>, done: &Sender<Job>) {
     for order in inbox {
-        let outcome = open(&order.path).and_then(|file| write(&file, order.end).map(|()| file));
+        let outcome = write_back(&order);
         if done.send(Job::Flushed { order, outcome }).is_err() {
             return;
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    file::open(path, Access::Write)
+/// Only a write or a sync that fails condemns a segment.
+fn write_back(order: &Order) -> WriteBack {
+    let Ok(file) = file::open(&order.path, Access::Write) else {
+        return WriteBack::Unopened;
+    };
+    match write(&file, order.end) {
+        Ok(()) => WriteBack::Written(file),
+        Err(error) => WriteBack::Failed(error),
+    }
 }
 
 fn write(file: &File, end: usize) -> io::Result<()> {

@@ -52,8 +52,14 @@ fn write(dir: &Path) {
     let (_, ready) = mpsc::channel();
     let options = Options::default();
     let open_room = OpenRoom::new(OpenPool::new(options.open_bytes), &options);
-    let supplies =
-        Supplies { ready, jobs, floor: Arc::default(), failed: Arc::default(), open_room };
+    let supplies = Supplies {
+        ready,
+        jobs,
+        floor: Arc::default(),
+        hold: Arc::default(),
+        failed: Arc::default(),
+        open_room,
+    };
     let mut writer = Writer::new(0, segment, 0, supplies, Durability::Process, lock);
     let one: [(&[u8], &[u8]); 1] = [(b"to@example.org", b"")];
     let two: [(&[u8], &[u8]); 2] = [(b"a@example.org", b"NOTIFY=NEVER"), (b"b@example.org", b"")];

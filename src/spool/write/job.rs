@@ -24,7 +24,9 @@ pub(super) enum Job {
     /// The segment of this barrier is on the disk up to the barrier's end.
     Durable { core: usize, barrier: Barrier },
     /// This segment was written back, or could not be.
-    Flushed { order: Order, outcome: io::Result<File> },
+    Flushed { order: Order, outcome: WriteBack },
+    /// The messages for whose fate the helper had to leave old segments alone have their fate.
+    Settled { core: usize },
     /// Nothing between the start and the end of this barrier was acknowledged, nor will be.
     Void { core: usize, barrier: Barrier },
     /// The name of this segment leads elsewhere, before it was used. Make another ready.
@@ -39,6 +41,9 @@ pub(super) enum Job {
     Leave { ready: Receiver<Ready> },
 }
 
+/// Above the number of every segment.
+pub(super) const NOTHING_HELD: u32 = u32::MAX;
+
 /// The answer to [`Job::Want`].
 pub(super) type Ready = Result<Segment, SpoolError>;
 
@@ -48,9 +53,35 @@ pub(super) struct Supplies {
     pub(super) jobs: Sender<Job>,
     /// Segments of this core with a lower number are gone, or about to go.
     pub(super) floor: Arc<AtomicU32>,
+    /// From this number on, segments of this core hold pieces of messages whose fate is not known. The helper
+    /// takes none of them. [`NOTHING_HELD`] while there are no such messages, but for those in the segment
+    /// that is being written.
+    pub(super) hold: Arc<AtomicU32>,
     /// Segments of this core whose write-back failed.
     pub(super) failed: Arc<AtomicU64>,
     pub(super) open_room: OpenRoom,
+}
+
+/// What became of a segment that was to be written back.
+pub(super) enum WriteBack {
+    Written(File),
+    /// The disk has refused a write or a sync.
+    Failed(io::Error),
+    /// The file could not be opened: it is gone, or the process has no descriptor left. That says nothing of
+    /// the disk, and the kernel writes the segment in its own time.
+    Unopened,
+}
+
+impl Supplies {
+    /// Waits for the helper.
+    pub(super) fn wait(&self) -> Ready {
+        // Where all run on one thread, the helper works while the writer waits.
+        #[cfg(test)]
+        if let Some(ready) = super::writer::schedule::wait(&self.ready) {
+            return ready;
+        }
+        self.ready.recv().unwrap_or(Err(SpoolError::Closed))
+    }
 }
 
 /// A segment to be written back; nobody writes to it any more.

@@ -25,6 +25,8 @@ mod writer;
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod planted;
 
 pub use barrier::Barrier;
 pub use delivered::DeliveryLog;

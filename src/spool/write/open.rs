@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::marker::{Lock, lock};
 use super::prepare::Preparer;
@@ -15,6 +17,8 @@ use crate::spool::options::Options;
 pub struct Spool {
     lock: Arc<Lock>,
     helper: Option<JoinHandle<()>>,
+    /// Closed when the helper has ended.
+    ended: Receiver<()>,
 }
 
 impl Spool {
@@ -41,11 +45,12 @@ impl Spool {
             }
         }
         let helper_lock = lock.clone();
+        let (ends, ended) = mpsc::channel::<()>();
         let helper = thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || {
                 preparer.run(&inbox);
-                drop(helper_lock);
+                drop((helper_lock, ends));
             })
             .map_err(|cause| SpoolError::io("start the helper thread", dir, cause))?;
         let writers =
@@ -55,15 +60,31 @@ impl Spool {
                 Writer::new(core, first, seq, supplies, options.durability, lock.clone())
             });
         let writers = writers.collect();
-        Ok((Self { lock, helper: Some(helper) }, recovery, writers))
+        Ok((Self { lock, helper: Some(helper), ended }, recovery, writers))
+    }
+
+    /// Closes the spool as a drop does, but waits no longer than `limit`. `false`: the disk was slower, or a
+    /// writer is alive. What is left is done if the process lives on, and else when the spool is opened again.
+    pub fn close_within(mut self, limit: Duration) -> bool {
+        let timeout = Err(mpsc::RecvTimeoutError::Timeout);
+        let in_time = self.is_last() && self.ended.recv_timeout(limit) != timeout;
+        if !in_time {
+            self.helper = None;
+        }
+        in_time
+    }
+
+    /// Whether no writer is alive.
+    fn is_last(&self) -> bool {
+        let mine_and_the_helpers = 2;
+        Arc::strong_count(&self.lock) <= mine_and_the_helpers
     }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
         // The helper ends with the last writer. If a writer is alive, waiting here could take for ever.
-        let mine_and_the_helpers = 2;
-        if Arc::strong_count(&self.lock) <= mine_and_the_helpers
+        if self.is_last()
             && let Some(helper) = self.helper.take()
         {
             // A panic of the helper was printed, and nothing here depends on its result.

@@ -2,19 +2,18 @@
 //! core never waits for the disk or for a page.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::barrier::Barrier;
-use super::flush::Flusher;
-use super::job::{Job, Order, Supplies};
+use super::flush::{self, Flusher};
+use super::job::{Job, Order, Supplies, WriteBack};
 use super::recover::Old;
 use super::segment::{self, Segment};
+use super::sigbus::Guarded;
 use super::supply::{FullSegment, Supply, take_back};
 use crate::notice::notice;
 use crate::spool::error::SpoolError;
@@ -36,6 +35,8 @@ pub(super) struct Preparer {
     failing: bool,
     /// Writers that live.
     writers: usize,
+    /// When the last writer left.
+    closing: Option<Instant>,
 }
 
 impl Preparer {
@@ -46,11 +47,25 @@ impl Preparer {
         first_number: u32,
         old: VecDeque<Old>,
     ) -> (Self, Receiver<Job>, Vec<Supplies>) {
+        Self::with_write_back(dir, options, first_number, old, flush::start)
+    }
+
+    /// As [`new`](Self::new). `write_back` takes the way back for what was written, and gives the way for
+    /// what is to be written, if there is one.
+    pub(super) fn with_write_back(
+        dir: PathBuf,
+        options: Options,
+        first_number: u32,
+        old: VecDeque<Old>,
+        write_back: impl FnOnce(Sender<Job>) -> Option<Sender<Order>>,
+    ) -> (Self, Receiver<Job>, Vec<Supplies>) {
         let (jobs, inbox) = mpsc::channel();
         let (supply, supplies) = Supply::new(dir, options, first_number, old, &jobs);
-        let flusher = (options.durability == Durability::Process).then(|| Flusher::new(jobs));
+        let writes_back = options.durability == Durability::Process;
+        let flusher = writes_back.then(|| Flusher::new(write_back(jobs)));
         let writers = options.cores;
-        (Self { options, supply, flusher, failing: false, writers }, inbox, supplies)
+        let preparer = Self { options, supply, flusher, failing: false, writers, closing: None };
+        (preparer, inbox, supplies)
     }
 
     /// The first segment of `core`, before the helper runs.
@@ -60,28 +75,41 @@ impl Preparer {
 
     /// Serves the cores until the last of them is gone.
     pub(super) fn run(mut self, inbox: &Receiver<Job>) {
-        let mut closing: Option<Instant> = None;
-        let close = Duration::from_millis(FLUSH_CLOSE_MS);
-        while self.writers > 0 || self.flusher.as_ref().is_some_and(Flusher::is_busy) {
+        while !self.is_done() {
             let job = match self.pause() {
                 Some(pause) => inbox.recv_timeout(pause),
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match job {
-                Ok(job) => self.take(job),
-                Err(RecvTimeoutError::Timeout) => self.rest(),
+                Ok(job) => self.step(Some(job), Instant::now()),
+                Err(RecvTimeoutError::Timeout) => self.step(None, Instant::now()),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.supply.retry(self.flusher.as_mut());
-            // A spool that is closed gets written back and marked, unless the disk is too slow for that.
-            if self.writers == 0
-                && let Some(flusher) = &mut self.flusher
-            {
-                if closing.get_or_insert_with(Instant::now).elapsed() < close {
-                    flusher.idle();
-                } else {
-                    flusher.give_up();
-                }
+        }
+    }
+
+    /// Whether every writer is gone, and nothing is being written back.
+    fn is_done(&self) -> bool {
+        self.writers == 0 && !self.flusher.as_ref().is_some_and(Flusher::is_busy)
+    }
+
+    /// Does a job, or, without one, what there is to do when no job comes. Then does what is due at `now`.
+    pub(super) fn step(&mut self, job: Option<Job>, now: Instant) {
+        self.supply.set_time(now);
+        match job {
+            Some(job) => self.take(job),
+            None => self.rest(),
+        }
+        self.supply.retry(self.flusher.as_mut());
+        // A spool that is closed gets written back and marked, unless the disk is too slow for that.
+        if self.writers == 0
+            && let Some(flusher) = &mut self.flusher
+        {
+            let closing = *self.closing.get_or_insert(now);
+            if now.duration_since(closing) < Duration::from_millis(FLUSH_CLOSE_MS) {
+                flusher.idle();
+            } else {
+                flusher.give_up();
             }
         }
     }
@@ -90,7 +118,7 @@ impl Preparer {
     fn pause(&self) -> Option<Duration> {
         let backlog = self.flusher.as_ref().is_some_and(Flusher::has_backlog);
         let rest = backlog.then_some(Duration::from_millis(FLUSH_IDLE_MS));
-        self.supply.until_retry().into_iter().chain(rest).min()
+        self.supply.until_retry(Instant::now()).into_iter().chain(rest).min()
     }
 
     fn take(&mut self, job: Job) {
@@ -105,6 +133,7 @@ impl Preparer {
                 }
             }
             Job::Flushed { order, outcome } => self.flushed(&order, outcome),
+            Job::Settled { core } => self.supply.settled(core, self.flusher.as_mut()),
             Job::Void { core, barrier } => self.void(core, &barrier),
             Job::Replace { core, segment } => {
                 segment.finish(0);
@@ -143,20 +172,29 @@ impl Preparer {
 
     /// Whether the maps of full segments are worth retaining. The pages of a ring that is small enough are
     /// never written back, and are still writable when they are used again. The pages of a larger ring are
-    /// clean by then and have to be made writable again, so that a retained map would only cost memory.
+    /// clean by then and have to be made writable again, so that a retained map would only cost memory. A
+    /// process has a bounded number of maps, and those that are written come first.
     fn retains_maps(&self) -> bool {
         let flusher = self.flusher.as_ref();
         self.options.when_full == WhenFull::Recycle
             && flusher.is_some_and(|flusher| flusher.backlog_bytes() >= self.options.limit_bytes)
+            && Guarded::are_few()
     }
 
-    fn flushed(&mut self, order: &Order, outcome: io::Result<File>) {
+    fn flushed(&mut self, order: &Order, outcome: WriteBack) {
         let (core, number) = (order.core, order.header.number);
         let shelf = self.supply.shelf(core);
         let failed = shelf.failed.clone();
         if let Some(full) = shelf.find(number) {
-            match outcome.and_then(|file| segment::mark(&file, &order.header, order.end as u32)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let marked = match outcome {
+                WriteBack::Written(file) => {
+                    Some(segment::mark(&file, &order.header, order.end as u32))
+                }
+                WriteBack::Failed(error) => Some(Err(error)),
+                WriteBack::Unopened => None,
+            };
+            match marked {
+                Some(Err(error)) => {
                     full.sound = false;
                     failed.fetch_add(1, Ordering::Relaxed);
                     // A disk that fails one after the other is told of once.
@@ -169,8 +207,8 @@ impl Preparer {
                         );
                     }
                 }
-                Ok(()) => self.failing = false,
-                Err(_) => {}
+                Some(Ok(())) => self.failing = false,
+                None => {}
             }
         }
         if let Some(flusher) = &mut self.flusher {
@@ -270,6 +308,31 @@ mod tests {
             segment = supplies[0].ready.recv().unwrap().unwrap();
         }
         segment.finish(0);
+        present.finish(0);
+    }
+
+    #[test]
+    fn a_ring_of_more_segments_than_maps_are_possible_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let _lock = marker::lock(dir.path()).unwrap();
+        let options = Options {
+            segment_bytes: 4_096,
+            limit_bytes: 5_000 * 4_096,
+            when_full: WhenFull::Recycle,
+            durability: Durability::Process,
+            cores: 1,
+            ..Options::default()
+        };
+        let (mut preparer, _inbox, supplies) =
+            Preparer::new(dir.path().to_owned(), options, 1, VecDeque::new());
+        let mut present = preparer.prepare(0).unwrap();
+        for number in 2..4_200 {
+            preparer.take(Job::Want { core: 0 });
+            let next = supplies[0].ready.try_recv().unwrap();
+            let next = next.unwrap_or_else(|error| panic!("segment {number}: {error}"));
+            let segment = std::mem::replace(&mut present, next);
+            preparer.take(Job::Retire { core: 0, segment, used: 4_096, sound: true });
+        }
         present.finish(0);
     }
 }

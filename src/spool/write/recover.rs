@@ -82,8 +82,9 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
     let abandoned = clear_unfinished(dir)?;
     let reader = Reader::open_locked(dir)?;
     let (survey, mut ends) = reader.messages().into_ends()?;
-    if survey.damage.is_empty() && survey.torn.is_empty() {
-        // What no message needs goes. Where something is damaged, it may be of use to people.
+    if survey.damage.is_empty() && survey.torn.is_empty() && survey.recycled_messages == 0 {
+        // What no message needs goes. Where something is damaged, it may be of use to people. A message of
+        // which the ring has the end only needs its later pieces, or readers would take it for torn.
         ends.iter_mut().for_each(|end| end.used = end.alive);
     }
     let mut recovery = Recovery { survey, trimmed_bytes: abandoned, ..Recovery::default() };
@@ -101,7 +102,7 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
             None => last_seq.push((end.core, end.last_seq)),
         }
     }
-    ends.sort_by_key(|end| (end.header.map_or(0, |(header, _)| header.created_ns), end.number));
+    sort_by_age(&mut ends);
     let mut old = VecDeque::new();
     for end in &ends {
         let name = file_name(end.core, end.number);
@@ -122,6 +123,17 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
         }
     }
     Ok(Recovered { recovery, old, next_number, last_seq })
+}
+
+/// Oldest first. Times compare the segments of all cores. Where the clock was set back between two segments
+/// of one core, their numbers contradict it, because these only grow; then the numbers alone count.
+fn sort_by_age(ends: &mut [SegmentEnd]) {
+    let made = |end: &SegmentEnd| end.header.map_or(0, |(header, _)| header.created_ns);
+    ends.sort_by_key(|end| (end.core, end.number));
+    let known: Vec<_> = ends.iter().filter(|end| end.header.is_some()).collect();
+    let runs_on =
+        known.windows(2).all(|pair| pair[0].core != pair[1].core || made(pair[0]) <= made(pair[1]));
+    ends.sort_by_key(|end| (if runs_on { made(end) } else { 0 }, end.number, made(end)));
 }
 
 /// Removes segments that were being made when their sink died; returns their octets. What the file of a
@@ -191,4 +203,32 @@ fn settle(path: &Path, header: &SegmentHeader, mark: Mark, used: u64) -> io::Res
         file.set_len(used)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of the segments in order, of which core, number and time are given.
+    fn sorted(segments: &[(u16, u32, u64)]) -> Vec<(u16, u32)> {
+        let end = |&(core, number, created_ns): &(u16, u32, u64)| {
+            let header = SegmentHeader { number, core, bytes: 65_536, created_ns, nonce: 1 };
+            let end = RecordsEnd::Clean;
+            let header = Some((header, Mark::Unknown));
+            SegmentEnd { core, number, header, used: 64, alive: 64, dead: 0, last_seq: 0, end }
+        };
+        let mut ends: Vec<_> = segments.iter().map(end).collect();
+        sort_by_age(&mut ends);
+        ends.iter().map(|end| (end.core, end.number)).collect()
+    }
+
+    #[test]
+    fn the_oldest_segment_comes_first_and_a_clock_that_was_set_back_changes_nothing() {
+        // A core that is idle has few segments, and its second may be the newest of all.
+        let busy_and_idle = [(1, 2, 35), (0, 1, 10), (0, 2, 20), (0, 3, 30), (1, 1, 11)];
+        assert_eq!(sorted(&busy_and_idle), [(0, 1), (1, 1), (0, 2), (0, 3), (1, 2)]);
+        // The next run began at number 4, an hour before.
+        let set_back = [(0, 4, 5), (0, 1, 10), (0, 2, 20), (1, 4, 4), (1, 1, 11), (0, 5, 6)];
+        assert_eq!(sorted(&set_back), [(0, 1), (1, 1), (0, 2), (1, 4), (0, 4), (0, 5)]);
+    }
 }

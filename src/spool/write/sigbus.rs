@@ -69,6 +69,12 @@ impl Guarded {
         Ok(Self { raw, entry })
     }
 
+    /// Whether as many maps are left as are in use. Then a map may be retained that is not needed now.
+    pub(super) fn are_few() -> bool {
+        let is_free = |entry: &&GuardedRange| entry.base.load(Ordering::Relaxed) == FREE;
+        TABLE.iter().filter(is_free).count() >= MAPS_GUARDED_MAX / 2
+    }
+
     pub(super) fn raw(&self) -> &MmapRaw {
         &self.raw
     }

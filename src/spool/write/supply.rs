@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 
 use super::budget::{Budget, Reservation};
 use super::flush::Flusher;
-use super::job::{Job, Ready, Supplies};
+use super::job::{Job, NOTHING_HELD, Ready, Supplies};
 use super::make::{SegmentPlan, fresh_header};
 use super::numbers::Numbers;
 use super::open_room::{DeadRoom, OpenPool, OpenRoom};
+#[cfg(test)]
+use super::planted::{PlantedFault, is_planted};
 use super::recover::Old;
 use super::segment::{RetainedMap, Segment};
 use crate::limits::SPOOL_RETRY_MS;
@@ -33,6 +35,10 @@ pub(super) struct Shelf {
     ///
     /// INVARIANT: it is raised before the file of such a segment is touched.
     pub(super) floor: Arc<AtomicU32>,
+    /// See [`Supplies`].
+    hold: Arc<AtomicU32>,
+    /// The core has no segment, because the oldest one holds messages whose fate is not known.
+    held_up: bool,
     pub(super) failed: Arc<AtomicU64>,
     next_number: u32,
     /// Full ones, oldest first.
@@ -68,9 +74,9 @@ pub(super) struct FullSegment {
 
 impl Shelf {
     /// When to look for room again; `None` if the core has a segment.
-    fn until_retry(&self) -> Option<Duration> {
+    fn until_retry(&self, now: Instant) -> Option<Duration> {
         let pause = Duration::from_millis(SPOOL_RETRY_MS);
-        self.short.map(|tried| pause.saturating_sub(tried.elapsed()))
+        self.short.map(|tried| pause.saturating_sub(now.duration_since(tried)))
     }
 
     pub(super) fn add(&mut self, full: FullSegment) {
@@ -86,6 +92,16 @@ impl Shelf {
     /// Whether a segment of this run was not taken to be recycled.
     pub(super) fn is_alive(&self, number: u32) -> bool {
         number >= self.floor.load(Ordering::Acquire)
+    }
+
+    /// Whether the oldest full segment holds pieces of messages whose fate is not known.
+    fn is_held(&self) -> bool {
+        #[cfg(test)]
+        if is_planted(PlantedFault::TakesWhatWaits) {
+            return false;
+        }
+        let hold = self.hold.load(Ordering::Acquire);
+        self.full.front().is_some_and(|oldest| oldest.number >= hold)
     }
 }
 
@@ -104,6 +120,7 @@ pub(super) struct Supply {
     /// Oldest first.
     earlier: VecDeque<EarlierSegment>,
     pub(super) numbers: Numbers,
+    now: Instant,
 }
 
 impl Supply {
@@ -121,10 +138,13 @@ impl Supply {
             .map(|_| {
                 let (ready, taken) = mpsc::channel();
                 let (floor, failed) = <(Arc<AtomicU32>, Arc<AtomicU64>)>::default();
+                let hold = Arc::new(AtomicU32::new(NOTHING_HELD));
                 let shelf = Shelf {
                     ready,
                     floor: floor.clone(),
                     failed: failed.clone(),
+                    hold: hold.clone(),
+                    held_up: false,
                     next_number: first_number,
                     full: VecDeque::new(),
                     short: None,
@@ -132,7 +152,8 @@ impl Supply {
                     suspicion: 0,
                 };
                 let open_room = OpenRoom::new(pool.clone(), &options);
-                (shelf, Supplies { ready: taken, jobs: jobs.clone(), floor, failed, open_room })
+                let jobs = jobs.clone();
+                (shelf, Supplies { ready: taken, jobs, floor, hold, failed, open_room })
             })
             .unzip();
         let budget = Budget::new(&options);
@@ -143,7 +164,8 @@ impl Supply {
         };
         let earlier = old.into_iter().map(count).collect();
         let numbers = Numbers::new(dir.clone(), options.durability, first_number);
-        (Self { dir, options, budget, shelves, earlier, numbers }, supplies)
+        let now = Instant::now();
+        (Self { dir, options, budget, shelves, earlier, numbers, now }, supplies)
     }
 
     pub(super) fn shelf(&mut self, core: usize) -> &mut Shelf {
@@ -151,13 +173,19 @@ impl Supply {
     }
 
     /// When to look for room again; `None` if no core lacks it.
-    pub(super) fn until_retry(&self) -> Option<Duration> {
-        self.shelves.iter().filter_map(Shelf::until_retry).min()
+    pub(super) fn until_retry(&self, now: Instant) -> Option<Duration> {
+        self.shelves.iter().filter_map(|shelf| shelf.until_retry(now)).min()
+    }
+
+    /// Tells the time, which only the caller looks at.
+    pub(super) fn set_time(&mut self, now: Instant) {
+        self.now = now;
     }
 
     /// Looks for room again for the cores whose turn it is, however busy the other cores keep the helper.
     pub(super) fn retry(&mut self, mut flusher: Option<&mut Flusher>) {
-        let is_due = |shelf: &Shelf| shelf.until_retry() == Some(Duration::ZERO);
+        let now = self.now;
+        let is_due = |shelf: &Shelf| shelf.until_retry(now) == Some(Duration::ZERO);
         if !self.shelves.iter().any(is_due) {
             return;
         }
@@ -183,6 +211,14 @@ impl Supply {
         }
     }
 
+    /// The fate of more messages of the core is known, so that it may get the segment that it could not get.
+    pub(super) fn settled(&mut self, core: usize, flusher: Option<&mut Flusher>) {
+        let shelf = &mut self.shelves[core];
+        if std::mem::take(&mut shelf.held_up) && shelf.short.is_some() {
+            self.supply(core, flusher);
+        }
+    }
+
     /// Sends `core` one more segment, or why there is none. Puts it off if mail would have to be deleted for
     /// a segment that is not needed soon.
     pub(super) fn supply(&mut self, core: usize, flusher: Option<&mut Flusher>) {
@@ -191,7 +227,12 @@ impl Supply {
             (shelf.need, shelf.short) = (NextNeed::Deferred, None);
             return;
         };
-        if self.shelves[core].suspicion > 0 {
+        let shelf = &mut self.shelves[core];
+        if shelf.need == NextNeed::Deferred {
+            // It is put off no more: when it is needed, it has been made.
+            shelf.need = NextNeed::Later;
+        }
+        if shelf.suspicion > 0 {
             made = made.and_then(|segment| self.probe(core, segment));
         }
         self.hand_out(core, made);
@@ -216,8 +257,8 @@ impl Supply {
     }
 
     fn hand_out(&mut self, core: usize, made: Ready) {
+        let short = made.is_err().then_some(self.now);
         let shelf = &mut self.shelves[core];
-        let short = made.is_err().then(Instant::now);
         let told_before = std::mem::replace(&mut shelf.short, short).is_some();
         if made.is_err() && told_before {
             return;
@@ -282,6 +323,10 @@ impl Supply {
             if let Some(made) = self.create_in_free_room(core, &mut shortage) {
                 return made;
             }
+        }
+        if self.shelves[core].is_held() {
+            self.shelves[core].held_up = true;
+            return Err(SpoolError::Held { core: core as u16 });
         }
         let Some(oldest) = self.shelves[core].full.pop_front() else { return Err(shortage) };
         self.reuse(core, oldest, flusher)

@@ -14,6 +14,8 @@ use self::space::TailFragment;
 use super::barrier::Barriers;
 use super::job::{Job, Supplies};
 use super::marker::Lock;
+#[cfg(test)]
+use super::planted::{PlantedFault, is_planted};
 use super::segment::Segment;
 use super::ticket::{Sealed, Ticket};
 use super::watermark::Watermark;
@@ -29,6 +31,8 @@ use crate::spool::options::Durability;
 mod durable;
 mod pieces;
 mod roll;
+#[cfg(test)]
+pub(super) mod schedule;
 mod space;
 
 /// An open message: what links its pieces. Cheap; a session has one and uses it for all its messages.
@@ -43,6 +47,8 @@ pub struct Draft {
     /// The latest record.
     piece: PieceId,
     total_bytes: u64,
+    /// So many segments had been given up when the message was last found to have no piece in any of them.
+    given_up: usize,
     /// A piece was refused, so the message can only be discarded.
     broken: bool,
 }
@@ -266,7 +272,7 @@ impl Writer {
         let sealed = meta
             .encode(recipients, &mut envelope)
             .and_then(|()| self.claim_for_envelope(draft, envelope.len()))
-            .map(|()| self.commit_message(&envelope, meta.flags))
+            .map(|()| self.commit_message(draft, &envelope, meta.flags))
             .and_then(|sealed| self.check().map(|()| sealed));
         self.envelope = envelope;
         sealed
@@ -296,7 +302,12 @@ impl Writer {
         self.yield_head(draft);
         let space = self.space();
         let too_small = wanted > space && space < SEGMENT_REST_BYTES.min(self.capacity() / 4);
-        if too_small || (self.is_poisoned() && draft.latest.is_none()) {
+        // A segment that was given up holds none of the message: see `check_pieces`.
+        let given_up = self.is_poisoned();
+        #[cfg(test)]
+        let given_up =
+            given_up && !(is_planted(PlantedFault::GoesOnInGivenUp) && draft.latest.is_some());
+        if too_small || given_up {
             self.roll()?;
         }
         if self.open.is_none() {
@@ -350,7 +361,7 @@ impl Writer {
         self.digest.update(piece);
     }
 
-    fn commit_message(&mut self, envelope: &[u8], flags: RecordFlags) -> Sealed {
+    fn commit_message(&mut self, draft: &Draft, envelope: &[u8], flags: RecordFlags) -> Sealed {
         let open = self.open.take().expect("claim_for_envelope opened a record");
         let kind = if open.back.is_some() { RecordKind::Seal } else { RecordKind::Single };
         let at = self.head + RECORD_HEADER_BYTES + open.body_bytes;
@@ -360,6 +371,9 @@ impl Writer {
         self.stats.bytes += open.total_bytes;
         let place = self.commit(&open, kind, envelope.len(), flags);
         self.tail.clear();
+        if draft.first_segment < place.segment {
+            self.note_spanning(self.stats.messages, draft.first_segment);
+        }
         Sealed { place, ticket: Ticket(self.stats.messages) }
     }
 

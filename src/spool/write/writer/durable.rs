@@ -16,7 +16,7 @@ use crate::spool::format::{Place, RECORD_HEADER_BYTES, SegmentHeader, file_name}
 use crate::spool::options::Durability;
 use crate::spool::write::barrier::Barrier;
 use crate::spool::write::fault::SegmentFault;
-use crate::spool::write::job::Job;
+use crate::spool::write::job::{Job, NOTHING_HELD};
 use crate::spool::write::segment::{Segment, has_canary};
 use crate::spool::write::ticket::{Ticket, TicketFate};
 use crate::spool::write::watermark::Watermark;
@@ -103,6 +103,7 @@ impl Writer {
     fn note_synced(&mut self, barrier: &Barrier) {
         let (segment, present) = (barrier.segment(), self.segment().header.number);
         self.barriers.synced(barrier, present);
+        self.note_settled();
         let (segment_of_end, end) = self.barriers.end(present);
         let end = Place { core: self.core, segment: segment_of_end, offset: end as u32 };
         self.watermark.move_to(end);
@@ -123,7 +124,10 @@ impl Writer {
         }
         self.give_up(barrier.segment(), SegmentFault::Unsynced);
         self.suspicion += 1;
-        self.shortage = Some(self.given_up(barrier.segment()));
+        // A shortage that is known stays: the helper tells of it once.
+        if self.shortage.is_none() {
+            self.shortage = Some(self.given_up(barrier.segment()));
+        }
         if let Some(segment) = self.spare.take() {
             self.have_probed(segment);
         }
@@ -246,6 +250,7 @@ impl Writer {
             self.take_out(barrier, fault);
         }
         self.barriers.settle(self.head, self.stats.messages);
+        self.note_settled();
         self.stats.poisoned = self.barriers.poisoned(SegmentFault::Unsynced);
         self.stats.torn = self.barriers.poisoned(SegmentFault::Torn);
         self.stats.removed = self.barriers.poisoned(SegmentFault::Removed);
@@ -274,7 +279,35 @@ impl Writer {
         }
         if self.durability == Durability::Process {
             self.barriers.forget_below(floor);
+        } else {
+            self.publish_hold();
         }
+    }
+
+    /// A message was sealed that began in an earlier segment.
+    pub(super) fn note_spanning(&mut self, message: u64, first_segment: u32) {
+        if self.durability == Durability::Sync {
+            self.barriers.spans(message, first_segment);
+            self.publish_hold();
+        }
+    }
+
+    /// The fate of more messages is known.
+    fn note_settled(&mut self) {
+        self.barriers.forget_settled(self.supplies.floor.load(Ordering::Acquire));
+        let before = self.supplies.hold.load(Ordering::Relaxed);
+        if self.publish_hold() > before {
+            self.hand_over(Job::Settled { core: self.core.into() });
+        }
+    }
+
+    /// Keeps the helper from the segments of messages that wait, and returns the first of them. A segment
+    /// that the log leaves is held before the helper hears of it. A message that began in an earlier
+    /// segment may come too late; `Barriers::forget_settled` finds that.
+    fn publish_hold(&self) -> u32 {
+        let oldest = self.barriers.oldest_held().unwrap_or(NOTHING_HELD);
+        self.supplies.hold.store(oldest, Ordering::Release);
+        oldest
     }
 
     fn take_out(&mut self, barrier: Barrier, fault: SegmentFault) {
@@ -291,7 +324,7 @@ impl Writer {
     }
 
     /// Checks that every segment that may hold a piece of the message is there and sound.
-    pub(super) fn check_whole(&mut self, draft: &Draft) -> Result<(), SpoolError> {
+    pub(super) fn check_whole(&mut self, draft: &mut Draft) -> Result<(), SpoolError> {
         let Some(latest) = draft.latest else { return Ok(()) };
         // The helper raises the floor before it takes a segment. If it does so right after this check, the
         // message is recycled as one of the ring's oldest, as it could have been a moment later.
@@ -304,7 +337,12 @@ impl Writer {
         }
         let pieces = draft.first_segment..=latest.segment;
         let retired: Vec<_> = self.retired.iter().map(|retired| retired.header).collect();
-        for header in retired.into_iter().filter(|header| pieces.contains(&header.number)) {
+        for header in retired {
+            let number = header.number;
+            // One that was given up holds none of the message: that was checked above.
+            if !pieces.contains(&number) || self.barriers.is_poisoned(number) {
+                continue;
+            }
             match file::open(&self.path_of(header.number), Access::Read) {
                 Ok(file) if has_canary(&file, &header) => {}
                 Ok(file) if !self.is_taken(header.number) => {
@@ -321,17 +359,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Checks that no segment that may hold a piece of the message was given up, and that no piece was lost. Then its next piece goes to
-    /// a sound segment: the present one, if it was given up, holds none of the message.
-    pub(super) fn check_pieces(&self, draft: &Draft) -> Result<(), SpoolError> {
-        let Some(latest) = draft.latest else { return Ok(()) };
-        if self.pieces.is_lost(draft.piece) {
-            return Err(SpoolError::OpenLimit);
+    /// Checks that no segment that may hold a piece of the message was given up, and that no piece was lost.
+    /// Then its next piece goes to a sound segment, and those that were given up by now never hold any of the
+    /// message.
+    pub(super) fn check_pieces(&self, draft: &mut Draft) -> Result<(), SpoolError> {
+        if let Some(latest) = draft.latest {
+            if self.pieces.is_lost(draft.piece) {
+                return Err(SpoolError::OpenLimit);
+            }
+            let pieces = draft.first_segment..=latest.segment;
+            if let Some(segment) = self.barriers.poisoned_since(draft.given_up, &pieces) {
+                return Err(self.given_up(segment));
+            }
         }
-        match self.barriers.poisoned_within(draft.first_segment, latest.segment) {
-            Some(segment) => Err(self.given_up(segment)),
-            None => Ok(()),
-        }
+        draft.given_up = self.barriers.poisoned_so_far();
+        Ok(())
     }
 
     pub(super) fn is_poisoned(&self) -> bool {

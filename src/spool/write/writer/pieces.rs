@@ -77,6 +77,17 @@ impl Pieces {
         bytes
     }
 
+    /// The segments of the piece and of all before it.
+    #[cfg(test)]
+    pub(super) fn segments(&self, mut id: PieceId) -> std::collections::HashSet<u32> {
+        let mut segments = std::collections::HashSet::new();
+        while let Some(at) = self.at(id) {
+            segments.insert(self.all[at].segment);
+            id = self.all[at].before;
+        }
+        segments
+    }
+
     fn at(&self, id: PieceId) -> Option<usize> {
         (id.0 as usize).checked_sub(1)
     }

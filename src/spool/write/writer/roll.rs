@@ -78,7 +78,7 @@ impl Writer {
             Err(TryRecvError::Empty) => {
                 self.stats.roll_waits += 1;
                 loop {
-                    let supplied = self.supplies.ready.recv().unwrap_or(Err(SpoolError::Closed));
+                    let supplied = self.supplies.wait();
                     if let Some(outcome) = self.judge(supplied) {
                         return outcome;
                     }
@@ -88,10 +88,14 @@ impl Writer {
     }
 
     fn poll_supplies(&mut self) -> Result<Ready, TryRecvError> {
+        // A segment may have come after the news that there is none.
+        let mut shortage = None;
         loop {
-            let supplied = self.supplies.ready.try_recv()?;
-            if let Some(outcome) = self.judge(supplied) {
-                return Ok(outcome);
+            match self.supplies.ready.try_recv().map(|supplied| self.judge(supplied)) {
+                Ok(Some(Ok(segment))) => return Ok(Ok(segment)),
+                Ok(Some(Err(error))) => shortage = Some(error),
+                Ok(None) => {}
+                Err(nothing) => return shortage.map(Err).ok_or(nothing),
             }
         }
     }
@@ -160,6 +164,7 @@ impl Writer {
                 | Job::Durable { .. }
                 | Job::Flushed { .. }
                 | Job::Free { .. }
+                | Job::Settled { .. }
                 | Job::Void { .. },
             )) => {}
             Err(mpsc::SendError(Job::Probe { segment, .. } | Job::Replace { segment, .. })) => {
