@@ -77,6 +77,10 @@ pub const MESSAGE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// smtpd_recipient_overshoot_limit).
 pub const RECIPIENTS_OVERSHOOT_MAX: u32 = 1_000;
 
+/// Commands that may fail uncounted after a refused MAIL, RCPT or BDAT: those that were on their way in
+/// the same flight and cannot work without it (RFC 2920 §3.1).
+pub const FOLLOWERS_MAX: u32 = 1_000;
+
 /// Errors of one session since its last accepted message, after which it gets 421 and is closed
 /// (Postfix: smtpd_hard_error_limit).
 pub const SESSION_ERRORS_MAX: u32 = 20;

@@ -23,7 +23,14 @@ impl Server {
             self.count_junk();
         }
         if let Some(answer) = self.chunk_fault(size) {
-            return self.refuse_chunk(answer, size, last);
+            let follows = self.extended()
+                && self.available.contains(Extensions::CHUNKING)
+                && self.lacks_message()
+                && self.follows();
+            if !follows {
+                self.expect_followers();
+            }
+            return self.refuse_chunk(answer, follows, size, last);
         }
         self.note(Deviations::empty());
         self.phase = ServerPhase::Chunk(Chunk { size, left: size, last, fate: ChunkFate::Good });
@@ -32,6 +39,15 @@ impl Server {
         }
         self.transaction = Transaction::Chunks(IncomingContent::default());
         Some(CommandEvent::Begin)
+    }
+
+    /// Whether there is no message to which a chunk could belong.
+    fn lacks_message(&self) -> bool {
+        match self.transaction {
+            Transaction::Idle | Transaction::Failed { .. } => true,
+            Transaction::Mail { .. } => self.envelope.recipient_count() == 0,
+            Transaction::Chunks(_) => false,
+        }
     }
 
     /// Why a chunk of `size` octets cannot be taken now.
@@ -66,6 +82,7 @@ impl Server {
     fn refuse_chunk(
         &mut self,
         answer: &'static Answer,
+        follows: bool,
         size: u64,
         last: bool,
     ) -> Option<CommandEvent> {
@@ -84,7 +101,7 @@ impl Server {
         if open && !last {
             self.transaction = Transaction::Failed { recipients };
         }
-        let fate = ChunkFate::Refused { answer, recipients };
+        let fate = ChunkFate::Refused { answer, recipients, follows };
         self.phase = ServerPhase::Chunk(Chunk { size, left: size, last, fate });
         event
     }
@@ -109,9 +126,10 @@ impl Server {
         if last {
             self.answering = VerbClass::EndOfData;
         }
-        if let ChunkFate::Refused { answer, recipients } = fate {
+        if let ChunkFate::Refused { answer, recipients, follows } = fate {
             let start = replies.len();
-            self.fail(answer, replies);
+            self.errors += u32::from(!follows);
+            self.say(answer, replies);
             if last && self.policy.protocol == Protocol::Lmtp {
                 repeat(start, recipients, replies);
             }

@@ -110,8 +110,8 @@ pub(super) enum ChunkFate {
     /// Its octets belong to the open message.
     Good,
     /// Its octets go nowhere, and this is the reply. In LMTP the last chunk is answered once for each
-    /// of `recipients` (RFC 2033 §4.3).
-    Refused { answer: &'static Answer, recipients: usize },
+    /// of `recipients` (RFC 2033 §4.3). It `follows` a refusal, and counts for no error of its own.
+    Refused { answer: &'static Answer, recipients: usize, follows: bool },
 }
 
 impl Chunk {

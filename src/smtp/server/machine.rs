@@ -13,7 +13,7 @@ use super::refusal::{Refusal, RefusalPhase, Refusals};
 use super::relayed::Relayed;
 use super::reply_counts::{ReplyCounts, VerbClass};
 use super::state::{Greeting, ServerPhase, Transaction};
-use crate::limits::{REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX, SESSION_JUNK_MAX};
+use crate::limits::{FOLLOWERS_MAX, REPLY_QUEUE_BYTES_MAX, SESSION_ERRORS_MAX, SESSION_JUNK_MAX};
 use crate::scan::{self, Marks};
 use crate::smtp::command::Verb;
 use crate::smtp::deviation::Deviations;
@@ -48,6 +48,9 @@ pub struct Server {
     pub(super) no_room: Option<Reply>,
     /// Since the last accepted message.
     pub(super) errors: u32,
+    /// How many more commands may fail uncounted, because they need what a refused command was to do. A client
+    /// that sends them in one flight with that command has not erred.
+    pub(super) followers: u32,
     /// Commands that did no work, since the last accepted message.
     pub(super) junk: u32,
     /// Whether a message was accepted.
@@ -87,6 +90,7 @@ impl Server {
             logins: Logins::default(),
             no_room: None,
             errors: 0,
+            followers: 0,
             junk: 0,
             took_message: false,
             xclient_trusted: false,
@@ -403,6 +407,33 @@ impl Server {
         self.errors += 1;
         self.say(answer, replies);
         None
+    }
+
+    /// A command was refused that others build on.
+    #[cold]
+    pub(super) fn expect_followers(&mut self) {
+        self.followers = FOLLOWERS_MAX;
+    }
+
+    /// Appends an answer that counts as an error, unless it is due to a refusal before.
+    #[cold]
+    pub(super) fn fail_unless_following(
+        &mut self,
+        answer: &Answer,
+        replies: &mut Vec<u8>,
+    ) -> Option<CommandEvent> {
+        if !self.follows() {
+            return self.fail(answer, replies);
+        }
+        self.say(answer, replies);
+        None
+    }
+
+    /// Whether a command that cannot work follows a refused one in the flight.
+    pub(super) fn follows(&mut self) -> bool {
+        let follows = self.followers > 0;
+        self.followers = self.followers.saturating_sub(1);
+        follows
     }
 
     /// Appends the last answer of the session.

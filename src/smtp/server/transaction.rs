@@ -21,10 +21,12 @@ impl Server {
     #[inline]
     pub(super) fn mail(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if let Err(answer) = self.begin_transaction(argument) {
+            self.expect_followers();
             return self.fail(answer, replies);
         }
         if let Some(reply) = self.no_room {
             self.reset_transaction();
+            self.expect_followers();
             reply.write(replies, self.enhanced());
             return None;
         }
@@ -75,6 +77,7 @@ impl Server {
         self.envelope.declared_bytes = params.size;
         self.note(seen);
         self.transaction = Transaction::Mail { refused: 0 };
+        self.followers = 0;
         Ok(())
     }
 
@@ -82,7 +85,9 @@ impl Server {
     pub(super) fn rcpt(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         match self.transaction {
             Transaction::Mail { .. } => {}
-            Transaction::Idle => return self.fail(&answer::MAIL_FIRST, replies),
+            Transaction::Idle => {
+                return self.fail_unless_following(&answer::MAIL_FIRST, replies);
+            }
             Transaction::Chunks(_) => return self.fail(&answer::CHUNKS_OPEN, replies),
             Transaction::Failed { .. } => return self.fail(&answer::TRANSACTION_FAILED, replies),
         }
@@ -212,6 +217,7 @@ impl Server {
 
     /// Counts a refused RCPT and answers how many there were.
     fn count_refused(&mut self) -> u32 {
+        self.expect_followers();
         match &mut self.transaction {
             Transaction::Mail { refused } => {
                 *refused = refused.saturating_add(1);
@@ -223,7 +229,11 @@ impl Server {
 
     pub(super) fn data(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if let Some(answer) = self.data_fault(argument) {
-            return self.fail(answer, replies);
+            let lacks_envelope = argument.is_empty() && self.lacks_envelope();
+            return match lacks_envelope {
+                true => self.fail_unless_following(answer, replies),
+                false => self.fail(answer, replies),
+            };
         }
         self.note(Deviations::empty());
         self.say(&answer::START_DATA, replies);
@@ -243,6 +253,17 @@ impl Server {
                 Some(&answer::BINARY_NEEDS_BDAT)
             }
             Transaction::Mail { .. } => self.recipients_fault(),
+        }
+    }
+
+    /// Whether there is no sender, or no recipient.
+    pub(super) fn lacks_envelope(&self) -> bool {
+        match self.transaction {
+            Transaction::Idle => true,
+            Transaction::Mail { .. } => {
+                self.envelope.recipient_count() == 0 && self.envelope.body() != BodyKind::Binary
+            }
+            Transaction::Chunks(_) | Transaction::Failed { .. } => false,
         }
     }
 

@@ -4,7 +4,9 @@ use ringpost::limits::{
     COMMAND_LINE_BYTES_MAX, COMMAND_NOISE_BYTES_MAX, SESSION_ERRORS_MAX, SESSION_JUNK_MAX,
 };
 
-use super::harness::{EHLO, MAIL, RCPT, check, policy, run};
+use ringpost::smtp::server::Policy;
+
+use super::harness::{EHLO, MAIL, RCPT, check, policy, run, run_with};
 
 #[test]
 fn the_twentieth_error_ends_the_session() {
@@ -15,6 +17,34 @@ fn the_twentieth_error_ends_the_session() {
     assert_eq!(outcome.replies.len(), errors + 1);
     assert_eq!(outcome.replies.last().unwrap(), "421/4.7.0");
     assert_eq!(outcome.trace(), "close");
+}
+
+/// RFC 2920: a client may send all of this before it has read the first reply.
+#[test]
+fn what_follows_a_refused_command_in_its_flight_is_no_error_of_its_own() {
+    let many = 3 * SESSION_ERRORS_MAX as usize;
+    let (flight, noop) = (RCPT.repeat(many), "NOOP\r\n");
+    let refused_mail = "MAIL FROM:<a@b.example> SIZE=999999999999\r\n";
+    let outcome = run(format!("{EHLO}{refused_mail}{flight}DATA\r\n{noop}"));
+    assert_eq!(outcome.replies.last().unwrap(), "250/2.0.0");
+    assert_eq!(outcome.replies.iter().filter(|reply| *reply == "503/5.5.1").count(), many + 1);
+
+    let refused_rcpt = "RCPT TO:<@>\r\n";
+    let transaction = format!("{MAIL}{refused_rcpt}DATA\r\nRSET\r\n");
+    let outcome = run(format!("{EHLO}{}{noop}", transaction.repeat(15)));
+    assert_eq!(outcome.replies.last().unwrap(), "250/2.0.0", "one error each");
+
+    let small = Policy { message_bytes_max: 1_000, ..policy() };
+    let chunk = format!("BDAT 1001\r\n{}", "x".repeat(1_001));
+    let chunks = format!("{EHLO}{MAIL}{RCPT}{}BDAT 0 LAST\r\n{noop}", chunk.repeat(many));
+    let outcome = run_with(&small, chunks);
+    assert_eq!(outcome.replies.last().unwrap(), "250/2.0.0");
+
+    let without_mail = run(format!("{EHLO}{flight}"));
+    assert!(without_mail.is_closed(), "nothing was refused before");
+    let taken = format!("{refused_mail}{MAIL}{RCPT}DATA\r\n.\r\n");
+    let outcome = run(format!("{EHLO}{taken}{flight}"));
+    assert!(outcome.is_closed(), "the flight is over");
 }
 
 #[test]

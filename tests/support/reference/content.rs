@@ -1,6 +1,6 @@
 //! Messages: DATA (RFC 5321 §4.1.1.4, §4.5.2) and BDAT (RFC 3030 §2), a whole one at a time.
 
-use ringpost::limits::BDAT_TINY_BYTES;
+use ringpost::limits::{BDAT_TINY_BYTES, FOLLOWERS_MAX};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::server::BareNewline;
 
@@ -26,7 +26,10 @@ impl Reference<'_> {
             return self.error(OUT_OF_ORDER);
         }
         if let Some(said) = self.no_message() {
-            return self.error(said);
+            return match self.failed {
+                None => self.error_unless_following(said),
+                Some(_) => self.error(said),
+            };
         }
         self.note(Odd::new());
         self.say("354");
@@ -134,14 +137,21 @@ impl Reference<'_> {
         } else {
             None
         };
+        let lacks_message = self.offers(Extensions::CHUNKING)
+            && self.extended
+            && (self.failed.is_some() || self.no_message().is_some());
         let mut refused = None;
         if let Some(said) = fault {
+            let follows = lacks_message && self.follows();
+            if !follows {
+                self.followers = FOLLOWERS_MAX;
+            }
             let open = self.mail.as_ref().map(|mail| mail.stored.recipients.len()).or(self.failed);
             if !self.is(Quirk::ForgetsFailure) {
                 self.reset();
                 self.failed = open.filter(|_| !last);
             }
-            refused = Some((said, open.unwrap_or(0)));
+            refused = Some((said, open.unwrap_or(0), follows));
         } else {
             self.note(Odd::new());
             if let Some(mail) = &mut self.mail {
@@ -156,8 +166,8 @@ impl Reference<'_> {
         let Mode::Chunk { left: 0, last, refused, .. } = self.mode else { return };
         self.mode = Mode::Line(Vec::new());
         match refused {
-            Some((said, recipients)) => {
-                self.errors += 1;
+            Some((said, recipients, follows)) => {
+                self.errors += u32::from(!follows);
                 for _ in 0..if last && self.lmtp() { recipients } else { 1 } {
                     self.say(said);
                 }

@@ -113,6 +113,7 @@ pub(crate) struct Reference<'p> {
     /// A chunk that was not the last was refused; so many recipients it had.
     failed: Option<usize>,
     errors: u32,
+    followers: u32,
     junk: u32,
 }
 
@@ -125,7 +126,7 @@ enum Mode {
         left: u64,
         last: bool,
         /// Why it is refused, and how many recipients there were.
-        refused: Option<(Said, usize)>,
+        refused: Option<(Said, usize, bool)>,
     },
 }
 
@@ -162,6 +163,7 @@ impl<'p> Reference<'p> {
             mail: None,
             failed: None,
             errors: 0,
+            followers: 0,
             junk: 0,
         }
     }
@@ -278,6 +280,22 @@ impl<'p> Reference<'p> {
     fn error(&mut self, said: Said) {
         self.errors += 1;
         self.say(said);
+    }
+
+    /// A command that cannot work after a refused one of the same flight.
+    fn error_unless_following(&mut self, said: Said) {
+        if self.follows() {
+            return self.say(said);
+        }
+        self.error(said);
+    }
+
+    fn follows(&mut self) -> bool {
+        self.followers = match self.followers {
+            0 => return false,
+            more => more - 1,
+        };
+        true
     }
 
     fn close(&mut self, said: Said) {

@@ -1,6 +1,6 @@
 //! MAIL and RCPT (RFC 5321 §3.3).
 
-use ringpost::limits::RECIPIENTS_OVERSHOOT_MAX;
+use ringpost::limits::{FOLLOWERS_MAX, RECIPIENTS_OVERSHOOT_MAX};
 use ringpost::smtp::extension::Extensions;
 
 use super::lenient::{self, Argument};
@@ -9,23 +9,31 @@ use super::{BAD_UTF8, Mail, OUT_OF_ORDER, Odd, Quirk, Reference, Said, TOO_LARGE
 
 impl Reference<'_> {
     pub(super) fn mail(&mut self, argument: &[u8]) {
+        match self.judge_mail(argument) {
+            Ok(mail) => {
+                self.mail = Some(mail);
+                self.followers = 0;
+                self.say("250/2.1.0");
+            }
+            Err(said) => {
+                self.followers = FOLLOWERS_MAX;
+                self.error(said);
+            }
+        }
+    }
+
+    fn judge_mail(&self, argument: &[u8]) -> Result<Mail, Said> {
         if !self.greeted {
-            return self.error(OUT_OF_ORDER);
+            return Err(OUT_OF_ORDER);
         }
         let unknown = self.policy.auth.required && self.identity.is_none();
         if unknown && !self.is(Quirk::LoginIsOptional) {
-            return self.error("530/5.7.0");
+            return Err("530/5.7.0");
         }
         if self.mail.is_some() || self.failed.is_some() {
-            return self.error(OUT_OF_ORDER);
+            return Err(OUT_OF_ORDER);
         }
-        match self.read_mail(argument) {
-            Ok(mail) => {
-                self.mail = Some(mail);
-                self.say("250/2.1.0");
-            }
-            Err(said) => self.error(said),
-        }
+        self.read_mail(argument)
     }
 
     fn read_mail(&self, argument: &[u8]) -> Result<Mail, Said> {
@@ -91,7 +99,11 @@ impl Reference<'_> {
 
     pub(super) fn rcpt(&mut self, argument: &[u8]) {
         let Some(mail) = self.mail.take_if(|mail| !mail.chunks) else {
-            return self.error(OUT_OF_ORDER);
+            let idle = self.mail.is_none() && self.failed.is_none();
+            return match idle {
+                true => self.error_unless_following(OUT_OF_ORDER),
+                false => self.error(OUT_OF_ORDER),
+            };
         };
         let judged = self.judge_rcpt(argument, mail.utf8);
         self.mail = Some(mail);
@@ -105,6 +117,7 @@ impl Reference<'_> {
         };
         if let Some(mail) = self.mail.as_mut().filter(|_| refused) {
             mail.refused += 1;
+            self.followers = FOLLOWERS_MAX;
         }
     }
 
