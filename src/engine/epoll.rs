@@ -19,6 +19,7 @@ use socket2::SockAddr;
 use tokio::io::unix::AsyncFd;
 use tokio::task::LocalSet;
 
+use super::blocking::spawn_blocking;
 use super::buffer::Buf;
 use super::kind::interrupted;
 use super::sys;
@@ -278,7 +279,7 @@ impl EpollAlarm {
 }
 
 pub(super) async fn sync_data(fd: RawFd) -> io::Result<()> {
-    tokio::task::spawn_blocking(move || sys::fdatasync(fd)).await?
+    spawn_blocking(move || sys::fdatasync(fd)).await?
 }
 
 pub(super) fn run<F: Future>(future: F) -> io::Result<F::Output> {
@@ -287,5 +288,7 @@ pub(super) fn run<F: Future>(future: F) -> io::Result<F::Output> {
     let output = runtime.block_on(tasks.run_until(future));
     // Tasks before the driver that their descriptors are registered with.
     drop(tasks);
+    // A drop would wait for blocking work, which may hang.
+    runtime.shutdown_background();
     Ok(output)
 }

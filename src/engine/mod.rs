@@ -17,6 +17,7 @@ mod address;
 mod alarm;
 mod backend;
 mod bind;
+mod blocking;
 mod buffer;
 mod conn;
 mod connect;

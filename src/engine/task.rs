@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
+pub use super::blocking::spawn_blocking;
+
 pub(crate) use tokio::select;
 pub use tokio::sync::{Notify, Semaphore};
 pub use tokio::task::{JoinHandle, JoinSet};
-pub use tokio::task::{spawn_blocking, spawn_local as spawn, yield_now as give_way};
+pub use tokio::task::{spawn_local as spawn, yield_now as give_way};
 pub use tokio::time::{Interval, sleep, timeout};
 
 /// Ticks every `period`, the first time at once. A core that stalls ticks late and makes up for

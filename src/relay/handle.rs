@@ -1,11 +1,14 @@
 //! The way of a core to the relay, and the relay's thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::thread;
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::end::RelayEnd;
 use super::plan::{RelayPlan, RelaySource};
 use super::queue::{self, QueueSetup, RelayRequest};
 use super::route::Grants;
@@ -16,23 +19,43 @@ use crate::smtp::node::Node;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer};
 use crate::spool::SpoolError;
 
-/// The way of one core to the relay. The relay ends when the last of them is dropped.
+/// The way of one core to the relay. The relay ends when the last of them is dropped, or when it is told to.
 #[derive(Clone, Debug)]
 pub struct Relay {
     requests: mpsc::Sender<RelayRequest>,
     grants: Arc<Grants>,
-    leaving: Arc<AtomicBool>,
+    /// Cores that have not left.
+    staying: Arc<AtomicUsize>,
+    end: watch::Sender<RelayEnd>,
 }
 
-/// The thread of a relay. It ends when every [`Relay`] is gone.
+/// The thread of a relay.
 #[derive(Debug)]
-pub struct RelayThread(JoinHandle<RelayTotals>);
+pub struct RelayThread {
+    end: watch::Sender<RelayEnd>,
+    totals: std_mpsc::Receiver<RelayTotals>,
+}
 
 impl RelayThread {
-    /// Waits until the thread has ended. Answers what was handed on.
-    pub fn join(self) -> RelayTotals {
-        // Where it panicked, the panic has been printed.
-        self.0.join().unwrap_or_default()
+    /// Ends the relay, also if there is still a core that has not left: open messages are finished within
+    /// the time of the drain, which began when the last core left, or else begins now.
+    pub fn drain(&self) {
+        self.end.send_if_modified(|now| now.grow(RelayEnd::Drain));
+    }
+
+    /// Ends the relay at once.
+    pub fn cut(&self) {
+        self.end.send_if_modified(|now| now.grow(RelayEnd::Now));
+    }
+
+    /// What was handed on, if the thread ends within `limit`. Ask no more after that.
+    pub fn ended_within(&self, limit: Duration) -> Option<RelayTotals> {
+        match self.totals.recv_timeout(limit) {
+            Ok(totals) => Some(totals),
+            Err(std_mpsc::RecvTimeoutError::Timeout) => None,
+            // It panicked, and the panic has been printed.
+            Err(std_mpsc::RecvTimeoutError::Disconnected) => Some(RelayTotals::default()),
+        }
     }
 }
 
@@ -44,19 +67,29 @@ impl Relay {
     /// started.
     pub fn open(plan: RelayPlan, source: RelaySource) -> Result<(Self, RelayThread), SpoolError> {
         let (requests, inbox) = mpsc::channel(RELAY_ASKS_MAX);
-        let leaving = Arc::new(AtomicBool::new(false));
-        let grants = Arc::new(plan.grants.clone());
+        let (end, _) = watch::channel(RelayEnd::No);
+        let (ended, totals) = std_mpsc::channel();
+        let (grants, staying) = (Arc::new(plan.grants.clone()), Arc::new(source.cores.into()));
         let dir = source.dir.clone();
-        let setup = QueueSetup::new(plan, source, leaving.clone())?;
+        let setup = QueueSetup::new(plan, source, end.clone())?;
         let thread = thread::Builder::new().name("relay".to_owned());
-        let thread = thread.spawn(move || queue::run(setup, inbox));
-        let thread = thread.map_err(|cause| SpoolError::io("start the relay of", &dir, cause))?;
-        Ok((Self { requests, grants, leaving }, RelayThread(thread)))
+        let thread = thread.spawn(move || {
+            // The sink may wait no more.
+            let _ = ended.send(queue::run(setup, inbox));
+        });
+        thread.map_err(|cause| SpoolError::io("start the relay of", &dir, cause))?;
+        let relay_thread = RelayThread { end: end.clone(), totals };
+        Ok((Self { requests, grants, staying, end }, relay_thread))
     }
 
-    /// Lets no delivery begin another message, because the sink is ending.
+    /// This core is ending. When the last core leaves, no delivery begins another message. A core calls
+    /// this once.
     pub fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
+        let before = self.staying.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "a core leaves once");
+        if before == 1 {
+            self.end.send_if_modified(|now| now.grow(RelayEnd::Drain));
+        }
     }
 
     /// ETRN (RFC 1985): asks for the delivery of a node's mail to begin.

@@ -15,6 +15,7 @@
 //! ```
 
 mod delivery;
+mod end;
 mod handle;
 mod plan;
 mod queue;

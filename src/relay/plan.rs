@@ -27,6 +27,8 @@ pub struct RelaySource {
     pub watermarks: Vec<Watermark>,
     /// Kernel interface of the relay's thread.
     pub engine: EngineKind,
+    /// Cores that have a way to the relay. Each of them has to leave it.
+    pub cores: usize,
     /// Time at the end for the messages that deliveries have open.
     pub drain: Duration,
 }

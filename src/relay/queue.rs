@@ -4,15 +4,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::delivery::{DeliverySession, Inputs, Note};
+use super::end::RelayEnd;
 use super::plan::{RelayPlan, RelaySource};
 use super::reading::{Extract, WaitingMail};
 use super::route::{RecipientSelection, Routes};
@@ -20,7 +21,7 @@ use super::running::{Ended, RunningDelivery};
 use super::totals::{DeliveryTally, RelayTotals};
 use super::turned::TurnedSession;
 use crate::dial::Target;
-use crate::engine::task::{self, JoinHandle, Notify};
+use crate::engine::task::{self, JoinHandle, Notify, select};
 use crate::engine::{self, Connecting, EngineKind, Pool, Watch};
 use crate::host::unix_ns;
 use crate::limits::RELAY_NOTES_MAX;
@@ -40,6 +41,10 @@ const RELAY_LINE_MAX: usize = 64;
 
 /// Time that ETRN waits for the messages to be counted; then it is answered 250 without a number.
 const RELAY_COUNT_MS: u64 = 2_000;
+
+/// Time that deliveries get to end after their connections were cut, and then the notes of what they
+/// delivered to be written, in milliseconds.
+const RELAY_CUT_MS: u64 = 250;
 
 type EtrnReply = oneshot::Sender<EtrnAnswer>;
 type AtrnReply = oneshot::Sender<Result<TurnedSession, AtrnAnswer>>;
@@ -61,21 +66,21 @@ pub(super) struct QueueSetup {
     timeout: Duration,
     engine: EngineKind,
     drain: Duration,
-    leaving: Arc<AtomicBool>,
+    end: watch::Sender<RelayEnd>,
 }
 
 impl QueueSetup {
     pub(super) fn new(
         plan: RelayPlan,
         source: RelaySource,
-        leaving: Arc<AtomicBool>,
+        end: watch::Sender<RelayEnd>,
     ) -> Result<Self, SpoolError> {
         let RelayPlan { routes, hostname, timeout, .. } = plan;
-        let RelaySource { dir, durability, watermarks, engine, drain } = source;
+        let RelaySource { dir, durability, watermarks, engine, cores: _, drain } = source;
         let log = DeliveryLog::open(&dir, durability)?;
         let (routes, watermarks) = (Arc::new(routes), watermarks.into());
         let tracer = Tracer { hostname: hostname.into(), zone: TimeZone::system() };
-        Ok(Self { dir, watermarks, log, routes, tracer, timeout, engine, drain, leaving })
+        Ok(Self { dir, watermarks, log, routes, tracer, timeout, engine, drain, end })
     }
 }
 
@@ -93,7 +98,7 @@ struct DeliveryQueue {
     routes: Arc<Routes>,
     tracer: Tracer,
     timeout: Duration,
-    leaving: Arc<AtomicBool>,
+    end: watch::Sender<RelayEnd>,
     notes: mpsc::Sender<Note>,
     ended_sender: mpsc::UnboundedSender<Ended>,
     pool: Pool,
@@ -121,7 +126,7 @@ pub(super) fn run(setup: QueueSetup, requests: mpsc::Receiver<RelayRequest>) -> 
 }
 
 async fn serve(setup: QueueSetup, mut requests: mpsc::Receiver<RelayRequest>) -> RelayTotals {
-    let QueueSetup { dir, watermarks, mut log, routes, tracer, timeout, engine: _, drain, leaving } =
+    let QueueSetup { dir, watermarks, mut log, routes, tracer, timeout, engine: _, drain, end } =
         setup;
     let (notes, mut to_note) = mpsc::channel::<Note>(RELAY_NOTES_MAX);
     let (ended_sender, mut ended) = mpsc::unbounded_channel();
@@ -131,7 +136,7 @@ async fn serve(setup: QueueSetup, mut requests: mpsc::Receiver<RelayRequest>) ->
         routes,
         tracer,
         timeout,
-        leaving,
+        end,
         notes,
         ended_sender,
         pool: Pool::new(),
@@ -155,27 +160,46 @@ async fn serve(setup: QueueSetup, mut requests: mpsc::Receiver<RelayRequest>) ->
             listening.end(id, outcome);
         }
     });
-    while let Some(request) = requests.recv().await {
-        match request {
-            RelayRequest::Etrn { node, answer } => queue.etrn(node, answer),
-            RelayRequest::Atrn { name, nodes, answer } => queue.atrn(name, nodes, answer),
+    let mut over = pin!(out_of_time(queue.end.subscribe(), drain));
+    let in_time = loop {
+        select! {
+            request = requests.recv() => match request {
+                Some(RelayRequest::Etrn { node, answer }) => queue.etrn(node, answer),
+                Some(RelayRequest::Atrn { name, nodes, answer }) => queue.atrn(name, nodes, answer),
+                None => break true,
+            },
+            // A core that hangs still has its way to the relay.
+            () = &mut over => break false,
         }
+    };
+    if in_time {
+        queue.wind_up(over).await;
     }
-    queue.wind_up(drain).await;
+    queue.cut().await;
     listener.abort();
     ticker.abort();
     let totals = queue.totals.get();
     let _ = listener.await;
     drop(queue);
     // All notes are written before the thread ends. The limit is for a delivery that hangs in a
-    // connect, because it still holds its way to the writer.
-    let _ = task::timeout(Duration::from_secs(1), writer).await;
+    // connect, because it still holds its way to the writer, and for a disk that hangs.
+    let _ = task::timeout(Duration::from_millis(RELAY_CUT_MS), writer).await;
     totals
+}
+
+/// Returns when the time of the drain is over, or the relay has to end at once.
+async fn out_of_time(mut end: watch::Receiver<RelayEnd>, drain: Duration) {
+    // The queue holds a sender, so that these do not fail.
+    let _ = end.wait_for(|end| *end >= RelayEnd::Drain).await;
+    select! {
+        () = task::sleep(drain) => {}
+        _ = end.wait_for(|end| *end >= RelayEnd::Now) => {}
+    }
 }
 
 impl DeliveryQueue {
     fn leaves(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        *self.end.borrow() >= RelayEnd::Drain
     }
 
     fn etrn(self: &Rc<Self>, node: Node, answer: EtrnReply) {
@@ -226,7 +250,8 @@ impl DeliveryQueue {
         let entry = RunningEntry { id, selection: selection.clone(), name };
         self.running.borrow_mut().push(entry);
         let running = RunningDelivery::new(id, self.ended_sender.clone());
-        (Extract { selection, until_ns: unix_ns(), watermarks: self.watermarks.clone() }, running)
+        let (watermarks, end) = (self.watermarks.clone(), self.end.subscribe());
+        (Extract { selection, until_ns: unix_ns(), watermarks, end }, running)
     }
 
     fn end(self: &Rc<Self>, id: u64, outcome: Option<(WaitingMail, DeliveryTally)>) {
@@ -296,6 +321,8 @@ impl DeliveryQueue {
                 }
             };
             match counted.unwrap_or_else(|_| Ok(WaitingMail::default())) {
+                // Not all was counted.
+                Ok(_) if queue.leaves() => tell(&mut answer, EtrnAnswer::Unable),
                 Ok(WaitingMail { messages: 0, .. }) => tell(&mut answer, EtrnAnswer::Nothing),
                 Ok(waiting) => {
                     tell(&mut answer, EtrnAnswer::Counted(waiting.messages));
@@ -359,6 +386,7 @@ impl DeliveryQueue {
         task::spawn(async move {
             let counted = queue.count_waiting(&extract).await;
             let session = match counted.unwrap_or_else(|_| Ok(WaitingMail::default())) {
+                Ok(_) if queue.leaves() => Err(AtrnAnswer::Refused),
                 Ok(WaitingMail { messages: 0, .. }) => Err(AtrnAnswer::Nothing),
                 Ok(waiting) => {
                     running.waiting = waiting;
@@ -373,22 +401,26 @@ impl DeliveryQueue {
         });
     }
 
-    /// Waits for the deliveries that run. Each of them finishes its open message.
-    async fn wind_up(&self, drain: Duration) {
-        self.leaving.store(true, Ordering::Relaxed);
-        self.until_idle(drain).await;
-        self.watch.shutdown_all();
-        self.until_idle(Duration::from_secs(1)).await;
+    /// Waits for the deliveries that run, until `over`. Each of them finishes its open message.
+    async fn wind_up(&self, over: impl Future<Output = ()>) {
+        self.end.send_if_modified(|now| now.grow(RelayEnd::Drain));
+        select! {
+            () = self.idle() => {}
+            () = over => {}
+        }
     }
 
-    async fn until_idle(&self, limit: Duration) {
-        let idle = async {
-            while !self.running.borrow().is_empty() {
-                self.ended.notified().await;
-            }
-        };
-        // The caller cuts whatever still runs when the time is up.
-        let _ = task::timeout(limit, idle).await;
+    /// Cuts the connections of the deliveries that still run.
+    async fn cut(&self) {
+        self.watch.shutdown_all();
+        // One that waits for something else than its connection stays behind.
+        let _ = task::timeout(Duration::from_millis(RELAY_CUT_MS), self.idle()).await;
+    }
+
+    async fn idle(&self) {
+        while !self.running.borrow().is_empty() {
+            self.ended.notified().await;
+        }
     }
 }
 

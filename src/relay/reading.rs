@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::end::RelayEnd;
 use super::route::RecipientSelection;
 use crate::limits::RELAY_RECIPIENTS_MAX;
 use crate::mailbox::hops_of;
@@ -51,6 +52,8 @@ pub(super) struct Extract {
     pub(super) until_ns: u64,
     /// Hide what is sealed and not durable yet: it has not been acknowledged, and may never be.
     pub(super) watermarks: Arc<[Watermark]>,
+    /// When the relay ends, no further message is looked at.
+    pub(super) end: watch::Receiver<RelayEnd>,
 }
 
 impl Extract {
@@ -111,7 +114,9 @@ impl Extract {
         let reader = Reader::open(dir)?;
         let known = Deliveries::read(dir)?;
         let mut listing = reader.oldest_first();
-        while let Some(message) = listing.next().transpose()? {
+        while *self.end.borrow() < RelayEnd::Drain
+            && let Some(message) = listing.next().transpose()?
+        {
             let whole = !message.envelope.flags.contains(RecordFlags::HEADERS_ONLY);
             let hidden = self.watermarks.iter().any(|watermark| watermark.hides(message.place));
             if !whole || hidden || message.envelope.sealed_ns > self.until_ns {
@@ -159,8 +164,8 @@ mod tests {
     use crate::spool::{Draft, Durability, Meta, Options, Spool, Writer};
 
     fn everything(watermarks: &[Watermark]) -> Extract {
-        let watermarks = watermarks.into();
-        Extract { selection: RecipientSelection::Everything, until_ns: u64::MAX, watermarks }
+        let (watermarks, end) = (watermarks.into(), watch::channel(RelayEnd::No).1);
+        Extract { selection: RecipientSelection::Everything, until_ns: u64::MAX, watermarks, end }
     }
 
     fn store(writer: &mut Writer, body: &[u8]) {

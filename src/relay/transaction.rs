@@ -99,6 +99,8 @@ impl RelayTransaction {
         match phase {
             ReplyTo::Mail | ReplyTo::Data if failed => self.decide_rest(code),
             ReplyTo::Rcpt => {
+                // Too many recipients, as older servers say it: RFC 5321 §4.5.3.1.10.
+                let code = if code == 552 { 452 } else { code };
                 let open = self.codes.get_mut(self.heard).filter(|known| known.is_none() && failed);
                 if let Some(known) = open {
                     *known = Some(code);

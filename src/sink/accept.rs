@@ -1,6 +1,7 @@
 //! One core from its start to its end: it accepts connections, spawns their sessions, and ends them when
 //! the sink stops.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::connection_limit::ConnectionPlace;
 use super::core::{Core, CoreSetup, Door};
 use super::plan::Port;
 use super::stop::Stop;
@@ -44,6 +46,10 @@ pub(super) struct Setup {
     pub(super) policies: watch::Receiver<Arc<[Policy]>>,
     pub(super) core: CoreSetup,
 }
+
+/// Time that sessions get to end after their connections were cut, in milliseconds. Those that wait for
+/// something else, such as a disk that hangs, stay behind.
+const CUT_MS: u64 = 300;
 
 /// Runs one core on this thread until it is told to stop and its sessions are over.
 pub(super) fn run(setup: Setup) -> io::Result<CoreSummary> {
@@ -141,14 +147,14 @@ async fn close_doors(loops: Vec<(Handle, JoinHandle<()>)>) {
 }
 
 fn admit(core: &Rc<Core>, conn: Conn, peer: Peer, door: &Rc<Door>) {
-    let full = peer.crowded || core.board.sessions_open() >= core.connections_max as u64;
-    if full {
+    let place = if peer.crowded { None } else { core.connections.take() };
+    let Some(place) = place else {
         return turn_away(core, conn, &peer, door, CloseReason::Overloaded);
-    }
+    };
     if !core.quota.take_session() {
         return turn_away(core, conn, &peer, door, CloseReason::ShuttingDown);
     }
-    let (session, door) = (OpenSession::begin(core.clone()), door.clone());
+    let (session, door) = (OpenSession::begin(core.clone(), place), door.clone());
     task::spawn(async move {
         session::serve(&session.core, conn, peer, &door).await;
     });
@@ -158,14 +164,13 @@ fn admit(core: &Rc<Core>, conn: Conn, peer: Peer, door: &Rc<Door>) {
 /// end of the sink would wait for it until the time of the drain is over.
 struct OpenSession {
     core: Rc<Core>,
+    _place: ConnectionPlace,
 }
 
 impl OpenSession {
-    fn begin(core: Rc<Core>) -> Self {
+    fn begin(core: Rc<Core>, place: ConnectionPlace) -> Self {
         core.board.session_begins();
-        let open = core.board.sessions_open();
-        assert!(open <= core.connections_max as u64, "more sessions than the limit allows");
-        Self { core }
+        Self { core, _place: place }
     }
 }
 
@@ -182,11 +187,17 @@ fn turn_away(core: &Rc<Core>, conn: Conn, peer: &Peer, door: &Rc<Door>, why: Clo
     let linger = !peer.crowded && core.lingerers.get() < LINGERERS_MAX;
     let count = usize::from(linger);
     core.lingerers.set(core.lingerers.get() + count);
+    core.farewells.set(core.farewells.get() + 1);
     let (core, door, peer) = (core.clone(), door.clone(), *peer);
     task::spawn(async move {
         lingering_close::turn_away(&core, conn, peer, &door, why, linger).await;
-        let lingerers = core.lingerers.get().checked_sub(count);
-        core.lingerers.set(lingerers.expect("each lingering close was counted when it began"));
+        let less = |cell: &Cell<usize>, count| {
+            let left = cell.get().checked_sub(count);
+            cell.set(left.expect("each caller was counted when it was turned away"));
+        };
+        less(&core.lingerers, count);
+        less(&core.farewells, 1);
+        core.ended.notify_waiters();
     });
 }
 
@@ -210,13 +221,13 @@ async fn wind_up(core: &Core, mut stop: watch::Receiver<Stop>, drain: Duration) 
     core.watch.interrupt_all();
     sessions_end(core, task::sleep(LAST_WORDS)).await;
     core.watch.shutdown_all();
-    sessions_end(core, task::sleep(Duration::from_secs(2))).await;
+    sessions_end(core, task::sleep(Duration::from_millis(CUT_MS))).await;
 }
 
-/// Waits until no session is left, or `limit` is over.
+/// Waits until no session is left, and nobody who is turned away, or until `limit` is over.
 async fn sessions_end(core: &Core, limit: impl Future<Output = ()>) {
     let mut limit = pin!(limit);
-    while core.board.sessions_open() > 0 {
+    while core.board.sessions_open() > 0 || core.farewells.get() > 0 {
         select! {
             () = core.ended.notified() => {}
             () = &mut limit => return,

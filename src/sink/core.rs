@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::board::CoreBoard;
+use super::connection_limit::ConnectionLimit;
 use super::doze::Doze;
 use super::group_commit::GroupCommit;
 use super::hints::Hints;
@@ -59,7 +60,7 @@ pub(super) struct CoreSetup {
     pub(super) peer_policy: PeerPolicy,
     pub(super) peer_limit: PeerLimit,
     pub(super) relay: Option<Relay>,
-    pub(super) connections_max: usize,
+    pub(super) connections: ConnectionLimit,
     pub(super) quota: Quota,
     pub(super) log: LogPlan,
     pub(super) hints: Hints,
@@ -85,7 +86,7 @@ pub(super) struct Core {
     /// `None`: the sink passes no mail on.
     pub(super) relay: Option<Relay>,
     pub(super) stop: Cell<Stop>,
-    pub(super) connections_max: usize,
+    pub(super) connections: ConnectionLimit,
     log: LogPlan,
     /// Sessions and callers that have a log so far.
     logged: Cell<u64>,
@@ -98,8 +99,10 @@ pub(super) struct Core {
     ///
     /// INVARIANT: at most [`LINGERERS_MAX`](crate::limits::LINGERERS_MAX).
     pub(super) lingerers: Cell<usize>,
+    /// Callers that are being turned away. The core waits for their replies before it ends.
+    pub(super) farewells: Cell<usize>,
     pub(super) doze: Doze,
-    /// Notified when a session ends.
+    /// Notified when a session ends, or a caller was turned away.
     pub(super) ended: Notify,
 }
 
@@ -119,13 +122,14 @@ impl Core {
             peer_limit: setup.peer_limit,
             relay: setup.relay,
             stop: Cell::new(Stop::No),
-            connections_max: setup.connections_max,
+            connections: setup.connections,
             log: setup.log,
             logged: Cell::new(0),
             hints: setup.hints,
             faults_before: Cell::new(None),
             lacking: Cell::new(false),
             lingerers: Cell::new(0),
+            farewells: Cell::new(0),
             doze: Doze::default(),
             ended: Notify::new(),
         }

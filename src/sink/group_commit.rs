@@ -56,7 +56,8 @@ impl GroupCommit {
     }
 }
 
-fn is_waiting(ticket: Ticket, writer: &RefCell<Writer>) -> bool {
+/// Whether the fate of the message is not known yet.
+pub(super) fn is_waiting(ticket: Ticket, writer: &RefCell<Writer>) -> bool {
     writer.borrow_mut().fate(ticket) == TicketFate::Waiting
 }
 

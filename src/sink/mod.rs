@@ -6,6 +6,7 @@
 
 mod accept;
 mod board;
+mod connection_limit;
 mod core;
 mod counters;
 mod deadline;

@@ -2,13 +2,15 @@
 //! summary.
 
 use std::io;
+use std::pin::pin;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::accept;
 use super::board::{CoreBoard, LiveBoard};
+use super::connection_limit::ConnectionLimit;
 use super::core::CoreSetup;
 use super::hints::Hints;
 use super::peer_limit::PeerLimit;
@@ -18,10 +20,26 @@ use super::quota::Quota;
 use super::stop::Stop;
 use super::store::Store;
 use super::summary::{CoreSummary, Summary};
-use crate::engine::EngineKind;
+use crate::engine::task::{self, select};
+use crate::engine::{self, EngineKind};
 use crate::host::{self, CpuTime};
-use crate::relay::{self, Relay};
+use crate::notice::notice;
+use crate::relay::{self, Relay, RelayThread, RelayTotals};
 use crate::spool::{Recovery, Spool, SpoolError, Writer};
+
+/// Time after which a core that should have ended is left behind, in milliseconds: more than it takes to cut
+/// its sessions and to take down its ring.
+const CORES_LATE_MS: u64 = 600;
+
+/// Pause between two looks whether the relay has ended, or is to end at once, in milliseconds.
+const LOOK_MS: u64 = 25;
+
+/// Time that the relay gets to end after it was cut, in milliseconds.
+const RELAY_LATE_MS: u64 = 800;
+
+/// Time that the spool gets to be closed, in milliseconds, and the same where the sink is to end at once.
+const SPOOL_CLOSE_MS: u64 = 1_500;
+const SPOOL_CLOSE_NOW_MS: u64 = 150;
 
 /// Why a sink could not run.
 #[derive(Debug, thiserror::Error)]
@@ -92,11 +110,12 @@ impl Sink {
         let cpu = CpuTime::of_process().unwrap_or_default();
         let quota = Quota::new(plan.messages_max, plan.sessions_max, stop.clone());
         let listeners = std::mem::take(&mut plan.listeners);
-        let connections_max = (plan.connections_max / plan.cpus.len()).max(1);
+        let connections = ConnectionLimit::new(plan.connections_max.max(1));
         let peer_limit = PeerLimit::new(plan.peer_policy.connections_per_peer_max);
         let (relay, relay_thread) = open_relay(&mut plan, &writers)?.unzip();
         let hints = Hints::default();
-        let mut threads = Vec::new();
+        let (ends, mut ended) = mpsc::unbounded_channel();
+        let mut stopped = stop.subscribe();
         let cores = listeners.into_iter().zip(writers).zip(boards);
         for (index, ((listeners, writer), board)) in cores.enumerate() {
             let core = CoreSetup {
@@ -106,7 +125,7 @@ impl Sink {
                 peer_policy: plan.peer_policy.clone(),
                 peer_limit: peer_limit.clone(),
                 relay: relay.clone(),
-                connections_max,
+                connections: connections.clone(),
                 quota: quota.clone(),
                 log: plan.log,
                 hints: hints.clone(),
@@ -122,27 +141,24 @@ impl Sink {
                 policies: policies.follow(),
                 core,
             };
-            let stop = stop.clone();
-            let thread = thread::Builder::new().name(format!("core-{index}")).spawn(move || {
-                let outcome = accept::run(setup);
-                if outcome.is_err() {
-                    stop.send_replace(Stop::Drain);
-                }
-                outcome
-            });
-            threads.push(thread.map_err(|source| SinkError::Core {
+            let end = CoreEnd { index, outcome: None, ends: ends.clone(), stop: stop.clone() };
+            let thread = thread::Builder::new().name(format!("core-{index}"));
+            let thread = thread.spawn(move || end.note(accept::run(setup)));
+            thread.map_err(|source| SinkError::Core {
                 core: index,
                 engine: plan.engine.name(),
                 source,
-            })?);
+            })?;
         }
+        drop(ends);
         on_ready();
-        // The relay ends when the last core has dropped its handle.
         drop(relay);
-        let cores = join(threads, plan.engine);
-        let relayed = relay_thread.map(relay::RelayThread::join);
-        let cores = cores?;
-        drop(spool);
+        let outcomes = await_cores(&mut ended, &mut stopped, &plan);
+        let relayed = relay_thread.map(|relay| end_relay(&relay, &stopped, plan.drain));
+        let cores = summaries(outcomes, &plan, &board)?;
+        if let Some(spool) = spool {
+            close(spool, &stopped);
+        }
         let cpu = CpuTime::of_process().unwrap_or_default().since(cpu).total();
         Ok(Summary::new(&plan, cores, &board, relayed, started.elapsed(), cpu))
     }
@@ -152,7 +168,7 @@ impl Sink {
 fn open_relay(
     plan: &mut SinkPlan,
     writers: &[Option<Writer>],
-) -> Result<Option<(Relay, relay::RelayThread)>, SpoolError> {
+) -> Result<Option<(Relay, RelayThread)>, SpoolError> {
     let (Some(wanted), Store::Spool { dir, options }) = (plan.relay.take(), &plan.store) else {
         return Ok(None);
     };
@@ -162,25 +178,126 @@ fn open_relay(
         durability: options.durability,
         watermarks,
         engine: plan.engine,
+        cores: plan.cpus.len(),
         drain: plan.drain,
     };
     Relay::open(wanted, source).map(Some)
 }
 
-fn join(
-    threads: Vec<thread::JoinHandle<io::Result<CoreSummary>>>,
-    engine: EngineKind,
-) -> Result<Vec<CoreSummary>, SinkError> {
-    let outcomes: Vec<_> = threads.into_iter().map(thread::JoinHandle::join).collect();
+/// The end of a core, told when this is dropped, so that a panic is told too.
+struct CoreEnd {
+    index: usize,
+    outcome: Option<io::Result<CoreSummary>>,
+    ends: mpsc::UnboundedSender<(usize, CoreOutcome)>,
+    stop: watch::Sender<Stop>,
+}
+
+/// How a core ended. `None`: it panicked.
+type CoreOutcome = Option<io::Result<CoreSummary>>;
+
+impl CoreEnd {
+    fn note(mut self, outcome: io::Result<CoreSummary>) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for CoreEnd {
+    fn drop(&mut self) {
+        let outcome = self.outcome.take();
+        if !matches!(outcome, Some(Ok(_))) {
+            self.stop.send_if_modified(|now| now.grow(Stop::Drain));
+        }
+        // Where a core is late, nobody waits for it any more.
+        let _ = self.ends.send((self.index, outcome));
+    }
+}
+
+/// Waits for the cores, and after the time of the drain no longer than [`CORES_LATE_MS`]: a core may hang in
+/// a call to the kernel. Such a core has no outcome.
+fn await_cores(
+    ended: &mut mpsc::UnboundedReceiver<(usize, CoreOutcome)>,
+    stop: &mut watch::Receiver<Stop>,
+    plan: &SinkPlan,
+) -> Vec<Option<CoreOutcome>> {
+    let mut outcomes: Vec<_> = plan.cpus.iter().map(|_| None).collect();
+    let waiting = async {
+        let mut late = pin!(late(stop, plan.drain));
+        loop {
+            select! {
+                end = ended.recv() => match end {
+                    Some((index, outcome)) => outcomes[index] = Some(outcome),
+                    None => return,
+                },
+                () = &mut late => return,
+            }
+        }
+    };
+    if engine::run_core(EngineKind::Epoll, waiting).is_err() {
+        // There is no descriptor left to wait with a limit.
+        while let Some((index, outcome)) = ended.blocking_recv() {
+            outcomes[index] = Some(outcome);
+        }
+    }
     outcomes
-        .into_iter()
-        .enumerate()
-        .map(|(core, outcome)| match outcome {
-            Err(_) => Err(SinkError::Panicked { core }),
-            Ok(Err(source)) => Err(SinkError::Core { core, engine: engine.name(), source }),
-            Ok(Ok(summary)) => Ok(summary),
-        })
-        .collect()
+}
+
+/// Returns when the cores should have ended.
+async fn late(stop: &mut watch::Receiver<Stop>, drain: Duration) {
+    // Without a sender there is nobody who could want the end earlier.
+    let _ = stop.wait_for(|stop| *stop >= Stop::Drain).await;
+    select! {
+        () = task::sleep(drain) => {}
+        _ = stop.wait_for(|stop| *stop >= Stop::Now) => {}
+    }
+    task::sleep(Duration::from_millis(CORES_LATE_MS)).await;
+}
+
+fn summaries(
+    outcomes: Vec<Option<CoreOutcome>>,
+    plan: &SinkPlan,
+    board: &LiveBoard,
+) -> Result<Vec<CoreSummary>, SinkError> {
+    let engine = plan.engine.name();
+    let of = |(core, outcome): (usize, Option<CoreOutcome>)| match outcome {
+        Some(Some(Ok(summary))) => Ok(summary),
+        Some(Some(Err(source))) => Err(SinkError::Core { core, engine, source }),
+        Some(None) => Err(SinkError::Panicked { core }),
+        None => {
+            notice!(
+                "ringpost-sink: core {core} hangs, as with a disk that does not answer, and is left behind; \
+                 the report has what it had counted"
+            );
+            Ok(CoreSummary::of_one_that_hangs(board, core, plan.cpus[core]))
+        }
+    };
+    outcomes.into_iter().enumerate().map(of).collect()
+}
+
+/// Waits for the relay, which has the time of the drain since the last core left it.
+fn end_relay(relay: &RelayThread, stop: &watch::Receiver<Stop>, drain: Duration) -> RelayTotals {
+    relay.drain();
+    let until = Instant::now() + drain;
+    while Instant::now() < until && *stop.borrow() < Stop::Now {
+        if let Some(totals) = relay.ended_within(Duration::from_millis(LOOK_MS)) {
+            return totals;
+        }
+    }
+    relay.cut();
+    relay.ended_within(Duration::from_millis(RELAY_LATE_MS)).unwrap_or_else(|| {
+        notice!("ringpost-sink: the relay hangs, and is left behind; the report has nothing of it");
+        RelayTotals::default()
+    })
+}
+
+/// Waits until the helper of the spool has cut its segments to their length and written them back.
+fn close(spool: Spool, stop: &watch::Receiver<Stop>) {
+    let is_now = *stop.borrow() >= Stop::Now;
+    let limit_ms = if is_now { SPOOL_CLOSE_NOW_MS } else { SPOOL_CLOSE_MS };
+    if !spool.close_within(Duration::from_millis(limit_ms)) {
+        notice!(
+            "ringpost-sink: the disk is too slow to close the spool in time; the next start closes it"
+        );
+    }
 }
 
 /// Raises the descriptor limit as far as the system allows, and returns how many sessions fit in it, at

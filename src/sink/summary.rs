@@ -95,6 +95,12 @@ impl CoreSummary {
         let CoreSnapshot { core, counters, sessions_open: _, sessions_peak } = shown;
         Self { core, cpu, counters, sessions_peak, page_faults, spool }
     }
+
+    /// What the board knows of a core that was left behind.
+    pub(super) fn of_one_that_hangs(board: &LiveBoard, core: usize, cpu: usize) -> Self {
+        let shown = board.snapshot().cores.swap_remove(core);
+        Self::new(shown, cpu, PageFaults::default(), None)
+    }
 }
 
 impl Summary {

@@ -13,11 +13,12 @@ use io_uring::{IoUring, opcode};
 
 use super::cancel::cancel;
 use super::flight::FLIGHTS;
+use crate::engine::blocking::working;
 use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
 
 /// Time that operations get to end after a core's future did. What still holds memory then makes
 /// us keep the ring and that memory until the process ends.
-const CORE_END_MS: u64 = 2_000;
+const CORE_END_MS: u64 = 250;
 
 /// Ring settings, best first. A kernel that does not know a flag answers EINVAL. Never
 /// DEFER_TASKRUN: tokio-uring waits on the ring's descriptor and would sleep for ever.
@@ -87,7 +88,8 @@ impl Drop for RingRuntime {
     fn drop(&mut self) {
         // With flights left, freeing the runtime frees memory that the kernel may still write to.
         // Then it stays: a leak at the end of a thread that went wrong, in place of corruption.
-        if FLIGHTS.get() == 0 {
+        // Its drop also waits for blocking work, which may hang.
+        if is_at_rest() {
             // SAFETY: not used again; this is the drop.
             unsafe { ManuallyDrop::drop(&mut self.runtime) };
         }
@@ -103,10 +105,14 @@ pub(in crate::engine) fn run<F: Future>(future: F) -> io::Result<F::Output> {
     }))
 }
 
+fn is_at_rest() -> bool {
+    FLIGHTS.get() == 0 && working() == 0
+}
+
 /// Cancels what tasks left in the ring, so that it can be freed.
 async fn end_flights() {
     for _ in 0..CORE_END_MS {
-        if FLIGHTS.get() == 0 {
+        if is_at_rest() {
             return;
         }
         cancel(CancelBuilder::any()).await;
