@@ -102,8 +102,8 @@ fn is_a_test(name: &str) -> bool {
     search.status().unwrap().success()
 }
 
-/// Runs the tests of `fault` in `copy`; gives whether they passed. A copy that cannot be built is a failure of
-/// the list.
+/// Runs the tests of `fault` in `copy`; gives whether they passed. In a copy that cannot be built no test has
+/// failed: the list must be brought up to date.
 fn passes(copy: &Path, fault: &Fault) -> bool {
     let target = std::env::var_os("FIGURES_PLANTED_TARGET");
     let target = target.unwrap_or_else(|| root().join("target/planted").into());
@@ -113,7 +113,10 @@ fn passes(copy: &Path, fault: &Fault) -> bool {
     let done = command.output().unwrap();
     let told = [&done.stdout, &done.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     let told = told.concat();
-    assert!(told.contains("test result: "), "fault {}, {}: {told}", fault.number, fault.name);
+    if !told.contains("test result: ") {
+        eprintln!("fault {}, {}: {told}", fault.number, fault.name);
+        return true;
+    }
     assert!(!told.contains("running 0 tests\n") || told.contains("FAILED"), "no such test: {told}");
     done.status.success()
 }
