@@ -57,7 +57,7 @@ impl GroupCommit {
 }
 
 /// Whether the fate of the message is not known yet.
-pub(super) fn is_waiting(ticket: Ticket, writer: &RefCell<Writer>) -> bool {
+fn is_waiting(ticket: Ticket, writer: &RefCell<Writer>) -> bool {
     writer.borrow_mut().fate(ticket) == TicketFate::Waiting
 }
 

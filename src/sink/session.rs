@@ -7,7 +7,6 @@ use std::io;
 
 use super::core::{Core, Door};
 use super::deadline::Deadline;
-use super::group_commit;
 use super::lingering_close;
 use super::message::{self, Ends, IncomingMessage};
 use super::odmr::{self, Turn};
@@ -373,11 +372,8 @@ impl Session<'_> {
             return;
         }
         if let (Some(ticket), Some(writer)) = (self.replies.last_ticket(), &self.core.writer) {
-            if group_commit::is_waiting(ticket, writer) {
-                // The client waits for us, and not we for it: what the disk takes is no fault of the client.
-                // Whoever waits for the client next sets a deadline anew.
-                self.guard.disarm();
-            }
+            // The client waits for us, not we for it. What waits for the client next sets a deadline anew.
+            self.guard.disarm();
             self.core.group_commit.decided(ticket, writer).await;
         }
         let mut scratch = self.core.reply_scratch.take();
