@@ -1,4 +1,7 @@
 //! One pass over message content that notes what is odd about it: bare CR, bare LF, NUL, 8-bit.
+//!
+//! INVARIANT: what is compiled for AVX2 runs only where the processor has it. That is all that the one `unsafe` block
+//! relies on.
 
 /// What a census found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

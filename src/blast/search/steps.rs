@@ -19,8 +19,9 @@ use crate::run::{Conditions, Stopped, Verdict};
 /// What the steps of a sweep or a search have in common.
 #[derive(Clone, Debug)]
 pub struct Steps<'a> {
-    /// What each step runs, but for its load and its seed, which follows from that of the plan. Where it has a directory, each step puts its artefacts into one of
-    /// its own below it: `step-01-500` is the first, at 500 messages a second.
+    /// What each step runs, but for its load and its seed, which follows from that of the plan. Where it has a
+    /// directory, each step puts its artefacts into one of its own below it: `step-01-500` is the first, at 500
+    /// messages a second.
     pub plan: &'a Plan,
     /// How the messages of a step are spread over its time.
     pub spacing: Spacing,
@@ -149,6 +150,9 @@ impl<'a, 'o> StepRunner<'a, 'o> {
             }
             outcome => outcome?,
         };
+        // Told of a step that failed, too: the observer may want to remove what it wrote.
+        let written = plan.out.as_deref().filter(|_| outcome.unwritten.is_none());
+        self.enough = written.is_some_and(|dir| (self.see)(StepEvent::Written(dir)).is_break());
         let cause = match outcome.failure {
             Some(failure) if self.done.is_empty() || is_unfit(&failure) => {
                 return Err(SearchError::Failed(failure));
@@ -160,8 +164,6 @@ impl<'a, 'o> StepRunner<'a, 'o> {
         let mut step = RateStep { asked: rate, run: outcome.run, kept: None };
         step.kept = slo.filter(|_| whole).map(|slo| step.kept_up() && slo.met(&step.run));
         // What was measured is shown, whatever became of its files.
-        let written = plan.out.as_deref().filter(|_| outcome.unwritten.is_none());
-        self.enough = written.is_some_and(|dir| (self.see)(StepEvent::Written(dir)).is_break());
         self.enough |= (self.see)(StepEvent::Done(&step)).is_break();
         self.early = cause.map(|cause| EarlyEnd { rate, cause });
         if let Some(error) = outcome.unwritten {
