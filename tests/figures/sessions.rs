@@ -9,6 +9,9 @@ use super::statistics::{assert_usual, chi_square, rank_correlation};
 /// Messages of a run; sessions have three on average.
 const MESSAGES: u64 = 1_500;
 
+/// By so much two clocks of a machine may be apart as two programs read them.
+const CLOCKS_S: f64 = 0.002;
+
 /// One session of the generator, from the side of its server.
 #[derive(Debug)]
 struct Session {
@@ -124,9 +127,10 @@ fn what_a_session_does_depends_on_nothing_else() {
         let to_first = sessions.iter().filter(|session| session.target == 0.0).count() as u64;
         let targets = [to_first, sessions.len() as u64 - to_first];
         assert_usual(chi_square(&targets, &[2.0, 1.0]), &format!("{what}: targets"));
-        // A pause is never cut short, and its mean is at least what was asked for.
+        // A pause begins when the reply was heard, which is after it was written; two clocks of a machine are
+        // read by two programs.
         let pauses: Vec<f64> = sessions.iter().filter_map(|session| session.pause).collect();
-        assert!(pauses.iter().all(|pause| *pause > 0.0), "{what}: {pauses:?}");
+        assert!(pauses.iter().all(|pause| *pause > -CLOCKS_S), "{what}: {pauses:?}");
     }
 }
 
