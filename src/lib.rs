@@ -27,7 +27,7 @@
 //! | [`smtp`] | the protocol of both sides: commands, replies, extensions, AUTH, envelope, dots; it does no I/O | scan, limits |
 //! | [`spool`] | the store: the format of its files, `write/` with recovery, `read/` with verification | human, notice, limits |
 //! | [`stamp`] | the header line `X-Ringpost`, by which a message is recognised again | nothing |
-//! | [`measure`] | latency histograms and counters of one core by phase and outcome, and their sums | limits |
+//! | [`measure`] | latency histograms and counters of one core by phase and outcome, and their sums | printable, limits |
 //! | [`scan`] | fast search in octets: CRLF, dots, bare CR and LF, the end of a header | nothing |
 //! | [`host`] | the machine: CPUs, affinity, descriptors, clock | nothing |
 //! | [`human`] | numbers as people read them: times, counts, rates, sizes, shares | nothing |

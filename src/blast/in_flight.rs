@@ -41,12 +41,15 @@ pub(super) fn kind(error: &TalkError) -> ErrorKind {
     }
 }
 
-/// Records one reply that came `took_ns` after the send.
+/// Records one reply that came `took_ns` after the send; `words` are those of the latest refusal.
 #[inline]
-pub(super) fn count(recorder: &mut Recorder, event: &ReplyEvent, took_ns: u64) {
+pub(super) fn count(recorder: &mut Recorder, event: &ReplyEvent, words: &[u8], took_ns: u64) {
     let phase = phase(event.phase);
     let enhanced = event.enhanced.map(|e| (e.class, e.subject, e.detail));
     recorder.count_reply(phase, event.code, enhanced);
+    if event.code >= 400 {
+        recorder.note_refusal(phase, event.code, words);
+    }
     // An exchange of AUTH is timed as a whole, by the session.
     if !matches!(event.phase, client::ReplyTo::Unasked | client::ReplyTo::Auth) {
         recorder.record_phase(phase, Outcome::of_reply(event.code), took_ns);

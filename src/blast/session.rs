@@ -384,7 +384,7 @@ impl<'c> LoadSession<'c> {
         while let Some(event) = self.talk.read()? {
             let heeded = self.heeds(&recorder, &event);
             if heeded {
-                count(&mut recorder, &event, took_ns);
+                count(&mut recorder, &event, self.talk.client().refusal(), took_ns);
             }
             if event.code >= 400 {
                 let usual = self.talk.client().falls_back();

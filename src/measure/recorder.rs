@@ -127,6 +127,11 @@ impl Recorder {
         self.now.count_reply(phase, code, enhanced);
     }
 
+    /// Counts the words of a refusal: the text that followed `code`.
+    pub fn note_refusal(&mut self, phase: Phase, code: u16, said: &[u8]) {
+        self.now.refusals.record(phase, code, said);
+    }
+
     /// Counts a failure without a reply at `elapsed_ns`, on a connection whose latest work started at
     /// `start_ns`.
     pub fn count_error_at(&mut self, kind: ErrorKind, start_ns: u64, elapsed_ns: u64) {

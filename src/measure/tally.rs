@@ -9,6 +9,7 @@ use super::kind::{ErrorKind, Outcome, Phase};
 use super::message::{MessageSample, Mode};
 use super::open::OpenTally;
 use super::portion::Portion;
+use super::refusal_words::RefusalWords;
 use super::split::Split;
 use crate::limits::LATENCY_NS_MAX;
 
@@ -34,6 +35,8 @@ pub struct Tally {
     pub open: Option<OpenTally>,
     /// The part of each of several targets, up to the last with anything recorded.
     pub targets: Vec<Portion>,
+    /// What the server said when it refused.
+    pub refusals: RefusalWords,
     phases: Box<[Split]>,
     errors: [u64; ErrorKind::COUNT],
     /// Row per phase, column per code from 200 on.
@@ -59,6 +62,7 @@ impl Tally {
             refused_ns: histogram(PHASE_DIGITS),
             open,
             targets: Vec::new(),
+            refusals: RefusalWords::new(),
             phases: Phase::ALL.into_iter().map(|phase| Split::new(most_ns(phase))).collect(),
             errors: [0; ErrorKind::COUNT],
             replies: vec![0; Phase::COUNT * CODES].into_boxed_slice(),
@@ -130,6 +134,7 @@ impl Tally {
             refused_ns,
             open,
             targets,
+            refusals,
             phases,
             errors,
             replies,
@@ -161,6 +166,7 @@ impl Tally {
         }
         self.replies_odd += replies_odd;
         self.enhanced.add(enhanced);
+        self.refusals.add(refusals);
     }
 
     /// Back to nothing, keeping the memory.
@@ -174,6 +180,7 @@ impl Tally {
             refused_ns,
             open,
             targets,
+            refusals,
             phases,
             errors,
             replies,
@@ -192,6 +199,7 @@ impl Tally {
         *errors = [0; ErrorKind::COUNT];
         replies.fill(0);
         enhanced.clear();
+        refusals.clear();
     }
 
     pub(super) fn record_message(&mut self, message: &MessageSample) {
@@ -330,7 +338,7 @@ mod tests {
                 own_lag_ns: lag / 2,
             }),
         };
-        match what % 8 {
+        match what % 9 {
             0 => tally.record_message(&message(Outcome::Accepted)),
             1 => tally.record_message(&message(Outcome::of_refusal(code))),
             2 => tally.record_message(&message(Outcome::Unanswered)),
@@ -338,6 +346,7 @@ mod tests {
             4 => tally.count_reply(phase, code, Some((2, code % 9, (ns % 40) as u16))),
             5 => tally.record_not_begun(ns),
             6 => tally.note_behind(lag, ns),
+            7 => tally.refusals.record(phase, code | 512, &[b'a' + (ns % 5) as u8]),
             _ => tally.count_error(ErrorKind::ALL[usize::from(code) % ErrorKind::COUNT]),
         }
     }

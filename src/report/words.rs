@@ -13,6 +13,9 @@ pub(super) const CLOSED_LOOP_NOTE: &str =
 /// Where other programs had a smaller share of the cores' time, it is not shown.
 const CPU_WAIT_SHOWN: f64 = 0.01;
 
+/// The most texts of one phase and code that are shown.
+const SAID_MAX: usize = 3;
+
 /// What was asked for, in one line.
 pub(super) fn plan(plan: &RunPlan, engine: &str) -> String {
     let mut words = vec![load(plan)];
@@ -260,6 +263,7 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
             rows.push(("refusals", format!("{code} to {}: {count}", phase_title(*phase))));
         }
     }
+    rows.extend(said_rows(run).map(|said| ("server said", said)));
     for (outcome, count) in [
         (Outcome::Refused4xx, run.counts.messages_refused_4xx),
         (Outcome::Refused5xx, run.messages_refused_5xx),
@@ -288,4 +292,31 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
         rows.push(("clamped", format!("{saturated} latencies above one hour count as one hour")));
     }
     rows
+}
+
+/// What the server said most often when it refused, by phase and code, and how often it said something
+/// else. A run of an older version does not tell.
+fn said_rows(run: &Run) -> impl Iterator<Item = String> {
+    run.phases.iter().flat_map(|(phase, result)| {
+        let told = |count: u64, what: &str| {
+            format!("to {}, {}: {what}", phase_title(*phase), counted(count, "time"))
+        };
+        let mut rows = Vec::new();
+        for (code, &replies) in &result.replies {
+            let digits = code.to_string();
+            let of_code = |(line, _): &(&String, &u64)| line.split(' ').next() == Some(&*digits);
+            let mut lines: Vec<_> = result.refusals.iter().filter(of_code).collect();
+            if lines.is_empty() {
+                continue;
+            }
+            lines.sort_by_key(|&(_, &count)| std::cmp::Reverse(count));
+            lines.truncate(SAID_MAX);
+            let shown: u64 = lines.iter().map(|&(_, &count)| count).sum();
+            rows.extend(lines.iter().map(|&(line, &count)| told(count, line)));
+            if replies > shown {
+                rows.push(told(replies - shown, &format!("{code} in other words")));
+            }
+        }
+        rows
+    })
 }

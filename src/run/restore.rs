@@ -81,6 +81,12 @@ impl Tally {
                     self.count_enhanced(key, count);
                 }
             }
+            for (line, &count) in &result.refusals {
+                let (code, words) = line.split_once(' ').unwrap_or((line, ""));
+                if let Ok(code) = code.parse() {
+                    self.refusals.add_words(phase, code, words.as_bytes(), count);
+                }
+            }
         }
     }
 

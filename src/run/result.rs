@@ -134,6 +134,10 @@ pub struct PhaseResult {
     pub replies: BTreeMap<u16, u64>,
     /// By code and enhanced code, as in `250 2.1.5`.
     pub enhanced: BTreeMap<String, u64>,
+    /// Refusals by code and the server's words, as in `550 5.1.1 no such user`; a word of four characters
+    /// or more with a digit in it is `#`. What found no room is the difference to `replies`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refusals: BTreeMap<String, u64>,
 }
 
 /// The part of one target. Messages that were never begun belong to no target.
@@ -461,6 +465,7 @@ fn phases(tally: &Tally) -> BTreeMap<Phase, PhaseResult> {
                 (format!("{} {class}.{subject}.{detail}", key.code), count)
             })
             .collect(),
+        refusals: tally.refusals.of(phase),
     };
     Phase::ALL
         .into_iter()

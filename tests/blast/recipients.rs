@@ -3,7 +3,11 @@
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::Plan;
-use ringpost::run::{Conditions, Run, Verdict};
+use ringpost::measure::Phase;
+use ringpost::report::colour::Colour;
+use ringpost::report::columns::Width;
+use ringpost::report::text;
+use ringpost::run::{Conditions, Loaded, Run, Verdict};
 use ringpost::smtp::client::Pipelining;
 
 use crate::scripted::{Answer, go, good, plan, say, serve};
@@ -104,4 +108,37 @@ fn a_recipient_that_was_accepted_stays_so_if_the_server_then_closes() {
     let run = run("lmtp", closing);
     assert_eq!((run.counts.messages_ok, run.counts.messages_partly_ok), (MESSAGES, MESSAGES));
     assert_eq!(recipients(&run), [12, 4, 8, 0]);
+}
+
+#[test]
+fn refusals_are_told_in_the_words_of_the_server() {
+    let two_texts = |line: &str| match line {
+        line if line.starts_with("RCPT TO:<b1@") => say("550 5.1.1 no such user \x1b[2J"),
+        line if line.starts_with("RCPT TO:<b2@") => {
+            say("550-5.7.1 not from here;\n550 id 4F1A2B3C")
+        }
+        line => good(line),
+    };
+    let run = run("smtp", two_texts);
+    let refusals = &run.phases[&Phase::Rcpt].refusals;
+    let told: Vec<_> = refusals.iter().map(|(line, count)| (line.as_str(), *count)).collect();
+    let expected = ["550 5.1.1 no such user ?[2J", "550 5.7.1 not from here; id #"];
+    assert_eq!(told, expected.map(|line| (line, MESSAGES)));
+    let quiet = run.phases.iter().filter(|(phase, _)| **phase != Phase::Rcpt);
+    assert!(quiet.clone().count() > 3 && quiet.clone().all(|(_, it)| it.refusals.is_empty()));
+    let loaded = Loaded {
+        run,
+        headline: None,
+        service: None,
+        send_lag: None,
+        seconds: Vec::new(),
+        phases: Vec::new(),
+        foreign: false,
+    };
+    let text = text::render(&loaded, Colour::Plain, Width::FULL);
+    for line in expected {
+        let row = format!("  server said    to RCPT, {MESSAGES} times: {line}\n");
+        assert!(text.contains(&row), "{text}");
+    }
+    assert!(!text.contains("other words"), "{text}");
 }

@@ -148,6 +148,8 @@ fn bad_run(dir: &Path, seed: &str) {
     run["plan"]["think"] = "x".into();
     run["verdict_reasons"] = ["x"].into();
     run["phases"]["mail"]["enhanced"] = serde_json::json!({ BAD: 7 });
+    run["phases"]["mail"]["replies"]["550"] = 9.into();
+    run["phases"]["mail"]["refusals"] = serde_json::json!({ format!("550 {BAD}"): 7 });
     let mut shard = run.clone();
     shard["id"] = "y".into();
     run["shards"] = serde_json::json!([{ "name": "a", "run": run }, { "name": "b", "run": shard }]);

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ringpost::measure::Mode;
+use ringpost::measure::{Mode, Phase};
 use ringpost::report::colour::Colour;
 use ringpost::report::columns::Width;
 use ringpost::report::html;
 use ringpost::report::text;
 use ringpost::run::Loaded;
 use ringpost::run::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
+use ringpost::run::merge::merge;
 use ringpost::run::{ArtefactError, Latency, Run, RunDir, hlog};
 
 use crate::support;
@@ -319,4 +320,35 @@ fn what_is_no_run_is_refused_with_its_reason_and_a_status_of_its_own() {
     assert!(stderr(&damaged).contains("run.hlog: damaged"), "{}", stderr(&damaged));
     let usage = ringpost(&["html", "-o", "x", "a"], dir.path());
     assert_eq!(usage.status.code(), Some(64));
+}
+
+/// What an older version wrote has no words of the server.
+#[test]
+fn the_most_frequent_words_are_shown_and_a_run_without_them_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let [new, old] = ["new", "old"].map(|name| dir.path().join(name));
+    let (run, _) = support::write_run(&new, Mode::Open);
+    support::write_run_at(&old, Mode::Open, "2026-05-04T12:30:01Z", 9);
+    let path = old.join(RUN_JSON);
+    let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let rcpt = value["phases"]["rcpt"].as_object_mut().unwrap();
+    assert!(rcpt.remove("refusals").is_some());
+    fs::write(&path, value.to_string()).unwrap();
+
+    let mut counts: Vec<u64> = run.phases[&Phase::Rcpt].refusals.values().copied().collect();
+    counts.sort_unstable();
+    let other = counts[..counts.len() - 3].iter().sum::<u64>();
+    let page = html::render(&Loaded::open(&new).unwrap());
+    let shown = String::from_utf8(ringpost(&["show"], &new).stdout).unwrap();
+    for text in [&shown, &page] {
+        assert_eq!(text.matches("451 4.7.1 Try again in ").count(), 3, "{text}");
+        assert!(text.contains(&format!("to RCPT, {other} times: 451 in other words")), "{text}");
+    }
+    let show = ringpost(&["show"], &old);
+    assert_eq!(show.status.code(), Some(0), "{}", stderr(&show));
+    assert!(!String::from_utf8_lossy(&show.stdout).contains("server said"));
+    let compare = ringpost(&["compare", old.to_str().unwrap()], &new);
+    assert_eq!(compare.status.code(), Some(0), "{}", stderr(&compare));
+    let sum = merge(&[old, new], &dir.path().join("sum"), false).unwrap();
+    assert_eq!(sum.phases[&Phase::Rcpt].refusals, run.phases[&Phase::Rcpt].refusals);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use ringpost::measure::{Mode, Tally};
+use ringpost::measure::{Mode, Phase, Tally};
 use ringpost::report::html;
 use ringpost::run::Loaded;
 use ringpost::run::artefact::{RUN_CSV, RUN_HGRM, RUN_HLOG, RUN_JSON};
@@ -81,6 +81,13 @@ fn the_sum_has_every_count_and_every_cell_of_its_parts() {
         assert_eq!(sum.counts.messages_ok, of(|run| run.counts.messages_ok));
         assert_eq!(sum.counts.messages_refused_4xx, of(|run| run.counts.messages_refused_4xx));
         assert_eq!(sum.replies[&451], of(|run| run.replies[&451]));
+        let refusals = |run: &Run| run.phases[&Phase::Rcpt].refusals.clone();
+        assert_eq!(refusals(&sum).len(), 5, "{:?}", refusals(&sum));
+        for (line, count) in refusals(&sum) {
+            let parts = shards.runs.iter().filter_map(|run| refusals(run).get(&line).copied());
+            assert_eq!(count, parts.sum::<u64>(), "{line}");
+        }
+        assert_eq!(refusals(&sum).values().sum::<u64>(), sum.replies[&451]);
         assert_eq!(sum.errors.values().sum::<u64>(), of(|run| run.errors.values().sum()));
         assert_eq!(sum.plan.connections, of(|run| run.plan.connections));
         // Warm-ups end at .118 + 1 s at the earliest; the last shard ends 12 s behind 1.490 + 1 s.

@@ -108,6 +108,9 @@ fn transaction(recorder: &mut Recorder, service_ns: u64, refused: bool) {
     if refused {
         recorder.record_phase(Phase::Rcpt, Outcome::Refused4xx, rcpt);
         recorder.count_reply(Phase::Rcpt, 451, Some((4, 7, 1)));
+        let wait = [30, 60, 300, 600, 900][service_ns as usize % 5];
+        let said = format!("4.7.1 Try again in {wait} s (queue 4F{service_ns:X})");
+        recorder.note_refusal(Phase::Rcpt, 451, said.as_bytes());
         return;
     }
     recorder.record_phase(Phase::Rcpt, Outcome::Accepted, rcpt);
