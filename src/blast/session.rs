@@ -92,7 +92,7 @@ impl<'c> LoadSession<'c> {
     ) -> Result<Self, Failure> {
         debug_assert!(slot.is_pledged(), "a session is opened for some work");
         let connect_ns = core.clock.elapsed_ns();
-        let connected = core.connect(target).await;
+        let connected = core.work.connected(slot, core.connect(target)).await;
         let now_ns = core.clock.elapsed_ns();
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(now_ns);
@@ -104,7 +104,10 @@ impl<'c> LoadSession<'c> {
                     let waited_ns = now_ns - connect_ns;
                     recorder.record_phase(Phase::Connect, Outcome::Unanswered, waited_ns);
                 }
-                core.broke(target, Phase::Connect, ErrorKind::from(&error), || error.to_string());
+                if !core.work.was_cut(slot) {
+                    let kind = ErrorKind::from(&error);
+                    core.broke(target, Phase::Connect, kind, || error.to_string());
+                }
                 let target = core.targets[target].target.url.clone();
                 return Err(Failure::of_connect(target, &error));
             }

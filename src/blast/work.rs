@@ -70,6 +70,9 @@ pub(super) struct WorkSlot {
     greeting: RefCell<Option<Handle>>,
     /// Whether that connection was ended because nothing was left for it to do.
     cut: Cell<bool>,
+    /// Whether a connect is under way, and what calls it off.
+    connecting: Cell<bool>,
+    called_off: Notify,
     /// Whether its session has a part of the messages of this core.
     holds: Cell<bool>,
     /// Whether it was opened before, and whether that attempt to be greeted has ended.

@@ -108,7 +108,7 @@ async fn keep_open(core: Rc<LoadCore>) {
             let _turn = core.connecting.acquire().await;
             // Otherwise every session in the queue would try a target that lets connects time out.
             core.notice_stop();
-            if core.work.stopped_ns().is_some() {
+            if core.work.over(core.clock.elapsed_ns()) {
                 core.work.abandon(&slot);
                 core.let_go(target);
                 break;
@@ -119,7 +119,10 @@ async fn keep_open(core: Rc<LoadCore>) {
             Ok(session) => session.run().await,
             Err(why) => {
                 core.work.abandon(&slot);
-                SessionEnd::Useless(why)
+                match core.work.was_cut(&slot) {
+                    true => SessionEnd::NeverGreeted(why),
+                    false => SessionEnd::Useless(why),
+                }
             }
         };
         core.let_go(target);

@@ -188,7 +188,7 @@ impl Recorder {
         let warmup_ns = self.spans.warmup_ns;
         match self.length_ends_ns {
             Some(end_ns) => elapsed_ns.min(end_ns).saturating_sub(warmup_ns),
-            None if self.spans.end_ns == u64::MAX && !finished && self.last_ns > 0 => {
+            None if self.spans.end_ns == u64::MAX && !finished => {
                 self.last_ns.saturating_sub(warmup_ns)
             }
             None => self.spans.measured_until(elapsed_ns, self.last_ns),

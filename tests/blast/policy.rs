@@ -238,6 +238,10 @@ fn so_many_errors_end_the_run_and_no_fewer() {
     assert_eq!((code, &run["stopped"]["by"]), (Some(1), &"--max-errors 20%".into()));
     let text = run["stopped"]["text"].as_str().unwrap();
     assert!(text.contains(" errors in ") && text.ends_with(" messages"), "{text}");
+    // Too few for a share while the run lasts, and all that there is at its end.
+    let (code, run, _) = blast(&host, &["-n", "40", "-c", "1", "--max-errors", "20%"]);
+    assert_eq!((code, &run["stopped"]["by"]), (Some(1), &"--max-errors 20%".into()));
+    assert_eq!(number(&run, "messages_failed"), 20);
     for enough in ["300", "60%"] {
         let (code, run, _) = blast(&host, &["-n", "600", "-c", "2", "--max-errors", enough]);
         assert_eq!((code, &run["stopped"]), (Some(1), &Value::Null), "{enough}");

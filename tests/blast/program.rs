@@ -288,6 +288,18 @@ fn a_target_that_lets_connects_time_out_is_given_up_by_all_who_wait() {
 }
 
 #[test]
+fn connects_that_nobody_answers_end_with_the_run() {
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&deaf, 0).unwrap();
+    let address = deaf.local_addr().unwrap().to_string();
+    let begun = std::time::Instant::now();
+    let done = blast(&[&address, "-c", "8", "-z", "1s", "--cores", "1", "--drain", "0s"]);
+    assert_eq!(done.status.code(), Some(3), "{}", text(&done.stderr));
+    // A connect is given 15 s.
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_target_out_of_reach_is_told_in_one_line() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let done = blast(&[&nobody, "-n", "1", "-c", "1"]);
@@ -348,7 +360,10 @@ fn a_second_signal_ends_at_once_as_the_first_one_says() {
     signal(&child);
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let said = lines.find(|line| line.contains("ending")).unwrap();
-    assert!(said.contains("3600 s (--drain); a second signal ends at once"), "{said}");
+    assert!(
+        said.contains("3600 s (--drain), and QUIT 2 s more; a second signal ends at once"),
+        "{said}"
+    );
     signal(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }

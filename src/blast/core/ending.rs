@@ -87,10 +87,14 @@ impl LoadCore {
         if self.work.model == LoadModel::Closed {
             never_begun += self.count_none_begun(self.never_begun());
         }
+        // Errors that end the run only here leave nothing undone.
+        let counts_what_is_left = self.counts_what_is_left();
+        self.watch_share();
         if self.work.leave() {
+            self.watch_whole_share();
             let (given, messages) = self.work.given_and_left();
             never_begun += self.count_not_begun(given.into_iter(), now_ns);
-            if self.work.model == LoadModel::Closed && self.counts_what_is_left() {
+            if self.work.model == LoadModel::Closed && counts_what_is_left {
                 never_begun += self.count_none_begun(messages);
             }
         }
@@ -138,11 +142,12 @@ impl LoadCore {
             return if self.work.over(now_ns) { last_ns.max(end_ns) } else { now_ns };
         }
         let time_ns = self.work.stopped_ns().unwrap_or(u64::MAX).min(self.work.last_start_ns());
-        match time_ns {
-            // Without any message decided, nothing else says how long it was.
-            u64::MAX if last_ns == 0 => now_ns,
+        match self.work.last_start_ns() {
+            // Without any message begun, nothing else says how long it was.
+            u64::MAX if last_ns == 0 && !self.shared.begun.load(Relaxed) => time_ns.min(now_ns),
+            // The last reply ends a loop of so many messages, also one that is stopped.
             u64::MAX => last_ns,
-            time_ns => last_ns.max(time_ns.min(now_ns)),
+            _ => last_ns.max(time_ns.min(now_ns)),
         }
     }
 }

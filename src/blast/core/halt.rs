@@ -96,13 +96,22 @@ impl LoadCore {
 
     /// Adds this core's counts to those of all cores, and checks the share of errors.
     pub(super) fn watch_share(&self) {
+        self.hold_share(ERRORS_SHARE_MESSAGES_MIN);
+    }
+
+    /// The same for the whole run, at its end: then few messages are all that there are.
+    pub(super) fn watch_whole_share(&self) {
+        self.hold_share(1);
+    }
+
+    fn hold_share(&self, messages_min: u64) {
         let Some(most @ ErrorsMax::Percent(_)) = self.policy.errors_max else { return };
         let (messages, errors) = (self.seq.get(), self.errors.get());
         let (messages_shown, errors_shown) = self.shown.replace((messages, errors));
         let add = |total: &AtomicU64, more: u64| total.fetch_add(more, Relaxed) + more;
         let messages = add(&self.shared.messages, messages - messages_shown);
         let errors = add(&self.shared.errors, errors - errors_shown);
-        if messages >= ERRORS_SHARE_MESSAGES_MIN && most.is_passed(errors, messages) {
+        if messages >= messages_min && most.is_passed(errors, messages) {
             let text = format!("{errors} errors in {messages} messages");
             let (phase, target) = (Phase::Message, None);
             let trouble = Trouble { target, phase, code: None, error: None, text };

@@ -4,10 +4,12 @@
 //! greeting is done. Servers with a short accept queue leave some connections without a greeting for ever.
 //! Their work goes to other sessions once it is clear that they are late.
 
+use std::io;
 use std::rc::Rc;
 
 use super::{LoadModel, SessionTask, Work, WorkSlot};
 use crate::engine::Handle;
+use crate::engine::task::select;
 
 /// A greeting may take this long, or this many times as long as the slowest one so far.
 const GREETING_NS_MIN: u64 = 500_000_000;
@@ -125,6 +127,24 @@ impl Work {
         self.exchange.has_untried()
     }
 
+    /// Waits for a connection of the session of `slot`; `TimedOut` where nothing is left for it to do and it
+    /// is late.
+    pub(in crate::blast) async fn connected<T>(
+        &self,
+        slot: &WorkSlot,
+        connect: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        slot.cut.set(false);
+        slot.connecting.set(true);
+        let connected = select! {
+            biased;
+            connected = connect => connected,
+            () = slot.called_off.notified() => Err(io::ErrorKind::TimedOut.into()),
+        };
+        slot.connecting.set(false);
+        connected
+    }
+
     /// Says by which handle a session can be ended whose greeting is not done.
     pub(in crate::blast) fn greets(&self, slot: &WorkSlot, handle: Handle) {
         slot.cut.set(false);
@@ -199,6 +219,9 @@ impl Work {
                 if let Some(handle) = slot.greeting.take() {
                     slot.cut.set(true);
                     handle.shutdown();
+                } else if slot.connecting.get() {
+                    slot.cut.set(true);
+                    slot.called_off.notify_one();
                 }
             }
         }
