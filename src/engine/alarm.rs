@@ -36,6 +36,12 @@ impl Alarm {
 #[derive(Debug)]
 pub struct Pause(Option<Alarm>);
 
+impl Default for Pause {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Pause {
     /// A core that gets no alarm, for want of a descriptor, uses the timer of the runtime.
     pub fn new() -> Self {

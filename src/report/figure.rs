@@ -140,7 +140,8 @@ fn latency_over_time(seconds: &[&Second]) -> Option<Figure> {
     unmeasured(&mut chart, seconds);
     chart.y_axis(latency);
     time_axis(&mut chart, seconds);
-    const LINES: [(&str, &str, fn(&Second) -> Option<u64>); 3] =
+    type LineValue = fn(&Second) -> Option<u64>;
+    const LINES: [(&str, &str, LineValue); 3] =
         [("s3", "maximum", |s| s.max_ns), ("s2", "p99", |s| s.p99_ns), ("s1", "p50", |s| s.p50_ns)];
     let mut keys = String::new();
     for (class, name, value) in LINES {

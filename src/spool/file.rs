@@ -78,7 +78,7 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
 
 /// Whether an error of [`open`] says that there is something, and that it is no regular file.
 pub(super) fn is_not_regular(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<NotRegular>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NotRegular>)
 }
 
 /// What has this name, without a look at where a link leads.

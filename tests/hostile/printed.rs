@@ -332,7 +332,7 @@ fn the_words_of_a_client_steer_no_terminal() {
 
 /// The port that a sink says it listens on; what it says before is not looked at.
 fn port_of(child: &mut std::process::Child) -> u16 {
-    let lead = "listening smtp://127.0.0.1:";
+    let lead = "smtp://127.0.0.1:";
     let stderr = child.stderr.as_mut().unwrap();
     let mut said = Vec::new();
     loop {
@@ -340,10 +340,12 @@ fn port_of(child: &mut std::process::Child) -> u16 {
         stderr.read_exact(&mut octet).unwrap();
         said.extend(octet);
         let text = String::from_utf8_lossy(&said);
-        if let Some((_, port)) = text.trim_end_matches('\n').rsplit_once(lead)
-            && text.ends_with('\n')
+        // With --log json the line is an object, and the port is in a string.
+        if let Some((_, rest)) = text.rsplit_once(lead)
+            && rest.ends_with('\n')
         {
-            return port.parse().unwrap();
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            return rest[..digits].parse().unwrap();
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use super::ParamFault;
 
+/// A keyword, its value, and what is behind them.
+type SplitWord<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
+
 /// `esmtp-keyword ["=" esmtp-value]` at the start of `text`, up to a blank, and what is behind it.
 #[inline]
-pub(super) fn split_word(
-    text: &[u8],
-    blank: u8,
-) -> Result<(&[u8], Option<&[u8]>, &[u8]), ParamFault> {
+pub(super) fn split_word(text: &[u8], blank: u8) -> Result<SplitWord<'_>, ParamFault> {
     let (keyword, rest) = text.split_at(span(text, KEYWORD));
     let (value, behind) = match rest {
         [b'=', rest @ ..] => {

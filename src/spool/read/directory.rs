@@ -52,7 +52,7 @@ impl SegmentDirectory {
     pub(super) fn walk(&self, place: Place) -> Result<Walk, SpoolError> {
         let damaged = |what| SpoolError::Damaged { place, what };
         match Walk::open(&self.path(place.core, place.segment), place.core, place.segment)? {
-            Opened::Walk(walk) => Ok(walk),
+            Opened::Walk(walk) => Ok(*walk),
             Opened::End(RecordsEnd::Damaged(what) | RecordsEnd::Torn(what)) => Err(damaged(what)),
             Opened::End(_) => Err(damaged(Doubt::Recycled)),
         }

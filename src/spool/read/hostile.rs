@@ -97,11 +97,15 @@ fn a_piece_belongs_to_one_message_however_many_claim_it() {
     for total in 1..=PIECES {
         back = Some(log.add(RecordKind::Fragment, b"x", total, back));
     }
-    (0..SEALS).for_each(|_| drop(log.add(RecordKind::Seal, b"", PIECES, back)));
+    for _ in 0..SEALS {
+        log.add(RecordKind::Seal, b"", PIECES, back);
+    }
     log.write(dir.path());
     // And of those that claim it from another segment.
     let mut other = Forged::new(SegmentHeader { number: 2, ..SEGMENT });
-    (0..SEALS).for_each(|_| drop(other.add(RecordKind::Seal, b"", PIECES, back)));
+    for _ in 0..SEALS {
+        other.add(RecordKind::Seal, b"", PIECES, back);
+    }
     other.write(dir.path());
     let [forwards, backwards, audited] = surveys(dir.path());
     for survey in [&forwards, &audited] {

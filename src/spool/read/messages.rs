@@ -202,7 +202,7 @@ impl<'a> Assembler<'a> {
                 self.survey.file_bytes += file::metadata(&path).map_or(0, |there| there.len());
                 let alive = SEGMENT_HEADER_BYTES as u64;
                 let (last_seq, fragments) = (0, 0);
-                Ok(Ok(Current { core, number, walk, last_seq, alive, fragments }))
+                Ok(Ok(Current { core, number, walk: *walk, last_seq, alive, fragments }))
             }
             Opened::End(end) => {
                 if let RecordsEnd::Damaged(what) | RecordsEnd::Torn(what) = end {

@@ -63,7 +63,7 @@ pub(super) struct Walk {
 
 /// The outcome of opening a segment.
 pub(super) enum Opened {
-    Walk(Walk),
+    Walk(Box<Walk>),
     /// The segment is gone, or is being made, or its header is not what it should be.
     End(RecordsEnd),
 }
@@ -113,7 +113,8 @@ impl Walk {
         let len = len.min(header.bytes);
         let envelope = Vec::new();
         let (last_seq, latest, firm) = (None, None, (at, None));
-        Ok(Opened::Walk(Self { file, header, mark, at, len, last_seq, latest, firm, envelope }))
+        let walk = Self { file, header, mark, at, len, last_seq, latest, firm, envelope };
+        Ok(Opened::Walk(Box::new(walk)))
     }
 
     pub(super) fn header(&self) -> &SegmentHeader {

@@ -232,7 +232,7 @@ impl Reference<'_> {
             let mut parts = text.split('\x01').collect::<Vec<_>>();
             let header = parts.remove(0);
             // Behind the last ^A there is nothing, and nothing between the last two.
-            if parts.pop()? != "" || parts.pop()? != "" {
+            if !parts.pop()?.is_empty() || !parts.pop()?.is_empty() {
                 return None;
             }
             let flags = header.strip_suffix(',')?;

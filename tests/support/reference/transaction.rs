@@ -81,7 +81,7 @@ impl Reference<'_> {
         if path.is_ascii() {
             return Ok(());
         }
-        if !said && !(self.lenient() && self.offers(Extensions::SMTPUTF8)) {
+        if !(said || self.lenient() && self.offers(Extensions::SMTPUTF8)) {
             return Err(refusal);
         }
         str::from_utf8(path).map_err(|_| BAD_UTF8)?;
