@@ -193,7 +193,7 @@ impl Case {
             Load::Closed => {}
             Load::Messages => text += &format!(" --rate {} --arrivals {arrivals}", self.rate),
             Load::Sessions => {
-                text += &format!(" --session-rate {} --arrivals {arrivals}", self.rate)
+                text += &format!(" --session-rate {} --arrivals {arrivals}", self.rate);
             }
         }
         match self.messages {
