@@ -95,23 +95,7 @@ def stuck_next_hop(stack, drain, folder, stall):
     return sink
 
 
-def stuck_client(stack, drain, folder, stall):
-    """A client sends message after message, and reads no reply."""
-    sink = stack.enter_context(Sink("epoll", folder / "spool", "--drain-timeout", drain))
-    client = stack.enter_context(socket.socket())
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.connect(("127.0.0.1", sink.port))
-    client.setblocking(False)
-    message = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<b@b.example>\r\nBDAT 1 LAST\r\nx"
-    rest = b"EHLO client.example.test\r\n" + message * 20_000
-    # The sink reads no further once it cannot send.
-    while rest and select.select([], [client], [], 1)[1]:
-        rest = rest[client.send(rest[:65_536]) :]
-    assert rest, "the sink takes whatever comes, and nobody reads its replies"
-    return sink
-
-
-STUCK = [stuck_sync, stuck_reading, stuck_next_hop, stuck_client]
+STUCK = [stuck_sync, stuck_reading, stuck_next_hop]
 
 
 @pytest.mark.parametrize("stuck", STUCK)
