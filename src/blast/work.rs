@@ -154,6 +154,8 @@ pub(super) struct Work {
     forsaken: Cell<bool>,
     /// No session works here, and some can on other cores: these get the work.
     forwarding: Cell<bool>,
+    /// The last look at which that was not so yet, or the first at which it was.
+    forwarding_since_ns: Cell<u64>,
     /// Wakes the sessions that pause.
     stopping: Notify,
 }
@@ -209,6 +211,7 @@ impl Work {
             dead_ns: Cell::new(0),
             forsaken: Cell::new(false),
             forwarding: Cell::new(false),
+            forwarding_since_ns: Cell::new(0),
             stopping: Notify::new(),
         }
     }
@@ -240,12 +243,29 @@ impl Work {
         if self.stopped_ns.get().is_some() {
             return None;
         }
-        if self.exchange.first_due_ns() <= now_ns
+        let given_ns = self.exchange.first_due_ns();
+        if given_ns <= now_ns
+            && given_ns < self.first_own_ns()
             && let Some(given) = self.take_given(now_ns)
         {
             return Some(given);
         }
         self.take_own(now_ns)
+    }
+
+    /// When the first work of this core is due; `u64::MAX` where there is none.
+    fn first_own_ns(&self) -> u64 {
+        let returned_ns = self.returned.borrow().front().map(|first| first.due_ns);
+        let next_ns = self.arrivals.borrow().as_ref().and_then(Arrivals::peek);
+        returned_ns.into_iter().chain(next_ns).min().unwrap_or(u64::MAX)
+    }
+
+    /// Since when a session is free for work that is taken now.
+    fn free_ns(&self, now_ns: u64) -> u64 {
+        match self.idle.borrow().is_empty() {
+            true => now_ns,
+            false => self.idle_since_ns.get(),
+        }
     }
 
     /// The work of this core that has been due longest.
@@ -260,11 +280,7 @@ impl Work {
         }
         let due_ns = next_ns.filter(|&due_ns| due_ns <= now_ns)?;
         arrivals.as_mut()?.advance();
-        let free_ns = match self.idle.borrow().is_empty() {
-            true => now_ns,
-            false => self.idle_since_ns.get(),
-        };
-        Some(Arrival { due_ns, free_ns, messages: 0 })
+        Some(Arrival { due_ns, free_ns: self.free_ns(now_ns), messages: 0 })
     }
 
     /// Whether no more work will come.

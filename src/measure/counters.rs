@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::message::RecipientCounts;
 
+/// The largest count that is believed of a file; the largest that all readers of JSON read exactly (RFC 8259 §6).
+const COUNT_MAX: u64 = (1 << 53) - 1;
+
 /// Counts over a span of time. They add up exactly, in any order.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -109,7 +112,7 @@ impl Counters {
 
     /// Of the messages that were due, those that a session began.
     pub fn messages_begun(&self) -> u64 {
-        self.messages() - self.messages_not_begun
+        self.messages().saturating_sub(self.messages_not_begun)
     }
 
     /// Counts messages that were due and that no session began.
@@ -130,8 +133,30 @@ impl Counters {
                 .is_some_and(|apart| apart <= messages_failed)
     }
 
+    /// Whether each of these counts, read from a file, is one that a run can have come to: no sum of 2,000 of them
+    /// leaves 64 bits.
+    pub fn are_in_range(&self) -> bool {
+        let Self { messages_ok, messages_failed, bytes, recipients, recipients_asked, .. } = *self;
+        let Self { messages_partly_ok, recipients_refused_4xx, recipients_refused_5xx, .. } = *self;
+        let Self { connections_opened, connections_closed, connections_never_greeted, .. } = *self;
+        let Self { cpu_wait_ns, saturated, messages_refused_4xx, .. } = *self;
+        let Self { messages_unanswered, messages_not_begun, .. } = *self;
+        let counts =
+            [messages_ok, messages_failed, messages_partly_ok, bytes, recipients, saturated];
+        let recipients = [recipients_asked, recipients_refused_4xx, recipients_refused_5xx];
+        let connections = [connections_opened, connections_closed, connections_never_greeted];
+        let all = counts.into_iter().chain(recipients).chain(connections).chain([
+            cpu_wait_ns,
+            messages_refused_4xx,
+            messages_unanswered,
+            messages_not_begun,
+        ]);
+        all.into_iter().all(|count| count <= COUNT_MAX)
+    }
+
     /// Of the failed messages, those refused for good.
     pub fn messages_refused_5xx(&self) -> u64 {
-        self.messages_failed - self.messages_refused_4xx - self.messages_unanswered
+        let others = self.messages_refused_4xx + self.messages_unanswered;
+        self.messages_failed.saturating_sub(others)
     }
 }

@@ -160,6 +160,9 @@ pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
         return Err(LoadError::OtherSchema { path, found: version.schema });
     }
     let mut run: Run = serde_json::from_slice(&json).map_err(fail)?;
+    if !run.counts.are_in_range() || !run.shards.iter().all(|of| of.run.counts.are_in_range()) {
+        return Err(fail(serde::de::Error::custom("a count is larger than any run comes to")));
+    }
     run.settle();
     let began =
         |run: &Run| run.started.parse().is_ok_and(|at: Timestamp| at >= Timestamp::UNIX_EPOCH);

@@ -42,6 +42,8 @@ pub enum MergeError {
     Unfit { dir: PathBuf, error: Unfit },
     #[error("{}: run.hlog and run.csv do not hold the same seconds", .0.display())]
     Torn(PathBuf),
+    #[error("{0}: run.json is damaged: its counts of messages do not fit together")]
+    Counts(String),
     #[error("run.hlog of one run is damaged: it has outcomes of a phase without the phase")]
     Parts,
     #[error("{0} and {1} are the same run; leave one out")]
@@ -260,7 +262,8 @@ fn cpu_busy(leaves: &[Shard], elapsed: Duration) -> Option<f64> {
     let cores = leaves.iter().map(|leaf| leaf.run.plan.cores).sum::<u64>() as f64;
     let used_s =
         |Shard { run, .. }: &Shard| Some(run.cpu_busy? * run.elapsed_s * run.plan.cores as f64);
-    let used_s: f64 = leaves.iter().filter_map(used_s).sum();
+    // Where it is not known of one, it is not known of all.
+    let used_s = leaves.iter().map(used_s).sum::<Option<f64>>()?;
     let had_s = elapsed.as_secs_f64() * cores;
     (had_s > 0.0).then(|| (used_s / had_s).min(1.0))
 }

@@ -32,7 +32,11 @@ const SPOOL_LOOK_MS: u64 = 100;
 const SPOOL_LOOK_IDLE_MS: u64 = 1_000;
 
 /// Time in which sessions say 421 at the end of the time for open messages.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const LAST_WORDS: Duration = Duration::from_millis(LAST_WORDS_MS);
+const LAST_WORDS_MS: u64 = 500;
+
+/// The longest that a core takes after the time for open messages, in milliseconds, but for its own work.
+pub(super) const LEAVE_MS_MAX: u64 = LAST_WORDS_MS + CUT_MS;
 
 /// What a core thread is handed at its start.
 pub(super) struct Setup {

@@ -28,6 +28,7 @@ mod quota;
 mod refusal_counts;
 mod replies;
 mod reply_times;
+mod round;
 mod round_clock;
 mod run;
 mod session;

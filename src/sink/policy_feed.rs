@@ -20,7 +20,10 @@ impl PolicyFeed {
 
     /// The policies of the ports, in their order, for a core that follows the changes.
     pub(super) fn follow(&self) -> watch::Receiver<Arc<[Policy]>> {
-        self.0.subscribe()
+        let mut policies = self.0.subscribe();
+        // The doors of the core have the policies that the sink was opened with, and there may be newer ones.
+        policies.mark_changed();
+        policies
     }
 
     /// Applies `change` to the policy of each listener. The protocol must stay.
@@ -30,5 +33,17 @@ impl PolicyFeed {
             next.iter_mut().for_each(&change);
             *now = next.into();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_follows_late_sees_what_changed_before() {
+        let feed = PolicyFeed::new(&[]);
+        feed.change(|_| {});
+        assert!(feed.follow().has_changed().unwrap(), "its doors may have older policies");
     }
 }

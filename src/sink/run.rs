@@ -29,7 +29,7 @@ use crate::spool::{Recovery, Spool, SpoolError, Writer};
 
 /// Time after which a core that should have ended is left behind, in milliseconds: more than it takes to cut
 /// its sessions and to take down its ring.
-const CORES_LATE_MS: u64 = 600;
+const CORES_LATE_MS: u64 = accept::LEAVE_MS_MAX + 300;
 
 /// Pause between two looks whether the relay has ended, or is to end at once, in milliseconds.
 const LOOK_MS: u64 = 25;

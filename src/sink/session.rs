@@ -12,6 +12,7 @@ use super::message::{self, Ends, IncomingMessage};
 use super::odmr::{self, Turn};
 use super::pregreet::{self, Rejection};
 use super::replies::ReplyQueue;
+use super::round::{Next, Round};
 use super::round_clock::RoundClock;
 use super::session_log::{SessionEnd, SessionLog};
 use super::stop::Stop;
@@ -99,30 +100,6 @@ struct Session<'c> {
     ended: ReplyCounts,
     /// Those that are on the board.
     deviations: Deviations,
-}
-
-/// What to do when the protocol has given all its events.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Next {
-    Receive,
-    /// The reply queue is full and input is left.
-    SendFirst,
-    /// The client asks for mail that waits.
-    Answer,
-    /// The roles are swapped after the queued replies.
-    Turn,
-    Close,
-    /// The peer is gone.
-    Gone,
-}
-
-/// What a round did that changes the deadline of the peer.
-#[derive(Clone, Copy, Default)]
-struct Round {
-    octets: usize,
-    replied: bool,
-    /// A message began, ended or was given up.
-    turned: bool,
 }
 
 impl Session<'_> {

@@ -71,6 +71,31 @@ fn merging_in_any_order_and_in_steps_comes_to_the_same_octets() {
 }
 
 #[test]
+fn counts_that_do_not_fit_together_are_refused_before_anything_is_written() {
+    let shards = shards(Mode::Open);
+    let path = shards.path("b").join(RUN_JSON);
+    let good: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let wrong = [("messages_refused_4xx", 1u64 << 40), ("messages_not_begun", 1 << 40)];
+    for (name, count) in wrong {
+        let mut bad = good.clone();
+        assert!(bad[name].is_u64(), "{name}");
+        bad[name] = count.into();
+        fs::write(&path, bad.to_string()).unwrap();
+        let error = shards.merge(&["a", "b", "c"], "sum").unwrap_err();
+        assert!(matches!(&error, MergeError::Counts(of) if of.ends_with("/b")), "{name}: {error}");
+        assert!(!shards.path("sum").join(RUN_HLOG).exists(), "{name}");
+        assert!(Loaded::open(&shards.path("b")).is_ok(), "it can be shown: {name}");
+    }
+    for name in ["messages_ok", "messages_not_begun", "bytes", "cpu_wait_ns"] {
+        let mut bad = good.clone();
+        bad[name] = u64::MAX.into();
+        fs::write(&path, bad.to_string()).unwrap();
+        let error = shards.merge(&["a", "b", "c"], "sum").unwrap_err();
+        assert!(error.to_string().contains("larger than any run"), "{name}: {error}");
+    }
+}
+
+#[test]
 fn the_sum_has_every_count_and_every_cell_of_its_parts() {
     for mode in [Mode::Closed, Mode::Open] {
         let shards = shards(mode);

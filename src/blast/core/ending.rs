@@ -92,6 +92,8 @@ impl LoadCore {
         self.watch_share();
         if self.work.leave() {
             self.watch_whole_share();
+            // Other cores may have given what became due after the time above.
+            let now_ns = self.clock.elapsed_ns();
             let (given, messages) = self.work.given_and_left();
             never_begun += self.count_not_begun(given.into_iter(), now_ns);
             if self.work.model == LoadModel::Closed && counts_what_is_left {

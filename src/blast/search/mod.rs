@@ -23,7 +23,7 @@
 //! let rates = Rates::Doubling { start: 500.0, most: 64_000.0 };
 //! let sweep = steps.sweep(&rates, &mut |event| {
 //!     if let StepEvent::Done(step) = event {
-//!         println!("{} of {} messages/s", step.run.rate_msg_s, step.asked);
+//!         println!("{:?} of {} messages/s", step.run.rate_msg_s, step.asked);
 //!     }
 //!     ControlFlow::Continue(())
 //! })?;

@@ -82,20 +82,20 @@ impl Work {
             self.changed().notify_one();
         }
         if self.forwarding.get() {
-            self.hand_over();
+            self.hand_over(self.clock.elapsed_ns());
         }
     }
 
     /// Gives to the other cores what no session of this one has claimed. What is due by a schedule goes when
     /// it is due.
-    pub(super) fn hand_over(&self) {
+    pub(super) fn hand_over(&self, now_ns: u64) {
         if self.is_counted() {
             let left = self.left.take();
             self.messages.set(self.messages.get() - left);
             self.exchange.give_messages(self.core, left);
         }
         while let Some(first) = self.returned.borrow_mut().pop_front() {
-            self.exchange.give(self.core, first);
+            self.exchange.give(self.core, Arrival { free_ns: now_ns, ..first });
         }
     }
 
@@ -112,7 +112,8 @@ impl Work {
             return None;
         }
         let given = self.exchange.take()?;
-        Some(Arrival { free_ns: now_ns.max(given.due_ns), ..given })
+        // Before it was given it waited for the target; since then for a session here, or for the generator.
+        Some(Arrival { free_ns: given.free_ns.max(self.free_ns(now_ns)), ..given })
     }
 
     /// Reserves up to `wanted` messages for one session, so that no connection is made for messages that

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Dealt, Work};
+use super::{Arrival, Dealt, Work};
 use crate::blast::schedule::Schedule;
 use crate::engine::Alarm;
 use crate::engine::task::select;
@@ -68,7 +68,8 @@ impl Work {
         }
         if self.forwarding.get() && self.stopped_ns.get().is_none() {
             while let Some(arrival) = self.take_own(now_ns) {
-                self.exchange.give(self.core, arrival);
+                let free_ns = arrival.due_ns.max(self.forwarding_since_ns.get());
+                self.exchange.give(self.core, Arrival { free_ns, ..arrival });
             }
         }
     }

@@ -191,7 +191,9 @@ impl Work {
         if slots.iter().any(|slot| late(&slot)) {
             self.doubt(now_ns);
         }
-        self.forwarding.set(self.must_give(now_ns));
+        if !self.forwarding.replace(self.must_give(now_ns)) {
+            self.forwarding_since_ns.set(now_ns);
+        }
         // Where no session was ever greeted, nobody is there to do the work.
         if self.pledged.get() > 0 && self.exchange.greeting_ns() > 0 {
             for slot in slots.iter().filter(late) {
@@ -204,7 +206,7 @@ impl Work {
             }
         }
         if self.forwarding.get() {
-            self.hand_over();
+            self.hand_over(now_ns);
             self.changed().notify_one();
         }
         if !self.lives.get() {

@@ -125,7 +125,10 @@ fn read_again_on_signal(
     feed: Arc<OnceLock<PolicyFeed>>,
 ) -> Result<(), ExitError> {
     on_signals(&signals::heeded(&[libc::SIGHUP]), move |_| {
-        let Some(feed) = feed.get() else { return };
+        let Some(feed) = feed.get() else {
+            notice!("ringpost-sink: SIGHUP: nothing was read again, because the spool is being opened; send it again");
+            return;
+        };
         match reload::read_again(&options, feed) {
             Ok(done) => notice!("ringpost-sink: SIGHUP: {done}"),
             Err(why) => notice!("ringpost-sink: SIGHUP: {why}; what was read before stays"),

@@ -12,6 +12,9 @@ use crate::run::result::{RunPlan, Shard};
 const OF_ITS_OWN: [&str; 5] = ["command", "name", "note", "seed", "cores"];
 
 pub(super) fn check(leaves: &[Shard], mixed: bool) -> Result<(), MergeError> {
+    if let Some(leaf) = leaves.iter().find(|leaf| !leaf.run.counts.add_up()) {
+        return Err(MergeError::Counts(leaf.name.clone()));
+    }
     for (index, leaf) in leaves.iter().enumerate() {
         let same =
             |other: &&Shard| other.run.id == leaf.run.id && other.run.started == leaf.run.started;
