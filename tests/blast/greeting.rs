@@ -1,6 +1,8 @@
 //! Connections that the server never greets, as those are beyond a full accept queue: their work is done on
 //! others, and the run ends with its work.
 
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ringpost::blast::plan::{Load, Plan, StopAfter};
@@ -9,7 +11,7 @@ use ringpost::blast::{Failure, RunOutcome};
 use ringpost::measure::ErrorKind;
 use ringpost::run::{Conditions, Verdict};
 
-use crate::scripted::{Answer, go, good, plan, serve};
+use crate::scripted::{Answer, go, good, plan, serve, serve_and_read};
 
 /// Far less than the time that a server has for a reply.
 const QUICK: Duration = Duration::from_secs(30);
@@ -106,6 +108,42 @@ fn the_work_of_a_core_without_a_session_is_done_on_another() {
         let verdict = outcome.run.verdict;
         assert!(matches!(verdict, Verdict::Ok | Verdict::GeneratorLimited), "{verdict:?}: {what}");
     }
+}
+
+#[test]
+fn work_that_was_given_and_own_work_are_begun_in_the_order_in_which_they_are_due() {
+    // Slower than the schedule, so that work of both cores waits.
+    const SERVICE: Duration = Duration::from_millis(12);
+    const MESSAGES: u64 = 200;
+    let due_ns = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&due_ns);
+    let slow = move |number, line: &str| match line {
+        "BANNER" if number == 1 => Answer::Mute,
+        "." => {
+            thread::sleep(SERVICE);
+            good(line)
+        }
+        _ => good(line),
+    };
+    let address = serve_and_read(slow, move |line| {
+        if let Some((_, rest)) = line.split_once(" due=") {
+            let digits = rest.split(' ').next().unwrap();
+            seen.lock().unwrap().push(digits.parse::<u64>().unwrap());
+        }
+    });
+    let load = Load::Messages(schedule(100.0));
+    let plan = Plan { load, stop: StopAfter::Messages(MESSAGES), ..plan(&address, 2, 1) };
+    let counts = quick(&on_two_cores(plan)).run.counts;
+    assert_eq!((counts.messages_ok, counts.connections_never_greeted), (MESSAGES, 1));
+    let due_ns = due_ns.lock().unwrap();
+    assert_eq!(due_ns.len() as u64, MESSAGES);
+    // The work of the core without a session comes late at first; and a busy machine gives some of it late.
+    let early = |pair: &&[u64]| pair[1] + 50_000_000 < pair[0];
+    let wrong = due_ns.windows(2).filter(early).count() as u64;
+    assert!(
+        wrong <= MESSAGES / 20,
+        "{wrong} of {MESSAGES} were begun before others that were due earlier"
+    );
 }
 
 #[test]

@@ -41,22 +41,35 @@ pub(crate) fn good(line: &str) -> Answer {
 /// Serves in the background and gives its address. `manner` is asked with the number of the connection, from
 /// 0 on, and each line; `BANNER` stands for the begin of a connection, and `.` for the end of a message.
 pub(crate) fn serve(manner: impl Fn(u64, &str) -> Answer + Send + Sync + 'static) -> String {
+    serve_and_read(manner, |_| ())
+}
+
+/// As [`serve`]; `read` sees each line of each message.
+pub(crate) fn serve_and_read(
+    manner: impl Fn(u64, &str) -> Answer + Send + Sync + 'static,
+    read: impl Fn(&str) + Send + Sync + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let manner = Arc::new(manner);
+    let (manner, read) = (Arc::new(manner), Arc::new(read));
     std::thread::spawn(move || {
         for (number, stream) in (0..).zip(listener.incoming()) {
-            let (stream, manner) = (stream.unwrap(), Arc::clone(&manner));
+            let stream = stream.unwrap();
+            let (manner, read) = (Arc::clone(&manner), Arc::clone(&read));
             // Clients that go away are expected.
             std::thread::spawn(move || {
-                drop(talk(&stream, |line: &str| manner(number, line)));
+                drop(talk(&stream, |line: &str| manner(number, line), &*read));
             });
         }
     });
     address
 }
 
-fn talk(mut stream: &TcpStream, manner: impl Fn(&str) -> Answer) -> std::io::Result<()> {
+fn talk(
+    mut stream: &TcpStream,
+    manner: impl Fn(&str) -> Answer,
+    read: impl Fn(&str),
+) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream).lines();
     let mut line = "BANNER".to_owned();
     loop {
@@ -78,6 +91,7 @@ fn talk(mut stream: &TcpStream, manner: impl Fn(&str) -> Answer) -> std::io::Res
                 line = next;
                 break;
             }
+            read(&next);
         }
     }
 }
