@@ -16,7 +16,16 @@ impl Writer {
     pub fn room(&mut self) -> Result<(), SpoolError> {
         // If the segment is torn, this has said so on stderr, and the message goes to the next segment.
         let _ = self.check();
-        let here = self.space() >= RECV_LARGE_BYTES && !self.is_poisoned();
+        // Where a message has met a shortage, what is left here is often too little for such as it: clients that
+        // send in vain are refused before. Where it is no shortage of room, the file system may be sick.
+        let enough = match &self.shortage {
+            None => RECV_LARGE_BYTES,
+            Some(shortage) if shortage.is_full() => {
+                RECV_LARGE_BYTES.max(self.segment().map.len() / 2)
+            }
+            Some(_) => usize::MAX,
+        };
+        let here = self.space() >= enough && !self.is_poisoned();
         if here || self.spare.is_some() {
             return Ok(());
         }
