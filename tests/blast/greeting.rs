@@ -168,7 +168,7 @@ fn first_connections_that_are_turned_away_side_by_side_do_not_end_the_run() {
         let address = serve(|number, line| match (number, line) {
             (2.., "BANNER") => Answer::Close("421 4.3.2 too many".to_owned()),
             (_, "BANNER") => {
-                std::thread::sleep(Duration::from_millis(200));
+                thread::sleep(Duration::from_millis(200));
                 good(line)
             }
             _ => good(line),
