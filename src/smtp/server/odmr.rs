@@ -15,7 +15,7 @@ use crate::smtp::extension::Extensions;
 use crate::smtp::node::Node;
 
 impl Server {
-    /// What the client asked for when [`Event::Request`] was given, until it is answered.
+    /// What the client asked for when [`Event::Request`](super::Event::Request) was given, until it is answered.
     pub fn request(&self) -> Option<&Request> {
         match &self.phase {
             ServerPhase::Request(request) => Some(request),
