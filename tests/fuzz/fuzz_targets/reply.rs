@@ -14,7 +14,7 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Lines, Option<ReplyFault
         loop {
             match reader.step(&mut piece) {
                 Ok(Some(line)) => {
-                    assert!((200..560).contains(&line.code) && !line.text.contains(&b'\n'));
+                    assert!((200..600).contains(&line.code) && !line.text.contains(&b'\n'));
                     let _ = EnhancedCode::parse(line.text);
                     lines.push((line.code, line.last, line.text.to_vec()));
                 }
