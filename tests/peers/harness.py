@@ -92,14 +92,17 @@ class Child:
 
     @property
     def stderr(self):
-        return self.text("stderr")
+        """Whole lines only while the program may still write: what was read so far ends anywhere."""
+        ended = not self._threads[1].is_alive()
+        said = self.text("stderr")
+        return said if ended else said[: said.rfind("\n") + 1]
 
     def wait_for_line(self, start, timeout=START_S):
         """The first line on stderr that begins with `start`."""
         deadline = time.monotonic() + timeout
         with self._said:
             while True:
-                whole = self._output["stderr"].decode("utf-8", "replace").rpartition("\n")[0]
+                whole = self.stderr
                 for line in whole.splitlines():
                     if line.startswith(start):
                         return line

@@ -15,9 +15,11 @@ import pytest
 from harness import Sink, binary, free_port
 
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
-SHOW_CURSOR = b"\x1b[?25h"
+SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 COLOUR = b"\x1b[38;5;"
 END_S = 30
+# The first frames of a view, those that draw whole rows.
+FRAMES_BYTES = 8192
 
 
 class OnTerminal:
@@ -66,8 +68,11 @@ class OnTerminal:
 
 
 def screen(written):
-    """The rows of a terminal to which that was written, as far as the view needs one: text, and where it
-    is put."""
+    """The rows of the alternate screen after the last whole frame, as far as the view needs one: text, and
+    where it is put. What was read ends anywhere, in the middle of a row too; a frame ends where the cursor is
+    hidden again."""
+    written = written.partition(LEAVE)[0]
+    written = written[: written.rfind(HIDE_CURSOR) + 1]
     cells, row, column = {}, 1, 1
     for command, text in re.findall(r"\x1b\[([?\d;]*[A-Za-z])|([^\x1b]+)", written.decode("utf-8", "replace")):
         if command.endswith("H"):
@@ -77,6 +82,12 @@ def screen(written):
             column += 1
     last = max((column for _, column in cells), default=0)
     return ["".join(cells.get((row, column), " ") for column in range(1, last + 1)) for row in range(1, 31)]
+
+
+def targets(written):
+    """The row of each target, by its number."""
+    found = (re.search(r"target (\d) +(\S.*)", line) for line in screen(written))
+    return {row[1]: row[2] for row in found if row}
 
 
 def load(port, *more):
@@ -107,13 +118,11 @@ def test_several_targets_have_a_row_each():
     with Sink("epoll") as first, Sink("epoll") as second:
         more = [f"3={second.address}", f"127.0.0.1:{down}", "-c", "8", "-z", "60s"]
         with OnTerminal([binary("ringpost-blast"), first.address, *more], columns=120) as blast:
+            ends = {"1": first.address, "2": second.address, "3": f"127.0.0.1:{down}"}
             rows = {}
 
             def ready():
-                before_the_report = screen(blast.written.partition(LEAVE)[0])
-                for line in before_the_report:
-                    if found := re.search(r"target (\d) +(\S.*)", line):
-                        rows[found[1]] = found[2]
+                rows.update(targets(blast.written))
                 ok = {number: re.search(r"([\d,]+) ok", row) for number, row in rows.items()}
                 return len(ok) == 3 and all(ok.values()) and ok["1"][1] != "0" and ok["2"][1] != "0"
 
@@ -123,6 +132,10 @@ def test_several_targets_have_a_row_each():
                 blast.read_some()
             assert f" ok  {first.address}" in rows["1"] and f" ok  {second.address}" in rows["2"], rows
             assert re.search(rf"0 ok +127\.0\.0\.1:{down}", rows["3"]), rows
+            # Wherever the reading is cut, the rows that it shows are whole.
+            for cut in range(0, min(len(blast.written), FRAMES_BYTES), 5):
+                for number, row in targets(blast.written[:cut]).items():
+                    assert row.rstrip().endswith(ends[number]), (cut, row)
             blast.process.send_signal(signal.SIGINT)
             assert blast.end() == 0
             report = blast.written.split(LEAVE)[1].decode()
