@@ -52,6 +52,16 @@ pub fn counted(value: u64, noun: &str) -> String {
     format!("{} {noun}{s}", count(value))
 }
 
+/// A part of a count: `1 of 1 message`, `3 of 20 messages`.
+pub fn part(some: u64, all: u64, noun: &str) -> String {
+    format!("{} of {}", count(some), counted(all, noun))
+}
+
+/// The verb that follows so many.
+pub fn were(value: u64) -> &'static str {
+    if value == 1 { "was" } else { "were" }
+}
+
 /// A rate: whole numbers above 100, three digits below.
 pub fn rate(per_second: f64) -> String {
     if per_second >= 99.95 { count(per_second.round() as u64) } else { three_digits(per_second) }
@@ -133,6 +143,8 @@ mod tests {
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(counted(1, "core"), "1 core");
         assert_eq!(counted(1_234, "message"), "1,234 messages");
+        assert_eq!([part(1, 1, "step"), part(0, 2, "step")], ["1 of 1 step", "0 of 2 steps"]);
+        assert_eq!([0, 1, 2].map(were), ["were", "was", "were"]);
         assert_eq!(rate(99.94), "99.9");
         assert_eq!(rate(21_345.4), "21,345");
     }

@@ -92,7 +92,8 @@ fn put(out: &mut StderrLock<'static>, octets: &[u8]) -> io::Result<()> {
     }
     let dropped = DROPPED.swap(0, Relaxed);
     if dropped > 0 {
-        let told = format!("{dropped} lines were dropped here, because nobody read them");
+        let lines = if dropped == 1 { "line was" } else { "lines were" };
+        let told = format!("{dropped} {lines} dropped here, because nobody reads stderr");
         match JSON.load(Relaxed) {
             true => writeln!(out, "{}", json!({ "event": "notice", "text": told }))?,
             false => writeln!(out, "({told})")?,

@@ -17,6 +17,7 @@ use super::shared::{Shared, lock};
 use super::team::Team;
 use crate::engine::EngineKind;
 use crate::host::CpuTime;
+use crate::human::{self, counted};
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{self, Collected, Collector, Interval, Mode, Snapshot, Totals};
 use crate::run::{ArtefactError, Machine, NewRunDir, Run, RunDir};
@@ -25,8 +26,9 @@ use crate::run::{ArtefactError, Machine, NewRunDir, Run, RunDir};
 #[derive(Debug, thiserror::Error)]
 pub enum BlastError {
     #[error(
-        "{connections} connections need {wanted} descriptors, and the limit is {limit}; raise it with \
-         'ulimit -n', or ask for fewer"
+        "to have {} open takes {wanted} descriptors, and the limit is {limit}; raise it with 'ulimit -n', or \
+         ask for fewer",
+        counted(*connections as u64, "connection")
     )]
     Descriptors { connections: usize, wanted: u64, limit: u64 },
     #[error("a generator core cannot start: {0}")]
@@ -104,10 +106,8 @@ pub fn run(
     run.id = format!("{run_id:016x}");
     let not_reopened = shared.not_reopened.load(Relaxed);
     if not_reopened > 0 {
-        let of = plan.connections;
-        run.add_failure(format!(
-            "{not_reopened} of {of} connections broke, and --reconnect never makes no other"
-        ));
+        let broken = human::part(not_reopened, plan.connections as u64, "connection");
+        run.add_failure(format!("{broken} broke, and --reconnect never makes no other"));
     }
     run.misbehaviour = misbehaviour;
     run.fail_if(&plan.fail_if);

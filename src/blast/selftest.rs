@@ -57,9 +57,8 @@ pub enum TrialError {
     )]
     Stall { stall: Duration, period: Duration },
     #[error(
-        "{connections} connections are more than one in 200 of the messages in a period, so that \
-         the stall would show in the 99th percentile of the service time too; ask for a higher rate \
-         or fewer connections"
+        "--connections {connections} is more than one in 200 of the messages in a period, so that the stall \
+         would show in the 99th percentile of the service time too; ask for a higher rate or fewer connections"
     )]
     Connections { connections: usize },
     #[error(transparent)]

@@ -23,7 +23,7 @@ pub enum TargetsError {
         "'{text}' has no weight from 1 to {TARGET_WEIGHT_MAX}; write WEIGHT=TARGET, as in 3=127.0.0.1:25"
     )]
     Weight { text: String },
-    #[error("{count} targets are too many; name up to {TARGETS_MAX}")]
+    #[error("these are too many targets, {count}; name up to {TARGETS_MAX}")]
     Many { count: usize },
     #[error("{url} is named twice; give it a weight instead, as in 2={url}")]
     Twice { url: String },

@@ -24,6 +24,7 @@ use crate::dial::Target;
 use crate::engine::task::{self, JoinHandle, Notify, select};
 use crate::engine::{self, Connecting, EngineKind, Pool, Watch};
 use crate::host::unix_ns;
+use crate::human::counted;
 use crate::limits::RELAY_NOTES_MAX;
 use crate::mailbox::Tracer;
 use crate::notice::notice;
@@ -276,8 +277,9 @@ impl DeliveryQueue {
         let DeliveryTally { messages, delivered, refused, why } = tally;
         let why = why.as_ref().map(|why| format!(" ({})", printable(why))).unwrap_or_default();
         notice!(
-            "ringpost-sink: {name}: {messages} messages; {delivered} recipients delivered, {refused} \
-             refused, {left} left{why}"
+            "ringpost-sink: {name}: {}; {} delivered, {refused} refused, {left} left{why}",
+            counted(*messages, "message"),
+            counted(*delivered, "recipient"),
         );
     }
 

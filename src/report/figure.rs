@@ -202,10 +202,10 @@ fn in_flight(seconds: &[&Second]) -> Figure {
     chart.curve_with_gaps("s1", &parts(seconds, |s| Some(s.in_flight_peak)));
     hover(&mut chart, seconds, |s| {
         format!(
-            "{:.1} s: at most {} in flight, {} connections",
+            "{:.1} s: at most {} in flight, {}",
             s.start_s,
             human::count(s.in_flight_peak),
-            human::count(s.connections)
+            human::counted(s.connections, "connection")
         )
     });
     let keys = legend("s1", "most messages in flight") + &legend("s2", "connections");
@@ -223,7 +223,7 @@ fn errors(seconds: &[&Second]) -> Figure {
     time_axis(&mut chart, seconds);
     chart.curve("sbad", steps(seconds, |s| s.errors));
     hover(&mut chart, seconds, |s| {
-        format!("{:.1} s: {} errors", s.start_s, human::count(s.errors))
+        format!("{:.1} s: {}", s.start_s, human::counted(s.errors, "error"))
     });
     Figure { title: "Errors", legend: legend("sbad", "errors per second"), svg: chart.finish() }
 }
@@ -301,10 +301,10 @@ fn histogram(headline: &Histogram<u64>) -> Figure {
     chart.x_axis("log scale", latency);
     for bin in bins.iter().filter(|bin| bin.count > 0) {
         let says = format!(
-            "{} to {}: {} messages ({})",
+            "{} to {}: {} ({})",
             human::latency(bin.from_ns),
             human::latency(bin.to_ns),
-            human::count(bin.count),
+            human::counted(bin.count, "message"),
             human::percent(share(bin.count))
         );
         let (from, to) = (bin.from_ns as f64, bin.to_ns as f64);

@@ -373,10 +373,10 @@ fn asked(out: &mut String, run: &Run) {
     let plan = &run.plan;
     let or = |value: Option<String>, none: &str| value.unwrap_or_else(|| none.to_owned());
     let ends = match (plan.messages, plan.duration_s) {
-        (Some(messages), None) => format!("after {} messages", human::count(messages)),
+        (Some(messages), None) => format!("after {}", counted(messages, "message")),
         (None, Some(seconds)) => format!("after {}", human::seconds(seconds)),
         (Some(messages), Some(seconds)) => {
-            format!("after {} messages or {}", human::count(messages), human::seconds(seconds))
+            format!("after {} or {}", counted(messages, "message"), human::seconds(seconds))
         }
         (None, None) => "when stopped".to_owned(),
     };

@@ -48,16 +48,18 @@ fn amount(run: &Run) -> String {
         return "No message was answered.".to_owned();
     }
     if run.counts.messages_failed == 0 {
-        let all = human::count(messages);
-        return format!("The server accepted all {all} messages in {elapsed}: {rate} a second.");
+        let all = match messages {
+            1 => "the one message".to_owned(),
+            _ => format!("all {}", counted(messages, "message")),
+        };
+        return format!("The server accepted {all} in {elapsed}: {rate} a second.");
     }
     format!(
-        "The server accepted {} of {} messages in {elapsed}: {rate} a second. {} ({}) were not \
-         accepted.",
-        human::count(run.counts.messages_ok),
-        human::count(messages),
+        "The server accepted {} in {elapsed}: {rate} a second. {} ({}) {} not accepted.",
+        human::part(run.counts.messages_ok, messages, "message"),
         human::count(run.counts.messages_failed),
         human::percent(run.counts.messages_failed as f64 / messages as f64),
+        human::were(run.counts.messages_failed),
     )
 }
 

@@ -90,7 +90,7 @@ fn line(elapsed: Duration, last: Option<Recent>, totals: Snapshot) -> String {
         line += &format!("  {} failed", human::count(totals.messages_failed));
     }
     if totals.errors > 0 {
-        line += &format!("  {} errors", human::count(totals.errors));
+        line += &format!("  {}", human::counted(totals.errors, "error"));
     }
     let Some(last) = last else { return line };
     if last.p50_ns.is_some() {

@@ -18,8 +18,8 @@ pub fn absences(steps: &[RateStep]) -> Vec<String> {
     let absent = |(index, target): (usize, &TargetResult)| {
         let opened = |step: &RateStep| step.run.targets.get(index).map(|of| of.connections_opened);
         let without = steps.iter().filter(|step| opened(step) == Some(0)).count();
-        let (of, url) = (steps.len(), &target.target);
-        (without > 0).then(|| format!("{url} had no connection in {without} of {of} steps."))
+        let of = human::part(without as u64, steps.len() as u64, "step");
+        (without > 0).then(|| format!("{} had no connection in {of}.", target.target))
     };
     targets.iter().enumerate().filter_map(absent).collect()
 }
@@ -51,8 +51,8 @@ impl Curve {
         let late = steps.iter().filter(|step| step.limited()).count();
         if late > 0 {
             said.push(format!(
-                "In {late} of {} steps the generator was the limit; they say nothing about the target.",
-                steps.len()
+                "In {} the generator was the limit, which says nothing about the target.",
+                human::part(late as u64, steps.len() as u64, "step")
             ));
         }
         Self { task: "sweep", steps, said, slo: None, mark: found.map(|rate| (rate, "knee")) }

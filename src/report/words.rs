@@ -108,10 +108,10 @@ fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
     }
     let octets = human::bytes(counts.bytes as f64);
     let connections = format!(
-        "{} opened, {} closed, {} messages in flight at most",
+        "{} opened, {} closed, {} in flight at most",
         human::count(counts.connections_opened),
         human::count(counts.connections_closed),
-        human::count(run.in_flight_peak)
+        counted(run.in_flight_peak, "message")
     );
     let mut accepted = with_share(counts.messages_ok);
     if counts.messages_partly_ok > 0 {

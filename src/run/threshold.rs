@@ -23,6 +23,7 @@ pub use self::metric::{Codes, Metric, Statistic, Time};
 use super::judged::{Judged, four_digits};
 use super::result::Run;
 use super::verdict::Verdict;
+use crate::human;
 
 /// A figure compared with a bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,7 +140,9 @@ impl Condition {
             return judged;
         }
         let [least, most] = [least, most].map(|end| format!("{}{}", four_digits(end), unit.text()));
-        let unknown = format!("is between {least} and {most}; {count} samples do not tell more");
+        let more = if count == 1 { "does not tell more" } else { "do not tell more" };
+        let samples = human::counted(count, "sample");
+        let unknown = format!("is between {least} and {most}; {samples} {more}");
         Judged { unknown: Some(unknown), holds: Some(ends[0]), ..judged }
     }
 

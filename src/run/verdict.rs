@@ -124,7 +124,8 @@ fn short_of(totals: &Totals, reasons: &mut Vec<String>) {
             ErrorKind::Ports => "local ports",
             _ => "file descriptors",
         };
-        reasons.push(format!("the generator ran out of {what} {count} times"));
+        let times = human::counted(count, "time");
+        reasons.push(format!("the generator ran out of {what} {times}"));
     }
 }
 
@@ -184,17 +185,17 @@ fn limits_of_the_target(totals: &Totals, reasons: &mut Vec<String>) {
     let elapsed_ns = totals.elapsed.as_nanos() as u64;
     if is_backlog(open.behind_ns, elapsed_ns) {
         reasons.push(format!(
-            "the target did not keep the rate: at the end {} messages were due while every session \
-             waited for an answer, the oldest for {:.1} s; ask for less, or give more --connections \
-             if it can do more at once",
-            open.behind,
+            "the target did not keep the rate: at the end {} {} due while every session waited for an answer, \
+             the oldest for {:.1} s; ask for less, or give more --connections if it can do more at once",
+            human::counted(open.behind, "message"),
+            human::were(open.behind),
             open.behind_ns as f64 / 1e9
         ));
     }
     let not_begun = totals.tally.counts.messages_not_begun;
     if not_begun > 0 {
-        let due = totals.tally.counts.messages();
-        reasons.push(format!("{not_begun} of {due} messages that were due were never begun"));
+        let of = human::part(not_begun, totals.tally.counts.messages(), "due message");
+        reasons.push(format!("{of} {} never begun", human::were(not_begun)));
     }
 }
 
@@ -203,32 +204,38 @@ fn failures(totals: &Totals, reasons: &mut Vec<String>) {
     let messages = tally.counts.messages();
     if tally.counts.messages_failed > 0 {
         let failed = tally.counts.messages_failed;
-        reasons.push(format!("{failed} of {messages} messages that were due were not accepted"));
+        let of = human::part(failed, messages, "due message");
+        reasons.push(format!("{of} {} not accepted", human::were(failed)));
     } else if messages == 0 {
         reasons.push(match totals.warmup_messages {
             0 => "no message was answered".to_owned(),
-            n => format!("all {n} messages fell into the warm-up; make the run longer"),
+            n => {
+                let all = human::counted(n, "message");
+                format!("all there was fell into the warm-up, {all}; make the run longer")
+            }
         });
     }
     if tally.counts.messages_partly_ok > 0 {
         let (partly, ok) = (tally.counts.messages_partly_ok, tally.counts.messages_ok);
-        reasons
-            .push(format!("{partly} of {ok} accepted messages were refused for some recipients"));
+        let of = human::part(partly, ok, "accepted message");
+        reasons.push(format!("{of} {} refused for some recipients", human::were(partly)));
     }
     let of = |wanted: fn(ErrorKind) -> bool| -> u64 {
         tally.errors().filter(|&(kind, _)| wanted(kind)).map(|(_, count)| count).sum()
     };
     let turned_away = of(ErrorKind::has_reply);
     if turned_away > 0 {
-        reasons.push(format!("{turned_away} sessions were turned away at the greeting or at AUTH"));
+        let (sessions, were) = (human::counted(turned_away, "session"), human::were(turned_away));
+        reasons.push(format!("{sessions} {were} turned away at the greeting or at AUTH"));
     }
     let errors = of(|kind| !kind.is_ours() && !kind.has_reply());
     if errors > 0 {
-        reasons.push(format!("{errors} connections or commands failed without a reply"));
+        let errors = human::counted(errors, "failure");
+        reasons.push(format!("{errors} without a reply, of connections or commands"));
     }
     if totals.cores_lost > 0 {
-        let lost = totals.cores_lost;
-        reasons.push(format!("{lost} generator cores died; their last second is missing"));
+        let lost = human::counted(totals.cores_lost.into(), "generator core");
+        reasons.push(format!("{lost} died, and with it the figures of its last second"));
     }
 }
 

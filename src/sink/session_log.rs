@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::engine::Peer;
+use crate::human::counted;
 use crate::notice::{notice, say_event};
 use crate::printable::printable;
 use crate::smtp::server::Refusal;
@@ -194,8 +195,7 @@ impl SessionLog {
             hello if hello.is_empty() => write!(line, " on {listener}: "),
             hello => write!(line, " ({hello}) on {listener}: "),
         };
-        let plural = if *messages == 1 { "" } else { "s" };
-        let _ = write!(line, "{messages} message{plural}, {bytes} octets");
+        let _ = write!(line, "{}, {}", counted(*messages, "message"), counted(*bytes, "octet"));
         for (place, (refusal, count)) in self.refusals.iter().enumerate() {
             let lead = if place == 0 { ", refused " } else { ", " };
             let _ = write!(line, "{lead}{count} × {refusal}");

@@ -191,9 +191,9 @@ impl fmt::Display for Summary {
         {
             writeln!(
                 f,
-                "peers    {} early talkers, {} bad PROXY headers, {} over the limit of their address",
-                count(self.counters.early_talkers),
-                count(self.counters.proxy_errors),
+                "peers    {}, {}, {} over the limit of one address",
+                counted(self.counters.early_talkers, "early talker"),
+                counted(self.counters.proxy_errors, "bad PROXY header"),
                 count(self.counters.peer_limited)
             )?;
         }
@@ -213,9 +213,9 @@ impl fmt::Display for Summary {
         if let Some(relay) = &self.relay {
             writeln!(
                 f,
-                "relayed  {} in {} deliveries: {} delivered, {} refused, {} left",
+                "relayed  {} in {}: {} delivered, {} refused, {} left",
                 counted(relay.messages, "message"),
-                count(relay.runs),
+                counted(relay.runs, "run"),
                 counted(relay.delivered, "recipient"),
                 count(relay.refused),
                 count(relay.left)

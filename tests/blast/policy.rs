@@ -271,7 +271,7 @@ fn connections_that_break_are_made_again_or_not_as_asked() {
     assert_eq!(lost.map(|name| number(&run, name)), [20, 16, 15]);
     let reasons = run["verdict_reasons"].to_string();
     assert!(
-        reasons.contains("1 of 1 connections broke, and --reconnect never makes no other"),
+        reasons.contains("1 of 1 connection broke, and --reconnect never makes no other"),
         "{reasons}"
     );
 

@@ -131,7 +131,7 @@ def etrn(sink, node):
 
 def ended(sink):
     """Deliveries that are over; each leaves a line."""
-    return len(re.findall(r"^ringpost-sink: (?:ETRN|ATRN) .* recipients delivered", sink.stderr, re.MULTILINE))
+    return len(re.findall(r"^ringpost-sink: (?:ETRN|ATRN) .* recipients? delivered", sink.stderr, re.MULTILINE))
 
 
 def settled(spool):

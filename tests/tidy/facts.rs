@@ -62,6 +62,12 @@ pub(crate) struct Word {
     pub is_macro: bool,
 }
 
+/// A literal outside of tests and of asserts, as it is written.
+pub(crate) struct Literal {
+    pub text: String,
+    pub line: usize,
+}
+
 /// A function from its first line to its last, tests included.
 pub(crate) struct Function {
     pub first: usize,
@@ -74,6 +80,7 @@ pub(crate) struct Facts {
     /// The file's own module first.
     pub scopes: Vec<Scope>,
     pub words: Vec<Word>,
+    pub literals: Vec<Literal>,
     pub functions: Vec<Function>,
     /// Modules that are compiled for tests only and lie in files of their own.
     pub test_modules: Vec<Path>,
@@ -97,9 +104,9 @@ impl Facts {
         };
         reading.visit_file(&file);
         let tokens = text.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
-        let mut words = Words { reading: &mut reading, found: Vec::new() };
-        words.walk(tokens);
-        let words = words.found;
+        let mut walk = Words { reading: &mut reading, found: Vec::new(), literals: Vec::new() };
+        walk.walk(tokens, false);
+        let Words { found: words, literals, .. } = walk;
         let Reading { scopes, tests, functions, test_modules, .. } = reading;
         let code_lines = text
             .lines()
@@ -110,7 +117,7 @@ impl Facts {
                 !line.is_empty() && !line.starts_with("//") && !is_tested
             })
             .count();
-        Self { path, text, scopes, words, functions, test_modules, code_lines }
+        Self { path, text, scopes, words, literals, functions, test_modules, code_lines }
     }
 
     /// The first segment of the file's module: the room it belongs to. Of `lib.rs`, that name.
@@ -357,10 +364,11 @@ fn attributes_of(item: &Item) -> &[Attribute] {
 struct Words<'a> {
     reading: &'a mut Reading,
     found: Vec<Word>,
+    literals: Vec<Literal>,
 }
 
 impl Words<'_> {
-    fn walk(&mut self, tokens: TokenStream) {
+    fn walk(&mut self, tokens: TokenStream, is_asserted: bool) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
         while let Some(token) = tokens.get(at) {
@@ -368,7 +376,16 @@ impl Words<'_> {
                 TokenTree::Group(group) => {
                     // Within `pub(…)` stand only modules above.
                     if !(at > 0 && is_ident(&tokens[at - 1], "pub")) {
-                        self.walk(group.stream());
+                        let asserts = at > 1
+                            && matches!(&tokens[at - 2], TokenTree::Ident(name) if name.to_string().contains("assert"));
+                        self.walk(group.stream(), is_asserted || asserts);
+                    }
+                    at += 1;
+                }
+                TokenTree::Literal(literal) => {
+                    let line = literal.span().start().line;
+                    if !is_asserted && !self.is_tested(line) {
+                        self.literals.push(Literal { text: literal.to_string(), line });
                     }
                     at += 1;
                 }

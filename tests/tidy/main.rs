@@ -52,6 +52,7 @@ rules! {
     unsafe_stays_in_its_rooms_and_says_why: rules::unsafe_code;
     nothing_panics_because_nobody_reads_what_it_prints: rules::printing;
     what_is_printed_goes_through_few_doors: rules::printers;
+    one_is_not_many: rules::plurals;
     files_stay_small: rules::large_files;
     functions_stay_small: rules::large_functions;
     invariants_are_asserted: rules::asserts;

@@ -248,6 +248,20 @@ fn doors_to_the_terminal_are_found() {
 }
 
 #[test]
+fn counts_before_a_plural_are_found() {
+    let house = house(&[
+        ("src/cli/mod.rs", "fn f() { format!(\"{} cores\") + \"{n:>3} \\\n    lines\" }"),
+        ("src/sink/mod.rs", "fn f() { format!(\"{} messages/s, {MOST} lines, {} linesmen\") }"),
+        (
+            "src/run/mod.rs",
+            "fn f() { debug_assert!(c, \"{} cores\"); }\n#[test]\nfn g() { h(\"{} cores\") }",
+        ),
+    ]);
+    let expected = ["src/cli/mod.rs:1: may say '1 cores'", "src/cli/mod.rs:1: may say '1 lines'"];
+    assert_found(&rules::plurals(&house), &expected);
+}
+
+#[test]
 fn large_files_and_functions_are_found() {
     let body = "    f();\n".repeat(69);
     let longer =

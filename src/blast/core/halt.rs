@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::LoadCore;
 use crate::blast::failure::words;
 use crate::blast::policy::ErrorsMax;
+use crate::human::counted;
 use crate::measure::{ErrorKind, Phase};
 use crate::run::Stopped;
 
@@ -112,7 +113,9 @@ impl LoadCore {
         let messages = add(&self.shared.messages, messages - messages_shown);
         let errors = add(&self.shared.errors, errors - errors_shown);
         if messages >= messages_min && most.is_passed(errors, messages) {
-            let text = format!("{errors} errors in {messages} messages");
+            let [errors, messages] = [(errors, "error"), (messages, "message")]
+                .map(|(count, noun)| counted(count, noun));
+            let text = format!("{errors} in {messages}");
             let (phase, target) = (Phase::Message, None);
             let trouble = Trouble { target, phase, code: None, error: None, text };
             self.halt(most.to_string(), trouble);

@@ -87,11 +87,12 @@ fn load(rows: &mut Rows, preview: &Preview) {
     rows.given("messages due", preview.due.messages.map(human::count));
     rows.given(
         "each sends",
-        plan.per_connection.map(|count| format!("{count} messages on average")),
+        plan.per_connection.map(|count| format!("{} on average", human::counted(count, "message"))),
     );
     rows.given("think time", plan.think.as_ref());
     for share in &preview.misbehave {
-        rows.row("misbehaves", format_args!("{}, {} connections", share.name, share.connections));
+        let connections = human::counted(share.connections, "connection");
+        rows.row("misbehaves", format_args!("{}, {connections}", share.name));
     }
     rows.given("warm-up", span(plan.warmup_s));
     rows.given("measured", plan.duration_s.map(human::seconds));
@@ -141,9 +142,10 @@ struct CoreLine<'a>(&'a CoreShare, Option<&'a str>);
 impl Display for CoreLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(share, of) = self;
-        write!(f, "on CPU {}, {} connections", share.cpu, share.connections)?;
+        let connections = human::counted(share.connections, "connection");
+        write!(f, "on CPU {}, {connections}", share.cpu)?;
         if let Some(messages) = share.messages {
-            write!(f, ", {} messages", human::count(messages))?;
+            write!(f, ", {}", human::counted(messages, "message"))?;
         }
         if let (Some(rate), Some(of)) = (share.rate, of) {
             write!(f, ", {} {of}/s", human::rate(rate))?;
@@ -160,7 +162,7 @@ fn example(rows: &mut Rows, example: &Example) {
     }
     let more = example.recipients as usize - example.rcpt.len();
     if more > 0 {
-        rows.text(format_args!("  ... and {more} recipients more"));
+        rows.text(format_args!("  ... and {} more", human::counted(more as u64, "recipient")));
     }
     rows.text("");
     for line in &example.lines {

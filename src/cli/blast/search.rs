@@ -209,8 +209,8 @@ fn why_early(early: &EarlyEnd) -> String {
 fn sentences(found: &FoundMax, slo: &Conditions) -> Vec<String> {
     let FoundMax { steps, low, high, settled, limited, broken_off, early } = found;
     let of = |tried: &Tried, count: u32, verb: &str| {
-        let runs = tried.kept + tried.missed;
-        format!("{} messages/s {verb} {slo} in {count} of {runs} runs", human::rate(tried.rate))
+        let runs = human::part(count.into(), (tried.kept + tried.missed).into(), "run");
+        format!("{} messages/s {verb} {slo} in {runs}", human::rate(tried.rate))
     };
     let mut said = Vec::new();
     said.extend(low.map(|low| of(&low, low.kept, "kept") + "."));

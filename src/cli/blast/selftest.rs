@@ -79,11 +79,11 @@ impl SelftestArgs {
 
 fn text(proof: &Proof) -> String {
     let mut text = format!(
-        "a server that stands still for {} in every {}, {} messages/s on {} connections\n\n",
+        "a server that stands still for {} in every {}, {} messages/s on {}\n\n",
         human::seconds(proof.stall_s),
         human::seconds(proof.period_s),
         human::rate(proof.rate_msg_s),
-        proof.connections
+        human::counted(proof.connections as u64, "connection")
     );
     let head = ["", "computed", "response", "off", "service", "closed loop"];
     let row = |text: &mut String, cells: [&str; 6]| {
@@ -104,11 +104,11 @@ fn text(proof: &Proof) -> String {
     }
     let _ = write!(
         text,
-        "\nresponse     {} messages, each counted from when it was due\n\
+        "\nresponse     {}, each counted from when it was due\n\
          service      the same messages, counted from when they were sent\n\
-         closed loop  {} messages; only {} of them can meet a stall\n\n",
-        human::count(proof.messages),
-        human::count(proof.closed_messages),
+         closed loop  {}; only {} of them can meet a stall\n\n",
+        human::counted(proof.messages, "message"),
+        human::counted(proof.closed_messages, "message"),
         proof.connections
     );
     let allowed = TOLERANCE * 100.0;

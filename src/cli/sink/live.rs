@@ -111,10 +111,10 @@ fn event(before: &BoardSnapshot, now: &BoardSnapshot) -> Value {
 
 fn line(before: &BoardSnapshot, now: &BoardSnapshot) -> String {
     format!(
-        "{:>7.1} s  {} msg/s  {} sessions  {} accepted  {} refused",
+        "{:>7.1} s  {} msg/s  {}  {} accepted  {} refused",
         now.elapsed_s,
         human::rate(rate(before, now)),
-        human::count(now.sessions_open),
+        human::counted(now.sessions_open, "session"),
         human::count(now.counters.messages),
         human::count(now.refusals.total()),
     )

@@ -128,5 +128,6 @@ pub(super) fn banner(plan: &SinkPlan, options: &SinkOptions) -> String {
             },
         ),
     };
-    format!("engine {}, {} cores, {store}", plan.engine.name(), plan.cpus.len())
+    let cores = human::counted(plan.cpus.len() as u64, "core");
+    format!("engine {}, {cores}, {store}", plan.engine.name())
 }

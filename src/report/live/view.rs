@@ -130,7 +130,7 @@ impl View {
     /// The targets by name, or how many there are where the names leave no room for the rest.
     fn title(&self, room: usize) -> String {
         match self.title.chars().count() > room && !self.targets.is_empty() {
-            true => format!("{} targets", self.targets.len()),
+            true => human::counted(self.targets.len() as u64, "target"),
             false => self.title.clone(),
         }
     }
@@ -149,15 +149,17 @@ impl View {
             self.strong(format!("{} msg/s", human::rate(rate)), Color::Cyan),
             Span::raw(format!("  {} accepted", human::count(now.messages_ok))),
         ];
-        for (count, word) in [(now.messages_failed, "failed"), (now.errors, "errors")] {
+        let failed = format!("{} failed", human::count(now.messages_failed));
+        let errors = human::counted(now.errors, "error");
+        for (count, words) in [(now.messages_failed, failed), (now.errors, errors)] {
             if count > 0 {
-                counts.push(self.strong(format!("  {} {word}", human::count(count)), Color::Red));
+                counts.push(self.strong(format!("  {words}"), Color::Red));
             }
         }
         counts.push(Span::raw(format!(
-            "  {} in flight  {} connections  {}",
+            "  {} in flight  {}  {}",
             human::count(now.in_flight),
-            human::count(now.connections),
+            human::counted(now.connections, "connection"),
             human::bytes(now.bytes as f64),
         )));
         vec![

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::bound::Unit;
+use crate::human;
 use crate::limits::samples_min;
 use crate::measure::{ErrorKind, Misbehaviour, Phase};
 use crate::run::{Latency, Run};
@@ -368,7 +369,9 @@ impl Metric {
         match self {
             Self::Time(time, statistic) if time.of(run).is_some() => {
                 let count = time.of(run).map_or(0, |time| time.count);
-                format!("it takes {} samples, and there are {count}", statistic.samples_min())
+                let few = if count == 1 { "is" } else { "are" };
+                let samples = human::counted(statistic.samples_min(), "sample");
+                format!("it takes {samples}, and there {few} {count}")
             }
             _ => "there was nothing to measure".to_owned(),
         }

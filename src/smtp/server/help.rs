@@ -177,7 +177,9 @@ impl Server {
             Transaction::Idle => "No message is open".to_owned(),
             Transaction::Failed { .. } => "A message failed; say RSET".to_owned(),
             Transaction::Mail { .. } | Transaction::Chunks(_) => {
-                format!("A message is open, for {} recipients", self.envelope.recipient_count())
+                let count = self.envelope.recipient_count();
+                let s = if count == 1 { "" } else { "s" };
+                format!("A message is open, for {count} recipient{s}")
             }
         };
         self.say_line(211, true, (0, 0), state.as_bytes(), replies);

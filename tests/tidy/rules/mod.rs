@@ -14,7 +14,9 @@ pub(crate) use loops::within_rooms;
 pub(crate) use map::map;
 pub(crate) use names::{declared_once, meeting_names, repeated};
 pub(crate) use sizes::{asserts, large_files, large_functions};
-pub(crate) use words::{io_of_the_pure, printers, printing, runtime, unfinished, unsafe_code};
+pub(crate) use words::{
+    io_of_the_pure, plurals, printers, printing, runtime, unfinished, unsafe_code,
+};
 
 /// Where a rule is broken, and how: `path:line: …`.
 pub(crate) type Violations = Vec<String>;

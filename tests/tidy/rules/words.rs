@@ -46,6 +46,37 @@ const PRINTERS: &[&str] = &[
     "src/cli/sink/live.rs",
 ];
 
+/// Nouns in the plural, as texts for people put them behind a count.
+const PLURALS: &[&str] = &[
+    "clients",
+    "commands",
+    "connections",
+    "cores",
+    "cuts",
+    "deliveries",
+    "domains",
+    "errors",
+    "files",
+    "fragments",
+    "kinds",
+    "lines",
+    "messages",
+    "rates",
+    "recipients",
+    "records",
+    "replies",
+    "rows",
+    "runs",
+    "samples",
+    "seconds",
+    "segments",
+    "sessions",
+    "steps",
+    "targets",
+    "times",
+    "users",
+];
+
 /// All paths of a file, and where they stand.
 fn paths(file: &Facts) -> impl Iterator<Item = (usize, Path)> {
     file.scopes.iter().flat_map(|scope| references(scope).map(|named| (named.line, named.path)))
@@ -127,6 +158,34 @@ pub(crate) fn printers(house: &House) -> Violations {
                     "{}:{}: names {}; see src/notice.rs and src/cli/exit.rs",
                     file.path, word.line, word.text
                 ));
+            }
+        }
+    }
+    wrong
+}
+
+/// A count that may be one does not stand before a noun in the plural: `human::counted` knows both. A constant
+/// may, and `messages/s`.
+pub(crate) fn plurals(house: &House) -> Violations {
+    let mut wrong = Violations::new();
+    for file in &house.files {
+        for literal in &file.literals {
+            // As one line, where it is written on several.
+            let lines = literal.text.lines();
+            let text: String = lines.map(|line| line.trim_start().trim_end_matches('\\')).collect();
+            for (at, _) in text.match_indices("} ") {
+                let (before, after) = (&text[..at], &text[at + 2..]);
+                let shown = before.rsplit('{').next().unwrap_or_default();
+                let end = after.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(after.len());
+                let is_constant = !shown.is_empty()
+                    && shown.bytes().all(|octet| octet == b'_' || octet.is_ascii_uppercase());
+                if PLURALS.contains(&&after[..end])
+                    && !is_constant
+                    && !after[end..].starts_with('/')
+                {
+                    let (path, line) = (&file.path, literal.line);
+                    wrong.push(format!("{path}:{line}: may say '1 {}'", &after[..end]));
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Draft, Retired, Writer};
+use crate::human;
 use crate::notice::notice;
 use crate::spool::error::SpoolError;
 use crate::spool::file::{self, Access};
@@ -199,9 +200,12 @@ impl Writer {
         let whole = self.segment().header.bytes;
         let present = metadata.as_ref().map_or(0, Metadata::len);
         let named = metadata.as_ref().is_ok_and(|metadata| metadata.nlink() > 0);
-        let lost = format!("the {acknowledged} messages acknowledged in it are");
-        let below =
-            format!("of the {acknowledged} messages acknowledged in it those below are there");
+        let kept = human::counted(acknowledged, "message");
+        let lost = format!(
+            "the {kept} acknowledged in it {}",
+            if acknowledged == 1 { "is" } else { "are" }
+        );
+        let below = format!("of the {kept} acknowledged in it, what lies below is there");
         match fault {
             SegmentFault::Removed if named => {
                 format!("was moved away while it was written: {lost} where it is now")
