@@ -61,6 +61,7 @@ pub(super) fn phase(asked: client::ReplyTo) -> Phase {
     match asked {
         client::ReplyTo::Banner => Phase::Banner,
         client::ReplyTo::Hello => Phase::Hello,
+        client::ReplyTo::StartTls => Phase::StartTls,
         client::ReplyTo::Auth => Phase::Auth,
         client::ReplyTo::Mail => Phase::Mail,
         client::ReplyTo::Rcpt => Phase::Rcpt,

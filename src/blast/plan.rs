@@ -18,7 +18,7 @@ use crate::engine::EngineKind;
 use crate::measure::Cuts;
 use crate::run::{Conditions, LAG_LIMIT_PERCENT_DEFAULT};
 use crate::smtp::auth::Login;
-use crate::smtp::client::{Hello, Pipelining, Settings};
+use crate::smtp::client::{Hello, Pipelining, Settings, Upgrade};
 
 /// Time without a single working session after which a core gives its target up.
 const UNREACHED_S: u64 = 10;
@@ -235,6 +235,7 @@ impl Plan {
             smtputf8,
             hello: self.hello,
             name: self.helo.as_bytes().into(),
+            upgrade: Upgrade::Never,
             login: self.login.clone(),
         }
     }

@@ -177,6 +177,7 @@ impl<'c> LoadSession<'c> {
             match self.talk.want() {
                 Want::Replies => return Ok(false),
                 Want::Close => return Ok(true),
+                Want::Encrypt => unreachable!("no upgrade was asked for"),
                 Want::Transaction => {
                     if self.proceed().await? {
                         return Ok(false);

@@ -14,7 +14,7 @@ use crate::engine::{Conn, Guard, Pool};
 use crate::limits::SEND_PIECE_BYTES;
 use crate::mailbox::Tracer;
 use crate::smtp::body::Stuffer;
-use crate::smtp::client::{Client, Fault, Hello, Pipelining, ReplyEvent, Settings, Want};
+use crate::smtp::client::{Client, Fault, Hello, Pipelining, ReplyEvent, Settings, Upgrade, Want};
 use crate::smtp::extension::Extensions;
 use crate::smtp::server::Protocol;
 use crate::spool::{Delivery, DeliveryFate, SpoolError};
@@ -80,6 +80,7 @@ impl<'c> DeliverySession<'c> {
             smtputf8: false,
             hello: Hello::Extended,
             name: inputs.tracer.hostname.as_bytes().into(),
+            upgrade: Upgrade::Never,
             login: None,
         };
         let wire = Wire::new(conn, guard, inputs.timeout, pool.small(), pool.small());
@@ -118,6 +119,7 @@ impl<'c> DeliverySession<'c> {
             match self.talk.want() {
                 Want::Replies => self.exchange().await?,
                 Want::Close => return Ok(()),
+                Want::Encrypt => unreachable!("no upgrade was asked for"),
                 Want::Transaction => self.begin().await,
                 Want::Envelope => {
                     if let Some(transaction) = &self.transaction {

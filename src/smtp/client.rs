@@ -11,6 +11,7 @@
 
 mod answers;
 mod auth;
+mod starttls;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use crate::limits::FLIGHT_REPLIES_MAX;
 use answers::Answered;
 pub use answers::RecipientReplies;
 use auth::AuthProgress;
+pub use starttls::Upgrade;
+use starttls::UpgradeProgress;
 
 /// How much is written before a reply is awaited.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -74,6 +77,8 @@ pub struct Settings {
     pub hello: Hello,
     /// Argument of EHLO, HELO and LHLO.
     pub name: Box<[u8]>,
+    /// STARTTLS after the greeting, which is repeated then.
+    pub upgrade: Upgrade,
     /// AUTH after the greeting; without success there is no transaction.
     pub login: Option<Arc<Login>>,
 }
@@ -83,6 +88,7 @@ pub struct Settings {
 pub enum ReplyTo {
     Banner,
     Hello,
+    StartTls,
     /// AUTH, and each answer to a challenge.
     Auth,
     Mail,
@@ -130,6 +136,9 @@ pub enum Fault {
     OutOfPlace { phase: ReplyTo, code: u16 },
     #[error("the server does not offer {0}")]
     NotOffered(&'static str),
+    /// Whoever stands between may have written them: under TLS they would pass for the server's.
+    #[error("the server sent more octets behind its 220 to STARTTLS, before the handshake")]
+    BehindStartTls,
     /// The server offers none of the mechanisms that the login can use.
     #[error("the server offers no AUTH mechanism that can be used here")]
     NoMechanism,
@@ -148,6 +157,9 @@ pub enum Want {
     RawBody,
     /// The message's octets, dot-stuffed and ending in CRLF, then [`Client::body_done`].
     StuffedBody,
+    /// The handshake of TLS, as the client of it, then [`Client::secured`]. If it fails, close: nothing may be
+    /// said in plain text any more, QUIT neither.
+    Encrypt,
     /// The session is over: close.
     Close,
 }
@@ -166,6 +178,9 @@ struct ExpectedReplies {
 enum ClientStage {
     /// A greeting with this verb is due.
     Hello(HelloVerb),
+    /// STARTTLS is due, and then the handshake.
+    StartTls,
+    Encrypt,
     /// AUTH, or the next line of its exchange, is due.
     Auth,
     /// A reply decides what comes next.
@@ -209,6 +224,7 @@ pub struct Client {
     stage: ClientStage,
     verb: HelloVerb,
     offered: Offered,
+    upgraded: UpgradeProgress,
     entry: AuthProgress,
     ready: bool,
     /// Transactions begun; the number of the latest.
@@ -254,6 +270,7 @@ impl Client {
             stage: ClientStage::Waiting,
             verb,
             offered: Offered::default(),
+            upgraded: UpgradeProgress::default(),
             entry: AuthProgress::default(),
             ready: false,
             begun: 0,
@@ -311,6 +328,7 @@ impl Client {
         match phase {
             ReplyTo::Banner => "the connection",
             ReplyTo::Hello => self.verb.name(),
+            ReplyTo::StartTls => "STARTTLS",
             ReplyTo::Auth => "AUTH",
             ReplyTo::Mail => "MAIL",
             ReplyTo::Rcpt => "RCPT",
@@ -347,6 +365,11 @@ impl Client {
                 self.stage = ClientStage::Waiting;
                 Want::Replies
             }
+            ClientStage::StartTls => {
+                self.write_starttls(out);
+                Want::Replies
+            }
+            ClientStage::Encrypt => Want::Encrypt,
             ClientStage::Auth => {
                 self.write_auth(out);
                 Want::Replies

@@ -48,14 +48,16 @@ bitflags! {
         const ETRN = 1 << 20;
         /// RFC 2645; offered where a user may say it, and depends on AUTH (§5.1.1).
         const ATRN = 1 << 21;
+        /// RFC 3207; offered before TLS, where there is a certificate, and no switch.
+        const STARTTLS = 1 << 22;
         /// Postfix's XCLIENT. Not in [`Extensions::ALL`]: it is a matter of trust in one peer, and never a switch.
         const XCLIENT = 1 << 31;
     }
 }
 
 impl Extensions {
-    /// All that can be switched: XCLIENT is not among them.
-    pub const ALL: Self = Self::all().difference(Self::XCLIENT);
+    /// All that can be switched: STARTTLS and XCLIENT are not among them.
+    pub const ALL: Self = Self::all().difference(Self::XCLIENT).difference(Self::STARTTLS);
     /// Commands of RFC 821 that EHLO lists as if they were extensions.
     pub const RFC_821: Self = Self::HELP
         .union(Self::VRFY)
@@ -116,7 +118,7 @@ impl Extensions {
     }
 }
 
-const KEYWORDS: [(Extensions, &str); 23] = [
+const KEYWORDS: [(Extensions, &str); 24] = [
     (Extensions::PIPELINING, "PIPELINING"),
     (Extensions::SIZE, "SIZE"),
     (Extensions::EIGHT_BIT_MIME, "8BITMIME"),
@@ -129,6 +131,7 @@ const KEYWORDS: [(Extensions, &str); 23] = [
     (Extensions::FUTURERELEASE, "FUTURERELEASE"),
     (Extensions::MT_PRIORITY, "MT-PRIORITY"),
     (Extensions::LIMITS, "LIMITS"),
+    (Extensions::STARTTLS, "STARTTLS"),
     (Extensions::REQUIRETLS, "REQUIRETLS"),
     (Extensions::VRFY, "VRFY"),
     (Extensions::EXPN, "EXPN"),

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use ringpost::smtp::blank::Filling;
 use ringpost::smtp::client::{
-    Client, Fault, Hello, Pipelining, ReplyEvent, ReplyTo, Settings, TransactionVerdict, Want,
+    Client, Fault, Hello, Pipelining, ReplyEvent, ReplyTo, Settings, TransactionVerdict, Upgrade,
+    Want,
 };
 use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::server::Protocol;
@@ -179,6 +180,7 @@ fn settings(protocol: Protocol, pipelining: Pipelining, chunking: bool, depth: u
         smtputf8: false,
         hello: Hello::Extended,
         name: b"client.example"[..].into(),
+        upgrade: Upgrade::Never,
         login: None,
     }
 }
@@ -221,6 +223,7 @@ impl Session<'_, '_> {
             match self.client.want(&mut self.out) {
                 Want::Replies => return false,
                 Want::Close => return true,
+                Want::Encrypt => panic!("no TLS was asked for"),
                 Want::Transaction if self.begun == self.model.scripts.len() => {
                     self.client.quit(&mut self.out);
                 }

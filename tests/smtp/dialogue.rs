@@ -6,7 +6,9 @@ use ringpost::limits::{RECIPIENTS_DEFAULT, SESSION_ERRORS_MAX};
 use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::blank::Filling;
 use ringpost::smtp::body;
-use ringpost::smtp::client::{Client, Hello, Pipelining, Settings, TransactionVerdict, Want};
+use ringpost::smtp::client::{
+    Client, Hello, Pipelining, Settings, TransactionVerdict, Upgrade, Want,
+};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::reply::Reply;
@@ -113,6 +115,7 @@ impl<'a> Sender<'a> {
         loop {
             match self.client.want(out) {
                 Want::Replies | Want::Close => return,
+                Want::Encrypt => panic!("no TLS was asked for"),
                 Want::Transaction if self.begun == self.messages.len() => self.client.quit(out),
                 Want::Transaction => {
                     self.begun += 1;
@@ -200,6 +203,7 @@ fn every_message_arrives_as_it_was_in_every_mode_however_the_octets_are_cut() {
                 smtputf8: false,
                 hello: Hello::Extended,
                 name,
+                upgrade: Upgrade::Never,
                 login: None,
             };
             for seed in 0..400 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringpost::limits::MESSAGE_BYTES_DEFAULT;
 use ringpost::smtp::auth::{self, Accounts, AuthPolicy, Credentials, Login, Mechanism, Mechanisms};
-use ringpost::smtp::client::{Client, Fault, Hello, Pipelining, ReplyTo, Settings, Want};
+use ringpost::smtp::client::{Client, Fault, Hello, Pipelining, ReplyTo, Settings, Upgrade, Want};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Server, Syntax};
 
@@ -19,6 +19,7 @@ fn client(password: &str, mechanism: Option<Mechanism>) -> Client {
         smtputf8: false,
         hello: Hello::Extended,
         name: b"client.example"[..].into(),
+        upgrade: Upgrade::Never,
         login: Some(Arc::new(login)),
     });
     client.set_auth_seed(7);

@@ -94,7 +94,11 @@ impl Client {
             let asked = phase.unwrap_or(ReplyTo::Unasked);
             self.refused = Some((self.command(asked), asked, code));
         }
-        self.on_reply(code, enhanced).map(Some)
+        let event = self.on_reply(code, enhanced)?;
+        if self.is_at_handshake() && !input.is_empty() {
+            return Err(Fault::BehindStartTls);
+        }
+        Ok(Some(event))
     }
 
     fn on_reply(&mut self, code: u16, enhanced: Option<EnhancedCode>) -> Result<ReplyEvent, Fault> {
@@ -201,6 +205,7 @@ impl Client {
                 Ok(None)
             }
             ReplyTo::Hello => self.on_hello(code).map(|()| None),
+            ReplyTo::StartTls => self.on_starttls(code).map(|()| None),
             ReplyTo::Auth => {
                 self.on_auth(code);
                 Ok(None)
@@ -228,7 +233,10 @@ impl Client {
     }
 
     /// What the server offers is known.
-    fn on_offers(&mut self) -> Result<(), Fault> {
+    pub(super) fn on_offers(&mut self) -> Result<(), Fault> {
+        if self.begin_upgrade()? {
+            return Ok(());
+        }
         if !self.lockstep() && !self.offered.has(Extensions::PIPELINING) {
             return Err(Fault::NotOffered("PIPELINING"));
         }
