@@ -12,10 +12,17 @@ use serde::{Deserialize, Serialize};
 pub enum Phase {
     /// First SYN to the connected socket.
     Connect,
-    /// Connected socket to the 220 line.
+    /// Connected socket, or the end of the handshake of implicit TLS, to the 220 line.
     Banner,
     /// EHLO, HELO or LHLO to the last line of its reply.
     Hello,
+    /// STARTTLS to its reply.
+    #[serde(rename = "starttls")]
+    StartTls,
+    /// The first octet of a full TLS handshake to its end, as the client sees it.
+    Tls,
+    /// The same of a handshake that resumed an earlier session.
+    TlsResumed,
     /// AUTH to the reply that decides it, whatever challenges lie between.
     Auth,
     Mail,
@@ -35,10 +42,13 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Connect,
         Self::Banner,
         Self::Hello,
+        Self::StartTls,
+        Self::Tls,
+        Self::TlsResumed,
         Self::Auth,
         Self::Mail,
         Self::Rcpt,
@@ -58,6 +68,9 @@ impl Phase {
             Self::Connect => "connect",
             Self::Banner => "banner",
             Self::Hello => "hello",
+            Self::StartTls => "starttls",
+            Self::Tls => "tls",
+            Self::TlsResumed => "tls_resumed",
             Self::Auth => "auth",
             Self::Mail => "mail",
             Self::Rcpt => "rcpt",
@@ -148,6 +161,14 @@ pub enum ErrorKind {
     Auth,
     /// The server answered the connection, EHLO or AUTH with a refusal of the session: 421, 554 and the like.
     TurnedAway,
+    /// The certificate of the server is not one to trust: of another name, of an unknown issuer, out of date.
+    TlsVerify,
+    /// The server ended a TLS handshake or session with an alert.
+    TlsAlert,
+    /// The TLS handshake was not done in time.
+    TlsTimeout,
+    /// What the server sent in a TLS handshake or session is wrong in any other way.
+    Tls,
     /// No local port is left (EADDRNOTAVAIL); the fault of the generator's machine.
     Ports,
     /// No descriptor is left (EMFILE, ENFILE); the fault of the generator's machine.
@@ -156,7 +177,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Refused,
         Self::Unreachable,
         Self::Reset,
@@ -165,6 +186,10 @@ impl ErrorKind {
         Self::Protocol,
         Self::Auth,
         Self::TurnedAway,
+        Self::TlsVerify,
+        Self::TlsAlert,
+        Self::TlsTimeout,
+        Self::Tls,
         Self::Ports,
         Self::Descriptors,
         Self::Other,
@@ -181,6 +206,10 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::Auth => "auth",
             Self::TurnedAway => "turned_away",
+            Self::TlsVerify => "tls_verify",
+            Self::TlsAlert => "tls_alert",
+            Self::TlsTimeout => "tls_timeout",
+            Self::Tls => "tls",
             Self::Ports => "ports",
             Self::Descriptors => "descriptors",
             Self::Other => "other",
