@@ -214,6 +214,13 @@ pub const CORPUS_MESSAGES_MAX: usize = 1_000_000;
 /// Octets of a CSV file or of a list that messages are made from.
 pub const TABLE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
+/// Octets of a file of certificates or keys: ten times all CAs that browsers trust. Longer: it is not read.
+pub const PEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Tickets that a server sends after a handshake of TLS 1.3, each good for one session (RFC 8446 §C.4): one
+/// for the next connection, one for a second beside it.
+pub const TLS_TICKETS_DEFAULT: usize = 2;
+
 /// Octets of a file of accounts, or of the addresses of a directory: a million of them.
 pub const ADDRESSES_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
