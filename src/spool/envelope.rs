@@ -5,6 +5,7 @@
 
 use super::error::SpoolError;
 use super::format::{Place, RecordFlags};
+use super::stored_tls::StoredTls;
 use crate::limits::ENVELOPE_BYTES_MAX;
 
 mod tag {
@@ -44,7 +45,7 @@ pub struct Meta<'a> {
     pub helo: &'a [u8],
     /// `SMTP`, `ESMTP`, `ESMTPS`, `LMTP` and so on (RFC 3848).
     pub protocol: &'a [u8],
-    /// Version and cipher, or empty.
+    /// What [`StoredTls::encode`] made, or empty.
     pub tls: &'a [u8],
     /// Identity of AUTH, or empty.
     pub auth: &'a [u8],
@@ -214,6 +215,11 @@ impl StoredEnvelope {
         self.deviations.split(|&b| b == b',').filter(|name| !name.is_empty()).map(text)
     }
 
+    /// What was agreed on in the TLS handshake of its session; `None` if it came in plain text.
+    pub fn tls(&self) -> Option<StoredTls> {
+        StoredTls::decode(&self.tls)
+    }
+
     /// The envelope as one JSON object, with the message's name and size.
     ///
     /// Octets that are not UTF-8 are written as `\xNN`.
@@ -235,7 +241,7 @@ impl StoredEnvelope {
             "listener": text(&self.listener),
             "helo": text(&self.helo),
             "protocol": text(&self.protocol),
-            "tls": text(&self.tls),
+            "tls": self.tls().map(|tls| tls.to_json()),
             "auth": text(&self.auth),
             "from": { "path": text(&self.reverse_path), "params": text(&self.reverse_params) },
             "to": recipients,
@@ -266,7 +272,7 @@ mod tests {
             listener: b"smtp://127.0.0.1:1025",
             helo: b"h",
             protocol: b"ESMTP",
-            tls: b"",
+            tls: b"version=TLSv1.3",
             auth: b"me",
             reverse_path: b"",
             reverse_params: b"SIZE=5",
@@ -280,6 +286,8 @@ mod tests {
         assert_eq!(back.received_ns, 1);
         assert_eq!(back.sealed_ns, u64::MAX);
         assert_eq!(back.auth, b"me");
+        assert_eq!(back.tls().unwrap().version, "TLSv1.3");
+        assert_eq!(StoredEnvelope::default().tls(), None);
         assert_eq!(back.reverse_params, b"SIZE=5");
         assert_eq!(back.sent_bytes, Some(77));
         assert_eq!(back.deviations().collect::<Vec<_>>(), ["no-domain", "bare-lf"]);

@@ -128,12 +128,17 @@
 //! | 3, 4 | the client's address, the address that it connected to |
 //! | 5 | argument of HELO, EHLO or LHLO |
 //! | 6 | protocol (RFC 3848) |
-//! | 7, 8 | TLS version and cipher, identity of AUTH |
+//! | 7 | TLS: lines `name=value` with LF between (below); missing if the message came in plain text |
+//! | 8 | identity of AUTH |
 //! | 9, 10 | reverse path, its parameters |
 //! | 11 | path of a recipient; one for each, in order |
 //! | 12 | parameters of the recipient before it |
 //! | 13 | octets of the message as it was sent, 8 octets; only with flag 256 |
 //! | 14 | how the client strayed from the grammar of SMTP: names of ASCII letters, digits and hyphens, with commas between |
+//!
+//! The lines of tag 7 are `version` (`TLSv1.2`, `TLSv1.3`), `suite` and `group` (names of IANA), `sni` (the name
+//! that the client asked for), `resumed=yes`, `client-sha256` (of the client's certificate, hexadecimal) and
+//! `client-subject` (its distinguished name). What is not known or not so has no line. Skip unknown names.
 //!
 //! # Numbers
 //!
@@ -275,6 +280,7 @@ mod file;
 mod format;
 mod options;
 mod read;
+mod stored_tls;
 mod write;
 
 pub use envelope::{Meta, Recipient, StoredEnvelope, text};
@@ -284,6 +290,7 @@ pub use options::{Durability, Options, WhenFull};
 pub use read::{
     CopyError, CoreSurvey, Damage, Deliveries, Listing, Message, Messages, Reader, Survey,
 };
+pub use stored_tls::{StoredClient, StoredTls};
 pub use write::{
     Barrier, DeliveryLog, Draft, Recovery, Sealed, Spool, Stats, Ticket, TicketFate, Watermark,
     Writer,
