@@ -112,6 +112,23 @@ pub const DATA_RATE_MIN_DEFAULT: u64 = 500;
 /// §2.2); extensions that tell of a TLS client's certificate may need more. Larger: closed.
 pub const PROXY_HEADER_BYTES_MAX: usize = 4_096;
 
+/// Octets of plaintext in one TLS record (RFC 8446 §5.1).
+pub const TLS_RECORD_PLAIN_BYTES_MAX: usize = 16 * 1024;
+
+/// Octets that a TLS record has at most beyond its plaintext where we seal it: header, nonce or content type, tag.
+pub const TLS_RECORD_OVERHEAD_BYTES_MAX: usize = 64;
+
+/// Octets of one TLS record on the wire that a peer may send, header included (RFC 5246 §6.2.3). Larger: an alert,
+/// and closed.
+pub const TLS_RECORD_BYTES_MAX: usize = 5 + TLS_RECORD_PLAIN_BYTES_MAX + 2_048;
+
+/// Octets that a TLS client may make the server keep: a cut record, and records with parts of a handshake message
+/// that is not complete. The message itself may have a few octets in each record. More: closed.
+pub const TLS_SERVER_KEPT_BYTES_MAX: usize = 32 * 1024;
+
+/// The same for a server, which may send a long chain of certificates.
+pub const TLS_CLIENT_KEPT_BYTES_MAX: usize = 64 * 1024;
+
 /// Callers over the limit of one core that are parted from so gently at once: each holds one of the
 /// descriptors that are kept back from sessions. The others are closed after their 421.
 pub const LINGERERS_MAX: usize = 16;
@@ -283,6 +300,8 @@ pub const LIVE_FRAME_MS: u64 = 250;
 pub const LIVE_SECONDS_MAX: usize = 512;
 
 const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
+const _: () = assert!(TLS_RECORD_BYTES_MAX < TLS_SERVER_KEPT_BYTES_MAX);
+const _: () = assert!(TLS_SERVER_KEPT_BYTES_MAX <= TLS_CLIENT_KEPT_BYTES_MAX);
 const _: () = assert!(PROXY_HEADER_BYTES_MAX <= u16::MAX as usize, "its length has 16 bits");
 const _: () = assert!((LINGERERS_MAX as u64) < DESCRIPTORS_RESERVED);
 const _: () = assert!(COMMAND_LINE_BYTES_MAX < COMMAND_NOISE_BYTES_MAX);

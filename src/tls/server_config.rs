@@ -11,6 +11,7 @@ use rustls::server::{
 use rustls::{Error, RootCertStore, ServerConfig};
 
 use super::any_client::AnyClient;
+use super::heard_name::HearsName;
 use super::key_log::SecretsFile;
 use super::pair::Pair;
 use super::resolver::ByName;
@@ -93,7 +94,7 @@ impl ServerConfigs {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(settings.provider()))
             .with_protocol_versions(settings.versions())?
             .with_client_cert_verifier(Arc::clone(&self.verifier))
-            .with_cert_resolver(Arc::new(ByName::new(pairs, self.options.sni_strict)));
+            .with_cert_resolver(Arc::new(HearsName(ByName::new(pairs, self.options.sni_strict))));
         // Ours has the cheapest suite in front, whatever a client prefers.
         config.ignore_client_order = true;
         // A store that remembers sessions would be a lock for all cores, and lost with the next certificate.
