@@ -37,6 +37,8 @@ pub struct ClientOptions {
 pub enum ClientConfigError {
     #[error("the certificates of the CA cannot be used: {0}")]
     Roots(#[from] VerifierBuilderError),
+    #[error("'{0}' is no name of a host and no address")]
+    Name(String),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] Error),
 }
@@ -48,20 +50,25 @@ pub struct ClientConfigs {
     pub full: Arc<ClientConfig>,
     /// Resumes a session, if one is kept; else as `full`.
     pub resuming: Arc<ClientConfig>,
+    /// What the certificate of the server must hold. A name is told in the handshake (SNI), an address is not.
+    pub server: ServerName<'static>,
 }
 
 impl ClientOptions {
-    /// The configurations for connections to `server`, of which at most `sessions_max` are kept to be
-    /// resumed. Each core has its own, so that none waits for another one.
+    /// The configurations for connections to the host `server`, of which at most `sessions_max` are kept to
+    /// be resumed. Each core has its own, so that none waits for another one.
     ///
     /// # Errors
-    /// [`ClientConfigError`] when there are no roots, or versions and ciphers do not go together.
+    /// [`ClientConfigError`] when `server` is no host, there are no roots, or versions and ciphers do not go
+    /// together.
     pub fn configs(
         &self,
-        server: ServerName<'static>,
+        server: &str,
         sessions_max: usize,
     ) -> Result<ClientConfigs, ClientConfigError> {
-        let store = SessionStore::new(server, sessions_max);
+        let name = ServerName::try_from(server.to_owned());
+        let server = name.map_err(|_| ClientConfigError::Name(server.to_owned()))?;
+        let store = SessionStore::new(server.clone(), sessions_max);
         let builder = ClientConfig::builder_with_provider(Arc::clone(self.settings.provider()))
             .with_protocol_versions(self.settings.versions())?
             .dangerous()
@@ -77,7 +84,7 @@ impl ClientOptions {
         let mut resuming = full.clone();
         full.resumption = Resumption::store(Arc::new(store.without_resuming()));
         resuming.resumption = Resumption::store(Arc::new(store));
-        Ok(ClientConfigs { full: Arc::new(full), resuming: Arc::new(resuming) })
+        Ok(ClientConfigs { full: Arc::new(full), resuming: Arc::new(resuming), server })
     }
 
     fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {

@@ -25,7 +25,7 @@ fn roots(made: &MadePair) -> RootCertStore {
 
 fn client(trust: Trust, settings: TlsSettings, pair: Option<Pair>) -> ClientConfigs {
     let options = ClientOptions { settings, trust, pair, key_log: None };
-    options.configs(ServerName::try_from(HOST).unwrap(), 64).unwrap()
+    options.configs(HOST, 64).unwrap()
 }
 
 fn anybody() -> ClientConfigs {
@@ -141,7 +141,7 @@ fn a_client_takes_only_what_it_trusts() {
         pair: None,
         key_log: None,
     };
-    let none = options.configs(ServerName::try_from(HOST).unwrap(), 1);
+    let none = options.configs(HOST, 1);
     assert!(matches!(none, Err(super::super::client_config::ClientConfigError::Roots(_))));
 }
 
@@ -172,7 +172,7 @@ fn client_of(name: &str) -> Arc<rustls::ClientConfig> {
         pair: None,
         key_log: None,
     };
-    options.configs(ServerName::try_from(name.to_owned()).unwrap(), 1).unwrap().full
+    options.configs(name, 1).unwrap().full
 }
 
 /// A certificate for clients, with the CA that signed it.
