@@ -238,6 +238,10 @@ pub const PEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// for the next connection, one for a second beside it.
 pub const TLS_TICKETS_DEFAULT: usize = 2;
 
+/// Tickets that a server may be told to send: as many connections as a client makes at once. More: they would
+/// be most of what a handshake sends.
+pub const TLS_TICKETS_MAX: usize = 16;
+
 /// Octets of a file of accounts, or of the addresses of a directory: a million of them.
 pub const ADDRESSES_BYTES_MAX: u64 = 128 * 1024 * 1024;
 

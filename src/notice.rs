@@ -39,6 +39,11 @@ pub(crate) fn speak_json() {
     std::panic::set_hook(Box::new(|panic| say(format_args!("{panic}"))));
 }
 
+/// Whether all that is said is JSON.
+pub(crate) fn is_json() -> bool {
+    JSON.load(Relaxed)
+}
+
 /// Says an object of fields, which has `event`, on one line.
 pub(crate) fn say_event(fields: Value) {
     let line = format!("{fields}\n");

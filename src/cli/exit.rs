@@ -83,6 +83,11 @@ impl ExitError {
     pub fn with_code(code: u8, message: impl Display) -> Self {
         Self { code, message: message.to_string() }
     }
+
+    /// The exit code that the program ends with.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
 }
 
 /// Parses the command line and runs `main`. An error becomes one line on stderr and an exit code;

@@ -6,6 +6,7 @@
 pub mod blast;
 pub mod exit;
 mod man;
+mod pem_files;
 pub mod report;
 mod signals;
 pub mod sink;

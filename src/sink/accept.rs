@@ -22,7 +22,7 @@ use crate::engine::{self, BoundListener, Conn, EngineKind, Handle, Listener, Pau
 use crate::host;
 use crate::limits::LINGERERS_MAX;
 use crate::notice::notice;
-use crate::smtp::server::{CloseReason, Policy};
+use crate::smtp::server::CloseReason;
 
 /// Pause between two checks of a core whether the segment that it writes is still where readers find it: so
 /// long may messages go into a file that was removed.
@@ -46,8 +46,8 @@ pub(super) struct Setup {
     pub(super) ports: Vec<Port>,
     pub(super) drain: Duration,
     pub(super) stop: watch::Receiver<Stop>,
-    /// Of the ports, in their order.
-    pub(super) policies: watch::Receiver<Arc<[Policy]>>,
+    /// The ports, in their order, each time that they change.
+    pub(super) changes: watch::Receiver<Arc<[Port]>>,
     pub(super) core: CoreSetup,
 }
 
@@ -77,7 +77,7 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
         let task = task::spawn(accept_loop(core.clone(), listener, door));
         loops.push((handle, task));
     }
-    let follower = task::spawn(follow(setup.policies, doors));
+    let follower = task::spawn(follow(setup.changes, doors));
     wait_for(&mut stop, Stop::NoNewSessions).await;
     core.stop.set(*stop.borrow());
     close_doors(loops).await;
@@ -88,13 +88,13 @@ async fn serve(setup: Setup) -> io::Result<CoreSummary> {
     Ok(summary(&core, setup.cpu))
 }
 
-/// Gives each listener its new policy when there is one.
-async fn follow(mut policies: watch::Receiver<Arc<[Policy]>>, doors: Vec<Rc<Door>>) {
-    while policies.changed().await.is_ok() {
-        let now = policies.borrow_and_update().clone();
-        assert_eq!(now.len(), doors.len(), "each listener has its policy");
-        for (door, policy) in doors.iter().zip(&*now) {
-            door.set_policy(policy.clone());
+/// Gives each listener what has changed for it.
+async fn follow(mut changes: watch::Receiver<Arc<[Port]>>, doors: Vec<Rc<Door>>) {
+    while changes.changed().await.is_ok() {
+        let now = changes.borrow_and_update().clone();
+        assert_eq!(now.len(), doors.len(), "each port has its listener");
+        for (door, port) in doors.iter().zip(&*now) {
+            door.set_policy(port.policy.clone());
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(port: Port) -> Self {
-        let Port { url, policy } = port;
+        let Port { url, policy, .. } = port;
         Self { url, protocol: policy.protocol, policy: RefCell::new(Rc::new(policy)) }
     }
 

@@ -1,5 +1,6 @@
 //! Everything that a sink needs to know before it starts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::keep::KeepRules;
@@ -9,6 +10,7 @@ use super::store::Store;
 use crate::engine::{BoundListener, EngineKind};
 use crate::relay;
 use crate::smtp::server::Policy;
+use crate::tls::ServerConfig;
 
 /// The address of a listener, and the protocol there.
 #[derive(Clone, Debug)]
@@ -16,6 +18,16 @@ pub struct Port {
     /// The URL, as the sink prints it and stores it with each message: `smtp://127.0.0.1:1025`.
     pub url: String,
     pub policy: Policy,
+    /// `None`: there is no certificate, and so no TLS.
+    pub tls: Option<PortTls>,
+}
+
+/// TLS at a listener.
+#[derive(Clone, Debug)]
+pub struct PortTls {
+    pub config: Arc<ServerConfig>,
+    /// From the first octet on; otherwise after STARTTLS.
+    pub is_implicit: bool,
 }
 
 /// What peers may do, and how long they may take.

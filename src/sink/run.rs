@@ -15,7 +15,7 @@ use super::core::CoreSetup;
 use super::hints::Hints;
 use super::peer_limit::PeerLimit;
 use super::plan::SinkPlan;
-use super::policy_feed::PolicyFeed;
+use super::port_feed::PortFeed;
 use super::quota::Quota;
 use super::stop::Stop;
 use super::store::Store;
@@ -61,7 +61,7 @@ pub struct Sink {
     board: LiveBoard,
     /// One for each core.
     boards: Vec<CoreBoard>,
-    policies: PolicyFeed,
+    ports: PortFeed,
 }
 
 impl Sink {
@@ -71,15 +71,15 @@ impl Sink {
     /// [`SpoolError`] when the directory cannot be used; nothing in it was changed.
     pub fn open(plan: SinkPlan) -> Result<(Self, Option<Recovery>), SinkError> {
         let (board, boards) = LiveBoard::new(plan.cpus.len());
-        let policies = PolicyFeed::new(&plan.ports);
+        let ports = PortFeed::new(&plan.ports);
         let Store::Spool { dir, options } = &plan.store else {
             let writers = plan.cpus.iter().map(|_| None).collect();
-            return Ok((Self { plan, writers, spool: None, board, boards, policies }, None));
+            return Ok((Self { plan, writers, spool: None, board, boards, ports }, None));
         };
         let (spool, recovery, writers) = Spool::open(dir, *options)?;
         let writers = writers.into_iter().map(Some).collect();
         let spool = Some(spool);
-        Ok((Self { plan, writers, spool, board, boards, policies }, Some(recovery)))
+        Ok((Self { plan, writers, spool, board, boards, ports }, Some(recovery)))
     }
 
     /// The live board. It may be read while the sink runs, and after it.
@@ -88,8 +88,8 @@ impl Sink {
     }
 
     /// Changes what the listeners allow, also while the sink runs.
-    pub fn policies(&self) -> PolicyFeed {
-        self.policies.clone()
+    pub fn ports(&self) -> PortFeed {
+        self.ports.clone()
     }
 
     /// Runs until `stop` is raised, or a quota is used up.
@@ -101,7 +101,7 @@ impl Sink {
         stop: watch::Sender<Stop>,
         on_ready: impl FnOnce(),
     ) -> Result<Summary, SinkError> {
-        let Self { mut plan, writers, spool, board, boards, policies } = self;
+        let Self { mut plan, writers, spool, board, boards, ports } = self;
         assert!(
             [plan.listeners.len(), writers.len(), boards.len()] == [plan.cpus.len(); 3],
             "each core has its listeners, its writer and its part of the board"
@@ -138,7 +138,7 @@ impl Sink {
                 ports: plan.ports.clone(),
                 drain: plan.drain,
                 stop: stop.subscribe(),
-                policies: policies.follow(),
+                changes: ports.follow(),
                 core,
             };
             let end = CoreEnd { index, outcome: None, ends: ends.clone(), stop: stop.clone() };

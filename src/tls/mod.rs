@@ -26,6 +26,7 @@ mod self_signed;
 mod server_config;
 mod session_store;
 mod settings;
+mod system_roots;
 mod unverified;
 
 pub use certificate::{CertificateFacts, Validity, hex};
@@ -42,3 +43,6 @@ pub use server_config::{ClientAuth, ServerConfigError, ServerConfigs, ServerOpti
 pub use settings::{
     SettingsError, TlsCipher, TlsGroup, TlsSettings, TlsVersion, group_name, suite_name,
 };
+pub use system_roots::{NoSystemRoots, system_roots};
+
+pub use rustls::{ClientConfig, RootCertStore, ServerConfig};

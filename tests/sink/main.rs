@@ -1,6 +1,7 @@
 //! The sink as a program, under clients of other people and of our own.
 
 mod board;
+mod certificates;
 mod deviations;
 mod ends;
 mod idle;

@@ -65,6 +65,7 @@ impl Running {
                 .map(|(policy, bound)| Port {
                     url: format!("smtp://{}", bound.address()),
                     policy: policy.clone(),
+                    tls: None,
                 })
                 .collect(),
             listeners,

@@ -1,5 +1,5 @@
-//! Listener URLs: `smtp://HOST:PORT`, `lmtp://HOST:PORT`, `smtp+unix:/PATH`, `lmtp+unix:/PATH`,
-//! `HOST:PORT`, `PORT`.
+//! Listener URLs: `smtp://HOST:PORT`, `lmtp://HOST:PORT`, `smtps://HOST:PORT`, `lmtps://HOST:PORT`,
+//! `smtp+unix:/PATH`, `lmtp+unix:/PATH`, `HOST:PORT`, `PORT`.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,6 +13,8 @@ use crate::smtp::server::Protocol;
 #[derive(Clone, Debug)]
 pub(super) struct ListenUrl {
     pub(super) protocol: Protocol,
+    /// TLS from the first octet on.
+    pub(super) implicit_tls: bool,
     place: ListenPlace,
 }
 
@@ -26,6 +28,7 @@ enum ListenPlace {
 /// A listener that is bound on each core.
 pub(super) struct BoundUrl {
     pub(super) protocol: Protocol,
+    pub(super) implicit_tls: bool,
     /// With the port that was really bound.
     pub(super) url: String,
     /// Whether other machines may reach it.
@@ -40,7 +43,8 @@ pub(super) fn bind(
 ) -> Result<(Vec<Vec<BoundListener>>, Vec<BoundUrl>), BindError> {
     let mut by_core: Vec<Vec<BoundListener>> = (0..cores).map(|_| Vec::new()).collect();
     let mut bound_urls = Vec::new();
-    for ListenUrl { protocol, place } in urls {
+    for ListenUrl { protocol, implicit_tls, place } in urls {
+        let scheme = scheme(*protocol, *implicit_tls);
         let bound = match place {
             ListenPlace::Loopback(port) => engine::bind_loopback(*port, cores)?,
             ListenPlace::Exactly(address) => {
@@ -49,7 +53,8 @@ pub(super) fn bind(
         };
         bound_urls.extend(bound[0].iter().map(|listener| BoundUrl {
             protocol: *protocol,
-            url: url(*protocol, listener.address()),
+            implicit_tls: *implicit_tls,
+            url: url(scheme, listener.address()),
             open: is_open(listener.address()),
         }));
         for (listeners, more) in by_core.iter_mut().zip(bound) {
@@ -63,8 +68,7 @@ fn is_open(address: &Address) -> bool {
     matches!(address, Address::Tcp(inet) if !inet.ip().to_canonical().is_loopback())
 }
 
-fn url(protocol: Protocol, address: &Address) -> String {
-    let scheme = scheme(protocol);
+fn url(scheme: &str, address: &Address) -> String {
     match address {
         Address::Unix(path) => format!("{scheme}+unix:{}", path.display()),
         Address::Tcp(address) => format!("{scheme}://{address}"),
@@ -73,19 +77,20 @@ fn url(protocol: Protocol, address: &Address) -> String {
 
 impl fmt::Display for ListenUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = scheme(self.protocol, self.implicit_tls);
         match &self.place {
-            ListenPlace::Loopback(port) => {
-                write!(f, "{}://localhost:{port}", scheme(self.protocol))
-            }
-            ListenPlace::Exactly(address) => f.write_str(&url(self.protocol, address)),
+            ListenPlace::Loopback(port) => write!(f, "{scheme}://localhost:{port}"),
+            ListenPlace::Exactly(address) => f.write_str(&url(scheme, address)),
         }
     }
 }
 
-fn scheme(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Smtp => "smtp",
-        Protocol::Lmtp => "lmtp",
+fn scheme(protocol: Protocol, implicit_tls: bool) -> &'static str {
+    match (protocol, implicit_tls) {
+        (Protocol::Smtp, false) => "smtp",
+        (Protocol::Lmtp, false) => "lmtp",
+        (Protocol::Smtp, true) => "smtps",
+        (Protocol::Lmtp, true) => "lmtps",
     }
 }
 
@@ -93,19 +98,29 @@ impl FromStr for ListenUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        for protocol in [Protocol::Smtp, Protocol::Lmtp] {
-            let Some(rest) = text.strip_prefix(scheme(protocol)) else { continue };
+        let (smtp, lmtp) = (Protocol::Smtp, Protocol::Lmtp);
+        for (protocol, implicit_tls) in [(smtp, false), (lmtp, false), (smtp, true), (lmtp, true)] {
+            let Some(rest) = text.strip_prefix(scheme(protocol, implicit_tls)) else { continue };
             if let Some(path) = rest.strip_prefix("+unix:") {
+                if implicit_tls {
+                    return Err(
+                        "TLS on a Unix socket begins with STARTTLS: smtp+unix: or lmtp+unix:"
+                            .into(),
+                    );
+                }
                 return unix(protocol, path);
             }
             if let Some(address) = rest.strip_prefix("://") {
-                return tcp(protocol, address.strip_suffix('/').unwrap_or(address));
+                return tcp(protocol, implicit_tls, address.strip_suffix('/').unwrap_or(address));
             }
         }
         if text.contains("://") {
-            return Err("the scheme must be smtp://, lmtp://, smtp+unix: or lmtp+unix:".into());
+            return Err(
+                "the scheme must be smtp://, lmtp://, smtps://, lmtps://, smtp+unix: or lmtp+unix:"
+                    .into(),
+            );
         }
-        tcp(Protocol::Smtp, text)
+        tcp(Protocol::Smtp, false, text)
     }
 }
 
@@ -113,11 +128,12 @@ fn unix(protocol: Protocol, path: &str) -> Result<ListenUrl, String> {
     if path.is_empty() {
         return Err("a path must follow +unix:".into());
     }
-    Ok(ListenUrl { protocol, place: ListenPlace::Exactly(Address::Unix(PathBuf::from(path))) })
+    let place = ListenPlace::Exactly(Address::Unix(PathBuf::from(path)));
+    Ok(ListenUrl { protocol, implicit_tls: false, place })
 }
 
 /// A port by itself, or with `localhost`, is on the loopback addresses. Other names are refused.
-fn tcp(protocol: Protocol, text: &str) -> Result<ListenUrl, String> {
+fn tcp(protocol: Protocol, implicit_tls: bool, text: &str) -> Result<ListenUrl, String> {
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     let (port, place) = if matches!(host, "" | "localhost") {
         let port = port.parse().map_err(|_| refusal(text))?;
@@ -132,7 +148,7 @@ fn tcp(protocol: Protocol, text: &str) -> Result<ListenUrl, String> {
             "LMTP must not be spoken on TCP port 25 (RFC 2033 §5); take another, such as 24".into(),
         );
     }
-    Ok(ListenUrl { protocol, place })
+    Ok(ListenUrl { protocol, implicit_tls, place })
 }
 
 /// Why `text` is no address to listen on.
@@ -163,8 +179,14 @@ mod tests {
 
     #[test]
     fn urls_are_read_and_written_alike() {
-        for url in ["smtp://127.0.0.1:1025", "lmtp://[::1]:24", "smtp+unix:/tmp/s", "lmtp+unix:/l"]
-        {
+        for url in [
+            "smtp://127.0.0.1:1025",
+            "lmtp://[::1]:24",
+            "smtps://127.0.0.1:465",
+            "lmtps://[::1]:24",
+            "smtp+unix:/tmp/s",
+            "lmtp+unix:/l",
+        ] {
             assert_eq!(url.parse::<ListenUrl>().unwrap().to_string(), url);
         }
         for (short, long) in [
@@ -177,6 +199,7 @@ mod tests {
             ("*:25", "smtp://0.0.0.0:25"),
             ("[::]:25", "smtp://[::]:25"),
             ("smtp://127.0.0.1:25/", "smtp://127.0.0.1:25"),
+            ("smtps://:465", "smtps://localhost:465"),
         ] {
             assert_eq!(short.parse::<ListenUrl>().unwrap().to_string(), long);
         }
@@ -184,7 +207,7 @@ mod tests {
 
     #[test]
     fn lmtp_keeps_off_the_port_of_smtp() {
-        for bad in ["lmtp://127.0.0.1:25", "lmtp://[::1]:25", "lmtp://*:25", "lmtp://localhost:25"]
+        for bad in ["lmtp://127.0.0.1:25", "lmtp://[::1]:25", "lmtp://*:25", "lmtps://localhost:25"]
         {
             assert!(bad.parse::<ListenUrl>().unwrap_err().contains("RFC 2033"), "{bad}");
         }
@@ -203,6 +226,8 @@ mod tests {
             ("::1", "[::1]:1025"),
             ("10.0.0.1", "10.0.0.1:1025"),
             ("65536", "from 0 to 65535"),
+            ("smtps+unix:/s", "begins with STARTTLS"),
+            ("smtpss://127.0.0.1:1", "smtps://"),
         ] {
             let refusal = bad.parse::<ListenUrl>().unwrap_err();
             assert!(refusal.contains(why), "{bad}: {refusal}");

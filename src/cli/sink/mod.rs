@@ -12,6 +12,7 @@ mod plan;
 mod relay;
 mod reload;
 mod serve;
+mod tls;
 mod voice;
 
 pub use serve::main;

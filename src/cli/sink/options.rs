@@ -10,6 +10,7 @@ use super::commands::CommandOptions;
 use super::listen::ListenUrl;
 use super::peers::Peers;
 use super::relay::RelayOptions;
+use super::tls::TlsOptions;
 use super::voice::VoiceOptions;
 use crate::cli::man::{Page, help_end};
 use crate::cli::value::{self, IoArg};
@@ -27,7 +28,9 @@ use crate::spool::{Durability, WhenFull};
 #[command(name = "ringpost-sink", version, after_help = help_end(Page::Sink, EXAMPLES))]
 pub(super) struct SinkOptions {
     /// An address to listen on: smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH,
-    /// HOST:PORT, or PORT, which is on 127.0.0.1 and ::1. HOST is an IP address or localhost. Port 0 takes a free port; stderr shows the address. May be given more than once
+    /// HOST:PORT, or PORT, which is on 127.0.0.1 and ::1; smtps:// and lmtps:// have TLS from the first
+    /// octet on. HOST is an IP address or localhost. Port 0 takes a free port; stderr shows the address.
+    /// May be given more than once
     #[arg(
         long,
         value_name = "URL",
@@ -123,6 +126,9 @@ pub(super) struct SinkOptions {
     bare_newline: Option<BareNewlineArg>,
 
     #[command(flatten)]
+    pub(super) tls: TlsOptions,
+
+    #[command(flatten)]
     pub(super) peers: Peers,
 
     /// Who may log in: none (AUTH is not offered), any (every name with every password), or the users
@@ -171,12 +177,13 @@ Examples:
   ringpost-sink --discard --cores 1                store nothing, use one core
   ringpost-sink --listen lmtp+unix:/tmp/lmtp       LMTP on a Unix socket
   ringpost-sink --auth any --auth-required         no mail before a login
+  ringpost-sink --tls-self-signed                  STARTTLS with a certificate made now
   ringpost-sink --etrn example.org=127.0.0.1:2525  send its mail on after ETRN
   ringpost-sink --max-messages 1000 --json         end after 1000 messages
   ringpost spool ls ringpost-spool                 list what arrived
 
 Signals: SIGUSR1 prints the live board on stderr, as one JSON object. SIGHUP
-reads the accounts and the directory again. SIGTERM, SIGINT or SIGQUIT ends the
+reads the accounts, the directory and the certificates again. SIGTERM, SIGINT or SIGQUIT ends the
 sink within --drain-timeout, a second one ends it at once.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -1,8 +1,9 @@
 //! Options made into a plan: each is checked against the others, and listeners are bound.
 
 use super::auth;
-use super::listen;
+use super::listen::{self, BoundUrl};
 use super::options::SinkOptions;
+use super::tls::SinkTls;
 use crate::cli::exit::{Exit, ExitError};
 use crate::cli::value;
 use crate::engine::EngineKind;
@@ -10,15 +11,16 @@ use crate::host;
 use crate::human;
 use crate::limits;
 use crate::notice::notice;
-use crate::sink::{self, Port, SinkPlan, Store};
+use crate::sink::{self, Port, PortTls, SinkPlan, Store};
 use crate::smtp::server::Policy;
 use crate::spool::{self, Durability, WhenFull};
 
-pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan, ExitError> {
-    let cpus = match &options.cores {
-        Some(text) => host::cpus(text).map_err(|why| ExitError::new(Exit::Usage, why))?,
-        None => host::allowed().map_err(|why| ExitError::new(Exit::Os, why))?,
-    };
+pub(super) fn plan(
+    options: &SinkOptions,
+    engine: EngineKind,
+) -> Result<(SinkPlan, Option<SinkTls>), ExitError> {
+    let cpus = cpus(options)?;
+    options.tls.check(&options.listen)?;
     let mut commands = options.commands.check(&options.listen)?;
     options.relay.switch_on(&mut commands);
     let (auth, warning) =
@@ -28,12 +30,11 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
         notice!("ringpost-sink: {warning}");
     }
     let (store, message_bytes_max) = store(options, cpus.len())?;
+    let hostname = options.hostname.clone().unwrap_or_else(value::hostname);
+    let tls = options.tls.set_up(&hostname)?;
     let (listeners, bound) = listen::bind(&options.listen, cpus.len(), options.socket_mode)
         .map_err(|error| ExitError::new(Exit::Unavailable, error))?;
-    for open in bound.iter().filter(|bound| bound.open) {
-        notice!("ringpost-sink: other machines can reach {} and send mail here", open.url);
-    }
-    let hostname = options.hostname.clone().unwrap_or_else(value::hostname);
+    warn_of_open(&bound);
     let ports: Vec<_> = bound
         .iter()
         .map(|bound| Port {
@@ -49,6 +50,9 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
                 commands: commands.clone(),
                 auth: auth.clone(),
             },
+            tls: tls
+                .as_ref()
+                .map(|tls| PortTls { config: tls.config(), is_implicit: bound.implicit_tls }),
         })
         .collect();
     if options.auth_required && ports.iter().any(|port| port.policy.mechanisms().is_empty()) {
@@ -63,7 +67,7 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
         options.discard,
         policies,
     )?;
-    Ok(SinkPlan {
+    let plan = SinkPlan {
         engine,
         store,
         keep: options.keep.iter().cloned().collect(),
@@ -77,7 +81,22 @@ pub(super) fn plan(options: &SinkOptions, engine: EngineKind) -> Result<SinkPlan
         messages_max: options.max_messages,
         sessions_max: options.max_sessions,
         log: options.voice.log(),
-    })
+    };
+    Ok((plan, tls))
+}
+
+/// The CPUs of the cores.
+fn cpus(options: &SinkOptions) -> Result<Vec<usize>, ExitError> {
+    match &options.cores {
+        Some(text) => host::cpus(text).map_err(|why| ExitError::new(Exit::Usage, why)),
+        None => host::allowed().map_err(|why| ExitError::new(Exit::Os, why)),
+    }
+}
+
+fn warn_of_open(bound: &[BoundUrl]) {
+    for open in bound.iter().filter(|bound| bound.open) {
+        notice!("ringpost-sink: other machines can reach {} and send mail here", open.url);
+    }
 }
 
 /// Where messages go, and octets of the largest one.

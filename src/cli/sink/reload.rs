@@ -1,32 +1,54 @@
-//! What the sink reads again while it runs: the accounts of `--auth` and the directory.
+//! What the sink reads again while it runs: the accounts of `--auth`, the directory and the certificates.
+
+use std::sync::Arc;
 
 use super::auth;
 use super::options::SinkOptions;
+use super::tls::SinkTls;
 use crate::notice::notice;
-use crate::sink::PolicyFeed;
+use crate::sink::PortFeed;
+
+/// What a sink that runs can be given anew.
+pub(super) struct Reloadable {
+    pub(super) ports: PortFeed,
+    pub(super) tls: Option<SinkTls>,
+}
 
 /// Reads the files and has new sessions use them; what was done, in words.
 ///
 /// # Errors
 /// What is wrong with a file, in words. Nothing was changed then.
-pub(super) fn read_again(options: &SinkOptions, feed: &PolicyFeed) -> Result<String, String> {
+pub(super) fn read_again(options: &SinkOptions, running: &Reloadable) -> Result<String, String> {
+    let certificates = options.tls.files();
     let commands = options.commands.check(&options.listen).map_err(|error| error.to_string())?;
     let (auth, warning) =
         auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)?;
     let files = [
         auth.is_listed().then(|| format!("the accounts in {}", options.auth)),
         options.commands.directory().map(|path| format!("the directory {}", path.display())),
+        certificates.map(str::to_owned),
     ];
     let files: Vec<_> = files.into_iter().flatten().collect();
     if files.is_empty() {
-        return Ok("there is no --auth FILE and no --directory to read again".to_owned());
+        return Ok(
+            "there is no --auth FILE, no --directory and no --tls-cert to read again".to_owned()
+        );
     }
     if let Some(warning) = warning {
         notice!("ringpost-sink: {warning}");
     }
-    feed.change(|policy| {
-        policy.auth = auth.clone();
-        policy.commands.directory.clone_from(&commands.directory);
+    let config = match &running.tls {
+        Some(tls) if certificates.is_some() => {
+            Some(tls.read_again(&options.tls).map_err(|error| error.to_string())?)
+        }
+        _ => None,
+    };
+    running.ports.change(|port| {
+        port.policy.auth = auth.clone();
+        port.policy.commands.directory.clone_from(&commands.directory);
+        if let (Some(tls), Some(config)) = (&mut port.tls, &config) {
+            tls.config = Arc::clone(config);
+        }
     });
     Ok(format!("read {} again, for sessions that begin now", files.join(" and ")))
 }

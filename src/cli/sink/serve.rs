@@ -10,13 +10,14 @@ use tokio::sync::watch;
 use super::live::LiveLine;
 use super::options::SinkOptions;
 use super::plan;
-use super::reload;
+use super::reload::{self, Reloadable};
+use super::tls::SinkTls;
 use crate::cli::exit::{self, Exit, ExitError};
 use crate::cli::signals::{self, StopSignal};
 use crate::engine;
 use crate::engine::signal::on_signals;
 use crate::notice::{self, notice};
-use crate::sink::{self, FailedSegments, LiveBoard, PolicyFeed, Sink, Stop};
+use crate::sink::{self, FailedSegments, LiveBoard, Sink, Stop};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -37,9 +38,9 @@ fn serve(options: Arc<SinkOptions>) -> Result<ExitCode, ExitError> {
     // Before the listeners are there: who can connect may also send a signal.
     watch_signals(stop.clone(), Arc::clone(&board))?;
     show_on_signal(Arc::clone(&board))?;
-    let feed = Arc::default();
-    read_again_on_signal(Arc::clone(&options), Arc::clone(&feed))?;
-    let plan = plan::plan(&options, engine)?;
+    let running = Arc::default();
+    read_again_on_signal(Arc::clone(&options), Arc::clone(&running))?;
+    let (plan, tls) = plan::plan(&options, engine)?;
     let banner = plan::banner(&plan, &options);
     let urls: Vec<String> = plan.ports.iter().map(|port| port.url.clone()).collect();
     let (sink, recovery) = Sink::open(plan).map_err(failure)?;
@@ -48,11 +49,11 @@ fn serve(options: Arc<SinkOptions>) -> Result<ExitCode, ExitError> {
     }
     let shown = sink.board();
     board.set(shown.clone()).expect("one sink has one board");
-    feed.set(sink.policies()).expect("one sink has its listeners");
+    let running = running.get_or_init(|| Reloadable { ports: sink.ports(), tls });
     let mut live = Ok(None);
     let mut summary = sink
         .run(stop, || {
-            announce(&banner, &urls, options.voice.is_json());
+            announce(&banner, &urls, running.tls.as_ref());
             live = LiveLine::start(options.voice.live, options.voice.is_json(), shown);
         })
         .map_err(failure)?;
@@ -75,8 +76,11 @@ fn serve(options: Arc<SinkOptions>) -> Result<ExitCode, ExitError> {
 }
 
 /// Says that the sink is ready, and where it listens.
-fn announce(banner: &str, urls: &[String], in_json: bool) {
-    if in_json {
+fn announce(banner: &str, urls: &[String], tls: Option<&SinkTls>) {
+    if let Some(tls) = tls {
+        tls.tell();
+    }
+    if notice::is_json() {
         notice::say_event(json!({ "event": "start", "text": banner }));
         for url in urls {
             notice::say_event(json!({ "event": "listening", "url": url }));
@@ -118,18 +122,18 @@ fn show_on_signal(board: EarlyBoard) -> Result<(), ExitError> {
     .map_err(cannot_watch)
 }
 
-/// Reads the files of users and mailboxes again each time that SIGHUP comes. The sink goes on whatever they
+/// Reads the files of users, mailboxes and certificates again each time that SIGHUP comes. The sink goes on whatever they
 /// hold; where one is wrong, all stays as it was.
 fn read_again_on_signal(
     options: Arc<SinkOptions>,
-    feed: Arc<OnceLock<PolicyFeed>>,
+    running: Arc<OnceLock<Reloadable>>,
 ) -> Result<(), ExitError> {
     on_signals(&signals::heeded(&[libc::SIGHUP]), move |_| {
-        let Some(feed) = feed.get() else {
+        let Some(running) = running.get() else {
             notice!("ringpost-sink: SIGHUP: nothing was read again, because the spool is being opened; send it again");
             return;
         };
-        match reload::read_again(&options, feed) {
+        match reload::read_again(&options, running) {
             Ok(done) => notice!("ringpost-sink: SIGHUP: {done}"),
             Err(why) => notice!("ringpost-sink: SIGHUP: {why}; what was read before stays"),
         }

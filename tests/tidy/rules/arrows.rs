@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("dial", &["engine", "smtp", "tls"]),
     ("mailbox", &["spool", "smtp", "stamp", "scan"]),
     ("relay", &["dial", "mailbox", "spool", "engine", "smtp", "host"]),
-    ("sink", &["engine", "smtp", "spool", "rules", "relay", "measure", "host", "scan"]),
+    ("sink", &["engine", "tls", "smtp", "spool", "rules", "relay", "measure", "host", "scan"]),
     (
         "blast",
         &[

@@ -1,0 +1,374 @@
+//! The options of the sink for TLS: certificates, who is asked for one, and what the handshake may use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::listen::ListenUrl;
+use crate::cli::exit::{Exit, ExitError};
+use crate::cli::pem_files::{date, read_pair, read_roots};
+use crate::cli::usage::nearest;
+use crate::cli::value;
+use crate::host;
+use crate::limits::{TLS_TICKETS_DEFAULT, TLS_TICKETS_MAX};
+use crate::notice::{self, notice};
+use crate::tls::{
+    self, CertificateFacts, ClientAuth, MadePair, Pair, SecretsFile, SelfSigned, ServerConfig,
+    ServerConfigs, ServerOptions, TlsCipher, TlsGroup, TlsSettings, TlsVersion,
+};
+
+/// What helps whoever has no certificate.
+const REMEDY: &str = "; --tls-self-signed makes a certificate for tests";
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(super) struct TlsOptions {
+    /// Certificate in PEM, with those that signed it behind it. STARTTLS is then announced, and --listen
+    /// takes smtps:// and lmtps://. May be given more than once, each with a --tls-key: the name that a
+    /// client asks for chooses, and the first is for all others
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Vec<PathBuf>,
+
+    /// Key in PEM of the --tls-cert in the same place [default: in the file of the certificate]
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Vec<PathBuf>,
+
+    /// Make a certificate for --hostname, localhost, 127.0.0.1 and ::1, and a CA that signs it; or one
+    /// with a fault that clients should notice
+    #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, default_missing_value = "good",
+          conflicts_with = "tls_cert")]
+    tls_self_signed: Option<SelfSignedArg>,
+
+    /// Write the CA of --tls-self-signed to this file, for clients to trust
+    #[arg(long, value_name = "FILE", requires = "tls_self_signed")]
+    tls_ca_out: Option<PathBuf>,
+
+    /// Ask clients for a certificate. request: they may do without. require: they may not
+    #[arg(long, value_name = "WHAT", default_value = "none")]
+    tls_client_auth: ClientAuthArg,
+
+    /// The CAs of client certificates, in PEM [default: any certificate is taken]
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+
+    /// Turn away clients that ask for a name that no certificate has, or for none
+    #[arg(long)]
+    tls_sni_strict: bool,
+
+    /// Versions of TLS to speak, from 1.2 and 1.3 [default: both]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = version)]
+    tls_versions: Vec<TlsVersion>,
+
+    /// Cipher suites by their names of IANA or OpenSSL, the preferred one first [default: all of the TLS
+    /// library]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = cipher)]
+    tls_ciphers: Vec<TlsCipher>,
+
+    /// Groups for the key exchange, such as x25519, P-256 or X25519MLKEM768 [default: all that are usual]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = group)]
+    tls_groups: Vec<TlsGroup>,
+
+    /// Tickets that a client gets after a handshake, to resume the session; with 0 none can be resumed
+    #[arg(long, value_name = "N", default_value_t = TLS_TICKETS_DEFAULT, value_parser = tickets)]
+    tls_tickets: usize,
+
+    /// Append the secrets of all connections to this file, with which Wireshark can read them
+    #[arg(long, value_name = "FILE")]
+    tls_keylog: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SelfSignedArg {
+    Good,
+    Expired,
+    NotYet,
+    WrongName,
+    UnknownCa,
+    Weak,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum ClientAuthArg {
+    None,
+    Request,
+    Require,
+}
+
+impl From<SelfSignedArg> for SelfSigned {
+    fn from(kind: SelfSignedArg) -> Self {
+        match kind {
+            SelfSignedArg::Good => Self::Good,
+            SelfSignedArg::Expired => Self::Expired,
+            SelfSignedArg::NotYet => Self::NotYet,
+            SelfSignedArg::WrongName => Self::WrongName,
+            SelfSignedArg::UnknownCa => Self::UnknownCa,
+            SelfSignedArg::Weak => Self::Weak,
+        }
+    }
+}
+
+impl From<ClientAuthArg> for ClientAuth {
+    fn from(choice: ClientAuthArg) -> Self {
+        match choice {
+            ClientAuthArg::None => Self::None,
+            ClientAuthArg::Request => Self::Request,
+            ClientAuthArg::Require => Self::Require,
+        }
+    }
+}
+
+/// The TLS of a sink: what makes its configurations, and the one that it begins with.
+pub(super) struct SinkTls {
+    configs: ServerConfigs,
+    config: Arc<ServerConfig>,
+    /// Of the certificates that are shown, with the file that each is from.
+    shown: Vec<ShownCertificate>,
+}
+
+/// What is told of a certificate that clients are shown.
+struct ShownCertificate {
+    file: Option<PathBuf>,
+    facts: CertificateFacts,
+}
+
+impl TlsOptions {
+    /// Whether there is a certificate, and so TLS.
+    pub(super) fn is_on(&self) -> bool {
+        self.tls_self_signed.is_some() || !self.tls_cert.is_empty()
+    }
+
+    /// Checks the options against each other and against the listeners.
+    ///
+    /// # Errors
+    /// 64 for an option without its companion.
+    pub(super) fn check(&self, listen: &[ListenUrl]) -> Result<(), ExitError> {
+        let usage = |why: String| Err(ExitError::new(Exit::Usage, why));
+        if !self.is_on() {
+            let implicit = listen.iter().find(|url| url.implicit_tls);
+            let what = match (implicit, self.without_companion()) {
+                (Some(url), _) => url.to_string(),
+                (None, Some(option)) => option.to_owned(),
+                (None, None) => return Ok(()),
+            };
+            return usage(format!("{what} needs a certificate: --tls-cert and --tls-key{REMEDY}"));
+        }
+        if !self.tls_key.is_empty() && self.tls_key.len() != self.tls_cert.len() {
+            return usage(format!(
+                "{} --tls-cert and {} --tls-key: each certificate needs its key, in the same order",
+                self.tls_cert.len(),
+                self.tls_key.len()
+            ));
+        }
+        if self.tls_client_ca.is_some() && self.tls_client_auth == ClientAuthArg::None {
+            let why = "--tls-client-ca needs --tls-client-auth request or require, since nobody is \
+                       asked for a certificate otherwise";
+            return usage(why.to_owned());
+        }
+        Ok(())
+    }
+
+    /// The first option that means nothing without a certificate.
+    fn without_companion(&self) -> Option<&'static str> {
+        let given = [
+            ("--tls-client-auth", self.tls_client_auth != ClientAuthArg::None),
+            ("--tls-client-ca", self.tls_client_ca.is_some()),
+            ("--tls-sni-strict", self.tls_sni_strict),
+            ("--tls-versions", !self.tls_versions.is_empty()),
+            ("--tls-ciphers", !self.tls_ciphers.is_empty()),
+            ("--tls-groups", !self.tls_groups.is_empty()),
+            ("--tls-tickets", self.tls_tickets != TLS_TICKETS_DEFAULT),
+            ("--tls-keylog", self.tls_keylog.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+
+    /// Reads or makes the certificates. `None` without TLS.
+    ///
+    /// # Errors
+    /// 64 for ciphers and versions that do not go together, 65 and 66 for files, 73 for one that cannot be
+    /// written.
+    pub(super) fn set_up(&self, hostname: &str) -> Result<Option<SinkTls>, ExitError> {
+        if !self.is_on() {
+            return Ok(None);
+        }
+        let settings = TlsSettings::new(&self.tls_versions, &self.tls_ciphers, &self.tls_groups)
+            .map_err(|error| ExitError::new(Exit::Usage, error))?;
+        let options = ServerOptions {
+            settings,
+            client_auth: self.tls_client_auth.into(),
+            client_roots: self.tls_client_ca.as_deref().map(read_roots).transpose()?,
+            sni_strict: self.tls_sni_strict,
+            tickets: self.tls_tickets,
+            key_log: self.tls_keylog.as_deref().map(open_keylog).transpose()?,
+        };
+        let configs = ServerConfigs::new(options).map_err(cannot)?;
+        let (pairs, shown) = match self.tls_self_signed {
+            Some(kind) => self.make(kind.into(), hostname)?,
+            None => self.read()?,
+        };
+        let config = configs.config(pairs).map_err(cannot)?;
+        Ok(Some(SinkTls { configs, config, shown }))
+    }
+
+    fn make(
+        &self,
+        kind: SelfSigned,
+        hostname: &str,
+    ) -> Result<(Vec<Pair>, Vec<ShownCertificate>), ExitError> {
+        let MadePair { pair, ca } =
+            tls::make(kind, hostname, host::unix_ns() / 1_000_000_000).map_err(cannot)?;
+        if let Some(path) = &self.tls_ca_out {
+            fs::write(path, tls::write_certificate(&ca)).map_err(|error| {
+                let why = format_args!("cannot write the CA to {}: {error}", path.display());
+                ExitError::new(Exit::CantCreate, why)
+            })?;
+        }
+        let shown = ShownCertificate { file: None, facts: pair.facts().clone() };
+        Ok((vec![pair], vec![shown]))
+    }
+
+    fn read(&self) -> Result<(Vec<Pair>, Vec<ShownCertificate>), ExitError> {
+        let (mut pairs, mut shown) = (Vec::new(), Vec::new());
+        for (at, certificate) in self.tls_cert.iter().enumerate() {
+            let key = self.tls_key.get(at).map(PathBuf::as_path);
+            let (pair, warnings) = read_pair(certificate, key, REMEDY)?;
+            for warning in warnings {
+                notice!("ringpost-sink: {warning}");
+            }
+            let (file, facts) = (Some(certificate.clone()), pair.facts().clone());
+            shown.push(ShownCertificate { file, facts });
+            pairs.push(pair);
+        }
+        Ok((pairs, shown))
+    }
+
+    /// The files that are read again, in words; `None` if there are none.
+    pub(super) fn files(&self) -> Option<&'static str> {
+        match self.tls_cert.len() {
+            0 => None,
+            1 => Some("the certificate"),
+            _ => Some("the certificates"),
+        }
+    }
+}
+
+impl SinkTls {
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// Reads the certificates again, and tells of them. What else was asked for stays, and tickets stay good.
+    ///
+    /// # Errors
+    /// As [`TlsOptions::set_up`]; nothing has changed then.
+    pub(super) fn read_again(&self, options: &TlsOptions) -> Result<Arc<ServerConfig>, ExitError> {
+        let (pairs, shown) = options.read()?;
+        let config = self.configs.config(pairs).map_err(cannot)?;
+        shown.iter().for_each(ShownCertificate::tell);
+        Ok(config)
+    }
+
+    /// Tells which certificates clients are shown, and what may be published of them.
+    pub(super) fn tell(&self) {
+        self.shown.iter().for_each(ShownCertificate::tell);
+        let mut hosts: Vec<&str> =
+            self.shown.iter().flat_map(|shown| &shown.facts.names).map(String::as_str).collect();
+        hosts.retain(|name| *name != "localhost");
+        hosts.dedup();
+        if hosts.is_empty() {
+            return;
+        }
+        let policy = mta_sts(&hosts);
+        if notice::is_json() {
+            notice::say_event(json!({ "event": "mta-sts", "policy": policy }));
+            return;
+        }
+        notice!("ringpost-sink: a policy of MTA-STS for this server (RFC 8461):");
+        for line in policy.lines() {
+            notice!("  {line}");
+        }
+    }
+}
+
+impl ShownCertificate {
+    fn tell(&self) {
+        let Self { file, facts } = self;
+        let (until, fingerprint, tlsa) =
+            (date(facts.not_after_s), facts.fingerprint(), facts.tlsa());
+        let addresses = facts.addresses.iter().map(ToString::to_string);
+        let names: Vec<String> = facts.names.iter().cloned().chain(addresses).collect();
+        if notice::is_json() {
+            notice::say_event(json!({
+                "event": "certificate",
+                "file": file.as_deref().map(Path::to_string_lossy),
+                "names": names,
+                "until": until,
+                "sha256": fingerprint,
+                "tlsa": tlsa,
+            }));
+            return;
+        }
+        let made = "made just now".to_owned();
+        let from = file.as_ref().map_or(made, |file| file.display().to_string());
+        notice!("ringpost-sink: certificate for {}, until {until} ({from})", names.join(", "));
+        notice!("  SHA-256 {fingerprint}");
+        notice!("  TLSA {tlsa}");
+    }
+}
+
+/// A policy that says that mail for these hosts goes over TLS with a certificate that holds (RFC 8461 §3.2).
+fn mta_sts(hosts: &[&str]) -> String {
+    let hosts: String = hosts.iter().map(|host| format!("mx: {host}\n")).collect();
+    format!("version: STSv1\nmode: testing\n{hosts}max_age: 86400\n")
+}
+
+fn open_keylog(path: &Path) -> Result<Arc<SecretsFile>, ExitError> {
+    SecretsFile::open(path).map(Arc::new).map_err(|error| {
+        let why = format_args!("cannot write the secrets of TLS to {}: {error}", path.display());
+        ExitError::new(Exit::CantCreate, why)
+    })
+}
+
+fn cannot(error: impl std::fmt::Display) -> ExitError {
+    ExitError::new(Exit::Os, format_args!("cannot set TLS up: {error}"))
+}
+
+fn version(text: &str) -> Result<TlsVersion, String> {
+    TlsVersion::from_name(text)
+        .ok_or_else(|| "the TLS library has 1.2 and 1.3, and none of the older versions".to_owned())
+}
+
+fn cipher(text: &str) -> Result<TlsCipher, String> {
+    let names = || TlsCipher::all().map(TlsCipher::name);
+    TlsCipher::from_name(text)
+        .ok_or_else(|| no_such("cipher suite", text, &names().collect::<Vec<_>>()))
+}
+
+fn group(text: &str) -> Result<TlsGroup, String> {
+    let names = || TlsGroup::all().map(TlsGroup::name);
+    TlsGroup::from_name(text).ok_or_else(|| no_such("group", text, &names().collect::<Vec<_>>()))
+}
+
+fn no_such(what: &str, text: &str, names: &[String]) -> String {
+    let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    let meant = nearest(&text.to_lowercase(), lower.iter().map(String::as_str));
+    let meant = names.iter().find(|name| meant == Some(&name.to_lowercase()));
+    match meant {
+        Some(name) => format!("no such {what}; did you mean {name}?"),
+        None => format!("no such {what}; there are {}", names.join(", ")),
+    }
+}
+
+fn tickets(text: &str) -> Result<usize, String> {
+    let count = value::whole_in_memory(text).map_err(|error| error.to_string())?;
+    if count > TLS_TICKETS_MAX {
+        return Err(format!("a client gets at most {TLS_TICKETS_MAX} tickets"));
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests;

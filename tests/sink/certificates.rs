@@ -1,0 +1,119 @@
+//! Certificates and keys as files: what is wrong ends the sink with a code, or changes nothing.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rustix::process::Signal;
+
+use crate::program::Program;
+
+/// Writes a certificate for `name` and its key.
+fn issue(dir: &Path, name: &str) -> [PathBuf; 2] {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let put = |label: &str, end: &str, der: &[u8]| {
+        let path = dir.join(format!("{name}.{end}"));
+        let text = BASE64_STANDARD.encode(der);
+        fs::write(&path, format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"))
+            .unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    [put("CERTIFICATE", "pem", certificate.der()), put("PRIVATE KEY", "key", key.serialized_der())]
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Exit code and stderr of a sink that cannot begin.
+fn refused(options: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost-sink"));
+    // Not an address of this machine: a sink that has nothing else to refuse ends with 69.
+    command.args(["--discard", "--cores", "1", "--listen", "203.0.113.1:1"]);
+    let done = command.args(options).output().unwrap();
+    (done.status.code(), String::from_utf8(done.stderr).unwrap())
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_one_line_and_a_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let [certificate, key] = issue(dir.path(), "a.example");
+    let [_, other] = issue(dir.path(), "b.example");
+    let junk = dir.path().join("junk");
+    fs::write(&junk, "hello\n").unwrap();
+    let gone = dir.path().join("gone");
+    for (options, code, words) in [
+        (["--tls-cert", text(&gone), "--tls-key", text(&key)], 66, "--tls-self-signed"),
+        (["--tls-cert", text(&certificate), "--tls-key", text(&gone)], 66, "cannot read the key"),
+        (["--tls-cert", text(&junk), "--tls-key", text(&key)], 65, "not PEM"),
+        (["--tls-cert", text(&key), "--tls-key", text(&certificate)], 65, "but a private key"),
+        (["--tls-cert", text(&certificate), "--tls-key", text(&other)], 65, "another certificate"),
+        (
+            ["--tls-self-signed", "--tls-client-auth", "require", "--tls-client-ca=/"],
+            74,
+            "cannot read the CA",
+        ),
+        (["--tls-self-signed", "--tls-keylog", text(dir.path()), "--json"], 73, "cannot write"),
+        (["--tls-self-signed", "--tls-ciphers", "RC4", "--json"], 64, "no such cipher suite"),
+        (["--listen", "smtps://127.0.0.1:0", "--json", "--no-ext=DSN"], 64, "--tls-self-signed"),
+    ] {
+        let (told, stderr) = refused(&options);
+        assert_eq!((told, stderr.lines().count()), (Some(code), 1), "{options:?}: {stderr}");
+        assert!(stderr.contains(words), "{options:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_certificate_is_told_at_the_start_and_after_a_reload_and_a_bad_one_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let [certificate, key] = issue(dir.path(), "a.example");
+    let [second, second_key] = issue(dir.path(), "b.example");
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    let options = [
+        "--tls-cert",
+        text(&certificate),
+        "--tls-key",
+        text(&key),
+        "--discard",
+        "--cores=1",
+        "--log=json",
+    ];
+    let (sink, said) = Program::start_in_json(&options);
+    let all = said.join("\n");
+    assert!(all.contains("holds a key and others may open it (mode 0644)"), "{all}");
+    for words in [r#""event":"certificate""#, "a.example", r#""tlsa":"3 1 1 "#, "version: STSv1"] {
+        assert!(all.contains(words), "{words}: {all}");
+    }
+    let whole = fs::read(&key).unwrap();
+    fs::write(&key, "hello\n").unwrap();
+    sink.signal(Signal::HUP);
+    let told = sink.line(|line| line.contains("SIGHUP"));
+    assert!(told.contains("not PEM") && told.contains("what was read before stays"), "{told}");
+    fs::write(&key, whole).unwrap();
+    fs::copy(&second, &certificate).unwrap();
+    fs::copy(&second_key, &key).unwrap();
+    sink.signal(Signal::HUP);
+    let told = sink.line(|line| line.contains(r#""event":"certificate""#));
+    assert!(told.contains("b.example"), "{told}");
+    let told = sink.line(|line| line.contains("SIGHUP"));
+    assert!(told.contains("read the certificate again"), "{told}");
+    sink.stop();
+}
+
+#[test]
+fn a_certificate_that_is_made_is_not_read_again() {
+    let (sink, said) =
+        Program::start_in_json(&["--tls-self-signed", "--discard", "--cores=1", "--log=json"]);
+    let told = said.iter().filter(|line| line.contains(r#""event":"certificate""#));
+    assert_eq!(told.count(), 1, "{said:?}");
+    sink.signal(Signal::HUP);
+    let told = sink.line(|line| line.contains("SIGHUP"));
+    assert!(told.contains("no --tls-cert to read again"), "{told}");
+    sink.stop();
+}
