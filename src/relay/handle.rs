@@ -116,3 +116,49 @@ impl Relay {
         answered.await.unwrap_or(Err(AtrnAnswer::Unable))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::route::{Route, Routes};
+    use super::*;
+    use crate::dial::Target;
+    use crate::engine::{EngineKind, run_core};
+    use crate::spool::{Durability, Options, Spool};
+
+    #[test]
+    fn a_relay_serves_until_the_last_core_has_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_spool, _, _writers) = Spool::open(dir.path(), Options::default()).unwrap();
+        let target = Target::parse("smtp://127.0.0.1:9", &[]).unwrap();
+        let route = Route { node: Node::parse(b"a.example").unwrap(), target };
+        let plan = RelayPlan {
+            routes: Routes::new(vec![route.clone()]).unwrap(),
+            grants: Grants::default(),
+            hostname: "sink.example".into(),
+            timeout: Duration::from_secs(9),
+        };
+        let source = RelaySource {
+            dir: dir.path().to_owned(),
+            durability: Durability::Process,
+            watermarks: Vec::new(),
+            engine: EngineKind::Epoll,
+            cores: 2,
+            drain: Duration::from_secs(1),
+        };
+        let (relay, thread) = Relay::open(plan, source).unwrap();
+        let idle = relay.clone();
+        let asked = run_core(EngineKind::Epoll, async {
+            let mut answers = vec![relay.etrn(route.node.clone()).await];
+            idle.leave();
+            drop(idle);
+            answers.push(relay.etrn(route.node.clone()).await);
+            relay.leave();
+            answers.push(relay.etrn(route.node.clone()).await);
+            answers
+        });
+        let expected = [EtrnAnswer::Nothing, EtrnAnswer::Nothing, EtrnAnswer::Unable];
+        assert_eq!(asked.unwrap(), expected);
+        drop(relay);
+        assert!(thread.ended_within(Duration::from_secs(20)).is_some());
+    }
+}

@@ -284,6 +284,26 @@ mod tests {
         assert_eq!(fates(&transaction), expected);
     }
 
+    /// RFC 5321 §4.5.3.1.10: 552 to RCPT says that there are too many, and those are to be sent once more.
+    #[test]
+    fn recipients_beyond_what_the_server_takes_wait_and_the_others_are_delivered() {
+        for (code, refused) in [(552, None), (452, None), (550, Some(DeliveryFate::Refused))] {
+            let mut transaction = transaction(Protocol::Smtp, &["a@x", "b@x"], &[0, 1]);
+            for (phase, code) in [
+                (ReplyTo::Mail, 250),
+                (ReplyTo::Rcpt, 250),
+                (ReplyTo::Rcpt, code),
+                (ReplyTo::Data, 354),
+                (ReplyTo::EndOfData, 250),
+            ] {
+                transaction.hear(phase, code);
+            }
+            let delivered = (0, DeliveryFate::Delivered, 250);
+            let expected = [delivered].into_iter().chain(refused.map(|fate| (1, fate, code)));
+            assert!(fates(&transaction).into_iter().eq(expected), "{code}");
+        }
+    }
+
     #[test]
     fn lmtp_decides_each_accepted_recipient_by_a_reply_of_its_own() {
         let mut transaction = transaction(Protocol::Lmtp, &["a@x", "b@x", "c@x"], &[0, 1, 2]);

@@ -15,20 +15,29 @@ END_S = DRAIN_S + 10
 
 
 class Conversation:
-    """A client that says one line at a time and is in no hurry."""
+    """A client that says one line at a time and is in no hurry. Its kernel takes `window` octets that it has not
+    read."""
 
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=END_S)
+    def __init__(self, port, window=None):
+        self.socket = socket.socket()
+        if window:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        self.socket.settimeout(END_S)
+        self.socket.connect(("127.0.0.1", port))
         self.replies = self.socket.makefile("rb")
         self.expect(220)
         self.say(b"EHLO client.example.test\r\n", 250)
 
     def expect(self, code):
-        while True:
-            line = self.replies.readline()
-            assert line[:3] == b"%d" % code, f"{code} expected, got {line!r}"
-            if line[3:4] != b"-":
-                return line
+        """The last line of the reply."""
+        return self.reply(code)[-1]
+
+    def reply(self, code):
+        lines = []
+        while not lines or lines[-1][3:4] == b"-":
+            lines.append(self.replies.readline())
+            assert lines[-1][:3] == b"%d" % code, f"{code} expected, got {lines[-1]!r}"
+        return lines
 
     def send(self, octets):
         self.socket.sendall(octets)

@@ -7,11 +7,11 @@ The times here are generous: what hangs does so for good, and a sink that waited
 import contextlib
 import json
 import os
-import select
 import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from harness import REPO, START_S, Sink, binary, environment, only_message
@@ -95,7 +95,24 @@ def stuck_next_hop(stack, drain, folder, stall):
     return sink
 
 
-STUCK = [stuck_sync, stuck_reading, stuck_next_hop]
+def stuck_client(stack, drain, folder, stall, engine="epoll"):
+    """A client asks, and reads no reply. The replies are more than the kernel holds at the two ends of a
+    connection, so that the sink waits for the client in the middle of a send. What is asked is short, because the
+    kernel would take much of it before the sink has to wait."""
+    sink = stack.enter_context(Sink(engine, folder / "spool", "--drain-timeout", drain))
+    client = stack.enter_context(Conversation(sink.port, window=4096))
+    client.send(b"HELP\r\n")
+    reply_octets = sum(map(len, client.reply(214)))
+    # Commands that do no work count as errors from the 101st after a message on.
+    flight = b"HELP\r\n" * 90 + b"MAIL FROM:<a@b.example>\r\nRCPT TO:<b@b.example>\r\nBDAT 1 LAST\r\nx"
+    held = int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text().split()[2])
+    flights = 2 * held // (90 * reply_octets) + 1
+    client.send(flight * flights)
+    time.sleep(0.3)
+    return sink
+
+
+STUCK = [stuck_sync, stuck_reading, stuck_next_hop, stuck_client]
 
 
 @pytest.mark.parametrize("stuck", STUCK)

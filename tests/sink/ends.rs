@@ -1,8 +1,12 @@
 //! How sessions end with the sink, and what is counted of messages that were refused.
 
+use std::io::Read;
+use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::program::{Program, Talk, engines};
+use rustix::process::Signal;
+
+use crate::program::{LIMIT, Program, Talk, engines};
 
 fn begin_message(talk: &mut Talk) {
     for command in ["EHLO x", "MAIL FROM:<a@x.example>", "RCPT TO:<b@x.example>"] {
@@ -57,5 +61,48 @@ fn a_message_that_is_refused_for_its_first_chunk_is_counted() {
         talk.says("QUIT", "221");
         let report = sink.stop();
         assert_eq!((&report["messages"], &report["rejected"]), (&0.into(), &2.into()), "{report}");
+    }
+}
+
+/// RFC 5321 §3.8, also for those whom the kernel connected before the sink took them.
+#[test]
+fn callers_in_the_backlog_get_their_421_however_many_there_are() {
+    for engine in engines() {
+        let sink = Program::start("smtp", &["--io", engine, "--cores", "1", "--discard"]);
+        sink.signal(Signal::STOP);
+        let call = |_| TcpStream::connect(("127.0.0.1", sink.port)).unwrap();
+        let callers: Vec<_> = (0..150).map(call).collect();
+        sink.ask_to_stop();
+        sink.signal(Signal::CONT);
+        for (number, mut caller) in callers.into_iter().enumerate() {
+            let mut said = String::new();
+            caller.set_read_timeout(Some(LIMIT)).unwrap();
+            caller.read_to_string(&mut said).unwrap();
+            let last = said.lines().last();
+            assert!(
+                last.is_some_and(|last| last.starts_with("421 ")),
+                "{engine} {number}: {said:?}"
+            );
+        }
+        sink.report_of_a_good_end();
+    }
+}
+
+/// The core that has no session ends first, and the relay goes on for the other.
+#[test]
+fn the_last_session_has_a_relay_to_its_end() {
+    for engine in engines() {
+        let spool = tempfile::tempdir().unwrap();
+        let spool = spool.path().join("spool");
+        let route = "a.example=smtp://127.0.0.1:9";
+        let options = ["--io", engine, "--max-sessions", "1", "--etrn", route, "--spool"];
+        let sink = Program::start("smtp", &[&options[..], &[spool.to_str().unwrap()]].concat());
+        let mut talk = Talk::open(sink.port);
+        talk.says("EHLO x", "250");
+        // The other cores, if there are any, have been told by now.
+        std::thread::sleep(Duration::from_millis(300));
+        talk.says("ETRN a.example", "251");
+        talk.says("QUIT", "221");
+        sink.report_of_a_good_end();
     }
 }
