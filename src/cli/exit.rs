@@ -120,9 +120,10 @@ pub fn run<O: Parser>(
 /// The exit code for a file that cannot be read.
 pub fn read(error: &io::Error) -> Exit {
     match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied => {
-            Exit::NoInput
-        }
+        ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::PermissionDenied => Exit::NoInput,
         ErrorKind::FileTooLarge | ErrorKind::InvalidInput | ErrorKind::InvalidData => Exit::Data,
         _ => Exit::Io,
     }

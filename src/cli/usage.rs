@@ -9,6 +9,30 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// A name is suggested if at most one in so many of its characters must change.
 const CHANGES_OF: usize = 3;
 
+/// Options that a command does not have and people ask for: those of other tasks and of other programs. What to
+/// write in their place.
+const INSTEAD: [(&str, &[&str], &str); 9] = [
+    (
+        "ringpost-sink",
+        &["port", "p", "host", "bind", "address"],
+        "--listen 127.0.0.1:2525 says where to listen",
+    ),
+    ("ringpost-blast", &["port", "p", "host"], "the target is written HOST:PORT"),
+    ("ringpost-blast", &["rates"], "sweep has --rates; a run has one --rate"),
+    ("ringpost-blast", &["slo"], "find-max has --slo; a run has --fail-if"),
+    ("sweep", &["rate", "q", "session-rate"], "--rates 1k,2k,4k gives the rates of the steps"),
+    (
+        "find-max",
+        &["rate", "q", "rates", "session-rate"],
+        "it tries rates from --start up to --most",
+    ),
+    ("find-max", &["fail-if"], "--slo says what must be true"),
+    ("sweep", STEP_LENGTHS, STEP_LENGTH),
+    ("find-max", STEP_LENGTHS, STEP_LENGTH),
+];
+const STEP_LENGTHS: &[&str] = &["duration", "z", "messages", "n", "warmup"];
+const STEP_LENGTH: &str = "--measure is the length of a step, after --settle";
+
 /// The arguments, with a negative number joined to the option before it: `-n -1` becomes `-n=-1`. Without
 /// that, clap takes `-1` for an option, and the option that is wrong is not named.
 pub(super) fn with_negatives(
@@ -87,11 +111,19 @@ fn option_like(error: &clap::Error, command: &Command, args: &[OsString]) -> Str
     let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else {
         return String::new();
     };
-    let Some(given) = given.strip_prefix("--") else { return String::new() };
-    let given = given.split('=').next().unwrap_or_default();
+    let is_long = given.starts_with("--");
+    let given = given.trim_start_matches('-').split('=').next().unwrap_or_default();
     let named = args.iter().skip(1).fold(command, |at, arg| {
         at.get_subcommands().find(|below| arg == below.get_name()).unwrap_or(at)
     });
+    let instead =
+        INSTEAD.iter().find(|(of, names, _)| *of == named.get_name() && names.contains(&given));
+    if let Some((.., instead)) = instead {
+        return format!("; {instead}");
+    }
+    if !is_long {
+        return String::new();
+    }
     let options = named.get_arguments().filter_map(clap::Arg::get_long);
     nearest(given, options).map_or_else(String::new, |name| format!("; did you mean --{name}?"))
 }

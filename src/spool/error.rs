@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{BadPlace, Place};
+use crate::human;
 use crate::limits::SEGMENT_BYTES_MIN;
 
 /// An error of the spool. [`SpoolError::is_full`] tells a lack of room, which passes, from other errors.
@@ -79,15 +80,15 @@ pub enum SpoolError {
     OpenLimit,
 
     #[error(
-        "--open-limit {} is too small for a message of {message_bytes} bytes, which needs {needed_bytes}; raise \
-         it, or lower --max-size",
-        in_words(*open_bytes)
+        "--open-limit {} is too small for a message of {}, which needs {}; raise it, or lower --max-size",
+        in_words(*open_bytes), human::bytes(*message_bytes as f64), human::bytes(*needed_bytes as f64)
     )]
     OpenLimitTooSmall { open_bytes: u64, message_bytes: u64, needed_bytes: u64 },
 
     #[error(
-        "a message of {message_bytes} bytes, the --max-size, needs {needed_bytes} of the spool, and a core has \
-         {ring_bytes}; raise --spool-limit, or lower --max-size, --cores or --segment-size"
+        "a message of {}, the --max-size, needs {} of the spool, and a core has {}; raise --spool-limit, or lower \
+         --max-size, --cores or --segment-size",
+        human::bytes(*message_bytes as f64), human::bytes(*needed_bytes as f64), human::bytes(*ring_bytes as f64)
     )]
     MessageTooLarge { message_bytes: u64, needed_bytes: u64, ring_bytes: u64 },
 

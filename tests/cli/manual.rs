@@ -106,6 +106,50 @@ fn every_option_that_a_page_names_exists() {
     }
 }
 
+/// What a program says in its own words, without its tests: comments are left out.
+fn messages(dir: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            messages(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let said = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            found.extend(help::long_names(&said.collect::<Vec<_>>().join("\n")));
+        }
+    }
+}
+
+#[test]
+fn every_option_that_a_message_names_exists() {
+    let commands = PAGES.iter().flat_map(|described| described.commands);
+    let known: BTreeSet<String> = commands
+        .flat_map(|command| help::options(&help::text(command)))
+        .map(|(name, _)| name)
+        .chain(["--help", "--version"].map(str::to_owned))
+        // Of containers.
+        .chain(["--security-opt".to_owned()])
+        .collect();
+    let mut named = BTreeSet::new();
+    messages(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut named);
+    assert!(named.len() > 50, "{named:?}");
+    let unknown: Vec<_> = named.difference(&known).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// Whoever installed the programs has the pages, and no checkout.
+#[test]
+fn no_page_sends_its_reader_to_the_source() {
+    for described in PAGES {
+        for folder in ["src/", "tests/", "scripts/", "bench/"] {
+            let page = page(described.page);
+            let line = page.lines().find(|line| line.contains(folder));
+            assert_eq!(line, None, "{}", described.page);
+        }
+    }
+}
+
 /// The first word of each piece of code in the first column of a table.
 fn first_words(page: &str, head: &str) -> BTreeSet<String> {
     let mut words = BTreeSet::new();

@@ -40,7 +40,12 @@ fn every_option_error_says_what_is_allowed_or_what_was_meant() {
         (SINK, &["--spool-limit", "99999999TiB"], "'99999999TiB' is more than 16 EiB"),
         (TOOLBOX, &["spool", "ls", "-n", "-5"], "write a whole number from 0 to"),
         (TOOLBOX, &["spool", "stat", "--top", "-5"], "write a whole number from 0 to"),
-        (BLAST, &["--size", "99TiB", "127.0.0.1:1"], "give 0 to 1073741824"),
+        (
+            BLAST,
+            &["--size", "99TiB", "127.0.0.1:1"],
+            "--size 99 TiB is too large; give at most 1 GiB",
+        ),
+        (BLAST, &["--size", "1", "127.0.0.1:1"], "the header of a message; give at least 132"),
         (
             BLAST,
             &["-z", "999999d", "x:1"],
@@ -52,11 +57,22 @@ fn every_option_error_says_what_is_allowed_or_what_was_meant() {
             &["--listen", "127.0.0.1:0", "--auth", "any", "--atrn", "ada=a.example"],
             "use --auth FILE, or --allow-any-atrn",
         ),
-        (BLAST, &["--auth-file", "/nowhere", "127.0.0.1:1"], "cannot read the login in /nowhere"),
         (BLAST, &["--auth-file", "f", "--auth", "u:p", "x:1"], "cannot be used with"),
         (BLAST, &["findmax", "x:1"], "there is no task 'findmax'; did you mean find-max?"),
         (BLAST, &["--conn", "5", "x:1"], "'--conn' found; did you mean --connections?"),
-        (BLAST, &["sweep", "--rate", "5", "x:1"], "did you mean --rates?"),
+        (BLAST, &["sweep", "--rate", "5", "x:1"], "--rates 1k,2k,4k gives the rates of the steps"),
+        (BLAST, &["sweep", "-z", "5s", "x:1"], "--measure is the length of a step, after --settle"),
+        (BLAST, &["find-max", "-q", "5", "x:1"], "it tries rates from --start up to --most"),
+        (BLAST, &["find-max", "--fail-if", "p99>1s", "x:1"], "--slo says what must be true"),
+        (
+            BLAST,
+            &["find-max", "--slo", "p99>20ms", "x:1"],
+            "is true when the figure is bad; a level says what must be true: write p99<20ms",
+        ),
+        (BLAST, &["--slo", "p99<20ms", "x:1"], "find-max has --slo; a run has --fail-if"),
+        (BLAST, &["--port", "25", "x"], "the target is written HOST:PORT"),
+        (SINK, &["--port=25"], "--listen 127.0.0.1:2525 says where to listen"),
+        (SINK, &["-p", "25"], "--listen 127.0.0.1:2525 says where to listen"),
         (SINK, &["--max-conections=5"], "did you mean --max-connections?"),
         (TOOLBOX, &["spool", "ls", "--revers"], "did you mean --reverse?"),
         (TOOLBOX, &["report", "sho"], "'show'"),
@@ -69,6 +85,55 @@ fn every_option_error_says_what_is_allowed_or_what_was_meant() {
     }
     let (_, line) = said(BLAST, &["--frobnicate", "x:1"]);
     assert!(!line.contains("did you mean"), "{line}");
+}
+
+/// 66 is what all programs say of a file that they cannot read.
+#[test]
+fn a_file_that_cannot_be_read_is_exit_code_66() {
+    let nowhere = "/nowhere/file";
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    let sink = ["--listen", "127.0.0.1:0", "--discard"];
+    let blast = ["127.0.0.1:1", "--dry-run"];
+    for (program, others, options) in [
+        (SINK, &sink[..], &["--auth", "--directory"][..]),
+        (
+            BLAST,
+            &blast,
+            &["--auth-file", "--from-file", "--to-file", "--body", "--csv", "--corpus"],
+        ),
+    ] {
+        for (option, path) in options.iter().flat_map(|option| [(option, nowhere), (option, dir)]) {
+            // A directory is a corpus; of an empty one nothing can be sent.
+            if (*option, path) == ("--corpus", dir) {
+                continue;
+            }
+            let (code, line) = said(program, &[others, &[option, path]].concat());
+            assert_eq!(code, 66, "{option} {path}: {line}");
+            assert!(line.contains("cannot read") && line.contains(path), "{line}");
+        }
+    }
+    for arguments in [&["spool", "ls", nowhere][..], &["report", "show", nowhere]] {
+        assert_eq!(said(TOOLBOX, arguments).0, 66, "{arguments:?}");
+    }
+}
+
+/// A place that cannot be written: 73 where a spool is to be created, 74 for the artefacts of a run.
+#[test]
+fn a_place_that_cannot_be_written_has_the_exit_code_of_what_was_to_be_there() {
+    let target = bare_server();
+    for place in ["/proc/x", "/proc/x/y", "/dev/null", "/dev/null/x"] {
+        let sweep = ["sweep", &target, "--rates", "10", "--measure", "100ms", "--out", place];
+        for (program, arguments, code) in [
+            (SINK, &["--listen", "127.0.0.1:0", "--spool", place][..], 73),
+            (BLAST, &[&target, "-n", "1", "--out", place], 74),
+            (BLAST, &sweep, 74),
+        ] {
+            let (ended, line) = said(program, arguments);
+            assert_eq!(ended, code, "{arguments:?}: {line}");
+            assert!(line.contains(place), "{line}");
+        }
+    }
 }
 
 #[test]

@@ -190,7 +190,6 @@ def test_weights_of_a_list_are_met(engine, tmp_path, spool):
         ({"body": "a\n\n{margin:0}\n"}, ["--body", "body"], "body: there is no {margin:0}"),
         ({"mail": "a\n\nb\n"}, ["--corpus", "mail", "--recorded-envelopes"], "mail is no spool"),
         ({"mail": "a\n\nb\n" * 1000}, ["--corpus", "mail", "--corpus-memory", "4k"], "mail holds more than 4096 octets"),
-        ({}, ["--corpus", "nowhere"], "cannot read nowhere"),
         ({}, ["--size", "1MiB..2MiB", "--corpus-memory", "4MiB"], "raise --corpus-memory"),
         ({}, ["--header", "no colon"], "is no header line"),
     ],

@@ -209,7 +209,7 @@ fn a_failure_at_the_start_is_json() {
     let options = ["--log", "json", "--discard", "--auth", "/nowhere/accounts"];
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringpost-sink"));
     let done = command.args(["--listen", "127.0.0.1:0"]).args(options).output().unwrap();
-    assert_eq!(done.status.code(), Some(64));
+    assert_eq!(done.status.code(), Some(66));
     let told: Value = serde_json::from_slice(&done.stderr).unwrap();
     assert_eq!(told["event"], "notice");
     assert!(told["text"].as_str().unwrap().contains("/nowhere/accounts"), "{told}");

@@ -6,10 +6,13 @@ pub mod spread;
 pub mod table;
 pub mod template;
 
+use std::io;
+
 use self::mail::{MailError, Mails};
 use self::spread::Spread;
 use self::table::{Table, TableError};
 use self::template::{Template, TemplateError};
+use crate::human::bytes;
 use crate::limits::{
     CORPUS_MEMORY_DEFAULT, FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX, PATH_BYTES_MAX,
 };
@@ -108,15 +111,28 @@ pub enum ContentError {
     Field { place: String, column: String },
     #[error("--header '{0}' is no header line; write 'Name: value'")]
     Header(String),
-    #[error("--size {size} is too small for the message's own header; give at least {least}")]
+    #[error("--size {size} is too small for the header of a message; give at least {least}")]
     TooSmall { size: u64, least: u64 },
-    #[error("--{what} {value} is out of range; give {least} to {most}")]
-    Range { what: &'static str, value: u64, least: u64, most: u64 },
+    #[error("--size {} is too large; give at most {}", bytes(*size as f64), bytes(GENERATED_BYTES_MAX as f64))]
+    TooLong { size: u64 },
+    #[error("--recipients {0} is out of range; give 1 to {FLIGHT_REPLIES_MAX}")]
+    Recipients(u64),
     #[error(
         "{messages} different messages of {mean} octets on average take {needed} octets of memory, and \
          {limit} are allowed; make them fewer or smaller, or raise --corpus-memory"
     )]
     TooLarge { messages: usize, mean: u64, needed: u64, limit: u64 },
+}
+
+impl ContentError {
+    /// What a file that the user named could not be read for.
+    pub fn unread(&self) -> Option<&io::Error> {
+        match self {
+            Self::Table(TableError::Read { error, .. })
+            | Self::Mail(MailError::Read { error, .. }) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl Content {
@@ -141,19 +157,20 @@ impl Content {
 
     /// Checks what can be checked before anything is rendered.
     pub fn check(&self) -> Result<(), ContentError> {
-        let range = |what, spread: &Spread, least, most| {
-            let (low, high) = spread.bounds().unwrap_or((least, most));
-            match [low, high].into_iter().find(|value| !(least..=most).contains(value)) {
-                Some(value) => Err(ContentError::Range { what, value, least, most }),
-                None => Ok(()),
-            }
-        };
-        range("recipients", &self.recipients, 1, FLIGHT_REPLIES_MAX as u64)?;
-        if let Bodies::Sizes(sizes) = &self.bodies {
-            range("size", sizes, 0, GENERATED_BYTES_MAX)?;
+        let all = 1..=FLIGHT_REPLIES_MAX as u64;
+        let (fewest, most) = self.recipients.bounds().unwrap_or((*all.start(), *all.end()));
+        if let Some(count) = [fewest, most].into_iter().find(|count| !all.contains(count)) {
+            return Err(ContentError::Recipients(count));
+        }
+        if let Bodies::Sizes(sizes) = &self.bodies
+            && let Some((smallest, size)) = sizes.bounds()
+        {
             let least = self.bytes_min();
-            if let Some((size, _)) = sizes.bounds().filter(|(size, _)| *size < least) {
-                return Err(ContentError::TooSmall { size, least });
+            if size > GENERATED_BYTES_MAX {
+                return Err(ContentError::TooLong { size });
+            }
+            if smallest < least {
+                return Err(ContentError::TooSmall { size: smallest, least });
             }
         }
         for choice in self.from.iter().chain(&self.to) {

@@ -1,7 +1,8 @@
 //! `--auth` of the generator: the login that it uses.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::host;
@@ -12,6 +13,15 @@ pub(super) const VARIABLE: &str = "RINGPOST_AUTH";
 
 /// Octets of a file with a login: tokens have some thousand.
 const LOGIN_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Why a login cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoginError {
+    #[error("cannot read the login in {}: {error}", .path.display())]
+    Read { path: PathBuf, error: io::Error },
+    #[error("{0}")]
+    Form(String),
+}
 
 /// Reads `USER:PASS[:MECH]`. The text after the last colon is part of the password unless it is
 /// the name of a mechanism.
@@ -34,21 +44,23 @@ pub(super) fn login(text: &str) -> Result<Arc<Login>, String> {
 }
 
 /// The login in the first line of a file.
-pub(super) fn read(path: &Path) -> Result<Arc<Login>, String> {
+pub(super) fn read(path: &Path) -> Result<Arc<Login>, LoginError> {
     let name = path.display();
     let text = host::read_text(path, LOGIN_BYTES_MAX)
-        .map_err(|error| format!("cannot read the login in {name}: {error}"))?;
-    let text = String::from_utf8(text)
-        .map_err(|_| format!("the login in {name} is not UTF-8; write the file in UTF-8"))?;
+        .map_err(|error| LoginError::Read { path: path.to_owned(), error })?;
+    let text = String::from_utf8(text).map_err(|_| {
+        LoginError::Form(format!("the login in {name} is not UTF-8; write the file in UTF-8"))
+    })?;
     let line = text.lines().next().unwrap_or_default();
-    login(line).map_err(|why| format!("the first line of {name}: {why}"))
+    login(line).map_err(|why| LoginError::Form(format!("the first line of {name}: {why}")))
 }
 
 /// The login in the value of [`VARIABLE`], if that is there and not empty.
-pub(super) fn from_environment(value: Option<OsString>) -> Result<Option<Arc<Login>>, String> {
+pub(super) fn from_environment(value: Option<OsString>) -> Result<Option<Arc<Login>>, LoginError> {
     let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(None) };
-    let text = value.into_string().map_err(|_| format!("{VARIABLE} is not UTF-8"))?;
-    login(&text).map(Some).map_err(|why| format!("{VARIABLE}: {why}"))
+    let wrong = |why: String| LoginError::Form(format!("{VARIABLE}{why}"));
+    let text = value.into_string().map_err(|_| wrong(" is not UTF-8".to_owned()))?;
+    login(&text).map(Some).map_err(|why| wrong(format!(": {why}")))
 }
 
 /// The words of a command line as they may be written down: without the password.
@@ -98,15 +110,16 @@ mod tests {
         }
         for text in [&b""[..], b"\nu:p", b"u", b"u:\xff"] {
             std::fs::write(file.path(), text).unwrap();
-            let why = read(file.path()).unwrap_err();
+            let why = read(file.path()).unwrap_err().to_string();
             assert!(why.contains(file.path().to_str().unwrap()) && !why.contains("u:"), "{why}");
         }
-        assert!(read(Path::new("/nowhere")).unwrap_err().contains("cannot read"));
+        assert!(read(Path::new("/nowhere")).unwrap_err().to_string().contains("cannot read"));
         assert!(from_environment(None).unwrap().is_none());
         assert!(from_environment(Some("".into())).unwrap().is_none());
         let login = from_environment(Some("u:p:LOGIN".into())).unwrap().unwrap();
         assert_eq!(login.mechanism(), Some(Mechanism::Login));
-        assert!(from_environment(Some("u".into())).unwrap_err().contains(VARIABLE));
+        let why = from_environment(Some("u".into())).unwrap_err().to_string();
+        assert!(why.contains(VARIABLE), "{why}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use self::artefacts::ArtefactArgs;
+use self::auth::LoginError;
 use self::content::ContentArgs;
 use self::load::LoadArgs;
 use self::machine::MachineArgs;
@@ -182,8 +183,8 @@ enum Error {
     Load(#[from] LoadError),
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
-    #[error("{0}")]
-    Login(String),
+    #[error(transparent)]
+    Login(#[from] LoginError),
 }
 
 impl From<SearchError> for Error {
@@ -197,13 +198,26 @@ impl From<SearchError> for Error {
 }
 
 impl Error {
+    /// What a file that an option names could not be read for.
+    fn unread(&self) -> Option<&io::Error> {
+        match self {
+            Self::Content(error) | Self::Blast(BlastError::Content(error)) => error.unread(),
+            Self::Login(LoginError::Read { error, .. }) => Some(error),
+            _ => None,
+        }
+    }
+
     fn exit_code(&self) -> u8 {
+        if let Some(error) = self.unread() {
+            return exit::read(error) as u8;
+        }
         match self {
             Self::Target(TargetError::Resolve { .. }) | Self::Failed(_) => {
                 Verdict::Unreachable.exit_code()
             }
             Self::Report(_)
             | Self::Unwritten(_)
+            | Self::Blast(BlastError::Artefact(ArtefactError::Io { .. }))
             | Self::Step { .. }
             | Self::Load(_)
             | Self::Signals(_) => Exit::Io as u8,
@@ -310,7 +324,7 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
     let content = content.content(protocol.chunking, mail, rcpt)?;
     let mut plan = Plan::new(targets, content, machine.cpus()?, engine);
     load.put_into(&mut plan);
-    let login = protocol.login().map_err(Error::Login)?;
+    let login = protocol.login()?;
     protocol.put_into(&mut plan);
     artefacts.put_into(&mut plan);
     plan.policy = policy.policy();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::auth;
+use super::auth::{self, LoginError};
 use crate::blast::plan::{HELO_DEFAULT, Plan};
 use crate::cli::value;
 use crate::smtp::auth::Login;
@@ -82,7 +82,7 @@ impl ProtocolArgs {
     }
 
     /// The login of `--auth`, `--auth-file` or the environment, in this order.
-    pub(super) fn login(&self) -> Result<Option<Arc<Login>>, String> {
+    pub(super) fn login(&self) -> Result<Option<Arc<Login>>, LoginError> {
         match (&self.auth, &self.auth_file) {
             (Some(login), _) => Ok(Some(Arc::clone(login))),
             (None, Some(path)) => auth::read(path).map(Some),

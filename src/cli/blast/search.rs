@@ -107,15 +107,15 @@ pub(super) struct SweepArgs {
 
 /// Find the highest rate at which a service level is kept
 ///
-/// The rate doubles from --start until the level is missed, then the bracket is halved until its ends
-/// are --precision apart. A rate keeps the level when every condition of --slo holds and the target
+/// The rate doubles from --start until the level is missed, then the interval between the best good rate and
+/// the lowest bad one is halved until its ends are --precision apart. A rate keeps the level when every condition of --slo holds and the target
 /// kept up. What ends a run by --on-error, --stop-on or --max-errors ends the search; errors that are to
 /// count against a rate, and not to end the search, belong into --slo.
 #[derive(Debug, Args)]
 pub(super) struct FindMaxArgs {
     /// The service level: conditions that must be true, such as 'p99<20ms,errors<0.1%', in the figures of
     /// --fail-if
-    #[arg(long, value_name = "CONDITIONS", value_parser = artefacts::conditions, help_heading = "Search")]
+    #[arg(long, value_name = "CONDITIONS", value_parser = level, help_heading = "Search")]
     slo: Conditions,
     /// How far apart the ends of the interval may be
     #[arg(long, value_name = "PERCENT", value_parser = precision, default_value = "5%", help_heading = "Search")]
@@ -125,6 +125,11 @@ pub(super) struct FindMaxArgs {
     repeats: u32,
     #[command(flatten)]
     step: StepArgs,
+}
+
+/// Conditions that hold where the target is good.
+fn level(text: &str) -> Result<Conditions, String> {
+    artefacts::conditions(text)?.level().map_err(|error| error.to_string())
 }
 
 /// Percent above zero, as a share.
@@ -228,9 +233,15 @@ fn sentences(found: &FoundMax, slo: &Conditions) -> Vec<String> {
             human::rate(low.rate)
         ),
         (None, Some(_)) => "No rate kept it, down to one message a second.".to_owned(),
-        _ => {
-            "The search ended early: there is no bracket, or a wider one than was asked.".to_owned()
-        }
+        (Some(_), Some(_)) => "The search ended before the two were as near to each other as \
+                               --precision asks."
+            .to_owned(),
+        (Some(low), None) => format!(
+            "The search ended before a rate missed the level, so the target may do more than {} \
+             messages/s.",
+            human::rate(low.rate)
+        ),
+        (None, None) => "The search ended before it was decided for any rate.".to_owned(),
     });
     said.extend(limited.map(|rate| {
         format!(

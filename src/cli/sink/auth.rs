@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::cli::exit::{self, Exit, ExitError};
 use crate::host;
 use crate::limits::ADDRESSES_BYTES_MAX;
 use crate::smtp::auth::{Accounts, AuthPolicy, Credentials, Mechanism, Mechanisms};
@@ -15,7 +16,8 @@ pub(super) fn policy(
     text: &str,
     mechanisms: &[Mechanism],
     required: bool,
-) -> Result<(AuthPolicy, Option<String>), String> {
+) -> Result<(AuthPolicy, Option<String>), ExitError> {
+    let usage = |why: &str| Err(ExitError::new(Exit::Usage, why));
     let (credentials, warning) = match text {
         "none" => (Credentials::None, None),
         "any" => (Credentials::Any, None),
@@ -31,22 +33,22 @@ pub(super) fn policy(
     let policy = AuthPolicy { credentials, mechanisms, required };
     let idle = matches!(policy.credentials, Credentials::None);
     if policy.mechanisms().is_empty() && !idle {
-        return Err(
-            "--auth any cannot serve SCRAM-SHA-256, which needs the passwords; give a FILE of \
-                    accounts, or other --auth-mechanisms"
-                .to_owned(),
+        return usage(
+            "--auth any cannot serve SCRAM-SHA-256, which needs the passwords; give a FILE of accounts, or other \
+             --auth-mechanisms",
         );
     }
     if idle && required {
-        return Err("--auth-required lets no mail in without --auth any or --auth FILE".to_owned());
+        return usage("--auth-required lets no mail in without --auth any or --auth FILE");
     }
     Ok((policy, warning))
 }
 
-fn read(path: &Path) -> Result<(Accounts, Option<String>), String> {
+fn read(path: &Path) -> Result<(Accounts, Option<String>), ExitError> {
     let name = path.display();
     let cannot = |error| {
-        format!("cannot read the accounts in {name}: {error}; --auth takes none, any or a FILE")
+        let why = format!("cannot read the accounts in {name}: {error}");
+        ExitError::new(exit::read(&error), why + "; --auth takes none, any or a FILE")
     };
     let text = host::read_text(path, ADDRESSES_BYTES_MAX).map_err(cannot)?;
     let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode() & 0o777;
@@ -55,7 +57,7 @@ fn read(path: &Path) -> Result<(Accounts, Option<String>), String> {
         format!("{name} holds passwords and others may open it (mode {mode:04o}); chmod 600 {name}")
     });
     let accounts = Accounts::parse(&text, fastrand::u128(..))
-        .map_err(|error| format!("accounts in {name}: {error}"))?;
+        .map_err(|error| ExitError::new(Exit::Data, format!("accounts in {name}: {error}")))?;
     Ok((accounts, warning))
 }
 
@@ -76,13 +78,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("accounts");
         let file = path.to_str().unwrap();
-        assert!(policy(file, &[], false).unwrap_err().contains("cannot read"));
+        let refused = |file| policy(file, &[], false).unwrap_err().to_string();
+        assert!(refused(file).contains("cannot read"));
         std::fs::write(&path, "a:b\noops\n").unwrap();
-        let error = policy(file, &[], false).unwrap_err();
+        let error = refused(file);
         assert!(error.contains(file) && error.contains("line 2"), "{error}");
         // As Notepad saves it: the mark in front is no part of the name.
         std::fs::write(&path, "\u{feff}a:b\r\na:c\r\n").unwrap();
-        assert!(policy(file, &[], false).unwrap_err().contains("second time"));
+        assert!(refused(file).contains("second time"));
         std::fs::write(&path, "\u{feff}a:b\r\n").unwrap();
         for (mode, warned) in [(0o640, true), (0o600, false)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use jiff::{Timestamp, ToSpan};
 
 use super::listen::ListenUrl;
-use crate::cli::exit::{Exit, ExitError};
+use crate::cli::exit::{self, Exit, ExitError};
 use crate::cli::value;
 use crate::host;
 use crate::limits::{ADDRESSES_BYTES_MAX, HOLD_S_MAX};
@@ -97,10 +97,8 @@ impl CommandOptions {
         let Some(path) = &self.directory else { return Ok(None) };
         let shown = path.display();
         let text = read_utf8(path).map_err(|error| {
-            ExitError::new(
-                Exit::NoInput,
-                format_args!("cannot read the directory {shown}: {error}"),
-            )
+            let why = format!("cannot read the directory {shown}: {error}");
+            ExitError::new(exit::read(&error), why)
         })?;
         let directory = Directory::parse(&text).map_err(|error| {
             ExitError::new(Exit::Data, format_args!("the directory {shown} is wrong at {error}"))

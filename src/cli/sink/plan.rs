@@ -24,8 +24,7 @@ pub(super) fn plan(
     let mut commands = options.commands.check(&options.listen)?;
     options.relay.switch_on(&mut commands);
     let (auth, warning) =
-        auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
-            .map_err(|why| ExitError::new(Exit::Usage, why))?;
+        auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)?;
     if let Some(warning) = warning {
         notice!("ringpost-sink: {warning}");
     }

@@ -22,7 +22,8 @@ pub(super) fn read_again(options: &SinkOptions, running: &Reloadable) -> Result<
     let certificates = options.tls.files();
     let commands = options.commands.check(&options.listen).map_err(|error| error.to_string())?;
     let (auth, warning) =
-        auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)?;
+        auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
+            .map_err(|error| error.to_string())?;
     let files = [
         auth.is_listed().then(|| format!("the accounts in {}", options.auth)),
         options.commands.directory().map(|path| format!("the directory {}", path.display())),
