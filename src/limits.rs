@@ -100,6 +100,13 @@ pub const REPLY_QUEUE_BYTES_MAX: usize = 64 * 1024;
 /// Receive buffer of a session that is waiting: small, because most sessions wait most of the time.
 pub const RECV_SMALL_BYTES: usize = 2 * 1024;
 
+/// Receive buffer of a session that waits for the rest of a TLS record.
+pub const RECV_RECORD_BYTES: usize = 20 * 1024;
+
+/// Octets of such buffers, and of those with unfinished handshakes, that the TLS sessions of one core may wait
+/// with at the same time. A session that needs one more is closed.
+pub const TLS_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Receive buffer that a session borrows while octets are there. One read of this size holds a whole
 /// flight of pipelined BDAT transactions.
 pub const RECV_LARGE_BYTES: usize = 64 * 1024;
@@ -304,6 +311,9 @@ pub const LIVE_FRAME_MS: u64 = 250;
 pub const LIVE_SECONDS_MAX: usize = 512;
 
 const _: () = assert!(COMMAND_LINE_BYTES_MAX <= RECV_LARGE_BYTES);
+const _: () = assert!(TLS_RECORD_BYTES_MAX <= RECV_RECORD_BYTES);
+const _: () = assert!(2 * RECV_SMALL_BYTES <= RECV_RECORD_BYTES, "the pool tells them apart");
+const _: () = assert!(2 * RECV_RECORD_BYTES <= RECV_LARGE_BYTES, "the pool tells them apart");
 const _: () = assert!(TLS_RECORD_BYTES_MAX < TLS_SERVER_KEPT_BYTES_MAX);
 const _: () = assert!(TLS_SERVER_KEPT_BYTES_MAX <= TLS_CLIENT_KEPT_BYTES_MAX);
 const _: () = assert!(PROXY_HEADER_BYTES_MAX <= u16::MAX as usize, "its length has 16 bits");

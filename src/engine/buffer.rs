@@ -1,13 +1,16 @@
 //! Buffers that are given away with an operation and come back with its result.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Deref;
 
-use crate::limits::{RECV_LARGE_BYTES, RECV_SMALL_BYTES};
+use crate::limits::{RECV_LARGE_BYTES, RECV_RECORD_BYTES, RECV_SMALL_BYTES};
 
 /// Idle large buffers that one core keeps for reuse: 4 MiB.
 const RECV_LARGE_KEPT: usize = 64;
+
+/// Idle buffers for cut TLS records that one core keeps for reuse: 1.25 MiB.
+const RECV_RECORD_KEPT: usize = 64;
 
 /// Idle small buffers that one core keeps for reuse: 8 MiB.
 const RECV_SMALL_KEPT: usize = 4_096;
@@ -64,13 +67,16 @@ impl fmt::Debug for Buf {
     }
 }
 
-/// Idle buffers of one core, in two sizes: small ones for sessions that wait, large ones for
-/// sessions in full flow.
+/// Idle buffers of one core, in three sizes: small ones for sessions that wait, larger ones for those that wait
+/// for the rest of a TLS record, and large ones for sessions in full flow.
 #[derive(Debug, Default)]
 pub struct Pool {
     /// INVARIANT: all are empty and of their size, and no more are kept than the limit says.
     small: RefCell<Vec<Buf>>,
+    record: RefCell<Vec<Buf>>,
     large: RefCell<Vec<Buf>>,
+    /// Octets of the buffers that TLS sessions wait with and that are larger than small.
+    pub(super) lent: Cell<usize>,
 }
 
 impl Pool {
@@ -86,6 +92,14 @@ impl Pool {
         buf
     }
 
+    /// An empty buffer of `RECV_RECORD_BYTES` or a little more.
+    pub fn record(&self) -> Buf {
+        let idle = self.record.borrow_mut().pop();
+        let buf = idle.unwrap_or_else(|| Buf::with_capacity(RECV_RECORD_BYTES));
+        debug_assert!(buf.is_empty() && buf.capacity() >= RECV_RECORD_BYTES);
+        buf
+    }
+
     /// An empty buffer of `RECV_LARGE_BYTES` or more.
     pub fn large(&self) -> Buf {
         let idle = self.large.borrow_mut().pop();
@@ -94,13 +108,15 @@ impl Pool {
         buf
     }
 
-    /// Takes a buffer back. One that fits neither size (its owner let it grow, or it came from
+    /// Takes a buffer back. One that fits no size (its owner let it grow, or it came from
     /// elsewhere) is freed, so that the pool's memory stays bounded.
     pub fn give(&self, mut buf: Buf) {
         buf.clear();
         let capacity = buf.capacity();
         let (kept, kept_max) = if (RECV_SMALL_BYTES..2 * RECV_SMALL_BYTES).contains(&capacity) {
             (&self.small, RECV_SMALL_KEPT)
+        } else if (RECV_RECORD_BYTES..2 * RECV_RECORD_BYTES).contains(&capacity) {
+            (&self.record, RECV_RECORD_KEPT)
         } else if (RECV_LARGE_BYTES..2 * RECV_LARGE_BYTES).contains(&capacity) {
             (&self.large, RECV_LARGE_KEPT)
         } else {
@@ -130,14 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn pool_keeps_sizes_apart_and_frees_what_fits_neither() {
+    fn pool_keeps_sizes_apart_and_frees_what_fits_none() {
         let pool = Pool::new();
         pool.give(Buf::with_capacity(16));
         pool.give(Buf::with_capacity(RECV_SMALL_BYTES * 2));
         pool.give(Buf::with_capacity(RECV_LARGE_BYTES * 2));
         assert!(pool.small.borrow().is_empty() && pool.large.borrow().is_empty());
         pool.give(Buf::with_capacity(RECV_SMALL_BYTES));
-        assert_eq!(pool.small.borrow().len(), 1);
+        pool.give(Buf::with_capacity(RECV_RECORD_BYTES));
+        assert_eq!((pool.small.borrow().len(), pool.record.borrow().len()), (1, 1));
+        assert!(pool.record().capacity() >= RECV_RECORD_BYTES);
         assert!(pool.large().capacity() >= RECV_LARGE_BYTES);
     }
 

@@ -36,8 +36,14 @@ impl Conn {
     /// # Panics
     ///
     /// When `buf` has no capacity: its `Ok(0)` would read as the end of the stream.
-    pub async fn recv(&mut self, buf: Buf) -> (io::Result<usize>, Buf) {
-        assert!(buf.capacity() > 0, "a receive needs room");
+    pub async fn recv(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
+        buf.clear();
+        self.recv_behind(buf).await
+    }
+
+    /// As [`Conn::recv`], behind the octets that `buf` holds.
+    pub(super) async fn recv_behind(&mut self, buf: Buf) -> (io::Result<usize>, Buf) {
+        assert!(buf.capacity() > buf.len(), "a receive needs room");
         each!(&mut self.link, conn => conn.recv(buf).await)
     }
 
@@ -55,8 +61,13 @@ impl Conn {
     ///
     /// When `buf` has no capacity.
     pub fn recv_ready(&mut self, buf: &mut Buf) -> io::Result<usize> {
-        assert!(buf.capacity() > 0, "a receive needs room");
         buf.clear();
+        self.recv_ready_behind(buf)
+    }
+
+    /// As [`Conn::recv_ready`], behind the octets that `buf` holds.
+    pub(super) fn recv_ready_behind(&mut self, buf: &mut Buf) -> io::Result<usize> {
+        assert!(buf.capacity() > buf.len(), "a receive needs room");
         let room = rustix::buffer::spare_capacity(buf.vec_mut());
         Ok(rustix::net::recv(self.fd(), room, RecvFlags::DONTWAIT)?.1)
     }
@@ -80,11 +91,21 @@ impl Conn {
     pub async fn send_recv(
         &mut self,
         out: Buf,
+        mut into: Buf,
+    ) -> (io::Result<()>, Buf, io::Result<usize>, Buf) {
+        into.clear();
+        self.send_recv_behind(out, into).await
+    }
+
+    /// As [`Conn::send_recv`], behind the octets that `into` holds.
+    pub(super) async fn send_recv_behind(
+        &mut self,
+        out: Buf,
         into: Buf,
     ) -> (io::Result<()>, Buf, io::Result<usize>, Buf) {
-        assert!(into.capacity() > 0, "a receive needs room");
+        assert!(into.capacity() > into.len(), "a receive needs room");
         if out.is_empty() {
-            let (received, into) = self.recv(into).await;
+            let (received, into) = self.recv_behind(into).await;
             return (Ok(()), out, received, into);
         }
         each!(&mut self.link, conn => conn.send_recv(out, into).await)

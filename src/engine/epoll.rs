@@ -128,9 +128,9 @@ impl EpollConn {
         EpollHandle(Rc::downgrade(&self.socket))
     }
 
+    /// Receives behind the octets that `buf` holds.
     pub(super) async fn recv(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
-        buf.clear();
-        let room = buf.capacity();
+        let room = buf.capacity() - buf.len();
         let result = self
             .socket
             .when_readable(|fd| {

@@ -48,8 +48,9 @@ pub struct Tls {
     ///
     /// INVARIANT: while it is not 0, rustls is never handed a shorter wire; it would panic.
     pending: usize,
-    /// Of the peer: it said close_notify, or the connection failed.
+    /// The peer said close_notify, or the connection failed: nothing that comes is looked at.
     is_over: bool,
+    has_failed: bool,
     /// We said close_notify.
     is_closed: bool,
     /// The name that the client asked for.
@@ -112,6 +113,7 @@ impl Tls {
             ready: Vec::new(),
             pending: 0,
             is_over: false,
+            has_failed: false,
             is_closed: false,
             server_name: None,
         }
@@ -153,7 +155,7 @@ impl Tls {
                 self.keep(&wire[used..]).map(|()| (used, state))
             }
             Err(error) => {
-                self.is_over = true;
+                (self.is_over, self.has_failed) = (true, true);
                 let rest = &mut wire[used..];
                 each_side!(&mut self.side, side => take_alert(side, rest, &mut self.ready));
                 Err(TlsError::of(error, rest, fresh))
@@ -169,7 +171,7 @@ impl Tls {
             TlsSide::Client(_) => TLS_CLIENT_KEPT_BYTES_MAX,
         };
         if rest.len() > bound {
-            self.is_over = true;
+            (self.is_over, self.has_failed) = (true, true);
             if self.common().protocol_version().is_none() {
                 self.ready.extend_from_slice(&PLAIN_ALERT);
             }
@@ -182,7 +184,7 @@ impl Tls {
     /// Appends to `out` what is ready, and `plain` as records.
     ///
     /// # Errors
-    /// [`TlsFault::Internal`] before the handshake is complete, after [`Self::close`], or when the keys are used up.
+    /// [`TlsFault::Internal`] unless [`Self::may_seal`], or when the keys are used up.
     pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), TlsError> {
         self.take_ready(out);
         if plain.is_empty() {
@@ -197,7 +199,7 @@ impl Tls {
     /// there is nothing to close.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         self.take_ready(out);
-        if !self.is_closed && !self.is_handshaking() {
+        if self.may_seal() {
             // Without keys to say it with, the connection ends without it.
             let _ = self.write(out, TLS_RECORD_OVERHEAD_BYTES_MAX, |traffic, out| {
                 traffic.queue_close_notify(out)
@@ -213,7 +215,7 @@ impl Tls {
         room: usize,
         mut act: impl FnMut(&mut dyn Writes, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), TlsError> {
-        if self.is_closed || self.is_handshaking() {
+        if !self.may_seal() {
             return Err(TlsFault::Internal.into());
         }
         // The deframer skips what it has taken, without a look at it.
@@ -224,7 +226,13 @@ impl Tls {
     /// Whether there are octets that must be sent even if nothing is to be sealed.
     #[inline]
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.ready_bytes() > 0
+    }
+
+    /// Octets that are ready.
+    #[inline]
+    pub fn ready_bytes(&self) -> usize {
+        self.ready.len()
     }
 
     /// Moves what is ready to the end of `out`.
@@ -234,6 +242,12 @@ impl Tls {
             // Its memory goes too: most connections need it for the handshake alone.
             out.append(&mut std::mem::take(&mut self.ready));
         }
+    }
+
+    /// Whether plaintext can be sealed: from the end of the handshake until we have closed, unless the connection
+    /// has failed.
+    pub fn may_seal(&self) -> bool {
+        !self.is_closed && !self.has_failed && !self.is_handshaking()
     }
 
     pub fn is_handshaking(&self) -> bool {

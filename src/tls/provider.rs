@@ -32,12 +32,13 @@ fn is_aes_128(suite: CipherSuite) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustls::NamedGroup;
+    use rustls::{NamedGroup, SupportedCipherSuite};
 
     #[test]
     fn aes_128_stands_first_and_nothing_is_lost() {
         let provider = provider();
-        let suites: Vec<_> = provider.cipher_suites.iter().map(|suite| suite.suite()).collect();
+        let suites: Vec<_> =
+            provider.cipher_suites.iter().map(SupportedCipherSuite::suite).collect();
         assert_eq!(suites[0], CipherSuite::TLS13_AES_128_GCM_SHA256);
         assert_eq!(suites[3], CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
         assert_eq!(suites.len(), aws_lc_rs::default_provider().cipher_suites.len());

@@ -4,6 +4,9 @@ mod accept;
 mod alarm;
 mod interrupt;
 mod refusal;
+mod stream;
 mod support;
+#[path = "../support/tls.rs"]
+mod tls;
 mod transfer;
 mod watch;

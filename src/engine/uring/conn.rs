@@ -61,9 +61,9 @@ impl UringConn {
         UringHandle(Rc::downgrade(&self.socket))
     }
 
-    pub(in crate::engine) async fn recv(&mut self, mut buf: Buf) -> (io::Result<usize>, Buf) {
+    /// Receives behind the octets that `buf` holds.
+    pub(in crate::engine) async fn recv(&mut self, buf: Buf) -> (io::Result<usize>, Buf) {
         if self.socket.interrupted.take() {
-            buf.clear();
             return (Err(interrupted()), buf);
         }
         let flight = self.launch_recv(buf, Expect::Octets);
@@ -78,11 +78,10 @@ impl UringConn {
     pub(in crate::engine) async fn send_recv(
         &mut self,
         out: Buf,
-        mut into: Buf,
+        into: Buf,
     ) -> (io::Result<()>, Buf, io::Result<usize>, Buf) {
         let send = self.launch_send(out, 0);
         if self.socket.interrupted.take() {
-            into.clear();
             let (sent, out) = self.land_send(send).await;
             return (sent, out, Err(interrupted()), into);
         }
@@ -121,10 +120,10 @@ impl UringConn {
     }
 
     fn launch_recv(&self, mut buf: Buf, expect: Expect) -> Airborne<Buf> {
-        buf.clear();
-        let bytes = buf.vec_mut();
-        let room = u32::try_from(bytes.capacity()).unwrap_or(u32::MAX);
-        let mut entry = opcode::Recv::new(self.socket.target(), bytes.as_mut_ptr(), room).build();
+        let room = buf.vec_mut().spare_capacity_mut();
+        let length = u32::try_from(room.len()).unwrap_or(u32::MAX);
+        let start = room.as_mut_ptr().cast();
+        let mut entry = opcode::Recv::new(self.socket.target(), start, length).build();
         if expect == Expect::Wait {
             poll_first(&mut entry);
         }
@@ -135,10 +134,11 @@ impl UringConn {
     async fn land_recv(&self, flight: Airborne<Buf>) -> (io::Result<usize>, Buf) {
         let (result, mut buf) = flight.await;
         if let Ok(count) = result {
-            assert!(count <= buf.capacity(), "the kernel wrote no more than it was given room for");
-            // SAFETY: the kernel wrote `count` octets to the start of the vector, no more than the
-            // capacity it was told.
-            unsafe { buf.vec_mut().set_len(count) };
+            let (held, room) = (buf.len(), buf.capacity() - buf.len());
+            assert!(count <= room, "the kernel wrote no more than it was given room for");
+            // SAFETY: the kernel wrote `count` octets behind those that the vector holds, no more than
+            // the spare capacity that it was told; the vector was not touched meanwhile.
+            unsafe { buf.vec_mut().set_len(held + count) };
         }
         (self.socket.landed(result), buf)
     }
