@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+pub(super) use self::balance::TargetHold;
 pub(super) use self::ending::Ending;
 use super::clock::Clock;
 use super::connect_options::ConnectOptions;
@@ -21,7 +22,7 @@ use super::plan::Plan;
 use super::policy::ErrorPolicy;
 use super::shared::Shared;
 use super::target_state::TargetState;
-use super::targets::{WeightedRoundRobin, WeightedTarget};
+use super::targets::WeightedTarget;
 use super::transcript::Transcript;
 use super::work::Work;
 use crate::engine::task::{self, Semaphore};
@@ -50,7 +51,6 @@ pub(super) struct LoadCore {
     id: u16,
     connections: usize,
     pub(super) targets: Vec<TargetState>,
-    turns: WeightedRoundRobin,
     connect_options: ConnectOptions,
     /// Time without a working session after which a target is given up.
     idle_max: Duration,
@@ -98,7 +98,6 @@ impl LoadCore {
             id: assignment.id,
             connections: assignment.connections,
             targets: plan.targets.all().iter().map(target).collect(),
-            turns: WeightedRoundRobin::new(&plan.targets),
             connect_options: plan.connect.clone(),
             idle_max: plan.idle_max(),
             connected: Cell::new(u64::from(assignment.id)),

@@ -26,6 +26,7 @@ pub mod search;
 pub mod selftest;
 mod session;
 mod shared;
+mod target_shares;
 mod target_state;
 pub mod targets;
 mod team;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub(super) use self::end::SessionEnd;
-use super::core::LoadCore;
+use super::core::{LoadCore, TargetHold};
 use super::corpus::{Identity, Rendered};
 use super::failure::Failure;
 use super::in_flight::{InFlight, count, decide, phase};
@@ -45,8 +45,9 @@ enum SessionStep {
 /// A session of the generator.
 pub(super) struct LoadSession<'c> {
     core: &'c LoadCore,
-    /// Which of the core's targets it speaks to.
+    /// Which of the core's targets it speaks to, and its place there.
     target: usize,
+    hold: &'c TargetHold,
     talk: Talk,
     /// Messages that were begun and not decided yet, in the order of the server's verdicts.
     open: VecDeque<InFlight>,
@@ -82,16 +83,16 @@ pub(super) struct LoadSession<'c> {
 }
 
 impl<'c> LoadSession<'c> {
-    /// Connects to the target with number `target`, for work that was due at `start_ns`. A failure is counted
+    /// Connects to the target of `hold`, for work that was due at `start_ns`. A failure is counted
     /// here.
     pub(super) async fn open(
         core: &'c LoadCore,
-        target: usize,
+        hold: &'c TargetHold,
         slot: &Rc<WorkSlot>,
         (asked_ns, start_ns): (u64, u64),
     ) -> Result<Self, Failure> {
         debug_assert!(slot.is_pledged(), "a session is opened for some work");
-        let connect_ns = core.clock.elapsed_ns();
+        let (target, connect_ns) = (hold.target, core.clock.elapsed_ns());
         let connected = core.work.connected(slot, core.connect(target)).await;
         let now_ns = core.clock.elapsed_ns();
         let mut recorder = core.recorder.borrow_mut();
@@ -132,6 +133,7 @@ impl<'c> LoadSession<'c> {
         Ok(Self {
             core,
             target,
+            hold,
             talk: Talk::new(wire, client),
             open: VecDeque::with_capacity(settings.depth.max(2)),
             unsent: 0,
@@ -221,7 +223,7 @@ impl<'c> LoadSession<'c> {
         if let Some(arrival) = self.dealt.take() {
             return SessionStep::Message(Some(arrival));
         }
-        if self.core.is_surplus(self.target) {
+        if self.core.is_surplus(self.hold) {
             return SessionStep::Leave;
         }
         if self.allowance == 0 && work.claims_one_by_one() {
@@ -247,7 +249,7 @@ impl<'c> LoadSession<'c> {
             return SessionStep::Pause(pause);
         }
         let now_ns = self.now_ns;
-        let due = Arrival { due_ns: now_ns, free_ns: now_ns, messages: 0 };
+        let due = Arrival::new(now_ns, now_ns);
         SessionStep::Message((work.model == LoadModel::Sessions).then_some(due))
     }
 
@@ -292,7 +294,7 @@ impl<'c> LoadSession<'c> {
         self.pausing = false;
         self.listen(since_ns)?;
         if self.core.work.model == LoadModel::Sessions && self.core.work.may_begin(self.now_ns) {
-            self.dealt = Some(Arrival { due_ns: until_ns, free_ns: until_ns, messages: 0 });
+            self.dealt = Some(Arrival::new(until_ns, until_ns));
         }
         Ok(())
     }

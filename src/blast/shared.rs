@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::account::Account;
 use super::failure::Failure;
 use super::plan::Plan;
+use super::target_shares::TargetShares;
 use super::work::Exchange;
 use crate::run::Stopped;
 
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     /// Targets that let connections wait for a greeting to the end of the run.
     pub(super) ungreeted: Mutex<BTreeMap<usize, Failure>>,
     pub(super) failure: Mutex<Option<Failure>>,
+    /// Which of several targets gets the next session, and how many each has.
+    pub(super) target_shares: Mutex<TargetShares>,
     /// What was to end the run, and did.
     pub(super) stopped: Mutex<Option<Stopped>>,
     /// Where a count or a share of errors ends the run, and of how many messages.
@@ -53,6 +56,7 @@ impl Shared {
             away: Mutex::default(),
             ungreeted: Mutex::default(),
             failure: Mutex::default(),
+            target_shares: Mutex::new(TargetShares::new(&plan.targets)),
             stopped: Mutex::default(),
             errors: AtomicU64::new(0),
             messages: AtomicU64::new(0),

@@ -13,7 +13,8 @@ pub(super) struct TargetState {
     pub(super) address: Cell<usize>,
     /// Sessions that are open to it or being opened.
     pub(super) held: Cell<usize>,
-    /// How many of these must leave.
+    /// Of these, how many were asked to leave, and how many more must be. INVARIANT: at most `held` together.
+    pub(super) leaving: Cell<usize>,
     pub(super) surplus: Cell<usize>,
     /// Sessions whose greeting is done.
     pub(super) working: Cell<usize>,
@@ -35,6 +36,7 @@ impl TargetState {
             settings,
             address: Cell::new(0),
             held: Cell::new(0),
+            leaving: Cell::new(0),
             surplus: Cell::new(0),
             working: Cell::new(0),
             failures: Cell::new(0),

@@ -1,7 +1,5 @@
 //! The servers that a run sends to, and whose turn it is.
 
-use std::cell::RefCell;
-
 use crate::dial::Target;
 use crate::limits::{TARGET_WEIGHT_MAX, TARGETS_MAX};
 
@@ -95,23 +93,23 @@ pub fn weighted(text: &str) -> Result<(u32, &str), TargetsError> {
 pub(super) struct WeightedRoundRobin {
     weights: Vec<i64>,
     /// Turns that each target is owed, in parts of the sum of the weights. INVARIANT: they add up to zero.
-    owed: RefCell<Vec<i64>>,
+    owed: Vec<i64>,
 }
 
 impl WeightedRoundRobin {
     pub(super) fn new(targets: &Targets) -> Self {
         let weights: Vec<i64> = targets.0.iter().map(|target| i64::from(target.weight)).collect();
-        Self { owed: RefCell::new(vec![0; weights.len()]), weights }
+        Self { owed: vec![0; weights.len()], weights }
     }
 
     /// The target whose turn it is, among those that are `able`, or among all where none is.
-    pub(super) fn next(&self, able: impl Fn(usize) -> bool) -> usize {
-        let mut owed = self.owed.borrow_mut();
+    pub(super) fn next(&mut self, able: impl Fn(usize) -> bool) -> usize {
+        let Self { weights, owed } = self;
         let any = (0..owed.len()).any(&able);
         let (mut first, mut sum) = (None, 0);
         for index in (0..owed.len()).filter(|&index| !any || able(index)) {
-            owed[index] += self.weights[index];
-            sum += self.weights[index];
+            owed[index] += weights[index];
+            sum += weights[index];
             if first.is_none_or(|first: usize| owed[index] > owed[first]) {
                 first = Some(index);
             }
@@ -186,17 +184,17 @@ mod tests {
 
     #[test]
     fn turns_are_by_weight_and_spread_evenly() {
-        let turns = WeightedRoundRobin::new(&targets(&[5, 1, 1]));
+        let mut turns = WeightedRoundRobin::new(&targets(&[5, 1, 1]));
         let dealt: Vec<usize> = (0..7).map(|_| turns.next(|_| true)).collect();
         assert_eq!(dealt, [0, 0, 1, 0, 2, 0, 0]);
-        let turns = WeightedRoundRobin::new(&targets(&[3, 1]));
+        let mut turns = WeightedRoundRobin::new(&targets(&[3, 1]));
         let second = (0..4_000).filter(|_| turns.next(|_| true) == 1).count();
         assert_eq!(second, 1_000);
     }
 
     #[test]
     fn who_is_away_has_no_turn_unless_all_are() {
-        let turns = WeightedRoundRobin::new(&targets(&[3, 1, 1]));
+        let mut turns = WeightedRoundRobin::new(&targets(&[3, 1, 1]));
         let dealt: Vec<usize> = (0..4).map(|_| turns.next(|index| index != 0)).collect();
         assert_eq!(dealt, [1, 2, 1, 2]);
         assert_eq!((0..5).filter(|_| turns.next(|_| false) == 0).count(), 3);

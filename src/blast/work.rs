@@ -48,6 +48,15 @@ pub(super) struct Arrival {
     /// Where it is a session that is due: the messages that it still has to send, and 0 where their number
     /// is not drawn yet.
     pub(super) messages: u64,
+    /// Whether it is counted in what waited at the end of the measured time.
+    pub(super) noted: bool,
+}
+
+impl Arrival {
+    /// A message, or a session whose messages are not drawn yet.
+    pub(super) fn new(due_ns: u64, free_ns: u64) -> Self {
+        Self { due_ns, free_ns, messages: 0, noted: false }
+    }
 }
 
 /// What a session is opened for.
@@ -126,6 +135,8 @@ pub(super) struct Work {
     /// When work that still waits means that the target cannot keep up.
     behind_at_ns: u64,
     stopped_ns: Cell<Option<u64>>,
+    /// Whether the work that waited at the end of the measured time was noted.
+    is_noted: Cell<bool>,
     /// The session that has waited longest is in front.
     idle: RefCell<VecDeque<Rc<WorkSlot>>>,
     idle_since_ns: Cell<u64>,
@@ -194,6 +205,7 @@ impl Work {
             last_start_ns,
             behind_at_ns: plan.arrivals_end().map_or(u64::MAX, nanoseconds),
             stopped_ns: Cell::new(None),
+            is_noted: Cell::new(false),
             idle: RefCell::new(VecDeque::with_capacity(plan.connections)),
             idle_since_ns: Cell::new(0),
             lead_ns: pace::lead_ns(schedule, cores),
@@ -280,7 +292,7 @@ impl Work {
         }
         let due_ns = next_ns.filter(|&due_ns| due_ns <= now_ns)?;
         arrivals.as_mut()?.advance();
-        Some(Arrival { due_ns, free_ns: self.free_ns(now_ns), messages: 0 })
+        Some(Arrival::new(due_ns, self.free_ns(now_ns)))
     }
 
     /// Whether no more work will come.
@@ -391,6 +403,10 @@ impl Work {
         self.last_start_ns
     }
 
+    pub(super) fn is_noted(&self) -> bool {
+        self.is_noted.get()
+    }
+
     pub(super) fn behind_at_ns(&self) -> u64 {
         self.behind_at_ns
     }
@@ -403,8 +419,7 @@ impl Work {
         let returned = returned.into_iter().filter(move |first| first.due_ns < until_ns);
         let arrivals = self.arrivals.borrow();
         let ahead = arrivals.as_ref().map(|arrivals| arrivals.due_before(until_ns));
-        let of_schedule = |due_ns| Arrival { due_ns, free_ns: due_ns, messages: 0 };
-        let ahead = ahead.into_iter().flatten().map(of_schedule);
+        let ahead = ahead.into_iter().flatten().map(|due_ns| Arrival::new(due_ns, due_ns));
         let (model, per_connection) = (self.model, self.per_connection);
         // As they will be drawn if the sessions are opened.
         let mut counts = self.counts.borrow().clone();
@@ -417,9 +432,7 @@ impl Work {
                 (_, 0) => claim::draw(per_connection, &mut counts),
                 (_, drawn) => drawn,
             };
-            let messages = wanted.min(left);
-            left -= messages;
-            (messages > 0).then_some((due_ns, messages))
+            limited(due_ns, wanted, &mut left)
         })
     }
 
@@ -435,24 +448,46 @@ impl Work {
     pub(super) fn given_and_left(&self) -> (Vec<(u64, u64)>, u64) {
         let messages = self.exchange.take_messages(u64::MAX);
         let mut left = if self.is_counted() { messages } else { u64::MAX };
-        let due = std::iter::from_fn(|| self.exchange.take()).map_while(|given| {
-            let wanted = match (self.model, given.messages) {
-                (LoadModel::Sessions, 0) => {
-                    claim::draw(self.per_connection, &mut self.counts.borrow_mut())
-                }
-                (_, messages) => messages.max(1),
-            };
-            let messages = wanted.min(left);
-            left -= messages;
-            (messages > 0).then_some((given.due_ns, messages))
-        });
+        let mut counts = self.counts.borrow_mut();
+        let due = std::iter::from_fn(|| self.exchange.take())
+            .map_while(|given| self.given(given, &mut counts, &mut left));
         (due.collect(), messages)
+    }
+
+    /// The same of what is due before `until_ns` and no core has noted; it is noted now, and so is what this
+    /// core gives later.
+    pub(super) fn note_given(&self, until_ns: u64) -> Vec<(u64, u64)> {
+        self.is_noted.set(true);
+        let mut left = if self.is_counted() { self.exchange.messages() } else { u64::MAX };
+        let mut counts = self.counts.borrow().clone();
+        let given = self.exchange.note_before(until_ns).into_iter();
+        given.map_while(|given| self.given(given, &mut counts, &mut left)).collect()
+    }
+
+    fn given(
+        &self,
+        given: Arrival,
+        counts: &mut fastrand::Rng,
+        left: &mut u64,
+    ) -> Option<(u64, u64)> {
+        let wanted = match (self.model, given.messages) {
+            (LoadModel::Sessions, 0) => claim::draw(self.per_connection, counts),
+            (_, messages) => messages.max(1),
+        };
+        limited(given.due_ns, wanted, left)
     }
 
     /// Ends the part of this core; answers whether it is the last one.
     pub(super) fn leave(&self) -> bool {
         self.exchange.leave(self.core)
     }
+}
+
+/// Takes up to `wanted` messages from those that are `left`, of work that is due at `due_ns`.
+fn limited(due_ns: u64, wanted: u64, left: &mut u64) -> Option<(u64, u64)> {
+    let messages = wanted.min(*left);
+    *left -= messages;
+    (messages > 0).then_some((due_ns, messages))
 }
 
 fn nanoseconds(time: Duration) -> u64 {

@@ -71,7 +71,7 @@ async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorde
             }
         }
     }
-    core.finish(&mut ending);
+    core.finish();
     if let Some((before, after)) = waits.end(waited_by_thread) {
         core.recorder.borrow_mut().note_cpu_wait(after - before);
     }
@@ -98,11 +98,13 @@ async fn pace(core: Rc<LoadCore>) {
 async fn keep_open(core: Rc<LoadCore>) {
     let mut pauses = Pauses::new(core.policy.reconnect);
     let slot = core.work.new_slot();
+    let mut is_first = true;
     while let Some(task) = core.work.next_session(&slot).await {
         let asked_ns = core.clock.elapsed_ns();
         let start_ns = task.first.map_or(asked_ns, |arrival| arrival.due_ns);
         core.work.pledge(&slot, task, asked_ns);
-        let target = core.deal(asked_ns);
+        let hold = core.deal(asked_ns, std::mem::take(&mut is_first));
+        let target = hold.target;
         let opened = {
             // The semaphore is never closed.
             let _turn = core.connecting.acquire().await;
@@ -110,10 +112,10 @@ async fn keep_open(core: Rc<LoadCore>) {
             core.notice_stop();
             if core.work.over(core.clock.elapsed_ns()) {
                 core.work.abandon(&slot);
-                core.let_go(target);
+                core.let_go(hold);
                 break;
             }
-            LoadSession::open(&core, target, &slot, (asked_ns, start_ns)).await
+            LoadSession::open(&core, &hold, &slot, (asked_ns, start_ns)).await
         };
         let end = match opened {
             Ok(session) => session.run().await,
@@ -125,7 +127,7 @@ async fn keep_open(core: Rc<LoadCore>) {
                 }
             }
         };
-        core.let_go(target);
+        core.let_go(hold);
         let useful = match end {
             SessionEnd::Worked => {
                 pauses.reset();

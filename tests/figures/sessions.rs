@@ -134,6 +134,35 @@ fn what_a_session_does_depends_on_nothing_else() {
     }
 }
 
+/// Which target a session goes to is one decision of the run, and not one of each core: the first sessions are
+/// shared out by weight, whichever core they are on.
+#[test]
+fn all_cores_deal_their_sessions_as_one() {
+    if !has_cores(2) {
+        return;
+    }
+    for (weights, load, expected) in [
+        (&[1, 1][..], "-c 2 -n 2", &[1, 1][..]),
+        (&[3, 1], "-c 4 -n 40", &[3, 1]),
+        (&[1, 1, 1], "-c 4 -n 40", &[2, 1, 1]),
+        (&[1, 1], "-c 2 -n 4 --per-connection 1", &[2, 2]),
+        (&[5, 1], "-q 400 -c 2 -n 12 --per-connection 1", &[10, 2]),
+        (&[1, 1, 1], "--session-rate 200 -c 4 -n 12 --per-connection 2", &[2, 2, 2]),
+    ] {
+        let servers: Vec<Server> = weights.iter().map(|_| Server::start(good)).collect();
+        let mut arguments = words(&format!("{load} --cores {} --drain 60s", cores(2)));
+        arguments.extend(
+            weights
+                .iter()
+                .zip(&servers)
+                .map(|(weight, server)| format!("{weight}={}", server.address())),
+        );
+        let ran = run(&arguments, Disturbance::None, 0);
+        let seen: Vec<u64> = servers.iter().map(|server| server.log().connections).collect();
+        assert_eq!(seen, expected, "{weights:?}: {load}: {}", ran.errors);
+    }
+}
+
 fn observe_core(sessions: &[Session], core: u16) -> Vec<Session> {
     let own = sessions.iter().filter(|session| session.core == core);
     own.map(|session| Session { ..*session }).collect()

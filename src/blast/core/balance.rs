@@ -1,29 +1,56 @@
 //! Which target a session is opened to, and how a target that was unreachable gets its part of the
 //! long sessions back.
 
+use std::cell::Cell;
+
 use super::LoadCore;
 use crate::blast::policy::Reconnect;
+use crate::blast::shared::lock;
+
+/// The place of a session with its target, from before its connect to after its end.
+#[derive(Debug)]
+pub(in crate::blast) struct TargetHold {
+    pub(in crate::blast) target: usize,
+    /// Whether it was asked to leave.
+    leaves: Cell<bool>,
+}
 
 impl LoadCore {
-    /// The target of the next session, which it holds until [`Self::let_go`].
-    pub(in crate::blast) fn deal(&self, now_ns: u64) -> usize {
+    /// Deals a session to a target, which holds it until [`Self::let_go`]. Where sessions stay, the turns decide
+    /// for the `first` session of a connection, so that it makes no difference which core is earlier; a later
+    /// one goes to the target that lacks most.
+    pub(in crate::blast) fn deal(&self, now_ns: u64, first: bool) -> TargetHold {
         let target = match self.targets.len() {
             1 => 0,
-            _ if self.work.sessions_stay() => self.turns.shortest(
-                |target| self.targets[target].held.get(),
-                |target| self.is_able(target, now_ns),
-            ),
-            _ => self.turns.next(|target| self.targets[target].away_until_ns.get() <= now_ns),
+            _ => {
+                let stay = self.work.sessions_stay();
+                let mut shares = lock(&self.shared.target_shares);
+                let able = |target| self.is_able(target, now_ns);
+                match stay {
+                    true if first => shares.deal_in_turn(able),
+                    true => shares.deal_to_lacking(able),
+                    false => shares
+                        .deal_in_turn(|target| self.targets[target].away_until_ns.get() <= now_ns),
+                }
+            }
         };
         self.targets[target].held.set(self.targets[target].held.get() + 1);
-        target
+        TargetHold { target, leaves: Cell::new(false) }
     }
 
     /// Ends what [`Self::deal`] began.
-    pub(in crate::blast) fn let_go(&self, target: usize) {
-        let held = &self.targets[target].held;
-        debug_assert!(held.get() > 0, "a session lets its target go once");
-        held.set(held.get() - 1);
+    pub(in crate::blast) fn let_go(&self, hold: TargetHold) {
+        let TargetHold { target: index, leaves } = hold;
+        let (target, leaves) = (&self.targets[index], leaves.get());
+        debug_assert!(target.held.get() > 0, "a session lets its target go once");
+        target.held.set(target.held.get() - 1);
+        target.leaving.set(target.leaving.get() - usize::from(leaves));
+        // No more can be asked than are there.
+        let surplus = target.surplus.get().min(target.held.get() - target.leaving.get());
+        let less = target.surplus.replace(surplus) - surplus;
+        if self.targets.len() > 1 {
+            lock(&self.shared.target_shares).let_go(index, leaves, less);
+        }
     }
 
     /// Whether a target may have another session. A target whose last sessions all failed is tried by one
@@ -34,34 +61,33 @@ impl LoadCore {
     }
 
     /// Asks sessions to leave a target that has too many while another target lacks some: nothing else
-    /// ends a long session.
+    /// ends a long session. What is too many, all cores decide together.
     pub(super) fn balance(&self, now_ns: u64) {
         let fixed = !self.work.sessions_stay() || self.policy.reconnect == Reconnect::Never;
         if self.targets.len() == 1 || fixed {
             return;
         }
-        let all = 0..self.targets.len();
-        let able: Vec<bool> = all.map(|target| self.is_able(target, now_ns)).collect();
-        let mut held: Vec<usize> = self.targets.iter().map(|target| target.held.get()).collect();
-        self.targets.iter().for_each(|target| target.surplus.set(0));
-        while let Some((from, to)) = self.turns.unfair(|target| held[target], |target| able[target])
-        {
-            held[from] -= 1;
-            held[to] += 1;
-            self.targets[from].surplus.set(self.targets[from].surplus.get() + 1);
-            if self.targets[to].is_in_doubt() {
-                break;
-            }
+        let surplus = lock(&self.shared.target_shares).surplus(
+            |target| self.is_able(target, now_ns),
+            |target| self.targets[target].is_in_doubt(),
+            |target| self.targets[target].held.get() - self.targets[target].leaving.get(),
+            |target| self.targets[target].surplus.get(),
+        );
+        for (target, surplus) in self.targets.iter().zip(surplus) {
+            target.surplus.set(surplus);
         }
     }
 
-    /// Whether a session with this target must leave so that another target gets it.
+    /// Whether the session of `hold` must leave its target so that another target gets it.
     #[inline]
-    pub(in crate::blast) fn is_surplus(&self, target: usize) -> bool {
-        let surplus = &self.targets[target].surplus;
-        let is_one = surplus.get() > 0;
+    pub(in crate::blast) fn is_surplus(&self, hold: &TargetHold) -> bool {
+        let target = &self.targets[hold.target];
+        let is_one = target.surplus.get() > 0;
         if is_one {
-            surplus.set(surplus.get() - 1);
+            debug_assert!(!hold.leaves.get(), "a session that was asked leaves");
+            target.surplus.set(target.surplus.get() - 1);
+            target.leaving.set(target.leaving.get() + 1);
+            hold.leaves.set(true);
         }
         is_one
     }

@@ -13,8 +13,6 @@ use crate::limits::LAST_ANSWERS_NS;
 #[derive(Debug, Default)]
 pub(in crate::blast) struct Ending {
     since_ns: Option<u64>,
-    /// Whether the work that waited at the end was noted.
-    noted: bool,
 }
 
 impl LoadCore {
@@ -28,7 +26,7 @@ impl LoadCore {
         self.notice_stop();
         self.work.review(now_ns);
         self.balance(now_ns);
-        self.note_behind(ending, now_ns);
+        self.note_behind(now_ns);
         if self.work.stopped_ns().is_some() || now_ns >= self.work.last_start_ns() {
             let over_ns = now_ns - *ending.since_ns.get_or_insert(now_ns);
             if over_ns > self.drain_ns {
@@ -56,23 +54,24 @@ impl LoadCore {
         (self.work.model != LoadModel::Closed && end_ns < u64::MAX).then_some(end_ns)
     }
 
-    fn note_behind(&self, ending: &mut Ending, now_ns: u64) {
+    /// Notes what was due at the end of the measured time and was not begun, on this core or on none.
+    fn note_behind(&self, now_ns: u64) {
         let at_ns = self.work.behind_at_ns().min(self.work.stopped_ns().unwrap_or(u64::MAX));
-        if ending.noted || now_ns < at_ns {
+        if now_ns < at_ns || self.work.is_noted() {
             return;
         }
-        ending.noted = true;
         let count = |(count, oldest_ns): (u64, u64), (due_ns, messages): (u64, u64)| {
             (count + messages, due_ns.min(oldest_ns))
         };
-        let (waiting, oldest_ns) = self.work.waiting(at_ns).fold((0, at_ns), count);
+        let waiting = self.work.waiting(at_ns).chain(self.work.note_given(at_ns));
+        let (waiting, oldest_ns) = waiting.fold((0, at_ns), count);
         if waiting > 0 {
             self.recorder.borrow_mut().note_behind(waiting, at_ns - oldest_ns);
         }
     }
 
     /// Counts what was due and is not done.
-    pub(in crate::blast) fn finish(&self, ending: &mut Ending) {
+    pub(in crate::blast) fn finish(&self) {
         debug_assert_eq!(self.in_flight.get(), 0, "a session decides all that it began");
         debug_assert!(
             self.work.claimed().is_none_or(|claimed| claimed == self.seq.get()),
@@ -81,7 +80,7 @@ impl LoadCore {
         let now_ns = self.clock.elapsed_ns();
         self.note_length_end();
         self.recorder.borrow_mut().tick(now_ns);
-        self.note_behind(ending, now_ns);
+        self.note_behind(now_ns);
         let due = self.work.due_until(now_ns);
         let mut never_begun = self.count_not_begun(self.work.waiting(now_ns), now_ns);
         if self.work.model == LoadModel::Closed {

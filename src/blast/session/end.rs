@@ -50,11 +50,8 @@ impl LoadSession<'_> {
         let work = &self.core.work;
         let is_part = work.model == LoadModel::Sessions && self.allowance > 0;
         let now_ns = self.now_ns;
-        (is_part && work.may_begin(now_ns)).then_some(Arrival {
-            due_ns: now_ns,
-            free_ns: now_ns,
-            messages: self.allowance,
-        })
+        (is_part && work.may_begin(now_ns))
+            .then_some(Arrival { messages: self.allowance, ..Arrival::new(now_ns, now_ns) })
     }
 
     /// Counts how the session ended. Messages that were begun and never decided are failed; they are

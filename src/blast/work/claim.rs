@@ -95,8 +95,14 @@ impl Work {
             self.exchange.give_messages(self.core, left);
         }
         while let Some(first) = self.returned.borrow_mut().pop_front() {
-            self.exchange.give(self.core, Arrival { free_ns: now_ns, ..first });
+            self.give(Arrival { free_ns: now_ns, ..first });
         }
+    }
+
+    /// Gives work of a schedule to the other cores. What this core has noted, no other does.
+    pub(super) fn give(&self, arrival: Arrival) {
+        let noted = arrival.noted || self.is_noted.get();
+        self.exchange.give(self.core, Arrival { noted, ..arrival });
     }
 
     /// Whether a number of messages ends the run, and sessions claim them by number.
@@ -104,11 +110,16 @@ impl Work {
         self.model != LoadModel::Messages && self.messages.get() != u64::MAX
     }
 
-    /// Work of a schedule that another core gave away. A core on which no session works leaves it to those
+    /// Whether what cores gave away is none of this one's: a core on which no session works leaves it to those
     /// on which some do.
+    fn leaves_given(&self) -> bool {
+        !self.lives.get() && self.exchange.lives_beside(self.core)
+    }
+
+    /// Work of a schedule that another core gave away.
     #[cold]
     pub(super) fn take_given(&self, now_ns: u64) -> Option<Arrival> {
-        if !self.lives.get() && self.exchange.lives_beside(self.core) {
+        if self.leaves_given() {
             return None;
         }
         let given = self.exchange.take()?;
@@ -131,9 +142,12 @@ impl Work {
         claimed
     }
 
-    /// Claims of what other cores gave away.
+    /// Claims of what other cores gave away, as [`Self::take_given`] takes it.
     #[cold]
     fn claim_given(&self, wanted: u64) -> u64 {
+        if self.leaves_given() {
+            return 0;
+        }
         let claimed = self.exchange.take_messages(wanted);
         self.messages.set(self.messages.get() + claimed);
         claimed
@@ -148,5 +162,39 @@ impl Work {
     /// run.
     pub(in crate::blast) fn unclaimed(&self) -> Option<u64> {
         (self.messages.get() != u64::MAX).then(|| self.left.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Exchange;
+    use super::*;
+    use crate::blast::clock::Clock;
+    use crate::blast::content::Content;
+    use crate::blast::content::spread::Spread;
+    use crate::blast::plan::{Plan, StopAfter};
+    use crate::dial::Target;
+    use crate::engine::EngineKind;
+
+    #[test]
+    fn a_core_without_a_session_leaves_what_was_given_to_those_that_have_one() {
+        let content = Content::plain(Spread::one(512), "a@client.example", "b@server.example");
+        let target = Target::parse("127.0.0.1:1", &[]).unwrap();
+        let plan = Plan::new(target.into(), content, vec![0, 1], EngineKind::Epoll);
+        let plan = Plan { connections: 2, stop: StopAfter::Messages(10), ..plan };
+        let exchange = Exchange::new(2, 2);
+        let works =
+            [0, 1].map(|core| Work::new(&plan, core, Clock::start(), Arc::clone(&exchange)));
+        assert_eq!(works.each_ref().map(|work| work.claim(9, 0)), [5, 5], "each has a half");
+        exchange.give_messages(1, 3);
+        exchange.revive(0);
+        works[0].lives.set(true);
+        assert_eq!(works[1].claim(1, 0), 0, "they would wait for its greeting");
+        assert_eq!(works[0].claim(1, 0), 1);
+        works[0].lives.set(false);
+        exchange.lose(0, false);
+        assert_eq!(works[1].claim(9, 0), 2, "nobody is better");
     }
 }

@@ -189,6 +189,17 @@ impl Exchange {
         first
     }
 
+    /// What is due before `until_ns` and was not noted yet; it is noted now.
+    pub(super) fn note_before(&self, until_ns: u64) -> Vec<Arrival> {
+        let mut due = self.due();
+        let before = due.iter_mut().take_while(|arrival| arrival.due_ns < until_ns);
+        let note = |arrival: &mut Arrival| {
+            let is_new = !std::mem::replace(&mut arrival.noted, true);
+            is_new.then_some(*arrival)
+        };
+        before.filter_map(note).collect()
+    }
+
     fn note_first(&self, due: &VecDeque<Arrival>) {
         self.first_due_ns.store(due.front().map_or(u64::MAX, |first| first.due_ns), SeqCst);
     }
@@ -216,7 +227,7 @@ mod tests {
     use super::*;
 
     fn arrival(due_ns: u64) -> Arrival {
-        Arrival { due_ns, free_ns: due_ns, messages: 0 }
+        Arrival::new(due_ns, due_ns)
     }
 
     #[test]
@@ -231,6 +242,18 @@ mod tests {
             std::iter::from_fn(|| exchange.take()).map(|arrival| arrival.due_ns).collect();
         assert_eq!(taken, [3, 5, 7]);
         assert!(exchange.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_has_taken_is_noted_once() {
+        let exchange = Exchange::new(2, 0);
+        [3, 5, 7].into_iter().for_each(|due_ns| exchange.give(0, arrival(due_ns)));
+        let noted = |until_ns| exchange.note_before(until_ns).len();
+        assert_eq!([noted(7), noted(7), noted(8)], [2, 0, 1]);
+        exchange.give(0, Arrival { noted: true, ..arrival(6) });
+        exchange.give(1, arrival(4));
+        assert_eq!([noted(9), noted(9)], [1, 0], "who gave the other has noted it");
+        assert_eq!(std::iter::from_fn(|| exchange.take()).count(), 5, "and all are still there");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Work {
         if self.forwarding.get() && self.stopped_ns.get().is_none() {
             while let Some(arrival) = self.take_own(now_ns) {
                 let free_ns = arrival.due_ns.max(self.forwarding_since_ns.get());
-                self.exchange.give(self.core, Arrival { free_ns, ..arrival });
+                self.give(Arrival { free_ns, ..arrival });
             }
         }
     }
