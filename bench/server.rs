@@ -11,7 +11,7 @@ use ringpost::{
         body,
         command::{write_bdat, write_mail, write_rcpt},
         extension::Extensions,
-        server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax},
+        server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax, TlsPolicy},
     },
 };
 
@@ -30,6 +30,7 @@ fn server() -> Server {
         extensions: Extensions::ALL,
         commands: Commands::default(),
         auth: AuthPolicy::default(),
+        tls: TlsPolicy::default(),
     }));
     serve(&mut server, b"EHLO client.example\r\n", &mut Vec::new());
     server
@@ -46,7 +47,7 @@ fn serve(server: &mut Server, mut input: &[u8], replies: &mut Vec<u8>) -> usize 
                 server.accept("0-1-4096", replies);
                 messages += 1;
             }
-            Event::Begin | Event::Discard | Event::Request | Event::Close => {}
+            Event::Begin | Event::Discard | Event::Request | Event::StartTls | Event::Close => {}
         }
     }
     messages

@@ -27,7 +27,9 @@ use crate::limits::RECV_LARGE_BYTES;
 use crate::run::{Latency, Run, Verdict};
 use crate::smtp::auth::AuthPolicy;
 use crate::smtp::extension::Extensions;
-use crate::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax};
+use crate::smtp::server::{
+    BareNewline, Commands, Event, Policy, Protocol, Server, Syntax, TlsPolicy,
+};
 
 /// How far a measured percentile may be from the computed one.
 pub const TOLERANCE: f64 = 0.05;
@@ -319,6 +321,7 @@ fn policy() -> Policy {
         extensions: Extensions::empty(),
         commands: Commands::default(),
         auth: AuthPolicy::default(),
+        tls: TlsPolicy::default(),
     }
 }
 

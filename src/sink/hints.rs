@@ -27,16 +27,18 @@ impl Hints {
 fn hint(want: ClientWant, peer: Peer) -> String {
     match want {
         ClientWant::Starttls => format!(
-            "a client ({peer}) wants STARTTLS, and this sink has no TLS: switch encryption off in the client"
+            "a client ({peer}) wants STARTTLS, and this sink has no certificate: start the sink with \
+             --tls-self-signed or --tls-cert, or switch encryption off in the client"
         ),
         ClientWant::ImplicitTls => format!(
-            "a client ({peer}) speaks TLS from its first octet, and this port is plain text: switch \
+            "a client ({peer}) speaks TLS from its first octet, and this port begins in plain text: give the \
+             sink a port for it, such as --listen smtps://127.0.0.1:1465 with --tls-self-signed, or switch \
              encryption (SSL/TLS, smtps://) off in the client"
         ),
         ClientWant::Extension => format!(
-            "a client ({peer}) left after EHLO without a message, as clients do that insist on STARTTLS, \
-             which this sink does not have, or on a login: switch encryption off in the client, or start \
-             the sink with --auth any"
+            "a client ({peer}) left after EHLO without a message, as clients do that insist on STARTTLS or on \
+             a login: start the sink with --tls-self-signed or --auth any, or switch encryption off in the \
+             client"
         ),
         ClientWant::Http => format!(
             "a client ({peer}) speaks HTTP, and this port is for SMTP: to see the messages, use \

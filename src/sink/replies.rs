@@ -115,7 +115,9 @@ mod tests {
     use crate::limits::RECIPIENTS_DEFAULT;
     use crate::smtp::auth::AuthPolicy;
     use crate::smtp::extension::Extensions;
-    use crate::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax};
+    use crate::smtp::server::{
+        BareNewline, Commands, Event, Policy, Protocol, Server, Syntax, TlsPolicy,
+    };
     use crate::spool::{Draft, Meta, Options, Spool};
 
     const TAKEN: TakenMessage = TakenMessage {
@@ -139,6 +141,7 @@ mod tests {
             extensions: Extensions::ALL,
             commands: Commands::default(),
             auth: AuthPolicy::default(),
+            tls: TlsPolicy::default(),
         }))
     }
 

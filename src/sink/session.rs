@@ -318,6 +318,7 @@ impl Session<'_> {
                 // It was refused before its first octet.
                 Event::Discard => self.core.board.rejected.add(1),
                 Event::Request => return Next::Answer,
+                Event::StartTls => self.server.answer_starttls(false, out),
                 Event::Close => {
                     let bye = out.ends_with(b"\n") && last_line(out).starts_with(b"221");
                     self.end = if bye { SessionEnd::Quit } else { SessionEnd::ClosedBySink };

@@ -26,9 +26,11 @@ pub enum Verb {
     Saml,
     Send,
     Soml,
+    /// RFC 3207.
+    StartTls,
     Vrfy,
     Xclient,
-    /// TURN, STARTTLS: known and not implemented.
+    /// TURN: known and not implemented.
     Unimplemented,
     Unknown,
 }
@@ -54,7 +56,7 @@ fn verb(word: &[u8]) -> Verb {
     let &[a, b, c, d] = word else {
         return match word.len() {
             7 if word.eq_ignore_ascii_case(b"XCLIENT") => Verb::Xclient,
-            8 if word.eq_ignore_ascii_case(b"STARTTLS") => Verb::Unimplemented,
+            8 if word.eq_ignore_ascii_case(b"STARTTLS") => Verb::StartTls,
             _ => Verb::Unknown,
         };
     };
@@ -250,7 +252,8 @@ mod tests {
             ("NOOP", (Verb::Noop, "")),
             ("nOoP  x \t ", (Verb::Noop, " x")),
             ("MAIL FROM:<>", (Verb::Mail, "FROM:<>")),
-            ("StartTLS", (Verb::Unimplemented, "")),
+            ("StartTLS", (Verb::StartTls, "")),
+            ("TURN", (Verb::Unimplemented, "")),
             ("AUTH PLAIN AA", (Verb::Auth, "PLAIN AA")),
             ("", (Verb::Unknown, "")),
             (" NOOP", (Verb::Unknown, "NOOP")),

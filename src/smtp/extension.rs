@@ -48,7 +48,7 @@ bitflags! {
         const ETRN = 1 << 20;
         /// RFC 2645; offered where a user may say it, and depends on AUTH (§5.1.1).
         const ATRN = 1 << 21;
-        /// RFC 3207; offered before TLS, where there is a certificate, and no switch.
+        /// RFC 3207; offered before TLS, where there is a certificate.
         const STARTTLS = 1 << 22;
         /// Postfix's XCLIENT. Not in [`Extensions::ALL`]: it is a matter of trust in one peer, and never a switch.
         const XCLIENT = 1 << 31;
@@ -56,8 +56,8 @@ bitflags! {
 }
 
 impl Extensions {
-    /// All that can be switched: STARTTLS and XCLIENT are not among them.
-    pub const ALL: Self = Self::all().difference(Self::XCLIENT).difference(Self::STARTTLS);
+    /// All that can be switched: XCLIENT is not among them.
+    pub const ALL: Self = Self::all().difference(Self::XCLIENT);
     /// Commands of RFC 821 that EHLO lists as if they were extensions.
     pub const RFC_821: Self = Self::HELP
         .union(Self::VRFY)

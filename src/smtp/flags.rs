@@ -19,7 +19,7 @@ bitflags! {
         const NUL = 1 << 5;
         /// Sent over LMTP (RFC 2033).
         const LMTP = 1 << 6;
-        /// For the caller to set: this room knows of no TLS.
+        /// The session is under TLS.
         const TLS = 1 << 7;
     }
 }

@@ -11,7 +11,7 @@ use ringpost::{
     smtp::{
         auth::AuthPolicy,
         extension::Extensions,
-        server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax},
+        server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax, TlsPolicy},
     },
 };
 
@@ -80,6 +80,7 @@ fn a_message_in_steady_state_costs_no_allocation_however_it_is_cut() {
             extensions: Extensions::ALL,
             commands: Commands::default(),
             auth: AuthPolicy::default(),
+            tls: TlsPolicy::default(),
         }));
         let mut replies = Vec::with_capacity(64 * 1024);
         serve(&mut server, b"EHLO client.example\r\n", piece, &mut replies);

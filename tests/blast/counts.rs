@@ -21,7 +21,9 @@ use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::reply::Reply;
-use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax};
+use ringpost::smtp::server::{
+    BareNewline, Commands, Event, Policy, Protocol, Server, Syntax, TlsPolicy,
+};
 use ringpost::stamp::{Stamp, body_crc};
 
 /// How the server misbehaves.
@@ -87,6 +89,7 @@ fn talk(
         extensions,
         commands: Commands::default(),
         auth: AuthPolicy::default(),
+        tls: TlsPolicy::default(),
     };
     let mut server = Server::new(Rc::new(policy));
     let (mut replies, mut open, mut ended) = (Vec::new(), Vec::new(), 0);
@@ -110,6 +113,7 @@ fn talk(
                 Event::Begin | Event::Discard => open.clear(),
                 Event::Body(octets) => open.extend_from_slice(octets),
                 Event::Request => panic!("there is no relay here"),
+                Event::StartTls => panic!("there is no TLS here"),
                 Event::Close => {
                     let _ = stream.write_all(&replies);
                     return;

@@ -12,7 +12,7 @@ use ringpost::relay::{Grants, RelayPlan, Route, Routes};
 use ringpost::smtp::auth::{AuthPolicy, Credentials, Mechanisms};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::node::Node;
-use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Syntax};
+use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Syntax, TlsPolicy};
 use ringpost::spool::{Deliveries, Reader};
 
 use crate::sink::{Caller, Running};
@@ -37,6 +37,7 @@ fn policy() -> Policy {
             mechanisms: Mechanisms::ALL,
             required: false,
         },
+        tls: TlsPolicy::default(),
     }
 }
 

@@ -12,7 +12,9 @@ use ringpost::smtp::client::{
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::outgoing::{MailParams, Outgoing, Recipients};
 use ringpost::smtp::reply::Reply;
-use ringpost::smtp::server::{BareNewline, Commands, Event, Policy, Protocol, Server, Syntax};
+use ringpost::smtp::server::{
+    BareNewline, Commands, Event, Policy, Protocol, Server, Syntax, TlsPolicy,
+};
 
 const MESSAGES: usize = 12;
 static NO_PARAMS: MailParams = MailParams::NONE;
@@ -42,6 +44,7 @@ impl Peer {
             extensions: Extensions::ALL,
             commands: Commands::default(),
             auth: AuthPolicy::default(),
+            tls: TlsPolicy::default(),
         };
         let server = Server::new(Rc::new(policy));
         Self { server, open: Vec::new(), stored: Vec::new(), refuse_each, ended: 0, closed: false }
@@ -55,6 +58,7 @@ impl Peer {
                 Event::End(_) => self.end(replies),
                 Event::Discard => self.open.clear(),
                 Event::Request => panic!("there is no relay here"),
+                Event::StartTls => panic!("there is no TLS here"),
                 Event::Close => self.closed = true,
             }
         }

@@ -7,7 +7,7 @@ use ringpost::limits::MESSAGE_BYTES_DEFAULT;
 use ringpost::smtp::auth::{self, Accounts, AuthPolicy, Credentials, Login, Mechanism, Mechanisms};
 use ringpost::smtp::client::{Client, Fault, Hello, Pipelining, ReplyTo, Settings, Upgrade, Want};
 use ringpost::smtp::extension::Extensions;
-use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Server, Syntax};
+use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Server, Syntax, TlsPolicy};
 
 fn client(password: &str, mechanism: Option<Mechanism>) -> Client {
     let login = Login::new("tim".to_owned(), password.to_owned(), mechanism);
@@ -36,6 +36,7 @@ fn server(credentials: Credentials, mechanisms: Mechanisms) -> Server {
         bare_newline: BareNewline::Reject,
         extensions: Extensions::ALL,
         auth: AuthPolicy { credentials, mechanisms, required: true },
+        tls: TlsPolicy::default(),
         commands: Commands::default(),
     }));
     server.set_auth_seed(8);

@@ -7,6 +7,7 @@ mod dialogue;
 mod fuzz;
 mod login;
 mod smuggling;
+mod starttls;
 mod upgrade;
 
 #[path = "../support/drive.rs"]

@@ -54,6 +54,7 @@ impl Session {
                     Event::End(flags) => self.end(flags.bits(), &mut replies),
                     Event::Discard => self.body.clear(),
                     Event::Request => panic!("there is no relay here"),
+                    Event::StartTls => panic!("there is no TLS here"),
                     Event::Close => self.seen.closed = true,
                 }
             }

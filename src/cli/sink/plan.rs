@@ -48,6 +48,7 @@ pub(super) fn plan(
                 extensions: options.commands.extensions(),
                 commands: commands.clone(),
                 auth: auth.clone(),
+                tls: options.tls.policy(),
             },
             tls: tls
                 .as_ref()

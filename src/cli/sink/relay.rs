@@ -73,7 +73,8 @@ impl RelayOptions {
         if discard {
             return usage("--etrn and --atrn need a spool: --discard leaves nothing to hand on");
         }
-        let nowhere = |extension| !policies().any(|policy| policy.offered().contains(extension));
+        let nowhere =
+            |extension| !policies().any(|policy| policy.offered_under(true).contains(extension));
         if !self.etrn.is_empty() && nowhere(Extensions::ETRN) {
             return usage(
                 "--etrn needs a listener that speaks SMTP, without --no-ext ETRN or --esmtp off",

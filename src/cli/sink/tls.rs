@@ -15,6 +15,7 @@ use crate::cli::value;
 use crate::host;
 use crate::limits::{TLS_TICKETS_DEFAULT, TLS_TICKETS_MAX};
 use crate::notice::{self, notice};
+use crate::smtp::server::TlsPolicy;
 use crate::tls::{
     self, CertificateFacts, ClientAuth, MadePair, Pair, SecretsFile, SelfSigned, ServerConfig,
     ServerConfigs, ServerOptions, TlsCipher, TlsGroup, TlsSettings, TlsVersion,
@@ -53,6 +54,14 @@ pub(super) struct TlsOptions {
     /// The CAs of client certificates, in PEM [default: any certificate is taken]
     #[arg(long, value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
+
+    /// Answer all but EHLO, STARTTLS, NOOP and QUIT with 530 before TLS
+    #[arg(long)]
+    require_tls: bool,
+
+    /// Offer AUTH under TLS only; before, it gets 538
+    #[arg(long)]
+    auth_tls_only: bool,
 
     /// Turn away clients that ask for a name that no certificate has, or for none
     #[arg(long)]
@@ -140,6 +149,15 @@ impl TlsOptions {
         self.tls_self_signed.is_some() || !self.tls_cert.is_empty()
     }
 
+    /// What the listeners say of TLS.
+    pub(super) fn policy(&self) -> TlsPolicy {
+        TlsPolicy {
+            offered: self.is_on(),
+            required: self.require_tls,
+            auth_under_tls: self.auth_tls_only,
+        }
+    }
+
     /// Checks the options against each other and against the listeners.
     ///
     /// # Errors
@@ -175,6 +193,8 @@ impl TlsOptions {
         let given = [
             ("--tls-client-auth", self.tls_client_auth != ClientAuthArg::None),
             ("--tls-client-ca", self.tls_client_ca.is_some()),
+            ("--require-tls", self.require_tls),
+            ("--auth-tls-only", self.auth_tls_only),
             ("--tls-sni-strict", self.tls_sni_strict),
             ("--tls-versions", !self.tls_versions.is_empty()),
             ("--tls-ciphers", !self.tls_ciphers.is_empty()),

@@ -31,6 +31,7 @@ macro_rules! answer {
     };
 }
 
+pub(super) const READY_FOR_TLS: Answer = answer!(220 "2.0.0" "Ready to start TLS");
 pub(super) const BYE: Answer = answer!(221 "2.0.0" "Bye");
 pub(super) const AUTH_OK: Answer = answer!(235 "2.7.0" "Authentication succeeded");
 pub(super) const OK: Answer = answer!(250 "2.0.0" "Ok");
@@ -56,6 +57,8 @@ pub(super) const MAILBOX_BUSY: Answer = answer!(450 "4.2.1" "Mailbox busy; try a
 pub(super) const ATRN_REFUSED: Answer = answer!(450 "4.7.1" "ATRN request refused");
 pub(super) const ATRN_UNABLE: Answer = answer!(451 "4.3.0" "Unable to process ATRN request now");
 pub(super) const NO_MAIL: Answer = answer!(453 "4.2.0" "You have no mail");
+pub(super) const TLS_NOT_AVAILABLE: Answer =
+    answer!(454 "4.7.0" "TLS not available; try again later");
 pub(super) const UNKNOWN_VERB: Answer = answer!(500 "5.5.2" "Command not recognized");
 pub(super) const LINE_TOO_LONG: Answer = answer!(500 "5.5.2" "Line too long");
 pub(super) const AUTH_LINE_TOO_LONG: Answer = answer!(500 "5.5.6" "Authentication line too long");
@@ -108,6 +111,9 @@ pub(super) const UNKNOWN_TOPIC: Answer =
     answer!(504 "5.5.4" "No help on that; say HELP for the commands");
 pub(super) const BAD_CHUNK_SIZE: Answer = answer!(521 "5.5.4" "Bad chunk size; closing");
 pub(super) const AUTH_REQUIRED: Answer = answer!(530 "5.7.0" "Authentication required");
+pub(super) const TLS_REQUIRED: Answer = answer!(530 "5.7.0" "Say STARTTLS first");
+pub(super) const AUTH_NEEDS_TLS: Answer =
+    answer!(538 "5.7.11" "Encryption is required for AUTH; say STARTTLS first");
 pub(super) const BAD_CREDENTIALS: Answer =
     answer!(535 "5.7.8" "Authentication credentials invalid");
 pub(super) const TOO_LARGE: Answer = answer!(552 "5.3.4" "Message too large");
@@ -126,6 +132,9 @@ pub(super) const RECIPIENT_NEEDS_SMTPUTF8: Answer =
 pub(super) const NOT_SMTP: Answer = answer!(554 "5.5.0" "This is an SMTP server; closing");
 pub(super) const EARLY_TALKER: Answer =
     answer!(554 "5.5.0" "The client speaks before the greeting; closing");
+pub(super) const OCTETS_BEHIND_STARTTLS: Answer =
+    answer!(554 "5.5.0" "Nothing may follow STARTTLS before its reply; closing");
+pub(super) const TLS_IS_ON: Answer = answer!(554 "5.5.1" "TLS is active already");
 pub(super) const NO_VALID_RECIPIENTS: Answer = answer!(554 "5.5.1" "No valid recipients");
 pub(super) const UNKNOWN_PARAMETER: Answer =
     answer!(555 "5.5.4" "Parameter not recognized or not offered");

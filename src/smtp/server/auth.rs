@@ -5,7 +5,6 @@ use super::event::CommandEvent;
 use super::machine::Server;
 use super::state::{Greeting, ServerPhase, Transaction};
 use crate::smtp::auth::{Exchange, Mechanism, Nonce, SaslStep, read_base64, write_base64};
-use crate::smtp::protocol::Protocol;
 
 /// What an AUTH command begins: an exchange and its initial response, if one came along.
 type Begun = (Exchange, Option<Vec<u8>>);
@@ -35,11 +34,11 @@ impl Server {
         if mechanisms.is_empty() {
             return Err(&answer::NOT_IMPLEMENTED);
         }
+        if self.policy.tls.auth_under_tls && !self.secured {
+            return Err(&answer::AUTH_NEEDS_TLS);
+        }
         if self.greeting != Greeting::Ehlo {
-            return Err(match self.policy.protocol {
-                Protocol::Smtp => &answer::EHLO_FIRST,
-                Protocol::Lmtp => &answer::LHLO_FIRST,
-            });
+            return Err(self.ehlo_first());
         }
         if self.identity().is_some() {
             return Err(&answer::AUTHENTICATED);

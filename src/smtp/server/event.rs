@@ -16,6 +16,9 @@ pub enum Event<'a> {
     /// [`Server::answer_etrn`](super::Server::answer_etrn) or [`Server::answer_atrn`](super::Server::answer_atrn), one of which must be called before the next
     /// [`Server::step`](super::Server::step).
     Request,
+    /// The client wants TLS. It waits for [`Server::answer_starttls`](super::Server::answer_starttls), and after 220
+    /// for [`Server::secured`](super::Server::secured).
+    StartTls,
     /// What `Body` gave since `Begin` is to be forgotten. Without a `Begin`: a message was refused for the
     /// size of its first chunk.
     Discard,
@@ -31,6 +34,7 @@ pub(super) enum CommandEvent {
     Begin,
     End(Flags),
     Request,
+    StartTls,
     Discard,
 }
 
@@ -43,6 +47,7 @@ impl From<CommandEvent> for Event<'_> {
             CommandEvent::Begin => Event::Begin,
             CommandEvent::End(flags) => Event::End(flags),
             CommandEvent::Request => Event::Request,
+            CommandEvent::StartTls => Event::StartTls,
             CommandEvent::Discard => Event::Discard,
         }
     }

@@ -31,7 +31,7 @@ const fn topic(command: &'static str, known: Known, lines: [&'static str; 2]) ->
     Topic { command, known, lines, params: None }
 }
 
-const TOPICS: [Topic; 20] = [
+const TOPICS: [Topic; 21] = [
     topic("HELO", Known::In(Protocol::Smtp), ["HELO <name>", "Introduces you"]),
     topic(
         "EHLO",
@@ -66,6 +66,7 @@ const TOPICS: [Topic; 20] = [
         Known::With(Extensions::AUTH),
         ["AUTH <mechanism> [initial response]", "Logs you in"],
     ),
+    topic("STARTTLS", Known::With(Extensions::STARTTLS), ["STARTTLS", "Begins TLS"]),
     topic(
         "XCLIENT",
         Known::With(Extensions::XCLIENT),

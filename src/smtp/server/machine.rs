@@ -27,8 +27,10 @@ use crate::smtp::reply::Reply;
 #[derive(Debug)]
 pub struct Server {
     pub(super) policy: Rc<Policy>,
-    /// What this listener has on offer, whoever the client is.
+    /// What this listener has on offer, whoever the client is: in plain text, or under TLS.
     pub(super) available: Extensions,
+    /// Whether the session is under TLS.
+    pub(super) secured: bool,
     pub(super) greeting: Greeting,
     /// Argument of the last good HELO, EHLO or LHLO.
     pub(super) hello: Vec<u8>,
@@ -76,8 +78,9 @@ pub struct Server {
 impl Server {
     pub fn new(policy: Rc<Policy>) -> Self {
         Self {
-            available: policy.offered(),
+            available: policy.offered_under(false),
             policy,
+            secured: false,
             greeting: Greeting::Unheard,
             hello: Vec::new(),
             hello_deviations: Deviations::empty(),
@@ -119,7 +122,7 @@ impl Server {
     /// Takes from `input`, moves it on, appends replies, and answers what the caller has to do.
     ///
     /// Call until it answers `None`; only then send the replies and read again. `None` means that
-    /// all input is taken, except when the server has [turned](Server::turned), or when `replies` holds
+    /// all input is taken, except when the server has [turned](Server::turned) or waits for a handshake, or when `replies` holds
     /// [`REPLY_QUEUE_BYTES_MAX`] octets or more: then send them and call again with the rest. The events
     /// do not depend on how the input is cut, except that `Body` pieces are cut where it is.
     #[inline]
@@ -151,7 +154,7 @@ impl Server {
                     debug_assert!(false, "a verdict or an answer is due before the next step");
                     return None;
                 }
-                ServerPhase::Turned => return None,
+                ServerPhase::Turned | ServerPhase::Encrypting => return None,
                 ServerPhase::Closing => {
                     self.phase = ServerPhase::Closed;
                     Some(Event::Close)
@@ -320,6 +323,9 @@ impl Server {
         if self.greeting == Greeting::Unheard {
             self.greeting = Greeting::Awaited;
         }
+        if event == Some(CommandEvent::StartTls) && !input.is_empty() {
+            return Some(self.octets_behind_starttls(replies));
+        }
         Some(event)
     }
 
@@ -372,6 +378,7 @@ impl Server {
         flags.set(Flags::EIGHT_BIT, marks.eight_bit);
         flags.set(Flags::NUL, marks.nul);
         flags.set(Flags::SMTPUTF8, self.envelope.smtputf8());
+        flags.set(Flags::TLS, self.secured);
         flags.set(Flags::LMTP, self.policy.protocol == Protocol::Lmtp);
         // Binary content has no lines (RFC 3030 §3).
         if self.envelope.body() != BodyKind::Binary {
@@ -466,6 +473,7 @@ impl Server {
             }
             ServerPhase::Request(_)
             | ServerPhase::Turned
+            | ServerPhase::Encrypting
             | ServerPhase::Closing
             | ServerPhase::Closed => matches!(self.transaction, Transaction::Idle),
         });

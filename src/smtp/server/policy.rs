@@ -18,6 +18,17 @@ pub enum BareNewline {
     Keep,
 }
 
+/// What a listener says of TLS, which its caller makes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct TlsPolicy {
+    /// Whether there is a certificate, so that STARTTLS can be offered.
+    pub offered: bool,
+    /// Whether all but a few commands get 530 before TLS (RFC 3207 §4).
+    pub required: bool,
+    /// Whether AUTH is offered under TLS alone; before, it gets 538 (RFC 4954 §4).
+    pub auth_under_tls: bool,
+}
+
 /// What a listener allows. Shared by its sessions, never changed.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -32,17 +43,20 @@ pub struct Policy {
     pub extensions: Extensions,
     pub commands: Commands,
     pub auth: AuthPolicy,
+    pub tls: TlsPolicy,
 }
 
 impl Policy {
-    /// Extensions that have all they stand on: what EHLO announces.
-    pub fn offered(&self) -> Extensions {
+    /// Extensions that have all they stand on: what EHLO announces, in plain text or under TLS.
+    pub fn offered_under(&self, tls: bool) -> Extensions {
         // LMTP keeps no mail for others (RFC 2033 §1).
         let keeps_mail = self.protocol == Protocol::Smtp;
         let missing = [
-            // This room knows of no TLS (RFC 8689 §2).
-            (true, Extensions::REQUIRETLS),
+            (tls || !self.tls.offered, Extensions::STARTTLS),
+            // RFC 8689 §2.
+            (!tls, Extensions::REQUIRETLS),
             (self.auth.mechanisms().is_empty(), Extensions::AUTH),
+            (!tls && self.tls.auth_under_tls, Extensions::AUTH),
             (self.commands.directory.is_none(), Extensions::VRFY.union(Extensions::EXPN)),
             (
                 !self.commands.legacy,
@@ -87,9 +101,9 @@ impl Policy {
         }
     }
 
-    /// The mechanisms that EHLO announces; none where AUTH is off.
+    /// The mechanisms that EHLO announces, under TLS at least; none where AUTH is off.
     pub fn mechanisms(&self) -> Mechanisms {
-        if self.offered().contains(Extensions::AUTH) {
+        if self.offered_under(true).contains(Extensions::AUTH) {
             self.auth.mechanisms()
         } else {
             Mechanisms::NONE

@@ -23,6 +23,9 @@ impl Server {
         let (verb, argument) = self.split(line);
         self.answering = VerbClass::of(verb);
         self.verb = verb;
+        if self.needs_tls(verb) {
+            return self.refuse_in_plain_text(verb, replies);
+        }
         match verb {
             Verb::Atrn => self.atrn(argument, replies),
             Verb::Auth => self.auth(argument, replies),
@@ -40,9 +43,10 @@ impl Server {
             Verb::Saml => self.legacy_mail(Extensions::SAML, argument, replies),
             Verb::Send => self.legacy_mail(Extensions::SEND, argument, replies),
             Verb::Soml => self.legacy_mail(Extensions::SOML, argument, replies),
+            Verb::StartTls => self.starttls(argument, replies),
             Verb::Vrfy => self.vrfy(argument, replies),
             Verb::Xclient => self.xclient(argument, replies),
-            Verb::Unimplemented => self.unimplemented(line, replies),
+            Verb::Unimplemented => self.fail(&answer::NOT_IMPLEMENTED, replies),
             Verb::Unknown => self.unknown(line, replies),
         }
     }
@@ -143,6 +147,7 @@ impl Server {
             && (self.errors, self.junk) == (0, 0)
             && !self.took_message
             && self.identity().is_none()
+            && !self.secured
             && self.relayed.is_none()
     }
 
@@ -169,14 +174,6 @@ impl Server {
     }
 
     #[cold]
-    fn unimplemented(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
-        if line.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'S')) {
-            self.want = Some(ClientWant::Starttls);
-        }
-        self.fail(&answer::NOT_IMPLEMENTED, replies)
-    }
-
-    #[cold]
     fn unknown(&mut self, line: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if self.greeting == Greeting::Unheard && is_http(line) {
             self.want = Some(ClientWant::Http);
@@ -186,6 +183,14 @@ impl Server {
             self.want = Some(ClientWant::ProxyHeader);
         }
         self.fail(&answer::UNKNOWN_VERB, replies)
+    }
+
+    /// What a command needs that belongs to an extension.
+    pub(super) fn ehlo_first(&self) -> &'static Answer {
+        match self.policy.protocol {
+            Protocol::Smtp => &answer::EHLO_FIRST,
+            Protocol::Lmtp => &answer::LHLO_FIRST,
+        }
     }
 
     pub(super) fn hello_first(&self) -> &'static Answer {

@@ -29,6 +29,8 @@ pub(super) enum ServerPhase {
     Request(Request),
     /// The roles are turned round: no more is taken.
     Turned,
+    /// `StartTls` was given; its answer is due, and after 220 the handshake.
+    Encrypting,
     /// `Close` is the next event.
     Closing,
     Closed,

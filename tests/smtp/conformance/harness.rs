@@ -10,7 +10,7 @@ use ringpost::smtp::{
     reply::{EnhancedCode, Reply, ReplyReader},
     server::{
         AtrnAnswer, BareNewline, Commands, EtrnAnswer, Event, Flags, Policy, Protocol, Request,
-        Server, Syntax,
+        Server, Syntax, TlsPolicy,
     },
 };
 
@@ -31,6 +31,7 @@ pub(super) fn policy() -> Policy {
         extensions: Extensions::ALL,
         commands: Commands::default(),
         auth: AuthPolicy::default(),
+        tls: TlsPolicy::default(),
     }
 }
 
@@ -160,6 +161,7 @@ impl Session {
                 self.answer(replies);
                 "request"
             }
+            Event::StartTls => panic!("there is no TLS here"),
             Event::Close => "close",
         };
         if name != "body" || self.outcome.events.last() != Some(&"body") {

@@ -9,7 +9,7 @@ use ringpost::smtp::directory::Directory;
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::params::Moment;
 use ringpost::smtp::server::{
-    BareNewline, Commands, HoldLimits, Policy, Protocol, RecipientRule, Syntax,
+    BareNewline, Commands, HoldLimits, Policy, Protocol, RecipientRule, Syntax, TlsPolicy,
 };
 
 use super::super::reference::world::{ACCOUNTS, HOSTNAME, PEOPLE, SALT_SECRET};
@@ -50,6 +50,7 @@ pub(crate) fn policy() -> Policy {
         bare_newline: BareNewline::Keep,
         extensions: OFFERED,
         auth: AuthPolicy::default(),
+        tls: TlsPolicy::default(),
         commands: Commands::default(),
     }
 }

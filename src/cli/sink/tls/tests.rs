@@ -25,6 +25,8 @@ fn what_needs_a_certificate_says_so_and_names_the_remedy() {
         "--tls-client-auth request",
         "--tls-client-ca f",
         "--tls-sni-strict",
+        "--require-tls",
+        "--auth-tls-only",
         "--tls-versions 1.3",
         "--tls-ciphers TLS_AES_128_GCM_SHA256",
         "--tls-groups x25519",
