@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::{self, Write};
 
 /// What stands in place of a character that is not printed.
 const INSTEAD: char = '?';
@@ -90,6 +91,34 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Where a serializer writes JSON: [`json`] of all that it gives, piece by piece.
+pub(crate) struct JsonOut<W>(W);
+
+impl<W: Write> JsonOut<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self(out)
+    }
+}
+
+impl<W: Write> Write for JsonOut<W> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let text = match str::from_utf8(octets) {
+            Ok(text) => text,
+            // The rest of the character comes once more, with what follows it.
+            Err(error) if error.valid_up_to() > 0 => {
+                str::from_utf8(&octets[..error.valid_up_to()]).map_err(io::Error::other)?
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        self.0.write_all(json(text).as_bytes())?;
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 fn replaced(text: &str, kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     let harmful = |c: char| is_harmful(c) && !kept(c);
     if !text.contains(harmful) {
@@ -149,6 +178,9 @@ mod tests {
             for plain in [value.to_string(), format!("{value:#}")] {
                 let escaped = json(&plain);
                 prop_assert_eq!(&serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), &value);
+                let mut written = Vec::new();
+                JsonOut::new(&mut written).write_all(plain.as_bytes()).unwrap();
+                prop_assert_eq!(str::from_utf8(&written).unwrap(), &*escaped);
                 prop_assert!(!escaped.contains(|c| is_harmful(c) && c != '\n'));
             }
             prop_assert!(!printable(&text).contains(is_harmful));

@@ -1,12 +1,18 @@
 //! Writes the dumps that Postfix's smtp-sink would have written of the same mail with `-d` or `-D`.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::body::Body;
 use super::error::ExportError;
 use super::files::{GrowingFile, NewFile, make_dirs};
+use super::line_ends::{CrRule, LineEnds};
 use super::received::Tracer;
 use crate::spool::{Message, StoredEnvelope};
+
+/// Files that messages share, as all of them get their names at the end.
+const DUMP_FILES_MAX: usize = 100_000;
 
 /// Files whose names are a strftime pattern of the time of the message.
 pub(super) struct Dumps {
@@ -33,27 +39,30 @@ impl Dumps {
     pub(super) fn add(
         &mut self,
         message: &Message,
-        body: &[u8],
+        body: &mut Body,
         tracer: &Tracer,
     ) -> Result<(), ExportError> {
         self.number += 1;
         let time = tracer.format(message.envelope.received_ns, &self.template);
         let mut name = time.unwrap_or_default();
-        let mut octets = Vec::with_capacity(body.len() + 512);
-        write(&message.envelope, self.number, body, tracer, &mut octets);
+        let number = self.number;
+        let write = &mut |out: &mut dyn Write| write(&message.envelope, number, body, tracer, out);
         if let Some(files) = &mut self.shared {
             let name = PathBuf::from(name);
             if !files.contains_key(&name) {
+                if files.len() >= DUMP_FILES_MAX {
+                    return Err(ExportError::TooManyFiles { template: self.template.clone() });
+                }
                 make_parent(&name)?;
                 files.insert(name.clone(), GrowingFile::create(&name)?);
             }
-            return files[&name].append(&octets);
+            return files[&name].append(write);
         }
         name.push_str(&format!("{:08x}", self.number));
         let name = Path::new(&name);
         make_parent(name)?;
         let mut file = NewFile::create(name)?;
-        file.write(&octets)?;
+        file.write(write)?;
         file.finish()
     }
 
@@ -68,29 +77,35 @@ fn make_parent(name: &Path) -> Result<(), ExportError> {
 
 /// Appends the envelope as header fields, a Received field as smtp-sink writes it, the message without any
 /// CR, and an empty line.
-fn write(envelope: &StoredEnvelope, number: u32, body: &[u8], tracer: &Tracer, out: &mut Vec<u8>) {
+fn write(
+    envelope: &StoredEnvelope,
+    number: u32,
+    body: &mut Body,
+    tracer: &Tracer,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let peer = client_address(&envelope.peer);
     let protocol = protocol(&envelope.protocol);
     let helo = printable(&envelope.helo);
-    let mut line = |text: String| out.extend_from_slice(text.as_bytes());
-    line(format!("X-Client-Addr: {peer}\nX-Client-Proto: {protocol}\n"));
+    writeln!(out, "X-Client-Addr: {peer}\nX-Client-Proto: {protocol}")?;
     if !helo.is_empty() {
-        line(format!("X-Helo-Args: {helo}\n"));
+        writeln!(out, "X-Helo-Args: {helo}")?;
     }
     let from = arguments(&envelope.reverse_path, &envelope.reverse_params);
-    line(format!("X-Mail-Args: {from}\n"));
-    for to in &envelope.recipients {
-        line(format!("X-Rcpt-Args: {}\n", arguments(&to.path, &to.params)));
+    writeln!(out, "X-Mail-Args: {from}")?;
+    for to in envelope.recipients.iter() {
+        writeln!(out, "X-Rcpt-Args: {}", arguments(to.path, to.params))?;
     }
     let name = if helo.is_empty() { format!("[{peer}]") } else { helo };
     let host = &tracer.hostname;
     // As Postfix writes dates: the day filled up with a space, the zone by number and by name.
     let date = tracer.format(envelope.received_ns, "%a, %e %b %Y %H:%M:%S %z (%Z)");
     let date = date.unwrap_or_default();
-    line(format!("Received: from {name} ([{peer}])\n"));
-    line(format!("\tby {host} (smtp-sink) with {protocol} id {number:08x};\n\t{date}\n"));
-    out.extend(body.iter().filter(|&&b| b != b'\r'));
-    out.push(b'\n');
+    writeln!(out, "Received: from {name} ([{peer}])")?;
+    writeln!(out, "\tby {host} (smtp-sink) with {protocol} id {number:08x};\n\t{date}")?;
+    let mut lines = LineEnds::new(CrRule::All, out);
+    body.copy(&mut lines)?;
+    lines.finish()?.write_all(b"\n")
 }
 
 /// The address without its port; IPv6 has a prefix.

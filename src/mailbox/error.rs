@@ -16,6 +16,11 @@ pub enum ExportError {
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
     #[error("'{template}' is not a pattern for strftime; write for example 'dump/%Y%m%d.'")]
     Template { template: String },
+    #[error(
+        "'{template}' makes more than 100,000 files at once; name fewer, such as one for each minute with \
+         '%Y%m%d-%H%M', or leave out --shared"
+    )]
+    TooManyFiles { template: String },
     #[error("stopped by a signal; files that are complete stay, the rest was not written")]
     Stopped,
     #[error(transparent)]

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
+use super::body::Body;
 use super::dump::Dumps;
 use super::error::ExportError;
 use super::files::NewFile;
+use super::jsonl;
+use super::line_ends::{CrRule, LineEnds};
 use super::maildir::{EmlDir, Maildir};
+use super::mbox::Mbox;
 use super::received::Tracer;
 use super::select::Selection;
-use super::{jsonl, mbox};
 use crate::limits::EXPORT_WRITE_BYTES;
 use crate::spool::{CopyError, Listing, Message};
 
@@ -77,7 +80,7 @@ impl Export {
     ) -> Result<Exported, ExportError> {
         let mut writer = ExportWriter::create(self)?;
         let mut done = Exported::default();
-        let mut body = Vec::new();
+        let mut body = Body::default();
         while done.messages < limit as u64
             && let Some(message) = listing.next()
         {
@@ -100,9 +103,9 @@ impl Export {
                     continue;
                 }
                 Err(CopyError::Spool(error)) => return Err(error.into()),
-                Err(CopyError::Out(error)) => unreachable!("a vector takes all octets: {error}"),
+                Err(CopyError::Out(cause)) => return Err(Body::failed(cause)),
             }
-            writer.add(&message, &body)?;
+            writer.add(&message, &mut body)?;
             done.messages += 1;
             done.bytes += message.bytes;
         }
@@ -111,13 +114,11 @@ impl Export {
     }
 }
 
-/// What is being written, and buffers for the octets of one message.
+/// What is being written.
 struct ExportWriter {
     out: Out,
     tracer: Tracer,
     newline: Newline,
-    delivered: Vec<u8>,
-    quoted: Vec<u8>,
 }
 
 enum Out {
@@ -139,38 +140,32 @@ impl ExportWriter {
             Format::Jsonl => Out::Jsonl(Stream::create(target)?),
             Format::SmtpSink { shared } => Out::Dumps(Dumps::create(target, shared, &tracer)?),
         };
-        let (delivered, quoted) = (Vec::new(), Vec::new());
-        Ok(Self { out, tracer, newline: export.newline, delivered, quoted })
+        Ok(Self { out, tracer, newline: export.newline })
     }
 
-    fn add(&mut self, message: &Message, body: &[u8]) -> Result<(), ExportError> {
-        self.quoted.clear();
-        match &mut self.out {
-            Out::Jsonl(file) => {
-                jsonl::write(message, body, &mut self.quoted);
-                return file.write(&self.quoted);
-            }
-            Out::Dumps(files) => return files.add(message, body, &self.tracer),
-            Out::Maildir(_) | Out::Eml(_) | Out::Mbox(_) => {}
-        }
-        self.delivered.clear();
-        self.tracer.write(message, &mut self.delivered);
-        self.delivered.extend_from_slice(body);
-        let newline: &[u8] = match self.newline {
-            Newline::Crlf => b"\r\n",
-            Newline::Lf => {
-                strip_cr(&mut self.delivered);
-                b"\n"
-            }
+    fn add(&mut self, message: &Message, body: &mut Body) -> Result<(), ExportError> {
+        let (newline, rule): (&[u8], _) = match self.newline {
+            Newline::Crlf => (b"\r\n", CrRule::Keep),
+            Newline::Lf => (b"\n", CrRule::BeforeLf),
+        };
+        let delivered = |body: &mut Body, out: &mut dyn Write| {
+            let mut lines = LineEnds::new(rule, out);
+            let mut trace = Vec::new();
+            self.tracer.write(message, &mut trace);
+            lines.write_all(&trace)?;
+            body.copy(&mut lines)?;
+            lines.finish().map(drop)
         };
         match &mut self.out {
-            Out::Maildir(dir) => dir.add(message, &self.delivered),
-            Out::Eml(dir) => dir.add(message, &self.delivered),
-            Out::Mbox(file) => {
-                mbox::write(message, &self.delivered, newline, &mut self.quoted);
-                file.write(&self.quoted)
-            }
-            Out::Jsonl(_) | Out::Dumps(_) => Ok(()),
+            Out::Maildir(dir) => dir.add(message, &mut |out| delivered(body, out)),
+            Out::Eml(dir) => dir.add(message, &mut |out| delivered(body, out)),
+            Out::Mbox(file) => file.write(&mut |out| {
+                let mut mbox = Mbox::new(message, newline, out)?;
+                delivered(body, &mut mbox)?;
+                mbox.finish()
+            }),
+            Out::Jsonl(file) => file.write(&mut |out| jsonl::write(message, body, out)),
+            Out::Dumps(files) => files.add(message, body, &self.tracer),
         }
     }
 
@@ -198,10 +193,13 @@ impl Stream {
         Ok(Self::File(NewFile::create(target)?))
     }
 
-    fn write(&mut self, octets: &[u8]) -> Result<(), ExportError> {
+    fn write(
+        &mut self,
+        message: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), ExportError> {
         match self {
-            Self::File(file) => file.write(octets),
-            Self::Stdout(out) => out.write_all(octets).map_err(to_stdout),
+            Self::File(file) => file.write(message),
+            Self::Stdout(out) => message(out).map_err(to_stdout),
         }
     }
 
@@ -215,40 +213,4 @@ impl Stream {
 
 fn to_stdout(cause: io::Error) -> ExportError {
     ExportError::io("write", Path::new("stdout"), cause)
-}
-
-/// Turns each CRLF into LF, in place.
-fn strip_cr(octets: &mut Vec<u8>) {
-    let mut kept = 0;
-    let mut from = 0;
-    while let Some(found) = memchr::memchr(b'\r', &octets[from..]) {
-        let at = from + found;
-        let next = at + 1;
-        let keep_cr = octets.get(next) != Some(&b'\n');
-        octets.copy_within(from..at + usize::from(keep_cr), kept);
-        kept += at + usize::from(keep_cr) - from;
-        from = next;
-    }
-    octets.copy_within(from.., kept);
-    let rest = octets.len() - from;
-    octets.truncate(kept + rest);
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn every_crlf_becomes_lf_and_nothing_else_changes(
-            octets in prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'x')], 0..200)
-        ) {
-            let mut stripped = octets.clone();
-            strip_cr(&mut stripped);
-            let text = String::from_utf8(octets).unwrap();
-            prop_assert_eq!(stripped, text.replace("\r\n", "\n").into_bytes());
-        }
-    }
 }

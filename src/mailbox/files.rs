@@ -32,18 +32,19 @@ fn exists(path: &Path) -> ExportError {
     ExportError::Exists { path: path.to_owned() }
 }
 
-/// Writes `octets` to the file `temporary`, and renames it to `name` when it is complete. No other program
+/// Writes a message to the file `temporary`, and renames it to `name` when it is complete. No other program
 /// uses these names, since this export made the directory. The file's time is that of the message.
 pub(super) fn write_and_rename(
     temporary: &Path,
     name: &Path,
-    octets: &[u8],
     received_ns: u64,
+    message: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), ExportError> {
-    let write = || -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
-        file.write_all(octets)?;
+    let mut write = || -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
+        let mut file = BufWriter::with_capacity(EXPORT_WRITE_BYTES, file);
+        message(&mut file)?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.set_modified(UNIX_EPOCH + Duration::from_nanos(received_ns))?;
         fs::rename(temporary, name)
     };
@@ -69,8 +70,11 @@ impl NewFile {
         Ok(Self { file, target: target.to_owned() })
     }
 
-    pub(super) fn write(&mut self, octets: &[u8]) -> Result<(), ExportError> {
-        let written = self.file.write_all(octets);
+    pub(super) fn write(
+        &mut self,
+        message: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), ExportError> {
+        let written = message(&mut self.file);
         written.map_err(|cause| ExportError::io("write", &self.target, cause))
     }
 
@@ -97,10 +101,17 @@ impl GrowingFile {
         Ok(Self { path: temporary(target)?.into_temp_path(), target: target.to_owned() })
     }
 
-    pub(super) fn append(&self, octets: &[u8]) -> Result<(), ExportError> {
-        let file = OpenOptions::new().append(true).open(&self.path);
-        let written = file.and_then(|mut file| file.write_all(octets));
-        written.map_err(|cause| ExportError::io("write", &self.target, cause))
+    pub(super) fn append(
+        &self,
+        message: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), ExportError> {
+        let mut write = || -> io::Result<()> {
+            let file = OpenOptions::new().append(true).open(&self.path)?;
+            let mut file = BufWriter::with_capacity(EXPORT_WRITE_BYTES, file);
+            message(&mut file)?;
+            file.flush()
+        };
+        write().map_err(|cause| ExportError::io("write", &self.target, cause))
     }
 
     /// Gives the complete file its name, unless another file has got that name meanwhile.

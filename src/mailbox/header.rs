@@ -1,17 +1,18 @@
 //! Reads the header block of a message, as far as listing and selection need it.
 
+use std::io::{self, Write};
 use std::sync::LazyLock;
 
 use mail_parser::{HeaderName, MessageParser};
 
 use super::encoded_words;
 use crate::scan::HeaderCut;
-use crate::spool::{CopyError, Listing, Message};
+use crate::spool::{CopyError, Listing, Message, Reader};
 use crate::stamp::Stamp;
 
 /// Octets of a message in which its subject and stamp are looked for when messages are listed. Header
 /// blocks above it are rare, and what is asked for stands near the top.
-const HEADER_SEARCH_BYTES: u64 = 64 * 1024;
+const HEADER_SEARCH_BYTES: usize = 64 * 1024;
 
 /// Parses the Subject field alone, since nothing else is shown.
 static SUBJECTS: LazyLock<MessageParser> =
@@ -20,8 +21,54 @@ static SUBJECTS: LazyLock<MessageParser> =
 /// The start of the message that `listing` returned last, long enough for any sane header block.
 pub(super) fn start(listing: &mut Listing<'_>, message: &Message) -> Result<Vec<u8>, CopyError> {
     let mut start = Vec::new();
-    listing.copy_body(message, HEADER_SEARCH_BYTES, &mut start)?;
+    listing.copy_body(message, HEADER_SEARCH_BYTES as u64, &mut start)?;
     Ok(start)
+}
+
+/// The octets in which subject and stamp are looked for, of the start of a message.
+pub(super) fn search_area(start: &[u8]) -> &[u8] {
+    &start[..start.len().min(HEADER_SEARCH_BYTES)]
+}
+
+/// The Subject of a message that was found by its name; see [`subject`].
+pub fn subject_in(reader: &Reader, message: &Message) -> Result<Option<String>, CopyError> {
+    let mut start = Vec::new();
+    reader.copy_start(message, HEADER_SEARCH_BYTES as u64, &mut start)?;
+    Ok(subject(&start))
+}
+
+/// Writes the header block of a message and the empty line after it; the whole message if it has no empty line.
+pub fn copy_header_block(
+    reader: &Reader,
+    message: &Message,
+    out: &mut dyn Write,
+) -> Result<(), CopyError> {
+    let mut block = HeaderBlock { cut: HeaderCut::default(), out };
+    match reader.copy_body(message, &mut block) {
+        Err(CopyError::Out(error)) if error.kind() == io::ErrorKind::WriteZero => Ok(()),
+        copied => copied,
+    }
+}
+
+/// Takes the octets of a message, and refuses what comes after the header block.
+struct HeaderBlock<'o> {
+    cut: HeaderCut,
+    out: &'o mut dyn Write,
+}
+
+impl Write for HeaderBlock<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        if self.cut == HeaderCut::Done {
+            return Ok(0);
+        }
+        let block = self.cut.take(octets);
+        self.out.write_all(block)?;
+        Ok(block.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// The Subject of the message that `listing` returned last; see [`subject`].
@@ -34,7 +81,7 @@ pub fn subject_of(
 
 /// The text of the Subject field, with encoded words decoded (RFC 2047). `message` may be cut after the
 /// header block.
-pub fn subject(message: &[u8]) -> Option<String> {
+pub(super) fn subject(message: &[u8]) -> Option<String> {
     let joined = words_in_a_row(message).map(|value| [b"Subject:", &*value, b"\r\n"].concat());
     SUBJECTS.parse_headers(joined.as_deref().unwrap_or(message))?.subject().map(str::to_owned)
 }
@@ -55,7 +102,7 @@ fn words_in_a_row(message: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The header block of a message and the empty line after it; the whole message if it has no empty line.
-pub fn header_block(message: &[u8]) -> &[u8] {
+fn header_block(message: &[u8]) -> &[u8] {
     HeaderCut::default().take(message)
 }
 

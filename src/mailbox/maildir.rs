@@ -1,6 +1,7 @@
 //! Maildir: one file for each message, written in `tmp` and renamed into `new`, without flags. Eml: the same
 //! without the three folders.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::ExportError;
@@ -26,12 +27,16 @@ impl Maildir {
 
     /// The name begins with the time of arrival, so that names sort by time. The id of the message in the
     /// middle makes it unique.
-    pub(super) fn add(&mut self, message: &Message, octets: &[u8]) -> Result<(), ExportError> {
+    pub(super) fn add(
+        &mut self,
+        message: &Message,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), ExportError> {
         let received_ns = message.envelope.received_ns;
         let (seconds, micros) = (received_ns / 1_000_000_000, received_ns / 1_000 % 1_000_000);
         let name = format!("{seconds}.M{micros:06}R{}.{}", message.place, self.host);
         let (tmp, new) = (self.dir.join("tmp").join(&name), self.dir.join("new").join(&name));
-        write_and_rename(&tmp, &new, octets, received_ns)
+        write_and_rename(&tmp, &new, received_ns, write)
     }
 }
 
@@ -46,9 +51,13 @@ impl EmlDir {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    pub(super) fn add(&mut self, message: &Message, octets: &[u8]) -> Result<(), ExportError> {
+    pub(super) fn add(
+        &mut self,
+        message: &Message,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), ExportError> {
         let name = self.dir.join(format!("{}.eml", message.place));
         let temporary = self.dir.join(format!(".{}.part", message.place));
-        write_and_rename(&temporary, &name, octets, message.envelope.received_ns)
+        write_and_rename(&temporary, &name, message.envelope.received_ns, write)
     }
 }

@@ -1,38 +1,111 @@
 //! mbox with mboxrd quoting: a reader that unquotes it gets back what was written, octet for octet.
 
+use std::io::{self, Write};
+
 use jiff::tz::TimeZone;
-use memchr::memmem;
 
 use super::received::format_time;
 use crate::spool::Message;
 
-/// Appends one message with its separators: a `From ` line, the message in which each line that
-/// begins with `>`s and `From ` gets one more `>`, and an empty line. The lines of
-/// `octets` end with `newline`; a last line without it gets it, since mbox knows no other end.
-pub(super) fn write(message: &Message, octets: &[u8], newline: &[u8], out: &mut Vec<u8>) {
-    write_from_line(message, newline, out);
-    let mut copied = 0;
-    for hit in memmem::find_iter(octets, b"From ") {
-        let quotes = octets[copied..hit].iter().rev().take_while(|&&b| b == b'>').count();
-        let start = hit - quotes;
-        if start == 0 || octets[start - 1] == b'\n' {
-            out.extend_from_slice(&octets[copied..start]);
-            out.push(b'>');
-            copied = start;
+/// What a line must begin with, after any number of `>`, so that it gets one `>` more.
+const SEPARATOR: &[u8] = b"From ";
+
+/// Writes one message with its separators: a `From ` line, the message in which each line that begins with
+/// `>`s and `From ` gets one more `>`, and an empty line. [`Mbox::finish`] ends it.
+pub(super) struct Mbox<W> {
+    out: W,
+    newline: &'static [u8],
+    /// What was seen of the present line.
+    line: Line,
+    /// The latest octet.
+    last: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Line {
+    /// Any number of `>`.
+    Start,
+    /// And so many octets of [`SEPARATOR`], which are not written yet.
+    Separator(usize),
+    Rest,
+}
+
+impl<W: Write> Mbox<W> {
+    /// The lines of the message end with `newline`.
+    pub(super) fn new(message: &Message, newline: &'static [u8], mut out: W) -> io::Result<Self> {
+        out.write_all(&from_line(message, newline))?;
+        Ok(Self { out, newline, line: Line::Start, last: None })
+    }
+
+    /// A last line without an end gets one, since mbox knows no other.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        if let Line::Separator(held) = self.line {
+            self.out.write_all(&SEPARATOR[..held])?;
         }
+        if self.last != Some(b'\n') {
+            self.out.write_all(self.newline)?;
+        }
+        self.out.write_all(self.newline)
     }
-    out.extend_from_slice(&octets[copied..]);
-    if !octets.ends_with(b"\n") {
-        out.extend_from_slice(newline);
+
+    /// Takes an octet of the start of a line, and tells whether it belongs to a separator so far.
+    fn separates(&mut self, octet: u8, before: &[u8]) -> io::Result<bool> {
+        let held = match self.line {
+            Line::Separator(held) => held,
+            Line::Start | Line::Rest => 0,
+        };
+        if octet == SEPARATOR[held] {
+            self.out.write_all(before)?;
+            self.line = Line::Separator(held + 1);
+            if held + 1 == SEPARATOR.len() {
+                self.out.write_all(b">")?;
+                self.out.write_all(SEPARATOR)?;
+                self.line = Line::Rest;
+            }
+            return Ok(true);
+        }
+        self.out.write_all(&SEPARATOR[..held])?;
+        self.line = Line::Rest;
+        Ok(false)
     }
-    out.extend_from_slice(newline);
+}
+
+impl<W: Write> Write for Mbox<W> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let (mut written, mut at) = (0, 0);
+        while let Some(&octet) = octets.get(at) {
+            match self.line {
+                Line::Rest => {
+                    let end = memchr::memchr(b'\n', &octets[at..]);
+                    at = end.map_or(octets.len(), |end| at + end + 1);
+                    if end.is_some() {
+                        self.line = Line::Start;
+                    }
+                }
+                Line::Start if octet == b'>' => at += 1,
+                Line::Start | Line::Separator(_) => {
+                    if self.separates(octet, &octets[written..at])? {
+                        at += 1;
+                        written = at;
+                    }
+                }
+            }
+        }
+        self.out.write_all(&octets[written..])?;
+        self.last = octets.last().copied().or(self.last);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// `From address date`, with the date in UTC as asctime writes it (RFC 4155). The sender of mail with the
 /// null reverse path is MAILER-DAEMON.
-fn write_from_line(message: &Message, newline: &[u8], out: &mut Vec<u8>) {
+fn from_line(message: &Message, newline: &[u8]) -> Vec<u8> {
     let sender = message.envelope.reverse_path.as_slice();
-    out.extend_from_slice(b"From ");
+    let mut out = b"From ".to_vec();
     if sender.is_empty() {
         out.extend_from_slice(b"MAILER-DAEMON");
     }
@@ -42,6 +115,7 @@ fn write_from_line(message: &Message, newline: &[u8], out: &mut Vec<u8>) {
     let date = format_time(message.envelope.received_ns, &TimeZone::UTC, "%a %b %e %H:%M:%S %Y");
     out.extend_from_slice(date.as_bytes());
     out.extend_from_slice(newline);
+    out
 }
 
 #[cfg(test)]
@@ -58,9 +132,13 @@ mod tests {
         Message::of_envelope(Place::default(), envelope)
     }
 
-    fn written(sender: &str, octets: &str) -> String {
+    /// What is written of octets that come in two pieces.
+    fn written(sender: &str, octets: &str, cut: usize) -> String {
         let mut out = Vec::new();
-        write(&message(sender), octets.as_bytes(), b"\n", &mut out);
+        let mut mbox = Mbox::new(&message(sender), b"\n", &mut out).unwrap();
+        let (head, tail) = octets.as_bytes().split_at(cut);
+        mbox.write_all(head).and_then(|()| mbox.write_all(tail)).unwrap();
+        mbox.finish().unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -76,15 +154,18 @@ mod tests {
             ),
             ("From From \n", ">From From \n\n"),
             ("> From x\nFrom", "> From x\nFrom\n\n"),
+            ("Fro\nF\n>From\nFFrom \n", "Fro\nF\n>From\nFFrom \n\n"),
             ("", "\n\n"),
         ] {
-            assert_eq!(written("a@b", octets), format!("{lead}{quoted}"), "{octets:?}");
+            for cut in 0..=octets.len() {
+                assert_eq!(written("a@b", octets, cut), format!("{lead}{quoted}"), "{octets:?}");
+            }
         }
     }
 
     #[test]
     fn the_separator_names_one_sender_without_spaces() {
-        assert!(written("", "x\n").starts_with("From MAILER-DAEMON Fri Nov  3 "));
-        assert!(written("\"a b\"@c", "x\n").starts_with("From \"a_b\"@c Fri Nov  3 "));
+        assert!(written("", "x\n", 0).starts_with("From MAILER-DAEMON Fri Nov  3 "));
+        assert!(written("\"a b\"@c", "x\n", 0).starts_with("From \"a_b\"@c Fri Nov  3 "));
     }
 }

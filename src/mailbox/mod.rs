@@ -9,6 +9,7 @@
 //! - [`Export`]: Maildir, mbox, eml, JSON lines, and the dumps of Postfix's smtp-sink.
 //! - [`Statistics`]: counts of messages, sizes, domains and flags.
 
+mod body;
 mod dump;
 mod encoded_words;
 mod error;
@@ -16,6 +17,7 @@ mod export;
 mod files;
 mod header;
 mod jsonl;
+mod line_ends;
 mod maildir;
 mod mbox;
 mod received;
@@ -24,8 +26,8 @@ mod statistics;
 
 pub use error::ExportError;
 pub use export::{Export, Exported, Format, Newline};
-pub use header::{header_block, hops_of, subject, subject_of};
-pub use jsonl::{add_deliveries, as_json};
+pub use header::{copy_header_block, hops_of, subject_in, subject_of};
+pub use jsonl::MessageJson;
 pub use received::Tracer;
 pub use select::{AddressPattern, BadPattern, Selection};
 pub use statistics::{DomainCount, RateSlot, Statistics};

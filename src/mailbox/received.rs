@@ -22,10 +22,8 @@ impl Tracer {
         out.extend_from_slice(b"Return-Path: <");
         out.extend_from_slice(&envelope.reverse_path);
         out.extend_from_slice(b">\r\n");
-        let only = match envelope.recipients.as_slice() {
-            [only] => Some(only.path.as_slice()),
-            _ => None,
-        };
+        let only = envelope.recipients.get(0).filter(|_| envelope.recipients.len() == 1);
+        let only = only.map(|only| only.path);
         self.write_received(message.place, envelope, only, out);
     }
 
@@ -124,7 +122,6 @@ fn protocol(envelope: &StoredEnvelope) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::Recipient;
 
     fn envelope() -> StoredEnvelope {
         StoredEnvelope {
@@ -179,9 +176,10 @@ mod tests {
     fn dates_have_the_offset_of_the_zone() {
         let zone = TimeZone::fixed(jiff::tz::offset(-8));
         let tracer = Tracer { hostname: "mx.example".into(), zone };
-        let to = Recipient { path: b"b@x.test".to_vec(), params: Vec::new() };
+        let to = (&b"b@x.test"[..], &b""[..]);
         let envelope = StoredEnvelope { reverse_path: b"a@x.test".to_vec(), ..envelope() };
-        let delivered = |recipients| {
+        let delivered = |recipients: &[(&[u8], &[u8])]| {
+            let recipients = recipients.iter().copied().collect();
             let place = Place { core: 1, segment: 2, offset: 64 };
             let envelope = StoredEnvelope { recipients, ..envelope.clone() };
             let mut out = Vec::new();
@@ -189,14 +187,14 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(
-            delivered(vec![to.clone()]),
+            delivered(&[to]),
             "Return-Path: <a@x.test>\r\n\
              Received: from client.example ([192.0.2.7])\r\n\
              \tby mx.example (ringpost) with ESMTPA id 1-2-64\r\n\
              \tfor <b@x.test>;\r\n\
              \tTue, 14 Nov 2023 14:13:20 -0800\r\n"
         );
-        assert!(!delivered(vec![to.clone(), to.clone()]).contains("for <"));
+        assert!(!delivered(&[to, to]).contains("for <"));
         assert_eq!(tracer.format(0, "%"), None);
     }
 }

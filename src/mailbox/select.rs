@@ -67,7 +67,7 @@ impl Selection {
             && !envelope.flags.intersects(self.flags_not)
             && matches(&self.from, &envelope.reverse_path)
             && (self.to.is_empty()
-                || envelope.recipients.iter().any(|to| matches(&self.to, &to.path)))
+                || envelope.recipients.iter().any(|to| matches(&self.to, to.path)))
     }
 }
 

@@ -17,6 +17,9 @@ const TIMELINE_SLOTS_MAX: usize = 4_096;
 /// Domains that `spool stat` counts apart; those that come later are counted together.
 const DOMAINS_COUNTED_MAX: usize = 100_000;
 
+/// Octets of their names. Nothing but the length of an envelope bounds what a stored address holds.
+const DOMAINS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Sums over the messages that were added.
 pub struct Statistics {
     messages: u64,
@@ -75,8 +78,8 @@ impl Statistics {
         self.sizes.saturating_record(envelope.sent_bytes.unwrap_or(message.bytes));
         self.timeline.add(envelope.received_ns / 1_000_000_000);
         self.senders.add(&envelope.reverse_path);
-        for to in &envelope.recipients {
-            self.recipients.add(&to.path);
+        for to in envelope.recipients.iter() {
+            self.recipients.add(to.path);
         }
         for (count, (flag, _)) in self.flags.iter_mut().zip(RecordFlags::NAMES) {
             *count += u64::from(envelope.flags.contains(flag));
@@ -197,6 +200,8 @@ impl Timeline {
 #[derive(Default)]
 struct Domains {
     counts: HashMap<Vec<u8>, u64>,
+    /// Octets of their names.
+    bytes: usize,
     /// Counts of domains that first came when the table was full.
     others: u64,
 }
@@ -211,7 +216,10 @@ impl Domains {
         let domain = domain.to_ascii_lowercase();
         if let Some(count) = self.counts.get_mut(&domain) {
             *count += 1;
-        } else if self.counts.len() < DOMAINS_COUNTED_MAX {
+        } else if self.counts.len() < DOMAINS_COUNTED_MAX
+            && self.bytes + domain.len() <= DOMAINS_BYTES_MAX
+        {
+            self.bytes += domain.len();
             self.counts.insert(domain, 1);
         } else {
             self.others += 1;
@@ -268,5 +276,10 @@ mod tests {
         assert_eq!(shares(2), [("x.test".into(), 3), ("y.test".into(), 2), ("others".into(), 2)]);
         assert_eq!(shares(9).len(), 4);
         assert!(shares(9).contains(&("<>".into(), 1)));
+        domains.add(&[b"a@".to_vec(), vec![b'x'; DOMAINS_BYTES_MAX]].concat());
+        assert_eq!(
+            domains.top(9).last().map(|last| (&*last.name, last.count)),
+            Some(("others", 1))
+        );
     }
 }

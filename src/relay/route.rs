@@ -147,7 +147,7 @@ impl RecipientSelection {
     pub(super) fn waiting(&self, message: &Message, known: &Deliveries) -> Vec<u32> {
         let recipients = message.envelope.recipients.iter().enumerate();
         let waiting = recipients.filter(|(index, recipient)| {
-            self.holds(domain_of(&recipient.path)) && known.fate(message, *index).is_none()
+            self.holds(domain_of(recipient.path)) && known.fate(message, *index).is_none()
         });
         waiting.map(|(index, _)| index as u32).collect()
     }

@@ -38,18 +38,18 @@ impl RelayTransaction {
         protocol: Protocol,
         offered: &Offered,
     ) -> Result<Self, Lack> {
-        let paths = recipients_of(&message).map(|to| &to.path);
-        if !paths.chain([&message.envelope.reverse_path]).all(|path| is_sendable(path)) {
+        let paths = recipients_of(&message).map(|to| to.path);
+        if !paths.chain([&*message.envelope.reverse_path]).all(is_sendable) {
             return Err(Lack::Path);
         }
-        if !recipients_of(&message).all(|to| is_sendable_rcpt(&to.params)) {
+        if !recipients_of(&message).all(|to| is_sendable_rcpt(to.params)) {
             return Err(Lack::Params);
         }
         let received = received(&message, tracer);
         let manner = onward(&message, received.len()).prepare(offered)?;
         let mut recipients = Recipients::default();
         for to in recipients_of(&message) {
-            recipients.push_with(&to.path, &rcpt_params(&to.params, offered));
+            recipients.push_with(to.path, &rcpt_params(to.params, offered));
         }
         let codes = vec![None; message.recipients.len()];
         let lmtp = protocol == Protocol::Lmtp;
@@ -157,8 +157,12 @@ fn fate(code: u16) -> Option<DeliveryFate> {
     }
 }
 
-fn recipients_of(message: &QueuedMessage) -> impl Iterator<Item = &Recipient> {
-    message.recipients.iter().map(|number| &message.envelope.recipients[*number as usize])
+fn recipients_of(message: &QueuedMessage) -> impl Iterator<Item = Recipient<'_>> {
+    let recipient = |number: &u32| message.envelope.recipients.get(*number as usize);
+    message
+        .recipients
+        .iter()
+        .map(move |number| recipient(number).expect("a number of one of the envelope's recipients"))
 }
 
 fn onward(message: &QueuedMessage, received_bytes: usize) -> Onward<'_> {
@@ -178,7 +182,7 @@ fn onward(message: &QueuedMessage, received_bytes: usize) -> Onward<'_> {
 fn received(message: &QueuedMessage, tracer: &Tracer) -> Vec<u8> {
     let envelope = &message.envelope;
     let only = match message.recipients.as_slice() {
-        [number] => Some(envelope.recipients[*number as usize].path.as_slice()),
+        [number] => envelope.recipients.get(*number as usize).map(|only| only.path),
         _ => None,
     };
     let mut out = Vec::new();
@@ -204,15 +208,13 @@ mod tests {
         paths: &[&str],
         numbers: &[u32],
     ) -> Result<RelayTransaction, Lack> {
-        let recipient =
-            |path: &&str| Recipient { path: path.as_bytes().to_vec(), params: Vec::new() };
         let envelope = StoredEnvelope {
             received_ns: 1_700_000_000_000_000_000,
             helo: b"client.example".to_vec(),
             peer: b"192.0.2.1:9".to_vec(),
             protocol: b"ESMTP".to_vec(),
             reverse_path: b"me@a.example".to_vec(),
-            recipients: paths.iter().map(recipient).collect(),
+            recipients: paths.iter().map(|path| (path.as_bytes(), &b""[..])).collect(),
             ..StoredEnvelope::default()
         };
         let (_, pieces) = mpsc::channel(1);

@@ -248,3 +248,62 @@ fn summary(core: &Core, cpu: usize) -> CoreSummary {
     });
     CoreSummary::new(core.board.snapshot(), cpu, core.page_faults(), spool)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::board::LiveBoard;
+    use super::super::connection_limit::ConnectionLimit;
+    use super::super::hints::Hints;
+    use super::super::keep::KeepRules;
+    use super::super::networks::Networks;
+    use super::super::peer_limit::PeerLimit;
+    use super::super::plan::PeerPolicy;
+    use super::super::quota::Quota;
+    use super::super::session_log::LogPlan;
+    use super::*;
+
+    fn core() -> Core {
+        let peer_policy = PeerPolicy {
+            timeout: Duration::from_secs(9),
+            data_rate_min: 0,
+            greet_delay: Duration::ZERO,
+            connections_per_peer_max: None,
+            proxies: Networks::default(),
+            xclient: Networks::default(),
+        };
+        let (_, mut boards) = LiveBoard::new(1);
+        Core::new(CoreSetup {
+            writer: None,
+            durability: None,
+            keep: KeepRules::default(),
+            peer_policy,
+            peer_limit: PeerLimit::new(None),
+            relay: None,
+            connections: ConnectionLimit::new(1),
+            quota: Quota::new(None, None, watch::channel(Stop::No).0),
+            log: LogPlan::default(),
+            hints: Hints::default(),
+            board: boards.remove(0),
+        })
+    }
+
+    #[test]
+    fn a_core_waits_for_sessions_and_for_those_who_are_turned_away() {
+        let ended = engine::run_core(EngineKind::Epoll, async {
+            let core = core();
+            let is_over = async |core: &Core| {
+                let over = sessions_end(core, std::future::pending());
+                task::timeout(Duration::from_millis(1), over).await.is_ok()
+            };
+            assert!(is_over(&core).await);
+            core.farewells.set(1);
+            assert!(!is_over(&core).await);
+            core.farewells.set(0);
+            core.board.session_begins();
+            assert!(!is_over(&core).await);
+            core.board.session_ends();
+            assert!(is_over(&core).await);
+        });
+        ended.unwrap();
+    }
+}

@@ -3,8 +3,11 @@
 //! Tag (u16), length (u16), value; little endian, no padding. Tags a reader does not know are skipped.
 //! Empty values are left out, except a recipient's path.
 
+use std::fmt;
+
 use super::error::SpoolError;
-use super::format::{Place, RecordFlags};
+use super::format::RecordFlags;
+use super::recipients::RecipientList;
 use super::stored_tls::StoredTls;
 use crate::limits::ENVELOPE_BYTES_MAX;
 
@@ -142,13 +145,6 @@ pub(super) fn check(bytes: &[u8]) -> Option<(u64, u64)> {
     Some((received_ns, sealed_ns))
 }
 
-/// One recipient as the client gave it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Recipient {
-    pub path: Vec<u8>,
-    pub params: Vec<u8>,
-}
-
 /// An envelope read back; the fields are those of [`Meta`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct StoredEnvelope {
@@ -165,7 +161,7 @@ pub struct StoredEnvelope {
     pub reverse_params: Vec<u8>,
     pub sent_bytes: Option<u64>,
     pub deviations: Vec<u8>,
-    pub recipients: Vec<Recipient>,
+    pub recipients: RecipientList,
 }
 
 impl StoredEnvelope {
@@ -191,7 +187,7 @@ impl StoredEnvelope {
                 return Some(());
             }
             tag::RECIPIENT => {
-                self.recipients.push(Recipient { path: value.to_vec(), params: Vec::new() });
+                self.recipients.push(value);
                 return Some(());
             }
             tag::PEER => &mut self.peer,
@@ -203,11 +199,27 @@ impl StoredEnvelope {
             tag::REVERSE_PATH => &mut self.reverse_path,
             tag::REVERSE_PARAMS => &mut self.reverse_params,
             tag::DEVIATIONS => &mut self.deviations,
-            tag::RECIPIENT_PARAMS => &mut self.recipients.last_mut()?.params,
+            tag::RECIPIENT_PARAMS => return self.recipients.set_params(value),
             _ => return Some(()),
         };
         *text = value.to_vec();
         Some(())
+    }
+
+    /// Octets of memory that it takes, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let texts = [
+            &self.peer,
+            &self.listener,
+            &self.helo,
+            &self.protocol,
+            &self.tls,
+            &self.auth,
+            &self.reverse_path,
+            &self.reverse_params,
+            &self.deviations,
+        ];
+        texts.map(Vec::capacity).iter().sum::<usize>() + self.recipients.memory_bytes()
     }
 
     /// The ways in which the client strayed from the grammar of SMTP, by name.
@@ -219,42 +231,30 @@ impl StoredEnvelope {
     pub fn tls(&self) -> Option<StoredTls> {
         StoredTls::decode(&self.tls)
     }
-
-    /// The envelope as one JSON object, with the message's name and size.
-    ///
-    /// Octets that are not UTF-8 are written as `\xNN`.
-    pub fn to_json(&self, place: Place, bytes: u64) -> serde_json::Value {
-        let recipients: Vec<_> = self
-            .recipients
-            .iter()
-            .map(|to| serde_json::json!({ "path": text(&to.path), "params": text(&to.params) }))
-            .collect();
-        serde_json::json!({
-            "id": place,
-            "bytes": bytes,
-            "sent_bytes": self.sent_bytes.unwrap_or(bytes),
-            "received_ns": self.received_ns,
-            "sealed_ns": self.sealed_ns,
-            "flags": self.flags.names().collect::<Vec<_>>(),
-            "deviations": self.deviations().collect::<Vec<_>>(),
-            "peer": text(&self.peer),
-            "listener": text(&self.listener),
-            "helo": text(&self.helo),
-            "protocol": text(&self.protocol),
-            "tls": self.tls().map(|tls| tls.to_json()),
-            "auth": text(&self.auth),
-            "from": { "path": text(&self.reverse_path), "params": text(&self.reverse_params) },
-            "to": recipients,
-        })
-    }
 }
 
 /// Octets as text. Those that are not UTF-8 are written as `\xNN`.
 pub fn text(bytes: &[u8]) -> String {
-    bytes
-        .utf8_chunks()
-        .flat_map(|chunk| [chunk.valid().to_owned(), chunk.invalid().escape_ascii().to_string()])
-        .collect()
+    Text(bytes).to_string()
+}
+
+/// Octets that are shown as by [`text`].
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'b>(pub &'b [u8]);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.utf8_chunks().try_for_each(|chunk| {
+            f.write_str(chunk.valid())?;
+            write!(f, "{}", chunk.invalid().escape_ascii())
+        })
+    }
+}
+
+impl serde::Serialize for Text<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 #[cfg(test)]
@@ -293,8 +293,7 @@ mod tests {
         assert_eq!(back.deviations().collect::<Vec<_>>(), ["no-domain", "bare-lf"]);
         assert_eq!(StoredEnvelope::default().deviations().count(), 0);
         assert_eq!(back.recipients.len(), 3);
-        assert_eq!(back.recipients[0].params, b"NOTIFY=NEVER");
-        assert_eq!(back.recipients[1], Recipient::default());
+        assert_eq!(back.recipients, recipients.into_iter().collect());
         for cut in 1..bytes.len() {
             let whole_values =
                 StoredEnvelope::decode(&bytes[..cut], RecordFlags::empty()).is_some();

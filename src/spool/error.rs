@@ -196,6 +196,8 @@ pub enum Doubt {
     Chain,
     #[error("the message says that it is shorter than a piece of it")]
     Length,
+    #[error("the message is in more pieces than any sink makes")]
+    Pieces,
     #[error("it cannot be read: {0}")]
     Unreadable(io::ErrorKind),
     #[error("the start of the message has been recycled")]

@@ -258,7 +258,7 @@
 //!     let message = message?;
 //!     let mut body = Vec::new();
 //!     listing.copy_body(&message, u64::MAX, &mut body)?;
-//!     assert_eq!(message.envelope.recipients[0].path, b"b@y.test");
+//!     assert_eq!(message.envelope.recipients.get(0).unwrap().path, b"b@y.test");
 //!     assert_eq!(body, b"Subject: hello\r\n\r\nworld\r\n");
 //! }
 //! assert!(listing.survey().is_sound());
@@ -280,16 +280,18 @@ mod file;
 mod format;
 mod options;
 mod read;
+mod recipients;
 mod stored_tls;
 mod write;
 
-pub use envelope::{Meta, Recipient, StoredEnvelope, text};
+pub use envelope::{Meta, StoredEnvelope, Text, text};
 pub use error::{Doubt, SpoolError};
 pub use format::{BadPlace, Delivery, DeliveryFate, Place, RecordFlags};
 pub use options::{Durability, Options, WhenFull};
 pub use read::{
     CopyError, CoreSurvey, Damage, Deliveries, Listing, Message, Messages, Reader, Survey,
 };
+pub use recipients::{Recipient, RecipientList};
 pub use stored_tls::{StoredClient, StoredTls};
 pub use write::{
     Barrier, DeliveryLog, Draft, Recovery, Sealed, Spool, Stats, Ticket, TicketFate, Watermark,

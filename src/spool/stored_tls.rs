@@ -84,7 +84,7 @@ impl StoredTls {
         Some(tls)
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let or_null = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let client = self
             .client

@@ -137,8 +137,8 @@ pub(crate) fn settled(dir: &Path) -> Vec<(String, &'static str, u16)> {
     for message in reader.messages() {
         let message = message.unwrap();
         for delivery in known.of(&message) {
-            let to = &message.envelope.recipients[delivery.recipient as usize];
-            let path = String::from_utf8(to.path.clone()).unwrap();
+            let to = message.envelope.recipients.get(delivery.recipient as usize).unwrap();
+            let path = String::from_utf8(to.path.to_vec()).unwrap();
             settled.push((path, delivery.fate.name(), delivery.code));
         }
     }

@@ -224,7 +224,7 @@ impl Gathering<'_> {
             let octets = reader.body(&message)?;
             let envelope = envelopes.then(|| Recorded {
                 from: message.envelope.reverse_path,
-                recipients: message.envelope.recipients.into_iter().map(|r| r.path).collect(),
+                recipients: message.envelope.recipients.iter().map(|r| r.path.to_vec()).collect(),
                 place: format!("{} message {}", self.path.display(), message.place),
             });
             if let Some(Recorded { recipients, place, .. }) = &envelope

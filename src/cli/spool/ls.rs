@@ -10,7 +10,7 @@ use super::{DIR_DEFAULT, put, put_json, shown, tell_of, time};
 use crate::cli::exit::Exit;
 use crate::cli::value;
 use crate::human;
-use crate::mailbox::{add_deliveries, as_json, subject_of};
+use crate::mailbox::{MessageJson, subject_of};
 use crate::printable::printable;
 use crate::report::columns::{Column, Layout, Width};
 use crate::spool::{CopyError, Deliveries, Message, Reader, StoredEnvelope};
@@ -61,8 +61,7 @@ impl Ls {
             left -= 1;
             let settled = known.of(&message);
             if self.json {
-                let mut object = as_json(&message, subject.as_deref());
-                add_deliveries(&mut object, settled);
+                let object = MessageJson::new(&message, subject.as_deref(), settled);
                 put_json(out, &object)?;
             } else {
                 let cells = cells(&message, settled.len(), &subject.unwrap_or_default(), width);
@@ -103,7 +102,7 @@ fn layout(width: Width) -> Layout {
 /// `settled` is the count of recipients that do not wait any more.
 fn cells(message: &Message, settled: usize, subject: &str, width: Width) -> [String; 7] {
     let StoredEnvelope { received_ns, flags, reverse_path, recipients, .. } = &message.envelope;
-    let first = recipients.first().map_or_else(String::new, |to| shown(&to.path));
+    let first = recipients.get(0).map_or_else(String::new, |to| shown(to.path));
     let to = match recipients.len() {
         0 | 1 => first,
         count => format!("{first} +{}", count - 1),

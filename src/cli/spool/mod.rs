@@ -14,14 +14,15 @@ use std::thread;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::json;
 
 use self::pick::Pick;
 use self::progress::ByteProgress;
 use super::exit::{self, Exit, ExitError};
-use crate::mailbox::{add_deliveries, as_json};
+use crate::mailbox::{self, MessageJson};
 use crate::notice::notice;
-use crate::printable;
+use crate::printable::{self, JsonOut};
 use crate::spool::{CopyError, Deliveries, Place, Reader, SpoolError, Survey, text};
 
 /// The default directory of a sink's spool.
@@ -111,10 +112,16 @@ fn put(out: &mut impl Write, line: std::fmt::Arguments<'_>) -> Result<(), CopyEr
     writeln!(out, "{}", printable::lines(&line)).map_err(CopyError::Out)
 }
 
-/// Writes JSON: on one line, or pretty with `{:#}`.
-fn put_json(out: &mut impl Write, object: impl std::fmt::Display) -> Result<(), CopyError> {
-    let object = object.to_string();
-    writeln!(out, "{}", printable::json(&object)).map_err(CopyError::Out)
+/// Writes JSON on one line.
+fn put_json(out: &mut impl Write, object: &impl Serialize) -> Result<(), CopyError> {
+    let written = serde_json::to_writer(JsonOut::new(&mut *out), object);
+    written.map_err(io::Error::from).and_then(|()| out.write_all(b"\n")).map_err(CopyError::Out)
+}
+
+/// Writes JSON on many lines, for people.
+fn put_pretty_json(out: &mut impl Write, object: &impl Serialize) -> Result<(), CopyError> {
+    let written = serde_json::to_writer_pretty(JsonOut::new(&mut *out), object);
+    written.map_err(io::Error::from).and_then(|()| out.write_all(b"\n")).map_err(CopyError::Out)
 }
 
 /// What a client sent, as text for a terminal.
@@ -156,14 +163,12 @@ impl Cat {
         let reader = Reader::open(dir)?;
         let message = reader.get(place)?;
         if self.envelope {
-            let body = reader.body(&message)?;
-            let subject = crate::mailbox::subject(&body);
-            let mut object = as_json(&message, subject.as_deref());
-            add_deliveries(&mut object, Deliveries::read(dir)?.of(&message));
-            put_json(out, format_args!("{object:#}"))?;
+            let subject = mailbox::subject_in(&reader, &message)?;
+            let settled = Deliveries::read_of(dir, &message)?;
+            let object = MessageJson::new(&message, subject.as_deref(), settled.of(&message));
+            put_pretty_json(out, &object)?;
         } else if self.headers {
-            let body = reader.body(&message)?;
-            out.write_all(crate::mailbox::header_block(&body)).map_err(CopyError::Out)?;
+            mailbox::copy_header_block(&reader, &message, out)?;
         } else {
             reader.copy_body(&message, out)?;
         }

@@ -1,5 +1,6 @@
 //! Follows the pieces of a message, from the seal back through its fragments.
 
+use crate::limits::OPEN_PIECES_MAX;
 use crate::spool::error::Doubt;
 use crate::spool::format::{ALIGNMENT, Place, RECORD_HEADER_BYTES, RecordHeader};
 
@@ -67,6 +68,9 @@ impl Chain {
             && u64::from(fragment.body_bytes) <= self.missing;
         if !fits {
             return Err(Doubt::Chain);
+        }
+        if self.parts.len() > OPEN_PIECES_MAX {
+            return Err(Doubt::Pieces);
         }
         self.missing -= u64::from(fragment.body_bytes);
         (self.last, self.back) = (place, fragment.back);

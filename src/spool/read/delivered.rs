@@ -1,6 +1,6 @@
 //! Reads the file `delivered`: what became of recipients whose mail was handed on to another server.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use super::message::Message;
@@ -10,6 +10,9 @@ use crate::spool::format::{DELIVERY_BYTES, Delivery};
 
 /// Name of the file.
 pub(in crate::spool) const DELIVERED: &str = "delivered";
+
+/// Octets of the file that are read at once.
+const READ_BYTES: usize = 64 * 1024;
 
 /// All deliveries that the file named when it was read.
 #[derive(Clone, Debug, Default)]
@@ -25,16 +28,32 @@ impl Deliveries {
     /// # Errors
     /// [`SpoolError::Io`] when the file is there and cannot be read.
     pub fn read(dir: &Path) -> Result<Self, SpoolError> {
+        Self::read_those(dir, |_| true)
+    }
+
+    /// As [`Deliveries::read`], of one message.
+    pub fn read_of(dir: &Path, message: &Message) -> Result<Self, SpoolError> {
+        let (place, sealed_ns) = (message.place, message.envelope.sealed_ns);
+        Self::read_those(dir, |d| (d.place, d.sealed_ns) == (place, sealed_ns))
+    }
+
+    fn read_those(dir: &Path, wanted: impl Fn(&Delivery) -> bool) -> Result<Self, SpoolError> {
         let path = dir.join(DELIVERED);
         let failed = |cause| SpoolError::io("read the deliveries", &path, cause);
-        let mut octets = Vec::new();
-        match file::open(&path, Access::Read) {
-            Ok(mut file) => file.read_to_end(&mut octets).map(drop).map_err(failed)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let mut file = match file::open(&path, Access::Read) {
+            Ok(file) => BufReader::with_capacity(READ_BYTES, file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(cause) => return Err(failed(cause)),
+        };
+        let mut known = Vec::new();
+        let mut octets = [0; DELIVERY_BYTES];
+        loop {
+            match file.read_exact(&mut octets) {
+                Ok(()) => known.extend(Delivery::decode(&octets).filter(&wanted)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(cause) => return Err(failed(cause)),
+            }
         }
-        let mut known: Vec<_> =
-            octets.chunks_exact(DELIVERY_BYTES).filter_map(Delivery::decode).collect();
         // The sort is stable, so the first of two records stays: what was delivered once was delivered.
         known.sort_by_key(Delivery::key);
         known.dedup_by_key(|delivery| delivery.key());

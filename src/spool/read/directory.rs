@@ -17,6 +17,9 @@ use crate::spool::format::{
 /// Octets that are read of a marker file: more than any version writes.
 pub(in crate::spool) const MARKER_BYTES_MAX: u64 = 256;
 
+/// Names of files that look like segments and are none: so many are told.
+const STRANGERS_TOLD_MAX: usize = 1_000;
+
 /// The segments of a spool as they were when it was opened.
 pub(super) struct SegmentDirectory {
     dir: PathBuf,
@@ -183,7 +186,7 @@ pub(in crate::spool) fn list_segments(dir: &Path) -> Result<SegmentList, SpoolEr
         let name = entry.map_err(failed)?.file_name();
         let Some(name) = name.to_str() else { continue };
         list.segments.extend(parse_file_name(name));
-        if is_almost_a_segment(name) {
+        if is_almost_a_segment(name) && list.strangers.len() < STRANGERS_TOLD_MAX {
             list.strangers.push(name.to_owned());
         }
     }

@@ -25,11 +25,13 @@ struct Forged {
     header: SegmentHeader,
     octets: Vec<u8>,
     seq: u64,
+    /// How many recipients each message has.
+    recipients: usize,
 }
 
 impl Forged {
     fn new(header: SegmentHeader) -> Self {
-        Self { header, octets: header.encode().to_vec(), seq: 0 }
+        Self { header, octets: header.encode().to_vec(), seq: 0, recipients: 1 }
     }
 
     /// Adds a record, and gives its place. `back` is the piece before it.
@@ -43,7 +45,8 @@ impl Forged {
         let mut envelope = Vec::new();
         if kind != RecordKind::Fragment {
             let meta = Meta { received_ns: 1, sealed_ns: self.seq + 1, ..Meta::default() };
-            meta.encode([(&b"a@x"[..], &b""[..])], &mut envelope).unwrap();
+            let to = (&b"a@x"[..], &b""[..]);
+            meta.encode(vec![to; self.recipients], &mut envelope).unwrap();
         }
         let payload = [body, &envelope].concat();
         let offset = self.octets.len() as u32;
@@ -115,6 +118,71 @@ fn a_piece_belongs_to_one_message_however_many_claim_it() {
     }
     // Backwards the walk meets the claims of each segment before the pieces of the other.
     assert!(backwards.messages <= 2 && !backwards.is_sound(), "{backwards:?}");
+}
+
+/// Of pieces that wait for their seal a reader keeps a bounded number in memory. The others are read again.
+#[test]
+fn a_message_in_more_pieces_than_fit_into_memory_is_read_from_the_disk() {
+    const PIECES: u64 = 9_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Forged::new(SEGMENT);
+    let mut back = None;
+    for total in 1..=PIECES {
+        back = Some(log.add(RecordKind::Fragment, &[total as u8], total, back));
+    }
+    log.add(RecordKind::Fragment, b"no seal leads to this", 21, None);
+    let seal = log.add(RecordKind::Seal, b"", PIECES, back);
+    log.write(dir.path());
+    // Many cores share the memory, and many threads.
+    for core in 1..=100 {
+        let mut other = Forged::new(SegmentHeader { core, ..SEGMENT });
+        other.add(RecordKind::Single, b"good", 4, None);
+        other.write(dir.path());
+    }
+    let reader = Reader::open(dir.path()).unwrap();
+    let expected: Vec<_> = (1..=PIECES).map(|total| total as u8).collect();
+    for mut listing in [reader.oldest_first(), reader.newest_first()] {
+        let mut body = Vec::new();
+        let mut found = 0;
+        while let Some(message) = listing.next() {
+            let message = message.unwrap();
+            found += 1;
+            if message.place == seal {
+                listing.copy_body(&message, u64::MAX, &mut body).unwrap();
+            }
+        }
+        assert_eq!((found, body == expected), (101, true));
+        let survey = listing.survey();
+        assert!(survey.is_sound(), "{survey:?}");
+    }
+    let survey = reader.survey(64, &|_| {}).unwrap();
+    assert_eq!((survey.messages, survey.orphaned_fragments), (101, 1), "{survey:?}");
+    assert!(survey.is_sound());
+}
+
+#[test]
+fn large_envelopes_that_wait_for_their_turn_are_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    const CORES: u16 = 8;
+    for core in 0..CORES {
+        let mut log = Forged::new(SegmentHeader { core, bytes: 16 << 20, ..SEGMENT });
+        for number in 0..3 {
+            log.recipients = 200_000 + usize::from(core) + number;
+            log.add(RecordKind::Single, b"good", 4, None);
+        }
+        log.write(dir.path());
+    }
+    let reader = Reader::open(dir.path()).unwrap();
+    for listing in [reader.oldest_first(), reader.newest_first()] {
+        let mut counts: Vec<_> =
+            listing.map(|message| message.unwrap().envelope.recipients.len()).collect();
+        counts.sort_unstable();
+        let expected =
+            (0..CORES).flat_map(|core| [0, 1, 2].map(|n| 200_000 + usize::from(core) + n));
+        let mut expected: Vec<_> = expected.collect();
+        expected.sort_unstable();
+        assert_eq!(counts, expected);
+    }
 }
 
 #[test]

@@ -2,17 +2,23 @@
 
 use std::io::Write;
 
+use super::assembler::{Assembler, Current};
 use super::chain::Fragment;
 use super::directory::SegmentDirectory;
 use super::message::{CopyError, Message};
-use super::messages::{self, Assembler, Current, Messages};
+use super::messages::{self, Messages};
 use super::survey::Survey;
-use crate::spool::error::SpoolError;
+use crate::spool::envelope::StoredEnvelope;
+use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::RecordKind;
 
 /// Messages that a reader which goes backwards holds at once: it walks forward over so many, and gives
 /// them from the last to the first.
 const SPOOL_BACKWARD_MESSAGES: usize = 256;
+
+/// Octets of memory for the envelopes of messages that wait for their turn, of all cores. What does not fit is read
+/// again.
+const ENVELOPES_WAITING_BYTES: usize = 16 * 1024 * 1024;
 
 /// Every whole message of a spool by the time at which it was sealed; see
 /// [`Reader::oldest_first`](super::Reader::oldest_first) and
@@ -30,8 +36,49 @@ pub struct Listing<'a> {
 /// One core's messages, and the message that waits for its turn.
 struct CoreListing<'a> {
     log: Log<'a>,
-    head: Option<Message>,
+    head: Option<WaitingMessage>,
     ended: bool,
+    /// Octets of memory for the envelopes of messages that wait.
+    room_bytes: usize,
+}
+
+/// A message that waits for its turn.
+struct WaitingMessage {
+    message: Message,
+    /// Of its envelope there is only the time, because the envelope is large.
+    bare: bool,
+}
+
+impl WaitingMessage {
+    /// Takes the memory of the envelope from `room_bytes`.
+    fn new(mut message: Message, room_bytes: &mut usize) -> Self {
+        let left = room_bytes.checked_sub(message.envelope.memory_bytes());
+        match left {
+            Some(left) => *room_bytes = left,
+            None => {
+                let sealed_ns = message.envelope.sealed_ns;
+                message.envelope = StoredEnvelope { sealed_ns, ..StoredEnvelope::default() };
+            }
+        }
+        Self { message, bare: left.is_none() }
+    }
+
+    /// The whole message; `None` if the ring has recycled it meanwhile.
+    fn whole(self, directory: &SegmentDirectory) -> Result<Option<Message>, SpoolError> {
+        let Self { mut message, bare } = self;
+        if bare {
+            let record = match directory.record(message.place) {
+                Err(SpoolError::Damaged { what: Doubt::Recycled, .. }) => None,
+                record => record?,
+            };
+            let read = record
+                .and_then(|(header, envelope)| StoredEnvelope::decode(&envelope, header.flags));
+            let same = read.filter(|read| read.sealed_ns == message.envelope.sealed_ns);
+            let Some(envelope) = same else { return Ok(None) };
+            message.envelope = envelope;
+        }
+        Ok(Some(message))
+    }
 }
 
 enum Log<'a> {
@@ -43,32 +90,37 @@ impl Iterator for Listing<'_> {
     type Item = Result<Message, SpoolError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        for source in &mut self.cores {
-            if let Err(error) = source.fetch() {
-                return Some(Err(error));
+        loop {
+            for source in &mut self.cores {
+                if let Err(error) = source.fetch() {
+                    return Some(Err(error));
+                }
+            }
+            let waiting = self.cores.iter().enumerate().filter_map(|(core, source)| {
+                source.head.as_ref().map(|head| (head.message.envelope.sealed_ns, core))
+            });
+            let (_, core) = if self.newest_first { waiting.max() } else { waiting.min() }?;
+            self.latest = Some(core);
+            let whole = self.cores[core].head.take()?.whole(self.directory).transpose();
+            if whole.is_some() {
+                return whole;
             }
         }
-        let waiting = self.cores.iter().enumerate().filter_map(|(core, source)| {
-            source.head.as_ref().map(|head| (head.envelope.sealed_ns, core))
-        });
-        let (_, core) = if self.newest_first { waiting.max() } else { waiting.min() }?;
-        self.latest = Some(core);
-        self.cores[core].head.take().map(Ok)
     }
 }
 
 impl<'a> Listing<'a> {
     pub(super) fn oldest_first(directory: &'a SegmentDirectory) -> Self {
-        let forwards =
-            |segments| CoreListing::new(Log::Forwards(Messages::new(directory, segments)));
-        let cores = directory.cores().map(forwards).collect();
+        let count = directory.cores().count();
+        let forwards = |segments| Log::Forwards(Messages::new(directory, segments, count));
+        let cores = directory.cores().map(|of| CoreListing::new(forwards(of), count)).collect();
         Self { cores, latest: None, newest_first: false, directory }
     }
 
     pub(super) fn newest_first(directory: &'a SegmentDirectory) -> Self {
-        let backwards =
-            |segments| CoreListing::new(Log::Backwards(Backwards::new(directory, segments)));
-        let cores = directory.cores().map(backwards).collect();
+        let count = directory.cores().count();
+        let backwards = |segments| Log::Backwards(Backwards::new(directory, segments, count));
+        let cores = directory.cores().map(|of| CoreListing::new(backwards(of), count)).collect();
         Self { cores, latest: None, newest_first: true, directory }
     }
 
@@ -114,8 +166,8 @@ impl<'a> Listing<'a> {
 }
 
 impl<'a> CoreListing<'a> {
-    fn new(log: Log<'a>) -> Self {
-        Self { log, head: None, ended: false }
+    fn new(log: Log<'a>, cores: usize) -> Self {
+        Self { log, head: None, ended: false, room_bytes: ENVELOPES_WAITING_BYTES / cores }
     }
 
     /// Reads the next message, if there is one. Call it only when that message is wanted: until then the
@@ -123,10 +175,12 @@ impl<'a> CoreListing<'a> {
     fn fetch(&mut self) -> Result<(), SpoolError> {
         if self.head.is_none() && !self.ended {
             self.head = match &mut self.log {
-                Log::Forwards(log) => log.next(),
-                Log::Backwards(log) => log.next(),
-            }
-            .transpose()?;
+                Log::Forwards(log) => {
+                    let mut room_bytes = self.room_bytes;
+                    log.next().transpose()?.map(|next| WaitingMessage::new(next, &mut room_bytes))
+                }
+                Log::Backwards(log) => log.next(self.room_bytes)?,
+            };
             self.ended = self.head.is_none();
         }
         Ok(())
@@ -135,51 +189,50 @@ impl<'a> CoreListing<'a> {
 
 /// One core's messages from the last to the first.
 ///
-/// A segment can only be walked forwards. So it is walked once for the places of its messages. Then
-/// stretches of it are walked again, each forwards, the last stretch first.
+/// A segment can only be walked forwards. So it is walked once for the places where stretches of it begin. Then
+/// the stretches are walked again, each forwards, the last stretch first.
 struct Backwards<'a> {
     directory: &'a SegmentDirectory,
     log: Assembler<'a>,
     /// Not yet opened.
     segments: &'a [(u16, u32)],
     current: Option<Current>,
-    /// Offsets of the singles and seals of the present segment that were not walked again yet.
-    offsets: Vec<u32>,
+    /// Offsets of the first single or seal of each stretch of the present segment that was not walked again yet.
+    starts: Vec<u32>,
+    /// Where the last of these stretches ends.
+    until: u64,
     /// The present stretch, first to last.
-    stretch: Vec<Message>,
-}
-
-impl Iterator for Backwards<'_> {
-    type Item = Result<Message, SpoolError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(message) = self.stretch.pop() {
-                return Some(Ok(message));
-            }
-            let moved = if self.offsets.is_empty() {
-                let ((core, number), before) = self.segments.split_last()?;
-                self.segments = before;
-                self.open(*core, *number)
-            } else {
-                self.walk_stretch()
-            };
-            if let Err(error) = moved {
-                return Some(Err(error));
-            }
-        }
-    }
+    stretch: Vec<WaitingMessage>,
 }
 
 impl<'a> Backwards<'a> {
-    fn new(directory: &'a SegmentDirectory, segments: &'a [(u16, u32)]) -> Self {
+    fn new(directory: &'a SegmentDirectory, segments: &'a [(u16, u32)], cores: usize) -> Self {
         Self {
             directory,
-            log: Assembler::new(directory),
+            log: Assembler::new(directory, cores),
             segments,
             current: None,
-            offsets: Vec::new(),
+            starts: Vec::new(),
+            until: 0,
             stretch: Vec::new(),
+        }
+    }
+
+    /// The envelopes of a stretch take at most `room_bytes` of memory.
+    fn next(&mut self, room_bytes: usize) -> Result<Option<WaitingMessage>, SpoolError> {
+        loop {
+            if let Some(message) = self.stretch.pop() {
+                return Ok(Some(message));
+            }
+            if let Some(start) = self.starts.pop() {
+                self.walk_stretch(start, room_bytes)?;
+                continue;
+            }
+            let Some(((core, number), before)) = self.segments.split_last() else {
+                return Ok(None);
+            };
+            self.segments = before;
+            self.open(*core, *number)?;
         }
     }
 
@@ -187,40 +240,44 @@ impl<'a> Backwards<'a> {
         self.log.drop_fragments();
         self.log.forget_after(number);
         let Ok(mut current) = self.log.open(core, number)? else { return Ok(()) };
+        let mut met = 0_usize;
         let end = loop {
             match current.step()? {
                 Ok((place, header)) if header.kind == RecordKind::Fragment => {
                     self.log.add_fragment(place, Fragment::from(&header));
                 }
-                Ok((place, _)) => self.offsets.push(place.offset),
+                Ok((place, _)) => {
+                    if met.is_multiple_of(SPOOL_BACKWARD_MESSAGES) {
+                        self.starts.push(place.offset);
+                    }
+                    met += 1;
+                }
                 Err(end) => break end,
             }
         };
+        self.until = current.walk.at();
         self.log.close(&mut current, end)?;
         self.current = Some(current);
         Ok(())
     }
 
-    fn walk_stretch(&mut self) -> Result<(), SpoolError> {
-        let start = self.offsets.len().saturating_sub(SPOOL_BACKWARD_MESSAGES);
-        let stretch = self.offsets.split_off(start);
-        let (Some(current), Some(first), Some(last)) =
-            (&mut self.current, stretch.first(), stretch.last())
-        else {
-            return Ok(());
-        };
-        current.walk.seek(*first);
-        // The walk ends early if the file was recycled meanwhile: the rest is gone.
-        while let Ok((place, header)) = current.step()? {
+    fn walk_stretch(&mut self, start: u32, mut room_bytes: usize) -> Result<(), SpoolError> {
+        let until = std::mem::replace(&mut self.until, start.into());
+        let Some(current) = &mut self.current else { return Ok(()) };
+        current.walk.seek(start);
+        while current.walk.at() < until {
+            // The walk ends early if the file was recycled meanwhile: the rest is gone.
+            let Ok((place, header)) = current.step()? else {
+                self.starts.clear();
+                return Ok(());
+            };
             if header.kind != RecordKind::Fragment {
                 let envelope = current.walk.envelope();
-                self.stretch.extend(self.log.assemble(place, &header, envelope)?);
-            }
-            if place.offset >= *last {
-                return Ok(());
+                let message = self.log.assemble(place, &header, envelope)?;
+                current.walk.drop_envelope();
+                self.stretch.extend(message.map(|next| WaitingMessage::new(next, &mut room_bytes)));
             }
         }
-        self.offsets.clear();
         Ok(())
     }
 

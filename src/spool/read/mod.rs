@@ -1,6 +1,7 @@
 //! The reading wing: finds messages in the segments while a sink writes. It uses read(2), not a map, and
 //! knows nothing of the writing wing.
 
+mod assembler;
 mod audit;
 mod chain;
 mod delivered;

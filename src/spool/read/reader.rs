@@ -73,7 +73,17 @@ impl Reader {
 
     /// Writes the message's octets, exactly as the client sent them, dots unstuffed.
     pub fn copy_body(&self, message: &Message, out: &mut dyn Write) -> Result<(), CopyError> {
-        messages::copy_body(&self.directory, None, message, u64::MAX, out)
+        self.copy_start(message, u64::MAX, out)
+    }
+
+    /// As [`Reader::copy_body`], at most `max_bytes`.
+    pub fn copy_start(
+        &self,
+        message: &Message,
+        max_bytes: u64,
+        out: &mut dyn Write,
+    ) -> Result<(), CopyError> {
+        messages::copy_body(&self.directory, None, message, max_bytes, out)
     }
 
     /// The message's octets in memory.

@@ -19,6 +19,12 @@ use crate::spool::format::{
 /// Octets that it takes after a jump, when it may want a single record.
 const SPOOL_PEEK_BYTES: usize = 4 * 1024;
 
+/// The least that it takes at once.
+const WINDOW_BYTES_MIN: usize = 8 * 1024;
+
+/// Octets of memory for envelopes that a walk keeps from one record to the next.
+const ENVELOPE_KEPT_BYTES: usize = 16 * 1024;
+
 /// Times that a walk goes back in a row, while a live writer takes records back.
 const LOOKS_MAX: usize = 8;
 
@@ -128,6 +134,18 @@ impl Walk {
     /// Octets found sound so far: where the next record would begin.
     pub(super) fn at(&self) -> u64 {
         self.at
+    }
+
+    /// Takes at most `bytes` from the file at once from now on, where many segments are read side by side.
+    pub(super) fn narrow(&mut self, bytes: usize) {
+        self.file.reach_max = bytes.clamp(WINDOW_BYTES_MIN, SPOOL_READ_BYTES);
+    }
+
+    /// Gives back the memory of a large envelope, which is not looked at any more.
+    pub(super) fn drop_envelope(&mut self) {
+        if self.envelope.capacity() > ENVELOPE_KEPT_BYTES {
+            self.envelope = Vec::new();
+        }
     }
 
     /// Moves to `offset`, where a record is known to begin.
@@ -270,7 +288,7 @@ impl Walk {
         let end = at + header.payload_bytes();
         while at < end {
             let until = if at < envelope_at { envelope_at } else { end };
-            let chunk = self.file.get(at, (until - at).min(SPOOL_READ_BYTES as u64) as usize)?;
+            let chunk = self.file.get(at, (until - at).min(self.file.reach_max as u64) as usize)?;
             if chunk.is_empty() {
                 return Ok(Some(Doubt::Bounds));
             }
@@ -354,21 +372,23 @@ struct Window {
     bytes: Vec<u8>,
     /// Where `bytes` begin in the file: at a multiple of [`ALIGNMENT`].
     start: u64,
+    /// Octets that are taken at once.
+    reach_max: usize,
 }
 
 impl Window {
     fn new(file: File, path: PathBuf) -> Self {
-        Self { file, path, bytes: Vec::new(), start: 0 }
+        Self { file, path, bytes: Vec::new(), start: 0, reach_max: SPOOL_READ_BYTES }
     }
 
     /// The octets at `at`: `len` of them, or fewer where the file ends. `len` is at most
-    /// [`SPOOL_READ_BYTES`].
+    /// `reach_max`.
     fn get(&mut self, at: u64, len: usize) -> Result<&[u8], SpoolError> {
         let have = self.start..self.start + self.bytes.len() as u64;
         if at < have.start || at + len as u64 > have.end {
             let goes_on = have.contains(&at) || at == have.end;
             let reach = if goes_on { 2 * self.bytes.len() } else { 0 };
-            self.fill(at, reach.min(SPOOL_READ_BYTES).max(len.max(SPOOL_PEEK_BYTES)))?;
+            self.fill(at, reach.min(self.reach_max).max(len.max(SPOOL_PEEK_BYTES)))?;
         }
         let from = (at - self.start) as usize;
         let to = (from + len).min(self.bytes.len());
@@ -408,7 +428,7 @@ impl Window {
         let end = if whole { len.saturating_sub(CANARY_BYTES as u64) } else { len };
         let mut at = 0;
         loop {
-            let rest = self.rest(at, SPOOL_READ_BYTES)?;
+            let rest = self.rest(at, self.reach_max)?;
             let rest = &rest[..rest.len().min((end - at) as usize)];
             if rest.is_empty() {
                 return Ok(RecordsEnd::Clean);

@@ -125,8 +125,8 @@ fn check(dir: &Path) {
     assert_eq!(second.received_ns, 1_700_000_000_000_000_002);
     assert_eq!(second.sealed_ns, 1_700_000_000_500_000_002);
     assert_eq!(second.helo, b"client.example");
-    assert_eq!(second.recipients[0].params, b"NOTIFY=NEVER");
-    assert_eq!(second.recipients[1].path, b"b@example.org");
+    assert_eq!(second.recipients.get(0).unwrap().params, b"NOTIFY=NEVER");
+    assert_eq!(second.recipients.get(1).unwrap().path, b"b@example.org");
     assert!(read[3].2.recipients.is_empty());
     assert_eq!((read[3].2.sent_bytes, read[4].2.sent_bytes), (None, Some(4_000)));
     let names: Vec<_> = read[4].2.flags.names().collect();

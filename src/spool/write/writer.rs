@@ -299,6 +299,10 @@ impl Writer {
     /// the room in octets.
     fn claim(&mut self, draft: &mut Draft, wanted: usize) -> Result<usize, SpoolError> {
         self.check_pieces(draft)?;
+        // The first piece of a message is not refused: most messages have no other.
+        if draft.id != 0 && self.pieces.is_full() && !self.owns_head(draft) {
+            return Err(SpoolError::OpenLimit);
+        }
         self.yield_head(draft);
         let space = self.space();
         let too_small = wanted > space && space < SEGMENT_REST_BYTES.min(self.capacity() / 4);

@@ -1,5 +1,7 @@
 //! Which records of a log are pieces of messages that are still open.
 
+use crate::limits::OPEN_PIECES_MAX;
+
 /// One record of an open message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
@@ -23,12 +25,19 @@ pub(super) struct Pieces {
     /// INVARIANT: those that are not in use form a list from `free` on.
     all: Vec<Piece>,
     free: PieceId,
+    used: usize,
 }
 
 impl Pieces {
+    /// Whether an open message gets no further piece, because those that there are take enough memory.
+    pub(super) fn is_full(&self) -> bool {
+        self.used >= OPEN_PIECES_MAX
+    }
+
     /// Adds a piece that is being written, the one after `before`.
     pub(super) fn add(&mut self, segment: u32, offset: u32, before: PieceId) -> PieceId {
         let piece = Piece { segment, offset, bytes: 0, lost: false, before };
+        self.used += 1;
         match self.at(self.free) {
             Some(at) => {
                 let id = std::mem::replace(&mut self.free, self.all[at].before);
@@ -64,6 +73,7 @@ impl Pieces {
         let at = self.at(id)?;
         let piece = self.all[at];
         self.all[at].before = std::mem::replace(&mut self.free, id);
+        self.used -= 1;
         Some((piece, piece.before))
     }
 
@@ -118,6 +128,7 @@ mod tests {
         }
         assert_eq!(offsets, [4, 3, 2, 1, 0]);
         assert_eq!(pieces.forget(chains[0]), 40);
+        assert_eq!(pieces.used, 5);
         for _ in 0..10 {
             pieces.add(9, 9, PieceId::default());
         }

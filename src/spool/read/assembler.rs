@@ -1,0 +1,310 @@
+//! Makes messages from the records of one core's log, in bounded memory.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::chain::{BodyPart, Chain, Fragment};
+use super::directory::{SegmentDirectory, WalkStop};
+use super::message::Message;
+use super::survey::{Damage, Survey};
+use super::walk::{Opened, RecordsEnd, Walk, WalkStep};
+use crate::spool::envelope::StoredEnvelope;
+use crate::spool::error::{Doubt, SpoolError};
+use crate::spool::file;
+use crate::spool::format::{Place, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES, file_name};
+
+/// Pieces whose seal was not met yet that readers of all cores keep in memory. One more, and the oldest of its core
+/// is read from the disk when its seal comes.
+const FRAGMENTS_MAX: usize = 400_000;
+
+/// Pieces that are read from the disk and remembered: those of open messages where one segment goes over
+/// into another, of which there are few, and those that were too many for the memory.
+const TAKEN_MAX: usize = 1_000_000;
+
+/// Octets of segments that are in memory at once, of all cores.
+const WINDOWS_BYTES: usize = 16 * 1024 * 1024;
+
+/// The least that a core has of both, however many there are.
+const PIECES_MIN: usize = 4_096;
+
+/// Makes messages from the records of one core, and counts them.
+pub(super) struct Assembler<'a> {
+    pub(super) directory: &'a SegmentDirectory,
+    /// The cores that are read side by side.
+    cores: usize,
+    /// Fragments that no seal has claimed yet, by segment and offset.
+    ///
+    /// INVARIANT: at most this core's share of [`FRAGMENTS_MAX`].
+    fragments: BTreeMap<(u32, u32), Fragment>,
+    /// The last of the fragments for which there was no room. Up to it a fragment may lie on the disk alone.
+    left_out: Option<(u32, u32)>,
+    /// For each segment of the present core, up to where its records were met.
+    walked: HashMap<u32, u64>,
+    /// Places of pieces that were read from the disk, each of which one message may claim.
+    taken: HashSet<(u32, u32)>,
+    /// Segments in which a piece was missed, by core and number, and where their records stop.
+    stops: HashMap<(u16, u32), Option<WalkStop>>,
+    /// Of each segment, where its last fragment ends to which a seal leads, also where the start of the message
+    /// has been recycled. `None` unless somebody wants to know.
+    pub(super) claimed: Option<HashMap<(u16, u32), u64>>,
+    /// A segment that cannot be opened is an error; otherwise it is told, and the others are read.
+    pub(super) strict: bool,
+    pub(super) survey: Survey,
+}
+
+impl<'a> Assembler<'a> {
+    /// `cores` are read side by side, and share the memory for their pieces.
+    pub(super) fn new(directory: &'a SegmentDirectory, cores: usize) -> Self {
+        Self {
+            directory,
+            cores: cores.max(1),
+            fragments: BTreeMap::new(),
+            left_out: None,
+            walked: HashMap::new(),
+            taken: HashSet::new(),
+            stops: HashMap::new(),
+            claimed: None,
+            strict: false,
+            survey: Survey::default(),
+        }
+    }
+
+    pub(super) fn add_fragment(&mut self, place: Place, fragment: Fragment) {
+        self.fragments.insert((place.segment, place.offset), fragment);
+        if self.fragments.len() > self.share(FRAGMENTS_MAX)
+            && let Some((oldest, _)) = self.fragments.pop_first()
+        {
+            self.survey.orphaned_fragments += 1;
+            self.left_out = self.left_out.max(Some(oldest));
+        }
+    }
+
+    fn share(&self, of_all: usize) -> usize {
+        (of_all / self.cores).max(PIECES_MIN)
+    }
+
+    fn was_left_out(&self, piece: Place) -> bool {
+        self.left_out.is_some_and(|last| (piece.segment, piece.offset) <= last)
+    }
+
+    /// The message whose last record this is; `None` if it is not whole, which is counted.
+    pub(super) fn assemble(
+        &mut self,
+        place: Place,
+        header: &RecordHeader,
+        envelope: &[u8],
+    ) -> Result<Option<Message>, SpoolError> {
+        let built = self.parts(place, header)?.and_then(|parts| {
+            let envelope = StoredEnvelope::decode(envelope, header.flags).ok_or(Doubt::Envelope)?;
+            Ok(Message { place, bytes: header.total_bytes, envelope, parts })
+        });
+        let times = built.as_ref().map(|m| (m.envelope.received_ns, m.envelope.sealed_ns));
+        self.count(place, header.total_bytes, times.map_err(|doubt| *doubt));
+        Ok(built.ok())
+    }
+
+    /// Counts a message by its first and last time, or counts why it is not whole.
+    pub(super) fn count(&mut self, place: Place, bytes: u64, times: Result<(u64, u64), Doubt>) {
+        match times {
+            Ok((received, sealed)) => {
+                self.survey.count_message(place.core, bytes, received, sealed);
+            }
+            Err(Doubt::Recycled) => self.survey.recycled_messages += 1,
+            Err(what) => {
+                let file = file_name(place.core, place.segment);
+                let offset = place.offset.into();
+                self.survey
+                    .note(Damage { file, offset, what, records_beyond: 0 }, what == Doubt::Torn);
+            }
+        }
+    }
+
+    /// Where the body's pieces are, first to last.
+    pub(super) fn parts(
+        &mut self,
+        place: Place,
+        header: &RecordHeader,
+    ) -> Result<Result<Vec<BodyPart>, Doubt>, SpoolError> {
+        let mut chain = match Chain::new(place, header) {
+            Ok(chain) => chain,
+            Err(doubt) => return Ok(Err(doubt)),
+        };
+        while let Some(back) = chain.back {
+            let fragment = match self.fragments.remove(&(back.segment, back.offset)) {
+                Some(fragment) => Ok(fragment),
+                None if self.was_left_out(back) => {
+                    let orphans = &mut self.survey.orphaned_fragments;
+                    *orphans = orphans.saturating_sub(1);
+                    self.missed(back)?
+                }
+                None if self.was_met(back, place) => Err(Doubt::Chain),
+                None => self.missed(back)?,
+            };
+            match fragment.and_then(|fragment| chain.add(back, fragment)) {
+                Ok(part) => self.note_claimed(part),
+                Err(doubt) => return Ok(Err(doubt)),
+            }
+        }
+        Ok(chain.finish())
+    }
+
+    fn note_claimed(&mut self, part: BodyPart) {
+        if let Some(claimed) = &mut self.claimed {
+            let end = claimed.entry((part.place.core, part.place.segment)).or_default();
+            *end = part.end_of_body().max(*end);
+        }
+    }
+
+    /// Whether the walk has passed the place of a piece. Then the piece was claimed by another message: a
+    /// writer makes each piece for one, and who let many claim it would have it read again for each.
+    fn was_met(&self, piece: Place, seal: Place) -> bool {
+        let end = self.walked.get(&piece.segment);
+        piece.segment == seal.segment || end.is_some_and(|end| u64::from(piece.offset) < *end)
+    }
+
+    /// Notes that all records of a segment up to `end` were met.
+    pub(super) fn set_walked(&mut self, number: u32, end: u64) {
+        self.walked.insert(number, end);
+    }
+
+    /// Forgets the pieces that no segment up to `number` can claim.
+    pub(super) fn forget_after(&mut self, number: u32) {
+        self.taken.retain(|(segment, _)| *segment <= number);
+    }
+
+    /// Reads a piece that the walk has not met.
+    fn missed(&mut self, piece: Place) -> Result<Result<Fragment, Doubt>, SpoolError> {
+        if self.taken.len() >= self.share(TAKEN_MAX) {
+            return Ok(Err(Doubt::Pieces));
+        }
+        if !self.taken.insert((piece.segment, piece.offset)) {
+            return Ok(Err(Doubt::Chain));
+        }
+        let segment = (piece.core, piece.segment);
+        let stop = match self.stops.get(&segment) {
+            Some(known) => *known,
+            None if !self.directory.lists(piece) => None,
+            None => *self.stops.entry(segment).insert_entry(self.directory.stop(segment)?).get(),
+        };
+        let stop = stop.filter(|stop| stop.at <= piece.offset.into());
+        // Readers do not believe what follows a torn place, and the next sink removes it.
+        if stop.is_some_and(|stop| stop.torn) {
+            return Ok(Err(Doubt::Torn));
+        }
+        // The sink may have written it after we left its segment.
+        let fragment = self.directory.fragment(piece)?;
+        let lost = stop.is_some() && fragment.as_ref().err() == Some(&Doubt::Chain);
+        Ok(if lost { Err(Doubt::Torn) } else { fragment })
+    }
+
+    /// The log of a core ends here: fragments that no seal has claimed are orphans.
+    pub(super) fn drop_fragments(&mut self) {
+        self.survey.orphaned_fragments += self.fragments.len() as u64;
+        self.fragments.clear();
+        self.left_out = None;
+        self.walked.clear();
+    }
+
+    /// The log of another core begins.
+    pub(super) fn begin_core(&mut self) {
+        self.drop_fragments();
+        // The places of two cores look alike.
+        self.taken.clear();
+    }
+
+    /// Opens a segment and counts it. Without a sound header it is how the segment ends.
+    pub(super) fn open(
+        &mut self,
+        core: u16,
+        number: u32,
+    ) -> Result<Result<Current, RecordsEnd>, SpoolError> {
+        let path = self.directory.path(core, number);
+        let opened = match Walk::open(&path, core, number) {
+            Err(SpoolError::Io { cause, .. }) if !self.strict => {
+                Opened::End(RecordsEnd::Damaged(Doubt::Unreadable(cause.kind())))
+            }
+            opened => opened?,
+        };
+        match opened {
+            Opened::Walk(mut walk) => {
+                walk.narrow(WINDOWS_BYTES / self.cores);
+                self.survey.segments += 1;
+                self.survey.core(core).segments += 1;
+                self.survey.file_bytes += file::metadata(&path).map_or(0, |there| there.len());
+                let alive = SEGMENT_HEADER_BYTES as u64;
+                let (last_seq, fragments) = (0, 0);
+                Ok(Ok(Current { core, number, walk: *walk, last_seq, alive, fragments }))
+            }
+            Opened::End(end) => {
+                if let RecordsEnd::Damaged(what) | RecordsEnd::Torn(what) = end {
+                    let file = file_name(core, number);
+                    let damage = Damage { file, offset: 0, what, records_beyond: 0 };
+                    self.survey.note(damage, matches!(end, RecordsEnd::Torn(_)));
+                }
+                Ok(Err(end))
+            }
+        }
+    }
+
+    /// Notes how a segment's records ended.
+    pub(super) fn close(
+        &mut self,
+        current: &mut Current,
+        end: RecordsEnd,
+    ) -> Result<(), SpoolError> {
+        match end {
+            RecordsEnd::Clean | RecordsEnd::Recycled => {}
+            RecordsEnd::Open => self.survey.open_records += 1,
+            RecordsEnd::Damaged(what) | RecordsEnd::Torn(what) => {
+                let damage = Damage {
+                    file: file_name(current.core, current.number),
+                    offset: current.walk.at(),
+                    what,
+                    records_beyond: current.walk.count_beyond()?,
+                };
+                self.survey.note(damage, matches!(end, RecordsEnd::Torn(_)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The segment that is being walked.
+pub(super) struct Current {
+    pub(super) core: u16,
+    pub(super) number: u32,
+    pub(super) walk: Walk,
+    pub(super) last_seq: u64,
+    /// Where the latest record ends that is no fragment.
+    pub(super) alive: u64,
+    /// Octets of all fragments.
+    pub(super) fragments: u64,
+}
+
+impl Current {
+    /// The next record and its place, or how the records end.
+    pub(super) fn step(&mut self) -> Result<Result<(Place, RecordHeader), RecordsEnd>, SpoolError> {
+        loop {
+            match self.walk.step()? {
+                WalkStep::Record(offset, header) => {
+                    self.last_seq = header.seq;
+                    if header.kind == RecordKind::Fragment {
+                        self.fragments += header.stride();
+                    } else {
+                        self.alive = self.walk.at();
+                    }
+                    let place = Place { core: self.core, segment: self.number, offset };
+                    return Ok(Ok((place, header)));
+                }
+                WalkStep::End(end) => {
+                    if let Some(end) = self.walk.confirm(end)? {
+                        return Ok(Err(end));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn holds(&self, place: Place) -> bool {
+        (self.core, self.number) == (place.core, place.segment)
+    }
+}
