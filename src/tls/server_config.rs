@@ -61,6 +61,8 @@ impl Default for ServerOptions {
 pub enum ServerConfigError {
     #[error("the certificates of the CA for clients cannot be used: {0}")]
     ClientRoots(#[from] VerifierBuilderError),
+    #[error("none of the cipher suites can be used with the key of a certificate (RSA or ECDSA)")]
+    NoSuite,
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] Error),
 }
@@ -88,9 +90,12 @@ impl ServerConfigs {
     /// least one.
     ///
     /// # Errors
-    /// [`Error`] when versions and ciphers of the settings do not go together.
-    pub fn config(&self, pairs: Vec<Pair>) -> Result<Arc<ServerConfig>, Error> {
+    /// [`ServerConfigError`] when versions and ciphers of the settings do not go together, or not with a key.
+    pub fn config(&self, pairs: Vec<Pair>) -> Result<Arc<ServerConfig>, ServerConfigError> {
         let settings = &self.options.settings;
+        if !pairs.iter().all(|pair| settings.has_suite_for(pair.key().key.algorithm())) {
+            return Err(ServerConfigError::NoSuite);
+        }
         let mut config = ServerConfig::builder_with_provider(Arc::clone(settings.provider()))
             .with_protocol_versions(settings.versions())?
             .with_client_cert_verifier(Arc::clone(&self.verifier))

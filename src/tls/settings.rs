@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs::ALL_KX_GROUPS;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{
+    CipherSuite, NamedGroup, SignatureAlgorithm, SupportedCipherSuite, SupportedProtocolVersion,
+};
 
 use super::provider::provider;
 
@@ -29,6 +31,8 @@ pub struct TlsGroup(&'static dyn SupportedKxGroup);
 pub enum SettingsError {
     #[error("none of the ciphers belongs to TLS {0}, which is among the versions")]
     NoCipher(&'static str),
+    #[error("none of the groups can be used with TLS {0}, which is among the versions")]
+    NoGroup(&'static str),
     #[error("cipher {0} belongs to TLS {1}, which is not among the versions")]
     NoVersion(String, &'static str),
 }
@@ -148,7 +152,7 @@ impl TlsSettings {
     /// Of each list, an empty one stands for all that is usual.
     ///
     /// # Errors
-    /// [`SettingsError`] when versions and ciphers do not go together.
+    /// [`SettingsError`] when versions do not go together with ciphers or groups.
     pub fn new(
         versions: &[TlsVersion],
         ciphers: &[TlsCipher],
@@ -166,6 +170,13 @@ impl TlsSettings {
         if let Some(version) = versions.iter().find(|version| !served(version)) {
             return Err(SettingsError::NoCipher(version.name()));
         }
+        let keyed = |version: &&TlsVersion| {
+            let protocol = version.protocol().version;
+            groups.is_empty() || groups.iter().any(|group| group.0.usable_for_version(protocol))
+        };
+        if let Some(version) = versions.iter().find(|version| !keyed(version)) {
+            return Err(SettingsError::NoGroup(version.name()));
+        }
         let mut provider = CryptoProvider::clone(&provider());
         if !ciphers.is_empty() {
             provider.cipher_suites = ciphers.iter().map(|cipher| cipher.0).collect();
@@ -173,8 +184,18 @@ impl TlsSettings {
         if !groups.is_empty() {
             provider.kx_groups = groups.iter().map(|group| group.0).collect();
         }
-        let versions = chosen.iter().filter(served).map(|version| version.protocol()).collect();
+        let versions: Vec<_> =
+            chosen.iter().filter(served).filter(keyed).map(|version| version.protocol()).collect();
+        assert!(!versions.is_empty(), "what was chosen leaves a version");
         Ok(Self { versions, provider: Arc::new(provider) })
+    }
+
+    /// Whether a handshake can be signed with a key of this kind.
+    pub(super) fn has_suite_for(&self, key: SignatureAlgorithm) -> bool {
+        let suites = &self.provider.cipher_suites;
+        suites.iter().any(|suite| {
+            self.versions.contains(&suite.version()) && suite.usable_for_signature_algorithm(key)
+        })
     }
 
     pub(super) fn versions(&self) -> &[&'static SupportedProtocolVersion] {
@@ -243,6 +264,10 @@ mod tests {
         // Who names ciphers of one version alone wants that version alone.
         assert_eq!(settings(&[], &[new]).unwrap().versions(), [&TLS13]);
         assert_eq!(settings(&[v12, v13], &[new, old]).unwrap().versions().len(), 2);
+        let hybrid = [TlsGroup::from_name("X25519MLKEM768").unwrap()];
+        let keyed = |versions: &[_]| TlsSettings::new(versions, &[], &hybrid);
+        assert_eq!(keyed(&[]).unwrap().versions(), [&TLS13]);
+        assert!(matches!(keyed(&[v12, v13]), Err(SettingsError::NoGroup("1.2"))));
         assert!(matches!(settings(&[v12], &[new]), Err(SettingsError::NoVersion(_, "1.3"))));
         assert!(matches!(settings(&[v12, v13], &[new]), Err(SettingsError::NoCipher("1.2"))));
         let narrow = settings(&[v13], &[new]).unwrap();

@@ -33,9 +33,10 @@ fn text(path: &Path) -> &str {
 
 /// Exit code and stderr of a sink that cannot begin.
 fn refused(options: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost-sink"));
-    // Not an address of this machine: a sink that has nothing else to refuse ends with 69.
-    command.args(["--discard", "--cores", "1", "--listen", "203.0.113.1:1"]);
+    // A sink that begins all the same is ended.
+    let mut command = Command::new("timeout");
+    command.args(["20", env!("CARGO_BIN_EXE_ringpost-sink")]);
+    command.args(["--discard", "--cores", "1", "--listen", "127.0.0.1:0"]);
     let done = command.args(options).output().unwrap();
     (done.status.code(), String::from_utf8(done.stderr).unwrap())
 }
@@ -56,12 +57,25 @@ fn what_is_wrong_with_a_file_is_one_line_and_a_code() {
         (["--tls-cert", text(&certificate), "--tls-key", text(&other)], 65, "another certificate"),
         (
             ["--tls-self-signed", "--tls-client-auth", "require", "--tls-client-ca=/"],
-            74,
+            66,
             "cannot read the CA",
         ),
         (["--tls-self-signed", "--tls-keylog", text(dir.path()), "--json"], 73, "cannot write"),
         (["--tls-self-signed", "--tls-ciphers", "RC4", "--json"], 64, "no such cipher suite"),
         (["--listen", "smtps://127.0.0.1:0", "--json", "--no-ext=DSN"], 64, "--tls-self-signed"),
+        (["--tls-self-signed", "--require-tls", "--no-ext", "STARTTLS"], 64, "smtps://"),
+        (["--tls-self-signed", "--require-tls", "--esmtp", "off"], 64, "smtps://"),
+        (["--tls-self-signed", "--auth-tls-only", "--auth", "none"], 64, "--auth any"),
+        (
+            ["--tls-self-signed", "--tls-ciphers", "ECDHE-RSA-AES128-GCM-SHA256", "--json"],
+            64,
+            "RSA or ECDSA",
+        ),
+        (
+            ["--tls-self-signed", "--tls-versions=1.2", "--tls-groups", "X25519MLKEM768"],
+            64,
+            "TLS 1.2",
+        ),
     ] {
         let (told, stderr) = refused(&options);
         assert_eq!((told, stderr.lines().count()), (Some(code), 1), "{options:?}: {stderr}");

@@ -12,6 +12,7 @@ use crate::human;
 use crate::limits;
 use crate::notice::notice;
 use crate::sink::{self, Port, PortTls, SinkPlan, Store};
+use crate::smtp::extension::Extensions;
 use crate::smtp::server::Policy;
 use crate::spool::{self, Durability, WhenFull};
 
@@ -55,11 +56,7 @@ pub(super) fn plan(
                 .map(|tls| PortTls { config: tls.config(), is_implicit: bound.implicit_tls }),
         })
         .collect();
-    if options.auth_required && ports.iter().any(|port| port.policy.mechanisms().is_empty()) {
-        let why = "--auth-required lets no mail in without AUTH, which --no-ext AUTH and --esmtp off \
-                   take away";
-        return Err(ExitError::new(Exit::Usage, why));
-    }
+    check_ports(options, &ports)?;
     let policies = || ports.iter().map(|port| &port.policy);
     let relay = options.relay.check(
         &hostname,
@@ -83,6 +80,33 @@ pub(super) fn plan(
         log: options.voice.log(),
     };
     Ok((plan, tls))
+}
+
+/// Refuses a listener that demands of its clients what it does not offer.
+fn check_ports(options: &SinkOptions, ports: &[Port]) -> Result<(), ExitError> {
+    let usage = |why: &str| Err(ExitError::new(Exit::Usage, why));
+    if options.auth_required && ports.iter().any(|port| port.policy.mechanisms().is_empty()) {
+        return usage(
+            "--auth-required lets no mail in without AUTH, which --no-ext AUTH and --esmtp off take away",
+        );
+    }
+    if options.tls.is_auth_bound() && ports.iter().all(|port| port.policy.mechanisms().is_empty()) {
+        return usage(
+            "--auth-tls-only needs --auth any or --auth FILE, since nobody logs in otherwise",
+        );
+    }
+    let lets_nobody_in = |port: &Port| {
+        let is_plain = port.tls.as_ref().is_none_or(|tls| !tls.is_implicit);
+        let has_starttls = port.policy.offered_under(false).contains(Extensions::STARTTLS);
+        is_plain && port.policy.tls.required && !has_starttls
+    };
+    if ports.iter().any(lets_nobody_in) {
+        return usage(
+            "--require-tls lets no mail in without STARTTLS, which --no-ext STARTTLS and --esmtp off take \
+             away; listen on smtps:// alone",
+        );
+    }
+    Ok(())
 }
 
 /// The CPUs of the cores.

@@ -18,7 +18,7 @@ use crate::notice::{self, notice};
 use crate::smtp::server::TlsPolicy;
 use crate::tls::{
     self, CertificateFacts, ClientAuth, MadePair, Pair, SecretsFile, SelfSigned, ServerConfig,
-    ServerConfigs, ServerOptions, TlsCipher, TlsGroup, TlsSettings, TlsVersion,
+    ServerConfigError, ServerConfigs, ServerOptions, TlsCipher, TlsGroup, TlsSettings, TlsVersion,
 };
 
 /// What helps whoever has no certificate.
@@ -149,6 +149,11 @@ impl TlsOptions {
         self.tls_self_signed.is_some() || !self.tls_cert.is_empty()
     }
 
+    /// Whether AUTH is for TLS alone.
+    pub(super) fn is_auth_bound(&self) -> bool {
+        self.auth_tls_only
+    }
+
     /// What the listeners say of TLS.
     pub(super) fn policy(&self) -> TlsPolicy {
         TlsPolicy {
@@ -229,7 +234,7 @@ impl TlsOptions {
             Some(kind) => self.make(kind.into(), hostname)?,
             None => self.read()?,
         };
-        let config = configs.config(pairs).map_err(cannot)?;
+        let config = configs.config(pairs).map_err(unfit)?;
         Ok(Some(SinkTls { configs, config, shown }))
     }
 
@@ -286,7 +291,7 @@ impl SinkTls {
     /// As [`TlsOptions::set_up`]; nothing has changed then.
     pub(super) fn read_again(&self, options: &TlsOptions) -> Result<Arc<ServerConfig>, ExitError> {
         let (pairs, shown) = options.read()?;
-        let config = self.configs.config(pairs).map_err(cannot)?;
+        let config = self.configs.config(pairs).map_err(unfit)?;
         shown.iter().for_each(ShownCertificate::tell);
         Ok(config)
     }
@@ -350,6 +355,14 @@ fn open_keylog(path: &Path) -> Result<Arc<SecretsFile>, ExitError> {
         let why = format_args!("cannot write the secrets of TLS to {}: {error}", path.display());
         ExitError::new(Exit::CantCreate, why)
     })
+}
+
+/// Certificates and options that do not go together are a matter of the command line.
+fn unfit(error: ServerConfigError) -> ExitError {
+    match error {
+        ServerConfigError::NoSuite => ExitError::new(Exit::Usage, error),
+        error => cannot(error),
+    }
 }
 
 fn cannot(error: impl std::fmt::Display) -> ExitError {

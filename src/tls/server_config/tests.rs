@@ -279,6 +279,14 @@ fn versions_ciphers_and_groups_are_those_that_were_chosen() {
         assert_eq!(client.negotiated_cipher_suite().unwrap().suite(), suite);
         assert_eq!(client.negotiated_key_exchange_group().unwrap().name(), group);
     }
+    // One that signs for RSA keys alone leaves a server with an ECDSA key nothing.
+    let rsa = TlsCipher::from_name("ECDHE-RSA-AES128-GCM-SHA256").unwrap();
+    let settings = TlsSettings::new(&[], &[rsa], &[]).unwrap();
+    let configs = ServerConfigs::new(ServerOptions { settings, ..ServerOptions::default() });
+    let configs = configs.unwrap();
+    let unfit = configs.config(vec![made(SelfSigned::Good).pair]);
+    assert!(matches!(unfit, Err(ServerConfigError::NoSuite)));
+    assert!(configs.config(vec![made(SelfSigned::Weak).pair]).is_ok());
     // The order is ours, whatever the client prefers.
     let late = ["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"]
         .map(|name| TlsCipher::from_name(name).unwrap());
