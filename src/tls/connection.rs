@@ -158,6 +158,9 @@ impl Tls {
                 (self.is_over, self.has_failed) = (true, true);
                 let rest = &mut wire[used..];
                 each_side!(&mut self.side, side => take_alert(side, rest, &mut self.ready));
+                if was_handshaking && heard_name::take_refused(&mut self.ready) {
+                    return Err(TlsFault::WrongName.into());
+                }
                 Err(TlsError::of(error, rest, fresh))
             }
         }
