@@ -71,6 +71,8 @@ pub(super) struct LoadCore {
     /// Whether the time to end politely is over and we shut the connections that are open.
     pub(super) cut: Cell<bool>,
     drain_ns: u64,
+    /// Whether sessions pause between messages.
+    pauses: bool,
     seq: Cell<u64>,
     pub(super) policy: ErrorPolicy,
     /// Sessions of all cores whose dialogue is shown.
@@ -104,6 +106,7 @@ impl LoadCore {
             cores: plan.cores() as u64,
             work: Work::new(plan, usize::from(assignment.id), clock, Arc::clone(&shared.exchange)),
             drain_ns: plan.drain.as_nanos() as u64,
+            pauses: plan.think.is_some(),
             corpus: assignment.corpus,
             clock,
             recorder: RefCell::new(recorder),

@@ -42,6 +42,8 @@ bitflags! {
         const DISPLAY_NAME = 1 << 16;
         /// A comment beside the address, as header fields have it (RFC 5322 §3.2.2).
         const COMMENT = 1 << 17;
+        /// A path of more than 1,024 octets with its brackets and its source route; 256 are allowed (§4.5.3.1.3).
+        const PATH_TOO_LONG = 1 << 18;
     }
 }
 
@@ -76,7 +78,7 @@ impl Deviations {
 }
 
 /// INVARIANT: in the order of the bits.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "hello-not-a-domain",
     "path-without-brackets",
     "no-domain",
@@ -95,6 +97,7 @@ const NAMES: [&str; 18] = [
     "stray-brackets",
     "display-name",
     "comment",
+    "path-too-long",
 ];
 
 const _: () = assert!(Deviations::all().bits() == (1 << NAMES.len()) - 1, "each kind has a name");

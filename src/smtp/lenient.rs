@@ -7,7 +7,7 @@ use core::net::Ipv6Addr;
 use super::command::{self, PathArgument, Verb, trim_end};
 use super::deviation::Deviations;
 use super::path::{self, Direction, Path, PathFault, is_host};
-use crate::limits::LOCAL_PART_BYTES_MAX;
+use crate::limits::{LOCAL_PART_BYTES_MAX, PATH_BYTES_MAX};
 
 /// As [`command::split`], with blanks before the verb, tabs, and several blanks after the verb.
 #[inline]
@@ -106,10 +106,19 @@ fn parse_path<'a>(
     let text = unwrap(word, seen)?;
     let route = path::source_route(text).unwrap_or(0);
     let mailbox = &text[route..];
+    if text.len() + "<>".len() > PATH_BYTES_MAX {
+        seen.insert(Deviations::PATH_TOO_LONG);
+    }
     if !mailbox.is_empty() {
         read_mailbox(mailbox, direction, seen)?;
+        // Postmaster alone needs no domain, and a route to it is none.
+        if route > 0 && !mailbox.contains(&b'@') {
+            seen.insert(Deviations::NO_DOMAIN);
+        }
     } else if direction == Direction::Forward || !word.contains(&b'>') {
         return Err(PathFault::Syntax);
+    } else if route > 0 {
+        seen.insert(Deviations::NO_LOCAL_PART);
     }
     Ok((Path { mailbox, text, non_ascii: !text.is_ascii() }, rest))
 }

@@ -9,10 +9,32 @@ use crate::blast::shared::lock;
 use crate::blast::work::LoadModel;
 use crate::limits::LAST_ANSWERS_NS;
 
+/// What a core has done so far: messages begun, when one was decided last, connections open.
+type Progress = (u64, u64, usize);
+
 /// The state of the end of a run.
 #[derive(Debug, Default)]
 pub(in crate::blast) struct Ending {
     since_ns: Option<u64>,
+    /// What the last beat saw, and when that was new.
+    progress: Progress,
+    moved_ns: u64,
+}
+
+impl Ending {
+    fn see(&mut self, progress: Progress, now_ns: u64) {
+        if progress != self.progress {
+            (self.progress, self.moved_ns) = (progress, now_ns);
+        }
+    }
+
+    /// Whether nothing is waited for any longer, `over_ns` after the end: when the time to finish is over,
+    /// what has just begun is given its time for an answer, and what was silent for that long is not.
+    fn is_over(&self, now_ns: u64, over_ns: u64, drain_ns: u64, pauses: bool) -> bool {
+        // Who pauses says QUIT only now.
+        let silent = !pauses && now_ns - self.moved_ns > LAST_ANSWERS_NS;
+        over_ns > drain_ns && (silent || over_ns > drain_ns + LAST_ANSWERS_NS)
+    }
 }
 
 impl LoadCore {
@@ -27,12 +49,13 @@ impl LoadCore {
         self.work.review(now_ns);
         self.balance(now_ns);
         self.note_behind(now_ns);
+        ending.see((self.seq.get(), self.last_ns.get(), self.watch.len()), now_ns);
         if self.work.stopped_ns().is_some() || now_ns >= self.work.last_start_ns() {
             let over_ns = now_ns - *ending.since_ns.get_or_insert(now_ns);
             if over_ns > self.drain_ns {
                 self.work.stop(now_ns);
             }
-            if over_ns > self.drain_ns + LAST_ANSWERS_NS {
+            if ending.is_over(now_ns, over_ns, self.drain_ns, self.pauses) {
                 self.cut.set(true);
                 self.watch.shutdown_all();
             }
@@ -150,5 +173,27 @@ impl LoadCore {
             u64::MAX => last_ns,
             _ => last_ns.max(time_ns.min(now_ns)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn what_was_silent_is_cut_when_the_drain_ends_and_what_has_just_begun_gets_its_answer() {
+        let mut ending = Ending::default();
+        ending.see((1, 0, 1), S);
+        ending.see((1, 0, 1), 9 * S);
+        // The run ended after 5 s, with 10 s to finish.
+        let over = |ending: &Ending, at_s: u64, pauses: bool| {
+            ending.is_over(at_s * S + 1, (at_s - 5) * S + 1, 10 * S, pauses)
+        };
+        assert_eq!([14, 15, 17].map(|at_s| over(&ending, at_s, false)), [false, true, true]);
+        assert_eq!([14, 15, 17].map(|at_s| over(&ending, at_s, true)), [false, false, true]);
+        ending.see((2, 0, 1), 14 * S);
+        assert_eq!([15, 16, 17].map(|at_s| over(&ending, at_s, false)), [false, true, true]);
     }
 }

@@ -244,9 +244,46 @@ pub(super) fn run_cut(
     session.finish()
 }
 
-/// The outcome of `wire`, which must be the same whole, octet by octet and cut at random.
+/// The outcome of `wire`, which must be the same whole, octet by octet and cut at random. Where syntax is
+/// strict, it is what becomes of it where syntax is lenient, too, or that takes something and names it.
 pub(super) fn run_with(policy: &Policy, wire: impl AsRef<[u8]>) -> Outcome {
-    let wire = wire.as_ref();
+    let outcome = run_in_pieces(policy, wire.as_ref());
+    if policy.syntax == Syntax::Strict {
+        run_lenient(policy, wire.as_ref(), &outcome);
+    }
+    outcome
+}
+
+/// The policy that takes what `policy` refuses for its syntax alone.
+pub(super) fn lenient_of(policy: &Policy) -> Policy {
+    Policy { syntax: Syntax::Lenient, bare_newline: BareNewline::Keep, ..policy.clone() }
+}
+
+/// The outcome where syntax is lenient, beside that where it is strict.
+fn run_lenient(policy: &Policy, wire: &[u8], strict: &Outcome) -> Outcome {
+    let lenient = lenient_of(policy);
+    let outcome = run_in_pieces(&lenient, wire);
+    let (replies, refused) = (outcome.replies.iter(), strict.replies.iter());
+    let Some((taken, refused)) = replies.zip(refused).find(|(taken, refused)| taken != refused)
+    else {
+        let same = outcome.replies.len() == strict.replies.len();
+        assert!(same, "{:?} and {:?}", outcome.replies, strict.replies);
+        return outcome;
+    };
+    let shown = String::from_utf8_lossy(&wire[..wire.len().min(500)]);
+    let said = format!("{taken} in place of {refused}: {shown:?}");
+    if taken == "552/5.3.4" && refused == "555/5.5.4" {
+        // SIZE after HELO was read, and refused for what it says.
+        return outcome;
+    }
+    assert!(taken.starts_with(['2', '3']) && refused.starts_with('5'), "{said}");
+    let mut session = Session::new(lenient);
+    session.feed(wire);
+    assert!(!session.server.session_deviations().join().is_empty(), "nothing is named, {said}");
+    outcome
+}
+
+fn run_in_pieces(policy: &Policy, wire: &[u8]) -> Outcome {
     let whole = run_cut(policy, wire, [wire.len()]);
     let shown = String::from_utf8_lossy(&wire[..wire.len().min(500)]);
     let octets = run_cut(policy, wire, std::iter::repeat_n(1, wire.len()));
@@ -278,5 +315,9 @@ pub(super) fn check(policy: &Policy, lead: &str, rows: &[(&str, &str)]) {
         }
         assert_eq!(&seen, expected, "{input:?} behind {lead:?}");
         check_live(policy, wire.as_bytes(), &outcome);
+        if policy.syntax == Syntax::Strict {
+            let lenient = run_lenient(policy, wire.as_bytes(), &outcome);
+            check_live(&lenient_of(policy), wire.as_bytes(), &lenient);
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! What is taken where syntax is lenient, and refused where it is strict: each row in both.
 
-use ringpost::smtp::server::{BareNewline, Flags, Policy, Syntax};
+use ringpost::smtp::server::{BareNewline, Flags, Policy};
 
-use super::harness::{EHLO, MAIL, RCPT, Session, check, policy, run_with};
+use super::harness::{EHLO, MAIL, RCPT, Session, check, lenient_of, policy, run_with};
 
 fn lenient() -> Policy {
-    Policy { syntax: Syntax::Lenient, bare_newline: BareNewline::Keep, ..policy() }
+    lenient_of(&policy())
 }
 
 /// The names of what was odd in a session that sent `wire` and stays open.
@@ -51,12 +51,13 @@ fn names_of_clients_are_taken_as_they_are() {
 }
 
 /// Recipient, the reply to it where syntax is strict, what is kept of it, and what is odd.
-const RECIPIENTS: [(&str, &str, &str, &str); 27] = [
+const RECIPIENTS: [(&str, &str, &str, &str); 28] = [
     ("<c@d>", "250/2.1.5", "c@d", ""),
     ("<Postmaster>", "250/2.1.5", "Postmaster", ""),
     (" <c@d>", "250/2.1.5", "c@d", "extra-whitespace"),
     ("c@d", "501/5.1.3", "c@d", "path-without-brackets"),
     ("<root>", "501/5.1.3", "root", "no-domain"),
+    ("<@relay:postmaster>", "501/5.1.3", "postmaster", "no-domain"),
     ("<try..this..0511@x>", "501/5.1.3", "try..this..0511@x", "dots-in-local-part"),
     ("<email.@x>", "501/5.1.3", "email.@x", "dots-in-local-part"),
     ("<.lead@x>", "501/5.1.3", ".lead@x", "dots-in-local-part"),
@@ -86,8 +87,10 @@ fn addresses_are_taken_as_they_are() {
     let long = format!("{}@x", "l".repeat(4_000));
     let bracketed = format!("<{long}>");
     let lead = format!("{EHLO}{MAIL}");
-    let too_long = (&*bracketed, "501/5.1.3", &*long, "local-part-too-long");
-    for (path, strict, kept, seen) in RECIPIENTS.into_iter().chain([too_long]) {
+    let too_long = (&*bracketed, "501/5.1.3", &*long, "local-part-too-long,path-too-long");
+    let routed = format!("<{}:c@d>", vec!["@relay.example"; 70].join(","));
+    let far = (&*routed, "501/5.1.3", "c@d", "path-too-long");
+    for (path, strict, kept, seen) in RECIPIENTS.into_iter().chain([too_long, far]) {
         let wire = format!("RCPT TO:{path}\r\n");
         check(&policy(), &lead, &[(&wire, strict)]);
         check(&lenient(), &lead, &[(&wire, "250/2.1.5")]);

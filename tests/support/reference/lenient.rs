@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
-use ringpost::limits::LOCAL_PART_BYTES_MAX;
+use ringpost::limits::{LOCAL_PART_BYTES_MAX, PATH_BYTES_MAX};
 
 use super::path::{Fault, host, path_and_params, source_route};
 
@@ -100,8 +100,17 @@ pub(super) fn argument(
         if !reverse || !word.contains(&b'>') {
             return Err(Fault::Syntax);
         }
+        if route > 0 {
+            odd.insert("no-local-part");
+        }
     } else {
         judge(&mailbox, reverse, odd)?;
+        if route > 0 && mailbox.iter().all(|&b| b != b'@') {
+            odd.insert("no-domain");
+        }
+    }
+    if whole.len() + 2 > PATH_BYTES_MAX {
+        odd.insert("path-too-long");
     }
     Ok(Argument { mailbox, whole, params: bare })
 }
