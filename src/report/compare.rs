@@ -70,6 +70,8 @@ pub struct ComparisonRow {
 pub enum FigureKind {
     /// Per second; more is better.
     Rate,
+    /// Per second, where the runs were asked for different rates: neither is better.
+    Asked,
     /// Nanoseconds; less is better.
     Time,
     /// Of one; less is better.
@@ -111,6 +113,9 @@ impl ComparisonRow {
         {
             return Trend::Level;
         }
+        if self.kind == FigureKind::Asked {
+            return Trend::Level;
+        }
         let rose = after > before;
         if rose == (self.kind == FigureKind::Rate) { Trend::Better } else { Trend::Worse }
     }
@@ -137,6 +142,13 @@ impl Comparison {
                     .to_owned(),
             );
         }
+        if asks_other_rates(a, b) {
+            notes.push(
+                "the runs were asked for different rates: their times are those of different loads, and what was \
+                 accepted per second follows from what was asked"
+                    .to_owned(),
+            );
+        }
         let judge = |condition: &crate::run::threshold::Condition| condition.judge_change(a, b);
         Self {
             rows: rows(before, after, same_mode),
@@ -144,7 +156,10 @@ impl Comparison {
                 true => Vec::new(),
                 false => differences(&a.plan, &b.plan)
                     .into_iter()
-                    .filter(|difference| !["command", "name", "note"].contains(&&*difference.field))
+                    // `rate` says what `rate_msg_s` does.
+                    .filter(|difference| {
+                        !["command", "name", "note", "rate_msg_s"].contains(&&*difference.field)
+                    })
                     .chain(surroundings(a, b))
                     .collect(),
             },
@@ -153,6 +168,11 @@ impl Comparison {
             thresholds: conditions.0.iter().map(judge).collect(),
         }
     }
+}
+
+/// Whether both are open loops, and what they were asked for is not the same.
+fn asks_other_rates(a: &Run, b: &Run) -> bool {
+    a.plan.rate.is_some() && b.plan.rate.is_some() && a.plan.rate != b.plan.rate
 }
 
 /// When a run began, and its verdict.
@@ -190,7 +210,7 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<ComparisonRow> 
     let noise = |of: fn(&Second) -> Option<f64>| noise(&before.seconds, &after.seconds, of);
     let mut rows = vec![ComparisonRow {
         name: if foreign { "values per second" } else { "accepted per second" }.to_owned(),
-        kind: FigureKind::Rate,
+        kind: if asks_other_rates(a, b) { FigureKind::Asked } else { FigureKind::Rate },
         before: a.rate_msg_s,
         after: b.rate_msg_s,
         noise: noise(|second| Some(second.messages_ok as f64 / second.seconds)),
@@ -357,6 +377,7 @@ mod tests {
             noise,
         };
         assert_eq!(row(FigureKind::Rate, 1.0, 2.0, Noise::Beyond).trend(), Trend::Better);
+        assert_eq!(row(FigureKind::Asked, 2.0, 1.0, Noise::Beyond).trend(), Trend::Level);
         assert_eq!(row(FigureKind::Time, 1.0, 2.0, Noise::Unknown).trend(), Trend::Worse);
         assert_eq!(row(FigureKind::Share, 2.0, 1.0, Noise::Unknown).trend(), Trend::Better);
         assert_eq!(row(FigureKind::Time, 1.0, 2.0, Noise::Within).trend(), Trend::Level);

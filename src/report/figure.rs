@@ -198,7 +198,9 @@ fn in_flight(seconds: &[&Second]) -> Figure {
     unmeasured(&mut chart, seconds);
     chart.y_axis(short);
     time_axis(&mut chart, seconds);
-    chart.curve_with_gaps("s2", &parts(seconds, |s| Some(s.connections)));
+    // At the end of the last second the sessions have gone, because the run was over.
+    let open = if seconds.len() > 1 { &seconds[..seconds.len() - 1] } else { seconds };
+    chart.curve_with_gaps("s2", &parts(open, |s| Some(s.connections)));
     chart.curve_with_gaps("s1", &parts(seconds, |s| Some(s.in_flight_peak)));
     hover(&mut chart, seconds, |s| {
         format!(
@@ -238,7 +240,7 @@ fn percentile_curve(metric: &str, headline: &Histogram<u64>, loaded: &Loaded) ->
         let histogram = histogram.as_ref().filter(|histogram| !histogram.is_empty());
         curves.extend(histogram.map(|histogram| (name, class, histogram)));
     }
-    curves_by_nine(&curves)
+    curves_by_nine(Chart::new, &curves)
 }
 
 /// The headlines of two runs over each other; `None` where one has no headline, or where they
@@ -252,12 +254,15 @@ pub fn overlaid(runs: [&Loaded; 2]) -> Option<Figure> {
         false => format!("{} time", metrics(&runs[0].run)[0].0),
     };
     let names = ["A", "B"].map(|name| format!("{name}, {metric}"));
-    Some(curves_by_nine(&[(&names[0], "s1", a?), (&names[1], "s2", b?)]))
+    Some(curves_by_nine(Chart::full, &[(&names[0], "s1", a?), (&names[1], "s2", b?)]))
 }
 
 /// Curves with their names and classes; the first is drawn last, over the others. The axis has one
 /// step per nine, as percentiles of a tail are usually drawn: 90 %, 99 %, 99.9 %.
-fn curves_by_nine(curves: &[(&str, &str, &Histogram<u64>)]) -> Figure {
+fn curves_by_nine(
+    begin: fn(&str, Scale, Scale) -> Chart,
+    curves: &[(&str, &str, &Histogram<u64>)],
+) -> Figure {
     let histograms = || curves.iter().map(|(_, _, histogram)| *histogram);
     // Beyond one in as many as there are samples, percentiles are all the maximum.
     let most = histograms().map(Histogram::len).max().unwrap_or(1);
@@ -266,7 +271,7 @@ fn curves_by_nine(curves: &[(&str, &str, &Histogram<u64>)]) -> Figure {
     let low = histograms().map(Histogram::min).min().unwrap_or(1);
     let high = histograms().map(Histogram::max).max().unwrap_or(1);
     let y = Scale::log_around(low as f64, high as f64);
-    let mut chart = Chart::new("Latency by percentile, one step of the axis for each nine", x, y);
+    let mut chart = begin("Latency by percentile, one step of the axis for each nine", x, y);
     chart.y_axis(latency);
     let names = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %", "99.99999 %"];
     let mut ticks: Vec<(f64, String)> =

@@ -10,7 +10,7 @@ use super::plain::sentences;
 use super::shards::outliers;
 use super::shell::command_line;
 use super::words::{
-    CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan,
+    CLOSED_LOOP_NOTE, fact_rows, metrics, outcome_title, percentile_rows, phase_title, plan, size,
     trouble_rows,
 };
 use super::{figure, misbehaviour, targets};
@@ -185,7 +185,8 @@ fn tiles(out: &mut String, run: &Run) {
 }
 
 fn percentiles(out: &mut String, run: &Run) {
-    let metrics = metrics(run);
+    let all_refused = run.headline().count == 0 && run.refused_ns.count > 0;
+    let metrics = if all_refused { vec![("refused", run.refused_ns)] } else { metrics(run) };
     out.push_str("<section class=\"wide\"><h2>Percentiles</h2><table><thead><tr><th></th>");
     for (name, _) in percentile_rows(&run.service_ns) {
         let _ = write!(out, "<th scope=\"col\">{name}</th>");
@@ -201,6 +202,7 @@ fn percentiles(out: &mut String, run: &Run) {
     }
     out.push_str("</tbody></table>");
     let note = match run.mode() {
+        _ if all_refused => "nothing was accepted: how long the refusals took",
         Mode::Closed => CLOSED_LOOP_NOTE,
         Mode::Open => {
             "response: intended start to the last reply; service: first octet sent to the last \
@@ -385,7 +387,7 @@ fn asked(out: &mut String, run: &Run) {
             "envelope",
             format!("{} to {}, {}", plan.from, plan.to, counted(plan.recipients, "recipient")),
         ),
-        ("message size", format!("{} octets", plan.size)),
+        ("message size", size(plan)),
         ("ends", ends),
         ("per connection", or(plan.per_connection.map(human::count), "no limit")),
         ("greeting", plan.helo.clone()),

@@ -35,6 +35,9 @@ pub fn sentences(run: &Run) -> Vec<String> {
     sentences.extend(slowest_step(run));
     match cpu_lent(run).filter(|lent| run.verdict == Verdict::Ok && *lent >= CPU_LENT_TOLD) {
         Some(lent) => sentences.push(shared(run, lent)),
+        None if run.verdict == Verdict::Failures && run.counts.messages_ok == 0 => {
+            sentences.push(NOTHING_ACCEPTED.to_owned());
+        }
         None => sentences.push(meaning(run.verdict).to_owned()),
     }
     sentences
@@ -53,6 +56,12 @@ fn amount(run: &Run) -> String {
             _ => format!("all {}", counted(messages, "message")),
         };
         return format!("The server accepted {all} in {elapsed}: {rate} a second.");
+    }
+    if run.counts.messages_ok == 0 {
+        return format!(
+            "The server accepted none of {} in {elapsed}.",
+            counted(messages, "message")
+        );
     }
     format!(
         "The server accepted {} in {elapsed}: {rate} a second. {} ({}) {} not accepted.",
@@ -107,6 +116,10 @@ fn slowest_step(run: &Run) -> Option<String> {
         human::latency(mean.round() as u64)
     ))
 }
+
+/// What it means that all failed.
+const NOTHING_ACCEPTED: &str = "Verdict: nothing was accepted, so the figures tell only how fast the server says no, \
+                                if it answered; what it said is listed below.";
 
 /// What the verdict means for a reader of the figures.
 fn meaning(verdict: Verdict) -> &'static str {
@@ -171,6 +184,11 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part}: {told}");
         }
+        let none =
+            Run { counts: Counters { messages_failed: 5, ..Counters::default() }, ..run.clone() };
+        let told = sentences(&none).join(" ");
+        assert!(told.contains("accepted none of 5 messages in 2.00 s. "), "{told}");
+        assert!(told.contains("nothing was accepted") && !told.contains("at its limit"), "{told}");
         run.service_ns.p99 = None;
         let told = sentences(&run).join(" ");
         assert!(told.contains("no longer than 2.00 ms, the slowest 30.0 ms"), "{told}");

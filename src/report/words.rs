@@ -22,7 +22,7 @@ pub(super) fn plan(plan: &RunPlan, engine: &str) -> String {
     words.push(counted(plan.connections, "connection"));
     words.push(counted(plan.cores, "core"));
     words.push(engine.to_owned());
-    words.push(format!("{} octets", plan.size));
+    words.push(size(plan));
     if plan.recipients != 1 {
         words.push(counted(plan.recipients, "recipient"));
     }
@@ -88,6 +88,13 @@ pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
         ("fail if", format!("{judged}, {outcome}"))
     }));
     rows
+}
+
+/// The size of a message in octets: one, or a distribution as it was asked for.
+pub(super) fn size(plan: &RunPlan) -> String {
+    plan.size
+        .parse()
+        .map_or_else(|_| format!("{} octets", plan.size), |size| counted(size, "octet"))
 }
 
 /// The counts of the run, and how long it took.
@@ -179,7 +186,10 @@ fn generator_cpu(run: &Run) -> String {
         format!("{} per message ({user} user, {system} system), ", time(cpu.total()))
     });
     let waited = match cpu_lent(run) {
-        Some(wait) => format!("; something else had them for {}", human::percent(wait)),
+        Some(wait) => {
+            let cores = if run.plan.cores == 1 { "it" } else { "them" };
+            format!("; other programs had {cores} for {}", human::percent(wait))
+        }
         None => String::new(),
     };
     format!(
@@ -244,6 +254,15 @@ pub(super) fn phase_title(phase: Phase) -> &'static str {
     }
 }
 
+/// What a refusal was the answer to, if it was one.
+fn refused_what(phase: Phase) -> String {
+    match phase {
+        Phase::Session => "unasked".to_owned(),
+        Phase::Banner => "as the banner".to_owned(),
+        command => format!("to {}", phase_title(command)),
+    }
+}
+
 /// Pairs of a name and a value, only where there is something to say.
 pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
@@ -263,7 +282,7 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
     for (phase, result) in &run.phases {
         for (code, count) in result.enhanced.iter().filter(|(code, _)| negative(code)) {
             let count = human::count(*count);
-            rows.push(("refusals", format!("{code} to {}: {count}", phase_title(*phase))));
+            rows.push(("refusals", format!("{code} {}: {count}", refused_what(*phase))));
         }
     }
     rows.extend(said_rows(run).map(|said| ("server said", said)));
@@ -302,7 +321,7 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
 fn said_rows(run: &Run) -> impl Iterator<Item = String> {
     run.phases.iter().flat_map(|(phase, result)| {
         let told = |count: u64, what: &str| {
-            format!("to {}, {}: {what}", phase_title(*phase), counted(count, "time"))
+            format!("{}, {}: {what}", refused_what(*phase), counted(count, "time"))
         };
         let mut rows = Vec::new();
         for (code, &replies) in &result.replies {

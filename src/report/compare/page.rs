@@ -15,17 +15,23 @@ pub fn render(comparison: &Comparison, names: [&str; 2], runs: [&Loaded; 2]) -> 
     html::begin(&mut out, &format!("{} and {} · ringpost", names[0], names[1]));
     out.push_str("<header><div><h1>Two runs compared</h1><p class=\"soft\">");
     for (sign, (name, loaded)) in ["A", "B"].iter().zip(names.iter().zip(runs)) {
-        let of = match loaded.foreign {
-            true => String::new(),
-            false => format!("{} · ", loaded.run.plan.target),
+        let run = &loaded.run;
+        let title = match run.plan.name.is_empty() {
+            true => (*name).to_owned(),
+            false => format!("{} ({name})", run.plan.name),
         };
-        let _ = write!(
-            out,
-            "<b>{sign}</b> {} · {}{}<br>",
-            escape(name),
-            escape(&of),
-            escape(&identity(loaded).replace("  ", " · "))
-        );
+        let made = match loaded.foreign {
+            true => identity(loaded).replace("  ", " · "),
+            false => {
+                format!(
+                    "{} · {} · {}",
+                    run.plan.target,
+                    html::moment(&run.started),
+                    run.verdict.name()
+                )
+            }
+        };
+        let _ = write!(out, "<b>{sign}</b> {} · {}<br>", escape(&title), escape(&made));
     }
     out.push_str("</p></div></header>");
     if !comparison.notes.is_empty() {

@@ -96,7 +96,7 @@ fn table(out: &mut String, comparison: &Comparison, colour: Colour, width: Width
 
 pub(super) fn value_text(kind: FigureKind, value: f64) -> String {
     match kind {
-        FigureKind::Rate => human::rate(value),
+        FigureKind::Rate | FigureKind::Asked => human::rate(value),
         FigureKind::Time => human::latency(value.round() as u64),
         FigureKind::Share => human::percent(value),
     }

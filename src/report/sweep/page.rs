@@ -9,6 +9,7 @@ use crate::report::download;
 use crate::report::figure::{Figure, short};
 use crate::report::html;
 use crate::report::shell::command_line;
+use crate::report::words::size;
 use crate::run::curve::{Curve, RateStep, step_dir};
 use crate::run::{Latency, Run};
 
@@ -75,11 +76,14 @@ impl Curve {
             let _ =
                 write!(out, "<tr><th scope=\"row\"><a href=\"{dir}/report.html\">{dir}</a></th>");
             for cell in step.cells() {
-                let _ = write!(out, "<td>{}</td>", escape(&cell));
+                let cell = if cell == human::NONE { "–" } else { &cell };
+                let _ = write!(out, "<td>{}</td>", escape(cell));
             }
             *out += "</tr>";
         }
-        *out += "</tbody></table></section>";
+        *out += "</tbody></table><p class=\"soft\">due/s: messages that were due each second; errors: of what was \
+                 due; own lag: how late the generator itself began a message; CPU: the load of its cores</p>\
+                 </section>";
     }
 
     /// What was accepted of what was due; `None` with fewer than two rates.
@@ -116,7 +120,7 @@ fn facts(out: &mut String, curve: &Curve, run: &Run) {
     rows.extend(curve.slo.iter().map(|slo| ("service level", slo.clone())));
     rows.extend([
         ("connections", human::count(plan.connections)),
-        ("message size", format!("{} octets", plan.size)),
+        ("message size", size(plan)),
         ("pipelining", plan.pipelining.clone()),
         ("settle", human::seconds(plan.warmup_s)),
         ("measured", plan.duration_s.map_or_else(|| "–".to_owned(), human::seconds)),
@@ -171,6 +175,8 @@ pub(in crate::report) fn latency(curves: &[(&str, &Curve)]) -> Option<Figure> {
             (format!("{name}, p99"), class, points(curve, |l| l.p99))
         })),
     }
+    // What no step carries has no line, and no name.
+    lines.retain(|(_, _, points)| !points.is_empty());
     let all = || lines.iter().flat_map(|(_, _, points)| points);
     let mut rates: Vec<f64> = all().map(|(rate, _)| *rate).collect();
     rates.sort_by(f64::total_cmp);
