@@ -38,7 +38,7 @@ pub use key_log::SecretsFile;
 pub use pair::{Pair, PairFault};
 pub use pem::{PemFault, Wanted, read_chain, read_key, read_roots, write_certificate};
 pub use provider::provider;
-pub use self_signed::{MadePair, SelfSigned, make};
+pub use self_signed::{MADE_CA_NAME, MadePair, SelfSigned, make};
 pub use server_config::{ClientAuth, ServerConfigError, ServerConfigs, ServerOptions};
 pub use settings::{
     SettingsError, TlsCipher, TlsGroup, TlsSettings, TlsVersion, group_name, suite_name,

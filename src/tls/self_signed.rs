@@ -12,6 +12,9 @@ use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 
 use super::pair::Pair;
 
+/// The common name of each CA that is made here.
+pub const MADE_CA_NAME: &str = "ringpost test CA";
+
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;
 
@@ -112,7 +115,7 @@ fn authority(
 ) -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "ringpost test CA");
+    params.distinguished_name.push(DnType::CommonName, MADE_CA_NAME);
     // Two of one name and different keys would be mixed up by clients that look for the issuer by name.
     params
         .distinguished_name

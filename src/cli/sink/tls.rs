@@ -1,6 +1,7 @@
 //! The options of the sink for TLS: certificates, who is asked for one, and what the handshake may use.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::cli::pem_files::{date, read_pair, read_roots};
 use crate::cli::usage::nearest;
 use crate::cli::value;
 use crate::host;
-use crate::limits::{TLS_TICKETS_DEFAULT, TLS_TICKETS_MAX};
+use crate::limits::{PEM_BYTES_MAX, TLS_TICKETS_DEFAULT, TLS_TICKETS_MAX};
 use crate::notice::{self, notice};
 use crate::smtp::server::TlsPolicy;
 use crate::tls::{
@@ -246,7 +247,7 @@ impl TlsOptions {
         let MadePair { pair, ca } =
             tls::make(kind, hostname, host::unix_ns() / 1_000_000_000).map_err(cannot)?;
         if let Some(path) = &self.tls_ca_out {
-            fs::write(path, tls::write_certificate(&ca)).map_err(|error| {
+            write_ca(path, &tls::write_certificate(&ca)).map_err(|error| {
                 let why = format_args!("cannot write the CA to {}: {error}", path.display());
                 ExitError::new(Exit::CantCreate, why)
             })?;
@@ -341,6 +342,23 @@ impl ShownCertificate {
         notice!("ringpost-sink: certificate for {}, until {until} ({from})", names.join(", "));
         notice!("  SHA-256 {fingerprint}");
         notice!("  TLSA {tlsa}");
+    }
+}
+
+/// Writes the CA to a file that is new, or that an earlier sink wrote its CA to; or to a pipe.
+fn write_ca(path: &Path, text: &str) -> io::Result<()> {
+    let is_ours = |octets: &[u8]| {
+        let made = |facts: CertificateFacts| facts.subject.contains(tls::MADE_CA_NAME);
+        octets.is_empty()
+            || tls::read_chain(octets).is_ok_and(|chain| {
+                chain.iter().all(|ca| CertificateFacts::read(ca).is_some_and(made))
+            })
+    };
+    match host::read_regular(path, PEM_BYTES_MAX) {
+        Ok(octets) if !is_ours(&octets) => {
+            Err(io::Error::other("it holds something else, which is not overwritten"))
+        }
+        _ => fs::write(path, text),
     }
 }
 

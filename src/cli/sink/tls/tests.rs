@@ -94,6 +94,16 @@ fn the_ca_is_written_or_it_is_told_why_not() {
     };
     assert!(set_up(&file).unwrap().is_some());
     assert_eq!(read_roots(&file).unwrap().len(), 1);
+    // That of the sink before is replaced, and nothing else is.
+    let first = fs::read(&file).unwrap();
+    assert!(set_up(&file).is_ok());
+    assert_ne!(fs::read(&file).unwrap(), first);
+    let precious = dir.path().join("precious");
+    fs::write(&precious, "do not lose this").unwrap();
+    let refused = set_up(&precious).err().unwrap();
+    assert_eq!(refused.code(), Exit::CantCreate as u8);
+    assert!(refused.to_string().contains("not overwritten"), "{refused}");
+    assert_eq!(fs::read(&precious).unwrap(), b"do not lose this");
     let refused = set_up(dir.path()).err().unwrap();
     assert_eq!(refused.code(), Exit::CantCreate as u8);
     let line = format!("--tls-self-signed --tls-keylog {}", dir.path().display());
