@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::board::Board;
-use super::interval::{Handover, Interval, Totals};
+use super::interval::{Handover, Interval, Totals, join};
 use super::message::Mode;
 use super::spans::Spans;
 use super::tally::Tally;
@@ -65,6 +65,7 @@ impl Collector {
         let totals = Totals {
             tally,
             elapsed: Duration::ZERO,
+            accepted_ns: None,
             in_flight_peak: 0,
             cpu_busy: None,
             cores_lost: 0,
@@ -152,6 +153,9 @@ impl Collector {
             self.totals.tally.add(&tally);
             let measured = Duration::from_nanos(handover.measured_ns);
             self.totals.elapsed = self.totals.elapsed.max(measured);
+            let since = |ns: u64| ns.saturating_sub(self.spans.warmup_ns);
+            let accepted = handover.accepted_ns.map(|(from, until)| (since(from), since(until)));
+            self.totals.accepted_ns = join(self.totals.accepted_ns, accepted);
         }
         let index = handover.interval.max(self.oldest);
         let begun_ns = handover.begun_ns.max(self.spans.start_ns(index));

@@ -14,6 +14,8 @@ pub(super) struct Handover {
     pub(super) ended_ns: u64,
     /// How much of the measured time has passed.
     pub(super) measured_ns: u64,
+    /// When its first and its last accepted message ended, since the start of the run.
+    pub(super) accepted_ns: Option<(u64, u64)>,
     pub(super) in_flight_peak: u32,
     pub(super) tally: Box<Tally>,
 }
@@ -49,6 +51,8 @@ pub struct Totals {
     /// From the end of the warm-up: of an open loop the length of its schedule, of a closed one until the end
     /// of the measured time or the last reply to a message.
     pub elapsed: Duration,
+    /// When the first and the last accepted message ended, in nanoseconds from the end of the warm-up.
+    pub accepted_ns: Option<(u64, u64)>,
     /// Highest `in_flight_peak` of any interval of the measured time.
     pub in_flight_peak: u64,
     /// The generator's CPU time in the measured time over the time of its cores; `None` where it was not read.
@@ -62,4 +66,14 @@ pub struct Totals {
     /// Errors in the warm-up and after the measured time; in no other figure.
     pub warmup_errors: u64,
     pub cooldown_errors: u64,
+}
+
+/// The first and the last of two spans.
+pub(super) fn join(a: Option<(u64, u64)>, b: Option<(u64, u64)>) -> Option<(u64, u64)> {
+    match (a, b) {
+        (Some((a_from, a_until)), Some((b_from, b_until))) => {
+            Some((a_from.min(b_from), a_until.max(b_until)))
+        }
+        (one, None) | (None, one) => one,
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use super::board::CoreCell;
-use super::interval::Handover;
+use super::interval::{Handover, join};
 use super::kind::{ErrorKind, Outcome, Phase};
 use super::message::{MessageSample, Mode};
 use super::spans::Spans;
@@ -28,6 +28,8 @@ pub struct Recorder {
     in_flight_peak: u32,
     /// When the last message that is in the figures ended.
     last_ns: u64,
+    /// When the first and the last accepted message of this interval ended.
+    accepted_ns: Option<(u64, u64)>,
     /// The end of what was asked, where a schedule has one: what comes later is no part of the length.
     length_ends_ns: Option<u64>,
     filled: Sender<Handover>,
@@ -55,6 +57,7 @@ impl Recorder {
             in_flight: 0,
             in_flight_peak: 0,
             last_ns: 0,
+            accepted_ns: None,
             length_ends_ns: None,
             filled,
             blank,
@@ -85,6 +88,9 @@ impl Recorder {
             return;
         }
         self.last_ns = self.last_ns.max(message.ended_ns);
+        if message.outcome == Outcome::Accepted {
+            self.accepted_ns = join(self.accepted_ns, Some((message.ended_ns, message.ended_ns)));
+        }
         self.now.record_message(message);
     }
 
@@ -231,6 +237,7 @@ impl Recorder {
             begun_ns: self.begun_ns,
             ended_ns: elapsed_ns,
             measured_ns: self.measured_ns(elapsed_ns, next.is_none()),
+            accepted_ns: self.accepted_ns.take(),
             in_flight_peak: self.in_flight_peak,
             tally: std::mem::replace(&mut self.now, blank),
         };

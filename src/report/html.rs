@@ -164,8 +164,7 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 fn tiles(out: &mut String, run: &Run) {
     let headline = run.headline();
     let (metric, _) = metrics(run)[0];
-    let bytes_s = (run.elapsed_s > 0.0).then(|| run.counts.bytes as f64 / run.elapsed_s);
-    let bytes_s = bytes_s.map(|bytes_s| human::bytes(bytes_s) + "/s");
+    let bytes_s = run.bytes_s().map(|bytes_s| human::bytes(bytes_s) + "/s");
     let tiles = [
         ("accepted".to_owned(), or_dash(run.rate_msg_s.map(human::rate)), "msg/s"),
         ("content".to_owned(), or_dash(bytes_s), ""),

@@ -46,7 +46,7 @@ pub fn sentences(run: &Run) -> Vec<String> {
 fn amount(run: &Run) -> String {
     let messages = run.counts.messages();
     let rate = human::known(run.rate_msg_s, human::rate);
-    let elapsed = human::seconds(run.elapsed_s);
+    let elapsed = human::seconds(run.rate_time_s());
     if messages == 0 {
         return "No message was answered.".to_owned();
     }

@@ -58,12 +58,11 @@ fn head(out: &mut String, run: &Run, colour: Colour, width: Width) {
         }
         out.push('\n');
     }
-    let bytes_s = (run.elapsed_s > 0.0).then(|| run.counts.bytes as f64 / run.elapsed_s);
     let _ = writeln!(
         out,
         "  {}   {}/s   {}",
         colour.bold(&format!("{} msg/s", human::known(run.rate_msg_s, human::rate))),
-        human::known(bytes_s, human::bytes),
+        human::known(run.bytes_s(), human::bytes),
         colour.verdict(run.verdict),
     );
     for reason in &run.verdict_reasons {

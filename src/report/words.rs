@@ -129,7 +129,7 @@ fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
         ("accepted", accepted),
         ("failed", failed),
         ("octets", format!("{octets}, {}", counted(counts.recipients, "recipient"))),
-        ("elapsed", human::seconds(run.elapsed_s)),
+        ("elapsed", elapsed(run)),
         ("connections", connections),
     ];
     rows.extend(not_counted(run).map(|said| ("not counted", said)));
@@ -137,6 +137,16 @@ fn count_rows(run: &Run) -> Vec<(&'static str, String)> {
         rows.insert(2, ("recipients", recipients(counts)));
     }
     rows
+}
+
+/// The measured time, and where it is longer the time in which the accepted messages came, over which the
+/// rates are.
+fn elapsed(run: &Run) -> String {
+    let (elapsed, rated) = (human::seconds(run.elapsed_s), human::seconds(run.rate_time_s()));
+    if elapsed == rated {
+        return elapsed;
+    }
+    format!("{elapsed}; accepted messages came for {rated}, which rates are over")
 }
 
 /// What was left out of the figures: `10 messages in the warm-up; 3 messages and 1 error after the end`.

@@ -19,7 +19,8 @@ use self::cells::{MergedSecond, ShardSource};
 pub use self::check::{Difference, differences};
 use super::hlog::HlogError;
 use super::load::{self, LoadError};
-use super::result::{RunPlan, Shard, Versions};
+use super::plan::RunPlan;
+use super::result::{Shard, Versions};
 use super::series::SeriesError;
 use crate::host::{self, CpuTime};
 use crate::measure::{Mode, Phase, Tally, Totals, misbehaviour};
@@ -150,6 +151,13 @@ fn whole_second(ns: Option<i64>) -> Timestamp {
     Timestamp::from_second(second).unwrap_or_default()
 }
 
+/// When the first and the last accepted message of a run came, in nanoseconds since 1970.
+fn accepted(run: &Run) -> Option<(i64, i64)> {
+    let (from, _) = measured(run);
+    let at = |seconds: f64| from + (seconds * 1e9).round() as i64;
+    Some((at(run.accepted_from_s?), at(run.accepted_until_s?)))
+}
+
 /// The measured time of a run, from and to in nanoseconds since 1970.
 fn measured(run: &Run) -> (i64, i64) {
     let ns = |seconds: f64| (seconds * 1e9).round() as i64;
@@ -162,9 +170,14 @@ fn totals(tally: Tally, leaves: &[Shard]) -> Totals {
     let from = spans().map(|(from, _)| from).min().unwrap_or_default();
     let to = spans().map(|(_, to)| to).max().unwrap_or_default();
     let elapsed = Duration::from_nanos((to - from) as u64);
+    let accepted = || leaves.iter().filter_map(|leaf| accepted(&leaf.run));
+    let first = accepted().map(|(first, _)| first).min();
+    let last = accepted().map(|(_, last)| last).max();
+    let since = |at: i64| (at - from) as u64;
     Totals {
         tally,
         elapsed,
+        accepted_ns: first.map(since).zip(last.map(since)),
         cpu_busy: cpu_busy(leaves, elapsed),
         in_flight_peak: leaves.iter().map(|leaf| leaf.run.in_flight_peak).sum(),
         cores_lost: leaves.iter().map(|leaf| leaf.run.cores_lost).sum(),

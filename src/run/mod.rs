@@ -17,6 +17,8 @@ pub mod kept;
 mod latency;
 pub mod load;
 pub mod merge;
+mod plan;
+mod rate;
 pub mod restore;
 pub mod result;
 pub mod schema;
@@ -30,9 +32,8 @@ pub use artefact::{ArtefactError, NewRunDir, RunDir};
 pub use judged::Judged;
 pub use latency::Latency;
 pub use load::{LoadError, Loaded};
-pub use result::{
-    CpuPerMessage, Machine, PhaseResult, PlannedTarget, Run, RunPlan, Shard, TargetResult, Versions,
-};
+pub use plan::{PlannedTarget, RunPlan};
+pub use result::{CpuPerMessage, Machine, PhaseResult, Run, Shard, TargetResult, Versions};
 pub use stopped::Stopped;
 pub use threshold::Conditions;
 pub use verdict::{LAG_LIMIT_PERCENT_DEFAULT, Verdict};

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::judged::Judged;
 use super::latency::Latency;
+use super::plan::{PlannedTarget, RunPlan};
+use super::rate::{rate_time_s, ratio};
 use super::stopped::Stopped;
 use super::verdict::{Judgement, LAG_LIMIT_PERCENT_DEFAULT, Verdict};
 use crate::host::CpuTime;
@@ -51,7 +53,14 @@ pub struct Run {
     /// From the end of the warm-up. In an open loop the length that the duration, or the number of messages
     /// and the rate, give; in a closed loop until the last reply to a message. No QUIT is part of it.
     pub elapsed_s: f64,
-    /// Accepted messages a second; `null` where no time was measured.
+    /// When the first and the last accepted message got its reply, from the end of the warm-up; `null` where
+    /// none was accepted, or an earlier version did not tell.
+    #[serde(default)]
+    pub accepted_from_s: Option<f64>,
+    #[serde(default)]
+    pub accepted_until_s: Option<f64>,
+    /// Accepted messages a second, over `elapsed_s`, or over the time between the two above where that is
+    /// longer; `null` where no time was measured.
     pub rate_msg_s: Option<f64>,
     /// Intended start to the last reply; `null` in a closed loop, which has no intended start.
     pub response_ns: Option<Latency>,
@@ -163,83 +172,6 @@ pub struct CpuPerMessage {
     pub system: f64,
 }
 
-/// What was asked for, complete enough to repeat the run.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct RunPlan {
-    /// The command line as given, with secrets replaced by the caller.
-    pub command: Vec<String>,
-    /// What the user calls the run, and wrote about it (`--name`, `--note`); of a sum, all of them.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub note: String,
-    /// As a URL: `smtp://127.0.0.1:1025`; of several, all with commas between them.
-    pub target: String,
-    /// Several targets and their weights; empty for one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub targets: Vec<PlannedTarget>,
-    pub connections: u64,
-    pub cores: u64,
-    /// `None` where the duration ends the run.
-    pub messages: Option<u64>,
-    pub duration_s: Option<f64>,
-    pub warmup_s: f64,
-    #[serde(default)]
-    pub cooldown_s: f64,
-    /// Mean over the measured time, of messages or of sessions; `None` in a closed loop.
-    pub rate_msg_s: Option<f64>,
-    /// As given, with its ramps and steps.
-    #[serde(default)]
-    pub rate: Option<String>,
-    /// What `rate` is a rate of: `messages` or `sessions`.
-    #[serde(default)]
-    pub arrivals_of: Option<String>,
-    /// `constant` or `poisson`; `None` in a closed loop.
-    pub arrivals: Option<String>,
-    /// Per cent of the response time that the generator's own lag may be (`--lag-limit`); absent for 10.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lag_limit_percent: Option<f64>,
-    /// As given: `1024` or `512..4096`, in octets.
-    pub size: String,
-    pub recipients: u64,
-    /// `None` for as many as the connection takes; the mean where a range was given.
-    pub per_connection: Option<u64>,
-    /// Pause between the messages of a session, as given.
-    #[serde(default)]
-    pub think: Option<String>,
-    /// Clients that misbehave beside the connections, as given.
-    #[serde(default)]
-    pub misbehave: Option<String>,
-    /// `none`, `commands` or `full`.
-    pub pipelining: String,
-    pub chunking: bool,
-    pub depth: u64,
-    /// `none`, `starttls` or `implicit`.
-    pub tls: String,
-    /// The mechanism; never the secret.
-    pub auth: Option<String>,
-    /// `ehlo`, `helo` or `none`; empty where an older version did not say.
-    #[serde(default)]
-    pub hello: String,
-    pub helo: String,
-    pub from: String,
-    pub to: String,
-    pub seed: u64,
-    /// Options that change what is sent or how, and have no field above, as they were given;
-    /// `--per-connection 1..5` is here beside its mean. A list from a file is shown by its CRC-32C.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub options: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct PlannedTarget {
-    pub target: String,
-    /// Its part of the sessions, beside the weights of the others.
-    pub weight: u32,
-}
-
 /// The generator's machine.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -304,6 +236,9 @@ impl Run {
         let tally = &totals.tally;
         let open = tally.open.as_ref();
         let elapsed_s = totals.elapsed.as_secs_f64();
+        let accepted_s =
+            totals.accepted_ns.map(|(from, until)| (from as f64 / 1e9, until as f64 / 1e9));
+        let rate_time_s = rate_time_s(elapsed_s, accepted_s);
         let cores_s = elapsed_s * plan.cores as f64;
         // The time of the CPUs is read a little before and after the time that is measured.
         let share = |spent_s| ratio(spent_s, cores_s).map(|share| share.min(1.0));
@@ -325,7 +260,9 @@ impl Run {
             messages_refused_5xx: tally.counts.messages_refused_5xx(),
             messages_due: tally.counts.messages(),
             elapsed_s,
-            rate_msg_s: ratio(tally.counts.messages_ok as f64, elapsed_s),
+            accepted_from_s: accepted_s.map(|(from, _)| from),
+            accepted_until_s: accepted_s.map(|(_, until)| until),
+            rate_msg_s: ratio(tally.counts.messages_ok as f64, rate_time_s),
             response_ns: open.map(|open| Latency::from(&open.response_ns)),
             service_ns: Latency::from(&tally.service_ns),
             send_lag_ns: open.map(|open| Latency::from(&open.send_lag_ns)),
@@ -346,7 +283,7 @@ impl Run {
             cores_lost: totals.cores_lost,
             cpu_per_message_ns: CpuPerMessage::of(cpu, tally.counts.messages_begun()),
             cpu_busy,
-            targets: targets(&plan, tally, elapsed_s),
+            targets: targets(&plan, tally, rate_time_s),
             misbehaviour: Vec::new(),
             plan,
             machine,
@@ -422,18 +359,23 @@ impl Run {
         if self.response_ns.is_some() { Mode::Open } else { Mode::Closed }
     }
 
+    /// What all rates are over: the measured time, and longer where the accepted messages came for longer.
+    pub fn rate_time_s(&self) -> f64 {
+        rate_time_s(self.elapsed_s, self.accepted_from_s.zip(self.accepted_until_s))
+    }
+
+    /// Octets of accepted messages a second; `None` where no time was measured.
+    pub fn bytes_s(&self) -> Option<f64> {
+        ratio(self.counts.bytes as f64, self.rate_time_s())
+    }
+
     /// Response time where it is defined, else service time.
     pub fn headline(&self) -> &Latency {
         self.response_ns.as_ref().unwrap_or(&self.service_ns)
     }
 }
 
-/// A part of a whole; `None` where the whole is nothing.
-fn ratio(part: f64, whole: f64) -> Option<f64> {
-    (whole > 0.0).then(|| part / whole)
-}
-
-fn targets(plan: &RunPlan, tally: &Tally, elapsed_s: f64) -> Vec<TargetResult> {
+fn targets(plan: &RunPlan, tally: &Tally, rate_time_s: f64) -> Vec<TargetResult> {
     let result = |(index, planned): (usize, &PlannedTarget)| {
         let of = tally.targets.get(index);
         let messages_ok = of.map_or(0, |portion| portion.messages_ok);
@@ -442,7 +384,7 @@ fn targets(plan: &RunPlan, tally: &Tally, elapsed_s: f64) -> Vec<TargetResult> {
             weight: planned.weight,
             messages_ok,
             messages_failed: of.map_or(0, |portion| portion.messages_failed),
-            rate_msg_s: ratio(messages_ok as f64, elapsed_s),
+            rate_msg_s: ratio(messages_ok as f64, rate_time_s),
             connections_opened: of.map_or(0, |portion| portion.connections_opened),
             headline_ns: of.map(|of| Latency::from(&of.headline_ns)).unwrap_or_default(),
         }

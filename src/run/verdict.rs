@@ -253,6 +253,7 @@ mod tests {
         Totals {
             tally,
             elapsed: Duration::from_secs(1),
+            accepted_ns: None,
             in_flight_peak: 1,
             cpu_busy: None,
             cores_lost: 0,

@@ -1,5 +1,6 @@
 //! Command lines and what is written about them: help, manual, README.
 
+mod conditions;
 mod help;
 mod manual;
 mod readme;

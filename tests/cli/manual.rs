@@ -10,13 +10,13 @@ use ringpost::smtp::extension::Extensions;
 
 use super::help::{self, Described, Options, PAGES};
 
-fn page(name: &str) -> String {
+pub(crate) fn page(name: &str) -> String {
     let path = format!("src/cli/{name}/manual.md");
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
 /// The cells of each row of the tables whose head begins with `first`.
-fn rows(page: &str, first: &str) -> Vec<Vec<String>> {
+pub(crate) fn rows(page: &str, first: &str) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut columns = None;
     for line in page.lines() {

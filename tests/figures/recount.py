@@ -283,9 +283,24 @@ class Recount:
             least = (max(reply.wrote_ns for reply in ends) - base - CLOCKS_NS) / 1e9
             most = (max(reply.heard_ns for reply in ends) - base + CLOCKS_NS) / 1e9
             self.between("elapsed_s", elapsed, least, most)
+        accepted = [of.decided for of in self.measured if of.outcome == "accepted"]
+        base = self.started_ns - self.offset_ns + self.warmup_ns
+        for name, pick in (("accepted_from_s", min), ("accepted_until_s", max)):
+            if not accepted:
+                self.same(name, run[name], None)
+                continue
+            least = (pick(reply.wrote_ns for reply in accepted) - base - CLOCKS_NS) / 1e9
+            most = (pick(reply.heard_ns for reply in accepted) - base + CLOCKS_NS) / 1e9
+            # What is told never lies before the measured time.
+            self.between(name, run[name], max(least, 0), max(most, 0))
         if elapsed:
-            rate = self.count("accepted") / elapsed
+            rate = len(accepted) / self.rated_s()
             self.between("rate_msg_s", run["rate_msg_s"], rate * (1 - 1e-9), rate * (1 + 1e-9))
+
+    def rated_s(self):
+        """What rates are over."""
+        came_s = (self.run["accepted_until_s"] or 0) - (self.run["accepted_from_s"] or 0)
+        return max(self.run["elapsed_s"], came_s)
 
     def times(self, name, told, bounds, cell=CELL, slack_ns=0):
         """Holds each percentile between those of the least and of the most that each time can be."""
@@ -413,7 +428,7 @@ class Recount:
             if not self.run["elapsed_s"]:
                 self.same(f"targets.{index}.rate_msg_s", told["rate_msg_s"], None)
                 continue
-            rate = ok / self.run["elapsed_s"]
+            rate = ok / self.rated_s()
             self.between(f"targets.{index}.rate_msg_s", told["rate_msg_s"], rate * (1 - 1e-9), rate * (1 + 1e-9))
 
     def files(self):

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{MergeError, measured};
 use crate::measure::Mode;
-use crate::run::result::{RunPlan, Shard};
+use crate::run::plan::RunPlan;
+use crate::run::result::Shard;
 
 /// What may differ between two shards of one load.
 const OF_ITS_OWN: [&str; 5] = ["command", "name", "note", "seed", "cores"];
