@@ -23,7 +23,7 @@
 //! | [`mailbox`] | stored messages: selected, counted, exported as Maildir, mbox, eml or JSON lines | smtp, stamp, spool, scan, printable, limits |
 //! | [`run`] | one run as files (JSON, hlog, hgrm, CSV): written, read, merged; verdict, thresholds, curve | measure, host, human, printable, limits |
 //! | [`dial`] | one client conversation with a target: connect, send, read replies | smtp, engine |
-//! | [`engine`] | sockets, tasks, timers and signals on io_uring (tokio-uring) or epoll (tokio) | limits |
+//! | [`engine`] | sockets, tasks, timers and signals on io_uring (tokio-uring) or epoll (tokio) | tls, limits |
 //! | [`tls`] | TLS 1.2 and 1.3 without I/O, on rustls: open, seal, close, facts; certificates | limits |
 //! | [`smtp`] | the protocol of both sides: commands, replies, extensions, AUTH, envelope, dots; it does no I/O | scan, limits |
 //! | [`spool`] | the store: the format of its files, `write/` with recovery, `read/` with verification | human, notice, limits |

@@ -136,6 +136,9 @@ pub const TLS_SERVER_KEPT_BYTES_MAX: usize = 32 * 1024;
 /// The same for a server, which may send a long chain of certificates.
 pub const TLS_CLIENT_KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// Time for a whole handshake of TLS, in milliseconds, however it is cut. Longer: closed.
+pub const TLS_HANDSHAKE_MS: u64 = 10_000;
+
 /// Callers over the limit of one core that are parted from so gently at once: each holds one of the
 /// descriptors that are kept back from sessions. The others are closed after their 421.
 pub const LINGERERS_MAX: usize = 16;

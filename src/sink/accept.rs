@@ -94,7 +94,7 @@ async fn follow(mut changes: watch::Receiver<Arc<[Port]>>, doors: Vec<Rc<Door>>)
         let now = changes.borrow_and_update().clone();
         assert_eq!(now.len(), doors.len(), "each port has its listener");
         for (door, port) in doors.iter().zip(&*now) {
-            door.set_policy(port.policy.clone());
+            door.renew(port.clone());
         }
     }
 }

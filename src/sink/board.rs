@@ -14,8 +14,10 @@ use super::counters::{Count, CounterCells, SinkCounters};
 use super::deviation_counts::{DeviationCells, DeviationCounts};
 use super::refusal_counts::{RefusalCells, RefusalTable};
 use super::reply_times::{ReplyTimes, TimeCells, TimeHistogram};
+use super::tls_fault_counts::{TlsFaultCells, TlsFaultCounts};
 use crate::smtp::deviation::Deviations;
 use crate::smtp::server::{Refusal, ReplyCounts, VerbClass};
+use crate::tls::TlsFault;
 
 /// The cells of one core, aligned to two cache lines, because the prefetcher fetches pairs: the stores of
 /// one core do not disturb another.
@@ -29,6 +31,7 @@ pub(super) struct CoreCells {
     times: [TimeCells; VerbClass::ALL.len()],
     refusals: RefusalCells,
     deviations: DeviationCells,
+    tls_faults: TlsFaultCells,
     /// Unix nanoseconds of the first octet of the first message, and of the end of the last; 0 before.
     first_ns: Count,
     last_ns: Count,
@@ -78,6 +81,7 @@ impl LiveBoard {
             sessions_open,
             refusals: RefusalTable::read(self.cores.iter().map(|core| &core.refusals)),
             deviations,
+            tls_faults: self.tls_faults(),
             reply_ns: self.reply_times(),
             cores,
         }
@@ -90,6 +94,11 @@ impl LiveBoard {
         let last = cores().map(|core| core.last_ns.get()).max()?;
         // The wall clock may be set back meanwhile.
         Some(last.saturating_sub(first) as f64 / 1e9)
+    }
+
+    /// What went wrong with TLS on all cores.
+    pub(super) fn tls_faults(&self) -> TlsFaultCounts {
+        TlsFaultCounts::read(self.cores.iter().map(|core| &core.tls_faults))
     }
 
     /// How long the replies of all cores took.
@@ -121,6 +130,7 @@ pub struct BoardSnapshot {
     #[serde(flatten)]
     pub refusals: RefusalTable,
     pub deviations: DeviationCounts,
+    pub tls_faults: TlsFaultCounts,
     pub reply_ns: VerbTimes,
     pub cores: Vec<CoreSnapshot>,
 }
@@ -208,6 +218,13 @@ impl CoreBoard {
     #[cold]
     pub(super) fn session_deviates(&self, seen: Deviations) {
         self.cells().deviations.add_session(seen);
+    }
+
+    /// Counts a session that TLS has failed.
+    #[cold]
+    pub(super) fn tls_failed(&self, fault: TlsFault) {
+        self.cells().counters.tls_failed.add(1);
+        self.cells().tls_faults.add(fault);
     }
 
     /// Counts replies that go to the kernel now. `took_ns` is how long they took, where that was

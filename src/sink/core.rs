@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::board::CoreBoard;
 use super::connection_limit::ConnectionLimit;
@@ -10,7 +11,7 @@ use super::group_commit::GroupCommit;
 use super::hints::Hints;
 use super::keep::{Keep, KeepRules};
 use super::peer_limit::PeerLimit;
-use super::plan::{PeerPolicy, Port};
+use super::plan::{PeerPolicy, Port, PortTls};
 use super::quota::Quota;
 use super::replies::TakenMessage;
 use super::session_log::{LogPlan, SessionLog};
@@ -23,6 +24,7 @@ use crate::relay::Relay;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Policy, Protocol};
 use crate::spool::{Durability, SpoolError, Ticket, TicketFate, Writer};
+use crate::tls::ServerConfig;
 
 const NOT_SYNCED: Reply = Reply::new(451, 3, 0, "The spool could not be synced");
 const NOT_KEPT: Reply = Reply::new(451, 3, 0, "The spool failed");
@@ -33,22 +35,45 @@ pub(super) struct Door {
     pub(super) protocol: Protocol,
     /// For sessions that begin; those that are open keep theirs.
     policy: RefCell<Rc<Policy>>,
+    /// For handshakes that begin.
+    tls: RefCell<Option<PortTls>>,
 }
 
 impl Door {
     pub(super) fn new(port: Port) -> Self {
-        let Port { url, policy, .. } = port;
-        Self { url, protocol: policy.protocol, policy: RefCell::new(Rc::new(policy)) }
+        let Port { url, policy, tls } = port;
+        let protocol = policy.protocol;
+        let policy = RefCell::new(Rc::new(under(policy, tls.as_ref())));
+        Self { url, protocol, policy, tls: RefCell::new(tls) }
     }
 
     pub(super) fn policy(&self) -> Rc<Policy> {
         self.policy.borrow().clone()
     }
 
-    pub(super) fn set_policy(&self, policy: Policy) {
-        assert_eq!(policy.protocol, self.protocol, "a listener keeps its protocol");
-        self.policy.replace(Rc::new(policy));
+    /// With what a handshake begins; `None` without a certificate.
+    pub(super) fn tls_config(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.borrow().as_ref().map(|tls| tls.config.clone())
     }
+
+    /// The same where TLS begins with the connection, and else `None`.
+    pub(super) fn implicit_tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.borrow().as_ref().filter(|tls| tls.is_implicit).map(|tls| tls.config.clone())
+    }
+
+    /// Takes what has changed, for sessions and handshakes that begin.
+    pub(super) fn renew(&self, port: Port) {
+        let Port { url, policy, tls } = port;
+        assert_eq!((policy.protocol, &url), (self.protocol, &self.url), "a listener keeps these");
+        self.policy.replace(Rc::new(under(policy, tls.as_ref())));
+        self.tls.replace(tls);
+    }
+}
+
+/// The policy with STARTTLS where the listener has a certificate for it.
+fn under(mut policy: Policy, tls: Option<&PortTls>) -> Policy {
+    policy.tls.offered = tls.is_some();
+    policy
 }
 
 /// The parts from which a core is built.
@@ -76,7 +101,7 @@ pub(super) struct Core {
     durability: Option<Durability>,
     pub(super) keep: KeepRules,
     pub(super) board: CoreBoard,
-    pub(super) pool: Pool,
+    pub(super) pool: Rc<Pool>,
     /// Room in which a session moves replies. What it holds between two uses has no meaning.
     pub(super) reply_scratch: RefCell<Vec<u8>>,
     pub(super) watch: Rc<Watch>,
@@ -114,7 +139,7 @@ impl Core {
             durability: setup.durability,
             keep: setup.keep,
             board: setup.board,
-            pool: Pool::new(),
+            pool: Rc::new(Pool::new()),
             reply_scratch: RefCell::default(),
             watch: Watch::new(),
             quota: setup.quota,

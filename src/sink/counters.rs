@@ -85,6 +85,14 @@ counters! {
     proxy_errors,
     /// Connections beyond those that one address may have.
     peer_limited,
+    /// Handshakes of TLS that came to their end.
+    tls_sessions,
+    /// Those that resumed an earlier session.
+    tls_resumed,
+    /// Sessions that ended because TLS failed, in the handshake or after it.
+    tls_failed,
+    /// Sessions whose client closed under TLS without saying so (close_notify).
+    tls_truncated,
     /// Replies by the first digit of their code.
     replies_2xx,
     replies_3xx,

@@ -2,16 +2,19 @@
 //! first time that it comes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use crate::engine::Peer;
 use crate::notice::notice;
 use crate::smtp::server::ClientWant;
+use crate::tls::{TlsError, TlsFault};
 
 /// Which hints were given, for all cores. It is touched by refusals of a rare kind alone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hints {
     given: Arc<AtomicU8>,
+    /// Which faults of TLS were told of.
+    faults: Arc<AtomicU32>,
 }
 
 impl Hints {
@@ -21,6 +24,34 @@ impl Hints {
         if self.given.fetch_or(bit, Relaxed) & bit == 0 {
             notice!("ringpost-sink: {}", hint(want, peer));
         }
+    }
+
+    /// Tells of the first client of each kind with which TLS fails; all of them are counted.
+    #[cold]
+    pub(super) fn give_tls(&self, error: &TlsError, peer: Peer) {
+        let bit = 1 << error.fault() as u32;
+        if self.faults.fetch_or(bit, Relaxed) & bit == 0 {
+            notice!(
+                "ringpost-sink: TLS with a client ({peer}) failed: {error}{}",
+                remedy(error.fault())
+            );
+        }
+    }
+}
+
+/// What the operator can do, as the end of a sentence.
+fn remedy(fault: TlsFault) -> &'static str {
+    match fault {
+        TlsFault::PlainText => {
+            "; if it means to begin in plain text, it needs the smtp:// port and STARTTLS"
+        }
+        TlsFault::UnknownCa => "; give it the CA of this sink's certificate (--tls-ca-out)",
+        TlsFault::WrongName => "; it must call this sink by a name that the certificate has",
+        TlsFault::NoCertificate => "; see --tls-client-auth",
+        TlsFault::NoCommonVersion | TlsFault::NoCommonSuite => {
+            "; this sink speaks TLS 1.2 and 1.3, see --tls-versions, --tls-ciphers and --tls-groups"
+        }
+        _ => "",
     }
 }
 

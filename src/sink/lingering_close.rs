@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::core::{Core, Door};
 use super::session_log::SessionEnd;
 use super::stop::Stop;
-use crate::engine::{Buf, Conn, Guard, Peer};
+use crate::engine::{Buf, Conn, Guard, Peer, Stream};
 use crate::smtp::server::{CloseReason, Server};
 
 /// The longest time for which the sink reads before it closes, in milliseconds.
@@ -22,78 +22,89 @@ const LINGER_BYTES_MAX: usize = 64 * 1024;
 /// Answers a caller that gets no session, and closes. Without `linger` it closes right after the reply.
 pub(super) async fn turn_away(
     core: &Core,
-    mut conn: Conn,
+    conn: Conn,
     peer: Peer,
     door: &Door,
     why: CloseReason,
     linger: bool,
 ) {
     let guard = core.watch.register(conn.handle());
+    let mut stream = Stream::from(conn);
     if let Some(log) = core.log(peer, door) {
         log.end(b"", SessionEnd::NotAdmitted);
     }
     if linger {
-        refuse(core, &mut conn, &guard, door, why).await;
+        refuse(core, &mut stream, &guard, door, why).await;
     } else {
-        let (_, out) = say(core, &mut conn, &guard, door, why).await;
+        let (_, out) = say(core, &mut stream, &guard, door, why).await;
         core.pool.give(out);
     }
     drop(guard);
-    conn.close().await;
+    stream.close().await;
 }
 
 /// Answers a caller that gets no session. The caller of this closes next.
 pub(super) async fn refuse(
     core: &Core,
-    conn: &mut Conn,
+    stream: &mut Stream,
     guard: &Guard,
     door: &Door,
     why: CloseReason,
 ) {
-    let (sent, mut buf) = say(core, conn, guard, door, why).await;
+    let (sent, mut buf) = say(core, stream, guard, door, why).await;
     if sent.is_ok() {
-        buf = linger(core, conn, guard, buf).await;
+        buf = linger(core, stream, guard, buf).await;
     }
     core.pool.give(buf);
 }
 
-/// Sends the last replies of a session. The caller of this closes next.
-pub(super) async fn part(core: &Core, conn: &mut Conn, guard: &Guard, out: Buf, mut inbox: Buf) {
+/// Sends the last replies of a session, and under TLS that no more will come. The caller of this closes next.
+pub(super) async fn part(
+    core: &Core,
+    stream: &mut Stream,
+    guard: &Guard,
+    out: Buf,
+    mut inbox: Buf,
+) {
     guard.arm(core.peer_policy.timeout);
-    let (sent, out) = conn.send_all(out).await;
+    let (sent, out) = stream.send_last(out).await;
     core.pool.give(out);
     if sent.is_ok() {
-        inbox = linger(core, conn, guard, inbox).await;
+        inbox = linger(core, stream, guard, inbox).await;
     }
     core.pool.give(inbox);
 }
 
 async fn say(
     core: &Core,
-    conn: &mut Conn,
+    stream: &mut Stream,
     guard: &Guard,
     door: &Door,
     why: CloseReason,
 ) -> (io::Result<()>, Buf) {
     let mut out = core.pool.small();
+    // A client that waits for TLS could make nothing of a reply, and a handshake is for those who are let in.
+    if door.implicit_tls().is_some() {
+        return (Ok(()), out);
+    }
     let mut server = Server::new(door.policy());
     server.close_for(why, out.vec_mut());
     core.board.replies(&server.take_counts(), None);
     core.board.refused(server.drain_refusals());
     guard.arm(core.peer_policy.timeout);
-    conn.send_all(out).await
+    stream.send_all(out).await
 }
 
 /// Ends our direction, and reads within the bounds until the peer has ended its direction.
-async fn linger(core: &Core, conn: &mut Conn, guard: &Guard, mut buf: Buf) -> Buf {
+async fn linger(core: &Core, stream: &mut Stream, guard: &Guard, mut buf: Buf) -> Buf {
     guard.arm(Duration::from_millis(LINGER_MS));
     let mut octets = 0;
-    if conn.shutdown_write().is_err() {
+    if stream.shutdown_write().is_err() {
         return buf;
     }
     while octets < LINGER_BYTES_MAX && !guard.fired() && core.stop.get() < Stop::Now {
         let received;
-        (received, buf) = conn.recv(buf).await;
+        (received, buf) = stream.recv(buf).await;
         match received {
             Ok(0) => break,
             Ok(count) => octets += count,

@@ -51,6 +51,8 @@ pub(super) struct IncomingMessage {
 pub(super) struct Ends<'s> {
     pub(super) peer: &'s str,
     pub(super) door: &'s Door,
+    /// What was agreed on in the handshake; empty in plain text.
+    pub(super) tls: &'s [u8],
 }
 
 impl IncomingMessage {
@@ -175,7 +177,7 @@ impl IncomingMessage {
             listener: ends.door.url.as_bytes(),
             helo: relayed.and_then(|r| r.hello.as_deref()).unwrap_or(server.hello()),
             protocol: protocol(server, ends.door),
-            tls: b"",
+            tls: ends.tls,
             // What a trusted relay says of the client's login goes before a login of the relay itself.
             auth: relayed
                 .and_then(|r| r.login.as_deref())
@@ -208,12 +210,17 @@ fn protocol(server: &Server, door: &Door) -> &'static [u8] {
     let relayed = server.relayed().and_then(|relayed| relayed.extended);
     let extended = relayed.unwrap_or_else(|| server.extended());
     let authenticated = server.identity().is_some();
-    match (door.protocol, extended, authenticated) {
-        (Protocol::Lmtp, _, false) => b"LMTP",
-        (Protocol::Lmtp, _, true) => b"LMTPA",
-        (Protocol::Smtp, _, true) => b"ESMTPA",
-        (Protocol::Smtp, true, false) => b"ESMTP",
-        (Protocol::Smtp, false, false) => b"SMTP",
+    // SMTP knows no TLS without EHLO, and no name for it.
+    match (door.protocol, extended, server.is_secured(), authenticated) {
+        (Protocol::Lmtp, _, false, false) => b"LMTP",
+        (Protocol::Lmtp, _, false, true) => b"LMTPA",
+        (Protocol::Lmtp, _, true, false) => b"LMTPS",
+        (Protocol::Lmtp, _, true, true) => b"LMTPSA",
+        (Protocol::Smtp, _, false, true) => b"ESMTPA",
+        (Protocol::Smtp, _, true, true) => b"ESMTPSA",
+        (Protocol::Smtp, _, true, false) => b"ESMTPS",
+        (Protocol::Smtp, true, false, false) => b"ESMTP",
+        (Protocol::Smtp, false, false, false) => b"SMTP",
     }
 }
 

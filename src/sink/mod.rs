@@ -36,6 +36,8 @@ mod session_log;
 mod stop;
 mod store;
 mod summary;
+mod tls_facts;
+mod tls_fault_counts;
 
 pub use self::board::{BoardSnapshot, CoreSnapshot, LiveBoard, VerbTimes};
 pub use self::counters::SinkCounters;
@@ -51,3 +53,4 @@ pub use self::session_log::{LogFormat, LogLevel, LogPlan};
 pub use self::stop::Stop;
 pub use self::store::Store;
 pub use self::summary::{CoreSummary, FailedSegments, SpoolSummary, Summary, durability_name};
+pub use self::tls_fault_counts::TlsFaultCounts;

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::stop::Stop;
-use crate::engine::{Buf, Conn, Guard};
+use crate::engine::{Buf, Guard, Stream};
 use crate::relay::TurnedSession;
 use crate::smtp::server::{AtrnAnswer, EtrnAnswer, Request, Server};
 
@@ -30,7 +30,9 @@ pub(super) async fn answer(
         }
         Request::Turn(domains) => {
             let session = match (&core.relay, server.identity()) {
-                (Some(relay), Some(user)) => relay.atrn(user, &domains).await,
+                (Some(relay), Some(user)) if !server.is_secured() => {
+                    relay.atrn(user, &domains).await
+                }
                 _ => Err(AtrnAnswer::Unable),
             };
             server.answer_atrn(session.as_ref().err().copied().unwrap_or(AtrnAnswer::Turn), out);
@@ -40,10 +42,11 @@ pub(super) async fn answer(
 }
 
 /// Sends the queued replies, and is the client from there on. The caller of this closes next.
-pub(super) async fn turn(core: &Core, conn: &mut Conn, guard: &Guard, out: Buf, turn: Turn) {
+pub(super) async fn turn(core: &Core, stream: &mut Stream, guard: &Guard, out: Buf, turn: Turn) {
     guard.arm(core.peer_policy.timeout);
-    let (sent, out) = conn.send_all(out).await;
+    let (sent, out) = stream.send_all(out).await;
     core.pool.give(out);
+    let Some(conn) = stream.plain_mut() else { return };
     if sent.is_ok() {
         let leave = || core.stop.get() >= Stop::Drain;
         turn.session.run(conn, guard, &core.pool, &turn.said, &leave).await;

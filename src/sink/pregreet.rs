@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::ops::ControlFlow::Break;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::peer_limit::PeerPlace;
 use super::proxy::{self, Header};
 use super::stop::Stop;
 use crate::engine::task;
-use crate::engine::{Conn, Guard, Peer};
+use crate::engine::{Buf, Guard, Peer, Stream, Taken};
 use crate::smtp::server::CloseReason;
 
 /// Time that a proxy gets for its PROXY header (Postfix: postscreen_upstream_proxy_timeout).
@@ -23,8 +24,8 @@ pub(super) struct Caller {
     pub(super) peer: Peer,
     /// Held while the session lasts.
     pub(super) place: PeerPlace,
-    /// Octets that came before the greeting.
-    pub(super) said: Vec<u8>,
+    /// Octets that came before the greeting, or before TLS.
+    pub(super) said: Buf,
 }
 
 /// Why there is no session.
@@ -37,31 +38,41 @@ pub(super) enum Rejection {
 /// Checks a connection that was accepted from `peer`.
 pub(super) async fn meet(
     core: &Core,
-    conn: &mut Conn,
+    stream: &mut Stream,
     guard: &Guard,
     peer: Peer,
 ) -> Result<Caller, Rejection> {
-    let mut step = Pregreet { core, conn, guard, over: Rc::default(), said: Vec::new() };
+    let mut said = core.pool.small();
+    let mut step = Pregreet { core, stream, guard, over: Rc::default(), said: &mut said };
     let peer =
         if core.peer_policy.proxies.contains(&peer) { step.introduced(peer).await? } else { peer };
     let Some(place) = core.peer_limit.enter(peer.ip()) else {
         core.board.peer_limited.add(1);
         return Err(Rejection::Refused(CloseReason::PeerCrowd));
     };
-    if !core.peer_policy.greet_delay.is_zero() {
-        step.wait_in_silence(core.peer_policy.greet_delay).await?;
-    }
-    Ok(Caller { peer, place, said: step.said })
+    Ok(Caller { peer, place, said })
+}
+
+/// Delays the greeting. A client that speaks in that time does not follow SMTP. `said` is what it sent before.
+pub(super) async fn wait(
+    core: &Core,
+    stream: &mut Stream,
+    guard: &Guard,
+    said: &mut Buf,
+    delay: Duration,
+) -> Result<(), Rejection> {
+    let mut step = Pregreet { core, stream, guard, over: Rc::default(), said };
+    step.wait_in_silence(delay).await
 }
 
 struct Pregreet<'c> {
     core: &'c Core,
-    conn: &'c mut Conn,
+    stream: &'c mut Stream,
     guard: &'c Guard,
     /// The delay of the greeting is over.
     over: Rc<Cell<bool>>,
     /// Received and not yet used.
-    said: Vec<u8>,
+    said: &'c mut Buf,
 }
 
 /// How a wait ended.
@@ -77,10 +88,10 @@ impl Pregreet<'_> {
         let limit = Duration::from_millis(PROXY_HEADER_MS).min(self.core.peer_policy.timeout);
         self.guard.arm(limit);
         loop {
-            match proxy::parse(&self.said) {
+            match proxy::parse(self.said) {
                 Ok(Header::Partial) => {}
                 Ok(Header::Whole { source, octets }) => {
-                    self.said.drain(..octets);
+                    self.said.vec_mut().drain(..octets);
                     let address = source.or(proxy.address);
                     return Ok(Peer { address, ..proxy });
                 }
@@ -99,12 +110,11 @@ impl Pregreet<'_> {
         Rejection::Gone
     }
 
-    /// Delays the greeting. A client that speaks in that time does not follow SMTP.
     async fn wait_in_silence(&mut self, delay: Duration) -> Result<(), Rejection> {
         self.guard.disarm();
-        if self.said.is_empty() {
+        if !self.has_spoken() {
             // A timer of its own: the watch is exact to half a second.
-            let (over, handle) = (self.over.clone(), self.conn.handle());
+            let (over, handle) = (self.over.clone(), self.stream.handle());
             let timer = task::spawn(async move {
                 task::sleep(delay).await;
                 over.set(true);
@@ -120,14 +130,32 @@ impl Pregreet<'_> {
         Err(Rejection::Refused(CloseReason::EarlyTalker))
     }
 
+    /// Whether there is something that the client should not have said. Under TLS, what the handshake left behind
+    /// counts if it is plaintext.
+    fn has_spoken(&mut self) -> bool {
+        if !self.stream.is_secure() {
+            return !self.said.is_empty();
+        }
+        // A fault of TLS shows again in the session, which is about to end.
+        !matches!(self.stream.take(self.said, |_| Break(0)), Ok(Taken::All))
+    }
+
     /// Waits for octets, until the deadline.
     async fn hear(&mut self) -> Result<Heard, Rejection> {
         loop {
-            let (received, inbox) = self.conn.recv(self.core.pool.small()).await;
-            self.said.extend_from_slice(&inbox);
-            self.core.pool.give(inbox);
+            let received = if self.stream.is_secure() {
+                let received;
+                (received, *self.said) = self.stream.recv(std::mem::take(self.said)).await;
+                received
+            } else {
+                let (received, inbox) = self.stream.recv(self.core.pool.small()).await;
+                self.said.vec_mut().extend_from_slice(&inbox);
+                self.core.pool.give(inbox);
+                received
+            };
             match received {
                 Ok(0) => return Err(Rejection::Gone),
+                Ok(_) if self.stream.is_secure() && !self.has_spoken() => {}
                 Ok(_) => return Ok(Heard::Octets),
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(Rejection::Gone);

@@ -8,6 +8,8 @@ pub(super) enum Next {
     SendFirst,
     /// The client asks for mail that waits.
     Answer,
+    /// TLS begins after the queued replies.
+    Secure,
     /// The roles are swapped after the queued replies.
     Turn,
     Close,

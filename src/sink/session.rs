@@ -3,6 +3,10 @@
 //! A round: receive, hand the octets to the protocol until it asks for more, keep what it gives, wait
 //! until the fate of its messages is known, send all replies of the round in one piece and read on.
 
+mod digest;
+mod secure;
+mod show;
+
 use std::io;
 
 use super::core::{Core, Door};
@@ -16,29 +20,28 @@ use super::round::{Next, Round};
 use super::round_clock::RoundClock;
 use super::session_log::{SessionEnd, SessionLog};
 use super::stop::Stop;
-use crate::engine::{Buf, Conn, Guard, Peer};
+use crate::engine::{Buf, Conn, Guard, Peer, Stream};
 use crate::host::unix_ns;
 use crate::limits::REPLY_QUEUE_BYTES_MAX;
 use crate::smtp::deviation::Deviations;
 use crate::smtp::server::{CloseReason, Event, Flags, ReplyCounts, Server, VerbClass};
-
-/// Reads into a large buffer that a session may do in one turn: 256 KiB, then the others have theirs.
-const DIRECT_RECVS_MAX: usize = 4;
+use crate::tls::TlsFault;
 
 /// Serves one connection to its end and closes it.
-pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) {
+pub(super) async fn serve(core: &Core, conn: Conn, peer: Peer, door: &Door) {
     let clock = RoundClock::start();
     let guard = core.watch.register(conn.handle());
+    let mut stream = Stream::from(conn);
     let mut log = core.log(peer, door);
-    let caller = match pregreet::meet(core, &mut conn, &guard, peer).await {
+    let caller = match pregreet::meet(core, &mut stream, &guard, peer).await {
         Ok(caller) => caller,
         Err(rejection) => {
             if let Some(log) = log {
                 log.end(b"", SessionEnd::NotAdmitted);
             }
-            let Rejection::Refused(why) = rejection else { return conn.close().await };
-            lingering_close::refuse(core, &mut conn, &guard, door, why).await;
-            return conn.close().await;
+            let Rejection::Refused(why) = rejection else { return stream.close().await };
+            lingering_close::refuse(core, &mut stream, &guard, door, why).await;
+            return stream.close().await;
         }
     };
     let policy = door.policy();
@@ -67,15 +70,16 @@ pub(super) async fn serve(core: &Core, mut conn: Conn, peer: Peer, door: &Door) 
         message: IncomingMessage::default(),
         replies: ReplyQueue::default(),
         turn: None,
+        tls: Vec::new(),
         clock,
         ended: ReplyCounts::default(),
         deviations: Deviations::empty(),
     };
-    session.run(&mut conn, caller.said).await;
+    session.run(&mut stream, caller.said).await;
     session.message.forget(core);
     session.say_the_end();
     drop(session);
-    conn.close().await;
+    stream.close().await;
     drop(caller.place);
 }
 
@@ -95,6 +99,8 @@ struct Session<'c> {
     replies: ReplyQueue,
     /// Set when the roles are swapped.
     turn: Option<Turn>,
+    /// What was agreed on in the handshake, as messages are stored with it; empty in plain text.
+    tls: Vec<u8>,
     clock: RoundClock,
     /// Replies to ends of data that were rendered here, and are not on the board yet.
     ended: ReplyCounts,
@@ -102,49 +108,34 @@ struct Session<'c> {
     deviations: Deviations,
 }
 
+/// The buffers with which a session waits.
+struct Buffers {
+    /// Replies that were not sent.
+    out: Buf,
+    /// What was received and not taken.
+    inbox: Buf,
+}
+
 impl Session<'_> {
-    /// `said` is what the peer sent before the greeting.
-    async fn run(&mut self, conn: &mut Conn, said: Vec<u8>) {
-        let mut out = self.core.pool.small();
-        let mut inbox = self.core.pool.small();
-        self.server.greet(out.vec_mut());
-        self.show_replies(&[]);
-        let mut next = Next::Receive;
-        if !said.is_empty() {
-            (next, out) = self.round(conn, &said, false, out).await;
-            drop(said);
-        }
-        while next == Next::Receive {
-            self.guard.arm_until(self.deadline.deadline());
-            if !out.is_empty() {
-                self.show_replies(&out);
-            }
-            let received;
-            (received, out, inbox) = self.exchange(conn, out, inbox).await;
-            next = match received {
-                Ok(0) => self.closed_by_client(),
-                Ok(count) => {
-                    let filled = count == inbox.capacity();
-                    (next, out) = self.round(conn, &inbox, filled, out).await;
-                    next
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    self.interrupted(out.vec_mut())
-                }
-                Err(_) => Next::Gone,
-            };
-        }
+    /// `said` is what the peer sent before the greeting, or before TLS.
+    async fn run(&mut self, stream: &mut Stream, said: Buf) {
+        let mut bufs = Buffers { out: self.core.pool.small(), inbox: said };
+        let next = match self.greet(stream, &mut bufs).await {
+            Next::Receive => self.converse(stream, &mut bufs).await,
+            next => next,
+        };
+        let Buffers { out, inbox } = bufs;
         if matches!(next, Next::Close | Next::Turn) {
             self.show_replies(&out);
         }
         if next == Next::Close {
-            lingering_close::part(self.core, conn, &self.guard, out, inbox).await;
+            lingering_close::part(self.core, stream, &self.guard, out, inbox).await;
             return;
         }
         if let Some(turn) = self.turn.take() {
             self.core.pool.give(inbox);
             self.end = SessionEnd::Turned;
-            return odmr::turn(self.core, conn, &self.guard, out, turn).await;
+            return odmr::turn(self.core, stream, &self.guard, out, turn).await;
         }
         // The watch shuts the connection of a peer that does not read what we send.
         if self.guard.fired() {
@@ -155,22 +146,91 @@ impl Session<'_> {
         self.core.pool.give(inbox);
     }
 
-    /// Digests what a receive gave. `read_on`: there may be more, and it is read and digested too. Then
-    /// the peer gets the time that it has earned by that.
-    async fn round(
-        &mut self,
-        conn: &mut Conn,
-        input: &[u8],
-        read_on: bool,
-        out: Buf,
-    ) -> (Next, Buf) {
+    /// Writes the greeting, after the handshake where TLS begins with the connection.
+    async fn greet(&mut self, stream: &mut Stream, bufs: &mut Buffers) -> Next {
+        if let Some(config) = self.door.implicit_tls() {
+            let next = self.secure(stream, config, bufs).await;
+            if next != Next::Receive {
+                return next;
+            }
+        }
+        let delay = self.core.peer_policy.greet_delay;
+        if !delay.is_zero() {
+            let waited = pregreet::wait(self.core, stream, &self.guard, &mut bufs.inbox, delay);
+            if let Err(rejection) = waited.await {
+                self.end = SessionEnd::NotAdmitted;
+                let Rejection::Refused(why) = rejection else { return Next::Gone };
+                self.server.close_for(why, bufs.out.vec_mut());
+                return Next::Close;
+            }
+        }
+        self.server.greet(bufs.out.vec_mut());
+        self.show_replies(&[]);
+        if bufs.inbox.is_empty() && !stream.is_secure() {
+            return Next::Receive;
+        }
+        self.round(stream, bufs, false).await
+    }
+
+    /// Rounds, until there is no next one.
+    async fn converse(&mut self, stream: &mut Stream, bufs: &mut Buffers) -> Next {
+        loop {
+            self.guard.arm_until(self.deadline.deadline());
+            if !bufs.out.is_empty() {
+                self.show_replies(&bufs.out);
+            }
+            let mut next = match self.exchange(stream, bufs).await {
+                Ok(0) => {
+                    // Whoever cuts the connection could have cut what the client sent.
+                    self.core.board.tls_truncated.add(stream.is_secure().into());
+                    self.closed_by_client()
+                }
+                Ok(_) => {
+                    let filled = bufs.inbox.len() == bufs.inbox.capacity();
+                    self.round(stream, bufs, filled).await
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    self.interrupted(bufs.out.vec_mut())
+                }
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                    self.tls_failed(&TlsFault::TooLarge.into())
+                }
+                Err(_) => Next::Gone,
+            };
+            if next == Next::Secure {
+                next = self.start_tls(stream, bufs).await;
+            }
+            if next != Next::Receive {
+                return next;
+            }
+        }
+    }
+
+    /// Sends the replies that are queued, the 220 to STARTTLS last, and begins TLS. It never goes on in plain text.
+    async fn start_tls(&mut self, stream: &mut Stream, bufs: &mut Buffers) -> Next {
+        let Some(config) = self.door.tls_config() else { return Next::Gone };
+        debug_assert!(bufs.inbox.is_empty(), "what came in plain text does not count under TLS");
+        self.guard.arm_until(self.deadline.deadline());
+        if self.send(stream, &mut bufs.out).await.is_err() {
+            return Next::Gone;
+        }
+        match self.secure(stream, config, bufs).await {
+            Next::Receive => self.round(stream, bufs, false).await,
+            next => next,
+        }
+    }
+
+    /// Digests what is in the inbox. `read_on`: there may be more, and it is read and digested too. Then the peer
+    /// gets the time that it has earned by that.
+    async fn round(&mut self, stream: &mut Stream, bufs: &mut Buffers, read_on: bool) -> Next {
         let was_content = self.server.mid_message();
         self.clock.begin(was_content);
         self.look_for_room();
         let mut round = Round::default();
-        let (mut next, mut out) = self.digest(conn, input, out, &mut round).await;
+        let Buffers { out, inbox } = bufs;
+        let mut next = self.digest(stream, inbox, out, &mut round).await;
         if read_on && next == Next::Receive {
-            (next, out) = self.take_the_rest(conn, out, &mut round).await;
+            next = self.take_the_rest(stream, bufs, &mut round).await;
         }
         let now = self.core.watch.now();
         if self.server.mid_message() {
@@ -179,112 +239,40 @@ impl Session<'_> {
             } else {
                 self.deadline.extend(round.octets, now);
             }
-        } else if round.replied || was_content || !self.server.awaiting_more() {
+        } else if round.replied || was_content || (round.octets > 0 && !self.server.awaiting_more())
+        {
             self.deadline.renew(now);
         }
-        (next, out)
-    }
-
-    /// Reads on without waiting, because the small buffer was full. Most sessions wait most of the time,
-    /// and they wait with a small buffer. A session borrows the large buffer of the core while octets are
-    /// there.
-    async fn take_the_rest(
-        &mut self,
-        conn: &mut Conn,
-        mut out: Buf,
-        round: &mut Round,
-    ) -> (Next, Buf) {
-        let mut large = self.core.pool.large();
-        let mut next = Next::Receive;
-        // Bounded, so that one busy client does not starve the other clients of the core.
-        for _ in 0..DIRECT_RECVS_MAX {
-            match conn.recv_ready(&mut large) {
-                // The end of the stream shows again at the next receive, and so does an error.
-                Ok(0) | Err(_) => break,
-                Ok(count) => {
-                    (next, out) = self.digest(conn, &large, out, round).await;
-                    if next != Next::Receive || count < large.capacity() {
-                        break;
-                    }
-                }
-            }
-        }
-        self.core.pool.give(large);
-        (next, out)
+        next
     }
 
     /// Sends what is queued, if anything, and receives.
-    async fn exchange(
-        &self,
-        conn: &mut Conn,
-        out: Buf,
-        inbox: Buf,
-    ) -> (io::Result<usize>, Buf, Buf) {
-        if out.is_empty() {
+    async fn exchange(&self, stream: &mut Stream, bufs: &mut Buffers) -> io::Result<usize> {
+        let inbox = std::mem::take(&mut bufs.inbox);
+        let received;
+        if stream.is_idle(&bufs.out) {
             // A peer that writes in small pieces under Nagle's algorithm sends the next piece only after
             // the ACK of the last one, and there is no reply that could carry the ACK.
             if self.server.awaiting_more() {
-                conn.quickack();
+                stream.quickack();
             }
-            let (received, inbox) = conn.recv(inbox).await;
-            return (received, out, inbox);
+            (received, bufs.inbox) = stream.recv(inbox).await;
+            return received;
         }
-        let (sent, mut out, received, inbox) = conn.send_recv(out, inbox).await;
+        let sent;
+        let out = std::mem::take(&mut bufs.out);
+        (sent, bufs.out, received, bufs.inbox) = stream.send_recv(out, inbox).await;
+        bufs.out.clear();
+        sent.and(received)
+    }
+
+    /// Sends what is queued.
+    async fn send(&mut self, stream: &mut Stream, out: &mut Buf) -> io::Result<()> {
+        self.show_replies(out);
+        let sent;
+        (sent, *out) = stream.send_all(std::mem::take(out)).await;
         out.clear();
-        (sent.and(received), out, inbox)
-    }
-
-    /// Runs the protocol over one receive buffer, until all of it is taken.
-    async fn digest(
-        &mut self,
-        conn: &mut Conn,
-        mut input: &[u8],
-        mut out: Buf,
-        round: &mut Round,
-    ) -> (Next, Buf) {
-        round.octets += input.len();
-        loop {
-            let before = out.len();
-            let next = self.drain(&mut input, out.vec_mut(), round);
-            self.settle(out.vec_mut()).await;
-            round.replied |= out.len() > before;
-            let leave = self.is_to_leave();
-            match next {
-                Next::SendFirst => {}
-                Next::Answer => {
-                    round.replied = true;
-                    if self.answer(input, out.vec_mut()).await {
-                        return (Next::Turn, out);
-                    }
-                    continue;
-                }
-                Next::Receive if leave => {
-                    self.end = SessionEnd::Shutdown;
-                    self.message.forget(self.core);
-                    self.server.close_for(CloseReason::ShuttingDown, out.vec_mut());
-                    return (Next::Close, out);
-                }
-                _ => return (next, out),
-            }
-            self.deadline.renew(self.core.watch.now());
-            self.guard.arm_until(self.deadline.deadline());
-            self.show_replies(&out);
-            let sent;
-            (sent, out) = conn.send_all(out).await;
-            out.clear();
-            if sent.is_err() {
-                return (Next::Gone, out);
-            }
-        }
-    }
-
-    /// Answers ETRN or ATRN. `input` is what came after the command. `true`: the roles are swapped.
-    async fn answer(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
-        // The relay takes the time that it needs; that time does not count against the client.
-        self.guard.disarm();
-        let turned = odmr::answer(self.core, &mut self.server, out).await;
-        self.turn = turned.map(|session| Turn { session, said: input.to_vec() });
-        self.turn.is_some()
+        sent
     }
 
     /// Has the server refuse MAIL while the spool has no room, so that no client sends in vain.
@@ -318,7 +306,13 @@ impl Session<'_> {
                 // It was refused before its first octet.
                 Event::Discard => self.core.board.rejected.add(1),
                 Event::Request => return Next::Answer,
-                Event::StartTls => self.server.answer_starttls(false, out),
+                Event::StartTls => {
+                    let has_certificate = self.door.tls_config().is_some();
+                    self.server.answer_starttls(has_certificate, out);
+                    if has_certificate {
+                        return Next::Secure;
+                    }
+                }
                 Event::Close => {
                     let bye = out.ends_with(b"\n") && last_line(out).starts_with(b"221");
                     self.end = if bye { SessionEnd::Quit } else { SessionEnd::ClosedBySink };
@@ -331,7 +325,7 @@ impl Session<'_> {
 
     /// The message is complete: keep it and queue its reply, or refuse it.
     fn finish(&mut self, flags: Flags, out: &mut Vec<u8>) {
-        let ends = Ends { peer: &self.peer, door: self.door };
+        let ends = Ends { peer: &self.peer, door: self.door, tls: &self.tls };
         let now_ns = self.clock.received_ns();
         let finished = self.message.finish(self.core, &self.server, ends, flags, now_ns);
         if self.log.is_some() {
@@ -374,62 +368,10 @@ impl Session<'_> {
         self.core.reply_scratch.replace(scratch);
     }
 
-    /// Counts the replies that go to the kernel now on the board. `out` is what goes.
-    fn show_replies(&mut self, out: &[u8]) {
-        let mut counts = self.server.take_counts();
-        counts += std::mem::take(&mut self.ended);
-        let took_ns = self.clock.elapsed_ns(counts.of(VerbClass::EndOfData) > 0);
-        self.core.board.replies(&counts, took_ns);
-        if self.server.has_refused() {
-            self.show_refusals();
-        }
-        self.show_deviations();
-        if let Some(log) = &self.log
-            && log.wants_dialogue()
-        {
-            log.dialogue(&self.server.take_heard(), out);
-        }
-    }
-
-    /// Counts in which ways the session strays from the grammar, once each.
-    fn show_deviations(&mut self) {
-        let seen = self.server.session_deviations();
-        if seen != self.deviations {
-            self.core.board.session_deviates(seen.difference(self.deviations));
-            self.deviations = seen;
-        }
-    }
-
-    #[cold]
-    fn show_refusals(&mut self) {
-        for (refusal, times) in self.server.drain_refusals() {
-            self.core.board.refused([(refusal, times)]);
-            if let Some(log) = &mut self.log {
-                log.refused(refusal, times);
-            }
-        }
-        self.give_hint();
-    }
-
-    fn give_hint(&mut self) {
-        if let Some(want) = self.server.take_want() {
-            self.core.hints.give(want, self.caller);
-        }
-    }
-
     fn closed_by_client(&mut self) -> Next {
         let mid_message = self.server.mid_message();
         self.end = if mid_message { SessionEnd::ClosedInMessage } else { SessionEnd::ClientClosed };
         Next::Gone
-    }
-
-    fn say_the_end(&mut self) {
-        self.give_hint();
-        let Some(log) = &self.log else { return };
-        if log.wants_dialogue() {
-            log.dialogue(&self.server.take_heard(), &[]);
-        }
-        log.end(self.server.hello(), self.end);
     }
 
     /// Whether the sink ends and waits no longer for this session: at the end of the time for open messages

@@ -59,6 +59,8 @@ pub(super) enum SessionEnd {
     Turned,
     /// There was no greeting.
     NotAdmitted,
+    /// No handshake, or a broken record.
+    TlsFailed,
 }
 
 impl SessionEnd {
@@ -73,6 +75,7 @@ impl SessionEnd {
             Self::ClosedBySink => "closed by the sink",
             Self::Turned => "roles swapped by ATRN",
             Self::NotAdmitted => "not admitted",
+            Self::TlsFailed => "ended because TLS failed",
         }
     }
 }

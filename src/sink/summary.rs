@@ -10,6 +10,7 @@ use super::counters::SinkCounters;
 use super::deviation_counts::DeviationCounts;
 use super::plan::SinkPlan;
 use super::refusal_counts::RefusalTable;
+use super::tls_fault_counts::TlsFaultCounts;
 use crate::host::PageFaults;
 use crate::human::{self, count, counted};
 use crate::relay::RelayTotals;
@@ -43,6 +44,8 @@ pub struct Summary {
     pub reply_ns: VerbTimes,
     /// How clients strayed from the grammar and were understood.
     pub deviations: DeviationCounts,
+    /// The sessions that TLS has failed, by what went wrong.
+    pub tls_faults: TlsFaultCounts,
     /// What the relay delivered; `None` without a relay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<RelayTotals>,
@@ -129,6 +132,7 @@ impl Summary {
             refusals: shown.refusals,
             reply_ns: shown.reply_ns,
             deviations: shown.deviations,
+            tls_faults: shown.tls_faults,
             relay,
             cores,
             recovery: None,
@@ -158,6 +162,23 @@ impl Summary {
             removed: sum.removed + stats.removed,
             removed_messages: sum.removed_messages + stats.removed_messages,
         })
+    }
+}
+
+impl Summary {
+    /// A line where there was TLS.
+    fn write_tls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.counters.tls_sessions + self.counters.tls_failed > 0 {
+            writeln!(
+                f,
+                "TLS      {}, {} resumed, {} failed{}",
+                counted(self.counters.tls_sessions, "handshake"),
+                count(self.counters.tls_resumed),
+                count(self.counters.tls_failed),
+                self.tls_faults
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -197,6 +218,7 @@ impl fmt::Display for Summary {
                 count(self.counters.peer_limited)
             )?;
         }
+        self.write_tls(f)?;
         writeln!(f, "rejected {} begun and not kept", counted(self.counters.rejected, "message"))?;
         write_refusals(&self.refusals, f)?;
         if self.counters.headers_only > 0
@@ -318,6 +340,7 @@ mod tests {
             durability: "none",
             refusals: RefusalTable::default(),
             reply_ns: VerbTimes::default(),
+            tls_faults: TlsFaultCounts::default(),
             deviations: DeviationCounts::default(),
             relay: None,
             cores: vec![core],

@@ -6,6 +6,7 @@ mod conformance;
 mod dialogue;
 mod fuzz;
 mod login;
+mod secure;
 mod smuggling;
 mod starttls;
 mod upgrade;
@@ -20,3 +21,5 @@ mod sink;
 #[path = "../support/stream/mod.rs"]
 #[allow(dead_code, reason = "the fuzz targets draw richer policies")]
 mod stream;
+#[path = "../support/tls.rs"]
+mod tls;

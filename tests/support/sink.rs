@@ -12,7 +12,7 @@ use ringpost::engine::{self, Address, EngineKind, Io};
 use ringpost::host;
 use ringpost::relay;
 use ringpost::sink::{
-    KeepRules, LogPlan, Networks, PeerPolicy, Port, Sink, SinkPlan, Stop, Store, Summary,
+    KeepRules, LogPlan, Networks, PeerPolicy, Port, PortTls, Sink, SinkPlan, Stop, Store, Summary,
 };
 use ringpost::smtp::server::Policy;
 use ringpost::spool::{Durability, Options, WhenFull};
@@ -52,6 +52,17 @@ impl Running {
         spool: Option<PathBuf>,
         relay: Option<relay::RelayPlan>,
     ) -> Self {
+        let plain: Vec<_> = policies.iter().map(|policy| (policy.clone(), None)).collect();
+        Self::start_ports(engine, &plain, spool, relay)
+    }
+
+    /// Like `start_with`, and each port may have TLS.
+    pub(crate) fn start_ports(
+        engine: EngineKind,
+        policies: &[(Policy, Option<PortTls>)],
+        spool: Option<PathBuf>,
+        relay: Option<relay::RelayPlan>,
+    ) -> Self {
         let any: Address = "127.0.0.1:0".parse().map(Address::Tcp).unwrap();
         let listeners = engine::bind(&vec![any; policies.len()], 1).unwrap();
         let ports = listeners[0].iter().map(|bound| inet(bound.address())).collect();
@@ -62,10 +73,10 @@ impl Running {
             ports: policies
                 .iter()
                 .zip(&listeners[0])
-                .map(|(policy, bound)| Port {
+                .map(|((policy, tls), bound)| Port {
                     url: format!("smtp://{}", bound.address()),
                     policy: policy.clone(),
-                    tls: None,
+                    tls: tls.clone(),
                 })
                 .collect(),
             listeners,

@@ -1,0 +1,270 @@
+//! Live sinks under TLS, on each engine. The clients are rustls with its own buffers, and plain sockets.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringpost::engine::EngineKind;
+use ringpost::sink::{PortTls, Summary};
+use ringpost::smtp::extension::Extensions;
+use ringpost::smtp::server::Policy;
+use ringpost::spool::Reader;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use super::sink::{Running, engines};
+use super::stream::policy;
+use super::tls::{call, configs};
+
+type Client = StreamOwned<ClientConnection, TcpStream>;
+
+/// A sink with two ports: STARTTLS, and TLS from the first octet.
+struct Secure {
+    running: Running,
+    client: Arc<ClientConfig>,
+    dir: tempfile::TempDir,
+}
+
+impl Secure {
+    fn start(engine: EngineKind) -> Self {
+        let (config, client) = configs();
+        let port = |is_implicit| {
+            let extensions = policy().extensions.union(Extensions::STARTTLS);
+            (
+                Policy { extensions, ..policy() },
+                Some(PortTls { config: config.clone(), is_implicit }),
+            )
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Some(dir.path().to_path_buf());
+        let running = Running::start_ports(engine, &[port(false), port(true)], spool, None);
+        Self { running, client, dir }
+    }
+
+    fn plain(&self, port: usize) -> TcpStream {
+        let socket = TcpStream::connect(self.running.ports[port]).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket
+    }
+
+    /// A client after STARTTLS.
+    fn upgraded(&self) -> Client {
+        let mut socket = self.plain(0);
+        expect(&mut socket, "220 ");
+        say(&mut socket, "EHLO plain.example\r\n", "250 ");
+        say(&mut socket, "STARTTLS\r\n", "220 2.0.0 ");
+        call(self.client.clone(), socket).unwrap()
+    }
+
+    fn implicit(&self) -> Client {
+        let mut client = call(self.client.clone(), self.plain(1)).unwrap();
+        expect(&mut client, "220 ");
+        client
+    }
+
+    /// What the sink counted, and of each message its body, the protocol and the version of TLS.
+    fn end(self) -> (Summary, Vec<(Vec<u8>, String, String)>) {
+        let summary = self.running.stop();
+        let reader = Reader::open(self.dir.path()).unwrap();
+        let messages = reader.messages().map(|message| {
+            let message = message.unwrap();
+            let body = reader.body(&message).unwrap();
+            let protocol = String::from_utf8(message.envelope.protocol.clone()).unwrap();
+            (body, protocol, message.envelope.tls().unwrap().version)
+        });
+        let messages = messages.collect();
+        (summary, messages)
+    }
+}
+
+/// Reads to the end of a reply, and expects how its last line begins.
+fn expect(stream: &mut impl Read, lead: &str) -> String {
+    let mut reply = Vec::new();
+    let is_whole = |reply: &[u8]| {
+        let last = reply.strip_suffix(b"\r\n").and_then(|all| all.rsplit(|&b| b == b'\n').next());
+        last.is_some_and(|line| line.get(3) == Some(&b' '))
+    };
+    while !is_whole(&reply) {
+        let mut octet = [0];
+        stream.read_exact(&mut octet).unwrap_or_else(|error| panic!("{error} after {reply:?}"));
+        reply.push(octet[0]);
+    }
+    let reply = String::from_utf8(reply).unwrap();
+    assert!(reply.lines().last().unwrap().starts_with(lead), "{reply:?} for {lead:?}");
+    reply
+}
+
+fn say(stream: &mut (impl Read + Write), line: &str, lead: &str) -> String {
+    stream.write_all(line.as_bytes()).unwrap();
+    stream.flush().unwrap();
+    expect(stream, lead)
+}
+
+fn mail(client: &mut Client, body: &str) {
+    say(client, "EHLO tls.example\r\n", "250 ");
+    say(client, "MAIL FROM:<a@x.example>\r\n", "250 ");
+    say(client, "RCPT TO:<b@x.example>\r\n", "250 ");
+    say(client, "DATA\r\n", "354 ");
+    say(client, &format!("{body}.\r\n"), "250 ");
+}
+
+/// What is left, up to the sink's close_notify: without it this is an error.
+fn rest(client: &mut Client) -> String {
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).unwrap();
+    rest
+}
+
+#[test]
+fn mail_arrives_under_tls_on_both_kinds_of_ports_and_is_stored_as_such() {
+    for engine in engines() {
+        let sink = Secure::start(engine);
+        for body in ["short\r\n".to_owned(), "long line\r\n".repeat(60_000)] {
+            for mut client in [sink.upgraded(), sink.implicit()] {
+                mail(&mut client, &body);
+                let chunk = format!("BDAT {} LAST\r\n{body}", body.len());
+                say(&mut client, "MAIL FROM:<a@x.example>\r\n", "250 ");
+                say(&mut client, "RCPT TO:<b@x.example>\r\n", "250 ");
+                say(&mut client, &chunk, "250 ");
+                say(&mut client, "QUIT\r\n", "221 ");
+                assert_eq!(rest(&mut client), "");
+            }
+        }
+        let (summary, messages) = sink.end();
+        assert_eq!((messages.len(), summary.counters.messages), (8, 8));
+        for (body, protocol, version) in messages {
+            assert!(body == b"short\r\n" || body.len() == 11 * 60_000);
+            assert_eq!((protocol.as_str(), version.as_str()), ("ESMTPS", "TLSv1.3"));
+        }
+        let counters = summary.counters;
+        assert_eq!((counters.tls_sessions, counters.tls_failed, counters.tls_truncated), (4, 0, 0));
+    }
+}
+
+#[test]
+fn nothing_behind_starttls_is_carried_out_and_nothing_goes_on_in_plain_text() {
+    for engine in engines() {
+        let sink = Secure::start(engine);
+        let mut socket = sink.plain(0);
+        expect(&mut socket, "220 ");
+        say(&mut socket, "EHLO x\r\n", "250 ");
+        say(&mut socket, "STARTTLS\r\nRSET\r\n", "554 5.5.0 ");
+        let mut left = Vec::new();
+        socket.read_to_end(&mut left).unwrap();
+        assert!(left.is_empty(), "{left:?}");
+        // After the 220 there are records, or an alert.
+        let mut socket = sink.plain(0);
+        expect(&mut socket, "220 ");
+        say(&mut socket, "EHLO x\r\n", "250 ");
+        say(&mut socket, "STARTTLS\r\n", "220 ");
+        socket.write_all(b"RSET\r\nMAIL FROM:<evil@x.example>\r\n").unwrap();
+        socket.read_to_end(&mut left).unwrap();
+        assert_eq!(left, [21, 3, 3, 0, 2, 2, 50]);
+        let (summary, _) = sink.end();
+        let faults: Vec<_> =
+            summary.tls_faults.iter().map(|(fault, n)| (fault.name(), n)).collect();
+        assert_eq!(faults, [("plain_text", 1)]);
+    }
+}
+
+#[test]
+fn those_who_speak_something_else_are_counted_by_what_they_do() {
+    for engine in engines() {
+        let sink = Secure::start(engine);
+        for (said, answer) in [(&b"EHLO x\r\n"[..], 7), (b"GET / HTTP/1.1\r\n\r\n", 7), (b"", 0)] {
+            let mut socket = sink.plain(1);
+            socket.write_all(said).unwrap();
+            socket.shutdown(Shutdown::Write).unwrap();
+            let mut left = Vec::new();
+            socket.read_to_end(&mut left).unwrap();
+            assert_eq!(left.len(), answer, "{left:?}");
+        }
+        // A browser inside TLS.
+        let mut client = sink.implicit();
+        say(&mut client, "GET / HTTP/1.1\r\n", "554 5.5.0 ");
+        assert_eq!(rest(&mut client), "");
+        // One that does not trust us.
+        let (_, stranger) = configs();
+        assert!(call(stranger, sink.plain(1)).is_err());
+        let (summary, _) = sink.end();
+        let faults: Vec<_> =
+            summary.tls_faults.iter().map(|(fault, n)| (fault.name(), n)).collect();
+        assert_eq!(faults, [("plain_text", 2), ("unknown_ca", 1), ("cut", 1)]);
+        assert_eq!(summary.counters.tls_failed, 4);
+    }
+}
+
+#[test]
+fn a_message_that_is_cut_is_not_kept_however_the_client_leaves() {
+    for engine in engines() {
+        let sink = Secure::start(engine);
+        for says_so in [true, false] {
+            let mut client = sink.implicit();
+            say(&mut client, "EHLO x\r\n", "250 ");
+            say(&mut client, "MAIL FROM:<a@x.example>\r\n", "250 ");
+            say(&mut client, "RCPT TO:<b@x.example>\r\n", "250 ");
+            say(&mut client, "DATA\r\n", "354 ");
+            client.write_all(b"half\r\n").unwrap();
+            if says_so {
+                client.conn.send_close_notify();
+                client.flush().unwrap();
+                // What comes behind close_notify is not looked at.
+                client.sock.write_all(b".\r\nQUIT\r\n").unwrap();
+                assert_eq!(rest(&mut client), "");
+            } else {
+                client.flush().unwrap();
+                client.sock.shutdown(Shutdown::Write).unwrap();
+                let mut left = Vec::new();
+                let _ = client.sock.read_to_end(&mut left);
+            }
+        }
+        let (summary, messages) = sink.end();
+        assert!(messages.is_empty());
+        let counters = summary.counters;
+        assert_eq!((counters.rejected, counters.tls_truncated, counters.tls_failed), (2, 1, 0));
+    }
+}
+
+#[test]
+fn many_commands_in_one_flight_and_in_records_of_one_octet_are_answered_in_order() {
+    for engine in engines() {
+        let sink = Secure::start(engine);
+        let mut client = sink.upgraded();
+        say(&mut client, "EHLO x\r\n", "250 ");
+        let transaction =
+            "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\nBDAT 4 LAST\r\nhi\r\n";
+        client.write_all(transaction.repeat(500).as_bytes()).unwrap();
+        client.flush().unwrap();
+        for _ in 0..500 {
+            for lead in ["250 2.1.0 ", "250 2.1.5 ", "250 2.0.0 "] {
+                expect(&mut client, lead);
+            }
+        }
+        for octet in transaction.bytes() {
+            client.write_all(&[octet]).unwrap();
+            client.flush().unwrap();
+        }
+        for lead in ["250 2.1.0 ", "250 2.1.5 ", "250 2.0.0 "] {
+            expect(&mut client, lead);
+        }
+        client.conn.refresh_traffic_keys().unwrap();
+        say(&mut client, "QUIT\r\n", "221 ");
+        assert_eq!(rest(&mut client), "");
+        assert_eq!(sink.end().0.counters.messages, 501);
+    }
+}
+
+#[test]
+fn a_session_is_resumed_on_another_connection() {
+    for engine in engines() {
+        let sink = Secure::start(engine);
+        for _ in 0..3 {
+            let mut client = sink.upgraded();
+            say(&mut client, "EHLO x\r\n", "250 ");
+            say(&mut client, "QUIT\r\n", "221 ");
+            assert_eq!(rest(&mut client), "");
+        }
+        let (summary, _) = sink.end();
+        assert_eq!((summary.counters.tls_sessions, summary.counters.tls_resumed), (3, 2));
+    }
+}
