@@ -281,6 +281,7 @@ mod tests {
             relay: None,
             connections: ConnectionLimit::new(1),
             quota: Quota::new(None, None, watch::channel(Stop::No).0),
+            envelope_memory_bytes: 0,
             log: LogPlan::default(),
             hints: Hints::default(),
             board: boards.remove(0),

@@ -21,6 +21,7 @@ use crate::engine::{Peer, Pool, Watch};
 use crate::host::PageFaults;
 use crate::notice::notice;
 use crate::relay::Relay;
+use crate::smtp::envelope_memory::EnvelopeMemory;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Policy, Protocol};
 use crate::spool::{Durability, SpoolError, Ticket, TicketFate, Writer};
@@ -87,6 +88,7 @@ pub(super) struct CoreSetup {
     pub(super) relay: Option<Relay>,
     pub(super) connections: ConnectionLimit,
     pub(super) quota: Quota,
+    pub(super) envelope_memory_bytes: u64,
     pub(super) log: LogPlan,
     pub(super) hints: Hints,
     pub(super) board: CoreBoard,
@@ -112,6 +114,7 @@ pub(super) struct Core {
     pub(super) relay: Option<Relay>,
     pub(super) stop: Cell<Stop>,
     pub(super) connections: ConnectionLimit,
+    pub(super) envelope_memory: EnvelopeMemory,
     log: LogPlan,
     /// Sessions and callers that have a log so far.
     logged: Cell<u64>,
@@ -148,6 +151,7 @@ impl Core {
             relay: setup.relay,
             stop: Cell::new(Stop::No),
             connections: setup.connections,
+            envelope_memory: EnvelopeMemory::new(setup.envelope_memory_bytes as usize),
             log: setup.log,
             logged: Cell::new(0),
             hints: setup.hints,

@@ -66,6 +66,9 @@ pub struct SinkPlan {
     pub drain: Duration,
     /// Sessions open at the same time, over all cores. One more gets 421.
     pub connections_max: usize,
+    /// Octets of memory for senders and recipients of open transactions, over all cores. Beyond it MAIL and RCPT get
+    /// 452.
+    pub envelope_memory_bytes: u64,
     pub messages_max: Option<u64>,
     pub sessions_max: Option<u64>,
     /// What is said of each session.

@@ -127,6 +127,7 @@ impl Sink {
                 relay: relay.clone(),
                 connections: connections.clone(),
                 quota: quota.clone(),
+                envelope_memory_bytes: plan.envelope_memory_bytes / plan.cpus.len() as u64,
                 log: plan.log,
                 hints: hints.clone(),
                 board,

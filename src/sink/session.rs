@@ -47,6 +47,7 @@ pub(super) async fn serve(core: &Core, conn: Conn, peer: Peer, door: &Door) {
     let policy = door.policy();
     let has_auth = !policy.mechanisms().is_empty();
     let mut server = Server::new(policy);
+    server.set_envelope_memory(core.envelope_memory.clone());
     if has_auth {
         server.set_auth_seed(unguessable());
     }

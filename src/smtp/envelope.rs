@@ -1,11 +1,16 @@
 //! The envelope of one message: who sent it, to whom, with which parameters (RFC 5321 §2.3.1).
 
 use super::deviation::Deviations;
+use super::envelope_memory::EnvelopeMemory;
 use crate::limits::ENVELOPE_BYTES_MAX;
 
 /// Octets of envelope memory that a session keeps between messages; more is given back, so that one
 /// huge recipient list does not stay for the life of the session.
 const ENVELOPE_KEPT_BYTES: usize = 16 * 1024;
+
+/// The least octets of text, and recipients, for which memory is taken.
+const TEXT_BYTES_MIN: usize = 256;
+const RECIPIENTS_MIN: usize = 4;
 
 /// What the client said about the octets to come (`BODY=`, RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -22,6 +27,9 @@ pub enum BodyKind {
 /// INVARIANT: spans lie inside `text`, in the order reverse path, then recipients.
 #[derive(Debug, Default)]
 pub struct Envelope {
+    memory: EnvelopeMemory,
+    /// Octets that were taken from `memory`.
+    taken_bytes: usize,
     text: Vec<u8>,
     reverse: OctetRange,
     recipients: Vec<OctetRange>,
@@ -82,13 +90,58 @@ impl Envelope {
         self.declared_bytes
     }
 
+    /// Takes its memory from there from now on.
+    pub(super) fn set_memory(&mut self, memory: EnvelopeMemory) {
+        assert_eq!(self.taken_bytes, 0, "an envelope that has begun keeps its memory");
+        self.memory = memory;
+    }
+
+    /// Sees to it that there is memory for a path and its parameters of `bytes` octets in all. `false`: the sessions
+    /// of this core together have no more.
+    #[must_use]
+    #[inline]
+    pub(super) fn reserve(&mut self, bytes: usize) -> bool {
+        let fits = self.text.capacity() - self.text.len() >= bytes
+            && self.recipients.len() < self.recipients.capacity();
+        fits || self.grow(bytes)
+    }
+
+    /// Grows by an eighth, so that little memory is taken in vain.
+    #[cold]
+    fn grow(&mut self, bytes: usize) -> bool {
+        let grown = |len: usize, wanted: usize, capacity: usize, least: usize| match wanted {
+            wanted if wanted <= capacity => capacity,
+            wanted => wanted.max(len + len / 8).max(least),
+        };
+        let (len, capacity) = (self.text.len(), self.text.capacity());
+        let text_bytes = grown(len, len + bytes, capacity, TEXT_BYTES_MIN);
+        let (len, capacity) = (self.recipients.len(), self.recipients.capacity());
+        let recipients = grown(len, len + 1, capacity, RECIPIENTS_MIN);
+        let wanted = text_bytes + recipients * size_of::<OctetRange>();
+        if !self.memory.take(wanted.saturating_sub(self.taken_bytes)) {
+            return false;
+        }
+        self.taken_bytes = wanted.max(self.taken_bytes);
+        self.text.reserve_exact(text_bytes - self.text.len());
+        self.recipients.reserve_exact(recipients - self.recipients.len());
+        true
+    }
+
+    /// Gives back what is taken beyond what is needed for the memory that there is.
+    fn settle(&mut self) {
+        let held = self.text.capacity() + self.recipients.capacity() * size_of::<OctetRange>();
+        let surplus = self.taken_bytes.saturating_sub(held);
+        self.memory.give_back(surplus);
+        self.taken_bytes -= surplus;
+    }
+
     /// Begins an envelope; it must be empty.
     pub(super) fn set_reverse(&mut self, path: &[u8], params: &[u8]) {
         debug_assert!(self.is_empty());
         self.reverse = self.push(path, params);
     }
 
-    /// Adds a recipient, or answers `false` when the arena is full.
+    /// Adds a recipient, or answers `false` when the arena is full. [`Envelope::reserve`] has seen to its memory.
     #[must_use]
     pub(super) fn add_recipient(&mut self, path: &[u8], params: &[u8]) -> bool {
         if self.text.len() + path.len() + params.len() > ENVELOPE_BYTES_MAX {
@@ -115,13 +168,22 @@ impl Envelope {
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.recipients.clear();
-        self.text.shrink_to(ENVELOPE_KEPT_BYTES);
-        self.recipients.shrink_to(ENVELOPE_KEPT_BYTES / size_of::<OctetRange>());
+        if self.taken_bytes > ENVELOPE_KEPT_BYTES {
+            self.text.shrink_to(ENVELOPE_KEPT_BYTES / 2);
+            self.recipients.shrink_to(ENVELOPE_KEPT_BYTES / 2 / size_of::<OctetRange>());
+            self.settle();
+        }
         self.reverse = OctetRange::default();
         self.body = BodyKind::default();
         self.smtputf8 = false;
         self.declared_bytes = None;
         self.deviations = Deviations::empty();
+    }
+}
+
+impl Drop for Envelope {
+    fn drop(&mut self) {
+        self.memory.give_back(self.taken_bytes);
     }
 }
 
@@ -133,6 +195,7 @@ mod tests {
     fn what_goes_in_comes_out_and_a_cleared_envelope_is_empty() {
         let mut envelope = Envelope::default();
         for _ in 0..2 {
+            assert!(envelope.reserve(9));
             assert!(envelope.is_empty() && envelope.reverse_path().is_empty());
             envelope.set_reverse(b"a@b", b"SIZE=1 BODY=7BIT");
             assert!(envelope.add_recipient(b"c@d", b""));
@@ -150,9 +213,46 @@ mod tests {
         let mut envelope = Envelope::default();
         envelope.set_reverse(b"", b"");
         let path = [b'x'; 300];
-        while envelope.add_recipient(&path, b"") {}
+        while envelope.reserve(path.len()) && envelope.add_recipient(&path, b"") {}
         assert_eq!(envelope.recipient_count(), ENVELOPE_BYTES_MAX / 300);
         envelope.clear();
         assert!(envelope.text.capacity() <= ENVELOPE_KEPT_BYTES);
+    }
+
+    #[test]
+    fn envelopes_take_little_more_than_their_octets_and_give_it_back() {
+        const BYTES: usize = 4 * 1024 * 1024;
+        let memory = EnvelopeMemory::new(BYTES);
+        let params = [b'p'; 900];
+        let mut open = Vec::new();
+        // A wave of sessions with a thousand recipients each, until there is no more memory.
+        let full = 'wave: loop {
+            let mut envelope = Envelope::default();
+            envelope.set_memory(memory.clone());
+            if !envelope.reserve(3) {
+                break envelope;
+            }
+            envelope.set_reverse(b"a@x", b"");
+            for _ in 0..1000 {
+                if !envelope.reserve(params.len() + 20) {
+                    break 'wave envelope;
+                }
+                assert!(envelope.add_recipient(b"somebody@example.org", &params));
+            }
+            let sent = 1000 * (params.len() + "RCPT TO:<somebody@example.org> \r\n".len());
+            assert!(envelope.taken_bytes <= sent * 6 / 5, "{} of {sent}", envelope.taken_bytes);
+            open.push(envelope);
+        };
+        assert_eq!(open.len(), 4);
+        let taken = |open: &[Envelope]| open.iter().map(|one| one.taken_bytes).sum::<usize>();
+        assert_eq!(memory.left() + taken(&open) + full.taken_bytes, BYTES);
+        // What was taken so far stays good.
+        assert!(full.recipient_count() > 0);
+        drop(full);
+        open.iter_mut().for_each(Envelope::clear);
+        assert!(taken(&open) <= open.len() * ENVELOPE_KEPT_BYTES);
+        assert_eq!(memory.left() + taken(&open), BYTES);
+        drop(open);
+        assert_eq!(memory.left(), BYTES);
     }
 }

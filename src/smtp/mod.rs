@@ -12,6 +12,7 @@ pub mod deviation;
 pub mod directory;
 pub mod ending;
 pub mod envelope;
+pub mod envelope_memory;
 pub mod extension;
 pub mod flags;
 pub mod lenient;

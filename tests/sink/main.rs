@@ -4,6 +4,7 @@ mod board;
 mod certificates;
 mod deviations;
 mod ends;
+mod held;
 mod idle;
 mod lettre;
 mod lost;

@@ -92,6 +92,7 @@ impl Running {
             relay,
             drain: Duration::from_secs(1),
             connections_max: 1_000,
+            envelope_memory_bytes: 256 << 20,
             messages_max: None,
             sessions_max: None,
             log: LogPlan::default(),

@@ -109,6 +109,11 @@ pub(super) struct SinkOptions {
           value_parser = value::at_least_one)]
     pub(super) max_recipients: usize,
 
+    /// Memory for the senders and recipients of messages that are being sent, over all connections; beyond it
+    /// MAIL and RCPT get 452
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", help_heading = "Protocol", value_parser = value::size)]
+    pub(super) envelope_memory: u64,
+
     /// Number of open sessions; one more gets 421 [default: what the descriptor limit allows]
     #[arg(long, value_name = "N", help_heading = "Protocol", value_parser = value::at_least_one)]
     pub(super) max_connections: Option<usize>,

@@ -16,6 +16,11 @@ use crate::smtp::extension::Extensions;
 use crate::smtp::server::Policy;
 use crate::spool::{self, Durability, WhenFull};
 
+/// The largest envelope, half as much for its recipients, and an eighth more of each for growth.
+const ENVELOPE_MEMORY_BYTES_MIN: u64 = 4 * 1024 * 1024;
+const _: () =
+    assert!(ENVELOPE_MEMORY_BYTES_MIN >= limits::ENVELOPE_BYTES_MAX as u64 * 3 / 2 * 9 / 8);
+
 pub(super) fn plan(
     options: &SinkOptions,
     engine: EngineKind,
@@ -30,6 +35,7 @@ pub(super) fn plan(
         notice!("ringpost-sink: {warning}");
     }
     let (store, message_bytes_max) = store(options, cpus.len())?;
+    check_envelope_memory(options.envelope_memory, cpus.len())?;
     let hostname = options.hostname.clone().unwrap_or_else(value::hostname);
     let tls = options.tls.set_up(&hostname)?;
     let (listeners, bound) = listen::bind(&options.listen, cpus.len(), options.socket_mode)
@@ -75,6 +81,7 @@ pub(super) fn plan(
         relay,
         drain: options.drain_timeout,
         connections_max: sink::sessions_allowed(options.max_connections),
+        envelope_memory_bytes: options.envelope_memory,
         messages_max: options.max_messages,
         sessions_max: options.max_sessions,
         log: options.voice.log(),
@@ -121,6 +128,20 @@ fn warn_of_open(bound: &[BoundUrl]) {
     for open in bound.iter().filter(|bound| bound.open) {
         notice!("ringpost-sink: other machines can reach {} and send mail here", open.url);
     }
+}
+
+/// Each core must be able to take the largest envelope.
+fn check_envelope_memory(bytes: u64, cores: usize) -> Result<(), ExitError> {
+    let least = ENVELOPE_MEMORY_BYTES_MIN * cores as u64;
+    if bytes < least {
+        let why = format_args!(
+            "--envelope-memory {bytes} is too small for the largest envelope on each core; give it at least \
+             {}MiB",
+            least >> 20
+        );
+        return Err(ExitError::new(Exit::Usage, why));
+    }
+    Ok(())
 }
 
 /// Where messages go, and octets of the largest one.

@@ -13,6 +13,11 @@ impl Answer {
     pub(super) fn bytes(&self, enhanced: bool) -> &'static [u8] {
         if enhanced { self.enhanced } else { self.plain }
     }
+
+    /// Whether the client may try again, so that it is no fault of its own.
+    pub(super) fn is_temporary(&self) -> bool {
+        self.plain.starts_with(b"4")
+    }
 }
 
 /// `answer!(code "enhanced" "text")`; without the enhanced code for 3xx.
@@ -51,6 +56,8 @@ pub(super) const TOO_MANY_ERRORS: Answer = answer!(421 "4.7.0" "Too many errors;
 pub(super) const TOO_MUCH_JUNK: Answer =
     answer!(421 "4.7.0" "Too many commands without a message; closing");
 pub(super) const NOISE: Answer = answer!(421 "4.7.0" "No end of line in sight; closing");
+pub(super) const NO_MEMORY: Answer =
+    answer!(452 "4.3.1" "No memory for more senders and recipients; try again later");
 pub(super) const TOO_MANY_RECIPIENTS: Answer = answer!(452 "4.5.3" "Too many recipients");
 
 pub(super) const MAILBOX_BUSY: Answer = answer!(450 "4.2.1" "Mailbox busy; try again later");

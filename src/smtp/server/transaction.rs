@@ -10,6 +10,7 @@ use crate::limits::RECIPIENTS_OVERSHOOT_MAX;
 use crate::smtp::command::{PathArgument, parse_mail, parse_rcpt};
 use crate::smtp::deviation::Deviations;
 use crate::smtp::envelope::BodyKind;
+use crate::smtp::envelope_memory::EnvelopeMemory;
 use crate::smtp::extension::Extensions;
 use crate::smtp::lenient;
 use crate::smtp::params::{On, ParamFault, parse_params};
@@ -18,10 +19,20 @@ use crate::smtp::protocol::Protocol;
 use crate::smtp::syntax::Syntax;
 
 impl Server {
+    /// Takes the memory of envelopes from there, from the start of the session on. Where no more is left, MAIL and
+    /// RCPT get 452.
+    pub fn set_envelope_memory(&mut self, memory: EnvelopeMemory) {
+        self.envelope.set_memory(memory);
+    }
+
     #[inline]
     pub(super) fn mail(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
         if let Err(answer) = self.begin_transaction(argument) {
             self.expect_followers();
+            if answer.is_temporary() {
+                self.say(answer, replies);
+                return None;
+            }
             return self.fail(answer, replies);
         }
         if let Some(reply) = self.no_room {
@@ -71,6 +82,9 @@ impl Server {
         if params.hold.is_some_and(|hold| !self.policy.commands.hold.allow(hold)) {
             return Err(&answer::HOLD_OUT_OF_RANGE);
         }
+        if !self.envelope.reserve(mail.path.mailbox.len() + mail.params.len()) {
+            return Err(&answer::NO_MEMORY);
+        }
         self.envelope.set_reverse(mail.path.mailbox, mail.params);
         self.envelope.body = params.body;
         self.envelope.smtputf8 = params.smtputf8;
@@ -112,12 +126,12 @@ impl Server {
                 self.count_refused();
                 self.fail(answer, replies)
             }
-            Err(RecipientRefusal::Full) => {
+            Err(RecipientRefusal::Full(answer)) => {
                 // A client that sends its whole list in one flight has not erred yet.
                 if self.count_refused() > RECIPIENTS_OVERSHOOT_MAX {
                     self.errors += 1;
                 }
-                self.say(&answer::TOO_MANY_RECIPIENTS, replies);
+                self.say(answer, replies);
                 None
             }
         }
@@ -146,10 +160,14 @@ impl Server {
             RecipientRule::Any => Welcome::Taken,
             RecipientRule::Known => self.look_up(rcpt.path.mailbox)?,
         };
-        if self.envelope.recipient_count() >= self.policy.recipients_max
-            || !self.envelope.add_recipient(rcpt.path.mailbox, rcpt.params)
-        {
-            return Err(RecipientRefusal::Full);
+        if self.envelope.recipient_count() >= self.policy.recipients_max {
+            return Err(RecipientRefusal::Full(&answer::TOO_MANY_RECIPIENTS));
+        }
+        if !self.envelope.reserve(rcpt.path.mailbox.len() + rcpt.params.len()) {
+            return Err(RecipientRefusal::Full(&answer::NO_MEMORY));
+        }
+        if !self.envelope.add_recipient(rcpt.path.mailbox, rcpt.params) {
+            return Err(RecipientRefusal::Full(&answer::TOO_MANY_RECIPIENTS));
         }
         self.note(seen);
         Ok(welcome)
@@ -305,7 +323,7 @@ pub(super) enum RecipientRefusal {
     /// 551, with the address to try instead.
     Moved(Box<str>),
     /// 452: the earlier ones stay (RFC 5321 §4.5.3.1.10).
-    Full,
+    Full(&'static Answer),
 }
 
 /// What is wrong with the octets of an argument, where that is all there is to say of it.
