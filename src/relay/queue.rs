@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::delivery::{DeliverySession, Inputs, Note};
 use super::end::RelayEnd;
 use super::plan::{RelayPlan, RelaySource};
-use super::reading::{Extract, WaitingMail};
+use super::reading::{Counted, Extract, WaitingMail};
 use super::route::{RecipientSelection, Routes};
 use super::running::{Ended, RunningDelivery};
 use super::totals::{DeliveryTally, RelayTotals};
@@ -23,7 +23,6 @@ use super::turned::TurnedSession;
 use crate::dial::Target;
 use crate::engine::task::{self, JoinHandle, Notify, select};
 use crate::engine::{self, Connecting, EngineKind, Pool, Watch};
-use crate::host::unix_ns;
 use crate::human::counted;
 use crate::limits::RELAY_NOTES_MAX;
 use crate::mailbox::Tracer;
@@ -252,7 +251,7 @@ impl DeliveryQueue {
         self.running.borrow_mut().push(entry);
         let running = RunningDelivery::new(id, self.ended_sender.clone());
         let (watermarks, end) = (self.watermarks.clone(), self.end.subscribe());
-        (Extract { selection, until_ns: unix_ns(), watermarks, end }, running)
+        (Extract { selection, until: None, watermarks, end }, running)
     }
 
     fn end(self: &Rc<Self>, id: u64, outcome: Option<(WaitingMail, DeliveryTally)>) {
@@ -310,7 +309,7 @@ impl DeliveryQueue {
         mut answer: Option<EtrnReply>,
     ) {
         let name = format!("ETRN {node} to {}", target.url);
-        let (extract, mut running) = self.enter(selection, name);
+        let (mut extract, mut running) = self.enter(selection, name);
         let queue = self.clone();
         task::spawn(async move {
             let mut counting = queue.count_waiting(&extract);
@@ -322,13 +321,13 @@ impl DeliveryQueue {
                     counting.await
                 }
             };
-            match counted.unwrap_or_else(|_| Ok(WaitingMail::default())) {
+            match counted.unwrap_or_else(|_| Ok(Counted::default())) {
                 // Not all was counted.
                 Ok(_) if queue.leaves() => tell(&mut answer, EtrnAnswer::Unable),
-                Ok(WaitingMail { messages: 0, .. }) => tell(&mut answer, EtrnAnswer::Nothing),
-                Ok(waiting) => {
+                Ok((WaitingMail { messages: 0, .. }, _)) => tell(&mut answer, EtrnAnswer::Nothing),
+                Ok((waiting, until)) => {
                     tell(&mut answer, EtrnAnswer::Counted(waiting.messages));
-                    running.waiting = waiting;
+                    (running.waiting, extract.until) = (waiting, Some(until));
                     running.finish(queue.deliver(extract, &target).await);
                 }
                 Err(error) => {
@@ -339,7 +338,7 @@ impl DeliveryQueue {
         });
     }
 
-    fn count_waiting(&self, extract: &Extract) -> JoinHandle<Result<WaitingMail, SpoolError>> {
+    fn count_waiting(&self, extract: &Extract) -> JoinHandle<Result<Counted, SpoolError>> {
         let (extract, dir) = (extract.clone(), self.dir.clone());
         task::spawn_blocking(move || extract.count(&dir))
     }
@@ -383,15 +382,15 @@ impl DeliveryQueue {
             let _ = answer.send(Err(AtrnAnswer::Refused));
             return;
         }
-        let (extract, mut running) = self.enter(selection, format!("ATRN of {name}"));
+        let (mut extract, mut running) = self.enter(selection, format!("ATRN of {name}"));
         let queue = self.clone();
         task::spawn(async move {
             let counted = queue.count_waiting(&extract).await;
-            let session = match counted.unwrap_or_else(|_| Ok(WaitingMail::default())) {
+            let session = match counted.unwrap_or_else(|_| Ok(Counted::default())) {
                 Ok(_) if queue.leaves() => Err(AtrnAnswer::Refused),
-                Ok(WaitingMail { messages: 0, .. }) => Err(AtrnAnswer::Nothing),
-                Ok(waiting) => {
-                    running.waiting = waiting;
+                Ok((WaitingMail { messages: 0, .. }, _)) => Err(AtrnAnswer::Nothing),
+                Ok((waiting, until)) => {
+                    (running.waiting, extract.until) = (waiting, Some(until));
                     Ok(TurnedSession { inputs: queue.read_out(extract), running })
                 }
                 Err(error) => {

@@ -44,12 +44,17 @@ pub(super) struct WaitingMail {
     pub(super) recipients: u64,
 }
 
-/// What one delivery takes from the spool: whole messages that were received by `until_ns`, so that a
-/// spool that grows during the delivery does not make it endless.
+/// How much mail waits, and the last message of each core.
+pub(super) type Counted = (WaitingMail, Arc<[Place]>);
+
+/// What one delivery takes from the spool: whole messages that were there when it counted them, so that a
+/// spool that grows during the delivery does not make it endless. Places tell that, and no clock, which may be set
+/// back.
 #[derive(Clone, Debug)]
 pub(super) struct Extract {
     pub(super) selection: RecipientSelection,
-    pub(super) until_ns: u64,
+    /// The last message of each core. `None` until the messages are counted.
+    pub(super) until: Option<Arc<[Place]>>,
     /// Hide what is sealed and not durable yet: it has not been acknowledged, and may never be.
     pub(super) watermarks: Arc<[Watermark]>,
     /// When the relay ends, no further message is looked at.
@@ -57,14 +62,15 @@ pub(super) struct Extract {
 }
 
 impl Extract {
-    pub(super) fn count(&self, dir: &Path) -> Result<WaitingMail, SpoolError> {
+    /// How much mail waits, and the last message of each core.
+    pub(super) fn count(&self, dir: &Path) -> Result<Counted, SpoolError> {
         let mut waiting = WaitingMail::default();
-        self.each(dir, |_, _, recipients| {
+        let last = self.each(dir, |_, _, recipients| {
             waiting.messages += 1;
             waiting.recipients += recipients.len() as u64;
             Ok(true)
         })?;
-        Ok(waiting)
+        Ok((waiting, last.into()))
     }
 
     /// Sends the messages that wait to `messages`, until there are no more or the sending half is gone.
@@ -73,7 +79,7 @@ impl Extract {
         dir: &Path,
         messages: &mpsc::Sender<QueuedMessage>,
     ) -> Result<(), SpoolError> {
-        self.each(dir, |listing, message, recipients| {
+        let read = self.each(dir, |listing, message, recipients| {
             let hops = match hops_of(listing, message) {
                 Ok(hops) => hops,
                 Err(error) => return go_on(Err(error)),
@@ -101,25 +107,34 @@ impl Extract {
                 go_on(copied)?;
             }
             Ok(true)
-        })
+        });
+        read.map(drop)
     }
 
     /// Gives each message that waits, with its recipients that wait, to `take`, until that answers
-    /// `false`.
+    /// `false`. Returns the last message of each core, whether it waits or not.
     fn each(
         &self,
         dir: &Path,
         mut take: impl FnMut(&mut Listing<'_>, &Message, &[u32]) -> Result<bool, SpoolError>,
-    ) -> Result<(), SpoolError> {
+    ) -> Result<Vec<Place>, SpoolError> {
         let reader = Reader::open(dir)?;
         let known = Deliveries::read(dir)?;
         let mut listing = reader.oldest_first();
+        let mut last: Vec<Place> = Vec::new();
         while *self.end.borrow() < RelayEnd::Drain
             && let Some(message) = listing.next().transpose()?
         {
-            let whole = !message.envelope.flags.contains(RecordFlags::HEADERS_ONLY);
-            let hidden = self.watermarks.iter().any(|watermark| watermark.hides(message.place));
-            if !whole || hidden || message.envelope.sealed_ns > self.until_ns {
+            let place = message.place;
+            let hidden = self.watermarks.iter().any(|watermark| watermark.hides(place));
+            if hidden || self.came_later(place) {
+                continue;
+            }
+            match last.iter_mut().find(|of| of.core == place.core) {
+                Some(of) => *of = place,
+                None => last.push(place),
+            }
+            if message.envelope.flags.contains(RecordFlags::HEADERS_ONLY) {
                 continue;
             }
             let recipients = self.selection.waiting(&message, &known);
@@ -127,7 +142,13 @@ impl Extract {
                 break;
             }
         }
-        Ok(())
+        Ok(last)
+    }
+
+    /// Whether the message came after those that were counted.
+    fn came_later(&self, place: Place) -> bool {
+        let of_core = |until: &Arc<[Place]>| until.iter().find(|of| of.core == place.core).copied();
+        self.until.as_ref().is_some_and(|until| of_core(until).is_none_or(|last| place > last))
     }
 }
 
@@ -165,7 +186,7 @@ mod tests {
 
     fn everything(watermarks: &[Watermark]) -> Extract {
         let (watermarks, end) = (watermarks.into(), watch::channel(RelayEnd::No).1);
-        Extract { selection: RecipientSelection::Everything, until_ns: u64::MAX, watermarks, end }
+        Extract { selection: RecipientSelection::Everything, until: None, watermarks, end }
     }
 
     fn store(writer: &mut Writer, body: &[u8]) {
@@ -187,7 +208,7 @@ mod tests {
         let (spool, _, mut writers) = Spool::open(dir.path(), options).unwrap();
         let writer = &mut writers[0];
         let extract = everything(&writer.watermark().into_iter().collect::<Vec<_>>());
-        let waiting = || extract.count(dir.path()).unwrap().messages;
+        let waiting = || extract.count(dir.path()).unwrap().0.messages;
         store(writer, b"one");
         assert_eq!(waiting(), 0);
         let early: Vec<_> = writer.dirty().collect();
@@ -205,8 +226,34 @@ mod tests {
         drop((writers, spool));
         let (_spool, _, writers) = Spool::open(dir.path(), options).unwrap();
         let extract = everything(&writers[0].watermark().into_iter().collect::<Vec<_>>());
-        assert_eq!(extract.count(dir.path()).unwrap().messages, 4, "of an earlier run");
-        assert_eq!(everything(&[]).count(dir.path()).unwrap().messages, 4);
+        assert_eq!(extract.count(dir.path()).unwrap().0.messages, 4, "of an earlier run");
+        assert_eq!(everything(&[]).count(dir.path()).unwrap().0.messages, 4);
+    }
+
+    #[test]
+    fn what_waited_when_it_was_counted_is_handed_on_whatever_the_clock_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _, mut writers) = Spool::open(dir.path(), Options::default()).unwrap();
+        let mut store_at = |sealed_ns| {
+            let mut draft = Draft::default();
+            let meta = Meta { sealed_ns, ..Meta::default() };
+            writers[0].append(&mut draft, b"hi").unwrap();
+            writers[0].seal(&mut draft, &meta, [(&b"b@x.example"[..], &b""[..])]).unwrap()
+        };
+        // The clock was far ahead, and was set back.
+        let early = [store_at(u64::MAX - 1).place, store_at(1).place];
+        let (waiting, until) = everything(&[]).count(dir.path()).unwrap();
+        assert_eq!((waiting.messages, &*until), (2, &early[1..]));
+        store_at(2);
+        let extract = Extract { until: Some(until), ..everything(&[]) };
+        let (sender, mut messages) = mpsc::channel(9);
+        extract.read_out(dir.path(), &sender).unwrap();
+        drop(sender);
+        let mut read: Vec<_> =
+            std::iter::from_fn(|| messages.try_recv().ok()).map(|message| message.place).collect();
+        read.sort_unstable();
+        assert_eq!(read, early);
+        drop((writers, spool));
     }
 
     #[test]

@@ -59,14 +59,16 @@ pub(crate) fn end_of(mut child: Child) -> Ran {
     });
     let deadline = Instant::now() + LIMIT;
     let pid = child.id() as libc::pid_t;
-    let (mut status, mut usage) = (0, None);
+    let (mut status, mut usage, mut peak_bytes) = (0, None, None);
     while usage.is_none() {
+        // Its usage counts the memory of this process too, from which it was split off.
+        peak_bytes = peak_so_far(pid).or(peak_bytes);
         // SAFETY: a rusage is plain numbers, so that zeros are one; both pointers are to live values.
         let mut spent: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: as above; the child is ours, and nobody else waits for it.
         let waited = unsafe { libc::wait4(pid, &mut status, libc::WNOHANG, &mut spent) };
         if waited == pid {
-            usage = Some(spent);
+            usage = Some(spent.ru_maxrss as u64 * 1024);
         } else if Instant::now() > deadline {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -79,8 +81,15 @@ pub(crate) fn end_of(mut child: Child) -> Ran {
         code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
         stdout: stdout.join().unwrap(),
         stderr: stderr.join().unwrap(),
-        peak_bytes: usage.map_or(0, |usage| usage.ru_maxrss as u64 * 1024),
+        peak_bytes: peak_bytes.or(usage).unwrap_or(0),
     }
+}
+
+/// The most memory that a running program had at once so far.
+fn peak_so_far(pid: libc::pid_t) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
 /// Serves in the background and gives its address: `answer` makes of a line, or of nothing at the begin of a

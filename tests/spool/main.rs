@@ -7,6 +7,7 @@ mod disk;
 mod model;
 mod names;
 mod open;
+mod quarantine;
 mod ring;
 mod space;
 mod sync;

@@ -1,5 +1,8 @@
 //! The file that makes a directory a spool.
 
+/// The directory for doubtful segments, inside a spool, and a spool of its own.
+pub(crate) const QUARANTINE: &str = "quarantine";
+
 /// Its name.
 pub(crate) const MARKER: &str = "SPOOL";
 /// What it holds.

@@ -13,7 +13,7 @@ mod segment;
 
 pub(super) use delivery::DELIVERY_BYTES;
 pub use delivery::{Delivery, DeliveryFate};
-pub(super) use marker::{EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT};
+pub(super) use marker::{EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT, QUARANTINE};
 pub(super) use name::{
     file_name, is_almost_a_segment, is_in_making, name_in_making, parse_file_name,
 };

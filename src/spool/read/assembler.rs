@@ -43,6 +43,8 @@ pub(super) struct Assembler<'a> {
     taken: HashSet<(u32, u32)>,
     /// Segments in which a piece was missed, by core and number, and where their records stop.
     stops: HashMap<(u16, u32), Option<WalkStop>>,
+    /// The same of segments in quarantine in which a piece may be.
+    quarantined: HashMap<(u16, u32), Option<WalkStop>>,
     /// Of each segment, where its last fragment ends to which a seal leads, also where the start of the message
     /// has been recycled. `None` unless somebody wants to know.
     pub(super) claimed: Option<HashMap<(u16, u32), u64>>,
@@ -62,6 +64,7 @@ impl<'a> Assembler<'a> {
             walked: HashMap::new(),
             taken: HashSet::new(),
             stops: HashMap::new(),
+            quarantined: HashMap::new(),
             claimed: None,
             strict: false,
             survey: Survey::default(),
@@ -192,8 +195,22 @@ impl<'a> Assembler<'a> {
         }
         // The sink may have written it after we left its segment.
         let fragment = self.directory.fragment(piece)?;
-        let lost = stop.is_some() && fragment.as_ref().err() == Some(&Doubt::Chain);
+        let missing = fragment.as_ref().err() == Some(&Doubt::Chain);
+        let lost = missing && (stop.is_some() || self.was_torn(piece)?);
         Ok(if lost { Err(Doubt::Torn) } else { fragment })
+    }
+
+    /// Whether the segment of a piece is in quarantine, because it was torn there or before.
+    fn was_torn(&mut self, piece: Place) -> Result<bool, SpoolError> {
+        let segment = (piece.core, piece.segment);
+        let stop = match self.quarantined.get(&segment) {
+            Some(known) => *known,
+            None => {
+                let stop = self.directory.stop_in_quarantine(segment)?;
+                *self.quarantined.entry(segment).insert_entry(stop).get()
+            }
+        };
+        Ok(stop.is_some_and(|stop| stop.torn && stop.at <= piece.offset.into()))
     }
 
     /// The log of a core ends here: fragments that no seal has claimed are orphans.

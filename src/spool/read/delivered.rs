@@ -1,7 +1,12 @@
 //! Reads the file `delivered`: what became of recipients whose mail was handed on to another server.
 
-use std::io::{self, BufReader, Read};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 use super::message::Message;
 use crate::spool::error::SpoolError;
@@ -11,8 +16,8 @@ use crate::spool::format::{DELIVERY_BYTES, Delivery};
 /// Name of the file.
 pub(in crate::spool) const DELIVERED: &str = "delivered";
 
-/// Octets of the file that are read at once.
-const READ_BYTES: usize = 64 * 1024;
+/// Octets of the file that are read at once: whole records.
+const BLOCK_BYTES: usize = 1_024 * DELIVERY_BYTES;
 
 /// All deliveries that the file named when it was read.
 #[derive(Clone, Debug, Default)]
@@ -40,18 +45,26 @@ impl Deliveries {
     fn read_those(dir: &Path, wanted: impl Fn(&Delivery) -> bool) -> Result<Self, SpoolError> {
         let path = dir.join(DELIVERED);
         let failed = |cause| SpoolError::io("read the deliveries", &path, cause);
-        let mut file = match file::open(&path, Access::Read) {
-            Ok(file) => BufReader::with_capacity(READ_BYTES, file),
+        let file = match file::open(&path, Access::Read) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(cause) => return Err(failed(cause)),
         };
         let mut known = Vec::new();
-        let mut octets = [0; DELIVERY_BYTES];
+        let mut block = vec![0; BLOCK_BYTES];
+        let mut at = 0;
         loop {
-            match file.read_exact(&mut octets) {
-                Ok(()) => known.extend(Delivery::decode(&octets).filter(&wanted)),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                Err(cause) => return Err(failed(cause)),
+            let count = read_block(&file, &mut block, at).map_err(failed)?;
+            let records = block[..count].chunks_exact(DELIVERY_BYTES);
+            known.extend(records.filter_map(Delivery::decode).filter(&wanted));
+            if count < BLOCK_BYTES {
+                break;
+            }
+            at += BLOCK_BYTES as u64;
+            // A hole holds no records, and may be larger than anything that could be read.
+            if block.iter().all(|&octet| octet == 0) {
+                let Some(data) = next_data(&file, at).map_err(failed)? else { break };
+                at = data - data % DELIVERY_BYTES as u64;
             }
         }
         // The sort is stable, so the first of two records stays: what was delivered once was delivered.
@@ -73,5 +86,58 @@ impl Deliveries {
     pub fn fate(&self, message: &Message, recipient: usize) -> Option<&Delivery> {
         let of = self.of(message);
         of.binary_search_by_key(&recipient, |d| d.recipient as usize).ok().map(|at| &of[at])
+    }
+}
+
+/// Fills the block from `at` on; returns how many octets there were.
+fn read_block(file: &File, block: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < block.len() {
+        match file.read_at(&mut block[filled..], at + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Where the next octets are that are no hole, from `at` on; `None` if there are none.
+fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(data) => Ok(Some(data)),
+        Err(Errno::NXIO) => Ok(None),
+        // This file system knows no holes.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(at)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::format::{DeliveryFate, Place};
+
+    #[test]
+    fn holes_of_any_size_are_passed_over_and_what_stands_after_them_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let delivery = |recipient| Delivery {
+            place: Place { core: 0, segment: 1, offset: 64 },
+            sealed_ns: 9,
+            recipient,
+            fate: DeliveryFate::Delivered,
+            code: 250,
+            at_ns: 1,
+        };
+        let file = File::create(dir.path().join(DELIVERED)).unwrap();
+        let far = (1 << 40) / DELIVERY_BYTES as u64;
+        for (recipient, record) in [(0, 0), (1, 5_000), (2, far), (3, far + 1)] {
+            let at = record * DELIVERY_BYTES as u64;
+            file.write_all_at(&delivery(recipient).encode(), at).unwrap();
+        }
+        file.set_len(1 << 42).unwrap();
+        let known = Deliveries::read(dir.path()).unwrap().known;
+        assert_eq!(known, [0, 1, 2, 3].map(delivery));
     }
 }

@@ -10,8 +10,8 @@ use super::walk::{Opened, RecordsEnd, Walk, WalkStep};
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::file::{self, Access};
 use crate::spool::format::{
-    EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT, Place, RECORD_HEADER_BYTES, RecordHeader, RecordKind,
-    file_name, is_almost_a_segment, parse_file_name,
+    EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT, Place, QUARANTINE, RECORD_HEADER_BYTES, RecordHeader,
+    RecordKind, file_name, is_almost_a_segment, parse_file_name,
 };
 
 /// Octets that are read of a marker file: more than any version writes.
@@ -118,23 +118,20 @@ impl SegmentDirectory {
     }
 
     /// Where the records of a segment end above its mark; `None` for a segment that ends otherwise.
-    pub(super) fn stop(&self, (core, number): (u16, u32)) -> Result<Option<WalkStop>, SpoolError> {
-        let is_torn = |end| matches!(end, RecordsEnd::Torn(_));
-        let mut walk = match Walk::open(&self.path(core, number), core, number)? {
-            Opened::Walk(walk) => walk,
-            Opened::End(end @ (RecordsEnd::Torn(_) | RecordsEnd::Clean)) => {
-                return Ok(Some(WalkStop { at: 0, torn: is_torn(end) }));
-            }
-            Opened::End(_) => return Ok(None),
-        };
-        loop {
-            if let WalkStep::End(end) = walk.step()?
-                && let Some(end) = walk.confirm(end)?
-            {
-                let stop = WalkStop { at: walk.at(), torn: is_torn(end) };
-                return Ok(walk.is_above_mark().then_some(stop));
-            }
+    pub(super) fn stop(&self, segment: (u16, u32)) -> Result<Option<WalkStop>, SpoolError> {
+        stop_of(&self.path(segment.0, segment.1), segment)
+    }
+
+    /// The same of a segment that an opener has put into quarantine; `None` if it is not there.
+    pub(super) fn stop_in_quarantine(
+        &self,
+        segment: (u16, u32),
+    ) -> Result<Option<WalkStop>, SpoolError> {
+        let dir = self.dir.join(QUARANTINE);
+        if !file::metadata(&dir).is_ok_and(|found| found.is_dir()) {
+            return Ok(None);
         }
+        stop_of(&dir.join(file_name(segment.0, segment.1)), segment)
     }
 
     /// Whether a segment that is missing now was there before: it was listed when we began, or is older than
@@ -175,6 +172,25 @@ impl SegmentDirectory {
 
     pub(super) fn path(&self, core: u16, number: u32) -> PathBuf {
         self.dir.join(file_name(core, number))
+    }
+}
+
+fn stop_of(path: &Path, (core, number): (u16, u32)) -> Result<Option<WalkStop>, SpoolError> {
+    let is_torn = |end| matches!(end, RecordsEnd::Torn(_));
+    let mut walk = match Walk::open(path, core, number)? {
+        Opened::Walk(walk) => walk,
+        Opened::End(end @ (RecordsEnd::Torn(_) | RecordsEnd::Clean)) => {
+            return Ok(Some(WalkStop { at: 0, torn: is_torn(end) }));
+        }
+        Opened::End(_) => return Ok(None),
+    };
+    loop {
+        if let WalkStep::End(end) = walk.step()?
+            && let Some(end) = walk.confirm(end)?
+        {
+            let stop = WalkStop { at: walk.at(), torn: is_torn(end) };
+            return Ok(walk.is_above_mark().then_some(stop));
+        }
     }
 }
 

@@ -186,6 +186,21 @@ fn large_envelopes_that_wait_for_their_turn_are_read_again() {
 }
 
 #[test]
+fn the_last_sequence_number_has_none_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Forged::new(SEGMENT);
+    log.seq = u64::MAX - 1;
+    log.add(RecordKind::Single, b"good", 4, None);
+    log.seq = 0;
+    log.add(RecordKind::Single, b"bad", 3, None);
+    log.write(dir.path());
+    for survey in surveys(dir.path()) {
+        assert_eq!((survey.messages, survey.torn.len()), (1, 1), "{survey:?}");
+        assert_eq!(survey.torn[0].what, Doubt::Sequence);
+    }
+}
+
+#[test]
 fn lengths_and_links_are_held_against_what_is_there() {
     for (what, expected) in [
         ("short", Doubt::Length),

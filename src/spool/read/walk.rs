@@ -264,7 +264,7 @@ impl Walk {
         if self.at + header.stride() > self.len || !is_small {
             return doubtful(Doubt::Bounds);
         }
-        if self.last_seq.is_some_and(|last| last + 1 != header.seq) {
+        if self.last_seq.is_some_and(|last| last.checked_add(1) != Some(header.seq)) {
             return doubtful(Doubt::Sequence);
         }
         if let Some(doubt) = self.check_payload(&header)? {

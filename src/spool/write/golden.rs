@@ -12,7 +12,7 @@ use super::marker::lock;
 use super::open_room::{OpenPool, OpenRoom};
 use super::writer::{Draft, Writer};
 use crate::spool::format::SegmentHeader;
-use crate::spool::{Durability, Meta, Options, Reader, RecordFlags};
+use crate::spool::{Durability, Meta, Options, Reader, RecordFlags, Spool};
 
 fn golden(spool: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(spool)
@@ -36,8 +36,8 @@ fn meta(number: u64) -> Meta<'static> {
     }
 }
 
-/// One message whole, two interleaved, one discarded, one empty, one without its body, one without an end.
-fn write(dir: &Path) {
+/// A writer in its first segment, whose latest record had this sequence number, and what keeps it alive.
+fn writer_after(dir: &Path, seq: u64) -> (Writer, mpsc::Receiver<Job>) {
     let lock = Arc::new(lock(dir).unwrap());
     let header = SegmentHeader {
         number: 1,
@@ -60,7 +60,12 @@ fn write(dir: &Path) {
         failed: Arc::default(),
         open_room,
     };
-    let mut writer = Writer::new(0, segment, 0, supplies, Durability::Process, lock);
+    (Writer::new(0, segment, seq, supplies, Durability::Process, lock), inbox)
+}
+
+/// One message whole, two interleaved, one discarded, one empty, one without its body, one without an end.
+fn write(dir: &Path) {
+    let (mut writer, inbox) = writer_after(dir, 0);
     let one: [(&[u8], &[u8]); 1] = [(b"to@example.org", b"")];
     let two: [(&[u8], &[u8]); 2] = [(b"a@example.org", b"NOTIFY=NEVER"), (b"b@example.org", b"")];
 
@@ -91,6 +96,31 @@ fn the_writer_still_writes_the_golden_segment() {
     let written = fs::read(dir.path().join(name)).unwrap();
     let kept = fs::read(golden("spool-2").join(name)).unwrap();
     assert!(written == kept, "the segment differs from tests/data/spool-2/{name}");
+}
+
+/// No sink comes near the end of the sequence numbers, but a segment may say that one did.
+#[test]
+fn a_spool_whose_sequence_numbers_are_used_up_takes_mail() {
+    let dir = tempfile::tempdir().unwrap();
+    let to: [(&[u8], &[u8]); 1] = [(b"to@example.org", b"")];
+    let store = |writer: &mut Writer| {
+        let mut draft = Draft::default();
+        writer.append(&mut draft, b"hi").unwrap();
+        writer.seal(&mut draft, &meta(1), to).unwrap();
+    };
+    for stored in [1, 4, 7] {
+        if stored == 1 {
+            let (mut writer, inbox) = writer_after(dir.path(), u64::MAX - 1);
+            store(&mut writer);
+            drop((writer, inbox));
+        } else {
+            let (spool, _, mut writers) = Spool::open(dir.path(), Options::default()).unwrap();
+            (0..3).for_each(|_| store(&mut writers[0]));
+            drop((writers, spool));
+        }
+        let survey = Reader::open(dir.path()).unwrap().survey(1, &|_| {}).unwrap();
+        assert!(survey.is_sound() && survey.messages == stored, "{survey}");
+    }
 }
 
 #[test]

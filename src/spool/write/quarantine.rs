@@ -9,10 +9,7 @@ use std::path::{Path, PathBuf};
 use super::marker;
 use crate::limits::{SEGMENT_STEP_BYTES, WRITE_STEP_BYTES};
 use crate::spool::file::{self, Access};
-use crate::spool::format::parse_file_name;
-
-/// Name of the directory, inside the spool directory.
-pub(super) const DIRECTORY: &str = "quarantine";
+use crate::spool::format::{QUARANTINE, parse_file_name};
 
 /// Moves a segment of which nothing is known to be sound.
 pub(super) fn take(spool: &Path, name: &str) -> io::Result<()> {
@@ -38,7 +35,7 @@ pub(super) fn copy(spool: &Path, name: &str, sound: u64) -> io::Result<()> {
 
 /// The numbers of the segments there. They are not given to new segments.
 pub(super) fn numbers(spool: &Path) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir(spool.join(DIRECTORY)) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(spool.join(QUARANTINE)) else { return Vec::new() };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names
         .filter_map(|name| parse_file_name(name.split_inclusive(".seg").next()?))
@@ -66,7 +63,7 @@ fn copy_octets(from: &File, to: &File, sound: u64) -> io::Result<()> {
 
 /// The path for a segment: its own name, with a number appended if the name is taken.
 fn place(spool: &Path, name: &str) -> io::Result<PathBuf> {
-    let dir = spool.join(DIRECTORY);
+    let dir = spool.join(QUARANTINE);
     match DirBuilder::new().mode(0o700).create(&dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => made?,
@@ -83,6 +80,6 @@ fn place(spool: &Path, name: &str) -> io::Result<PathBuf> {
 }
 
 fn sync_both(spool: &Path) -> io::Result<()> {
-    File::open(spool.join(DIRECTORY))?.sync_all()?;
+    File::open(spool.join(QUARANTINE))?.sync_all()?;
     File::open(spool)?.sync_all()
 }

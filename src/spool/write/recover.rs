@@ -14,9 +14,13 @@ use super::segment;
 use crate::spool::error::SpoolError;
 use crate::spool::file::{self, Access};
 use crate::spool::format::{
-    Mark, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentHeader, file_name, is_in_making,
+    Mark, NUMBER_MAX, QUARANTINE, SEGMENT_HEADER_BYTES, SegmentHeader, file_name, is_in_making,
 };
 use crate::spool::read::{Reader, RecordsEnd, SegmentEnd, Survey};
+
+/// Sequence numbers go on after the latest, unless that is larger: no writer has made it, and it must not lead to
+/// the end of the numbers.
+const SEQ_KEPT_MAX: u64 = 1 << 62;
 
 /// What was found and done when the spool was opened.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
@@ -47,7 +51,7 @@ impl fmt::Display for Recovery {
         }
         write!(f, "the spool holds {}", self.survey)?;
         if !self.quarantined.is_empty() {
-            let (names, dir) = (self.quarantined.join(", "), quarantine::DIRECTORY);
+            let (names, dir) = (self.quarantined.join(", "), QUARANTINE);
             write!(f, "; {names} kept in {dir}/ as found, which is never reused")?;
         }
         for left in &self.left_in_doubt {
@@ -102,6 +106,8 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, SpoolError> {
             None => last_seq.push((end.core, end.last_seq)),
         }
     }
+    // They are compared within a segment alone, and each writer begins a new one.
+    last_seq.iter_mut().filter(|(_, seq)| *seq > SEQ_KEPT_MAX).for_each(|(_, seq)| *seq = 0);
     sort_by_age(&mut ends);
     let mut old = VecDeque::new();
     for end in &ends {
