@@ -93,9 +93,10 @@ impl Relay {
     }
 
     /// ETRN (RFC 1985): asks for the delivery of a node's mail to begin.
-    pub async fn etrn(&self, node: Node) -> EtrnAnswer {
+    /// `known`: the client has logged in. Of the others only so many are listened to.
+    pub async fn etrn(&self, node: Node, known: bool) -> EtrnAnswer {
         let (answer, answered) = oneshot::channel();
-        if self.requests.send(RelayRequest::Etrn { node, answer }).await.is_err() {
+        if self.requests.send(RelayRequest::Etrn { node, known, answer }).await.is_err() {
             return EtrnAnswer::Unable;
         }
         answered.await.unwrap_or(EtrnAnswer::Unable)
@@ -148,12 +149,12 @@ mod tests {
         let (relay, thread) = Relay::open(plan, source).unwrap();
         let idle = relay.clone();
         let asked = run_core(EngineKind::Epoll, async {
-            let mut answers = vec![relay.etrn(route.node.clone()).await];
+            let mut answers = vec![relay.etrn(route.node.clone(), false).await];
             idle.leave();
             drop(idle);
-            answers.push(relay.etrn(route.node.clone()).await);
+            answers.push(relay.etrn(route.node.clone(), false).await);
             relay.leave();
-            answers.push(relay.etrn(route.node.clone()).await);
+            answers.push(relay.etrn(route.node.clone(), false).await);
             answers
         });
         let expected = [EtrnAnswer::Nothing, EtrnAnswer::Nothing, EtrnAnswer::Unable];

@@ -14,6 +14,7 @@
 //!                 [transaction] one message, and the reply that decided each recipient
 //! ```
 
+mod allowance;
 mod delivery;
 mod end;
 mod handle;
@@ -22,6 +23,7 @@ mod queue;
 mod reading;
 mod route;
 mod running;
+mod settled;
 mod totals;
 mod transaction;
 mod turned;

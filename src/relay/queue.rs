@@ -12,12 +12,14 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::allowance::Allowance;
 use super::delivery::{DeliverySession, Inputs, Note};
 use super::end::RelayEnd;
 use super::plan::{RelayPlan, RelaySource};
 use super::reading::{Counted, Extract, WaitingMail};
 use super::route::{RecipientSelection, Routes};
 use super::running::{Ended, RunningDelivery};
+use super::settled::Settled;
 use super::totals::{DeliveryTally, RelayTotals};
 use super::turned::TurnedSession;
 use crate::dial::Target;
@@ -52,8 +54,17 @@ type AtrnReply = oneshot::Sender<Result<TurnedSession, AtrnAnswer>>;
 /// What a core asks of the relay.
 #[derive(Debug)]
 pub(super) enum RelayRequest {
-    Etrn { node: Node, answer: EtrnReply },
-    Atrn { name: String, nodes: Vec<Node>, answer: AtrnReply },
+    /// `known`: the client has logged in.
+    Etrn {
+        node: Node,
+        known: bool,
+        answer: EtrnReply,
+    },
+    Atrn {
+        name: String,
+        nodes: Vec<Node>,
+        answer: AtrnReply,
+    },
 }
 
 /// What the thread is handed at its start.
@@ -109,6 +120,10 @@ struct DeliveryQueue {
     /// Nodes whose delivery begins when there is room for it and no delivery runs that it shares mail
     /// with. INVARIANT: each node once.
     line: RefCell<VecDeque<Node>>,
+    /// Where mail for a node may begin to wait.
+    settled: RefCell<Settled>,
+    /// For clients that have not logged in.
+    allowance: Allowance,
     totals: Cell<RelayTotals>,
     /// Notified whenever a delivery has ended.
     ended: Notify,
@@ -144,6 +159,8 @@ async fn serve(setup: QueueSetup, mut requests: mpsc::Receiver<RelayRequest>) ->
         running: RefCell::default(),
         next_id: Cell::new(0),
         line: RefCell::default(),
+        settled: RefCell::default(),
+        allowance: Allowance::new(),
         totals: Cell::default(),
         ended: Notify::new(),
     });
@@ -164,7 +181,7 @@ async fn serve(setup: QueueSetup, mut requests: mpsc::Receiver<RelayRequest>) ->
     let in_time = loop {
         select! {
             request = requests.recv() => match request {
-                Some(RelayRequest::Etrn { node, answer }) => queue.etrn(node, answer),
+                Some(RelayRequest::Etrn { node, known, answer }) => queue.etrn(node, known, answer),
                 Some(RelayRequest::Atrn { name, nodes, answer }) => queue.atrn(name, nodes, answer),
                 None => break true,
             },
@@ -202,10 +219,11 @@ impl DeliveryQueue {
         *self.end.borrow() >= RelayEnd::Drain
     }
 
-    fn etrn(self: &Rc<Self>, node: Node, answer: EtrnReply) {
+    fn etrn(self: &Rc<Self>, node: Node, known: bool, answer: EtrnReply) {
         let answered = match RecipientSelection::of_route(&node, &self.routes) {
             None => EtrnAnswer::NotAllowed("there is no route for it here"),
             Some(_) if self.leaves() => EtrnAnswer::Unable,
+            Some(_) if !known && !self.allowance.take() => EtrnAnswer::Unable,
             Some((selection, target)) => {
                 let in_line = self.line.borrow().contains(&node);
                 match (in_line, self.overlaps_running(&selection), self.is_full()) {
@@ -251,7 +269,7 @@ impl DeliveryQueue {
         self.running.borrow_mut().push(entry);
         let running = RunningDelivery::new(id, self.ended_sender.clone());
         let (watermarks, end) = (self.watermarks.clone(), self.end.subscribe());
-        (Extract { selection, until: None, watermarks, end }, running)
+        (Extract { selection, since: Arc::default(), until: None, watermarks, end }, running)
     }
 
     fn end(self: &Rc<Self>, id: u64, outcome: Option<(WaitingMail, DeliveryTally)>) {
@@ -310,6 +328,7 @@ impl DeliveryQueue {
     ) {
         let name = format!("ETRN {node} to {}", target.url);
         let (mut extract, mut running) = self.enter(selection, name);
+        extract.since = self.settled.borrow().of(&node);
         let queue = self.clone();
         task::spawn(async move {
             let mut counting = queue.count_waiting(&extract);
@@ -324,7 +343,10 @@ impl DeliveryQueue {
             match counted.unwrap_or_else(|_| Ok(Counted::default())) {
                 // Not all was counted.
                 Ok(_) if queue.leaves() => tell(&mut answer, EtrnAnswer::Unable),
-                Ok((WaitingMail { messages: 0, .. }, _)) => tell(&mut answer, EtrnAnswer::Nothing),
+                Ok((WaitingMail { messages: 0, .. }, until)) => {
+                    queue.settled.borrow_mut().note(node, until);
+                    tell(&mut answer, EtrnAnswer::Nothing);
+                }
                 Ok((waiting, until)) => {
                     tell(&mut answer, EtrnAnswer::Counted(waiting.messages));
                     (running.waiting, extract.until) = (waiting, Some(until));

@@ -38,7 +38,7 @@ pub(super) struct QueuedMessage {
 }
 
 /// How much mail waits for a delivery.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct WaitingMail {
     pub(super) messages: u64,
     pub(super) recipients: u64,
@@ -53,6 +53,8 @@ pub(super) type Counted = (WaitingMail, Arc<[Place]>);
 #[derive(Clone, Debug)]
 pub(super) struct Extract {
     pub(super) selection: RecipientSelection,
+    /// Up to the last message of each core that is named here, none waits.
+    pub(super) since: Arc<[Place]>,
     /// The last message of each core. `None` until the messages are counted.
     pub(super) until: Option<Arc<[Place]>>,
     /// Hide what is sealed and not durable yet: it has not been acknowledged, and may never be.
@@ -118,16 +120,21 @@ impl Extract {
         dir: &Path,
         mut take: impl FnMut(&mut Listing<'_>, &Message, &[u32]) -> Result<bool, SpoolError>,
     ) -> Result<Vec<Place>, SpoolError> {
-        let reader = Reader::open(dir)?;
-        let known = Deliveries::read(dir)?;
+        let mut reader = Reader::open(dir)?;
+        reader.begin_at(&self.since);
         let mut listing = reader.oldest_first();
-        let mut last: Vec<Place> = Vec::new();
+        let mut known = None;
+        let mut last = self.since.to_vec();
+        // Cores of which a message was hidden. What comes after it is left out too, also if it is durable by now.
+        let mut ended: Vec<u16> = Vec::new();
         while *self.end.borrow() < RelayEnd::Drain
             && let Some(message) = listing.next().transpose()?
         {
             let place = message.place;
-            let hidden = self.watermarks.iter().any(|watermark| watermark.hides(place));
-            if hidden || self.came_later(place) {
+            if self.watermarks.iter().any(|watermark| watermark.hides(place)) {
+                ended.push(place.core);
+            }
+            if ended.contains(&place.core) || self.is_settled(place) || self.came_later(place) {
                 continue;
             }
             match last.iter_mut().find(|of| of.core == place.core) {
@@ -137,12 +144,21 @@ impl Extract {
             if message.envelope.flags.contains(RecordFlags::HEADERS_ONLY) {
                 continue;
             }
-            let recipients = self.selection.waiting(&message, &known);
+            let known = match &mut known {
+                Some(known) => known,
+                unread => unread.insert(Deliveries::read(dir)?),
+            };
+            let recipients = self.selection.waiting(&message, known);
             if !recipients.is_empty() && !take(&mut listing, &message, &recipients)? {
                 break;
             }
         }
         Ok(last)
+    }
+
+    /// Whether the message is one of those of which none waits.
+    fn is_settled(&self, place: Place) -> bool {
+        self.since.iter().any(|last| last.core == place.core && place <= *last)
     }
 
     /// Whether the message came after those that were counted.
@@ -186,7 +202,8 @@ mod tests {
 
     fn everything(watermarks: &[Watermark]) -> Extract {
         let (watermarks, end) = (watermarks.into(), watch::channel(RelayEnd::No).1);
-        Extract { selection: RecipientSelection::Everything, until: None, watermarks, end }
+        let (selection, since) = (RecipientSelection::Everything, Arc::default());
+        Extract { selection, since, until: None, watermarks, end }
     }
 
     fn store(writer: &mut Writer, body: &[u8]) {
@@ -253,6 +270,15 @@ mod tests {
             std::iter::from_fn(|| messages.try_recv().ok()).map(|message| message.place).collect();
         read.sort_unstable();
         assert_eq!(read, early);
+        // Who knows that none of these waits looks at the later one alone.
+        let extract = Extract { since: early[1..].into(), ..everything(&[]) };
+        let (waiting, until) = extract.count(dir.path()).unwrap();
+        assert_eq!((waiting.messages, until.len()), (1, 1));
+        let extract = Extract { since: until, ..everything(&[]) };
+        assert_eq!(
+            extract.count(dir.path()).unwrap(),
+            (WaitingMail::default(), extract.since.clone())
+        );
         drop((writers, spool));
     }
 

@@ -22,7 +22,7 @@ pub(super) async fn answer(
     match server.request()?.clone() {
         Request::Start(node) => {
             let answer = match &core.relay {
-                Some(relay) => relay.etrn(node).await,
+                Some(relay) => relay.etrn(node, server.identity().is_some()).await,
                 None => EtrnAnswer::Unable,
             };
             server.answer_etrn(answer, out);

@@ -35,7 +35,6 @@ pub(super) fn plan(
         notice!("ringpost-sink: {warning}");
     }
     let (store, message_bytes_max) = store(options, cpus.len())?;
-    check_envelope_memory(options.envelope_memory, cpus.len())?;
     let hostname = options.hostname.clone().unwrap_or_else(value::hostname);
     let tls = options.tls.set_up(&hostname)?;
     let (listeners, bound) = listen::bind(&options.listen, cpus.len(), options.socket_mode)
@@ -146,6 +145,7 @@ fn check_envelope_memory(bytes: u64, cores: usize) -> Result<(), ExitError> {
 
 /// Where messages go, and octets of the largest one.
 fn store(options: &SinkOptions, cores: usize) -> Result<(Store, u64), ExitError> {
+    check_envelope_memory(options.envelope_memory, cores)?;
     let default_bytes = limits::MESSAGE_BYTES_DEFAULT;
     if options.discard {
         return Ok((Store::Discard, options.max_size.unwrap_or(default_bytes)));

@@ -51,6 +51,13 @@ impl SegmentDirectory {
         Ok(Self { dir: dir.to_owned(), segments, strangers })
     }
 
+    /// See [`Reader::begin_at`](super::Reader::begin_at).
+    pub(super) fn begin_at(&mut self, places: &[Place]) {
+        self.segments.retain(|(core, number)| {
+            places.iter().all(|place| place.core != *core || place.segment <= *number)
+        });
+    }
+
     /// Opens the segment of `place`; the doubt [`Doubt::Recycled`] when it is gone.
     pub(super) fn walk(&self, place: Place) -> Result<Walk, SpoolError> {
         let damaged = |what| SpoolError::Damaged { place, what };

@@ -31,6 +31,11 @@ impl Reader {
         Ok(Self { directory: SegmentDirectory::list(dir)? })
     }
 
+    /// Passes over the segments before those of these places from now on. At most one place is of each core.
+    pub fn begin_at(&mut self, places: &[Place]) {
+        self.directory.begin_at(places);
+    }
+
     /// Every whole message, in the order of core, segment and offset.
     pub fn messages(&self) -> Messages<'_> {
         Messages::all(&self.directory)
