@@ -10,7 +10,7 @@ use super::message::Mode;
 use super::spans::Spans;
 use super::tally::Tally;
 
-/// Intervals that wait for a core which is held up. One tally is about 1.2 MiB, and 2.6 MiB
+/// Intervals that wait for a core which is held up. One tally is about 1.5 MiB, and 3.2 MiB
 /// where every phase was refused in every way; beyond this the oldest is logged without that core,
 /// whose share goes into a later one.
 const INTERVALS_OPEN_MAX: usize = 60;
@@ -145,6 +145,7 @@ impl Collector {
             self.totals.tally.counts.connections_closed += tally.counts.connections_closed;
             self.totals.tally.counts.connections_never_greeted +=
                 tally.counts.connections_never_greeted;
+            self.totals.tally.handshakes.add(&tally.handshakes);
             for (target, portion) in tally.targets.iter().enumerate() {
                 let total = self.totals.tally.target_mut(target);
                 total.connections_opened += portion.connections_opened;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::message::RecipientCounts;
 
 /// The largest count that is believed of a file; the largest that all readers of JSON read exactly (RFC 8259 §6).
-const COUNT_MAX: u64 = (1 << 53) - 1;
+pub const COUNT_MAX: u64 = (1 << 53) - 1;
 
 /// Counts over a span of time. They add up exactly, in any order.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

@@ -160,6 +160,22 @@ impl Recorder {
         self.now.counts.connections_closed += 1;
     }
 
+    /// Counts a TLS handshake by what it agreed on.
+    pub fn record_handshake(
+        &mut self,
+        version: &str,
+        suite: &str,
+        group: Option<&str>,
+        resumed: bool,
+    ) {
+        self.now.handshakes.record(version, suite, group, resumed);
+    }
+
+    /// Counts a session that was greeted in plain text although TLS was asked for some or all of them.
+    pub fn session_without_tls(&mut self) {
+        self.now.handshakes.plain += 1;
+    }
+
     /// Counts a connection whose greeting the server did not finish.
     pub fn connection_never_greeted(&mut self) {
         self.now.counts.connections_never_greeted += 1;

@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::counters::Counters;
 use super::enhanced::{Enhanced, EnhancedKey};
+use super::handshakes::Handshakes;
 use super::histogram::{HEADLINE_DIGITS, PHASE_DIGITS, add, histogram, most_ns};
 use super::kind::{ErrorKind, Outcome, Phase};
 use super::message::{MessageSample, Mode};
@@ -37,6 +38,7 @@ pub struct Tally {
     pub targets: Vec<Portion>,
     /// What the server said when it refused.
     pub refusals: RefusalWords,
+    pub handshakes: Handshakes,
     phases: Box<[Split]>,
     errors: [u64; ErrorKind::COUNT],
     /// Row per phase, column per code from 200 on.
@@ -63,6 +65,7 @@ impl Tally {
             open,
             targets: Vec::new(),
             refusals: RefusalWords::new(),
+            handshakes: Handshakes::default(),
             phases: Phase::ALL.into_iter().map(|phase| Split::new(most_ns(phase))).collect(),
             errors: [0; ErrorKind::COUNT],
             replies: vec![0; Phase::COUNT * CODES].into_boxed_slice(),
@@ -135,6 +138,7 @@ impl Tally {
             open,
             targets,
             refusals,
+            handshakes,
             phases,
             errors,
             replies,
@@ -167,6 +171,7 @@ impl Tally {
         self.replies_odd += replies_odd;
         self.enhanced.add(enhanced);
         self.refusals.add(refusals);
+        self.handshakes.add(handshakes);
     }
 
     /// Back to nothing, keeping the memory.
@@ -181,6 +186,7 @@ impl Tally {
             open,
             targets,
             refusals,
+            handshakes,
             phases,
             errors,
             replies,
@@ -200,6 +206,7 @@ impl Tally {
         replies.fill(0);
         enhanced.clear();
         refusals.clear();
+        handshakes.clear();
     }
 
     pub(super) fn record_message(&mut self, message: &MessageSample) {

@@ -20,4 +20,5 @@ pub mod shell;
 pub mod sweep;
 mod targets;
 pub mod text;
+mod tls;
 mod words;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::tls;
 use crate::human::{self, counted};
 use crate::measure::{Counters, Outcome, Phase};
 use crate::run::{Latency, Run, RunPlan};
@@ -71,6 +72,7 @@ fn load(plan: &RunPlan) -> String {
 /// Pairs of a name and a value that the text and the page both show.
 pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
     let mut rows = count_rows(run);
+    rows.extend(tls::rows(run));
     rows.push(("generator CPU", generator_cpu(run)));
     if let Some(own) = run.own_lag_ns {
         rows.push((

@@ -12,6 +12,7 @@ use super::artefact::{RUN_CSV, RUN_HLOG, RUN_JSON};
 use super::hlog::{self, HlogError, HlogLine};
 use super::result::{Run, SCHEMA};
 use super::series::{self, PhaseSecond, Second, SeriesError};
+use super::tls_result::TlsResult;
 use crate::host;
 use crate::measure::Totals;
 
@@ -160,7 +161,7 @@ pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
         return Err(LoadError::OtherSchema { path, found: version.schema });
     }
     let mut run: Run = serde_json::from_slice(&json).map_err(fail)?;
-    if !run.counts.are_in_range() || !run.shards.iter().all(|of| of.run.counts.are_in_range()) {
+    if !is_in_range(&run) || !run.shards.iter().all(|shard| is_in_range(&shard.run)) {
         return Err(fail(serde::de::Error::custom("a count is larger than any run comes to")));
     }
     run.settle();
@@ -171,6 +172,11 @@ pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
     } else {
         Err(fail(serde::de::Error::custom("'started' is not a time since 1970")))
     }
+}
+
+/// Whether each count is one that a run can have come to.
+fn is_in_range(run: &Run) -> bool {
+    run.counts.are_in_range() && run.tls.as_ref().is_none_or(TlsResult::is_in_range)
 }
 
 #[derive(Deserialize)]

@@ -26,6 +26,7 @@ pub mod series;
 mod shown;
 pub mod stopped;
 pub mod threshold;
+mod tls_result;
 pub mod verdict;
 
 pub use artefact::{ArtefactError, NewRunDir, RunDir};
@@ -36,4 +37,5 @@ pub use plan::{PlannedTarget, RunPlan};
 pub use result::{CpuPerMessage, Machine, PhaseResult, Run, Shard, TargetResult, Versions};
 pub use stopped::Stopped;
 pub use threshold::Conditions;
+pub use tls_result::TlsResult;
 pub use verdict::{LAG_LIMIT_PERCENT_DEFAULT, Verdict};

@@ -54,8 +54,18 @@ pub struct RunPlan {
     pub pipelining: String,
     pub chunking: bool,
     pub depth: u64,
-    /// `none`, `starttls` or `implicit`.
+    /// `none`, `starttls`, `opportunistic` or `implicit`; of targets that differ in it, all with commas between
+    /// them.
     pub tls: String,
+    /// No certificate was verified (`--tls-insecure`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls_insecure: bool,
+    /// Per cent of the sessions that were to be under TLS (`--tls-share`); absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_share_percent: Option<f64>,
+    /// Per cent of the handshakes that were to resume a session (`--tls-resume`); absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_resume_percent: Option<f64>,
     /// The mechanism; never the secret.
     pub auth: Option<String>,
     /// `ehlo`, `helo` or `none`; empty where an older version did not say.

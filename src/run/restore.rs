@@ -72,6 +72,9 @@ impl Tally {
             self.count_errors(kind, count);
         }
         self.count_enhanced_rest(run.enhanced_rest);
+        if let Some(tls) = &run.tls {
+            tls.restore(&mut self.handshakes);
+        }
         for (&phase, result) in &run.phases {
             for (&code, &count) in &result.replies {
                 self.count_replies(phase, code, count);

@@ -11,6 +11,7 @@ use super::latency::Latency;
 use super::plan::{PlannedTarget, RunPlan};
 use super::rate::{rate_time_s, ratio};
 use super::stopped::Stopped;
+use super::tls_result::TlsResult;
 use super::verdict::{Judgement, LAG_LIMIT_PERCENT_DEFAULT, Verdict};
 use crate::host::CpuTime;
 use crate::measure::{
@@ -108,6 +109,9 @@ pub struct Run {
     /// The generator's CPU time over the time its cores had: 1 is all of them busy. `null` where no time was
     /// measured.
     pub cpu_busy: Option<f64>,
+    /// Handshakes of TLS; absent where no session was under TLS or was to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsResult>,
     /// Of several targets, the part of each, in the order of the plan; empty for one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetResult>,
@@ -283,6 +287,7 @@ impl Run {
             cores_lost: totals.cores_lost,
             cpu_per_message_ns: CpuPerMessage::of(cpu, tally.counts.messages_begun()),
             cpu_busy,
+            tls: TlsResult::of(&tally.handshakes),
             targets: targets(&plan, tally, rate_time_s),
             misbehaviour: Vec::new(),
             plan,
