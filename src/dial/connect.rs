@@ -3,7 +3,7 @@
 use std::io;
 
 use super::target::Target;
-use crate::engine::{self, Address, Conn, Connecting};
+use crate::engine::{self, Address, Connecting, Stream};
 
 impl Target {
     /// Tries each address once, beginning with number `first`, until one answers. `how` gives the
@@ -16,13 +16,13 @@ impl Target {
         &self,
         first: usize,
         how: impl Fn(&Address) -> Connecting,
-    ) -> io::Result<(Conn, usize)> {
+    ) -> io::Result<(Stream, usize)> {
         let mut failed = io::ErrorKind::AddrNotAvailable.into();
         for n in 0..self.addresses.len() {
             let index = (first + n) % self.addresses.len();
             let address = &self.addresses[index];
             match engine::connect(address, &how(address)).await {
-                Ok(conn) => return Ok((conn, index)),
+                Ok(conn) => return Ok((conn.into(), index)),
                 Err(error) => failed = error,
             }
         }

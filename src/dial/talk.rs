@@ -1,12 +1,14 @@
 //! A conversation that keeps to the protocol: a wire, and the client that knows what may be written.
 
 use std::borrow::{Borrow, BorrowMut};
+use std::rc::Rc;
 
 use super::error::TalkError;
 use super::wire::Wire;
-use crate::engine::{Conn, Guard, Pool};
+use crate::engine::{Guard, Pool, Stream};
 use crate::smtp::client::{Client, Fault, Pipelining, ReplyEvent, Want};
 use crate::smtp::outgoing::Outgoing;
+use crate::tls::{Tls, TlsFacts};
 
 /// One session with a server, client's side.
 ///
@@ -14,13 +16,13 @@ use crate::smtp::outgoing::Outgoing;
 /// takes the replies with [`Talk::read`] until there are no more. What must happen at the moment of
 /// the send or the receive, such as a reading of the clock, stands before and after the call.
 #[derive(Debug)]
-pub struct Talk<C = Conn, G = Guard> {
+pub struct Talk<C = Stream, G = Guard> {
     /// The connection. Message octets are appended to its [`Wire::out_mut`].
     pub wire: Wire<C, G>,
     client: Client,
 }
 
-impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Talk<C, G> {
+impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Talk<C, G> {
     /// A conversation over `wire` that has not begun.
     pub fn new(wire: Wire<C, G>, client: Client) -> Self {
         Self { wire, client }
@@ -59,6 +61,19 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Talk<C, G> {
     /// Writes QUIT; nothing may follow it.
     pub fn quit(&mut self) {
         self.client.quit(self.wire.out_mut());
+    }
+
+    /// Runs the handshake; see [`Wire::secure`]. The client goes on with its greeting where
+    /// [`Want::Encrypt`] asked for the handshake.
+    ///
+    /// # Errors
+    /// As of [`Wire::secure`].
+    pub async fn secure(&mut self, tls: Tls, pool: &Rc<Pool>) -> Result<TlsFacts, TalkError> {
+        let facts = self.wire.secure(tls, pool).await?;
+        if self.client.is_at_handshake() {
+            self.client.secured();
+        }
+        Ok(facts)
     }
 
     /// Changes how the transactions to come are written; see [`Client::adapt`].

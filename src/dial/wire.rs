@@ -2,42 +2,57 @@
 
 use std::borrow::{Borrow, BorrowMut};
 use std::io;
+use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::error::TalkError;
-use crate::engine::{Buf, Conn, Guard, Pool};
+use crate::engine::{Buf, Guard, HandshakeError, Pool, Stream, Taken};
+use crate::tls::{Tls, TlsError, TlsFacts};
 
 /// A connection with the octets that wait to be sent and those that were received.
 ///
-/// It owns its connection and the guard of its deadline, or borrows both (`Wire<&mut Conn, &Guard>`)
+/// It owns its connection and the guard of its deadline, or borrows both (`Wire<&mut Stream, &Guard>`)
 /// where the connection outlives the conversation. All octets of all clients go through
 /// [`Wire::send`] and [`Wire::exchange`].
 #[derive(Debug)]
-pub struct Wire<C = Conn, G = Guard> {
-    conn: C,
+pub struct Wire<C = Stream, G = Guard> {
+    stream: C,
     guard: G,
     /// Time that the server gets for each send and each receive; `None` sets no limit.
     limit: Option<Duration>,
     out: Buf,
+    /// What was received; under TLS the record whose end has not come.
     into: Buf,
-    /// Octets of `into` that were read. INVARIANT: at most `into.len()`, and equal to it whenever a
-    /// receive begins, because a receive replaces what `into` holds.
+    /// Under TLS what stood in the records of the last receive.
+    opened: Option<Box<Opened>>,
+    /// Octets of what was received that were read. INVARIANT: at most all of them, and all of them whenever a
+    /// receive begins, because a receive replaces them.
     read: usize,
     /// Why the send of the last exchange failed.
     unsent: Option<io::Error>,
 }
 
-impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
+/// The plaintext of the records of one receive.
+#[derive(Debug, Default)]
+struct Opened {
+    plain: Vec<u8>,
+    /// Why the record after them could not be opened: what came before it is read first.
+    broken: Option<TlsError>,
+}
+
+impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
     /// `into` must have room: it is what each receive fills. Both buffers are empty.
-    pub fn new(conn: C, guard: G, limit: Duration, out: Buf, into: Buf) -> Self {
+    pub fn new(stream: C, guard: G, limit: Duration, out: Buf, into: Buf) -> Self {
         assert!(into.capacity() > 0, "a receive needs room");
         debug_assert!(out.is_empty() && into.is_empty());
-        Self { conn, guard, limit: Some(limit), out, into, read: 0, unsent: None }
+        let opened = stream.borrow().is_secure().then(Box::default);
+        Self { stream, guard, limit: Some(limit), out, into, opened, read: 0, unsent: None }
     }
 
     /// The connection itself, for anything but sending and receiving.
-    pub fn conn(&self) -> &Conn {
-        self.conn.borrow()
+    pub fn stream(&self) -> &Stream {
+        self.stream.borrow()
     }
 
     /// Octets that the next send takes. Writers append to it.
@@ -59,26 +74,33 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
 
     /// Takes what the server has sent already, ahead of the first receive.
     pub fn preload(&mut self, said: &[u8]) {
-        debug_assert_eq!(self.read, self.into.len());
-        self.into.vec_mut().extend_from_slice(said);
+        debug_assert_eq!(self.read, self.received().len());
+        match &mut self.opened {
+            Some(opened) => opened.plain.extend_from_slice(said),
+            None => self.into.vec_mut().extend_from_slice(said),
+        }
     }
 
     /// All that the last receive brought, read or not.
+    #[inline]
     pub fn received(&self) -> &[u8] {
-        &self.into
+        match &self.opened {
+            None => &self.into,
+            Some(opened) => &opened.plain,
+        }
     }
 
     /// What was received and not read. Say with [`Self::read_to`] how much of it is left.
     #[inline]
     pub fn unread(&self) -> &[u8] {
-        &self.into[self.read..]
+        &self.received()[self.read..]
     }
 
     /// Of [`Self::unread`] the last `left` octets remain.
     #[inline]
     pub fn read_to(&mut self, left: usize) {
-        debug_assert!(left <= self.into.len() - self.read, "what was read stays read");
-        self.read = self.into.len() - left;
+        debug_assert!(left <= self.received().len() - self.read, "what was read stays read");
+        self.read = self.received().len() - left;
     }
 
     /// Sets no limit on the time of the server from here on.
@@ -105,19 +127,79 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
         }
     }
 
+    /// Puts the connection under TLS, whose client side `tls` is. The server gets the time of one reply for all
+    /// of the handshake. What it sent behind the handshake is there to be read. Buffers come from `pool`.
+    ///
+    /// # Errors
+    /// [`TalkError`]: the connection must be closed, and nothing may be said on it in plain text.
+    pub async fn secure(&mut self, tls: Tls, pool: &Rc<Pool>) -> Result<TlsFacts, TalkError> {
+        debug_assert!(self.out.is_empty(), "it would be sent under TLS");
+        debug_assert!(self.unread().is_empty(), "it came in plain text");
+        self.arm();
+        self.into.clear();
+        self.opened = Some(Box::default());
+        self.stream.borrow_mut().begin(tls, Rc::clone(pool));
+        loop {
+            let into = std::mem::take(&mut self.into);
+            let done;
+            (done, self.into) = self.stream.borrow_mut().handshake(into).await;
+            match done {
+                Ok(()) => break,
+                Err(_) if self.timed_out() => return Err(TalkError::Timeout),
+                // Interrupted for an earlier deadline, or by the owner of the connection.
+                Err(HandshakeError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(HandshakeError::Io(error)) => return Err(error.into()),
+                Err(HandshakeError::Tls(error)) => return Err(error.into()),
+            }
+        }
+        let facts = self.stream().facts().ok_or(TalkError::Closed)?;
+        self.open()?;
+        Ok(facts)
+    }
+
+    /// Opens the records that were received. Answers whether the server has said something in them: tickets for
+    /// later sessions, or new keys, are no reply.
+    fn open(&mut self) -> Result<bool, TalkError> {
+        self.read = 0;
+        let Some(opened) = &mut self.opened else { return Ok(true) };
+        opened.plain.clear();
+        let taken = self.stream.borrow_mut().take(&mut self.into, |piece| {
+            opened.plain.extend_from_slice(piece);
+            ControlFlow::Continue(())
+        });
+        let is_empty = opened.plain.is_empty();
+        match taken {
+            Ok(Taken::PeerClosed) if is_empty => Err(TalkError::Closed),
+            Ok(_) => Ok(!is_empty),
+            Err(error) if is_empty => Err(error.into()),
+            Err(error) => {
+                opened.broken = Some(error);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Fails if the last receive ended in a record that could not be opened.
+    fn check_opened(&mut self) -> Result<(), TalkError> {
+        match self.opened.as_mut().and_then(|opened| opened.broken.take()) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
     /// Sends what is written without waiting for replies.
     pub async fn send(&mut self) -> io::Result<()> {
         self.arm();
         let out = std::mem::take(&mut self.out);
         let sent;
-        (sent, self.out) = self.conn.borrow_mut().send_all(out).await;
+        (sent, self.out) = self.stream.borrow_mut().send_all(out).await;
         self.out.clear();
         sent
     }
 
     /// Sends what is written, if anything is, and receives once. Answers whether the server has said
     /// something: read it then. `false` means that the receive was interrupted for a reason that is
-    /// over; call this again.
+    /// over, or that it brought nothing that is to be read; call this again.
     ///
     /// Octets that arrived although the send failed still count: read them, and then ask
     /// [`Self::take_unsent`].
@@ -137,17 +219,17 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
     /// As of [`Self::exchange`].
     #[inline]
     pub async fn exchange_on(&mut self) -> Result<bool, TalkError> {
-        debug_assert_eq!(self.read, self.into.len(), "octets that nobody read would be lost");
+        debug_assert!(self.unread().is_empty(), "octets that nobody read would be lost");
+        self.check_opened()?;
         let (out, into) = (std::mem::take(&mut self.out), std::mem::take(&mut self.into));
         let (sent, received);
-        (sent, self.out, received, self.into) = self.conn.borrow_mut().send_recv(out, into).await;
+        (sent, self.out, received, self.into) = self.stream.borrow_mut().send_recv(out, into).await;
         self.out.clear();
         self.unsent = sent.err();
         if let Ok(1..) = received {
-            self.read = 0;
-            return Ok(true);
+            return self.open();
         }
-        self.read = self.into.len();
+        self.read = self.received().len();
         if self.timed_out() {
             return Err(TalkError::Timeout);
         }
@@ -162,18 +244,21 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
         }
     }
 
-    /// Receives what is there already. Answers whether there was something.
+    /// Receives what is there already. Answers whether there was something to read.
     ///
     /// # Errors
     /// [`TalkError`] when the server has closed the connection, or it has broken.
     pub fn recv_ready(&mut self) -> Result<bool, TalkError> {
-        debug_assert_eq!(self.read, self.into.len(), "octets that nobody read would be lost");
-        let received = self.conn.borrow_mut().recv_ready(&mut self.into);
-        self.read = 0;
+        debug_assert!(self.unread().is_empty(), "octets that nobody read would be lost");
+        self.check_opened()?;
+        let received = self.stream.borrow_mut().recv_ready(&mut self.into);
         match received {
             Ok(0) => Err(TalkError::Closed),
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Ok(_) => self.open(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.read = self.received().len();
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -188,15 +273,22 @@ impl<C: BorrowMut<Conn>, G: Borrow<Guard>> Wire<C, G> {
     pub fn release(self, pool: &Pool) -> (C, G) {
         pool.give(self.out);
         pool.give(self.into);
-        (self.conn, self.guard)
+        (self.stream, self.guard)
     }
 }
 
 impl Wire {
-    /// Closes the connection. The buffers go back to `pool`.
-    pub async fn close(self, pool: &Pool) {
-        let (conn, guard) = self.release(pool);
+    /// Closes the connection, under TLS with close_notify. The buffers go back to `pool`.
+    pub async fn close(mut self, pool: &Pool) {
+        if self.stream.is_secure() {
+            self.arm();
+            self.out.clear();
+            let out = std::mem::take(&mut self.out);
+            // Whether the server hears it makes no difference any more.
+            (_, self.out) = self.stream.send_last(out).await;
+        }
+        let (stream, guard) = self.release(pool);
         drop(guard);
-        conn.close().await;
+        stream.close().await;
     }
 }

@@ -125,11 +125,6 @@ impl Stream {
         }
     }
 
-    /// The connection itself; `None` under TLS.
-    pub fn plain_mut(&mut self) -> Option<&mut Conn> {
-        self.tls.is_none().then_some(&mut self.conn)
-    }
-
     /// Whether TLS has begun.
     #[inline]
     pub fn is_secure(&self) -> bool {

@@ -10,7 +10,7 @@ use super::reading::QueuedMessage;
 use super::totals::DeliveryTally;
 use super::transaction::RelayTransaction;
 use crate::dial::{Talk, TalkError, Wire};
-use crate::engine::{Conn, Guard, Pool};
+use crate::engine::{Guard, Pool, Stream};
 use crate::limits::SEND_PIECE_BYTES;
 use crate::mailbox::Tracer;
 use crate::smtp::body::Stuffer;
@@ -53,7 +53,7 @@ impl From<Fault> for DeliveryError {
 }
 
 pub(super) struct DeliverySession<'c> {
-    talk: Talk<&'c mut Conn, &'c Guard>,
+    talk: Talk<&'c mut Stream, &'c Guard>,
     pool: &'c Pool,
     /// When it returns true, no further message begins.
     leave: &'c dyn Fn() -> bool,
@@ -67,7 +67,7 @@ impl<'c> DeliverySession<'c> {
     pub(super) fn new(
         inputs: Inputs,
         protocol: Protocol,
-        conn: &'c mut Conn,
+        conn: &'c mut Stream,
         guard: &'c Guard,
         pool: &'c Pool,
         leave: &'c dyn Fn() -> bool,

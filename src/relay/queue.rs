@@ -379,21 +379,22 @@ impl DeliveryQueue {
     }
 
     async fn deliver(&self, extract: Extract, target: &Target) -> DeliveryTally {
-        let mut conn = match target.connect(0, |_| Connecting::default()).await {
-            Ok((conn, _)) => conn,
+        let mut stream = match target.connect(0, |_| Connecting::default()).await {
+            Ok((stream, _)) => stream,
             Err(error) => {
                 let why = Some(format!("no connection: {error}"));
                 return DeliveryTally { why, ..DeliveryTally::default() };
             }
         };
-        let guard = self.watch.register(conn.handle());
+        let guard = self.watch.register(stream.handle());
         let inputs = self.read_out(extract);
         let leave = || self.leaves();
         let protocol = target.protocol;
-        let session = DeliverySession::new(inputs, protocol, &mut conn, &guard, &self.pool, &leave);
+        let session =
+            DeliverySession::new(inputs, protocol, &mut stream, &guard, &self.pool, &leave);
         let tally = session.run(b"").await;
         drop(guard);
-        conn.close().await;
+        stream.close().await;
         tally
     }
 

@@ -2,7 +2,7 @@
 
 use super::delivery::{DeliverySession, Inputs};
 use super::running::RunningDelivery;
-use crate::engine::{Conn, Guard, Pool};
+use crate::engine::{Guard, Pool, Stream};
 use crate::smtp::server::Protocol;
 
 /// A delivery to the client of a connection that exists already. When it is dropped, nothing is sent.
@@ -18,7 +18,7 @@ impl TurnedSession {
     /// further message begins.
     pub async fn run(
         self,
-        conn: &mut Conn,
+        conn: &mut Stream,
         guard: &Guard,
         pool: &Pool,
         said: &[u8],

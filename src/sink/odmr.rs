@@ -46,9 +46,8 @@ pub(super) async fn turn(core: &Core, stream: &mut Stream, guard: &Guard, out: B
     guard.arm(core.peer_policy.timeout);
     let (sent, out) = stream.send_all(out).await;
     core.pool.give(out);
-    let Some(conn) = stream.plain_mut() else { return };
     if sent.is_ok() {
         let leave = || core.stop.get() >= Stop::Drain;
-        turn.session.run(conn, guard, &core.pool, &turn.said, &leave).await;
+        turn.session.run(stream, guard, &core.pool, &turn.said, &leave).await;
     }
 }
