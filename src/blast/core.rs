@@ -20,16 +20,19 @@ use super::connect_options::ConnectOptions;
 use super::corpus::{Corpus, Identity, Rendered};
 use super::plan::Plan;
 use super::policy::ErrorPolicy;
+use super::security::SecuredSessions;
 use super::shared::Shared;
 use super::target_state::TargetState;
 use super::targets::WeightedTarget;
 use super::transcript::Transcript;
 use super::work::Work;
-use crate::engine::task::{self, Semaphore};
-use crate::engine::{Address, Conn, Connecting, EngineKind, Pool, Watch};
+use crate::dial::TargetSecurity;
+use crate::engine::task::{self, Semaphore, SemaphorePermit};
+use crate::engine::{Address, Connecting, EngineKind, Pool, Stream, Watch};
 use crate::measure::Recorder;
 
-/// Connects that one generator core makes at the same time: less than a usual listen backlog.
+/// Connects and TLS handshakes that one generator core makes at the same time: less than a usual listen
+/// backlog. Of more handshakes, most of the time would be a wait for the generator's own CPU.
 const CONNECTS_AT_ONCE: usize = 128;
 
 /// A session that waits for its next connection looks so often whether it is still wanted.
@@ -43,6 +46,8 @@ pub(super) struct Assignment {
     pub(super) engine: EngineKind,
     pub(super) connections: usize,
     pub(super) plan: Arc<Plan>,
+    /// For each target, how it is secured.
+    pub(super) security: Vec<Option<TargetSecurity>>,
     pub(super) corpus: Arc<Corpus>,
 }
 
@@ -62,8 +67,8 @@ pub(super) struct LoadCore {
     pub(super) clock: Clock,
     pub(super) recorder: RefCell<Recorder>,
     pub(super) watch: Rc<Watch>,
-    pub(super) pool: Pool,
-    pub(super) connecting: Semaphore,
+    pub(super) pool: Rc<Pool>,
+    connecting: Semaphore,
     /// Messages begun and not yet answered.
     pub(super) in_flight: Cell<u32>,
     /// When a message was last decided: the end of the run as far as figures go.
@@ -93,13 +98,17 @@ impl LoadCore {
     ) -> Self {
         let plan = &assignment.plan;
         let utf8 = assignment.corpus.needs_smtputf8();
-        let target = |of: &WeightedTarget| {
-            TargetState::new(of.target.clone(), plan.settings(&of.target, utf8))
+        let target = |(of, security): (&WeightedTarget, Option<TargetSecurity>)| {
+            let secured = security.zip(plan.tls.as_ref());
+            let secured = secured.map(|(security, tls)| SecuredSessions::new(security, tls));
+            TargetState::new(of.target.clone(), plan.settings(&of.target, utf8), secured)
         };
+        let security = assignment.security;
+        debug_assert_eq!(security.len(), plan.targets.all().len(), "each target has its own");
         Self {
             id: assignment.id,
             connections: assignment.connections,
-            targets: plan.targets.all().iter().map(target).collect(),
+            targets: plan.targets.all().iter().zip(security).map(target).collect(),
             connect_options: plan.connect.clone(),
             idle_max: plan.idle_max(),
             connected: Cell::new(u64::from(assignment.id)),
@@ -111,7 +120,7 @@ impl LoadCore {
             clock,
             recorder: RefCell::new(recorder),
             watch: Watch::new(),
-            pool: Pool::new(),
+            pool: Rc::new(Pool::new()),
             connecting: Semaphore::new(CONNECTS_AT_ONCE),
             in_flight: Cell::new(0),
             last_ns: Cell::new(0),
@@ -132,19 +141,26 @@ impl LoadCore {
     }
 
     /// Connects to the target, at the address that answered last if it can.
-    pub(super) async fn connect(&self, target: usize) -> io::Result<Conn> {
+    pub(super) async fn connect(&self, target: usize) -> io::Result<Stream> {
         let TargetState { target, address, .. } = &self.targets[target];
         let ConnectOptions { recv_buffer, send_buffer, .. } = self.connect_options;
         let how = |to: &Address| {
             let from = self.source(to);
             Connecting { from, recv_buffer, send_buffer, ..Connecting::default() }
         };
-        let (conn, index) = target.connect(address.get(), how).await?;
+        let (stream, index) = target.connect(address.get(), how).await?;
         if self.connect_options.reset {
-            conn.reset_on_close()?;
+            stream.reset_on_close()?;
         }
         address.set(index);
-        Ok(conn)
+        Ok(stream)
+    }
+
+    /// Waits until it is a session's turn to connect or to shake hands, which it holds until it drops what
+    /// this answers.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.connecting.acquire().await.ok()
     }
 
     /// The transcript of a session, for the first sessions of a run.

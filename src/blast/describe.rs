@@ -16,8 +16,7 @@ use crate::smtp::client::Pipelining;
 use crate::stamp::body_crc;
 
 pub(super) fn describe(plan: &Plan) -> run::RunPlan {
-    // The engine is reported with the machine, and conditions with their outcome. `transcripts` and `out`
-    // change nothing that is sent.
+    // Engine and conditions are reported elsewhere; `transcripts` and `out` change nothing that is sent.
     let Plan {
         targets,
         connections,
@@ -34,6 +33,7 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         depth,
         hello,
         helo,
+        tls: _,
         login,
         cpus: _,
         engine: _,
@@ -75,7 +75,6 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         pipelining: pipelining_mode(*pipelining).to_owned(),
         chunking: *chunking,
         depth: *depth as u64,
-        tls: "none".to_owned(),
         auth: login.as_ref().map(mechanism),
         hello: hello.name().to_owned(),
         helo: helo.clone(),
@@ -83,7 +82,33 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         to: content::in_words(&content.to),
         seed: content.seed,
         options: options(plan),
+        ..under_tls(plan)
     }
+}
+
+/// The fields that are about TLS.
+fn under_tls(plan: &Plan) -> run::RunPlan {
+    run::RunPlan {
+        tls: tls_modes(plan),
+        tls_insecure: plan.tls.as_ref().is_some_and(|tls| !tls.security.verifies()),
+        tls_share_percent: plan.tls.as_ref().and_then(|tls| tls.share_percent),
+        tls_resume_percent: plan.tls.as_ref().and_then(|tls| tls.resume_percent),
+        ..run::RunPlan::default()
+    }
+}
+
+/// When sessions go under TLS; of targets that differ in it, each way once.
+fn tls_modes(plan: &Plan) -> String {
+    let asked = plan.tls.as_ref().and_then(|tls| tls.security.mode);
+    let mut modes: Vec<&str> = Vec::new();
+    for of in plan.targets.all() {
+        // What cannot be done was refused before.
+        let mode = of.target.tls_mode(asked).unwrap_or_default().name();
+        if !modes.contains(&mode) {
+            modes.push(mode);
+        }
+    }
+    modes.join(", ")
 }
 
 fn mechanism(login: &Arc<Login>) -> String {
@@ -138,6 +163,7 @@ fn options(plan: &Plan) -> Vec<String> {
     options_of_content(&plan.content, &mut options);
     options_of_connections(&plan.connect, &mut options);
     options.extend(plan.policy.in_words());
+    options.extend(plan.tls.iter().flat_map(|tls| tls.options.iter().cloned()));
     options
 }
 

@@ -22,6 +22,13 @@ pub enum Failure {
          --connections, or for more messages on each"
     )]
     Exhausted { what: &'static str, target: String, why: String },
+    #[error(
+        "{target} cannot be trusted: {why}; name the CA that has signed its certificate with --tls-ca, give \
+         the name that is in it with --tls-servername, or verify nobody with --tls-insecure"
+    )]
+    Untrusted { target: String, why: String },
+    #[error("no TLS with {target}: {why}; {}", handshake_cure(why))]
+    Handshake { target: String, why: String },
     #[error("{target} refuses to talk: {why}")]
     Refused { target: String, why: String },
     #[error("{target} does not offer {extension}; {cure}")]
@@ -62,6 +69,8 @@ impl Failure {
         match self {
             Self::Unreachable { target, why }
             | Self::BrokeOff { target, why }
+            | Self::Untrusted { target, why }
+            | Self::Handshake { target, why }
             | Self::Refused { target, why }
             | Self::Login { target, why, .. } => Self::Gone { target, why, after_s },
             other => other,
@@ -77,6 +86,17 @@ fn unreachable_cure(target: &str, why: &str) -> &'static str {
         }
         false => "check that a server listens there",
     }
+}
+
+/// What helps against a handshake that failed.
+fn handshake_cure(why: &str) -> &'static str {
+    if why.contains("spoke plain text") {
+        return "it may want --tls starttls, on a target smtp://HOST:PORT";
+    }
+    if why.contains("no client certificate") {
+        return "give one with --tls-client-cert and --tls-client-key";
+    }
+    "check that TLS is what it speaks there, and which versions and ciphers it takes"
 }
 
 /// What a server said, as it may be shown on a terminal.

@@ -37,6 +37,9 @@ pub(super) fn kind(error: &TalkError) -> ErrorKind {
         TalkError::Io(error) => ErrorKind::from(error),
         TalkError::Fault(_) => ErrorKind::Protocol,
         TalkError::Closed => ErrorKind::Closed,
+        TalkError::Untrusted(_) => ErrorKind::TlsVerify,
+        TalkError::Alert(_) => ErrorKind::TlsAlert,
+        TalkError::Tls(_) => ErrorKind::Tls,
         TalkError::Timeout => ErrorKind::Timeout,
     }
 }

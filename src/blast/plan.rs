@@ -12,6 +12,7 @@ use super::content::Content;
 use super::misbehave::Misbehave;
 use super::policy::{ErrorPolicy, Reconnect};
 use super::schedule::{Schedule, Think};
+use super::security::TlsPlan;
 use super::targets::Targets;
 use crate::dial::Target;
 use crate::engine::EngineKind;
@@ -81,6 +82,8 @@ pub struct Plan {
     pub depth: usize,
     pub hello: Hello,
     pub helo: String,
+    /// `None`: all sessions are in plain text.
+    pub tls: Option<TlsPlan>,
     /// AUTH at the start of each connection.
     pub login: Option<Arc<Login>>,
     /// CPUs; one generator core runs on each.
@@ -126,6 +129,7 @@ impl Plan {
             depth: 1,
             hello: Hello::Extended,
             helo: HELO_DEFAULT.to_owned(),
+            tls: None,
             login: None,
             cpus,
             engine,
@@ -225,7 +229,7 @@ impl Plan {
         }
     }
 
-    /// How each session with this target speaks; `smtputf8` says whether an address is not ASCII.
+    /// How each session with this target speaks in plain text; `smtputf8` says whether an address is not ASCII.
     pub fn settings(&self, target: &Target, smtputf8: bool) -> Settings {
         Settings {
             protocol: target.protocol,

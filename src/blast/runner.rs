@@ -1,15 +1,14 @@
 //! One run, from the plan to its outcome.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::content::ContentError;
 use super::corpus::Corpus;
 use super::describe::describe;
+use super::error::BlastError;
 use super::failure::Failure;
 use super::misbehave::Misbehavers;
 use super::plan::{Load, Plan};
@@ -17,27 +16,10 @@ use super::shared::{Shared, lock};
 use super::team::Team;
 use crate::engine::EngineKind;
 use crate::host::CpuTime;
-use crate::human::{self, counted};
+use crate::human;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{self, Collected, Collector, Interval, Mode, Snapshot, Totals};
 use crate::run::{ArtefactError, Machine, NewRunDir, Run, RunDir};
-
-/// Why a run could not take place.
-#[derive(Debug, thiserror::Error)]
-pub enum BlastError {
-    #[error(
-        "to have {} open takes {wanted} descriptors, and the limit is {limit}; raise it with 'ulimit -n', or \
-         ask for fewer",
-        counted(*connections as u64, "connection")
-    )]
-    Descriptors { connections: usize, wanted: u64, limit: u64 },
-    #[error("a generator core cannot start: {0}")]
-    Core(#[from] io::Error),
-    #[error(transparent)]
-    Artefact(#[from] ArtefactError),
-    #[error(transparent)]
-    Content(#[from] ContentError),
-}
 
 /// What has happened in a run, for the code that shows its progress.
 #[derive(Debug)]

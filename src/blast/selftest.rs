@@ -17,8 +17,9 @@ use serde::Serialize;
 
 use super::content::Content;
 use super::content::spread::Spread;
+use super::error::BlastError;
 use super::plan::{Load, Plan, StopAfter};
-use super::runner::{BlastError, run};
+use super::runner::run;
 use super::schedule::{Profile, ProfileError, Schedule, Spacing};
 use crate::dial::Target;
 use crate::engine::{self, Address, Alarm, BindError, Conn, EngineKind, Listener, task};
@@ -267,7 +268,9 @@ impl StallingServer {
     fn target(&self) -> Target {
         Target {
             protocol: Protocol::Smtp,
+            implicit_tls: false,
             url: format!("smtp://{}", self.address),
+            host: None,
             addresses: vec![self.address.clone()],
         }
     }

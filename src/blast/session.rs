@@ -3,6 +3,7 @@
 //! [`Talk`] sends and receives; this file reads the clock before each send and after each receive.
 
 mod end;
+mod secure;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -13,13 +14,15 @@ use super::core::{LoadCore, TargetHold};
 use super::corpus::{Identity, Rendered};
 use super::failure::Failure;
 use super::in_flight::{InFlight, count, decide, phase};
+use super::security::SecuredSessions;
 use super::transcript::Transcript;
 use super::work::{Arrival, LoadModel, WorkSlot};
-use crate::dial::{Talk, TalkError, Wire};
+use crate::dial::{Talk, TalkError, TlsMode, Wire};
 use crate::engine::Alarm;
+use crate::engine::task::SemaphorePermit;
 use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
-use crate::measure::{ErrorKind, Outcome, Phase, Recorder};
-use crate::smtp::client::{self, Client, TransactionVerdict, Want};
+use crate::measure::{Outcome, Phase, Recorder};
+use crate::smtp::client::{self, Client, Settings, TransactionVerdict, Want};
 use crate::stamp::STAMP_BYTES;
 
 /// Time without work after which a session looks whether the server has closed it, before it sends.
@@ -49,6 +52,12 @@ pub(super) struct LoadSession<'c> {
     target: usize,
     hold: &'c TargetHold,
     talk: Talk,
+    /// When it goes under TLS.
+    mode: TlsMode,
+    /// Its turn among those of its core that connect or shake hands.
+    turn: Option<SemaphorePermit<'c>>,
+    /// When the handshake of TLS began, while it goes on.
+    handshake_ns: Option<u64>,
     /// Messages that were begun and not decided yet, in the order of the server's verdicts.
     open: VecDeque<InFlight>,
     /// How many of `open`, counted from the back, are written and not sent. INVARIANT: at most
@@ -83,13 +92,14 @@ pub(super) struct LoadSession<'c> {
 }
 
 impl<'c> LoadSession<'c> {
-    /// Connects to the target of `hold`, for work that was due at `start_ns`. A failure is counted
-    /// here.
+    /// Connects to the target of `hold`, for work that was due at `start_ns`. It is our `turn` to connect, and
+    /// to shake hands if TLS comes first. A failure is counted here.
     pub(super) async fn open(
         core: &'c LoadCore,
         hold: &'c TargetHold,
         slot: &Rc<WorkSlot>,
         (asked_ns, start_ns): (u64, u64),
+        turn: Option<SemaphorePermit<'c>>,
     ) -> Result<Self, Failure> {
         debug_assert!(slot.is_pledged(), "a session is opened for some work");
         let (target, connect_ns) = (hold.target, core.clock.elapsed_ns());
@@ -97,20 +107,12 @@ impl<'c> LoadSession<'c> {
         let now_ns = core.clock.elapsed_ns();
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(now_ns);
-        let conn = match connected {
-            Ok(conn) => conn,
+        let stream = match connected {
+            Ok(stream) => stream,
             Err(error) => {
-                recorder.count_error_at(ErrorKind::from(&error), start_ns, now_ns);
-                if recorder.heeds(start_ns) {
-                    let waited_ns = now_ns - connect_ns;
-                    recorder.record_phase(Phase::Connect, Outcome::Unanswered, waited_ns);
-                }
-                if !core.work.was_cut(slot) {
-                    let kind = ErrorKind::from(&error);
-                    core.broke(target, Phase::Connect, kind, || error.to_string());
-                }
-                let target = core.targets[target].target.url.clone();
-                return Err(Failure::of_connect(target, &error));
+                let times = (connect_ns, start_ns, now_ns);
+                drop(recorder);
+                return Err(end::not_connected(core, (target, slot), times, &error));
             }
         };
         recorder.connection_opened();
@@ -120,13 +122,16 @@ impl<'c> LoadSession<'c> {
         if recorder.heeds(start_ns) {
             recorder.record_phase(Phase::Connect, Outcome::Accepted, now_ns - connect_ns);
         }
-        let guard = core.watch.register(conn.handle());
-        core.work.greets(slot, conn.handle());
-        let settings = &core.targets[target].settings;
+        let guard = core.watch.register(stream.handle());
+        core.work.greets(slot, stream.handle());
+        let state = &core.targets[target];
+        let mode = state.secured.as_ref().map_or(TlsMode::Plain, SecuredSessions::next_mode);
+        let settings = &state.settings;
         let many_replies = settings.depth > 8;
         let into = if many_replies { core.pool.large() } else { core.pool.small() };
-        let wire = Wire::new(conn, guard, REPLY_LIMIT, core.pool.small(), into);
-        let mut client = Client::new(settings.clone());
+        let wire = Wire::new(stream, guard, REPLY_LIMIT, core.pool.small(), into);
+        let upgrade = mode.upgrade();
+        let mut client = Client::new(Settings { upgrade, ..settings.clone() });
         if settings.login.is_some() {
             client.set_auth_seed(fastrand::u128(..));
         }
@@ -135,6 +140,9 @@ impl<'c> LoadSession<'c> {
             target,
             hold,
             talk: Talk::new(wire, client),
+            mode,
+            turn: turn.filter(|_| mode == TlsMode::Implicit),
+            handshake_ns: None,
             open: VecDeque::with_capacity(settings.depth.max(2)),
             unsent: 0,
             message: None,
@@ -166,7 +174,9 @@ impl<'c> LoadSession<'c> {
     }
 
     async fn converse(&mut self) -> Result<(), TalkError> {
-        self.exchange().await?;
+        if self.mode == TlsMode::Implicit {
+            self.secure().await?;
+        }
         while !self.write().await? {
             self.exchange().await?;
         }
@@ -177,9 +187,14 @@ impl<'c> LoadSession<'c> {
     async fn write(&mut self) -> Result<bool, TalkError> {
         loop {
             match self.talk.want() {
-                Want::Replies => return Ok(false),
+                Want::Replies => {
+                    if self.mode != TlsMode::Plain {
+                        self.take_turn().await;
+                    }
+                    return Ok(false);
+                }
                 Want::Close => return Ok(true),
-                Want::Encrypt => unreachable!("no upgrade was asked for"),
+                Want::Encrypt => self.secure().await?,
                 Want::Transaction => {
                     if self.proceed().await? {
                         return Ok(false);
@@ -440,6 +455,7 @@ impl<'c> LoadSession<'c> {
         drop(recorder);
         if !was_ready && self.talk.client().ready() {
             self.core.session_works(self.target);
+            self.count_plain();
             self.greeted();
         }
         Ok(())

@@ -78,12 +78,11 @@ mod tests {
     use super::*;
     use crate::blast::targets::WeightedTarget;
     use crate::dial::Target;
-    use crate::smtp::server::Protocol;
 
     fn shares(weights: &[u32]) -> TargetShares {
         let target = |(n, &weight)| {
             let url = format!("smtp://127.0.0.1:{n}");
-            let target = Target { protocol: Protocol::Smtp, url, addresses: Vec::new() };
+            let target = Target::parse(&url, &[]).unwrap();
             WeightedTarget { target, weight }
         };
         TargetShares::new(&Targets::new(weights.iter().enumerate().map(target).collect()).unwrap())

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::security::SecuredSessions;
 use crate::dial::Target;
 use crate::smtp::client::Settings;
 
@@ -9,6 +10,8 @@ pub(super) struct TargetState {
     pub(super) target: Target,
     /// How each session speaks to it.
     pub(super) settings: Settings,
+    /// `None` where all sessions are in plain text.
+    pub(super) secured: Option<SecuredSessions>,
     /// Which of its addresses answered last.
     pub(super) address: Cell<usize>,
     /// Sessions that are open to it or being opened.
@@ -30,10 +33,15 @@ pub(super) struct TargetState {
 }
 
 impl TargetState {
-    pub(super) fn new(target: Target, settings: Settings) -> Self {
+    pub(super) fn new(
+        target: Target,
+        settings: Settings,
+        secured: Option<SecuredSessions>,
+    ) -> Self {
         Self {
             target,
             settings,
+            secured,
             address: Cell::new(0),
             held: Cell::new(0),
             leaving: Cell::new(0),

@@ -169,15 +169,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::smtp::server::Protocol;
 
     fn targets(weights: &[u32]) -> Targets {
         let target = |(n, &weight)| {
-            let url = format!("smtp://127.0.0.1:{n}");
-            WeightedTarget {
-                target: Target { protocol: Protocol::Smtp, url, addresses: Vec::new() },
-                weight,
-            }
+            let target = Target::parse(&format!("smtp://127.0.0.1:{n}"), &[]).unwrap();
+            WeightedTarget { target, weight }
         };
         Targets::new(weights.iter().enumerate().map(target).collect()).unwrap()
     }
@@ -271,11 +267,8 @@ mod tests {
         assert!(twice.to_string().contains("named twice"), "{twice}");
         let weights = [1; TARGETS_MAX + 1];
         let target = |(n, &weight): (usize, &u32)| {
-            let url = n.to_string();
-            WeightedTarget {
-                target: Target { protocol: Protocol::Smtp, url, addresses: Vec::new() },
-                weight,
-            }
+            let target = Target::parse(&format!("smtp+unix:/{n}"), &[]).unwrap();
+            WeightedTarget { target, weight }
         };
         let many = Targets::new(weights.iter().enumerate().map(target).collect()).unwrap_err();
         assert_eq!(many, TargetsError::Many { count: TARGETS_MAX + 1 });

@@ -8,9 +8,12 @@ use std::thread::JoinHandle;
 use super::clock::Clock;
 use super::core::Assignment;
 use super::corpus::Corpus;
+use super::error::BlastError;
 use super::plan::Plan;
 use super::shared::Shared;
+use super::targets::WeightedTarget;
 use super::worker;
+use crate::dial::SecurityError;
 use crate::measure::Recorder;
 
 /// Threads that are ready and wait for the start.
@@ -27,7 +30,7 @@ impl Team {
         corpus: &Arc<Corpus>,
         shared: &Arc<Shared>,
         recorders: Vec<Recorder>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, BlastError> {
         let (ready, readiness) = channel();
         let mut team = Self { threads: Vec::new(), gates: Vec::new() };
         let cores = recorders.len();
@@ -35,7 +38,7 @@ impl Team {
         let plan = Arc::new(plan.clone());
         for (index, recorder) in recorders.into_iter().enumerate() {
             let (gate, opening) = channel();
-            let assignment = assignment(&plan, corpus, index);
+            let assignment = assignment(&plan, corpus, index)?;
             let (ready, shared) = (ready.clone(), Arc::clone(shared));
             let thread = std::thread::Builder::new()
                 .name(format!("blast-{index}"))
@@ -68,13 +71,24 @@ impl Team {
     }
 }
 
-fn assignment(plan: &Arc<Plan>, corpus: &Arc<Corpus>, index: usize) -> Assignment {
-    Assignment {
+fn assignment(
+    plan: &Arc<Plan>,
+    corpus: &Arc<Corpus>,
+    index: usize,
+) -> Result<Assignment, SecurityError> {
+    let connections = plan.connections_of(index);
+    let of_target = |of: &WeightedTarget| match &plan.tls {
+        Some(tls) => tls.security.of_target(&of.target, connections),
+        None => Ok(None),
+    };
+    let security = plan.targets.all().iter().map(of_target).collect::<Result<_, _>>()?;
+    Ok(Assignment {
         id: index as u16,
         cpu: plan.cpus[index],
         engine: plan.engine,
-        connections: plan.connections_of(index),
+        connections,
         plan: Arc::clone(plan),
+        security,
         corpus: Arc::clone(corpus),
-    }
+    })
 }

@@ -61,6 +61,13 @@ impl Transcript {
         show(&text);
     }
 
+    /// Shows what a handshake of TLS agreed on.
+    pub(super) fn secured(&mut self, what: &str) {
+        let mut text = String::new();
+        self.line(&mut text, 'C', &format!("(under {what} from here)"));
+        show(&text);
+    }
+
     /// Shows why the session ended without a QUIT.
     pub(super) fn ended(&mut self, why: &str) {
         let mut text = String::new();

@@ -105,25 +105,26 @@ async fn keep_open(core: Rc<LoadCore>) {
         core.work.pledge(&slot, task, asked_ns);
         let hold = core.deal(asked_ns, std::mem::take(&mut is_first));
         let target = hold.target;
-        let opened = {
-            // The semaphore is never closed.
-            let _turn = core.connecting.acquire().await;
-            // Otherwise every session in the queue would try a target that lets connects time out.
-            core.notice_stop();
-            if core.work.over(core.clock.elapsed_ns()) {
-                core.work.abandon(&slot);
-                core.let_go(hold);
-                break;
-            }
-            LoadSession::open(&core, &hold, &slot, (asked_ns, start_ns)).await
-        };
-        let end = match opened {
-            Ok(session) => session.run().await,
-            Err(why) => {
-                core.work.abandon(&slot);
-                match core.work.was_cut(&slot) {
-                    true => SessionEnd::NeverGreeted(why),
-                    false => SessionEnd::Useless(why),
+        let end = {
+            let opened = {
+                let turn = core.turn().await;
+                // Otherwise every session in the queue would try a target that lets connects time out.
+                core.notice_stop();
+                if core.work.over(core.clock.elapsed_ns()) {
+                    core.work.abandon(&slot);
+                    core.let_go(hold);
+                    break;
+                }
+                LoadSession::open(&core, &hold, &slot, (asked_ns, start_ns), turn).await
+            };
+            match opened {
+                Ok(session) => session.run().await,
+                Err(why) => {
+                    core.work.abandon(&slot);
+                    match core.work.was_cut(&slot) {
+                        true => SessionEnd::NeverGreeted(why),
+                        false => SessionEnd::Useless(why),
+                    }
                 }
             }
         };

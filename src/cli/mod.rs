@@ -11,6 +11,7 @@ pub mod report;
 mod signals;
 pub mod sink;
 pub mod spool;
+mod tls_names;
 pub mod toolbox;
 mod usage;
 mod value;

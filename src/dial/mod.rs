@@ -14,11 +14,13 @@
 
 mod connect;
 mod error;
+mod security;
 mod talk;
 mod target;
 mod wire;
 
 pub use self::error::TalkError;
+pub use self::security::{Security, SecurityError, TargetSecurity, TlsMode};
 pub use self::talk::Talk;
 pub use self::target::{Family, Target, TargetError};
 pub use self::wire::Wire;

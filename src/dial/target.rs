@@ -11,8 +11,13 @@ use crate::smtp::server::Protocol;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
     pub protocol: Protocol,
+    /// Whether its scheme says that TLS begins with the first octet (`smtps`, `lmtps`: RFC 8314 §3).
+    pub implicit_tls: bool,
     /// As the user gave it, with its scheme.
     pub url: String,
+    /// The name or address of the host as it was written: what a certificate must hold. `None` for a socket
+    /// in the file system.
+    pub host: Option<String>,
     /// All addresses of the host name, tried in turn.
     pub addresses: Vec<Address>,
 }
@@ -46,8 +51,8 @@ impl fmt::Display for Family {
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     #[error(
-        "'{0}' is no target; write smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, \
-         lmtp+unix:/PATH or HOST:PORT"
+        "'{0}' is no target; write smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT, \
+         lmtps://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT"
     )]
     Syntax(String),
     #[error("cannot find {host}: {error}; check the name and the port")]
@@ -75,11 +80,12 @@ impl Target {
         family: Option<Family>,
     ) -> Result<Self, TargetError> {
         let syntax = || TargetError::Syntax(text.to_owned());
-        let (protocol, endpoint) = split(text).ok_or_else(syntax)?;
+        let (protocol, implicit_tls, endpoint) = split(text).ok_or_else(syntax)?;
         let host = match endpoint {
             Endpoint::Unix(path) => {
                 let addresses = of_family(vec![Address::Unix(path.into())], text, family)?;
-                return Ok(Self { protocol, url: text.to_owned(), addresses });
+                let url = text.to_owned();
+                return Ok(Self { protocol, implicit_tls, url, host: None, addresses });
             }
             Endpoint::Tcp(host) => host,
         };
@@ -96,7 +102,7 @@ impl Target {
             }
         }
         let url = if text.contains("://") { text.to_owned() } else { format!("smtp://{text}") };
-        Ok(Self { protocol, url, addresses })
+        Ok(Self { protocol, implicit_tls, url, host: Some(name.to_owned()), addresses })
     }
 }
 
@@ -106,22 +112,26 @@ enum Endpoint<'a> {
     Unix(&'a str),
 }
 
-fn split(text: &str) -> Option<(Protocol, Endpoint<'_>)> {
+/// The protocol, whether TLS begins at once, and the place.
+fn split(text: &str) -> Option<(Protocol, bool, Endpoint<'_>)> {
     let path = |path: &'_ str| path.starts_with('/');
     if let Some(rest) = text.strip_prefix("smtp+unix:").filter(|p| path(p)) {
-        return Some((Protocol::Smtp, Endpoint::Unix(rest)));
+        return Some((Protocol::Smtp, false, Endpoint::Unix(rest)));
     }
     if let Some(rest) = text.strip_prefix("lmtp+unix:").filter(|p| path(p)) {
-        return Some((Protocol::Lmtp, Endpoint::Unix(rest)));
+        return Some((Protocol::Lmtp, false, Endpoint::Unix(rest)));
     }
-    let (protocol, host) = match text.split_once("://") {
-        Some(("smtp", host)) => (Protocol::Smtp, host),
-        Some(("lmtp", host)) => (Protocol::Lmtp, host),
+    let (protocol, implicit_tls, host) = match text.split_once("://") {
+        Some(("smtp", host)) => (Protocol::Smtp, false, host),
+        Some(("smtps", host)) => (Protocol::Smtp, true, host),
+        Some(("lmtp", host)) => (Protocol::Lmtp, false, host),
+        Some(("lmtps", host)) => (Protocol::Lmtp, true, host),
         Some(_) => return None,
-        None => (Protocol::Smtp, text),
+        None => (Protocol::Smtp, false, text),
     };
     let host = host.strip_suffix('/').unwrap_or(host);
-    (!host.is_empty() && !host.contains('/')).then_some((protocol, Endpoint::Tcp(host)))
+    let is_host = !host.is_empty() && !host.contains('/');
+    is_host.then_some((protocol, implicit_tls, Endpoint::Tcp(host)))
 }
 
 /// The addresses of `host` that are of `family`; at least one.
@@ -180,6 +190,21 @@ mod tests {
         ] {
             let target = Target::parse(text, &[]).unwrap();
             assert_eq!((target.protocol, &target.addresses[0]), (protocol, &address), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_says_whether_tls_comes_first_and_the_host_is_kept_as_written() {
+        for (text, protocol, implicit_tls, host) in [
+            ("smtps://127.0.0.1:465", Protocol::Smtp, true, Some("127.0.0.1")),
+            ("lmtps://[::1]:24/", Protocol::Lmtp, true, Some("::1")),
+            ("smtp://localhost:25", Protocol::Smtp, false, Some("localhost")),
+            ("lmtp+unix:/run/a", Protocol::Lmtp, false, None),
+        ] {
+            let target = Target::parse(text, &[]).unwrap();
+            let Target { host: found, .. } = &target;
+            assert_eq!((target.protocol, target.implicit_tls), (protocol, implicit_tls), "{text}");
+            assert_eq!((found.as_deref(), &*target.url), (host, text));
         }
     }
 

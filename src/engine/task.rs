@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 pub use super::blocking::spawn_blocking;
 
 pub(crate) use tokio::select;
-pub use tokio::sync::{Notify, Semaphore};
+pub use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 pub use tokio::task::{JoinHandle, JoinSet};
 pub use tokio::task::{spawn_local as spawn, yield_now as give_way};
 pub use tokio::time::{Interval, sleep, timeout};

@@ -7,6 +7,8 @@ use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, Error, RootCertStore};
 
+use super::connection::Tls;
+use super::error::TlsError;
 use super::key_log::SecretsFile;
 use super::pair::Pair;
 use super::session_store::SessionStore;
@@ -52,6 +54,18 @@ pub struct ClientConfigs {
     pub resuming: Arc<ClientConfig>,
     /// What the certificate of the server must hold. A name is told in the handshake (SNI), an address is not.
     pub server: ServerName<'static>,
+}
+
+impl ClientConfigs {
+    /// Begins a connection to the server: its client, whose hello is ready. Where it `resumes`, it resumes a
+    /// session if one is kept.
+    ///
+    /// # Errors
+    /// Those of [`Tls::client`].
+    pub fn begin(&self, resumes: bool) -> Result<Tls, TlsError> {
+        let config = if resumes { &self.resuming } else { &self.full };
+        Tls::client(Arc::clone(config), self.server.clone())
+    }
 }
 
 impl ClientOptions {

@@ -208,6 +208,11 @@ impl TlsError {
     pub fn fault(&self) -> TlsFault {
         self.fault
     }
+
+    /// Whether it was the peer that found the fault, and told us with an alert.
+    pub fn is_alert(&self) -> bool {
+        matches!(self.detail, Some(rustls::Error::AlertReceived(_)))
+    }
 }
 
 impl From<TlsFault> for TlsError {

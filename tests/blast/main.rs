@@ -9,4 +9,6 @@ mod program;
 mod recipients;
 mod scripted;
 mod search;
+mod tls;
+mod tls_server;
 mod told;

@@ -5,8 +5,9 @@ use std::io;
 use std::rc::Rc;
 
 use super::shared::MisbehaverState;
-use crate::dial::{TalkError, Wire};
+use crate::dial::{TalkError, TargetSecurity, TlsMode, Wire};
 use crate::engine::{Buf, Connecting};
+use crate::smtp::extension::Extensions;
 use crate::smtp::offered::Offered;
 use crate::smtp::reply::ReplyReader;
 use crate::smtp::server::Protocol;
@@ -42,28 +43,63 @@ pub(super) struct BadClient {
     pub(super) wire: Wire,
     reader: ReplyReader,
     pub(super) offered: Offered,
+    /// No banner comes any more: it was read before STARTTLS.
+    has_banner: bool,
     /// What this session sent, if sessions of its kind send different octets.
     pub(super) example: Option<String>,
 }
 
 impl BadClient {
     pub(super) async fn connect(state: &Rc<MisbehaverState>) -> Result<Self, BadClientEnd> {
-        let target = state.next_target();
+        let (target, security) = state.next_target();
         let connected = target.connect(0, |_| Connecting::default()).await;
-        let (conn, _) = connected.map_err(|_| BadClientEnd::Prevented)?;
+        let (stream, _) = connected.map_err(|_| BadClientEnd::Prevented)?;
         if state.is_over() {
-            conn.close().await;
+            stream.close().await;
             return Err(BadClientEnd::Cut);
         }
-        let guard = state.watch.register(conn.handle());
-        Ok(Self {
+        let guard = state.watch.register(stream.handle());
+        let mut client = Self {
             state: Rc::clone(state),
             protocol: target.protocol,
-            wire: Wire::new(conn, guard, state.reply_limit, Buf::default(), state.pool.small()),
+            wire: Wire::new(stream, guard, state.reply_limit, Buf::default(), state.pool.small()),
             reader: ReplyReader::default(),
             offered: Offered::default(),
+            has_banner: false,
             example: None,
-        })
+        };
+        if let Some(security) = security
+            && let Err(end) = client.secure(security).await
+        {
+            client.close().await;
+            return Err(end);
+        }
+        Ok(client)
+    }
+
+    /// Goes under TLS as the sessions of the run do, before anything is done wrong.
+    async fn secure(&mut self, security: &TargetSecurity) -> Result<(), BadClientEnd> {
+        if security.mode != TlsMode::Implicit {
+            self.greet().await?;
+            self.has_banner = true;
+            let is_offered = self.offered.has(Extensions::STARTTLS);
+            if security.mode == TlsMode::Opportunistic && !is_offered {
+                return Ok(());
+            }
+            self.ask_for_tls().await?;
+        }
+        (self.offered, self.reader) = (Offered::default(), ReplyReader::default());
+        let tls = security.configs.begin(false).map_err(|_| BadClientEnd::Prevented)?;
+        let done = self.wire.secure(tls, &self.state.pool).await;
+        let over = if self.state.is_over() { BadClientEnd::Cut } else { BadClientEnd::Prevented };
+        done.map(drop).map_err(|_| over)
+    }
+
+    /// STARTTLS, with nothing behind its 220.
+    async fn ask_for_tls(&mut self) -> Result<(), BadClientEnd> {
+        self.say("STARTTLS\r\n").await;
+        self.pass(2).await?;
+        if self.wire.unread().is_empty() { Ok(()) } else { Err(BadClientEnd::Prevented) }
     }
 
     pub(super) async fn close(self) {
@@ -145,9 +181,14 @@ impl BadClient {
         }
     }
 
+    /// Reads the banner, unless it was read before STARTTLS.
+    pub(super) async fn banner(&mut self) -> Result<(), BadClientEnd> {
+        if std::mem::take(&mut self.has_banner) { Ok(()) } else { self.pass(2).await }
+    }
+
     /// Reads the greeting, sends EHLO or LHLO, and reads the reply.
     pub(super) async fn greet(&mut self) -> Result<(), BadClientEnd> {
-        self.pass(2).await?;
+        self.banner().await?;
         let hello = self.hello();
         self.say(hello).await;
         self.pass(2).await
@@ -190,6 +231,7 @@ mod tests {
         });
         let parts = DialogueParts {
             targets: vec![Target::parse(&address.to_string(), &[]).unwrap()],
+            security: vec![None],
             helo: "client.example".to_owned(),
             mail: Vec::new(),
             rcpt: Vec::new(),

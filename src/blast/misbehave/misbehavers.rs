@@ -13,6 +13,7 @@ use super::kind::MisbehaviourKind;
 use super::script;
 use super::shared::{DialogueParts, MisbehaverState};
 use crate::blast::corpus::Corpus;
+use crate::blast::error::BlastError;
 use crate::blast::plan::Plan;
 use crate::engine;
 use crate::engine::task::{self, JoinSet};
@@ -33,14 +34,17 @@ pub(in crate::blast) struct Misbehavers {
 
 impl Misbehavers {
     /// Starts the thread, if the plan asks for clients that misbehave.
-    pub(in crate::blast) fn begin(plan: &Plan, corpus: &Corpus) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When there is no thread to be had, or a target cannot be secured.
+    pub(in crate::blast) fn begin(plan: &Plan, corpus: &Corpus) -> Result<Self, BlastError> {
         let stop = Arc::new(AtomicBool::new(false));
         if plan.misbehave.is_empty() {
             return Ok(Self { stop, thread: None, tid: None });
         }
         let kinds: Vec<_> = plan.misbehave.clients(plan.connections).collect();
         let (engine, over) = (plan.engine, Arc::clone(&stop));
-        let parts = DialogueParts::new(plan, corpus);
+        let parts = DialogueParts::new(plan, corpus)?;
         let (tell, told) = channel();
         let thread =
             std::thread::Builder::new().name("blast-misbehave".to_owned()).spawn(move || {

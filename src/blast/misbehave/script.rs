@@ -86,7 +86,7 @@ fn judge(allowed: Allowed, end: BadClientEnd) -> BadClientEnd {
 /// Goes through the dialogue as the protocol wants it, up to a stage.
 async fn reach(stage: DialogueStage, client: &mut BadClient) -> Result<(), BadClientEnd> {
     if stage == DialogueStage::Banner {
-        return client.pass(2).await;
+        return client.banner().await;
     }
     if stage >= DialogueStage::Ehlo {
         client.greet().await?;
@@ -129,10 +129,10 @@ async fn leave(
     reach(stage, client).await?;
     if farewell == Farewell::Reset {
         // Where the connection is gone already, there is nothing to reset.
-        drop(client.wire.conn().reset_on_close());
+        drop(client.wire.stream().reset_on_close());
         return Err(BadClientEnd::Left);
     }
-    if stage == DialogueStage::Dot || client.wire.conn().shutdown_write().is_err() {
+    if stage == DialogueStage::Dot || client.wire.stream().shutdown_write().is_err() {
         return Err(BadClientEnd::Left);
     }
     let mut said = None;
@@ -226,7 +226,7 @@ async fn many_recipients(client: &mut BadClient) -> Result<u16, BadClientEnd> {
 }
 
 async fn pipeline(client: &mut BadClient) -> Result<u16, BadClientEnd> {
-    client.pass(2).await?;
+    client.banner().await?;
     let mut group = client.hello();
     group.extend_from_slice(&client.state.parts.mail);
     group.extend_from_slice(&client.state.parts.rcpt);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::blast::corpus::Corpus;
 use crate::blast::plan::Plan;
-use crate::dial::Target;
+use crate::dial::{SecurityError, Target, TargetSecurity};
 use crate::engine::task::{self, Notify};
 use crate::engine::{Pool, Watch};
 use crate::measure::Misbehaviour;
@@ -19,6 +19,8 @@ const MISBEHAVIOUR_REPLY_S_MAX: u64 = 10;
 /// What each session needs of the plan.
 pub(super) struct DialogueParts {
     pub(super) targets: Vec<Target>,
+    /// For each target, how it is secured.
+    pub(super) security: Vec<Option<TargetSecurity>>,
     pub(super) helo: String,
     /// MAIL and RCPT of a message, each with its CRLF.
     pub(super) mail: Vec<u8>,
@@ -26,7 +28,9 @@ pub(super) struct DialogueParts {
 }
 
 impl DialogueParts {
-    pub(super) fn new(plan: &Plan, corpus: &Corpus) -> Self {
+    /// # Errors
+    /// A target that cannot be secured as the plan wants it.
+    pub(super) fn new(plan: &Plan, corpus: &Corpus) -> Result<Self, SecurityError> {
         let (core, seq) = (0, 1);
         let filling = corpus.filling(core, seq);
         let outgoing = corpus.outgoing(corpus.pick(core, seq), filling);
@@ -34,8 +38,13 @@ impl DialogueParts {
         outgoing.write_mail(&mut mail, &Offered::default());
         outgoing.recipients.write_one(0, &mut rcpt, filling);
         debug_assert!(mail.ends_with(b"\r\n") && rcpt.ends_with(b"\r\n"));
-        let targets = plan.targets.all().iter().map(|of| of.target.clone()).collect();
-        Self { targets, helo: plan.helo.clone(), mail, rcpt }
+        let targets: Vec<Target> = plan.targets.all().iter().map(|of| of.target.clone()).collect();
+        let of_target = |target: &Target| match &plan.tls {
+            Some(tls) => tls.security.of_target(target, 1),
+            None => Ok(None),
+        };
+        let security = targets.iter().map(of_target).collect::<Result<_, _>>()?;
+        Ok(Self { targets, security, helo: plan.helo.clone(), mail, rcpt })
     }
 }
 
@@ -47,7 +56,7 @@ pub(super) struct MisbehaverState {
     /// Connections made; they take the targets in turn.
     connected: Cell<usize>,
     pub(super) watch: Rc<Watch>,
-    pub(super) pool: Pool,
+    pub(super) pool: Rc<Pool>,
     over: Cell<bool>,
     /// Wakes the sessions that pause, at the end of the run.
     ending: Notify,
@@ -71,7 +80,7 @@ impl MisbehaverState {
             reply_limit: Duration::from_secs(MISBEHAVIOUR_REPLY_S_MAX),
             connected: Cell::new(0),
             watch: Watch::new(),
-            pool: Pool::new(),
+            pool: Rc::new(Pool::new()),
             over: Cell::new(false),
             ending: Notify::new(),
             endings,
@@ -100,11 +109,13 @@ impl MisbehaverState {
         }
     }
 
-    pub(super) fn next_target(&self) -> &Target {
+    /// The target of the next session, and how it is secured.
+    pub(super) fn next_target(&self) -> (&Target, Option<&TargetSecurity>) {
         let n = self.connected.get();
         self.connected.set(n + 1);
-        let targets = &self.parts.targets;
-        &targets[n % targets.len()]
+        let DialogueParts { targets, security, .. } = &self.parts;
+        let index = n % targets.len();
+        (&targets[index], security[index].as_ref())
     }
 
     pub(super) fn next_ending(&self) -> WouldBeEnd {

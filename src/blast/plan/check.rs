@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{Load, Plan};
 use crate::blast::content::{ContentError, check_text};
 use crate::blast::targets::WeightedTarget;
+use crate::dial::{SecurityError, TlsMode};
 use crate::limits::DEPTH_MAX;
 use crate::run::threshold::Condition;
 use crate::smtp::client::{Hello, Pipelining};
@@ -47,6 +48,10 @@ pub enum PlanError {
          and 'ip address add' adds one"
     )]
     SourceElsewhere(IpAddr),
+    #[error("{0} is under TLS, of which the plan says nothing")]
+    SchemeOfTls(String),
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     #[error("--cooldown needs an end by time: -z, or a rate with a length, and no -n")]
     CooldownWithoutEnd,
 }
@@ -80,6 +85,7 @@ impl Plan {
         if self.depth > 1 && self.pipelining == Pipelining::None {
             return Err(PlanError::DepthWithoutPipelining);
         }
+        self.check_security()?;
         self.check_hello()?;
         if self.think.is_some() && matches!(self.load, Load::Messages(_)) {
             return Err(PlanError::ThinkWithRate);
@@ -96,6 +102,19 @@ impl Plan {
         Ok(())
     }
 
+    fn check_security(&self) -> Result<(), PlanError> {
+        for WeightedTarget { target, .. } in self.targets.all() {
+            match &self.tls {
+                Some(tls) => drop(tls.security.of_target(target, 1)?),
+                None if target.implicit_tls => {
+                    return Err(PlanError::SchemeOfTls(target.url.clone()));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
     fn check_hello(&self) -> Result<(), PlanError> {
         let hello = self.hello.name();
         if self.hello == Hello::Extended {
@@ -105,7 +124,9 @@ impl Plan {
         if self.targets.all().iter().any(is_lmtp) {
             return Err(PlanError::HelloOfLmtp(hello));
         }
+        let mode = self.tls.as_ref().and_then(|tls| tls.security.mode);
         let asked = [
+            (mode == Some(TlsMode::StartTls), "--tls starttls"),
             (self.login.is_some(), "--auth"),
             (self.chunking, "--chunking"),
             (self.pipelining != Pipelining::None, "--pipelining"),

@@ -3,20 +3,14 @@ use crate::blast::content::spread::Spread;
 use crate::blast::content::template::Template;
 use crate::blast::content::{Bodies, Choice, check_text};
 use crate::blast::schedule::{Leg, Profile, Spacing};
-use crate::engine::Address;
 use crate::limits::PATH_BYTES_MAX;
-use crate::smtp::server::Protocol;
 
 fn content() -> Content {
     Content::plain(Spread::one(1024), "a@b.example", "c@d.example")
 }
 
 fn plan() -> Plan {
-    let target = Target {
-        protocol: Protocol::Smtp,
-        url: "smtp+unix:/x".to_owned(),
-        addresses: vec![Address::Unix("/x".into())],
-    };
+    let target = Target::parse("smtp+unix:/x", &[]).unwrap();
     let plan = Plan::new(target.into(), content(), vec![0, 1, 2], EngineKind::Epoll);
     Plan { connections: 8, stop: StopAfter::Messages(100), ..plan }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::blast::error::BlastError;
 use crate::blast::failure::Failure;
 use crate::blast::plan::{Load, Plan};
 use crate::blast::random::seed_of_step;
-use crate::blast::runner::{BlastError, Seen, run};
+use crate::blast::runner::{Seen, run};
 use crate::blast::schedule::{Profile, ProfileError, Schedule, Spacing};
 use crate::measure::Snapshot;
 use crate::run::curve::{RateStep, step_dir};

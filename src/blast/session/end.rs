@@ -1,11 +1,14 @@
 //! What the end of a connection says about its target.
 
+use std::io;
+
 use super::LoadSession;
+use crate::blast::core::LoadCore;
 use crate::blast::failure::{Failure, words};
 use crate::blast::in_flight::{InFlight, decide, kind, phase};
-use crate::blast::work::{Arrival, LoadModel, SessionTask};
+use crate::blast::work::{Arrival, LoadModel, SessionTask, WorkSlot};
 use crate::dial::TalkError;
-use crate::measure::{ErrorKind, Outcome, Phase};
+use crate::measure::{ErrorKind, Outcome, Phase, Recorder};
 use crate::smtp::auth::Mechanism;
 use crate::smtp::client::{Fault, RecipientReplies, ReplyTo};
 
@@ -22,6 +25,26 @@ pub(in crate::blast) enum SessionEnd {
     Useless(Failure),
     /// No connection to this target can do what is asked.
     Unfit(Failure),
+}
+
+/// Counts a connection that could not be made: when that began, when the work for it was due, and when it failed.
+pub(super) fn not_connected(
+    core: &LoadCore,
+    (target, slot): (usize, &WorkSlot),
+    (connect_ns, start_ns, now_ns): (u64, u64, u64),
+    error: &io::Error,
+) -> Failure {
+    let kind = ErrorKind::from(error);
+    let mut recorder = core.recorder.borrow_mut();
+    recorder.count_error_at(kind, start_ns, now_ns);
+    if recorder.heeds(start_ns) {
+        recorder.record_phase(Phase::Connect, Outcome::Unanswered, now_ns - connect_ns);
+    }
+    drop(recorder);
+    if !core.work.was_cut(slot) {
+        core.broke(target, Phase::Connect, kind, || error.to_string());
+    }
+    Failure::of_connect(core.targets[target].target.url.clone(), error)
 }
 
 impl LoadSession<'_> {
@@ -79,8 +102,10 @@ impl LoadSession<'_> {
             Err(TalkError::Closed | TalkError::Io(_)) if cut => Err(TalkError::Timeout),
             result => result,
         };
-        let never_greeted =
-            !self.talk.client().ready() && matches!(result, Err(TalkError::Timeout));
+        let late_handshake = self.handshake_ns.is_some() && self.talk.wire.timed_out();
+        let never_greeted = !self.talk.client().ready()
+            && matches!(result, Err(TalkError::Timeout))
+            && !late_handshake;
         let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
         if recorder.heeds(start_ns) {
             recorder.record_phase(Phase::Session, broken, now_ns - self.connect_ns);
@@ -94,23 +119,18 @@ impl LoadSession<'_> {
             if let Some(transcript) = &mut self.transcript {
                 transcript.ended(&error.to_string());
             }
+            let kind = if late_handshake { ErrorKind::TlsTimeout } else { kind(error) };
             match never_greeted {
                 true => recorder.connection_never_greeted(),
-                false => recorder.count_error_at(kind(error), oldest_ns, now_ns),
+                false => recorder.count_error_at(kind, oldest_ns, now_ns),
             }
             if !core.cut.get() && !cut && !is_unfit(error) {
-                let phase = self.talk.client().awaited().map_or(Phase::Session, phase);
-                core.broke(self.target, phase, kind(error), || error.to_string());
+                let awaited = self.talk.client().awaited().map_or(Phase::Session, phase);
+                let phase = if self.handshake_ns.is_some() { Phase::Tls } else { awaited };
+                core.broke(self.target, phase, kind, || error.to_string());
             }
-            if !matches!(error, TalkError::Fault(_))
-                && let Some(awaited) = self.talk.client().awaited()
-                && recorder.heeds(oldest_ns)
-            {
-                let since_ns = match awaited {
-                    ReplyTo::Auth => self.auth_ns.unwrap_or(self.sent_ns),
-                    _ => self.sent_ns,
-                };
-                recorder.record_phase(phase(awaited), Outcome::Unanswered, self.now_ns - since_ns);
+            if recorder.heeds(oldest_ns) {
+                self.record_unanswered(&mut recorder, error);
             }
         } else if self.talk.client().login_failed() {
             recorder.count_error_at(ErrorKind::Auth, start_ns, now_ns);
@@ -123,12 +143,28 @@ impl LoadSession<'_> {
         self.judge(result)
     }
 
+    /// Records how long the session waited for the answer that did not come.
+    fn record_unanswered(&self, recorder: &mut Recorder, error: &TalkError) {
+        let (phase, since_ns) = match (self.handshake_ns, self.talk.client().awaited()) {
+            (Some(since_ns), _) => (Phase::Tls, since_ns),
+            _ if matches!(error, TalkError::Fault(_)) => return,
+            (None, Some(ReplyTo::Auth)) => (Phase::Auth, self.auth_ns.unwrap_or(self.sent_ns)),
+            (None, Some(awaited)) => (phase(awaited), self.sent_ns),
+            (None, None) => return,
+        };
+        recorder.record_phase(phase, Outcome::Unanswered, self.now_ns - since_ns);
+    }
+
     /// What became of a session that ended with `result`.
     fn judge(&self, result: Result<(), TalkError>) -> SessionEnd {
         let state = &self.core.targets[self.target];
         let target = state.target.url.clone();
         if let Err(TalkError::Fault(Fault::NotOffered(extension))) = result {
             let cure = match extension {
+                "STARTTLS" => {
+                    "leave out --tls starttls, or use --tls opportunistic; if TLS comes first, name it as \
+                     smtps://HOST:PORT"
+                }
                 "CHUNKING" => "leave out --chunking",
                 "SMTPUTF8" => "leave out the address that is not ASCII",
                 // --chunking pipelines by itself, unless it is told not to.
@@ -167,8 +203,18 @@ impl LoadSession<'_> {
                 let why = "the session ended without a reason".to_owned();
                 SessionEnd::Useless(Failure::Refused { target, why })
             }
+            Err(TalkError::Untrusted(error)) => {
+                SessionEnd::Unfit(Failure::Untrusted { target, why: error.to_string() })
+            }
             Err(TalkError::Timeout) if self.core.work.over(self.now_ns) => {
                 SessionEnd::NeverGreeted(Failure::NeverGreeted { target })
+            }
+            // A server may say only after the handshake that it does not like our certificate.
+            Err(error)
+                if self.handshake_ns.is_some()
+                    || matches!(error, TalkError::Alert(_) | TalkError::Tls(_)) =>
+            {
+                SessionEnd::Useless(Failure::Handshake { target, why: error.to_string() })
             }
             Err(error) if self.talk.client().awaited() != Some(ReplyTo::Banner) => {
                 let command = self.talk.client().awaited_command().unwrap_or("the session");
@@ -184,5 +230,8 @@ impl LoadSession<'_> {
 
 /// Whether no connection to this target can do what is asked.
 fn is_unfit(error: &TalkError) -> bool {
-    matches!(error, TalkError::Fault(Fault::NotOffered(_) | Fault::NoMechanism))
+    matches!(
+        error,
+        TalkError::Fault(Fault::NotOffered(_) | Fault::NoMechanism) | TalkError::Untrusted(_)
+    )
 }

@@ -113,6 +113,7 @@ fn content(rows: &mut Rows, preview: &Preview) {
         "none" => rows.row("greeting", "none"),
         verb => rows.row(&verb.to_uppercase(), &plan.helo),
     }
+    rows.given("TLS", Some(&plan.tls).filter(|mode| *mode != "none"));
     rows.given("AUTH", plan.auth.as_ref());
     let sizes = between(corpus.size_least, corpus.size_most);
     let mean = human::bytes(corpus.size_mean);

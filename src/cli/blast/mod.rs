@@ -13,6 +13,7 @@ mod protocol;
 mod search;
 mod selftest;
 mod target;
+mod tls;
 mod watching;
 
 use std::io::{self, IsTerminal};
@@ -34,6 +35,7 @@ use self::policy::PolicyArgs;
 use self::protocol::ProtocolArgs;
 use self::search::{FindMaxArgs, SweepArgs};
 use self::selftest::SelftestArgs;
+use self::tls::TlsArgsError;
 use self::watching::Watching;
 use super::exit::{self, Exit, ExitError};
 use super::man::{Page, help_end};
@@ -121,7 +123,8 @@ enum BlastTask {
 /// Everything that one run is made from.
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT. Several
+    /// smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT, lmtps://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or
+    /// HOST:PORT. Several
     /// targets share the sessions; WEIGHT=TARGET gives a target more of them, as in 3=10.0.0.1:25
     // Required, but not beside a task.
     #[arg(value_name = "TARGET", required = true)]
@@ -185,6 +188,8 @@ enum Error {
     Signals(io::Error),
     #[error(transparent)]
     Login(#[from] LoginError),
+    #[error(transparent)]
+    Tls(#[from] TlsArgsError),
 }
 
 impl From<SearchError> for Error {
@@ -208,6 +213,9 @@ impl Error {
     }
 
     fn exit_code(&self) -> u8 {
+        if let Self::Tls(TlsArgsError::File(error)) = self {
+            return error.code();
+        }
         if let Some(error) = self.unread() {
             return exit::read(error) as u8;
         }
@@ -322,7 +330,9 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
     }
     let (mail, rcpt) = (protocol.params(On::Mail), protocol.params(On::Rcpt));
     let content = content.content(protocol.chunking, mail, rcpt)?;
+    let tls = protocol.tls.plan(&targets)?;
     let mut plan = Plan::new(targets, content, machine.cpus()?, engine);
+    plan.tls = tls;
     load.put_into(&mut plan);
     let login = protocol.login()?;
     protocol.put_into(&mut plan);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::auth::{self, LoginError};
+use super::tls::TlsArgs;
 use crate::blast::plan::{HELO_DEFAULT, Plan};
 use crate::cli::value;
 use crate::smtp::auth::Login;
@@ -43,6 +44,8 @@ pub(super) struct ProtocolArgs {
     /// it. Without both, the environment variable RINGPOST_AUTH holds it
     #[arg(long, value_name = "FILE", conflicts_with = "auth")]
     auth_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

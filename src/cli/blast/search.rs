@@ -34,7 +34,8 @@ use crate::run::{ArtefactError, Conditions};
 /// What both tasks run at each rate.
 #[derive(Debug, Args)]
 struct StepArgs {
-    /// smtp://HOST:PORT, lmtp://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT. Several
+    /// smtp://HOST:PORT, smtps://HOST:PORT, lmtp://HOST:PORT, lmtps://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or
+    /// HOST:PORT. Several
     /// targets share the sessions; WEIGHT=TARGET gives a target more of them, as in 3=10.0.0.1:25
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,

@@ -30,27 +30,32 @@ pub(super) fn weighted(
     }
 }
 
-/// `text` with port 25 where an SMTP server was named without one; a line on stderr says so.
+/// `text` with a port where an SMTP server was named without one; a line on stderr says so.
 fn with_port(text: &str) -> Result<String, Error> {
     if let Some(task) = nearest(text, TASKS.into_iter()) {
         let (given, task) = (text.to_owned(), task.to_owned());
         return Err(Error::TaskName { given, task });
     }
-    let Some(full) = port_25(text) else { return Ok(text.to_owned()) };
-    notice!("ringpost-blast: {text} names no port, so port 25 (SMTP) is used: {full}");
+    let Some((full, port)) = default_port(text) else { return Ok(text.to_owned()) };
+    notice!("ringpost-blast: {text} names no port, so port {port} is used: {full}");
     Ok(full)
 }
 
 /// `None` where there is a port already, or where none can be guessed: LMTP has no port of its own.
-fn port_25(text: &str) -> Option<String> {
-    let host = text.strip_prefix("smtp://").unwrap_or(text);
+fn default_port(text: &str) -> Option<(String, &'static str)> {
+    let (scheme, port, host) = match text.strip_prefix("smtps://") {
+        Some(host) => ("smtps", "465 (SMTP over TLS)", host),
+        None => ("smtp", "25 (SMTP)", text.strip_prefix("smtp://").unwrap_or(text)),
+    };
+    let number = port.split(' ').next().unwrap_or_default();
     let host = host.strip_suffix('/').unwrap_or(host);
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     if literal.parse::<Ipv6Addr>().is_ok() {
-        return Some(format!("smtp://[{literal}]:25"));
+        return Some((format!("{scheme}://[{literal}]:{number}"), port));
     }
-    (!host.is_empty() && host.chars().all(named)).then(|| format!("smtp://{host}:25"))
+    let is_name = !host.is_empty() && host.chars().all(named);
+    is_name.then(|| (format!("{scheme}://{host}:{number}"), port))
 }
 
 #[cfg(test)]
@@ -66,13 +71,16 @@ mod tests {
             ("[::1]", "smtp://[::1]:25"),
             ("::1", "smtp://[::1]:25"),
             ("smtp://[2001:db8::1]", "smtp://[2001:db8::1]:25"),
+            ("smtps://localhost", "smtps://localhost:465"),
+            ("smtps://[::1]/", "smtps://[::1]:465"),
         ] {
-            assert_eq!(port_25(text).as_deref(), Some(full), "{text}");
+            assert_eq!(default_port(text).unwrap().0, full, "{text}");
         }
         for as_it_is in [
             "a:25",
             "[::1]:25",
             "lmtp://a",
+            "lmtps://a",
             "smtp+unix:/x",
             "http://a",
             "",
@@ -80,7 +88,7 @@ mod tests {
             "a/b",
             "smtp://",
         ] {
-            assert_eq!(port_25(as_it_is), None, "{as_it_is}");
+            assert_eq!(default_port(as_it_is), None, "{as_it_is}");
         }
     }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::listen::ListenUrl;
 use crate::cli::exit::{Exit, ExitError};
 use crate::cli::pem_files::{date, read_pair, read_roots};
-use crate::cli::usage::nearest;
+use crate::cli::tls_names::{cipher, group, version};
 use crate::cli::value;
 use crate::host;
 use crate::limits::{PEM_BYTES_MAX, TLS_TICKETS_DEFAULT, TLS_TICKETS_MAX};
@@ -385,32 +385,6 @@ fn unfit(error: ServerConfigError) -> ExitError {
 
 fn cannot(error: impl std::fmt::Display) -> ExitError {
     ExitError::new(Exit::Os, format_args!("cannot set TLS up: {error}"))
-}
-
-fn version(text: &str) -> Result<TlsVersion, String> {
-    TlsVersion::from_name(text)
-        .ok_or_else(|| "the TLS library has 1.2 and 1.3, and none of the older versions".to_owned())
-}
-
-fn cipher(text: &str) -> Result<TlsCipher, String> {
-    let names = || TlsCipher::all().map(TlsCipher::name);
-    TlsCipher::from_name(text)
-        .ok_or_else(|| no_such("cipher suite", text, &names().collect::<Vec<_>>()))
-}
-
-fn group(text: &str) -> Result<TlsGroup, String> {
-    let names = || TlsGroup::all().map(TlsGroup::name);
-    TlsGroup::from_name(text).ok_or_else(|| no_such("group", text, &names().collect::<Vec<_>>()))
-}
-
-fn no_such(what: &str, text: &str, names: &[String]) -> String {
-    let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
-    let meant = nearest(&text.to_lowercase(), lower.iter().map(String::as_str));
-    let meant = names.iter().find(|name| meant == Some(&name.to_lowercase()));
-    match meant {
-        Some(name) => format!("no such {what}; did you mean {name}?"),
-        None => format!("no such {what}; there are {}", names.join(", ")),
-    }
 }
 
 fn tickets(text: &str) -> Result<usize, String> {

@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// Whether a handshake is due: the server has answered STARTTLS with 220.
-    pub(super) fn is_at_handshake(&self) -> bool {
+    pub fn is_at_handshake(&self) -> bool {
         self.stage == ClientStage::Encrypt
     }
 
