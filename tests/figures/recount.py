@@ -30,7 +30,13 @@ COARSE = 0.02
 
 PHASES = {"MAIL": "mail", "RCPT": "rcpt", "DATA": "data", "BDAT": "data", "RSET": "rset", "QUIT": "quit"}
 PHASES |= {"EHLO": "hello", "HELO": "hello", "LHLO": "hello", "": "banner", ".": "end_of_data"}
+WORD = re.compile(r"[A-Za-z0-9]{4,}")
 ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= |$)")
+
+
+def folded(text):
+    """The words of a refusal, with # in the place of each number of the message."""
+    return WORD.sub(lambda word: "#" if re.search("[0-9]", word[0]) else word[0], text)
 
 
 @dataclass
@@ -381,6 +387,10 @@ class Recount:
                 if found := ENHANCED.match(command.reply.text):
                     enhanced[f"{command.reply.code} {found[0]}"] += 1
             self.same(f"phases.{name}.enhanced", told["enhanced"], dict(enhanced))
+            refusals = collections.Counter()
+            for command in (command for command in of if command.reply.code >= 400):
+                refusals[f"{command.reply.code} {folded(command.reply.text)}".rstrip()] += 1
+            self.same(f"phases.{name}.refusals", told.get("refusals", {}), dict(refusals))
             if self.pipelines:
                 self.same(f"phases.{name}.latency_ns.count", told["latency_ns"]["count"], len(of))
                 continue
