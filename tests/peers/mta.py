@@ -84,12 +84,20 @@ class Postfix(Mta):
     script = str(REPO / "scripts" / "postfix")
     queues = [f"queue/{name}" for name in ("maildrop", "incoming", "active", "deferred", "hold", "corrupt")]
 
-    def __init__(self, transport="discard:"):
+    def __init__(self, transport="discard:", tls=None):
         super().__init__()
         self.transport = transport
+        # What it demands of the server that it passes mail on to, as Postfix names it, and the text of a CA.
+        self.tls = tls
 
     def start(self):
-        run([self.script, "start", self.directory, self.port, self.transport])
+        more = []
+        if self.tls:
+            level, ca = self.tls
+            file = self.directory / "ca.pem"
+            file.write_text(ca)
+            more = [level, file]
+        run([self.script, "start", self.directory, self.port, self.transport, *more])
 
     def stop(self):
         run([self.script, "stop", self.directory])

@@ -1,12 +1,12 @@
 // Sends raw messages through nodemailer's pool.
 // Arguments: port, connections, repeats, files…; file i goes to b<i>@example.test, each repeat once.
-// NODEMAILER_AUTH may hold nodemailer's `auth` option and its `authMethod`, in JSON.
+// NODEMAILER_OPTIONS may hold more of nodemailer's options, such as `auth` and `tls`, in JSON.
 // Prints how many were accepted.
 "use strict";
 const fs = require("fs");
 const nodemailer = require("nodemailer");
 
-const login = JSON.parse(process.env.NODEMAILER_AUTH || "{}");
+const options = JSON.parse(process.env.NODEMAILER_OPTIONS || "{}");
 const [port, connections, repeats, ...files] = process.argv.slice(2);
 const transport = nodemailer.createTransport({
   host: "127.0.0.1",
@@ -15,7 +15,7 @@ const transport = nodemailer.createTransport({
   maxConnections: Number(connections),
   maxMessages: Infinity,
   ignoreTLS: true,
-  ...login,
+  ...options,
 });
 
 async function main() {

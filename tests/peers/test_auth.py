@@ -106,7 +106,7 @@ def test_nodemailer_logs_in(engine, spool, accounts, mechanism, tmp_path):
 
     def nodemailer(sink, login):
         script = Path(__file__).with_name("send_nodemailer.js")
-        environment = os.environ | {"NODE_PATH": str(PEERS / "node_modules"), "NODEMAILER_AUTH": json.dumps(login)}
+        environment = os.environ | {"NODE_PATH": str(PEERS / "node_modules"), "NODEMAILER_OPTIONS": json.dumps(login)}
         return run([peer("node"), script, sink.port, 1, 1, file], check=False, env=environment)
 
     good = NODEMAILER[mechanism]
