@@ -4,11 +4,16 @@
 //! waited for. One that stands still is waited for once, and then lines are dropped until it goes on: a core
 //! must not stand still with it, and the end of a program must not wait for it.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Arguments;
-use std::io::{self, StderrLock, Write as _};
+use std::io::{self, StderrLock, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, write};
 
 use serde_json::{Value, json};
 
@@ -22,8 +27,8 @@ macro_rules! notice {
 
 pub(crate) use notice;
 
-/// How long a line waits for a reader of stderr that has gone on reading so far, in milliseconds.
-const PATIENCE_MS: i64 = 250;
+/// How long a line waits for a reader of stderr that has gone on reading so far.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A pipe that can be written to takes so many octets at once.
 const PIECE_BYTES: usize = 4_096;
@@ -35,8 +40,20 @@ static JSON: AtomicBool = AtomicBool::new(false);
 /// that comes.
 pub(crate) fn speak_json() {
     JSON.store(true, Relaxed);
-    // A panic would be told in words.
-    std::panic::set_hook(Box::new(|panic| say(format_args!("{panic}"))));
+}
+
+/// Has panics told as notices from now on: what tells them otherwise waits for a reader of stderr, and tells them
+/// in words only.
+pub(crate) fn hear_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("?");
+        let trace = Backtrace::capture();
+        match trace.status() {
+            BacktraceStatus::Captured => say(format_args!("thread '{name}' {panic}\n{trace}")),
+            _ => say(format_args!("thread '{name}' {panic}")),
+        }
+    }));
 }
 
 /// Whether all that is said is JSON.
@@ -113,11 +130,60 @@ fn put(out: &mut StderrLock<'static>, octets: &[u8]) -> io::Result<()> {
 
 /// Returns when stderr takes a piece. Waits once for a reader that stands still, and then no more.
 fn await_room(out: &StderrLock<'static>) -> io::Result<()> {
-    let patience_ms = if STUCK.load(Relaxed) { 0 } else { PATIENCE_MS };
-    let patience = Timespec { tv_sec: 0, tv_nsec: patience_ms * 1_000_000 };
+    let patience = if STUCK.load(Relaxed) { Duration::ZERO } else { PATIENCE };
+    let ready = takes_a_piece(out, patience)?;
+    STUCK.store(!ready, Relaxed);
+    if ready { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+}
+
+/// Whether a pipe, a file or a terminal takes a piece within this time.
+fn takes_a_piece(out: &impl AsFd, patience: Duration) -> io::Result<bool> {
+    let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
     let ready = poll(&mut [PollFd::new(out, PollFlags::OUT)], Some(&patience))?;
-    STUCK.store(ready == 0, Relaxed);
-    if ready == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    Ok(ready > 0)
+}
+
+/// Writes the octets in pieces as `out` takes them, past every buffer.
+///
+/// # Errors
+/// When `out` cannot be written, or takes nothing for as long as `patience`.
+pub(crate) fn put_in_time(
+    out: &impl AsFd,
+    mut octets: &[u8],
+    patience: Duration,
+) -> io::Result<()> {
+    while !octets.is_empty() {
+        if !takes_a_piece(out, patience)? {
+            let why = "nobody reads it";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+        match write(out, &octets[..octets.len().min(PIECE_BYTES)]) {
+            Ok(count) => octets = &octets[count..],
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Stderr for what is written in lines again and again: a line is written when it is flushed, and dropped
+/// where nobody reads.
+#[derive(Debug, Default)]
+pub(crate) struct LossyStderr {
+    line: Vec<u8>,
+}
+
+impl Write for LossyStderr {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let put = put(&mut io::stderr().lock(), &self.line);
+        self.line.clear();
+        put
+    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,17 @@
 use std::fmt::{self, Display};
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
 use super::usage;
-use crate::notice::notice;
+use crate::notice::{self, notice};
 use crate::printable::{self, printable};
 use crate::spool::{Doubt, SpoolError};
+
+/// How long the report of a program that ends in time waits for a reader of stdout that stands still.
+const STDOUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Writes a report to stdout, with the colours that it has and nothing else that steers a terminal. A reader that stops early, as in `… | head -1`, is no error: what the
 /// program found still decides its exit code.
@@ -25,9 +29,31 @@ pub(super) fn tell_json(json: impl AsRef<str>) -> io::Result<()> {
     write(&printable::json(json.as_ref()))
 }
 
+/// As [`tell`], for a program that ends in time: a reader that stands still is left.
+///
+/// # Errors
+/// As [`tell`], and when nobody reads stdout.
+pub(super) fn tell_in_time(report: impl AsRef<str>) -> io::Result<()> {
+    write_in_time(&printable::styled(report.as_ref()))
+}
+
+/// As [`tell_in_time`], for JSON and its line end.
+pub(super) fn tell_json_in_time(json: impl AsRef<str>) -> io::Result<()> {
+    write_in_time(&printable::json(json.as_ref()))
+}
+
 fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    without_reader(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+fn write_in_time(text: &str) -> io::Result<()> {
+    without_reader(notice::put_in_time(&io::stdout(), text.as_bytes(), STDOUT_PATIENCE))
+}
+
+/// A reader that has gone is no error.
+fn without_reader(told: io::Result<()>) -> io::Result<()> {
+    match told {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         told => told,
     }
@@ -97,6 +123,7 @@ pub fn run<O: Parser>(
     usage_code: u8,
     main: impl FnOnce(O) -> Result<ExitCode, ExitError>,
 ) -> ExitCode {
+    notice::hear_panics();
     let command = O::command();
     let args = usage::with_negatives(&command, std::env::args_os());
     let outcome = match O::try_parse_from(&args) {

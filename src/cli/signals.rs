@@ -1,9 +1,19 @@
 //! Signals that ask a program to finish: the first one politely, the second one at once.
+//!
+//! Whatever a program prints, nobody has to read it: what it does at a signal may hang in a write. So that is
+//! done on a thread of its own, and the thread that hears signals ends the process some time after the second.
 
 use std::fs;
 use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use crate::engine::signal::on_signals;
+use crate::engine::signal::{end_now, on_signals};
+
+/// Time after the second signal at which a program ends that has not ended by itself, in milliseconds: more
+/// than all that it does to end in order then.
+const OVERDUE_MS: u64 = 2_000;
 
 /// Ctrl-C, `kill`, and Ctrl-\\.
 pub(super) const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
@@ -19,24 +29,32 @@ pub(super) enum StopSignal {
     Second { exit: u8 },
 }
 
-/// Calls `on_signal` for the first signal of `numbers` and for the second.
+/// Calls `on_signal` for the first signal of `numbers` and for the second. A program that is still there
+/// [`OVERDUE_MS`] after the second ends then with `overdue`, or with the code of that signal.
 ///
 /// # Errors
-/// When the system refuses the handler or the thread.
+/// When the system refuses the handler or a thread.
 pub(super) fn watch(
     numbers: &[i32],
+    overdue: Option<u8>,
     mut on_signal: impl FnMut(StopSignal) + Send + 'static,
 ) -> io::Result<()> {
-    let mut count = 0_u32;
+    let (told, signals) = mpsc::channel();
+    thread::Builder::new()
+        .name("ending".to_owned())
+        .spawn(move || signals.into_iter().for_each(&mut on_signal))?;
+    let mut is_first = true;
     on_signals(&heeded(numbers), move |number| {
         // Signal numbers end at 64.
         let exit = 128 + number as u8;
-        match count {
-            0 => on_signal(StopSignal::First { exit }),
-            1 => on_signal(StopSignal::Second { exit }),
-            _ => {}
+        if std::mem::take(&mut is_first) {
+            // That thread only ends with the process.
+            let _ = told.send(StopSignal::First { exit });
+            return;
         }
-        count = count.saturating_add(1);
+        let _ = told.send(StopSignal::Second { exit });
+        thread::sleep(Duration::from_millis(OVERDUE_MS));
+        end_now(overdue.unwrap_or(exit));
     })
 }
 

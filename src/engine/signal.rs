@@ -7,6 +7,8 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::sys;
+
 /// Calls `on_signal` with the number of each signal of `numbers` that comes, one call after the
 /// other, until the process ends. What these signals did before, they do no more.
 ///
@@ -42,4 +44,10 @@ pub fn on_signals(
     };
     thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;
     Ok(())
+}
+
+/// Ends the process at once. Nothing is flushed and no lock is waited for: another thread may hang in a write
+/// to a pipe that nobody reads, and holds the lock of its stream.
+pub fn end_now(code: u8) -> ! {
+    sys::exit_now(code)
 }

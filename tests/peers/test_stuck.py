@@ -5,6 +5,7 @@ itself runs out of no time.
 The times here are generous: what hangs does so for good, and a sink that waited for it would never end."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -160,6 +161,68 @@ def test_a_sink_goes_on_and_ends_where_nobody_reads_its_stderr(tmp_path):
             assert json.loads(sink.stdout.read())["messages"] == 1
         finally:
             sink.kill()
+
+
+@contextlib.contextmanager
+def full_pipe():
+    """The end to write to of a pipe that is full and that nobody reads."""
+    reader, writer = os.pipe()
+    try:
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        os.write(writer, b"x" * fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ))
+        yield writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def signal_and_wait(child, signals):
+    try:
+        for number in signals:
+            time.sleep(0.5)
+            child.send_signal(number)
+        return child.wait(SOON_S)
+    finally:
+        child.kill()
+
+
+@pytest.mark.parametrize("signals", [[15], [15, 15], [2, 3, 2]])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_sink_ends_without_its_report_where_nobody_reads_its_stdout(form, signals):
+    command = [binary("ringpost-sink"), "--listen", "smtp://127.0.0.1:0", "--discard", "--drain-timeout", "1s"]
+    with full_pipe() as stdout:
+        pipes = {"stdout": stdout, "stderr": subprocess.PIPE, "env": environment()}
+        with subprocess.Popen([*command, *form], **pipes) as sink:
+            line = b""
+            while not line.startswith(b"listening "):
+                line = sink.stderr.readline()
+                assert line, "the sink did not start"
+            assert signal_and_wait(sink, signals) == 74
+
+
+@pytest.mark.parametrize("show", [["--live", "lines"], ["--live", "auto"], ["--trace", "2"]])
+@pytest.mark.parametrize("signals", [[], [2, 2]])
+def test_a_generator_goes_on_and_ends_where_nobody_reads_its_stderr(show, signals):
+    length = ["-q", "20", "-z", "300s"] if signals else ["-q", "20", "-z", "2s"]
+    with Sink("epoll", None) as sink, full_pipe() as stderr:
+        command = [binary("ringpost-blast"), "-c", "2", *length, *show, "--exit-zero", sink.address]
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": stderr, "env": environment()}
+        with subprocess.Popen(command, **pipes) as blast:
+            # Two seconds: the live lines have begun.
+            if signals:
+                time.sleep(2)
+            code = signal_and_wait(blast, signals)
+    # A signal that comes twice ends it at once, unless the first has been enough.
+    assert code in ([0, 128 + 2] if signals else [0])
+
+
+@pytest.mark.parametrize("signals", [[2, 2], [15, 15]])
+def test_the_second_signal_ends_a_generator_whose_report_nobody_reads(signals):
+    with Sink("epoll", None) as sink, full_pipe() as stdout:
+        command = [binary("ringpost-blast"), "-c", "1", "-n", "1", "--live", "off", sink.address]
+        pipes = {"stdout": stdout, "stderr": subprocess.DEVNULL, "env": environment()}
+        with subprocess.Popen(command, **pipes) as blast:
+            assert signal_and_wait(blast, signals) == 128 + signals[0]
 
 
 def test_a_client_that_waits_for_a_slow_sync_is_not_timed_out(tmp_path, stall):

@@ -351,7 +351,7 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
 
 /// The first signal ends the run politely, the second at once.
 fn watch_signals(stop: Arc<AtomicBool>, drain: Duration) -> Result<(), Error> {
-    signals::watch(&signals::ENDING_OR_HANGUP, move |asked| match asked {
+    signals::watch(&signals::ENDING_OR_HANGUP, None, move |asked| match asked {
         StopSignal::First { .. } => {
             stop.store(true, Relaxed);
             // The live view has it in its last line.

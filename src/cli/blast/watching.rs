@@ -1,6 +1,6 @@
 //! How the user follows a run.
 
-use std::io::{self, IsTerminal, Stderr};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -9,6 +9,7 @@ use crate::blast::Seen;
 use crate::blast::plan::{Plan, StopAfter};
 use crate::blast::targets::WeightedTarget;
 use crate::measure::Snapshot;
+use crate::notice::LossyStderr;
 use crate::report::colour;
 use crate::report::live::{Live, RunLength};
 use crate::report::progress::ProgressLine;
@@ -29,21 +30,23 @@ pub(super) enum LiveArg {
 /// What is shown on stderr while a run goes on. Going, it leaves the terminal as it was.
 pub(super) enum Watching {
     View(Box<Live>),
-    Lines(ProgressLine<Stderr>),
+    Lines(ProgressLine<LossyStderr>),
     Nothing,
 }
 
 impl Watching {
     pub(super) fn start(arg: LiveArg, plan: &Plan) -> Self {
         let terminal = io::stderr().is_terminal();
+        let lines = |in_place| ProgressLine::new(LossyStderr::default(), in_place);
         let able = terminal && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
         match arg {
             LiveArg::Off => Self::Nothing,
             LiveArg::Auto if plan.transcripts > 0 => Self::Nothing,
-            LiveArg::Lines => Self::Lines(ProgressLine::new(io::stderr(), false)),
-            LiveArg::Auto | LiveArg::Tui if able => Self::view(plan)
-                .unwrap_or_else(|| Self::Lines(ProgressLine::new(io::stderr(), true))),
-            LiveArg::Auto | LiveArg::Tui => Self::Lines(ProgressLine::new(io::stderr(), terminal)),
+            LiveArg::Lines => Self::Lines(lines(false)),
+            LiveArg::Auto | LiveArg::Tui if able => {
+                Self::view(plan).unwrap_or_else(|| Self::Lines(lines(true)))
+            }
+            LiveArg::Auto | LiveArg::Tui => Self::Lines(lines(terminal)),
         }
     }
 

@@ -65,9 +65,9 @@ fn serve(options: Arc<SinkOptions>) -> Result<ExitCode, ExitError> {
     summary.recovery = recovery;
     let told = if options.json {
         let json = serde_json::to_string(&summary).expect("a summary holds numbers and names");
-        exit::tell_json(json + "\n")
+        exit::tell_json_in_time(json + "\n")
     } else {
-        exit::tell(summary.to_string())
+        exit::tell_in_time(summary.to_string())
     };
     told.map_err(|error| ExitError::new(Exit::Io, format!("cannot write the report: {error}")))?;
     // The disk failed: what was answered with 250 is as safe as it was said to be, and the run is not.
@@ -99,7 +99,8 @@ type EarlyBoard = Arc<OnceLock<LiveBoard>>;
 /// Turns the first signal into a drain and the second into an end at once. A sink that still opens its
 /// spool has answered nobody, so it ends at the first one: a crash at that moment loses nothing either.
 fn watch_signals(stop: watch::Sender<Stop>, board: EarlyBoard) -> Result<(), ExitError> {
-    signals::watch(&signals::ENDING, move |asked| {
+    // A sink that does not end in time has not printed its report.
+    signals::watch(&signals::ENDING, Some(Exit::Io as u8), move |asked| {
         if board.get().is_none() {
             notice!("ringpost-sink: ended by a signal before it was ready");
             process::exit(0);

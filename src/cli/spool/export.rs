@@ -181,7 +181,7 @@ fn stop_flag(target: &Path) -> Result<Arc<AtomicU8>, ExitError> {
             StopSignal::First { exit } => told.store(exit, Relaxed),
             StopSignal::Second { exit } => std::process::exit(exit.into()),
         };
-        signals::watch(&signals::ENDING_OR_HANGUP, on_signal)
+        signals::watch(&signals::ENDING_OR_HANGUP, None, on_signal)
             .map_err(|error| ExitError::new(Exit::Os, error))?;
     }
     Ok(flag)
