@@ -93,7 +93,10 @@ fn damage_is_reported_with_exit_code_65() {
     let place = format!("c000-00000001.seg at {}: the checksum", places[1].offset);
     assert!(text.contains(&place), "{text}");
     assert!(text.contains("and 1 record after it cannot be reached"), "{text}");
-    assert_eq!(ringpost(&["ls", path(&dir)]).status.code(), Some(65));
+    for command in [&["ls"][..], &["ls", "--json"], &["stat"], &["stat", "--json"]] {
+        let output = ringpost(&[command, &[path(&dir)]].concat());
+        assert_eq!(output.status.code(), Some(65), "{command:?}");
+    }
     let output = ringpost(&["cat", path(&dir), &places[1].to_string()]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(65), 0));
 }

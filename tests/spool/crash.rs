@@ -249,7 +249,7 @@ fn a_segment_without_a_header_goes_into_quarantine_unless_it_is_empty() {
     let (copy, ledger, _) = closed(3);
     let header = fs::read(copy.path().join(NAME)).unwrap();
     fs::write(copy.path().join("c000-00000005.seg"), b"not a segment at all").unwrap();
-    fs::write(copy.path().join("c000-00000006.seg"), [0; 4096]).unwrap();
+    fs::write(copy.path().join("c000-00000006.seg"), [0; crate::SEGMENT as usize]).unwrap();
     fs::write(copy.path().join("c000-00000007.seg"), &header[..100]).unwrap();
     let (spool, recovery, mut writer) = open_one(copy.path(), small(64));
     assert_eq!(recovery.quarantined, ["c000-00000005.seg", "c000-00000007.seg"]);
@@ -326,12 +326,48 @@ fn a_segment_of_which_name_or_header_alone_came_to_the_disk_holds_nothing() {
         }
         places.retain(|place| file(dir.path(), place.segment) != dir.path().join(name));
         let (read, survey) = read_all(dir.path());
-        let torn: Vec<_> = survey.torn.iter().map(|torn| (torn.what, torn.offset)).collect();
-        assert_eq!(torn, [(Doubt::SegmentName, 0)], "{survey}");
-        assert!(survey.damage.is_empty(), "{survey}");
+        let damage: Vec<_> = survey.damage.iter().map(|at| (at.what, at.offset)).collect();
+        assert_eq!(damage, [(Doubt::SegmentName, 0)], "{survey}");
+        assert!(survey.torn.is_empty(), "{survey}");
         assert!(read.iter().map(|(place, _)| *place).eq(places));
         let (_, recovery, _) = open_one(dir.path(), small(8));
         assert_eq!(recovery.quarantined, [name]);
+    }
+}
+
+#[test]
+fn two_segments_that_were_swapped_are_damage_and_both_are_kept_aside() {
+    let (dir, places) = closed_segments();
+    let names = [NAME, "c000-00000003.seg"];
+    let paths = names.map(|name| dir.path().join(name));
+    let aside = dir.path().join("aside");
+    for (from, to) in [(&paths[0], &aside), (&paths[1], &paths[0]), (&aside, &paths[1])] {
+        fs::rename(from, to).unwrap();
+    }
+    let (read, survey) = read_all(dir.path());
+    let damage: Vec<_> = survey.damage.iter().map(|at| (at.what, at.file.as_str())).collect();
+    assert_eq!(damage, names.map(|name| (Doubt::SegmentName, name)), "{survey}");
+    let elsewhere = |place: &&Place| !paths.contains(&file(dir.path(), place.segment));
+    assert!(read.iter().map(|(place, _)| place).eq(places.iter().filter(elsewhere)));
+    let (_, recovery, _) = open_one(dir.path(), small(8));
+    assert_eq!(recovery.quarantined, names);
+    assert!(recovery.to_string().contains("damage: "), "{recovery}");
+}
+
+#[test]
+fn a_segment_that_was_cut_to_no_header_is_damage_whatever_is_left_of_it() {
+    for left in [0, 1, 63] {
+        for zeroed in [false, true] {
+            let (dir, _) = closed_segments();
+            let path = dir.path().join(NAME);
+            let octets =
+                if zeroed { vec![0; left] } else { fs::read(&path).unwrap()[..left].to_vec() };
+            fs::write(&path, octets).unwrap();
+            let (_, survey) = read_all(dir.path());
+            assert_eq!(survey.damage.len(), 1, "{left}: {survey}");
+            let (_, recovery, _) = open_one(dir.path(), small(8));
+            assert_eq!(recovery.quarantined, [NAME], "{left}");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use ringpost::spool::{Message, Place, Reader, Survey};
+use ringpost::spool::{Damage, Doubt, Message, Place, Reader, Survey};
 
 use super::tape::{Sealed, Tape, file};
 use super::{number_from, open_one, small, store};
@@ -114,14 +114,19 @@ fn leave(tape: &Tape, step: usize, habit: &Habit, dir: &Path, random: &mut fastr
     }
 }
 
-/// A new file: not there, empty, short, or long and without a header.
+/// A new file: not there, empty or short under its first name, or long and without a header under either: it has
+/// its length before it gets its name.
 fn half_made(path: &Path, made: &[u8], random: &mut fastrand::Rng) {
-    match random.u32(0..4) {
-        0 => fs::remove_file(path).unwrap(),
-        1 => fs::write(path, b"").unwrap(),
-        2 => fs::write(path, vec![0; random.usize(0..made.len())]).unwrap(),
-        _ => fs::write(path, vec![0; made.len()]).unwrap(),
-    }
+    let first = path.with_extension("new");
+    let (name, octets) = match random.u32(0..5) {
+        0 => return fs::remove_file(path).unwrap(),
+        1 => (&first, 0),
+        2 => (&first, random.usize(0..made.len())),
+        3 => (&first, made.len()),
+        _ => (&path.to_owned(), made.len()),
+    };
+    fs::remove_file(path).unwrap();
+    fs::write(name, vec![0; octets]).unwrap();
 }
 
 /// An old file on its way to a new life: under either name, its first sector at any point of it.
@@ -180,10 +185,12 @@ fn check_shown(shown: &Shown, reader: &Reader, sealed: &[&Sealed], changed: &[u3
 
 /// Everything that was synced is shown, or there is a word of doubt where bits may turn; and where one is
 /// missing before one that is shown, there is a word of doubt too. An honest disk is never called
-/// damaged. What another sector's octets were written over may end there as if that was all.
+/// damaged, but for a segment that was being reused: it can look as if somebody had renamed it. What another sector's octets were written over may end there as if that was all.
 fn check_missing(shown: &Shown, sealed: &[&Sealed], synced: usize, oldest: u32, habit: &Habit) {
     let honest = habit.is_honest();
-    assert!(!honest || shown.survey.is_sound(), "a power cut is no damage: {}", shown.survey);
+    let is_reuse = |damage: &Damage| damage.what == Doubt::SegmentName;
+    let is_sound = shown.survey.damage.iter().all(is_reuse);
+    assert!(!honest || is_sound, "a power cut is no damage: {}", shown.survey);
     let found: HashSet<Place> = shown.messages.iter().map(|message| message.place).collect();
     let mut missing_in = None;
     for message in sealed.iter().filter(|sealed| sealed.first_segment >= oldest) {

@@ -77,8 +77,7 @@ impl Stat {
             self.put_text(out, &statistics, &survey)?;
         }
         out.flush().map_err(CopyError::Out)?;
-        tell_of(&survey);
-        Ok(Exit::Ok)
+        Ok(tell_of(&survey))
     }
 
     fn put_text(

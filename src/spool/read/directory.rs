@@ -186,6 +186,11 @@ fn stop_of(path: &Path, (core, number): (u16, u32)) -> Result<Option<WalkStop>, 
     let is_torn = |end| matches!(end, RecordsEnd::Torn(_));
     let mut walk = match Walk::open(path, core, number)? {
         Opened::Walk(walk) => walk,
+        // It is damage, of which it is told itself. Whether somebody has renamed it or a power cut came
+        // while it was reused, what is missed in it is no second damage.
+        Opened::End(RecordsEnd::Damaged(Doubt::SegmentName)) => {
+            return Ok(Some(WalkStop { at: 0, torn: true }));
+        }
         Opened::End(end @ (RecordsEnd::Torn(_) | RecordsEnd::Clean)) => {
             return Ok(Some(WalkStop { at: 0, torn: is_torn(end) }));
         }

@@ -111,9 +111,10 @@ impl Walk {
             return Ok(Opened::End(RecordsEnd::Damaged(Doubt::SegmentHeader)));
         };
         if (header.core, header.number) != (core, number) {
-            // It was being recycled, perhaps for another core: of its new name and its new header only one
-            // has reached the disk.
-            return Ok(Opened::End(RecordsEnd::Torn(Doubt::SegmentName)));
+            // A power cut in the middle of a recycling can leave this too, with the octets of a life that the ring
+            // has given up. But so does whoever renames sound segments, and what they hold must not pass for
+            // an end that nobody has to look at.
+            return Ok(Opened::End(RecordsEnd::Damaged(Doubt::SegmentName)));
         }
         let at = SEGMENT_HEADER_BYTES as u64;
         let len = len.min(header.bytes);
@@ -418,14 +419,14 @@ impl Window {
         Ok(())
     }
 
-    /// Judges a file of `len` octets with zeros for a header. A segment that was never begun holds nothing but
-    /// its canary.
+    /// Judges a file of `len` octets with zeros for a header. A segment that was never begun has its full length,
+    /// and holds nothing but its canary. A file that was cut was on the disk before, with its header.
     fn end_without_header(&mut self, len: u64) -> Result<RecordsEnd, SpoolError> {
-        if len > SEGMENT_BYTES_MAX {
+        let whole = len > 0 && len.is_multiple_of(SEGMENT_STEP_BYTES);
+        if !whole || len > SEGMENT_BYTES_MAX {
             return Ok(RecordsEnd::Damaged(Doubt::NoHeader));
         }
-        let whole = len.is_multiple_of(SEGMENT_STEP_BYTES);
-        let end = if whole { len.saturating_sub(CANARY_BYTES as u64) } else { len };
+        let end = len - CANARY_BYTES as u64;
         let mut at = 0;
         loop {
             let rest = self.rest(at, self.reach_max)?;
@@ -434,13 +435,10 @@ impl Window {
                 return Ok(RecordsEnd::Clean);
             }
             if rest.iter().any(|&octet| octet != 0) {
-                break;
+                return Ok(RecordsEnd::Torn(Doubt::NoHeader));
             }
             at += rest.len() as u64;
         }
-        // A file that was cut to its length was on the disk before, with its header.
-        let verdict = if whole { RecordsEnd::Torn } else { RecordsEnd::Damaged };
-        Ok(verdict(Doubt::NoHeader))
     }
 
     /// Reads the octets from `at` on into `into`, and returns how many there were.
