@@ -151,6 +151,8 @@ pub struct FailedSegments {
     pub removed: u64,
     /// Messages that had been acknowledged in these.
     pub removed_messages: u64,
+    /// Times that no segment could be made, and not for lack of room.
+    pub unusable: u64,
 }
 
 impl Summary {
@@ -161,6 +163,7 @@ impl Summary {
             torn: sum.torn + stats.torn,
             removed: sum.removed + stats.removed,
             removed_messages: sum.removed_messages + stats.removed_messages,
+            unusable: sum.unusable + stats.unusable,
         })
     }
 }
@@ -255,7 +258,7 @@ impl fmt::Display for Summary {
 /// One line for each cause.
 impl fmt::Display for FailedSegments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { poisoned, torn, removed, removed_messages } = *self;
+        let Self { poisoned, torn, removed, removed_messages, unusable } = *self;
         let segments = |count| counted(count, "segment");
         if poisoned > 0 {
             writeln!(
@@ -273,6 +276,13 @@ impl fmt::Display for FailedSegments {
                 "disk     FAILED: {} removed or moved away, with {} acknowledged in them, see stderr",
                 segments(removed),
                 counted(removed_messages, "message")
+            )?;
+        }
+        if unusable > 0 {
+            writeln!(
+                f,
+                "disk     FAILED: {} no segment could be made, and mail was refused, see stderr",
+                counted(unusable, "time")
             )?;
         }
         Ok(())

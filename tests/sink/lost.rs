@@ -81,3 +81,35 @@ fn the_middle_one_of_pipelined_messages_is_refused_at_its_place() {
         }
     }
 }
+
+#[test]
+fn a_sink_whose_spool_cannot_be_used_any_more_ends_with_the_code_of_a_bad_disk() {
+    for how in ["removed", "emptied", "of another program"] {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = dir.path().join("spool");
+        let options = ["--cores", "1", "--spool-limit", "32MiB", "--segment-size", "4MiB"];
+        let more = ["--max-size", "1MiB", "--spool", spool.to_str().unwrap()];
+        let sink = Program::start("smtp", &[&options[..], &more].concat());
+        let marker = spool.join("SPOOL");
+        match how {
+            "removed" => fs::remove_file(&marker).unwrap(),
+            "emptied" => fs::write(&marker, "").unwrap(),
+            _ => fs::write(&marker, "something else\n").unwrap(),
+        }
+        let body = "x".repeat(500_000);
+        let refused = (0..100).any(|_| {
+            let mut talk = Talk::open(sink.port);
+            talk.says("EHLO x", "250");
+            talk.send(b"MAIL FROM:<a@x.example>\r\n");
+            if talk.reply().starts_with("451") {
+                return true;
+            }
+            talk.says("RCPT TO:<b@x.example>", "250");
+            talk.send(format!("BDAT {} LAST\r\n{body}", body.len()).as_bytes());
+            talk.reply().starts_with("451")
+        });
+        assert!(refused, "{how}");
+        let report = sink.report_of_a_bad_end();
+        assert_eq!(report["cores"][0]["spool"]["unusable"], 1, "{how}: {report}");
+    }
+}

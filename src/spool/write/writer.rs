@@ -96,6 +96,9 @@ pub struct Stats {
     pub removed: u64,
     /// Messages that had been acknowledged in them.
     pub removed_messages: u64,
+    /// Times that mail had to be refused because no segment could be made, for another reason than a lack of
+    /// room.
+    pub unusable: u64,
 }
 
 /// A segment that the log has left, and that the helper has not recycled yet.

@@ -117,7 +117,11 @@ impl Writer {
                 Err(self.given_up(self.segment().header.number))
             }
             Ok(segment) => Ok(self.in_place(segment)?),
-            Err(error) => Err(error),
+            Err(error) => {
+                let known = self.shortage.as_ref().is_some_and(|before| !before.is_full());
+                self.stats.unusable += u64::from(!error.is_full() && !known);
+                Err(error)
+            }
         };
         self.shortage = outcome.as_ref().err().cloned();
         Some(outcome)
