@@ -202,6 +202,13 @@ pub const WRITE_STEP_BYTES: usize = 4 * 1024 * 1024;
 /// Octets of one record's encoded envelope: every recipient at full length with parameters.
 pub const ENVELOPE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Octets that the encoded envelope has before each value: each path, and each parameter text.
+pub const ENVELOPE_VALUE_HEAD_BYTES: usize = 4;
+
+/// Octets of an encoded envelope that are kept for all but paths and parameters, with their heads: the names of
+/// client, listener, login and deviations, and what is known of TLS.
+pub const ENVELOPE_REST_BYTES_MAX: usize = 64 * 1024;
+
 /// Trace fields after which a message is taken to go round in circles, and is not handed on: the least
 /// that RFC 5321 §6.3 allows.
 pub const HOPS_MAX: usize = 100;

@@ -2,7 +2,7 @@
 
 use super::deviation::Deviations;
 use super::envelope_memory::EnvelopeMemory;
-use crate::limits::ENVELOPE_BYTES_MAX;
+use crate::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_REST_BYTES_MAX, ENVELOPE_VALUE_HEAD_BYTES};
 
 /// Octets of envelope memory that a session keeps between messages; more is given back, so that one
 /// huge recipient list does not stay for the life of the session.
@@ -11,6 +11,9 @@ const ENVELOPE_KEPT_BYTES: usize = 16 * 1024;
 /// The least octets of text, and recipients, for which memory is taken.
 const TEXT_BYTES_MIN: usize = 256;
 const RECIPIENTS_MIN: usize = 4;
+
+/// Octets that paths and parameters may take in a stored envelope.
+const ENVELOPE_STORED_BYTES_MAX: usize = ENVELOPE_BYTES_MAX - ENVELOPE_REST_BYTES_MAX;
 
 /// What the client said about the octets to come (`BODY=`, RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -141,10 +144,15 @@ impl Envelope {
         self.reverse = self.push(path, params);
     }
 
-    /// Adds a recipient, or answers `false` when the arena is full. [`Envelope::reserve`] has seen to its memory.
+    /// Adds a recipient, or answers `false` where the envelope would be more than can be stored: a message whose
+    /// recipients were taken fits into the spool. [`Envelope::reserve`] has
+    /// seen to its memory.
     #[must_use]
     pub(super) fn add_recipient(&mut self, path: &[u8], params: &[u8]) -> bool {
-        if self.text.len() + path.len() + params.len() > ENVELOPE_BYTES_MAX {
+        // Sender and recipients, this one too, have a path and perhaps parameters.
+        let values = 2 * (self.recipients.len() + 2);
+        let text_bytes = self.text.len() + path.len() + params.len();
+        if text_bytes + values * ENVELOPE_VALUE_HEAD_BYTES > ENVELOPE_STORED_BYTES_MAX {
             return false;
         }
         let span = self.push(path, params);
@@ -214,7 +222,8 @@ mod tests {
         envelope.set_reverse(b"", b"");
         let path = [b'x'; 300];
         while envelope.reserve(path.len()) && envelope.add_recipient(&path, b"") {}
-        assert_eq!(envelope.recipient_count(), ENVELOPE_BYTES_MAX / 300);
+        // A path of 300 octets and two heads for each, and two heads of the sender.
+        assert_eq!(envelope.recipient_count(), (ENVELOPE_STORED_BYTES_MAX - 8) / 308);
         envelope.clear();
         assert!(envelope.text.capacity() <= ENVELOPE_KEPT_BYTES);
     }

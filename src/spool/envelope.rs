@@ -9,7 +9,7 @@ use super::error::SpoolError;
 use super::format::RecordFlags;
 use super::recipients::RecipientList;
 use super::stored_tls::StoredTls;
-use crate::limits::ENVELOPE_BYTES_MAX;
+use crate::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_VALUE_HEAD_BYTES};
 
 mod tag {
     pub(super) const RECEIVED: u16 = 1;
@@ -100,13 +100,14 @@ impl Meta<'_> {
 }
 
 fn put(out: &mut Vec<u8>, tag: u16, value: &[u8]) -> Result<(), SpoolError> {
-    let bytes = out.len() + 4 + value.len();
+    let bytes = out.len() + ENVELOPE_VALUE_HEAD_BYTES + value.len();
     let length = u16::try_from(value.len()).ok().filter(|_| bytes <= ENVELOPE_BYTES_MAX);
     let Some(length) = length else {
         return Err(SpoolError::EnvelopeTooLarge { bytes, max: ENVELOPE_BYTES_MAX });
     };
-    let head = u32::from(tag) | u32::from(length) << 16;
-    out.extend_from_slice(&head.to_le_bytes());
+    let head: [u8; ENVELOPE_VALUE_HEAD_BYTES] =
+        (u32::from(tag) | u32::from(length) << 16).to_le_bytes();
+    out.extend_from_slice(&head);
     out.extend_from_slice(value);
     Ok(())
 }

@@ -4,6 +4,7 @@ mod board;
 mod certificates;
 mod deviations;
 mod ends;
+mod envelope;
 mod held;
 mod idle;
 mod lettre;
