@@ -315,3 +315,32 @@ fn open_messages_take_no_more_than_their_room_and_small_ones_go_on() {
     writer.append(&mut draft, &octets(7, 3 * SEGMENT as usize)).unwrap();
     seal(&mut writer, &mut draft).unwrap();
 }
+
+#[test]
+fn where_nothing_is_overwritten_what_was_given_up_among_mail_bars_no_larger_message() {
+    for when_full in [WhenFull::Recycle, WhenFull::Refuse] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { open_bytes: OPEN_BYTES, when_full, ..small(64) };
+        let (mut spool, _, mut writer) = open_one(dir.path(), options);
+        // Of a message that is given up, the first pieces lie below a whole one, and so they stay.
+        for round in 0..OPEN_BYTES / 6_000 {
+            let mut draft = Draft::default();
+            writer.append(&mut draft, &octets(round, 6_000)).unwrap();
+            store(&mut writer, b"small").unwrap();
+            writer.discard(&mut draft);
+        }
+        for _ in 0..2 {
+            let mut draft = Draft::default();
+            let large = octets(7, 2 * SEGMENT as usize);
+            let stored =
+                writer.append(&mut draft, &large).and_then(|()| seal(&mut writer, &mut draft));
+            match when_full {
+                WhenFull::Recycle => assert!(matches!(stored, Err(SpoolError::OpenLimit))),
+                WhenFull::Refuse => assert!(stored.is_ok(), "{stored:?}"),
+            }
+            drop(writer);
+            drop(spool);
+            (spool, _, writer) = open_one(dir.path(), options);
+        }
+    }
+}

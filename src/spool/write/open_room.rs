@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::spool::options::Options;
+use crate::spool::options::{Options, WhenFull};
 
 /// Octets that a core takes from the pool at once, where the pool is not small.
 const STEP_BYTES: u64 = 1024 * 1024;
@@ -40,6 +40,10 @@ impl OpenPool {
     }
 }
 
+fn counts_dead(options: &Options) -> bool {
+    options.when_full == WhenFull::Recycle
+}
+
 /// Dead room of an earlier run. It is given back when this is dropped.
 pub(super) struct DeadRoom {
     pool: Arc<OpenPool>,
@@ -48,7 +52,8 @@ pub(super) struct DeadRoom {
 
 impl DeadRoom {
     /// Counts room that is there, whatever the limit.
-    pub(super) fn count(pool: &Arc<OpenPool>, bytes: u64) -> Self {
+    pub(super) fn count(pool: &Arc<OpenPool>, options: &Options, bytes: u64) -> Self {
+        let bytes = if counts_dead(options) { bytes } else { 0 };
         pool.granted.fetch_add(bytes, Ordering::Relaxed);
         Self { pool: pool.clone(), bytes }
     }
@@ -69,13 +74,32 @@ pub(super) struct OpenRoom {
     /// INVARIANT: at least `used`.
     granted: u64,
     used: u64,
+    /// Dead room counts until it is gone. Where the ring overwrites nothing, it deletes no mail either, and is
+    /// room of the spool like any other.
+    counts_dead: bool,
 }
 
 impl OpenRoom {
     pub(super) fn new(pool: Arc<OpenPool>, options: &Options) -> Self {
         let step_bytes = pool.limit_bytes / (options.cores as u64 * STEPS_PER_CORE);
         let step_bytes = step_bytes.min(STEP_BYTES);
-        Self { pool, step_bytes, most_bytes: options.open_bytes_per_core(), granted: 0, used: 0 }
+        let most_bytes = options.open_bytes_per_core();
+        let counts_dead = counts_dead(options);
+        Self { pool, step_bytes, most_bytes, granted: 0, used: 0, counts_dead }
+    }
+
+    /// So many octets that were taken are of a message that was given up.
+    pub(super) fn died(&mut self, bytes: u64) {
+        if !self.counts_dead {
+            self.give_back(bytes);
+        }
+    }
+
+    /// So many octets that had [died](Self::died) are gone.
+    pub(super) fn dead_gone(&mut self, bytes: u64) {
+        if self.counts_dead {
+            self.give_back(bytes);
+        }
     }
 
     /// Takes room for a fragment, if there is any.
@@ -137,11 +161,31 @@ mod tests {
         assert!(!two.take(300_000), "the pool is empty");
         one.give_back(600_000);
         assert!(two.take(300_000));
-        let earlier = DeadRoom::count(&pool, 1 << 20);
+        let earlier = DeadRoom::count(&pool, &options, 1 << 20);
         assert!(!two.take(200_000));
         drop(earlier);
         assert!(two.take(50_000));
         drop((one, two));
         assert_eq!(pool.granted.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn dead_room_counts_where_it_is_overwritten_in_its_turn_and_nowhere_else() {
+        for (when_full, room) in [(WhenFull::Recycle, false), (WhenFull::Refuse, true)] {
+            let (segment_bytes, open_bytes) = (1 << 16, 1 << 20);
+            let limit_bytes = 64 << 16;
+            let options =
+                Options { segment_bytes, limit_bytes, open_bytes, when_full, ..Options::default() };
+            let pool = OpenPool::new(open_bytes);
+            let mut one = OpenRoom::new(pool.clone(), &options);
+            let earlier = DeadRoom::count(&pool, &options, 100_000);
+            assert!(one.take(800_000));
+            one.died(800_000);
+            assert_eq!(one.take(900_000), room, "{when_full:?}");
+            one.dead_gone(800_000);
+            assert!(room || one.take(900_000));
+            drop((one, earlier));
+            assert_eq!(pool.granted.load(Ordering::Relaxed), 0);
+        }
     }
 }

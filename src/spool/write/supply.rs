@@ -159,7 +159,7 @@ impl Supply {
         let budget = Budget::new(&options);
         let count = |file: Old| EarlierSegment {
             room: budget.count_old(file.bytes),
-            dead: DeadRoom::count(&pool, file.dead_bytes),
+            dead: DeadRoom::count(&pool, &options, file.dead_bytes),
             file,
         };
         let earlier = old.into_iter().map(count).collect();

@@ -279,7 +279,7 @@ impl Writer {
         let floor = self.supplies.floor.load(Ordering::Acquire);
         while self.retired.front().is_some_and(|retired| retired.header.number < floor) {
             let dead_bytes = self.retired.pop_front().map_or(0, |retired| retired.dead_bytes);
-            self.supplies.open_room.give_back(dead_bytes);
+            self.supplies.open_room.dead_gone(dead_bytes);
         }
         if self.durability == Durability::Process {
             self.barriers.forget_below(floor);

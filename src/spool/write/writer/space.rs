@@ -69,6 +69,7 @@ impl Writer {
             debug_assert!(self.alive > 0, "a fragment of the segment was counted");
             self.alive -= 1;
             self.dead_bytes += bytes;
+            self.supplies.open_room.died(bytes);
             if let Ok(at) = self.tail.binary_search_by_key(&offset, |fragment| fragment.offset) {
                 self.tail[at].dead = true;
             }
@@ -79,6 +80,7 @@ impl Writer {
                 debug_assert!(self.retired[at].alive > 0, "a fragment of the segment was counted");
                 self.retired[at].alive -= 1;
                 self.retired[at].dead_bytes += bytes;
+                self.supplies.open_room.died(bytes);
                 self.free_if_dead(segment);
             }
             // The helper has taken the segment meanwhile.
@@ -93,7 +95,7 @@ impl Writer {
         };
         if self.retired[at].alive == 0 {
             let dead_bytes = self.retired.remove(at).map_or(0, |left| left.dead_bytes);
-            self.supplies.open_room.give_back(dead_bytes);
+            self.supplies.open_room.dead_gone(dead_bytes);
             self.barriers.forget(segment);
             self.hand_over(Job::Free { core: self.core.into(), segment });
         }
@@ -121,7 +123,7 @@ impl Writer {
             map.zero_at(at, RECORD_HEADER_BYTES);
             let bytes = (self.head - at) as u64;
             self.dead_bytes -= bytes;
-            self.supplies.open_room.give_back(bytes);
+            self.supplies.open_room.dead_gone(bytes);
             self.head = at;
             self.seq -= 1;
         }
