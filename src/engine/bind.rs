@@ -13,6 +13,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
@@ -24,6 +26,9 @@ use super::socket_file::SocketFile;
 
 /// Listen backlog asked of the kernel, which caps it at net.core.somaxconn.
 const LISTEN_BACKLOG: i32 = 4_096;
+
+/// Pauses before an address that is in use is tried again, in milliseconds.
+const LATE_PAUSES_MS: [u64; 6] = [20, 50, 100, 200, 300, 500];
 
 /// Ports that are tried until one is free on both loopback addresses.
 const LOOPBACK_TRIES: usize = 16;
@@ -77,18 +82,36 @@ pub fn bind_with_mode(
 ) -> Result<Vec<Vec<BoundListener>>, BindError> {
     assert!(cores > 0, "listeners need a core");
     let mut by_core: Vec<Vec<BoundListener>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut pauses = LATE_PAUSES_MS.into_iter();
     for address in addresses {
-        let bound = match address {
-            Address::Tcp(inet) => bind_tcp(*inet, cores),
-            Address::Unix(path) => bind_unix(path, cores, mode)?,
+        let bound = loop {
+            match bind_one(address, cores, mode) {
+                // A process that was killed may be gone before its listeners are: those of an io_uring are
+                // closed by the kernel later.
+                Err(BindError::InUse { .. }) if let Some(pause_ms) = pauses.next() => {
+                    thread::sleep(Duration::from_millis(pause_ms));
+                }
+                bound => break bound?,
+            }
         };
-        let bound = bound.map_err(|source| BindError::new(address, source))?;
         assert_eq!(bound.len(), cores, "each core has a listener for each address");
         for (listeners, listener) in by_core.iter_mut().zip(bound) {
             listeners.push(listener);
         }
     }
     Ok(by_core)
+}
+
+fn bind_one(
+    address: &Address,
+    cores: usize,
+    mode: Option<u32>,
+) -> Result<Vec<BoundListener>, BindError> {
+    let bound = match address {
+        Address::Tcp(inet) => bind_tcp(*inet, cores),
+        Address::Unix(path) => bind_unix(path, cores, mode)?,
+    };
+    bound.map_err(|source| BindError::new(address, source))
 }
 
 /// Binds `port` on 127.0.0.1 and, where this machine has it, on ::1, for every core. Port 0 takes one
@@ -214,6 +237,22 @@ fn clear_stale(path: &Path) -> Result<(), BindError> {
 mod tests {
     use super::*;
     use crate::engine::{Connecting, EngineKind, connect, run_core};
+
+    #[test]
+    fn an_address_whose_listener_goes_a_little_late_is_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Address::Unix(dir.path().join("socket"));
+        for asked in [Address::Tcp(([127, 0, 0, 1], 0).into()), path] {
+            let before = bind(&[asked], 1).unwrap().remove(0).remove(0);
+            let address = before.address().clone();
+            let leaving = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(120));
+                drop(before);
+            });
+            assert!(bind(&[address.clone()], 1).is_ok(), "{address}");
+            leaving.join().unwrap();
+        }
+    }
 
     #[test]
     fn accepted_and_connected_sockets_send_small_packets_at_once() {
