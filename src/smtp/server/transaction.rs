@@ -75,6 +75,7 @@ impl Server {
         seen |= self.params_after_helo(mail.params);
         if mail.path.non_ascii {
             seen |= self.utf8(mail.path.text, params.smtputf8, &answer::SENDER_NEEDS_SMTPUTF8)?;
+            hold_no_control(mail.path.text)?;
         }
         if params.size.is_some_and(|size| size > self.policy.message_bytes_max) {
             return Err(&answer::TOO_LARGE);
@@ -155,6 +156,7 @@ impl Server {
         if rcpt.path.non_ascii {
             let (said, refusal) = (self.envelope.smtputf8(), &answer::RECIPIENT_NEEDS_SMTPUTF8);
             seen |= self.utf8(rcpt.path.text, said, refusal).map_err(RecipientRefusal::Fault)?;
+            hold_no_control(rcpt.path.text).map_err(RecipientRefusal::Fault)?;
         }
         let welcome = match self.policy.commands.recipients {
             RecipientRule::Any => Welcome::Taken,
@@ -332,7 +334,18 @@ fn octets_fault(argument: &[u8]) -> Option<&'static Answer> {
     if argument.iter().any(u8::is_ascii_control) {
         return Some(&answer::BAD_OCTETS);
     }
-    str::from_utf8(argument).is_err().then_some(&answer::BAD_UTF8)
+    match str::from_utf8(argument) {
+        Err(_) => Some(&answer::BAD_UTF8),
+        Ok(text) => text.contains(char::is_control).then_some(&answer::BAD_OCTETS),
+    }
+}
+
+/// Refuses the controls of ISO 6429 that only Unicode has, U+0080 to U+009F; terminals obey them as they do the
+/// others.
+#[cold]
+fn hold_no_control(text: &[u8]) -> Result<(), &'static Answer> {
+    let has_one = str::from_utf8(text).is_ok_and(|text| text.contains(char::is_control));
+    if has_one { Err(&answer::BAD_OCTETS) } else { Ok(()) }
 }
 
 #[cold]

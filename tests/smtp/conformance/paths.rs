@@ -1,5 +1,7 @@
 //! Every form of a path, in MAIL and in RCPT (RFC 5321 §4.1.2, §4.1.3).
 
+use ringpost::smtp::server::{Policy, Syntax};
+
 use super::harness::{EHLO, MAIL, check, policy};
 
 const GOOD: [&str; 33] = [
@@ -149,4 +151,23 @@ fn octets_beyond_ascii_need_smtputf8_in_each_part_of_a_path() {
         check(&policy(), &plain, &[(&rcpt, "553/5.6.7")]);
         check(&policy(), &utf8, &[(&rcpt, "250/2.1.5")]);
     }
+}
+
+#[test]
+fn no_path_holds_a_control_of_unicode_either() {
+    for control in ['\u{80}', '\u{85}', '\u{9b}', '\u{9f}'] {
+        for path in
+            [format!("<a{control}@b>"), format!("<\"{control}\"@b>"), format!("<a@{control}b>")]
+        {
+            let utf8 = format!("{EHLO}MAIL FROM:<> SMTPUTF8\r\n");
+            let mail = format!("MAIL FROM:{path} SMTPUTF8\r\n");
+            let rcpt = format!("RCPT TO:{path}\r\n");
+            for policy in [policy(), Policy { syntax: Syntax::Lenient, ..policy() }] {
+                check(&policy, EHLO, &[(&mail, "501/5.5.2")]);
+                check(&policy, &utf8, &[(&rcpt, "501/5.5.2")]);
+            }
+        }
+    }
+    // The next one is none.
+    check(&policy(), EHLO, &[("MAIL FROM:<a\u{a0}@b> SMTPUTF8\r\n", "250/2.1.0")]);
 }
