@@ -5,19 +5,31 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// What Windows editors and spreadsheets put in front of UTF-8, where it has no meaning (Unicode 16, 2.6).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Octets that are taken of a device, which may have no end.
+const DEVICE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How long a pipe may stay without a writer, or its writer without a word.
+const SILENCE: Duration = Duration::from_secs(10);
+
+const PIECE_BYTES: usize = 64 * 1024;
+
 /// The octets of a text file that the user named, at most `most`, without a byte order mark in front. It may
-/// be a pipe, as a shell makes it of `<(…)`.
+/// be a pipe, as a shell makes it of `<(…)`, or a device, of which at most [`DEVICE_BYTES_MAX`] are read.
 ///
 /// # Errors
-/// Those of open(2) and read(2); [`FileTooLarge`](io::ErrorKind::FileTooLarge) for a longer file.
+/// Those of open(2) and read(2); [`FileTooLarge`](io::ErrorKind::FileTooLarge) for a longer file;
+/// [`TimedOut`](io::ErrorKind::TimedOut) for one to which nobody writes for [`SILENCE`].
 pub fn read_text(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    bounded(File::open(path)?, most)
+    bounded(open_waiting_for_nothing(path)?, most)
 }
 
 /// As [`read_text`], for a file that lies in a directory, where nobody has looked at it: a regular file.
@@ -33,8 +45,7 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// Those of open(2); [`InvalidInput`](io::ErrorKind::InvalidInput) for what is no regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    let guards = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(guards).open(path)?;
+    let file = open_waiting_for_nothing(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
@@ -42,21 +53,56 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
-fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
+fn open_waiting_for_nothing(path: &Path) -> io::Result<File> {
+    let guards = libc::O_NONBLOCK | libc::O_NOCTTY;
+    OpenOptions::new().read(true).custom_flags(guards).open(path)
+}
+
+fn bounded(mut file: File, most: u64) -> io::Result<Vec<u8>> {
+    let metadata = file.metadata()?;
+    let is_device = metadata.file_type().is_char_device();
+    let most = if is_device { most.min(DEVICE_BYTES_MAX) } else { most };
     let too_large =
         || io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {most} octets"));
-    if file.metadata()?.len() > most {
+    if metadata.len() > most {
         return Err(too_large());
     }
     let mut octets = Vec::new();
-    file.take(most + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > most {
-        return Err(too_large());
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match file.read(&mut piece) {
+            // A pipe that nobody has opened to write to gives nothing either.
+            Ok(0) if octets.is_empty() && metadata.file_type().is_fifo() => {
+                if await_writer(&file)? {
+                    break;
+                }
+            }
+            Ok(0) => break,
+            Ok(count) if octets.len() as u64 + count as u64 > most => return Err(too_large()),
+            Ok(count) => octets.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                await_writer(&file)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
     if octets.starts_with(BYTE_ORDER_MARK) {
         octets.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(octets)
+}
+
+/// Waits until a pipe or a terminal can be read. `true`: its writer has come and gone, and left nothing.
+fn await_writer(file: &File) -> io::Result<bool> {
+    let silence = Timespec { tv_sec: SILENCE.as_secs() as i64, tv_nsec: 0 };
+    let mut wanted = [PollFd::new(file, PollFlags::IN)];
+    if poll(&mut wanted, Some(&silence))? == 0 {
+        let why = format!("nobody writes to it for {} s", SILENCE.as_secs());
+        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+    }
+    let found = wanted[0].revents();
+    Ok(found.contains(PollFlags::HUP) && !found.contains(PollFlags::IN))
 }
 
 #[cfg(test)]
@@ -105,6 +151,27 @@ mod tests {
         .unwrap();
         for path in [fifo.as_path(), dir.path()] {
             assert_eq!(read_regular(path, 9).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        assert_eq!(read_text(&fifo, 9).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_and_not_beyond_its_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        for (written, most, read) in [
+            (vec![b'x'; 300_000], 300_000, Some(300_000)),
+            (vec![b'x'; 300_000], 299_999, None),
+            (Vec::new(), 9, Some(0)),
+        ] {
+            let to = path.clone();
+            // Its reader may be gone before all is written.
+            let writer = std::thread::spawn(move || drop(fs::write(to, written)));
+            let octets = read_text(&path, most);
+            writer.join().unwrap();
+            assert_eq!(octets.ok().map(|octets| octets.len()), read);
         }
     }
 }

@@ -86,3 +86,29 @@ fn a_hangup_without_files_changes_nothing_and_sigquit_drains() {
     assert!(idle.reply().starts_with("421"));
     assert_eq!(sink.report_of_a_good_end()["connections"], 1);
 }
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_told_and_the_next_hangup_reads_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let accounts = dir.path().join("accounts");
+    let write = |text: &str| {
+        fs::write(&accounts, text).unwrap();
+        fs::set_permissions(&accounts, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write("tim:one\n");
+    let path = accounts.to_str().unwrap();
+    let sink = Program::start("smtp", &["--discard", "--cores", "1", "--auth", path]);
+    fs::remove_file(&accounts).unwrap();
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &accounts, kind, mode, 0).unwrap();
+    sink.signal(Signal::HUP);
+    let said = sink.line(|line| line.contains("SIGHUP"));
+    assert!(said.contains("nobody writes to it") && said.ends_with("stays"), "{said}");
+    assert_eq!(can(&sink, ONE, "a@x.example"), (true, true));
+    fs::remove_file(&accounts).unwrap();
+    write("tim:two\n");
+    sink.signal(Signal::HUP);
+    let said = sink.line(|line| line.contains("SIGHUP"));
+    assert!(said.contains("read the accounts"), "{said}");
+    sink.stop();
+}

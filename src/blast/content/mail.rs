@@ -1,11 +1,12 @@
 //! Mail that exists already: a message in a file, a directory of such files, an mbox, a Maildir, or
 //! a spool.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::host;
 use crate::limits::{CORPUS_MESSAGES_MAX, FLIGHT_REPLIES_MAX};
 use crate::smtp::body;
 use crate::spool::{Reader, SpoolError};
@@ -131,8 +132,15 @@ pub fn load(path: &Path, envelopes: bool, octets_max: u64, raw: bool) -> Result<
         MailSource::File => all.file(path)?,
         MailSource::Mbox => {
             let failed = |error| MailError::Read { path: path.to_owned(), error };
-            let file = BufReader::new(File::open(path).map_err(failed)?);
-            mbox(file).try_for_each(|octets| all.push(with_crlf(&octets.map_err(failed)?)))?;
+            let file = BufReader::new(host::open_regular(path).map_err(failed)?);
+            let read = |error: io::Error| match error.kind() {
+                io::ErrorKind::FileTooLarge => {
+                    MailError::TooLarge { path: path.to_owned(), limit: octets_max }
+                }
+                _ => failed(error),
+            };
+            mbox(file, octets_max)
+                .try_for_each(|octets| all.push(with_crlf(&octets.map_err(read)?)))?;
         }
         MailSource::Directory => all.directory(path)?,
         MailSource::Maildir => {
@@ -151,7 +159,7 @@ fn kind(path: &Path) -> Result<MailSource, MailError> {
     if !path.is_dir() {
         let mut start = [0; 5];
         let failed = |error| MailError::Read { path: path.to_owned(), error };
-        let mut file = File::open(path).map_err(failed)?;
+        let mut file = host::open_regular(path).map_err(failed)?;
         return match file.read_exact(&mut start) {
             Ok(()) if start == *b"From " => Ok(MailSource::Mbox),
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(failed(error)),
@@ -243,10 +251,10 @@ fn size(path: &Path) -> Result<u64, MailError> {
     Ok(fs::metadata(path).map_err(failed)?.len())
 }
 
-/// The octets of a file; of one that holds more than `most`, such as a device without an end, one more.
+/// The octets of a file; of one that has grown beyond `most`, one more.
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, MailError> {
     let mut octets = Vec::new();
-    let read = File::open(path)
+    let read = host::open_regular(path)
         .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut octets));
     read.map_err(|error| MailError::Read { path: path.to_owned(), error })?;
     Ok(octets)
@@ -254,21 +262,26 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, MailError> {
 
 /// The messages of an mbox (RFC 4155). Each begins after a line that starts with `From ` and that
 /// follows an empty line. The program that wrote the file added the empty line, and one `>` to each
-/// `>From `. Only one message is in memory at a time.
-fn mbox(mut file: impl BufRead) -> impl Iterator<Item = io::Result<Vec<u8>>> {
+/// `>From `. Only one message is in memory at a time, and of that at most `most` octets and a line of as many.
+fn mbox(mut file: impl BufRead, most: u64) -> impl Iterator<Item = io::Result<Vec<u8>>> {
     let (mut message, mut line) = (None, Vec::new());
     // The start of the file counts as an empty line.
     let mut behind_empty = true;
     std::iter::from_fn(move || {
         loop {
             line.clear();
-            match file.read_until(b'\n', &mut line) {
+            let read = (&mut file).take(most.saturating_add(1)).read_until(b'\n', &mut line);
+            match read {
                 Ok(0) => {
                     message.iter_mut().for_each(cut_last_empty_line);
                     return message.take().map(Ok);
                 }
                 Err(error) => return Some(Err(error)),
                 Ok(_) => {}
+            }
+            let held = message.as_ref().map_or(0, Vec::len) + line.len();
+            if held as u64 > most {
+                return Some(Err(io::ErrorKind::FileTooLarge.into()));
             }
             let begins = behind_empty && line.starts_with(b"From ");
             behind_empty = matches!(&line[..], b"\n" | b"\r\n");
@@ -403,6 +416,29 @@ mod tests {
         assert_eq!(Mail::new(Vec::new(), false, None).size, 0);
     }
 
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_a_long_message_before_it_is_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+        for path in [fifo.as_path(), Path::new("/dev/zero")] {
+            let error = load(path, false, 1_000, false).unwrap_err();
+            assert!(
+                matches!(&error, MailError::Read { error, .. } if error.kind() == io::ErrorKind::InvalidInput),
+                "{error}"
+            );
+        }
+        // A line without an end, and lines without an end.
+        let endless = [io::repeat(b'x'), io::repeat(b'\n')];
+        for endless in endless {
+            let file = BufReader::new("From x\n".as_bytes().chain(endless));
+            let kinds: Vec<_> =
+                mbox(file, 1_000).take(1).map(|read| read.unwrap_err().kind()).collect();
+            assert_eq!(kinds, [io::ErrorKind::FileTooLarge]);
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_written_as_mboxrd_is_read_back(
@@ -410,7 +446,7 @@ mod tests {
         ) {
             let file: String =
                 texts.iter().map(|text| format!("From x y\n{}\n", quoted(text))).collect();
-            let read: Vec<_> = mbox(file.as_bytes()).map(Result::unwrap).collect();
+            let read: Vec<_> = mbox(file.as_bytes(), 1_000).map(Result::unwrap).collect();
             let expected: Vec<_> = texts.iter().map(|text| text.clone().into_bytes()).collect();
             prop_assert_eq!(read, expected);
         }
