@@ -272,7 +272,7 @@ pub const DURATION_S_MAX: u64 = 315_360_000;
 /// Octets of one generated message.
 pub const GENERATED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
-/// Time that a server may take for a reply. RFC 5321 §4.5.3.2 grants minutes; a measurement that
+/// Time that a server may take for a reply, unless another is asked for. RFC 5321 §4.5.3.2 grants minutes; a measurement that
 /// stands still for one has its answer.
 pub const REPLY_S_MAX: u64 = 60;
 

@@ -78,6 +78,8 @@ pub(super) struct LoadCore {
     drain_ns: u64,
     /// Whether sessions pause between messages.
     pauses: bool,
+    /// See [`Plan`].
+    pub(super) reply_timeout: Duration,
     seq: Cell<u64>,
     pub(super) policy: ErrorPolicy,
     /// Sessions of all cores whose dialogue is shown.
@@ -114,6 +116,7 @@ impl LoadCore {
             connected: Cell::new(u64::from(assignment.id)),
             cores: plan.cores() as u64,
             work: Work::new(plan, usize::from(assignment.id), clock, Arc::clone(&shared.exchange)),
+            reply_timeout: plan.reply_timeout,
             drain_ns: plan.drain.as_nanos() as u64,
             pauses: plan.think.is_some(),
             corpus: assignment.corpus,

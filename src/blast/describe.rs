@@ -3,13 +3,14 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::connect_options::ConnectOptions;
 use super::content::{self, Bodies, Choice, Content};
 use super::plan::{DRAIN_DEFAULT, Load, Plan, StopAfter};
 use super::schedule::Schedule;
 use super::targets::WeightedTarget;
-use crate::limits::UNREACHED_TRIES;
+use crate::limits::{REPLY_S_MAX, UNREACHED_TRIES};
 use crate::run::{self, LAG_LIMIT_PERCENT_DEFAULT, PlannedTarget};
 use crate::smtp::auth::{Login, Mechanism};
 use crate::smtp::client::Pipelining;
@@ -25,6 +26,7 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
         warmup,
         cooldown,
         drain: _,
+        reply_timeout: _,
         think,
         content,
         per_connection,
@@ -160,6 +162,9 @@ fn options(plan: &Plan) -> Vec<String> {
     if plan.drain != DRAIN_DEFAULT {
         options.push(format!("--drain {:?}", plan.drain));
     }
+    if plan.reply_timeout != Duration::from_secs(REPLY_S_MAX) {
+        options.push(format!("--reply-timeout {:?}", plan.reply_timeout));
+    }
     options_of_content(&plan.content, &mut options);
     options_of_connections(&plan.connect, &mut options);
     options.extend(plan.policy.in_words());
@@ -273,9 +278,10 @@ mod tests {
     /// A change of the plan, by the option that asks for it.
     type Change = (&'static str, fn(&mut Plan));
 
-    const CHANGES: [Change; 18] = [
+    const CHANGES: [Change; 19] = [
         ("--per-connection", |plan| plan.per_connection = Some((1, 5))),
         ("--drain", |plan| plan.drain = Duration::from_secs(2)),
+        ("--reply-timeout", |plan| plan.reply_timeout = Duration::from_secs(2)),
         ("--no-headers", |plan| plan.content.bare = true),
         ("--recipients", |plan| plan.content.recipients = Spread::Even(1, 5)),
         ("--to-domain", |plan| plan.content.to_domains = vec![("e.example".to_owned(), 1)]),

@@ -16,6 +16,7 @@ use super::security::TlsPlan;
 use super::targets::Targets;
 use crate::dial::Target;
 use crate::engine::EngineKind;
+use crate::limits::REPLY_S_MAX;
 use crate::measure::Cuts;
 use crate::run::{Conditions, LAG_LIMIT_PERCENT_DEFAULT};
 use crate::smtp::auth::Login;
@@ -70,6 +71,8 @@ pub struct Plan {
     pub cooldown: Duration,
     /// For what is due or under way when the run ends. What is unfinished then is counted as such.
     pub drain: Duration,
+    /// For the server to take what is sent, and to reply. Then the connection is given up.
+    pub reply_timeout: Duration,
     /// Between the messages of a session.
     pub think: Option<Think>,
     pub content: Content,
@@ -121,6 +124,7 @@ impl Plan {
             warmup: Duration::ZERO,
             cooldown: Duration::ZERO,
             drain: DRAIN_DEFAULT,
+            reply_timeout: Duration::from_secs(REPLY_S_MAX),
             think: None,
             content,
             per_connection: None,

@@ -20,16 +20,13 @@ use super::work::{Arrival, LoadModel, WorkSlot};
 use crate::dial::{Talk, TalkError, TlsMode, Wire};
 use crate::engine::Alarm;
 use crate::engine::task::SemaphorePermit;
-use crate::limits::{REPLY_S_MAX, SEND_PIECE_BYTES};
+use crate::limits::SEND_PIECE_BYTES;
 use crate::measure::{Outcome, Phase, Recorder};
 use crate::smtp::client::{self, Client, Settings, TransactionVerdict, Want};
 use crate::stamp::STAMP_BYTES;
 
 /// Time without work after which a session looks whether the server has closed it, before it sends.
 const IDLE_PROBE_NS: u64 = 100_000_000;
-
-/// Time that a server gets for each send and each receive.
-const REPLY_LIMIT: Duration = Duration::from_secs(REPLY_S_MAX);
 
 const _: () = assert!(STAMP_BYTES <= SEND_PIECE_BYTES, "the stamp is in the first piece");
 
@@ -129,7 +126,7 @@ impl<'c> LoadSession<'c> {
         let settings = &state.settings;
         let many_replies = settings.depth > 8;
         let into = if many_replies { core.pool.large() } else { core.pool.small() };
-        let wire = Wire::new(stream, guard, REPLY_LIMIT, core.pool.small(), into);
+        let wire = Wire::new(stream, guard, core.reply_timeout, core.pool.small(), into);
         let upgrade = mode.upgrade();
         let mut client = Client::new(Settings { upgrade, ..settings.clone() });
         if settings.login.is_some() {

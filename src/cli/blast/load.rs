@@ -8,6 +8,7 @@ use crate::blast::misbehave::Misbehave;
 use crate::blast::plan::{CONNECTIONS_DEFAULT, DURATION_DEFAULT, Load, Plan, StopAfter};
 use crate::blast::schedule::{Leg, Profile, ProfileError, Schedule, Spacing, Think};
 use crate::cli::value;
+use crate::limits::REPLY_S_MAX;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Load")]
@@ -59,6 +60,9 @@ pub(super) struct LoadArgs {
     /// Time after the end for messages that were due and are not finished
     #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "10s")]
     drain: Duration,
+    /// Time that the server gets for each reply, and for each send; then the connection is given up
+    #[arg(long, value_name = "DURATION", value_parser = value::span, default_value = "60s")]
+    reply_timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -99,6 +103,7 @@ impl LoadArgs {
             warmup: settle,
             cooldown: Duration::ZERO,
             drain,
+            reply_timeout: Duration::from_secs(REPLY_S_MAX),
         }
     }
 
@@ -109,6 +114,7 @@ impl LoadArgs {
         plan.warmup = self.warmup;
         plan.cooldown = self.cooldown;
         plan.drain = self.drain;
+        plan.reply_timeout = self.reply_timeout;
         plan.think = self.think;
         plan.per_connection = self.per_connection;
         plan.misbehave = self.misbehave.unwrap_or_default();
