@@ -182,6 +182,9 @@ impl Write for LossyStderr {
     fn flush(&mut self) -> io::Result<()> {
         let put = put(&mut io::stderr().lock(), &self.line);
         self.line.clear();
+        if put.is_err() {
+            DROPPED.fetch_add(1, Relaxed);
+        }
         put
     }
 }

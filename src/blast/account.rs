@@ -2,6 +2,7 @@
 //! collector, which counts.
 
 use super::plan::{Plan, StopAfter};
+use super::work::Due;
 use crate::measure::Totals;
 
 /// What one core says at its end.
@@ -10,8 +11,8 @@ pub(super) struct CoreAccount {
     /// Messages that its sessions began, and messages that were due and that no session began.
     pub(super) begun: u64,
     pub(super) never_begun: u64,
-    /// Messages that its schedule made due; `None` where it makes sessions due, or there is none.
-    pub(super) due: Option<u64>,
+    /// Messages that its schedule made due; `None` where that says nothing about messages, or there is none.
+    pub(super) due: Option<Due>,
 }
 
 /// The sum over all cores.
@@ -26,7 +27,11 @@ impl Account {
     pub(super) fn add(&mut self, core: &CoreAccount) {
         self.begun += core.begun;
         self.never_begun += core.never_begun;
-        self.due = core.due.map(|due| due + self.due.unwrap_or(0));
+        let due = core.due.map(|due| {
+            debug_assert!(due.let_go <= due.scheduled, "only what was due is let go: {due:?}");
+            due.scheduled.saturating_sub(due.let_go)
+        });
+        self.due = due.map(|due| due + self.due.unwrap_or(0));
     }
 
     /// Holds the cores' account, the plan and the totals against each other. `cut_short` says whether the run was

@@ -6,6 +6,7 @@
 //! pacer for each core wakes as many of them as there is work.
 
 mod claim;
+mod due;
 mod exchange;
 mod pace;
 mod pledge;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+pub(super) use self::due::Due;
 pub(super) use self::exchange::Exchange;
 use self::pledge::Pledge;
 use super::clock::Clock;
@@ -169,6 +171,8 @@ pub(super) struct Work {
     forwarding_since_ns: Cell<u64>,
     /// Wakes the sessions that pause.
     stopping: Notify,
+    /// Messages of sessions that were opened, which could not begin before the end and are not due.
+    let_go: Cell<u64>,
 }
 
 impl Work {
@@ -225,6 +229,7 @@ impl Work {
             forwarding: Cell::new(false),
             forwarding_since_ns: Cell::new(0),
             stopping: Notify::new(),
+            let_go: Cell::new(0),
         }
     }
 
@@ -434,14 +439,6 @@ impl Work {
             };
             limited(due_ns, wanted, &mut left)
         })
-    }
-
-    /// Messages that the schedule of this core makes due until the end, or until the run is stopped; `None`
-    /// where it makes sessions due, or there is none.
-    pub(super) fn due_until(&self, now_ns: u64) -> Option<u64> {
-        let until_ns = now_ns.min(self.stopped_ns.get().unwrap_or(u64::MAX));
-        let schedule = self.schedule.as_ref().filter(|_| self.model == LoadModel::Messages)?;
-        Some(schedule.due_before(until_ns).count() as u64)
     }
 
     /// Of the work that cores gave to others, what nobody has taken: when it was due, and how many messages.

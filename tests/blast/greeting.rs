@@ -188,3 +188,62 @@ fn a_server_that_greets_nobody_is_out_of_reach() {
     assert_eq!(outcome.run.verdict, Verdict::Unreachable);
     assert_eq!(outcome.run.counts.connections_never_greeted, 2);
 }
+
+#[test]
+fn connections_that_are_closed_or_get_no_smtp_in_place_of_a_greeting_were_never_greeted() {
+    let manners: [(&str, fn() -> Answer); 4] = [
+        ("BANNER", || Answer::Close(String::new())),
+        ("EHLO", || Answer::Close(String::new())),
+        ("BANNER", || Answer::Close("HTTP/1.1 400 Bad Request".to_owned())),
+        ("BANNER", || Answer::Say("garbage".to_owned())),
+    ];
+    for (at, answer) in manners {
+        // The first connection works, and one of the others in two does not.
+        let address = serve(move |number, line| match line.starts_with(at) && number % 2 == 1 {
+            true => answer(),
+            false => good(line),
+        });
+        let plan = Plan { per_connection: Some((5, 5)), ..plan(&address, 2, 50) };
+        let counts = quick(&plan).run.counts;
+        assert_eq!((counts.messages_ok, counts.messages_failed), (50, 0), "{at}");
+        let greeted = counts.connections_opened - counts.connections_never_greeted;
+        assert_eq!(greeted, 10, "{at}: {counts:?}");
+        assert!(counts.connections_never_greeted > 0, "{at}");
+    }
+    // A refusal is an answer.
+    let address = serve(|number, line| match line {
+        "BANNER" if number % 2 == 1 => Answer::Close("421 4.3.2 busy".to_owned()),
+        _ => good(line),
+    });
+    let run = quick(&Plan { per_connection: Some((5, 5)), ..plan(&address, 2, 50) }).run;
+    assert_eq!(run.counts.connections_never_greeted, 0);
+}
+
+#[test]
+fn messages_of_a_session_that_waits_in_vain_are_due_all_the_same() {
+    for at in ["MAIL", "."] {
+        let address = serve(move |_, line| match line.starts_with(at) {
+            true => Answer::Mute,
+            false => good(line),
+        });
+        let second = StopAfter::Duration(Duration::from_secs(1));
+        let plan = Plan {
+            load: Load::Sessions(schedule(20.0)),
+            stop: second,
+            per_connection: Some((10, 10)),
+            drain: Duration::from_millis(200),
+            ..plan(&address, 3, 1)
+        };
+        let counts = quick(&plan).run.counts;
+        assert_eq!((counts.messages(), counts.messages_ok), (200, 0), "{at}: {counts:?}");
+        assert_eq!(counts.messages_not_begun, 197, "{at}");
+    }
+}
+
+#[test]
+fn a_number_of_messages_ends_though_none_is_answered() {
+    let address = mute(".", |_| true);
+    let reply_timeout = Duration::from_millis(200);
+    let counts = quick(&Plan { reply_timeout, ..plan(&address, 2, 6) }).run.counts;
+    assert_eq!((counts.messages_unanswered, counts.messages_ok), (6, 0), "{counts:?}");
+}

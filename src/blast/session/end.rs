@@ -67,14 +67,42 @@ impl LoadSession<'_> {
         format!("{command} was answered {code} {text}{cure}")
     }
 
-    /// The messages that are left of a session which was due as such: they are sent on another connection.
-    /// What may not begin any more is not due.
+    /// The messages that are left of a session which was due as such: they are sent on another connection. Those
+    /// behind a message that got no answer have been due as long as that has. What may not begin any more
+    /// because the session came to its end in time is not due.
     fn rest_of_session(&self) -> Option<Arrival> {
         let work = &self.core.work;
-        let is_part = work.model == LoadModel::Sessions && self.allowance > 0;
-        let now_ns = self.now_ns;
-        (is_part && work.may_begin(now_ns))
-            .then_some(Arrival { messages: self.allowance, ..Arrival::new(now_ns, now_ns) })
+        if work.model != LoadModel::Sessions || self.allowance == 0 {
+            return None;
+        }
+        let stuck_ns = self.open.front().map(InFlight::start_ns);
+        let due_ns = if work.may_begin(self.now_ns) { self.now_ns } else { stuck_ns? };
+        Some(Arrival { messages: self.allowance, ..Arrival::new(due_ns, due_ns) })
+    }
+
+    /// Gives back what the session was to do and did not begin.
+    fn give_back_work(&mut self) {
+        let first = self.dealt.take().or_else(|| self.rest_of_session());
+        let allowance = std::mem::take(&mut self.allowance);
+        let work = &self.core.work;
+        if work.model == LoadModel::Sessions && first.is_none() {
+            work.let_go(allowance);
+        }
+        work.give_back(SessionTask { allowance, first });
+    }
+
+    /// Whether the server left the connection without a greeting: it was silent, hung up, or said what is no
+    /// reply. A refusal is an answer, and so is an EHLO without what we need.
+    fn was_never_greeted(&self, result: &Result<(), TalkError>) -> bool {
+        !self.talk.client().ready()
+            && (self.handshake_ns.is_none() || self.is_cut_short(result))
+            && result.as_ref().is_err_and(|error| !is_unfit(error))
+            && !self.is_turned_away(result)
+    }
+
+    /// Whether we ended a connection that the server still had time to answer on.
+    fn is_cut_short(&self, result: &Result<(), TalkError>) -> bool {
+        matches!(result, Err(TalkError::Timeout)) && !self.talk.wire.timed_out()
     }
 
     /// Counts how the session ended. Messages that were begun and never decided are failed; they are
@@ -83,9 +111,7 @@ impl LoadSession<'_> {
         let core = self.core;
         let cut = core.work.was_cut(&self.slot);
         core.work.abandon(&self.slot);
-        let first = self.dealt.take().or_else(|| self.rest_of_session());
-        let allowance = std::mem::take(&mut self.allowance);
-        core.work.give_back(SessionTask { allowance, first });
+        self.give_back_work();
         let mut recorder = core.recorder.borrow_mut();
         recorder.tick(self.now_ns);
         let (start_ns, now_ns) = (self.start_ns, self.now_ns);
@@ -103,9 +129,7 @@ impl LoadSession<'_> {
             result => result,
         };
         let late_handshake = self.handshake_ns.is_some() && self.talk.wire.timed_out();
-        let never_greeted = !self.talk.client().ready()
-            && matches!(result, Err(TalkError::Timeout))
-            && !late_handshake;
+        let never_greeted = self.was_never_greeted(&result);
         let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
         if recorder.heeds(start_ns) {
             recorder.record_phase(Phase::Session, broken, now_ns - self.connect_ns);
@@ -120,9 +144,12 @@ impl LoadSession<'_> {
                 transcript.ended(&error.to_string());
             }
             let kind = if late_handshake { ErrorKind::TlsTimeout } else { kind(error) };
-            match never_greeted {
-                true => recorder.connection_never_greeted(),
-                false => recorder.count_error_at(kind, oldest_ns, now_ns),
+            if never_greeted {
+                recorder.connection_never_greeted();
+            }
+            // Servers with a short accept queue leave connections in silence; that is no failure of its own.
+            if !never_greeted || !matches!(error, TalkError::Timeout) {
+                recorder.count_error_at(kind, oldest_ns, now_ns);
             }
             if !core.cut.get() && !cut && !is_unfit(error) {
                 let awaited = self.talk.client().awaited().map_or(Phase::Session, phase);
