@@ -16,8 +16,8 @@ use crate::smtp::auth::{Login, Mechanism};
 use crate::smtp::client::Pipelining;
 use crate::stamp::body_crc;
 
+/// Engine and conditions are reported elsewhere; `transcripts` and `out` change nothing that is sent.
 pub(super) fn describe(plan: &Plan) -> run::RunPlan {
-    // Engine and conditions are reported elsewhere; `transcripts` and `out` change nothing that is sent.
     let Plan {
         targets,
         connections,
