@@ -196,7 +196,7 @@
 //! | zeros | nothing was begun here | clean end |
 //! | marker, commit word 0 | the writer is storing the record, or died while it did; nobody acknowledged it | end; nothing is lost |
 //! | sound header, sound payload | committed | takes it |
-//! | sound header, payload CRC wrong | a power cut before write-back, or damage | stops; reports the place |
+//! | sound header, payload CRC wrong or octets after the payload not zero | a power cut before write-back, or damage | passes over the record; reports the place |
 //! | anything else | a power cut before write-back, or damage | stops; reports the place |
 //!
 //! The mark tells a power cut from damage. A doubtful place at the mark or above it is a torn end, which a
@@ -213,7 +213,7 @@
 //! |---|---|---|
 //! | fragments without a seal | discarded, or open at the crash | counts them, lists nothing |
 //! | a seal whose chain leads below the lowest segment | the ring has recycled the start | counts it, lists nothing |
-//! | a seal whose chain breaks after the end of a segment that is not damaged | a power cut, or a disk that failed | reports it as torn, lists nothing |
+//! | a seal whose chain breaks at a torn fragment, or after the end of a segment that is not damaged | a power cut, or a disk that failed | reports it as torn, lists nothing |
 //! | a seal whose chain breaks elsewhere | damage | reports it, lists nothing |
 //!
 //! The order of the stores protects against the death of the process, since the page cache survives it. A
@@ -229,8 +229,9 @@
 //! # What an opener does
 //!
 //! A sink that opens a spool removes the segments that were being made. It syncs every other segment, sets
-//! its mark and cuts it after its last record; it removes a segment that has no record. If nothing in the
-//! spool is doubtful, fragments that no message needs count as no records there. If a segment ends
+//! its mark and cuts it after its last record; it removes a segment that has no record. The mark stays below
+//! the first record with a torn payload, so that this record is not called damaged the next time. If nothing
+//! in the spool is doubtful, fragments that no message needs count as no records there. If a segment ends
 //! at a doubtful place, the sink first puts a copy into `quarantine`, up to the last octet that is not zero.
 //! It moves a segment there whose header is doubtful or lost. What is in `quarantine` is never recycled
 //! or deleted, and does not count against the limit.

@@ -110,6 +110,7 @@ class Report:
         self.damage = []  # (file, offset, what)
         self.torn = []  # likewise
         self.torn_chains = {}  # id of a message that is torn: the segment that it misses
+        self.torn_pieces = set()  # (segment, offset) of fragments of the present core that are torn
         self.ends = {}  # (core, number): where a segment ends that is not damaged
         self.open_records = 0
         self.orphaned_fragments = 0
@@ -237,11 +238,20 @@ def records(data, core, number, report, name):
             if last is not None and sequence != last + 1:
                 raise Doubt("sequence")
             payload = data[at + 64:end]
+            what = None
             if crc32c(payload) != payload_crc:
-                raise Doubt("payload checksum")
-            if any(data[end:following]):
-                raise Doubt("padding")
-            yield at, fields, payload
+                what = "payload checksum"
+            elif any(data[end:following]):
+                what = "padding"
+            if what is None:
+                yield at, fields, payload
+            elif mark is not None and at >= mark:
+                report.torn.append((name, at, what))
+                if kind == FRAGMENT:
+                    report.torn_pieces.add((number, at))
+            else:
+                report.damage.append((name, at, what))
+            # The header is sound, and says where the next record begins.
             last = sequence
             at = following
     except Doubt as doubt:
@@ -285,14 +295,15 @@ def envelope_fields(octets, flags):
     return meta
 
 
-def join(header, payload, fragments, lowest, ends):
+def join(header, payload, fragments, lowest, report):
     """The body of the message that this single or seal ends."""
     (_, kind, _, core, _, draft, _, total, length, _, _, back_segment, back_offset, *_) = header
     pieces = [payload[:length]]
     missing = total - length
     while back_offset:
         piece = fragments.pop((back_segment, back_offset), None)
-        if piece is None and back_offset >= ends.get((core, back_segment), 1 << 32):
+        if piece is None and ((back_segment, back_offset) in report.torn_pieces
+                              or back_offset >= report.ends.get((core, back_segment), 1 << 32)):
             raise Torn("chain", back_segment)
         if piece is None:
             raise Doubt("recycled" if back_segment < lowest else "chain")
@@ -314,6 +325,7 @@ def messages(directory, report=None):
         if core != present:
             report.orphaned_fragments += len(fragments)
             fragments, lowest, present = {}, number, core
+            report.torn_pieces.clear()
         try:
             with open_file(directory, name) as file:
                 data = file.read()
@@ -330,7 +342,7 @@ def messages(directory, report=None):
                 fragments[number, offset] = (draft, total, payload, header[11], header[12])
                 continue
             try:
-                body = join(header, payload, fragments, lowest, report.ends)
+                body = join(header, payload, fragments, lowest, report)
                 meta = envelope_fields(payload[length:], flags)
             except Doubt as doubt:
                 if str(doubt) == "recycled":

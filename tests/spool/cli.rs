@@ -84,21 +84,57 @@ fn damage_is_reported_with_exit_code_65() {
     let (dir, places) = spool_of(&[b"first message", b"second message", b"third message"]);
     let file = dir.path().join("c000-00000001.seg");
     let mut bytes = fs::read(&file).unwrap();
+    let sound = bytes.clone();
     bytes[places[1].offset as usize + 64] ^= 1;
-    fs::write(&file, bytes).unwrap();
+    fs::write(&file, &bytes).unwrap();
     let output = ringpost(&["verify", path(&dir)]);
     assert_eq!(output.status.code(), Some(65));
     let text = out(&output);
-    assert!(text.starts_with("verified 1 message, 13 bytes"), "{text}");
+    assert!(text.starts_with("verified 2 messages, 26 bytes"), "{text}");
     let place = format!("c000-00000001.seg at {}: the checksum", places[1].offset);
     assert!(text.contains(&place), "{text}");
-    assert!(text.contains("and 1 record after it cannot be reached"), "{text}");
+    assert!(text.contains(&format!("and message {} is lost", places[1])), "{text}");
     for command in [&["ls"][..], &["ls", "--json"], &["stat"], &["stat", "--json"]] {
         let output = ringpost(&[command, &[path(&dir)]].concat());
         assert_eq!(output.status.code(), Some(65), "{command:?}");
     }
+    assert_eq!(out(&ringpost(&["ls", path(&dir)])).lines().count(), 3);
+    let output = ringpost(&["export", "--format", "jsonl", "-o", "-", path(&dir)]);
+    assert_eq!((output.status.code(), out(&output).lines().count()), (Some(65), 2));
     let output = ringpost(&["cat", path(&dir), &places[1].to_string()]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(65), 0));
+    // A damaged header hides what follows.
+    let mut bytes = sound;
+    bytes[places[1].offset as usize + 20] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let text = out(&ringpost(&["verify", path(&dir)]));
+    assert!(text.starts_with("verified 1 message, 13 bytes"), "{text}");
+    assert!(text.contains("and 1 record after it cannot be reached"), "{text}");
+}
+
+#[test]
+fn a_segment_that_was_cut_short_says_how_much_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, mut writer) = open_one(dir.path(), small(64));
+    let mut places = Vec::new();
+    while writer.position().segment < 3 {
+        places.push(store(&mut writer, &octets(1, 5_000)).unwrap());
+    }
+    drop(writer);
+    drop(spool);
+    let (first, rest): (Vec<Place>, Vec<Place>) = places.iter().partition(|at| at.segment == 1);
+    let file = dir.path().join("c000-00000001.seg");
+    // At the start of the fifth message, and in the middle of it.
+    for (cut, left) in [(first[4].offset.into(), 4), (u64::from(first[4].offset) + 900, 4)] {
+        fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(cut).unwrap();
+        let text = out(&ringpost(&["verify", path(&dir)]));
+        let bytes = (first.len() - 4) as u64 * u64::from(first[5].offset - first[4].offset);
+        let bytes = format!("and {},{:03} bytes (", bytes / 1_000, bytes % 1_000);
+        assert!(text.contains(&bytes) && text.contains(" after it are missing"), "{text}");
+        let lost = first.len() - left;
+        assert!(text.contains(&format!("which held up to {lost} messages")), "{lost}: {text}");
+        assert!(text.starts_with(&format!("verified {} messages", left + rest.len())), "{text}");
+    }
 }
 
 #[test]

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::chain::{BodyPart, Chain, Fragment};
+use super::current::{Current, Met};
 use super::directory::{SegmentDirectory, WalkStop};
 use super::message::Message;
 use super::survey::{Damage, Survey};
-use super::walk::{Opened, RecordsEnd, Walk, WalkStep};
+use super::walk::{Opened, RecordsEnd, Spoilt, Walk};
 use crate::spool::envelope::StoredEnvelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::file;
-use crate::spool::format::{Place, RecordHeader, RecordKind, SEGMENT_HEADER_BYTES, file_name};
+use crate::spool::format::{Place, RecordHeader, RecordKind, file_name};
 
 /// Pieces whose seal was not met yet that readers of all cores keep in memory. One more, and the oldest of its core
 /// is read from the disk when its seal comes.
@@ -37,6 +38,10 @@ pub(super) struct Assembler<'a> {
     fragments: BTreeMap<(u32, u32), Fragment>,
     /// The last of the fragments for which there was no room. Up to it a fragment may lie on the disk alone.
     left_out: Option<(u32, u32)>,
+    /// Fragments that a power cut may have taken, and after which there are sound records.
+    ///
+    /// INVARIANT: at most this core's share of [`FRAGMENTS_MAX`].
+    torn: HashSet<(u32, u32)>,
     /// For each segment of the present core, up to where its records were met.
     walked: HashMap<u32, u64>,
     /// Places of pieces that were read from the disk, each of which one message may claim.
@@ -61,6 +66,7 @@ impl<'a> Assembler<'a> {
             cores: cores.max(1),
             fragments: BTreeMap::new(),
             left_out: None,
+            torn: HashSet::new(),
             walked: HashMap::new(),
             taken: HashSet::new(),
             stops: HashMap::new(),
@@ -78,6 +84,43 @@ impl<'a> Assembler<'a> {
         {
             self.survey.orphaned_fragments += 1;
             self.left_out = self.left_out.max(Some(oldest));
+        }
+    }
+
+    /// Keeps a fragment, or notes what cannot be believed. Returns the header of a sound record that ends a
+    /// message.
+    pub(super) fn take_in(&mut self, place: Place, met: &Met) -> Option<RecordHeader> {
+        match met {
+            Met::Record(header) if header.kind == RecordKind::Fragment => {
+                self.add_fragment(place, Fragment::from(header));
+                None
+            }
+            Met::Record(header) => Some(*header),
+            Met::Spoilt(spoilt) => {
+                self.note_spoilt(place, spoilt);
+                if spoilt.tears_a_chain() {
+                    self.add_torn_fragment(place);
+                }
+                None
+            }
+        }
+    }
+
+    /// Notes a record that cannot be believed. If it is the end of a message, that message is lost.
+    pub(super) fn note_spoilt(&mut self, place: Place, spoilt: &Spoilt) {
+        let damage = if spoilt.header.kind == RecordKind::Fragment {
+            let file = file_name(place.core, place.segment);
+            Damage::new(file, place.offset.into(), spoilt.what)
+        } else {
+            Damage::of_message(place, spoilt.what)
+        };
+        self.survey.note(damage, spoilt.torn);
+    }
+
+    /// Notes a piece that a power cut may have taken: the message that needs it is torn, not damaged.
+    pub(super) fn add_torn_fragment(&mut self, place: Place) {
+        if self.torn.len() < self.share(FRAGMENTS_MAX) {
+            self.torn.insert((place.segment, place.offset));
         }
     }
 
@@ -113,10 +156,7 @@ impl<'a> Assembler<'a> {
             }
             Err(Doubt::Recycled) => self.survey.recycled_messages += 1,
             Err(what) => {
-                let file = file_name(place.core, place.segment);
-                let offset = place.offset.into();
-                self.survey
-                    .note(Damage { file, offset, what, records_beyond: 0 }, what == Doubt::Torn);
+                self.survey.note(Damage::of_message(place, what), what == Doubt::Torn);
             }
         }
     }
@@ -134,6 +174,7 @@ impl<'a> Assembler<'a> {
         while let Some(back) = chain.back {
             let fragment = match self.fragments.remove(&(back.segment, back.offset)) {
                 Some(fragment) => Ok(fragment),
+                None if self.torn.contains(&(back.segment, back.offset)) => Err(Doubt::Torn),
                 None if self.was_left_out(back) => {
                     let orphans = &mut self.survey.orphaned_fragments;
                     *orphans = orphans.saturating_sub(1);
@@ -189,8 +230,8 @@ impl<'a> Assembler<'a> {
             None => *self.stops.entry(segment).insert_entry(self.directory.stop(segment)?).get(),
         };
         let stop = stop.filter(|stop| stop.at <= piece.offset.into());
-        // Readers do not believe what follows a torn place, and the next sink removes it.
-        if stop.is_some_and(|stop| stop.torn) {
+        // Readers do not believe what follows a torn end, and the next sink removes it.
+        if stop.and_then(|stop| stop.torn_end).is_some_and(|end| end <= piece.offset.into()) {
             return Ok(Err(Doubt::Torn));
         }
         // The sink may have written it after we left its segment.
@@ -210,13 +251,14 @@ impl<'a> Assembler<'a> {
                 *self.quarantined.entry(segment).insert_entry(stop).get()
             }
         };
-        Ok(stop.is_some_and(|stop| stop.torn && stop.at <= piece.offset.into()))
+        Ok(stop.and_then(|stop| stop.torn_end).is_some_and(|end| end <= piece.offset.into()))
     }
 
     /// The log of a core ends here: fragments that no seal has claimed are orphans.
     pub(super) fn drop_fragments(&mut self) {
         self.survey.orphaned_fragments += self.fragments.len() as u64;
         self.fragments.clear();
+        self.torn.clear();
         self.left_out = None;
         self.walked.clear();
     }
@@ -247,14 +289,11 @@ impl<'a> Assembler<'a> {
                 self.survey.segments += 1;
                 self.survey.core(core).segments += 1;
                 self.survey.file_bytes += file::metadata(&path).map_or(0, |there| there.len());
-                let alive = SEGMENT_HEADER_BYTES as u64;
-                let (last_seq, fragments) = (0, 0);
-                Ok(Ok(Current { core, number, walk: *walk, last_seq, alive, fragments }))
+                Ok(Ok(Current::new(core, number, *walk)))
             }
             Opened::End(end) => {
                 if let RecordsEnd::Damaged(what) | RecordsEnd::Torn(what) = end {
-                    let file = file_name(core, number);
-                    let damage = Damage { file, offset: 0, what, records_beyond: 0 };
+                    let damage = Damage::new(file_name(core, number), 0, what);
                     self.survey.note(damage, matches!(end, RecordsEnd::Torn(_)));
                 }
                 Ok(Err(end))
@@ -272,56 +311,24 @@ impl<'a> Assembler<'a> {
             RecordsEnd::Clean | RecordsEnd::Recycled => {}
             RecordsEnd::Open => self.survey.open_records += 1,
             RecordsEnd::Damaged(what) | RecordsEnd::Torn(what) => {
+                let (core, number) = (current.core, current.number);
+                let bytes_missing = current.walk.bytes_cut_off();
+                let next = if bytes_missing > 0 {
+                    self.directory.first_seq_after((core, number))?
+                } else {
+                    None
+                };
+                let records_missing =
+                    next.and_then(|next| next.checked_sub(current.last_seq)?.checked_sub(1));
                 let damage = Damage {
-                    file: file_name(current.core, current.number),
-                    offset: current.walk.at(),
-                    what,
                     records_beyond: current.walk.count_beyond()?,
+                    bytes_missing,
+                    records_missing,
+                    ..Damage::new(file_name(core, number), current.walk.at(), what)
                 };
                 self.survey.note(damage, matches!(end, RecordsEnd::Torn(_)));
             }
         }
         Ok(())
-    }
-}
-
-/// The segment that is being walked.
-pub(super) struct Current {
-    pub(super) core: u16,
-    pub(super) number: u32,
-    pub(super) walk: Walk,
-    pub(super) last_seq: u64,
-    /// Where the latest record ends that is no fragment.
-    pub(super) alive: u64,
-    /// Octets of all fragments.
-    pub(super) fragments: u64,
-}
-
-impl Current {
-    /// The next record and its place, or how the records end.
-    pub(super) fn step(&mut self) -> Result<Result<(Place, RecordHeader), RecordsEnd>, SpoolError> {
-        loop {
-            match self.walk.step()? {
-                WalkStep::Record(offset, header) => {
-                    self.last_seq = header.seq;
-                    if header.kind == RecordKind::Fragment {
-                        self.fragments += header.stride();
-                    } else {
-                        self.alive = self.walk.at();
-                    }
-                    let place = Place { core: self.core, segment: self.number, offset };
-                    return Ok(Ok((place, header)));
-                }
-                WalkStep::End(end) => {
-                    if let Some(end) = self.walk.confirm(end)? {
-                        return Ok(Err(end));
-                    }
-                }
-            }
-        }
-    }
-
-    pub(super) fn holds(&self, place: Place) -> bool {
-        (self.core, self.number) == (place.core, place.segment)
     }
 }

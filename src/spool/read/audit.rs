@@ -7,6 +7,7 @@ use std::thread;
 
 use super::assembler::Assembler;
 use super::chain::Fragment;
+use super::current::Met;
 use super::directory::SegmentDirectory;
 use super::survey::Survey;
 use crate::spool::envelope;
@@ -33,6 +34,7 @@ struct Pieces {
     /// Octets up to which its records were met.
     end: u64,
     fragments: Vec<(Place, Fragment)>,
+    torn_fragments: Vec<Place>,
     seals: Vec<Seal>,
 }
 
@@ -71,6 +73,7 @@ fn add(sums: &mut Assembler<'_>, number: u32, pieces: Pieces) -> Result<(), Spoo
     for (place, fragment) in pieces.fragments {
         sums.add_fragment(place, fragment);
     }
+    pieces.torn_fragments.into_iter().for_each(|place| sums.add_torn_fragment(place));
     sums.set_walked(number, pieces.end);
     for Seal { place, header, times } in pieces.seals {
         let whole = sums.parts(place, &header)?.and(times);
@@ -83,14 +86,11 @@ fn add(sums: &mut Assembler<'_>, number: u32, pieces: Pieces) -> Result<(), Spoo
 fn walk(sums: &mut Assembler<'_>, core: u16, number: u32) -> Result<(), SpoolError> {
     let Ok(mut current) = sums.open(core, number)? else { return Ok(()) };
     let end = loop {
-        let (place, header) = match current.step()? {
-            Ok(record) => record,
+        let (place, met) = match current.step()? {
+            Ok(met) => met,
             Err(end) => break end,
         };
-        if header.kind == RecordKind::Fragment {
-            sums.add_fragment(place, Fragment::from(&header));
-            continue;
-        }
+        let Some(header) = sums.take_in(place, &met) else { continue };
         let times = envelope::check(current.walk.envelope()).ok_or(Doubt::Envelope);
         let whole = sums.parts(place, &header)?.and(times);
         sums.count(place, header.total_bytes, whole);
@@ -186,14 +186,20 @@ fn sheet(
 ) -> Result<Sheet, SpoolError> {
     let pieces_max = PIECES_WAITING_MAX / (AHEAD * threads);
     let mut log = Assembler::new(directory, threads);
-    let (mut fragments, mut seals, mut end_at) = (Vec::new(), Vec::new(), 0);
+    let (mut fragments, mut torn_fragments) = (Vec::new(), Vec::new());
+    let (mut seals, mut end_at) = (Vec::new(), 0);
     if let Ok(mut current) = log.open(core, number)? {
         let end = loop {
             let (place, header) = match current.step()? {
-                Ok(record) => record,
+                Ok((place, Met::Record(header))) => (place, header),
+                Ok((place, Met::Spoilt(spoilt))) => {
+                    log.note_spoilt(place, &spoilt);
+                    torn_fragments.extend(spoilt.tears_a_chain().then_some(place));
+                    continue;
+                }
                 Err(end) => break end,
             };
-            if fragments.len() + seals.len() > pieces_max {
+            if fragments.len() + torn_fragments.len() + seals.len() > pieces_max {
                 on_segment(log.survey.file_bytes);
                 return Ok(Sheet::Crowded);
             }
@@ -213,6 +219,6 @@ fn sheet(
         log.close(&mut current, end)?;
     }
     on_segment(log.survey.file_bytes);
-    let pieces = Pieces { survey: log.survey, end: end_at, fragments, seals };
+    let pieces = Pieces { survey: log.survey, end: end_at, fragments, torn_fragments, seals };
     Ok(Sheet::Pieces(Box::new(pieces)))
 }

@@ -37,12 +37,14 @@ pub(in crate::spool) struct SegmentList {
     pub(in crate::spool) strangers: Vec<String>,
 }
 
-/// Where a walk through a segment ended above the mark, so that a power cut may have taken the rest.
-/// `torn` is false where the end looks clean: a lost record can look as if nothing had been written there.
+/// From where on a power cut may have taken pieces of a segment: where a walk met the first spoilt payload
+/// above the mark, or ended there.
 #[derive(Clone, Copy)]
 pub(super) struct WalkStop {
     pub(super) at: u64,
-    pub(super) torn: bool,
+    /// Where a torn end begins: what follows is not believed. `None` where the end looks clean: a lost record
+    /// can look as if nothing had been written there.
+    pub(super) torn_end: Option<u64>,
 }
 
 impl SegmentDirectory {
@@ -106,8 +108,28 @@ impl SegmentDirectory {
             {
                 Err(damaged(what))
             }
+            WalkStep::Spoilt(spoilt) => Err(damaged(spoilt.what)),
             WalkStep::End(_) => Ok(None),
         }
+    }
+
+    /// Sequence number of the first record in the segments of a core after number `number`.
+    pub(super) fn first_seq_after(
+        &self,
+        (core, number): (u16, u32),
+    ) -> Result<Option<u64>, SpoolError> {
+        let next = self.segments.partition_point(|segment| *segment <= (core, number));
+        let Some(&(_, next)) = self.segments.get(next).filter(|next| next.0 == core) else {
+            return Ok(None);
+        };
+        let Ok(Opened::Walk(mut walk)) = Walk::open(&self.path(core, next), core, next) else {
+            return Ok(None);
+        };
+        Ok(match walk.step()? {
+            WalkStep::Record(_, header) => Some(header.seq),
+            WalkStep::Spoilt(spoilt) => Some(spoilt.header.seq),
+            WalkStep::End(_) => None,
+        })
     }
 
     /// The fragment at `place`, to which a later record links, or why it cannot be read.
@@ -124,7 +146,7 @@ impl SegmentDirectory {
         }
     }
 
-    /// Where the records of a segment end above its mark; `None` for a segment that ends otherwise.
+    /// From where on a power cut may have taken pieces of a segment; `None` if it took none.
     pub(super) fn stop(&self, segment: (u16, u32)) -> Result<Option<WalkStop>, SpoolError> {
         stop_of(&self.path(segment.0, segment.1), segment)
     }
@@ -183,25 +205,32 @@ impl SegmentDirectory {
 }
 
 fn stop_of(path: &Path, (core, number): (u16, u32)) -> Result<Option<WalkStop>, SpoolError> {
-    let is_torn = |end| matches!(end, RecordsEnd::Torn(_));
+    let torn_end = |end, at| matches!(end, RecordsEnd::Torn(_)).then_some(at);
     let mut walk = match Walk::open(path, core, number)? {
         Opened::Walk(walk) => walk,
         // It is damage, of which it is told itself. Whether somebody has renamed it or a power cut came
         // while it was reused, what is missed in it is no second damage.
         Opened::End(RecordsEnd::Damaged(Doubt::SegmentName)) => {
-            return Ok(Some(WalkStop { at: 0, torn: true }));
+            return Ok(Some(WalkStop { at: 0, torn_end: Some(0) }));
         }
         Opened::End(end @ (RecordsEnd::Torn(_) | RecordsEnd::Clean)) => {
-            return Ok(Some(WalkStop { at: 0, torn: is_torn(end) }));
+            return Ok(Some(WalkStop { at: 0, torn_end: torn_end(end, 0) }));
         }
         Opened::End(_) => return Ok(None),
     };
+    let mut spoilt_at = None;
     loop {
-        if let WalkStep::End(end) = walk.step()?
-            && let Some(end) = walk.confirm(end)?
-        {
-            let stop = WalkStop { at: walk.at(), torn: is_torn(end) };
-            return Ok(walk.is_above_mark().then_some(stop));
+        match walk.step()? {
+            WalkStep::Record(..) => {}
+            WalkStep::Spoilt(spoilt) => {
+                spoilt_at = spoilt_at.or(spoilt.torn.then_some(spoilt.offset.into()));
+            }
+            WalkStep::End(end) => {
+                let Some(end) = walk.confirm(end)? else { continue };
+                let ends_above = walk.is_above_mark().then_some(walk.at());
+                let at = spoilt_at.or(ends_above);
+                return Ok(at.map(|at| WalkStop { at, torn_end: torn_end(end, walk.at()) }));
+            }
         }
     }
 }

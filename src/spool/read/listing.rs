@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use super::assembler::{Assembler, Current};
-use super::chain::Fragment;
+use super::assembler::Assembler;
+use super::current::{Current, Met};
 use super::directory::SegmentDirectory;
 use super::message::{CopyError, Message};
 use super::messages::{self, Messages};
@@ -243,10 +243,10 @@ impl<'a> Backwards<'a> {
         let mut met = 0_usize;
         let end = loop {
             match current.step()? {
-                Ok((place, header)) if header.kind == RecordKind::Fragment => {
-                    self.log.add_fragment(place, Fragment::from(&header));
-                }
-                Ok((place, _)) => {
+                Ok((place, found)) => {
+                    if self.log.take_in(place, &found).is_none() {
+                        continue;
+                    }
                     if met.is_multiple_of(SPOOL_BACKWARD_MESSAGES) {
                         self.starts.push(place.offset);
                     }
@@ -267,11 +267,13 @@ impl<'a> Backwards<'a> {
         current.walk.seek(start);
         while current.walk.at() < until {
             // The walk ends early if the file was recycled meanwhile: the rest is gone.
-            let Ok((place, header)) = current.step()? else {
+            let Ok((place, met)) = current.step()? else {
                 self.starts.clear();
                 return Ok(());
             };
-            if header.kind != RecordKind::Fragment {
+            if let Met::Record(header) = met
+                && header.kind != RecordKind::Fragment
+            {
                 let envelope = current.walk.envelope();
                 let message = self.log.assemble(place, &header, envelope)?;
                 current.walk.drop_envelope();

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use super::assembler::{Assembler, Current};
-use super::chain::Fragment;
+use super::assembler::Assembler;
+use super::current::Current;
 use super::directory::SegmentDirectory;
 use super::message::{CopyError, Message};
 use super::survey::Survey;
 use super::walk::RecordsEnd;
 use crate::spool::error::SpoolError;
-use crate::spool::format::{Mark, RecordKind, SegmentHeader};
+use crate::spool::format::{Mark, SegmentHeader};
 
 /// How the records of one segment ended, for the recovery.
 pub(in crate::spool) struct SegmentEnd {
@@ -25,6 +25,8 @@ pub(in crate::spool) struct SegmentEnd {
     /// Octets below that of fragments that no message needs.
     pub(in crate::spool) dead: u64,
     pub(in crate::spool) last_seq: u64,
+    /// The first record whose payload a power cut may have taken.
+    pub(in crate::spool) torn_at: Option<u64>,
     pub(in crate::spool) end: RecordsEnd,
 }
 
@@ -148,10 +150,8 @@ impl<'a> Messages<'a> {
                 continue;
             };
             match current.step()? {
-                Ok((place, header)) if header.kind == RecordKind::Fragment => {
-                    self.log.add_fragment(place, Fragment::from(&header));
-                }
-                Ok((place, header)) => {
+                Ok((place, met)) => {
+                    let Some(header) = self.log.take_in(place, &met) else { continue };
                     let envelope = current.walk.envelope();
                     let message = self.log.assemble(place, &header, envelope)?;
                     current.walk.drop_envelope();
@@ -176,10 +176,19 @@ impl<'a> Messages<'a> {
         match self.log.open(core, number)? {
             Ok(current) => self.current = Some(current),
             Err(end) => {
-                let (header, used, alive, dead, last_seq) = (None, 0, 0, 0, 0);
-                let nothing = SegmentEnd { core, number, header, used, alive, dead, last_seq, end };
+                let (header, torn_at, used, alive, dead, last_seq) = (None, None, 0, 0, 0, 0);
                 if let Some(ends) = &mut self.ends {
-                    ends.push(nothing);
+                    ends.push(SegmentEnd {
+                        core,
+                        number,
+                        header,
+                        used,
+                        alive,
+                        dead,
+                        last_seq,
+                        torn_at,
+                        end,
+                    });
                 }
             }
         }
@@ -189,14 +198,23 @@ impl<'a> Messages<'a> {
     fn end_segment(&mut self, end: RecordsEnd) -> Result<(), SpoolError> {
         let Some(mut current) = self.current.take() else { return Ok(()) };
         self.log.close(&mut current, end)?;
-        let Current { core, number, walk, last_seq, alive, fragments: dead } = current;
+        let Current { core, number, walk, last_seq, alive, fragments: dead, torn_at } = current;
         let header = Some((*walk.header(), walk.mark()));
         let used = walk.at();
         self.log.set_walked(number, used);
         self.walked_bytes += used;
-        let end = SegmentEnd { core, number, header, used, alive, dead, last_seq, end };
         if let Some(ends) = &mut self.ends {
-            ends.push(end);
+            ends.push(SegmentEnd {
+                core,
+                number,
+                header,
+                used,
+                alive,
+                dead,
+                last_seq,
+                torn_at,
+                end,
+            });
         }
         Ok(())
     }

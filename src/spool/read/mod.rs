@@ -4,6 +4,7 @@
 mod assembler;
 mod audit;
 mod chain;
+mod current;
 mod delivered;
 mod directory;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod messages;
 mod reader;
 mod survey;
 mod walk;
+mod window;
 
 pub(in crate::spool) use delivered::DELIVERED;
 pub use delivered::Deliveries;

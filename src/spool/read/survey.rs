@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::human::{counted, octets};
+use crate::human::{self, counted, octets};
 use crate::spool::error::Doubt;
+use crate::spool::format::{Place, file_name};
 
 /// Doubtful places that are listed, of each kind; the others are counted.
 const PLACES_TOLD_MAX: usize = 1_000;
@@ -56,11 +57,31 @@ pub struct CoreSurvey {
 pub struct Damage {
     /// Name of the segment file.
     pub file: String,
-    /// Octets from the start of the file up to which everything is sound.
+    /// Where it begins, octets from the start of the file.
     pub offset: u64,
     pub what: Doubt,
+    /// Name of the message that is lost by it, if the place is the end of one.
+    pub message: Option<String>,
     /// Records after the place whose headers are sound. No reader returns them.
     pub records_beyond: u64,
+    /// Octets of the file that were on the disk once and were cut off.
+    pub bytes_missing: u64,
+    /// Records that were in them. `None` unless the next segment of the core tells it.
+    pub records_missing: Option<u64>,
+}
+
+impl Damage {
+    pub(super) fn new(file: String, offset: u64, what: Doubt) -> Self {
+        let (message, records_beyond, bytes_missing, records_missing) = (None, 0, 0, None);
+        Self { file, offset, what, message, records_beyond, bytes_missing, records_missing }
+    }
+
+    /// The loss of the message that ends at `place`.
+    pub(super) fn of_message(place: Place, what: Doubt) -> Self {
+        let file = file_name(place.core, place.segment);
+        let message = Some(place.to_string());
+        Self { message, ..Self::new(file, place.offset.into(), what) }
+    }
 }
 
 impl Survey {
@@ -166,6 +187,18 @@ impl fmt::Display for Survey {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}: {}", self.file, self.offset, self.what)?;
+        if let Some(message) = &self.message {
+            write!(f, ", and message {message} is lost")?;
+        }
+        if self.bytes_missing > 0 {
+            write!(f, ", and {} after it are missing", octets(self.bytes_missing))?;
+        }
+        if let Some(records) = self.records_missing {
+            // A message has one record or more.
+            let up_to = if records > 1 { "up to " } else { "" };
+            let plural = if records == 1 { "" } else { "s" };
+            write!(f, ", which held {up_to}{} message{plural}", human::count(records))?;
+        }
         if self.records_beyond > 0 {
             let records = counted(self.records_beyond, "record");
             write!(f, ", and {records} after it cannot be reached")?;

@@ -1,13 +1,12 @@
 //! Walks through one segment from front to back. It uses read(2), not a map, because a sink may write,
 //! cut or recycle the file at the same time.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crc_fast::{CrcAlgorithm, Digest};
 
+use super::window::Window;
 use crate::limits::{ENVELOPE_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_STEP_BYTES, SPOOL_READ_BYTES};
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::file::{self, Access};
@@ -15,9 +14,6 @@ use crate::spool::format::{
     ALIGNMENT, CANARY_BYTES, Mark, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader, RecordKind,
     SEGMENT_HEADER_BYTES, SegmentHeader, SlotState,
 };
-
-/// Octets that it takes after a jump, when it may want a single record.
-const SPOOL_PEEK_BYTES: usize = 4 * 1024;
 
 /// The least that it takes at once.
 const WINDOW_BYTES_MIN: usize = 8 * 1024;
@@ -47,7 +43,26 @@ pub(in crate::spool) enum RecordsEnd {
 pub(super) enum WalkStep {
     /// A record whose checksums are right, and where it begins.
     Record(u32, RecordHeader),
+    /// A record whose header is sound and whose payload is not. The records after it are met.
+    Spoilt(Spoilt),
     End(RecordsEnd),
+}
+
+/// A record of which only the header can be believed: it still says where the next one begins.
+#[derive(Clone, Copy)]
+pub(super) struct Spoilt {
+    pub(super) offset: u32,
+    pub(super) header: RecordHeader,
+    pub(super) what: Doubt,
+    /// Its payload need not have reached the disk: a power cut can leave this.
+    pub(super) torn: bool,
+}
+
+impl Spoilt {
+    /// Whether a message that needs this piece was torn by a power cut.
+    pub(super) fn tears_a_chain(&self) -> bool {
+        self.torn && self.header.kind == RecordKind::Fragment
+    }
 }
 
 pub(super) struct Walk {
@@ -102,7 +117,7 @@ impl Walk {
         let mut file = Window::new(file, path.to_owned());
         let bytes = file.get(0, SEGMENT_HEADER_BYTES)?;
         if bytes.iter().all(|&b| b == 0) {
-            return Ok(Opened::End(file.end_without_header(len)?));
+            return Ok(Opened::End(end_without_header(&mut file, len)?));
         }
         let header = bytes.try_into().ok().and_then(SegmentHeader::decode);
         // Places in a segment have 32 bits, and no writer makes a larger one.
@@ -149,6 +164,12 @@ impl Walk {
         }
     }
 
+    /// Octets from here on that were on the disk once and that the file no longer has.
+    pub(super) fn bytes_cut_off(&self) -> u64 {
+        let Mark::Upto(mark) = self.mark else { return 0 };
+        if self.len < mark.into() { u64::from(mark).saturating_sub(self.at) } else { 0 }
+    }
+
     /// Moves to `offset`, where a record is known to begin.
     pub(super) fn seek(&mut self, offset: u32) {
         self.at = offset.into();
@@ -166,9 +187,12 @@ impl Walk {
     pub(super) fn step(&mut self) -> Result<WalkStep, SpoolError> {
         for _ in 0..LOOKS_MAX {
             let first = self.try_step()?;
-            let WalkStep::End(RecordsEnd::Damaged(_) | RecordsEnd::Torn(_)) = first else {
+            if !matches!(
+                first,
+                WalkStep::Spoilt(_) | WalkStep::End(RecordsEnd::Damaged(_) | RecordsEnd::Torn(_))
+            ) {
                 return Ok(first);
-            };
+            }
             // We may have read a header while it was being stored, or octets of the next life of the file: read
             // again.
             self.file.forget();
@@ -179,7 +203,11 @@ impl Walk {
                 break;
             }
         }
-        self.try_step()
+        let last = self.try_step()?;
+        if let WalkStep::Spoilt(spoilt) = &last {
+            self.pass(&spoilt.header);
+        }
+        Ok(last)
     }
 
     /// Whether the writer has taken the latest record back, which was a fragment. Then the walk goes on after
@@ -269,16 +297,27 @@ impl Walk {
             return doubtful(Doubt::Sequence);
         }
         if let Some(doubt) = self.check_payload(&header)? {
-            return doubtful(doubt);
+            return Ok(match doubt {
+                Doubt::Payload | Doubt::Padding => {
+                    let torn = self.is_above_mark();
+                    WalkStep::Spoilt(Spoilt { offset: self.at as u32, header, what: doubt, torn })
+                }
+                _ => WalkStep::End(verdict(doubt)),
+            });
         }
         let offset = self.at as u32;
-        self.latest = Some((self.at, header));
+        self.pass(&header);
+        Ok(WalkStep::Record(offset, header))
+    }
+
+    /// Goes to where the record after this one begins.
+    fn pass(&mut self, header: &RecordHeader) {
+        self.latest = Some((self.at, *header));
         self.at += header.stride();
         self.last_seq = Some(header.seq);
         if header.kind != RecordKind::Fragment {
             self.firm = (self.at, self.last_seq);
         }
-        Ok(WalkStep::Record(offset, header))
     }
 
     fn check_payload(&mut self, header: &RecordHeader) -> Result<Option<Doubt>, SpoolError> {
@@ -366,96 +405,24 @@ impl Walk {
     }
 }
 
-/// A file that is read in pieces: a small piece after a jump, and then larger and larger ones.
-struct Window {
-    file: File,
-    path: PathBuf,
-    bytes: Vec<u8>,
-    /// Where `bytes` begin in the file: at a multiple of [`ALIGNMENT`].
-    start: u64,
-    /// Octets that are taken at once.
-    reach_max: usize,
-}
-
-impl Window {
-    fn new(file: File, path: PathBuf) -> Self {
-        Self { file, path, bytes: Vec::new(), start: 0, reach_max: SPOOL_READ_BYTES }
+/// Judges a file of `len` octets with zeros for a header. A segment that was never begun has its full length,
+/// and holds nothing but its canary. A file that was cut was on the disk before, with its header.
+fn end_without_header(file: &mut Window, len: u64) -> Result<RecordsEnd, SpoolError> {
+    let whole = len > 0 && len.is_multiple_of(SEGMENT_STEP_BYTES);
+    if !whole || len > SEGMENT_BYTES_MAX {
+        return Ok(RecordsEnd::Damaged(Doubt::NoHeader));
     }
-
-    /// The octets at `at`: `len` of them, or fewer where the file ends. `len` is at most
-    /// `reach_max`.
-    fn get(&mut self, at: u64, len: usize) -> Result<&[u8], SpoolError> {
-        let have = self.start..self.start + self.bytes.len() as u64;
-        if at < have.start || at + len as u64 > have.end {
-            let goes_on = have.contains(&at) || at == have.end;
-            let reach = if goes_on { 2 * self.bytes.len() } else { 0 };
-            self.fill(at, reach.min(self.reach_max).max(len.max(SPOOL_PEEK_BYTES)))?;
+    let end = len - CANARY_BYTES as u64;
+    let mut at = 0;
+    loop {
+        let rest = file.rest(at, file.reach_max)?;
+        let rest = &rest[..rest.len().min((end - at) as usize)];
+        if rest.is_empty() {
+            return Ok(RecordsEnd::Clean);
         }
-        let from = (at - self.start) as usize;
-        let to = (from + len).min(self.bytes.len());
-        Ok(self.bytes.get(from..to).unwrap_or_default())
-    }
-
-    /// As [`Window::get`], and what of the file is in memory after these octets.
-    fn rest(&mut self, at: u64, len: usize) -> Result<&[u8], SpoolError> {
-        self.get(at, len)?;
-        Ok(self.bytes.get((at - self.start) as usize..).unwrap_or_default())
-    }
-
-    /// The octets `at..at + len`, if all of them are in memory.
-    fn held(&self, at: u64, len: u64) -> Option<&[u8]> {
-        let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
-        self.bytes.get(from..from.checked_add(usize::try_from(len).ok()?)?)
-    }
-
-    /// Takes `len` octets of the file from `at` on, and a little more for the alignment.
-    fn fill(&mut self, at: u64, len: usize) -> Result<(), SpoolError> {
-        let start = at - at % ALIGNMENT as u64;
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.resize(len.next_multiple_of(ALIGNMENT) + ALIGNMENT, 0);
-        let filled = self.read(start, &mut bytes)?;
-        bytes.truncate(filled);
-        (self.bytes, self.start) = (bytes, start);
-        Ok(())
-    }
-
-    /// Judges a file of `len` octets with zeros for a header. A segment that was never begun has its full length,
-    /// and holds nothing but its canary. A file that was cut was on the disk before, with its header.
-    fn end_without_header(&mut self, len: u64) -> Result<RecordsEnd, SpoolError> {
-        let whole = len > 0 && len.is_multiple_of(SEGMENT_STEP_BYTES);
-        if !whole || len > SEGMENT_BYTES_MAX {
-            return Ok(RecordsEnd::Damaged(Doubt::NoHeader));
+        if rest.iter().any(|&octet| octet != 0) {
+            return Ok(RecordsEnd::Torn(Doubt::NoHeader));
         }
-        let end = len - CANARY_BYTES as u64;
-        let mut at = 0;
-        loop {
-            let rest = self.rest(at, self.reach_max)?;
-            let rest = &rest[..rest.len().min((end - at) as usize)];
-            if rest.is_empty() {
-                return Ok(RecordsEnd::Clean);
-            }
-            if rest.iter().any(|&octet| octet != 0) {
-                return Ok(RecordsEnd::Torn(Doubt::NoHeader));
-            }
-            at += rest.len() as u64;
-        }
-    }
-
-    /// Reads the octets from `at` on into `into`, and returns how many there were.
-    fn read(&self, at: u64, into: &mut [u8]) -> Result<usize, SpoolError> {
-        let mut filled = 0;
-        while filled < into.len() {
-            match self.file.read_at(&mut into[filled..], at + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(SpoolError::io("read the segment", &self.path, cause)),
-            }
-        }
-        Ok(filled)
-    }
-
-    fn forget(&mut self) {
-        self.bytes.clear();
+        at += rest.len() as u64;
     }
 }

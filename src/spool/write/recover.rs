@@ -187,18 +187,27 @@ fn tidy(
         fs::remove_file(path)?;
         return Ok(0);
     }
-    settle(&path, &header, mark, end.used)?;
+    let kept = end.torn_at.unwrap_or(end.used);
+    settle(&path, &header, mark, end.used, kept)?;
     Ok(end.used)
 }
 
-/// Syncs and marks a segment up to the end of its last record, and then cuts it there.
-fn settle(path: &Path, header: &SegmentHeader, mark: Mark, used: u64) -> io::Result<()> {
+/// Syncs a segment, marks it up to `sound`, and cuts it after its last record, where `used` is. What a power cut
+/// took stays above the mark, so that it is not told as damage the next time.
+fn settle(
+    path: &Path,
+    header: &SegmentHeader,
+    mark: Mark,
+    used: u64,
+    sound: u64,
+) -> io::Result<()> {
+    debug_assert!(sound <= used, "{sound} octets are sound of {used}");
     let file = file::open(path, Access::Write)?;
-    let marked = matches!(mark, Mark::Upto(end) if u64::from(end) == used);
+    let marked = matches!(mark, Mark::Upto(end) if u64::from(end) == sound);
     if !marked {
         file.sync_data()?;
         if mark != Mark::Unknown {
-            segment::mark(&file, header, used as u32)?;
+            segment::mark(&file, header, sound as u32)?;
         }
     }
     if matches!(mark, Mark::Upto(end) if u64::from(end) > used) {
@@ -221,7 +230,8 @@ mod tests {
             let header = SegmentHeader { number, core, bytes: 65_536, created_ns, nonce: 1 };
             let end = RecordsEnd::Clean;
             let header = Some((header, Mark::Unknown));
-            SegmentEnd { core, number, header, used: 64, alive: 64, dead: 0, last_seq: 0, end }
+            let (used, alive, dead, last_seq, torn_at) = (64, 64, 0, 0, None);
+            SegmentEnd { core, number, header, used, alive, dead, last_seq, torn_at, end }
         };
         let mut ends: Vec<_> = segments.iter().map(end).collect();
         sort_by_age(&mut ends);
