@@ -1,7 +1,7 @@
 //! One run, from the plan to its outcome.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -11,15 +11,16 @@ use super::describe::describe;
 use super::error::BlastError;
 use super::failure::Failure;
 use super::misbehave::Misbehavers;
-use super::plan::{Load, Plan};
+use super::plan::{Load, Plan, StopAfter};
 use super::shared::{Shared, lock};
+use super::stop_request::StopRequest;
 use super::team::Team;
 use crate::engine::EngineKind;
 use crate::host::CpuTime;
 use crate::human;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
-use crate::measure::{self, Collected, Collector, Interval, Mode, Snapshot, Totals};
-use crate::run::{ArtefactError, Machine, NewRunDir, Run, RunDir};
+use crate::measure::{self, Collected, Collector, Interval, Mode, Phase, Snapshot, Totals};
+use crate::run::{ArtefactError, Machine, NewRunDir, Run, RunDir, Stopped};
 
 /// What has happened in a run, for the code that shows its progress.
 #[derive(Debug)]
@@ -40,14 +41,14 @@ pub struct RunOutcome {
     pub unwritten: Option<ArtefactError>,
 }
 
-/// Runs `plan` to its end, or until `stop` is set: then messages under way are finished, and the
+/// Runs `plan` to its end, or until `stop` is made: then messages under way are finished, and the
 /// outcome covers what was done. `see` is called a few times a second with the time since the start.
 ///
 /// # Errors
 /// When nothing could be started.
 pub fn run(
     plan: &Plan,
-    stop: Arc<AtomicBool>,
+    stop: impl Into<StopRequest>,
     see: &mut dyn FnMut(Duration, Seen<'_>, Snapshot),
 ) -> Result<RunOutcome, BlastError> {
     raise_descriptor_limit(plan)?;
@@ -58,7 +59,8 @@ pub fn run(
     let run_id = fastrand::u64(..);
     let corpus = Arc::new(Corpus::render(plan, run_id, Timestamp::now())?);
     let dir = plan.out.as_ref().map(|path| NewRunDir::create(path, mode)).transpose()?;
-    let shared = Arc::new(Shared::new(stop, plan));
+    let stop = stop.into();
+    let shared = Arc::new(Shared::new(stop.flag(), plan));
     let (recorders, mut collector) =
         measure::team(plan.cores(), mode, plan.warmup, plan.measured());
     let team = Team::assemble(plan, &corpus, &shared, recorders)?;
@@ -93,11 +95,37 @@ pub fn run(
     }
     run.misbehaviour = misbehaviour;
     run.fail_if(&plan.fail_if);
-    if let Some(stopped) = lock(&shared.stopped).take() {
+    let by_policy = lock(&shared.stopped).take();
+    let asked = || stop.made().and_then(|made| cut_off(plan, &run, made, clock.started()));
+    if let Some(stopped) = by_policy.or_else(asked) {
         run.stop(stopped);
     }
     let unwritten = artefacts.finish(&run, &totals);
     Ok(RunOutcome { run, totals, failure, unwritten })
+}
+
+/// What was left of the plan when somebody ended the run; `None` if nothing was.
+fn cut_off(
+    plan: &Plan,
+    run: &Run,
+    (by, asked): (&str, Instant),
+    started: Instant,
+) -> Option<Stopped> {
+    let at = asked.saturating_duration_since(started);
+    let text = match plan.stop {
+        StopAfter::Messages(messages) => {
+            let due = run.messages_due + run.warmup_messages + run.cooldown_messages;
+            let part = human::part(due, messages, "message");
+            (due < messages).then(|| format!("{part} had been due"))
+        }
+        StopAfter::Duration(_) => {
+            let planned = plan.last_start().filter(|end| at < *end)?;
+            Some(format!("it was to take {}", human::seconds(planned.as_secs_f64())))
+        }
+    };
+    let (target, phase, code, error) = (None, Phase::Message, None, None);
+    let (by, at_s) = (by.to_owned(), at.as_secs_f64());
+    text.map(|text| Stopped { by, at_s, target, phase, code, error, text })
 }
 
 /// The files of a run. When one cannot be written, no more are, and the run goes on: its report is

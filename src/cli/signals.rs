@@ -29,6 +29,17 @@ pub(super) enum StopSignal {
     Second { exit: u8 },
 }
 
+/// The name of the signal that ends a program with `exit`.
+pub(super) fn name(exit: u8) -> &'static str {
+    match i32::from(exit) - 128 {
+        libc::SIGINT => "SIGINT",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGHUP => "SIGHUP",
+        _ => "a signal",
+    }
+}
+
 /// Calls `on_signal` for the first signal of `numbers` and for the second. A program that is still there
 /// [`OVERDUE_MS`] after the second ends then with `overdue`, or with the code of that signal.
 ///

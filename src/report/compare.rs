@@ -19,7 +19,7 @@ use crate::run::Loaded;
 use crate::run::merge::{Difference, differences};
 use crate::run::series::Second;
 use crate::run::threshold::Conditions;
-use crate::run::{CpuPerMessage, Latency, Run};
+use crate::run::{CpuPerMessage, Latency, Run, Verdict};
 
 /// With fewer seconds in either run, nothing is said about noise.
 const SECONDS_MIN: usize = 10;
@@ -148,6 +148,12 @@ impl Comparison {
                  accepted per second follows from what was asked"
                     .to_owned(),
             );
+        }
+        for (sign, run) in [("A", a), ("B", b)] {
+            if run.verdict == Verdict::Stopped {
+                let why = run.verdict_reasons.first().map_or("", String::as_str);
+                notes.push(format!("{sign} was ended before it had done what was asked: {why}"));
+            }
         }
         let judge = |condition: &crate::run::threshold::Condition| condition.judge_change(a, b);
         Self {

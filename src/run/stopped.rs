@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{ErrorKind, Phase};
 
-/// What ended the run, because an option asked for it; part of `run.json`.
+/// What ended the run before its plan was done: an option that asked for it, or a signal; part of `run.json`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stopped {
-    /// The option that asked for it: `--stop-on 5xx`.
+    /// The option that asked for it, `--stop-on 5xx`, or the signal: `SIGINT`.
     pub by: String,
     /// Since the start of the run, warm-up included.
     pub at_s: f64,
     /// The target, where there are several; else `null`.
     pub target: Option<String>,
-    /// The phase that was refused or failed.
+    /// The phase that was refused or failed; `message` where none was.
     pub phase: Phase,
     /// Of the reply; `null` where none came.
     pub code: Option<u16>,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::{Plan, StopAfter};
-use ringpost::blast::{self, Failure, RunOutcome};
+use ringpost::blast::{self, Failure, RunOutcome, StopRequest};
 use ringpost::dial::Target;
 use ringpost::engine::{self, EngineKind, Io};
 use ringpost::host;
@@ -371,6 +371,45 @@ fn a_stop_in_mid_run_counts_what_was_done() {
             (messages, 0)
         );
         assert!(messages > 0 && outcome.failure.is_none());
+    }
+}
+
+#[test]
+fn a_run_that_is_ended_before_its_plan_is_done_says_by_whom_and_is_not_green() {
+    for engine in engines() {
+        let host = serve(Protocol::Smtp, Extensions::ALL, Manner::Good);
+        let whole = plan(&host.address.to_string(), engine);
+        let ends = [
+            (StopAfter::Messages(u64::MAX), "messages had been due"),
+            (StopAfter::Duration(Duration::from_secs(3_600)), "it was to take"),
+        ];
+        for (end, left) in ends {
+            let stop = StopRequest::default();
+            let setter = stop.clone();
+            let plan = Plan { stop: end, ..whole.clone() };
+            let run = blast::run(&plan, stop, &mut |_, _, totals| {
+                if totals.messages_ok > 0 {
+                    setter.make("SIGINT");
+                }
+            });
+            let run = run.unwrap().run;
+            let stopped = run.stopped.as_ref().unwrap();
+            assert_eq!((run.verdict, run.exit_code()), (Verdict::Stopped, 1));
+            assert!(stopped.by == "SIGINT" && stopped.text.contains(left), "{stopped}");
+            assert!(run.verdict_reasons[0].starts_with("SIGINT ended the run after "));
+            assert!(run.counts.messages_ok > 0 && run.counts.messages_failed == 0);
+        }
+        // One that comes when all is done changes nothing.
+        let stop = StopRequest::default();
+        let setter = stop.clone();
+        let plan = Plan { stop: StopAfter::Messages(20), ..whole };
+        let run = blast::run(&plan, stop, &mut |_, _, totals| {
+            if totals.messages_ok == 20 {
+                setter.make("SIGTERM");
+            }
+        });
+        let run = run.unwrap().run;
+        assert_eq!((run.stopped, run.counts.messages_ok), (None, 20));
     }
 }
 

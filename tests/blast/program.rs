@@ -330,8 +330,11 @@ fn a_signal_ends_the_run_with_its_report() {
         std::thread::sleep(Duration::from_millis(700));
         kill_process(Pid::from_child(&child), signal).unwrap();
         let done = child.wait_with_output().unwrap();
-        assert_eq!(done.status.code(), Some(0));
+        // It has not done what was asked.
+        assert_eq!(done.status.code(), Some(1));
         let run: Value = serde_json::from_slice(&done.stdout).unwrap();
+        let by = if signal == Signal::INT { "SIGINT" } else { "SIGTERM" };
+        assert_eq!((&run["verdict"], &run["stopped"]["by"]), (&"stopped".into(), &by.into()));
         assert!(run["messages_ok"].as_u64().unwrap() > 0);
         assert_eq!(run["messages_failed"], 0);
     }
@@ -395,7 +398,7 @@ fn a_self_test_that_could_prove_nothing_is_a_usage_error_and_a_task_takes_no_tar
         (&["selftest", "-c", "0"], "'0' is not a count"),
         (&["selftest", "-c", "64", "-q", "1000"], "fewer connections"),
         (&["selftest", "127.0.0.1:1025"], "unexpected argument"),
-        (&["-c", "5", "selftest"], "'selftest'"),
+        (&["-c", "5", "selftest"], "ringpost-blast selftest"),
         (&["-c", "5"], "<TARGET>"),
     ] {
         let done = blast(arguments);

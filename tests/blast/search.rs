@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
+use ringpost::blast::StopRequest;
 use ringpost::blast::plan::{Plan, StopAfter};
 use ringpost::blast::schedule::Spacing;
 use ringpost::blast::search::{Rates, SearchError, SearchOptions, StepEvent, Steps};
@@ -28,7 +28,7 @@ fn a_sweep_tells_of_each_step_and_writes_it_where_it_is_asked_to() {
     let host = serve(Manner::Slow(20 * MS));
     let dir = tempfile::tempdir().unwrap();
     let plan = Plan { out: Some(dir.path().to_owned()), ..short(&host) };
-    let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: Arc::default() };
+    let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: StopRequest::default() };
     let (mut asked, mut written, mut beats) = (Vec::new(), 0, 0);
     let rates = Rates::Given(vec![TOO_MANY, 20.0, 40.0, 20.0]);
     let sweep = steps.sweep(&rates, &mut |event| {
@@ -61,12 +61,12 @@ fn a_sweep_tells_of_each_step_and_writes_it_where_it_is_asked_to() {
 fn an_observer_ends_a_sweep_within_a_step_and_behind_one() {
     let host = serve(Manner::Good);
     let plan = Plan { stop: StopAfter::Duration(Duration::from_secs(60)), ..short(&host) };
-    let steps = Steps { plan: &plan, spacing: Spacing::Poisson, stop: Arc::default() };
+    let steps = Steps { plan: &plan, spacing: Spacing::Poisson, stop: StopRequest::default() };
     let rates = Rates::Doubling { start: 50.0, most: 1_000.0 };
     let within = steps.sweep(&rates, &mut |_| ControlFlow::Break(())).unwrap();
     assert_eq!((within.steps.len(), within.cut_short.map(|step| step.asked)), (0, Some(50.0)));
     let plan = short(&host);
-    let steps = Steps { plan: &plan, spacing: Spacing::Poisson, stop: Arc::default() };
+    let steps = Steps { plan: &plan, spacing: Spacing::Poisson, stop: StopRequest::default() };
     let behind = steps.sweep(&rates, &mut |event| match event {
         StepEvent::Done(_) => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
@@ -79,7 +79,7 @@ fn an_observer_ends_a_sweep_within_a_step_and_behind_one() {
 fn the_highest_rate_is_between_what_was_kept_and_what_was_missed() {
     let host = serve(Manner::Slow(20 * MS));
     let plan = short(&host);
-    let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: Arc::default() };
+    let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: StopRequest::default() };
     let options = SearchOptions { start: 25.0, most: TOO_MANY, precision: 1.0, repeats: 1 };
     let slo = "p99<5s".parse().unwrap();
     let mut runs = 0;
@@ -102,7 +102,7 @@ fn a_target_that_is_not_there_fails_the_first_step() {
     let mut plan = short(&host);
     plan.targets = ringpost::dial::Target::parse("smtp+unix:/nowhere", &[]).unwrap().into();
     plan.connect.tries = 1;
-    let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: Arc::default() };
+    let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: StopRequest::default() };
     let failed = steps.sweep(&Rates::Given(vec![10.0]), &mut |_| ControlFlow::Continue(()));
     assert!(matches!(failed, Err(SearchError::Failed(_))), "{failed:?}");
 }

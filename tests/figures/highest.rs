@@ -1,9 +1,9 @@
 //! Where a curve bends and what a server can do at most, where both follow from arithmetic.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
+use ringpost::blast::StopRequest;
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::{Plan, StopAfter};
@@ -38,7 +38,7 @@ fn plan(server: &Server, connections: usize, measured: Duration) -> Plan {
 }
 
 fn sweep(plan: &Plan, spacing: Spacing, rates: &[f64]) -> Sweep {
-    let steps = Steps { plan, spacing, stop: Arc::default() };
+    let steps = Steps { plan, spacing, stop: StopRequest::default() };
     let sweep = steps.sweep(&Rates::Given(rates.to_vec()), &mut |_| ControlFlow::Continue(()));
     let sweep = sweep.unwrap();
     sweep.steps.iter().for_each(took_what_was_due);
@@ -118,7 +118,7 @@ fn the_highest_rate_is_that_of_the_server() {
     let plan = plan(&server, 4, 1_000 * MS);
     judge("the highest rate is above 75", |_| {
         let pulse = Pulse::start();
-        let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: Arc::default() };
+        let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: StopRequest::default() };
         let options = SearchOptions { start: 60.0, most: 400.0, precision: 0.15, repeats: 1 };
         let found = steps
             .find_max(&"p50<10s".parse().unwrap(), options, &mut |_| ControlFlow::Continue(()));
@@ -137,7 +137,7 @@ fn the_highest_rate_is_that_of_the_server() {
 fn repeats_do_not_repeat_their_arrivals() {
     let server = Server::start(good);
     let plan = plan(&server, 8, 300 * MS);
-    let steps = Steps { plan: &plan, spacing: Spacing::Poisson, stop: Arc::default() };
+    let steps = Steps { plan: &plan, spacing: Spacing::Poisson, stop: StopRequest::default() };
     let options = SearchOptions { start: 100.0, most: 100.0, precision: 0.15, repeats: 3 };
     let mut rates = Vec::new();
     let found = steps.find_max(&"p50<1ns".parse().unwrap(), options, &mut |event| {

@@ -191,9 +191,10 @@ def test_a_step_that_was_broken_off_decides_nothing(engine):
                 else:
                     sweep.wait_for_line("      50.0")
                 sweep.terminate()
-                sweep.wait()
+                assert sweep.wait() == 1, sweep.stderr
             told = json.loads(sweep.stdout)
-            assert len(told["steps"]) == 1 and "broken off" in told["said"][-1], told
+            assert len(told["steps"]) == 1 and "broken off" in told["said"][-2], told
+            assert "SIGTERM ended the run after" in told["said"][-1], told
             assert ("knee" in told["said"][0]) == (step == "second"), told["said"]
 
 

@@ -4,7 +4,6 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::blast::error::BlastError;
@@ -13,7 +12,8 @@ use crate::blast::plan::{Load, Plan};
 use crate::blast::random::seed_of_step;
 use crate::blast::runner::{Seen, run};
 use crate::blast::schedule::{Profile, ProfileError, Schedule, Spacing};
-use crate::measure::Snapshot;
+use crate::blast::stop_request::StopRequest;
+use crate::measure::{Phase, Snapshot};
 use crate::run::curve::{RateStep, step_dir};
 use crate::run::{Conditions, Stopped, Verdict};
 
@@ -26,8 +26,8 @@ pub struct Steps<'a> {
     pub plan: &'a Plan,
     /// How the messages of a step are spread over its time.
     pub spacing: Spacing,
-    /// Once it is set, the step under way ends as a run does, and no other follows.
-    pub stop: Arc<AtomicBool>,
+    /// Once it is made, the step under way ends as a run does, and no other follows.
+    pub stop: StopRequest,
 }
 
 /// What happens while steps run.
@@ -69,6 +69,8 @@ pub struct EarlyEnd {
 pub enum EndCause {
     /// One of the rules of [`ErrorPolicy`](crate::blast::policy::ErrorPolicy).
     Policy(Stopped),
+    /// Somebody asked for the end, such as a signal, in the middle of a step.
+    Asked(Stopped),
     /// A target that had worked went away.
     Gone(Failure),
     /// The step could not take place, or its artefacts could not be written as a whole. All figures that are
@@ -84,7 +86,7 @@ impl EarlyEnd {
     /// The verdict that follows from the cause.
     pub fn verdict(&self) -> Verdict {
         match self.cause {
-            EndCause::Policy(_) => Verdict::Stopped,
+            EndCause::Policy(_) | EndCause::Asked(_) => Verdict::Stopped,
             EndCause::Gone(_) => Verdict::Unreachable,
             // Nothing is wrong with what was measured.
             EndCause::Failed(_) => Verdict::Ok,
@@ -95,7 +97,7 @@ impl EarlyEnd {
 impl fmt::Display for EndCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Policy(stopped) => stopped.fmt(f),
+            Self::Policy(stopped) | Self::Asked(stopped) => stopped.fmt(f),
             Self::Gone(failure) => failure.fmt(f),
             Self::Failed(error) => error.fmt(f),
         }
@@ -121,7 +123,7 @@ impl<'a, 'o> StepRunner<'a, 'o> {
 
     /// Whether the caller has ended it.
     pub(super) fn stopped(&self) -> bool {
-        self.enough || self.steps.stop.load(Relaxed)
+        self.enough || self.steps.stop.is_made()
     }
 
     /// One run at `rate`, held against `slo` where there is one; `None` where no step follows any more, or the
@@ -133,14 +135,23 @@ impl<'a, 'o> StepRunner<'a, 'o> {
     ) -> Result<Option<&RateStep>, SearchError> {
         assert!(!self.cut_short, "no step follows one that was cut short");
         if self.stopped() {
+            if let Some((by, _)) = self.steps.stop.made()
+                && self.early.is_none()
+            {
+                let text = "the step had not begun".to_owned();
+                let (by, at_s, phase) = (by.to_owned(), 0.0, Phase::Message);
+                let (target, code, error) = (None, None, None);
+                let stopped = Stopped { by, at_s, target, phase, code, error, text };
+                self.early = Some(EarlyEnd { rate, cause: EndCause::Asked(stopped) });
+            }
             return Ok(None);
         }
         let plan = self.plan(rate)?;
         let stop = &self.steps.stop;
         let see = &mut *self.see;
-        let outcome = run(&plan, Arc::clone(stop), &mut |elapsed, seen, totals| {
+        let outcome = run(&plan, stop.clone(), &mut |elapsed, seen, totals| {
             if see(StepEvent::Running { rate, elapsed, seen, totals }).is_break() {
-                stop.store(true, Relaxed);
+                stop.make_silently();
             }
         });
         let outcome = match outcome {
@@ -159,9 +170,12 @@ impl<'a, 'o> StepRunner<'a, 'o> {
                 return Err(SearchError::Failed(failure));
             }
             Some(failure) => Some(EndCause::Gone(failure)),
-            None => outcome.run.stopped.clone().map(EndCause::Policy),
+            None => outcome.run.stopped.clone().map(|stopped| match stop.made() {
+                Some((by, _)) if by == stopped.by => EndCause::Asked(stopped),
+                _ => EndCause::Policy(stopped),
+            }),
         };
-        let whole = !stop.load(Relaxed);
+        let whole = !stop.is_made();
         let mut step = RateStep { asked: rate, run: outcome.run, kept: None };
         step.kept = slo.filter(|_| whole).map(|slo| step.kept_up() && slo.met(&step.run));
         // What was measured is shown, whatever became of its files.

@@ -20,7 +20,6 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -47,7 +46,7 @@ use crate::blast::schedule::ProfileError;
 use crate::blast::search::SearchError;
 use crate::blast::selftest::TrialError;
 use crate::blast::targets::{Targets, TargetsError};
-use crate::blast::{self, BlastError};
+use crate::blast::{self, BlastError, StopRequest};
 use crate::dial::TargetError;
 use crate::engine::{self, UringRefusal};
 use crate::host::CoresError;
@@ -270,8 +269,8 @@ fn execute(args: RunArgs) -> Result<u8, Error> {
     if dry_run {
         return dry_run::print(&plan, json).map(|()| 0);
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    watch_signals(Arc::clone(&stop), plan.drain)?;
+    let stop = StopRequest::default();
+    watch_signals(stop.clone(), plan.drain)?;
     let mut watching = Watching::start(live, &plan);
     let outcome = blast::run(&plan, stop, &mut |elapsed, seen, totals| {
         watching.see(elapsed, &seen, totals);
@@ -350,10 +349,10 @@ fn plan(args: RunArgs) -> Result<Plan, Error> {
 }
 
 /// The first signal ends the run politely, the second at once.
-fn watch_signals(stop: Arc<AtomicBool>, drain: Duration) -> Result<(), Error> {
+fn watch_signals(stop: StopRequest, drain: Duration) -> Result<(), Error> {
     signals::watch(&signals::ENDING_OR_HANGUP, None, move |asked| match asked {
-        StopSignal::First { .. } => {
-            stop.store(true, Relaxed);
+        StopSignal::First { exit } => {
+            stop.make(signals::name(exit));
             // The live view has it in its last line.
             if !live::is_shown() {
                 let gap = if io::stderr().is_terminal() { "\n" } else { "" };

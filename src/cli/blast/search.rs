@@ -15,13 +15,13 @@ use super::machine::MachineArgs;
 use super::policy::PolicyArgs;
 use super::protocol::ProtocolArgs;
 use super::{ArtefactArgs, Error, RunArgs, artefacts, plan, status, watch_signals, with_page};
-use crate::blast::BlastError;
 use crate::blast::plan::{CONNECTIONS_DEFAULT, Plan};
 use crate::blast::schedule::Spacing;
 use crate::blast::search::{
     EarlyEnd, EndCause, FoundMax, Observer, Rates, SearchError, SearchOptions, StepEvent, Steps,
     Sweep, Tried,
 };
+use crate::blast::{BlastError, StopRequest};
 use crate::cli::exit;
 use crate::cli::value;
 use crate::human;
@@ -185,11 +185,12 @@ fn curve_of(sweep: Sweep) -> Curve {
         if curve.steps.is_empty() {
             (curve.said, curve.mark) = (Vec::new(), None);
         }
-        if early.is_none() {
+        let asked = matches!(early, None | Some(EarlyEnd { cause: EndCause::Asked(_), .. }));
+        if asked {
             let rate = human::rate(last.asked);
             curve.said.push(format!("The sweep was broken off in the step at {rate} messages/s."));
         }
-        if early.is_some() || curve.steps.is_empty() {
+        if !asked || curve.steps.is_empty() {
             curve.steps.push(last);
         }
     }
@@ -298,8 +299,8 @@ impl RateTask {
         task: &str,
         run: impl FnOnce(&Steps<'_>, &mut Observer<'_>) -> Result<T, SearchError>,
     ) -> Result<(T, Option<Error>), Error> {
-        let stop = Arc::default();
-        watch_signals(Arc::clone(&stop), self.plan.drain)?;
+        let stop = StopRequest::default();
+        watch_signals(stop.clone(), self.plan.drain)?;
         let steps = Steps { plan: &self.plan, spacing: self.spacing, stop };
         let mut table = LiveTable::new(self, task);
         let mut unwritten = None;
