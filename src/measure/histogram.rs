@@ -7,7 +7,7 @@ use crate::limits::{LATENCY_NS_MAX, SESSION_NS_MAX};
 
 /// Digits of the headline histograms: any percentile is right to 0.1 %.
 pub(super) const HEADLINE_DIGITS: u8 = 3;
-/// Digits of the other histograms: right to 1 %, at an eighth of the memory.
+/// Digits of most other histograms: right to 1 %, at an eighth of the memory.
 pub(super) const PHASE_DIGITS: u8 = 2;
 
 pub(super) fn histogram(digits: u8) -> Histogram<u64> {
@@ -26,6 +26,15 @@ pub(super) const fn most_ns(phase: Phase) -> u64 {
     match phase {
         Phase::Session => SESSION_NS_MAX,
         _ => LATENCY_NS_MAX,
+    }
+}
+
+/// A time that is a part of a headline, or the same by another name, is recorded in the same cells: in wider
+/// ones it could show as longer than the whole.
+pub(super) const fn digits(phase: Phase) -> u8 {
+    match phase {
+        Phase::Message => HEADLINE_DIGITS,
+        _ => PHASE_DIGITS,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::histogram::{HEADLINE_DIGITS, PHASE_DIGITS, add, histogram};
+use super::histogram::{HEADLINE_DIGITS, add, histogram};
 
 /// Figures that only an open loop has, because only there each message has an intended start.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ impl OpenTally {
         Self {
             response_ns: histogram(HEADLINE_DIGITS),
             send_lag_ns: histogram(HEADLINE_DIGITS),
-            own_lag_ns: histogram(PHASE_DIGITS),
+            own_lag_ns: histogram(HEADLINE_DIGITS),
             behind: 0,
             behind_ns: 0,
         }

@@ -2,8 +2,8 @@
 
 use hdrhistogram::Histogram;
 
-use super::histogram::{PHASE_DIGITS, histogram_to};
-use super::kind::Outcome;
+use super::histogram::{digits, histogram_to, most_ns};
+use super::kind::{Outcome, Phase};
 
 /// The parts beside the whole. Most phases never see a refusal, so a part takes memory from its first
 /// sample on, which is the only allocation that recording ever makes: at most one per outcome.
@@ -11,19 +11,19 @@ use super::kind::Outcome;
 pub struct Split {
     all: Histogram<u64>,
     apart: [Option<Histogram<u64>>; Outcome::APART.len()],
-    /// The longest time that they hold.
-    most_ns: u64,
+    /// Says which bounds and digits they have.
+    phase: Phase,
 }
 
 impl Split {
-    pub(super) fn new(most_ns: u64) -> Self {
-        let all = histogram_to(most_ns, PHASE_DIGITS);
-        Self { all, apart: Default::default(), most_ns }
+    pub(super) fn new(phase: Phase) -> Self {
+        let all = histogram_to(most_ns(phase), digits(phase));
+        Self { all, apart: Default::default(), phase }
     }
 
     fn part(&mut self, index: usize) -> &mut Histogram<u64> {
-        let most_ns = self.most_ns;
-        self.apart[index].get_or_insert_with(|| histogram_to(most_ns, PHASE_DIGITS))
+        let (most_ns, digits) = (most_ns(self.phase), digits(self.phase));
+        self.apart[index].get_or_insert_with(|| histogram_to(most_ns, digits))
     }
 
     /// All samples, whatever their outcome.
@@ -105,11 +105,10 @@ impl PartialEq for Split {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::LATENCY_NS_MAX;
 
     #[test]
     fn what_was_accepted_is_the_whole_without_its_parts() {
-        let mut split = Split::new(LATENCY_NS_MAX);
+        let mut split = Split::new(Phase::Message);
         assert_eq!(split.of(Outcome::Accepted), None);
         for (outcome, ns) in [
             (Outcome::Accepted, 1_000),
@@ -127,6 +126,6 @@ mod tests {
         let seen: Vec<Outcome> = split.apart().map(|(outcome, _)| outcome).collect();
         assert_eq!(seen, [Outcome::Refused4xx, Outcome::Unanswered]);
         split.clear();
-        assert_eq!(split, Split::new(LATENCY_NS_MAX), "a part that was emptied is as good as none");
+        assert_eq!(split, Split::new(Phase::Message), "a part that was emptied is as good as none");
     }
 }
