@@ -71,6 +71,10 @@ fn hint(want: ClientWant, peer: Peer) -> String {
              a login: start the sink with --tls-self-signed or --auth any, or switch encryption off in the \
              client"
         ),
+        ClientWant::LineEnd => format!(
+            "a client ({peer}) ends its lines with LF alone, so this sink waited for their end (RFC 5321 §2.3.8): \
+             have the client send CRLF"
+        ),
         ClientWant::Http => format!(
             "a client ({peer}) speaks HTTP, and this port is for SMTP: to see the messages, use \
              ringpost spool ls"

@@ -371,6 +371,7 @@ impl Session<'_> {
 
     fn closed_by_client(&mut self) -> Next {
         let mid_message = self.server.mid_message();
+        self.server.note_unfinished();
         self.end = if mid_message { SessionEnd::ClosedInMessage } else { SessionEnd::ClientClosed };
         Next::Gone
     }
@@ -399,6 +400,7 @@ impl Session<'_> {
         };
         self.message.forget(self.core);
         self.clock.stop();
+        self.server.note_unfinished();
         self.server.close_for(reason, out);
         Next::Close
     }

@@ -32,7 +32,7 @@ bitflags! {
         const ARGUMENT_AFTER_QUIT = 1 << 11;
         /// A CR without LF in the message (§2.3.8).
         const BARE_CR = 1 << 12;
-        /// An LF without CR in the message (§2.3.8).
+        /// An LF without CR in the message, or where a command was to end (§2.3.8).
         const BARE_LF = 1 << 13;
         /// SIZE, BODY or AUTH given again; the last one counts (§4.1.1.11 lets each come once).
         const REPEATED_PARAMETER = 1 << 14;

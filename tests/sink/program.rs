@@ -212,6 +212,11 @@ impl Talk {
         self.stream.get_mut().write_all(wire).unwrap();
     }
 
+    /// The client has no more to say, and reads on.
+    pub(super) fn close_sending(&mut self) {
+        self.stream.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// The last line of the next reply, without its end; empty when the sink has closed.
     pub(super) fn reply(&mut self) -> String {
         loop {

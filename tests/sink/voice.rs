@@ -129,18 +129,21 @@ fn nothing_is_said_unless_asked_for() {
 fn a_client_that_wants_what_is_not_there_gets_one_hint_of_each_kind() {
     for engine in engines() {
         let sink = Program::start("smtp", &["--io", engine, "--discard", "--cores", "2"]);
-        let wants: [(&[u8], &str); 6] = [
+        let wants: [(&[u8], &str); 8] = [
             (b"EHLO x\r\nQUIT\r\n", "left after EHLO"),
             (b"EHLO x\r\nSTARTTLS\r\nQUIT\r\n", "wants STARTTLS"),
             (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "speaks TLS"),
             (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"),
             (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\nQUIT\r\n", "--proxy-protocol 127.0.0.1"),
             (b"\r\n\r\n\0\r\nQUIT\n!\0\0\0\r\nQUIT\r\n", ""),
+            (b"EHLO x\nMAIL FROM:<a@b.example>\n", "LF alone"),
+            (b"EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\nhi\n.\n", ""),
         ];
         for _ in 0..3 {
             for (octets, _) in wants {
                 let mut talk = Talk::open(sink.port);
                 talk.send(octets);
+                talk.close_sending();
                 while !talk.reply().is_empty() {}
             }
         }
@@ -169,6 +172,7 @@ fn a_client_that_leaves_after_work_gets_no_hint() {
         "EHLO x\r\nNOOP\r\nQUIT\r\n".to_owned(),
         format!("EHLO x\r\nAUTH PLAIN {SECRET}\r\nQUIT\r\n"),
         format!("EHLO x\r\n{envelope}QUIT\r\n"),
+        format!("EHLO x\r\n{envelope}RSET\r\nQUIT\r\n"),
         format!("EHLO x\r\n{envelope}DATA\r\n.\r\nQUIT\r\n"),
     ] {
         let mut talk = Talk::open(sink.port);
@@ -178,6 +182,42 @@ fn a_client_that_leaves_after_work_gets_no_hint() {
     sink.ask_to_stop();
     let said = sink.lines_to_the_end();
     assert!(said.is_empty(), "{said:#?}");
+}
+
+/// Whoever was refused did not leave for want of an extension.
+#[test]
+fn a_client_that_leaves_after_a_refusal_gets_no_hint() {
+    let sink = start("auto", &["--syntax", "strict"]);
+    let envelope = "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\n";
+    for (wire, refused) in [
+        (format!("EHLO x.example\r\n{envelope}DATA\r\nhi\nthere\r\n.\r\nQUIT\r\n"), "550"),
+        ("EHLO x.example\r\nMAIL FROM:a@x.example\r\nQUIT\r\n".to_owned(), "501"),
+    ] {
+        let mut talk = Talk::open(sink.port);
+        talk.send(wire.as_bytes());
+        let replies: Vec<_> =
+            std::iter::repeat_with(|| talk.reply()).take_while(|reply| !reply.is_empty()).collect();
+        assert!(replies.iter().any(|reply| reply.starts_with(refused)), "{replies:?}");
+    }
+    sink.ask_to_stop();
+    let said = sink.lines_to_the_end();
+    assert!(said.is_empty(), "{said:#?}");
+}
+
+#[test]
+fn a_client_that_ends_its_lines_with_lf_is_heard_and_counted() {
+    let sink = start("auto", &["-vv"]);
+    let mut talk = Talk::open(sink.port);
+    talk.send(b"EHLO x\nAUTH PLAIN c2VjcmV0\nQUIT\n");
+    talk.close_sending();
+    while !talk.reply().is_empty() {}
+    sink.ask_to_stop();
+    let said = sink.lines_to_the_end();
+    let told = |part: &str| said.iter().any(|line| line.contains(part));
+    assert!(told("ends its lines with LF alone") && !told("c2VjcmV0"), "{said:#?}");
+    assert!(told("C: EHLO x") && told("C: AUTH PLAIN ***") && told("C: QUIT"), "{said:#?}");
+    let report = sink.report_of_a_good_end();
+    assert_eq!(report["deviations"]["bare-lf"]["sessions"], 1, "{}", report["deviations"]);
 }
 
 #[test]

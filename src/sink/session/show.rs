@@ -49,6 +49,7 @@ impl Session<'_> {
 
     pub(super) fn say_the_end(&mut self) {
         self.give_hint();
+        self.show_deviations();
         let Some(log) = &self.log else { return };
         if log.wants_dialogue() {
             log.dialogue(&self.server.take_heard(), &[]);

@@ -85,6 +85,11 @@ impl Data {
         }
     }
 
+    /// Whether what came so far has an LF without CR.
+    pub(super) fn has_bare_lf(&self) -> bool {
+        self.content.census.marks().bare_lf
+    }
+
     #[inline]
     fn judge(&self, policy: &Policy) -> Option<Spoilt> {
         if self.content.octets > policy.message_bytes_max {

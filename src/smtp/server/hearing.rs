@@ -16,6 +16,8 @@ pub enum ClientWant {
     ProxyHeader,
     /// EHLO came, and QUIT after it: the client did not find what it insists on.
     Extension,
+    /// The session ended with a line, or a message, whose lines end with LF and that has no end.
+    LineEnd,
 }
 
 /// How a PROXY header of version 2 begins.

@@ -136,6 +136,11 @@ impl LineReader {
         self.overlong.is_some() || !self.held.is_empty()
     }
 
+    /// The start of a line whose end has not arrived; empty if it is too long to be kept.
+    pub(super) fn unfinished(&self) -> &[u8] {
+        &self.held
+    }
+
     /// Whether what is held and `input` after it start with `prefix`.
     pub(super) fn starts_with(&self, input: &[u8], prefix: &[u8]) -> bool {
         let mut octets = self.held.iter().chain(input);

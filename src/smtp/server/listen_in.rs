@@ -2,6 +2,8 @@
 
 use super::hearing::ClientWant;
 use super::machine::Server;
+use super::state::ServerPhase;
+use crate::smtp::deviation::Deviations;
 
 impl Server {
     /// Keeps what the client says from now on, for [`take_heard`](Server::take_heard).
@@ -27,6 +29,30 @@ impl Server {
     pub(super) fn hear(&mut self, line: &[u8], in_auth: bool) {
         if let Some(hearing) = &mut self.hearing {
             hearing.line(line, in_auth);
+        }
+    }
+
+    /// At the end of a session, before [`Server::close_for`]: looks whether the client waits for an answer because
+    /// it ends its lines with LF alone, and no command or message has come to its end.
+    #[cold]
+    pub fn note_unfinished(&mut self) {
+        let bare_lf = match &self.phase {
+            ServerPhase::Command => self.lines.unfinished().contains(&b'\n'),
+            ServerPhase::Data(data) => data.has_bare_lf(),
+            _ => false,
+        };
+        if !bare_lf {
+            return;
+        }
+        self.want = Some(ClientWant::LineEnd);
+        self.session_deviations |= Deviations::BARE_LF;
+        if let Some(hearing) = &mut self.hearing {
+            // Line by line: one of them may hold a secret.
+            let unfinished = self.lines.unfinished();
+            for line in unfinished.split_inclusive(|&octet| octet == b'\n') {
+                hearing.line(line.strip_suffix(b"\n").unwrap_or(line), false);
+            }
+            hearing.lines.push("(lines that end with LF alone, and no CRLF)".to_owned());
         }
     }
 

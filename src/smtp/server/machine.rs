@@ -55,8 +55,8 @@ pub struct Server {
     pub(super) followers: u32,
     /// Commands that did no work, since the last accepted message.
     pub(super) junk: u32,
-    /// Whether a message was accepted.
-    pub(super) took_message: bool,
+    /// Whether the client said MAIL, whatever came of it.
+    pub(super) said_mail: bool,
     /// Whether the peer may say XCLIENT.
     pub(super) xclient_trusted: bool,
     /// What it said.
@@ -95,7 +95,7 @@ impl Server {
             errors: 0,
             followers: 0,
             junk: 0,
-            took_message: false,
+            said_mail: false,
             xclient_trusted: false,
             relayed: None,
             answering: VerbClass::Other,

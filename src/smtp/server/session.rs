@@ -6,7 +6,7 @@ use super::event::CommandEvent;
 use super::hearing::ClientWant;
 use super::machine::Server;
 use super::reply_counts::VerbClass;
-use super::state::{Greeting, ServerPhase, Transaction};
+use super::state::{Greeting, ServerPhase};
 use crate::limits::SESSION_JUNK_MAX;
 use crate::smtp::command::{self, Verb};
 use crate::smtp::deviation::Deviations;
@@ -143,9 +143,8 @@ impl Server {
     /// Whether the client said EHLO and nothing else so far.
     fn did_nothing(&self) -> bool {
         self.greeting == Greeting::Ehlo
-            && matches!(self.transaction, Transaction::Idle)
             && (self.errors, self.junk) == (0, 0)
-            && !self.took_message
+            && !self.said_mail
             && self.identity().is_none()
             && !self.secured
             && self.relayed.is_none()

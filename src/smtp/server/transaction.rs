@@ -27,6 +27,7 @@ impl Server {
 
     #[inline]
     pub(super) fn mail(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
+        self.said_mail = true;
         if let Err(answer) = self.begin_transaction(argument) {
             self.expect_followers();
             if answer.is_temporary() {

@@ -95,7 +95,6 @@ impl Server {
         let reply = self.end_of_data();
         self.errors = 0;
         self.junk = 0;
-        self.took_message = true;
         self.finish_verdict();
         reply
     }
