@@ -14,6 +14,9 @@ pub(super) const CLOSED_LOOP_NOTE: &str =
 /// Where other programs had a smaller share of the cores' time, it is not shown.
 const CPU_WAIT_SHOWN: f64 = 0.01;
 
+/// Total CPU time from which user and system time are told apart: the kernel divides it by ticks of up to 10 ms.
+const CPU_SPLIT_NS_MIN: f64 = 1e8;
+
 /// The most texts of one phase and code that are shown.
 const SAID_MAX: usize = 3;
 
@@ -195,7 +198,12 @@ fn generator_cpu(run: &Run) -> String {
     // Where no message was begun, there is none to share the time among.
     let each = run.cpu_per_message_ns.map_or_else(String::new, |cpu| {
         let (user, system) = (time(cpu.user), time(cpu.system));
-        format!("{} per message ({user} user, {system} system), ", time(cpu.total()))
+        let spent_ns = cpu.total() * run.counts.messages_begun() as f64;
+        let split = match spent_ns >= CPU_SPLIT_NS_MIN {
+            true => format!(" ({user} user, {system} system)"),
+            false => String::new(),
+        };
+        format!("{} per message{split}, ", time(cpu.total()))
     });
     let waited = match cpu_lent(run) {
         Some(wait) => {
@@ -353,4 +361,25 @@ fn said_rows(run: &Run) -> impl Iterator<Item = String> {
         }
         rows
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::CpuPerMessage;
+
+    #[test]
+    fn cpu_time_of_a_few_ticks_is_not_told_apart() {
+        let cpu = CpuPerMessage { user: 0.0, system: 20_000.0 };
+        let mut run = Run { cpu_per_message_ns: Some(cpu), ..Run::default() };
+        run.counts.messages_ok = 4_999;
+        assert!(
+            generator_cpu(&run).starts_with("20.0 µs per message, "),
+            "{}",
+            generator_cpu(&run)
+        );
+        run.counts.messages_ok = 5_000;
+        let told = generator_cpu(&run);
+        assert!(told.starts_with("20.0 µs per message (0 ns user, 20.0 µs system), "), "{told}");
+    }
 }

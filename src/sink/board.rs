@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ use super::deviation_counts::{DeviationCells, DeviationCounts};
 use super::refusal_counts::{RefusalCells, RefusalTable};
 use super::reply_times::{ReplyTimes, TimeCells, TimeHistogram};
 use super::tls_fault_counts::{TlsFaultCells, TlsFaultCounts};
+use crate::host::CpuTime;
 use crate::smtp::deviation::Deviations;
 use crate::smtp::server::{Refusal, ReplyCounts, VerbClass};
 use crate::tls::TlsFault;
@@ -35,6 +36,8 @@ pub(super) struct CoreCells {
     /// Unix nanoseconds of the first octet of the first message, and of the end of the last; 0 before.
     first_ns: Count,
     last_ns: Count,
+    /// CPU time that the process had spent when the first message had come, nanoseconds.
+    first_cpu_ns: Count,
 }
 
 /// The side of the readers. All clones show the same cells, also after the end of the sink.
@@ -99,6 +102,12 @@ impl LiveBoard {
     /// What went wrong with TLS on all cores.
     pub(super) fn tls_faults(&self) -> TlsFaultCounts {
         TlsFaultCounts::read(self.cores.iter().map(|core| &core.tls_faults))
+    }
+
+    /// CPU time that the process had spent when the first message came; `None` without one.
+    pub(super) fn cpu_before(&self) -> Option<Duration> {
+        let cores = self.cores.iter().filter(|core| core.last_ns.get() > 0);
+        cores.map(|core| core.first_cpu_ns.get()).min().map(Duration::from_nanos)
     }
 
     /// How long the replies of all cores took.
@@ -257,6 +266,9 @@ impl CoreBoard {
         let cells = self.cells();
         if cells.first_ns.get() == 0 {
             cells.first_ns.set(first_ns);
+            // Once in the life of the core.
+            let cpu = CpuTime::of_process().unwrap_or_default();
+            cells.first_cpu_ns.set(cpu.total().as_nanos() as u64);
         }
         cells.last_ns.set(last_ns);
     }
@@ -292,6 +304,16 @@ mod tests {
             writer.replies(&counts, Some(5));
             writer.replies(&counts, None);
         }
+        assert_eq!((board.busy_s(), board.cpu_before()), (None, None));
+        let spent = || CpuTime::of_process().unwrap().total();
+        let before = spent();
+        writers[1].took_message(1, 2);
+        // Of what was spent until the first message, and not of what later ones find.
+        while spent() <= before {}
+        let cpu = board.cpu_before();
+        writers[1].took_message(3, 4);
+        writers[0].took_message(5, 6);
+        assert!(cpu.unwrap() >= before && board.cpu_before() == cpu, "{before:?} {cpu:?}");
         let shown = board.snapshot();
         assert_eq!((shown.counters.messages, shown.counters.connections), (21, 4));
         assert_eq!((shown.counters.replies_2xx, shown.counters.replies_4xx), (12, 4));

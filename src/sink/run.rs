@@ -107,7 +107,6 @@ impl Sink {
             "each core has its listeners, its writer and its part of the board"
         );
         let started = Instant::now();
-        let cpu = CpuTime::of_process().unwrap_or_default();
         let quota = Quota::new(plan.messages_max, plan.sessions_max, stop.clone());
         let listeners = std::mem::take(&mut plan.listeners);
         let connections = ConnectionLimit::new(plan.connections_max.max(1));
@@ -160,7 +159,8 @@ impl Sink {
         if let Some(spool) = spool {
             close(spool, &stopped);
         }
-        let cpu = CpuTime::of_process().unwrap_or_default().since(cpu).total();
+        let cpu = CpuTime::of_process().unwrap_or_default().total();
+        let cpu = cpu.saturating_sub(board.cpu_before().unwrap_or_default());
         Ok(Summary::new(&plan, cores, &board, relayed, started.elapsed(), cpu))
     }
 }

@@ -33,8 +33,8 @@ pub struct Summary {
     pub busy_s: Option<f64>,
     /// Messages per second of `busy_s`; `None` where there are too few of them.
     pub rate_msg_s: Option<f64>,
-    /// CPU time of the whole process, by the kernel's accounting, per message kept; `None` where there
-    /// are too few of them.
+    /// CPU time of the whole process since the first message, by the kernel's accounting, per message kept;
+    /// `None` where there are too few of them.
     pub cpu_ns_per_message: Option<f64>,
     pub engine: &'static str,
     /// `process`, `sync`, or `none` when messages are discarded.
