@@ -94,6 +94,13 @@ fn row(a: &RateStep, b: &RateStep) -> [String; 8] {
     let rate = |step: &RateStep| human::known(step.run.rate_msg_s, human::rate);
     let (of_a, of_b) = (a.response(), b.response());
     let [before, after] = [of_a.p99, of_b.p99].map(|ns| ns.map(|ns| ns as f64));
+    // Of a step that the generator limited, the figures are those of the generator.
+    let change = match [a, b].map(|step| step.limited()) {
+        [false, false] => change_of(before, after),
+        [true, false] => "A limited".to_owned(),
+        [false, true] => "B limited".to_owned(),
+        [true, true] => "both limited".to_owned(),
+    };
     [
         human::rate(a.asked),
         rate(a),
@@ -102,7 +109,7 @@ fn row(a: &RateStep, b: &RateStep) -> [String; 8] {
         human::time(of_b.p50),
         human::time(of_a.p99),
         human::time(of_b.p99),
-        change_of(before, after),
+        change,
     ]
 }
 
@@ -115,6 +122,14 @@ fn sentences(curves: [&Curve; 2]) -> Vec<String> {
     let mut said = vec![format!("A: {}. B: {}.", found(curves[0]), found(curves[1]))];
     if let [Some((before, _)), Some((after, _))] = curves.map(|curve| curve.mark) {
         said.push(format!("Change: {}.", change_of(Some(before), Some(after))));
+    }
+    let limited = |curve: &Curve| curve.steps.iter().any(RateStep::limited);
+    if curves.into_iter().any(limited) {
+        said.push(
+            "Where a step is called limited, the generator was the limit: such steps say nothing about the target, \
+             and are not compared."
+                .to_owned(),
+        );
     }
     if rows(curves).is_empty() {
         said.push(
@@ -163,6 +178,11 @@ mod tests {
                 && page.contains("class=\"chart full\"")
                 && page.contains("33×")
         );
+        let mut slow = curve(&[(1e3, 9_000_000), (2e3, 2_000_000)]);
+        slow.steps[0].run.verdict = crate::run::Verdict::GeneratorLimited;
+        let told = text([&a, &slow], ["a", "b"], Width::FULL);
+        assert!(told.contains("B limited") && !told.contains("9.0×"), "{told}");
+        assert!(told.contains("say nothing about the target"), "{told}");
         let apart = text([&a, &curve(&[(7.0, 1)])], ["a", "b"], Width::FULL);
         assert!(apart.contains("No rate was run in both"), "{apart}");
     }

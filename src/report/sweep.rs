@@ -34,7 +34,7 @@ impl Curve {
             human::latency(SEND_LAG_NOISE_NS)
         );
         let mut said = match found {
-            Some(rate) => vec![format!("The knee is at {} messages/s.", human::rate(rate)), rule],
+            Some(rate) => vec![knee_at(&steps, rate), rule],
             None if steps.first().is_some_and(RateStep::limited) => {
                 vec![
                     "No knee was found: the generator was the limit from the first step on."
@@ -44,7 +44,8 @@ impl Curve {
             }
             None => vec!["The first step is beyond the knee already.".to_owned(), rule],
         };
-        if found.is_some() && found == steps.last().map(|step| step.asked) {
+        let beyond = steps.iter().skip_while(|step| Some(step.asked) != found).skip(1);
+        if found.is_some() && beyond.clone().all(RateStep::limited) {
             said.insert(1, "No step went beyond it, so it may be higher.".to_owned());
         }
         said.extend(absences(&steps));
@@ -122,10 +123,42 @@ impl RateStep {
     }
 }
 
+/// Where the knee is. Steps that the generator limited say nothing, so it may lie among those that follow it.
+fn knee_at(steps: &[RateStep], knee: f64) -> String {
+    let beyond = || steps.iter().skip_while(|step| step.asked != knee).skip(1);
+    let unknown = beyond().take_while(|step| step.limited()).count();
+    match (unknown, beyond().nth(unknown)) {
+        (0, _) => format!("The knee is at {} messages/s.", human::rate(knee)),
+        (_, None) => format!("The knee is at {} messages/s or above.", human::rate(knee)),
+        (_, Some(bent)) => format!(
+            "The knee is between {} and {} messages/s.",
+            human::rate(knee),
+            human::rate(bent.asked)
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::run::{Latency, Run, Verdict};
+
+    #[test]
+    fn a_knee_before_steps_that_decide_nothing_is_told_as_an_interval() {
+        const MS: u64 = 1_000_000;
+        use Verdict::{GeneratorLimited, Ok, TargetLimited};
+        let told = |steps: &[(f64, u64, Verdict)]| {
+            let steps = steps.iter().map(|&(asked, p99, verdict)| step(asked, p99, verdict));
+            Curve::of_sweep(steps.collect()).said.join(" ")
+        };
+        let (low, high) = ((20.0, MS, Ok), (120.0, 90 * MS, TargetLimited));
+        let limited = [40.0, 60.0, 80.0].map(|rate| (rate, MS, GeneratorLimited));
+        let unsure = told(&[&[low], &limited[..], &[high]].concat());
+        assert!(unsure.contains("The knee is between 20.0 and 120 messages/s."), "{unsure}");
+        let open = told(&[&[low], &limited[..]].concat());
+        assert!(open.contains("at 20.0 messages/s or above. No step went beyond it"), "{open}");
+        assert!(told(&[low, high]).contains("The knee is at 20.0 messages/s."));
+    }
 
     fn step(asked: f64, p99: u64, verdict: Verdict) -> RateStep {
         let (p50, p999) = (Some(p99 / 2), Some(2 * p99));

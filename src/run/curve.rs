@@ -99,9 +99,13 @@ impl RateStep {
     /// Whether the target took what was due, by the rule of [`Run::kept`]. A step that the generator
     /// limited says nothing about the target, so it does not count as kept.
     pub fn kept_up(&self) -> bool {
+        self.decides() && self.run.kept()
+    }
+
+    /// Whether the step says anything about its rate.
+    pub fn decides(&self) -> bool {
         use Verdict::{GeneratorLimited, Stopped, Unreachable};
-        let void = matches!(self.run.verdict, GeneratorLimited | Unreachable | Stopped);
-        !void && self.run.kept()
+        !matches!(self.run.verdict, GeneratorLimited | Unreachable | Stopped)
     }
 
     /// Whether the generator was the limit.
@@ -126,7 +130,7 @@ impl RateStep {
         StepRow {
             asked_msg_s: *asked,
             rate_msg_s: run.rate_msg_s,
-            kept: *kept,
+            kept: kept.or_else(|| self.decides().then(|| self.kept_up())),
             verdict: run.verdict,
             response_p50_ns: response.p50,
             response_p99_ns: response.p99,
@@ -211,6 +215,24 @@ mod tests {
     fn knee_of(steps: &[(f64, u64, Verdict)]) -> Option<f64> {
         let steps: Vec<_> = steps.iter().map(|(a, p, v)| step(*a, *p, *v)).collect();
         knee(&steps).map(|step| step.asked)
+    }
+
+    #[test]
+    fn a_step_is_kept_or_not_unless_it_decides_nothing() {
+        use Verdict::{Failures, GeneratorLimited, Ok, Stopped, TargetLimited};
+        for (verdict, told) in [
+            (Ok, Some(true)),
+            (Failures, Some(true)),
+            (TargetLimited, Some(false)),
+            (GeneratorLimited, None),
+            (Stopped, None),
+        ] {
+            let mut step = step(1e3, 1_000_000, verdict);
+            assert_eq!(step.row().kept, told, "{verdict:?}");
+            // The service level of a search has the last word.
+            step.kept = Some(false);
+            assert_eq!(step.row().kept, Some(false));
+        }
     }
 
     #[test]

@@ -177,7 +177,8 @@ impl<'a, 'o> StepRunner<'a, 'o> {
         };
         let whole = !stop.is_made();
         let mut step = RateStep { asked: rate, run: outcome.run, kept: None };
-        step.kept = slo.filter(|_| whole).map(|slo| step.kept_up() && slo.met(&step.run));
+        let decided = slo.filter(|_| whole && !step.limited());
+        step.kept = decided.map(|slo| step.kept_up() && slo.met(&step.run));
         // What was measured is shown, whatever became of its files.
         self.enough |= (self.see)(StepEvent::Done(&step)).is_break();
         self.early = cause.map(|cause| EarlyEnd { rate, cause });

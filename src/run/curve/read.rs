@@ -54,7 +54,11 @@ impl Curve {
             }
             let step = |(index, step): (usize, &StoredStep)| {
                 let run = read_run(&dir.join(step_dir(index + 1, step.asked_msg_s)))?;
-                Ok(RateStep { asked: step.asked_msg_s, run, kept: step.kept })
+                Ok(RateStep {
+                    asked: step.asked_msg_s,
+                    run,
+                    kept: step.kept.filter(|_| task == "find-max"),
+                })
             };
             let steps: Result<Vec<_>, LoadError> =
                 stored.steps.iter().enumerate().map(step).collect();
