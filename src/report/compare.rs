@@ -181,6 +181,39 @@ fn asks_other_rates(a: &Run, b: &Run) -> bool {
     a.plan.rate.is_some() && b.plan.rate.is_some() && a.plan.rate != b.plan.rate
 }
 
+impl Comparison {
+    /// What is to be said beside the outcome of a condition on a change: whether the runs can tell that change from
+    /// chance.
+    fn surety(&self, judged: &Judged) -> &'static str {
+        if !judged.condition.contains(['+', '-']) || judged.measured.is_none() {
+            return "";
+        }
+        match self.noise_of(&judged.figure) {
+            Noise::Beyond => "",
+            Noise::Within => {
+                " (≈ chance can explain this change, so it may come out otherwise next time)"
+            }
+            Noise::Unknown => " (? these runs cannot tell this change from chance)",
+        }
+    }
+
+    /// The noise of the row that shows a figure of a condition.
+    fn noise_of(&self, figure: &str) -> Noise {
+        let (of, statistic) = figure.split_once('.').unwrap_or((figure, ""));
+        let statistic = match statistic {
+            "p999" => "p99.9",
+            known => known,
+        };
+        let name = match of {
+            "rate" => "accepted per second".to_owned(),
+            "response" | "service" => format!("{of} time {statistic}"),
+            _ => return Noise::Unknown,
+        };
+        let row = self.rows.iter().find(|row| row.name == name);
+        row.map_or(Noise::Unknown, |row| row.noise)
+    }
+}
+
 /// When a run began, and its verdict.
 fn identity(loaded: &Loaded) -> String {
     let run = &loaded.run;
@@ -371,6 +404,45 @@ mod tests {
         let mut warm = calm.clone();
         warm[..15].iter_mut().for_each(|second| second.warmup = true);
         assert_eq!(verdict(&calm, &warm), Noise::Unknown, "warm-up is no evidence");
+    }
+
+    #[test]
+    fn a_condition_on_a_change_says_whether_the_runs_can_tell_it() {
+        let row = |name: &str, noise| ComparisonRow {
+            name: name.to_owned(),
+            kind: FigureKind::Time,
+            before: Some(1.0),
+            after: Some(1.2),
+            noise,
+        };
+        let rows = vec![
+            row("accepted per second", Noise::Beyond),
+            row("service time p99", Noise::Within),
+            row("service time p99.9", Noise::Unknown),
+        ];
+        let foreign = [false; 2];
+        let comparison = Comparison {
+            rows,
+            differences: Vec::new(),
+            notes: Vec::new(),
+            thresholds: Vec::new(),
+            foreign,
+        };
+        let said = |condition: &str, figure: &str| {
+            comparison.surety(&Judged {
+                condition: condition.to_owned(),
+                figure: figure.to_owned(),
+                measured: Some(20.0),
+                unit: "%".to_owned(),
+                unknown: None,
+                holds: Some(true),
+            })
+        };
+        assert_eq!(said("rate<-5%", "rate"), "");
+        assert!(said("p99>+10%", "service.p99").contains("≈ chance"));
+        assert!(said("p999>+10%", "service.p999").contains("? these runs cannot"));
+        assert!(said("mail.p99>+10%", "mail.p99").contains("? these runs cannot"));
+        assert_eq!(said("p99>20ms", "service.p99"), "");
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub fn render(
     }
     for judged in &comparison.thresholds {
         let outcome = if judged.fails() { "failed" } else { "passed" };
-        let line = format!("  fail if  {judged}, {outcome}");
+        let sure = comparison.surety(judged);
+        let line = format!("  fail if  {judged}, {outcome}{sure}");
         let _ = writeln!(out, "{}", width.wrap(11, &line));
     }
     out
