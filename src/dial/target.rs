@@ -55,6 +55,8 @@ pub enum TargetError {
          lmtps://HOST:PORT, smtp+unix:/PATH, lmtp+unix:/PATH or HOST:PORT"
     )]
     Syntax(String),
+    #[error("'{0}': {1} is not a port; a port is a number from 1 to 65535")]
+    Port(String, String),
     #[error("cannot find {host}: {error}; check the name and the port")]
     Resolve { host: String, error: io::Error },
     #[error("{host} has no IPv{family} address; leave out -{family}, or name another host")]
@@ -90,7 +92,11 @@ impl Target {
             Endpoint::Tcp(host) => host,
         };
         let (name, port) = host.rsplit_once(':').ok_or_else(syntax)?;
-        port.parse::<u16>().map_err(|_| syntax())?;
+        let is_number = !port.is_empty() && port.bytes().all(|octet| octet.is_ascii_digit());
+        port.parse::<u16>().map_err(|_| match is_number {
+            true => TargetError::Port(text.to_owned(), port.to_owned()),
+            false => syntax(),
+        })?;
         let name = name.trim_start_matches('[').trim_end_matches(']');
         let addresses = Address::resolve(host)
             .map_err(|error| TargetError::Resolve { host: host.to_owned(), error })?;
@@ -213,6 +219,10 @@ mod tests {
         for bad in ["", "host", "http://a:1", "smtp://", "a:b", "smtp+unix:rel", "smtp://a:1/x"] {
             let error = Target::parse(bad, &[]).unwrap_err();
             assert!(matches!(error, TargetError::Syntax(_)), "{bad}: {error}");
+        }
+        for bad in ["127.0.0.1:99999", "smtp://[::1]:65536"] {
+            let error = Target::parse(bad, &[]).unwrap_err();
+            assert!(matches!(error, TargetError::Port(..)), "{bad}: {error}");
         }
     }
 

@@ -41,6 +41,11 @@ pub enum BindError {
         "{address}: permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, a socket file needs a writable directory"
     )]
     Denied { address: Address },
+    #[error(
+        "{address} is no address of this machine, so nothing can listen there; 'ip address' shows those that it has, \
+         and 0.0.0.0 or [::] stands for all of them"
+    )]
+    NotHere { address: Address },
     #[error("{} exists and is not a socket: remove it or choose another path", path.display())]
     NotASocket { path: PathBuf },
     #[error("cannot listen on {address}: {source}")]
@@ -151,6 +156,7 @@ impl BindError {
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::InUse { address },
             io::ErrorKind::PermissionDenied => Self::Denied { address },
+            io::ErrorKind::AddrNotAvailable => Self::NotHere { address },
             _ => Self::Io { address, source },
         }
     }

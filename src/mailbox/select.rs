@@ -99,6 +99,10 @@ impl FromStr for AddressPattern {
         if text == "<>" {
             return Ok(Self::Null);
         }
+        // White space stands in a path between quotes alone.
+        if text.contains(char::is_whitespace) && !text.contains('"') {
+            return Err(BadPattern(text.to_owned()));
+        }
         if let Some(path) = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
             return Ok(Self::Whole(path.to_owned()));
         }
@@ -160,7 +164,7 @@ mod tests {
         ] {
             assert!(!matches(pattern, path), "{pattern} {path}");
         }
-        for bad in ["", "@", ".", "@."] {
+        for bad in ["", "@", ".", "@.", "a b", "a@b.test, c@b.test", "<a b>"] {
             assert!(bad.parse::<AddressPattern>().is_err(), "{bad}");
         }
     }

@@ -14,6 +14,21 @@ pub(super) const VARIABLE: &str = "RINGPOST_AUTH";
 /// Octets of a file with a login: tokens have some thousand.
 const LOGIN_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Mechanisms that other programs speak, by their names in the registry of IANA. Who asks for one of them wants no
+/// password that ends so.
+const UNSPOKEN: [&str; 10] = [
+    "ANONYMOUS",
+    "DIGEST-MD5",
+    "EXTERNAL",
+    "GSSAPI",
+    "GS2-KRB5",
+    "KERBEROS_V4",
+    "NTLM",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-256-PLUS",
+];
+
 /// Why a login cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoginError {
@@ -30,6 +45,15 @@ pub(super) fn login(text: &str) -> Result<Arc<Login>, String> {
     let named = rest
         .rsplit_once(':')
         .and_then(|(password, word)| Some((password, Mechanism::from_name(word)?)));
+    if let Some((_, word)) = rest.rsplit_once(':')
+        && UNSPOKEN.iter().any(|name| name.eq_ignore_ascii_case(word))
+    {
+        let spoken = Mechanism::ALL.map(Mechanism::name).join(", ");
+        return Err(format!(
+            "the mechanism {word} is not spoken here; take one of {spoken}, or, if {word} is a part of the password, \
+             write a mechanism after it"
+        ));
+    }
     let (password, mechanism) = match named {
         Some((password, mechanism)) => (password, Some(mechanism)),
         None => (rest, None),
@@ -95,6 +119,10 @@ mod tests {
             ("u::PLAIN:LOGIN", Some(Mechanism::Login)),
         ] {
             assert_eq!(login(text).unwrap().mechanism(), mechanism, "{text}");
+        }
+        assert_eq!(login("u:p:GSSAPI:PLAIN").unwrap().mechanism(), Some(Mechanism::Plain));
+        for bad in ["u:p:GSSAPI", "u:p:ntlm"] {
+            assert!(login(bad).unwrap_err().contains("is not spoken here"), "{bad}");
         }
         for bad in ["", "u", ":p", "u:", "u::PLAIN", "u:p\0"] {
             assert!(login(bad).is_err(), "{bad}");

@@ -151,6 +151,8 @@ enum RateError {
          or steps such as 1k,2k,5k:30s"
     )]
     Syntax(String),
+    #[error("'{0}' is a ramp without a length; write one after it, as in {0}/60s")]
+    NoRampLength(String),
     #[error(
         "'{0}' has a step without a length; write one after it or after the last, as in 1k,2k:30s"
     )]
@@ -176,7 +178,10 @@ fn rate(text: &str) -> Result<Profile, RateError> {
         let (from, to) = rates.split_once("..").unwrap_or((rates, rates));
         let (from, to) = value::number(from).zip(value::number(to)).ok_or_else(syntax)?;
         length = named.or(length);
-        let length = length.ok_or_else(|| RateError::NoLength(text.to_owned()))?;
+        let length = length.ok_or_else(|| match part == text && from != to {
+            true => RateError::NoRampLength(text.to_owned()),
+            false => RateError::NoLength(text.to_owned()),
+        })?;
         legs.push(Leg { from, to, length });
     }
     legs.reverse();
@@ -234,7 +239,7 @@ mod tests {
         for (text, says) in [
             ("fast", "is not a rate"),
             ("-5", "is not a rate"),
-            ("1k..2k", "without a length"),
+            ("1k..2k", "as in 1k..2k/60s"),
             ("1k,2k", "without a length"),
             ("1k:0s", "is not a rate"),
             ("inf", "is not a rate"),

@@ -156,6 +156,10 @@ enum Error {
     Targets(#[from] TargetsError),
     #[error("there is no task '{given}'; did you mean {task}? (a host of that name is {given}:25)")]
     TaskName { given: String, task: String },
+    #[error(
+        "the task comes first, and its options after it: ringpost-blast {task} … (a host of that name is {task}:25)"
+    )]
+    TaskFirst { task: &'static str },
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]

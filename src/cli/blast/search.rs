@@ -247,8 +247,9 @@ fn sentences(found: &FoundMax, slo: &Conditions) -> Vec<String> {
     });
     said.extend(limited.map(|rate| {
         format!(
-            "At {} messages/s the generator was the limit; the target may do more. Give it more \
-             --cores, or --connections.",
+            "At {} messages/s the generator was the limit; the target may do more. The reasons stand in run.json \
+             of that step (--out): busy cores need more --cores or another machine, a lack of sessions more \
+             --connections, and lag with idle cores a quieter machine.",
             human::rate(rate)
         )
     }));

@@ -32,6 +32,9 @@ pub(super) fn weighted(
 
 /// `text` with a port where an SMTP server was named without one; a line on stderr says so.
 fn with_port(text: &str) -> Result<String, Error> {
+    if let Some(task) = TASKS.into_iter().find(|task| *task == text) {
+        return Err(Error::TaskFirst { task });
+    }
     if let Some(task) = nearest(text, TASKS.into_iter()) {
         let (given, task) = (text.to_owned(), task.to_owned());
         return Err(Error::TaskName { given, task });
@@ -89,6 +92,14 @@ mod tests {
             "smtp://",
         ] {
             assert_eq!(default_port(as_it_is), None, "{as_it_is}");
+        }
+    }
+
+    #[test]
+    fn a_task_behind_an_option_is_told_its_place() {
+        for task in TASKS {
+            let error = with_port(task).unwrap_err().to_string();
+            assert!(error.contains(&format!("ringpost-blast {task} ")), "{error}");
         }
     }
 

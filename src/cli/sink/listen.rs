@@ -154,6 +154,10 @@ fn tcp(protocol: Protocol, implicit_tls: bool, text: &str) -> Result<ListenUrl, 
 /// Why `text` is no address to listen on.
 fn refusal(text: &str) -> String {
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let is_number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    if is_number && port.parse::<u16>().is_err() && text.parse::<Ipv6Addr>().is_err() {
+        return format!("{port} is not a port: a port is a number from 0 to 65535");
+    }
     if text.parse::<Ipv6Addr>().is_ok() {
         return format!("an IPv6 address stands in brackets before its port: [{text}]:1025");
     }
@@ -226,6 +230,9 @@ mod tests {
             ("::1", "[::1]:1025"),
             ("10.0.0.1", "10.0.0.1:1025"),
             ("65536", "from 0 to 65535"),
+            ("127.0.0.1:80000", "80000 is not a port"),
+            ("smtp://[::1]:65536", "65536 is not a port"),
+            ("localhost:99999", "99999 is not a port"),
             ("smtps+unix:/s", "begins with STARTTLS"),
             ("smtpss://127.0.0.1:1", "smtps://"),
         ] {

@@ -89,7 +89,7 @@ impl Unit {
             "s" => Self::S,
             "%" => Self::Percent,
             "" => Self::One,
-            "k" => Self::Kilo,
+            "k" | "K" => Self::Kilo,
             "M" => Self::Mega,
             "G" => Self::Giga,
             _ => return None,

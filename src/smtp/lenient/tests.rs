@@ -219,3 +219,10 @@ fn verbs_stand_among_blanks() {
         assert_eq!(seen.contains(Deviations::EXTRA_WHITESPACE), odd, "{line:?}");
     }
 }
+
+#[test]
+fn a_blank_before_the_colon_is_refused_in_both_modes() {
+    for argument in [&b"FROM :<a@b>"[..], b"FROM : <a@b>", b"FROM\t:<a@b>"] {
+        assert!(parse_mail(argument).is_err() && command::parse_mail(argument).is_err());
+    }
+}
