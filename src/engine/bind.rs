@@ -255,7 +255,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(120));
                 drop(before);
             });
-            assert!(bind(&[address.clone()], 1).is_ok(), "{address}");
+            assert!(bind(std::slice::from_ref(&address), 1).is_ok(), "{address}");
             leaving.join().unwrap();
         }
     }

@@ -23,11 +23,11 @@ const SILENCE: Duration = Duration::from_secs(10);
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// The octets of a text file that the user named, at most `most`, without a byte order mark in front. It may
-/// be a pipe, as a shell makes it of `<(…)`, or a device, of which at most [`DEVICE_BYTES_MAX`] are read.
+/// be a pipe, as a shell makes it of `<(…)`, or a device, of which a bounded part is read.
 ///
 /// # Errors
 /// Those of open(2) and read(2); [`FileTooLarge`](io::ErrorKind::FileTooLarge) for a longer file;
-/// [`TimedOut`](io::ErrorKind::TimedOut) for one to which nobody writes for [`SILENCE`].
+/// [`TimedOut`](io::ErrorKind::TimedOut) for one to which nobody writes for ten seconds.
 pub fn read_text(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     bounded(open_waiting_for_nothing(path)?, most)
 }

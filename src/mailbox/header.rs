@@ -30,7 +30,7 @@ pub(super) fn search_area(start: &[u8]) -> &[u8] {
     &start[..start.len().min(HEADER_SEARCH_BYTES)]
 }
 
-/// The Subject of a message that was found by its name; see [`subject`].
+/// The Subject of a message that was found by its name, decoded.
 pub fn subject_in(reader: &Reader, message: &Message) -> Result<Option<String>, CopyError> {
     let mut start = Vec::new();
     reader.copy_start(message, HEADER_SEARCH_BYTES as u64, &mut start)?;
@@ -71,7 +71,7 @@ impl Write for HeaderBlock<'_> {
     }
 }
 
-/// The Subject of the message that `listing` returned last; see [`subject`].
+/// The Subject of the message that `listing` returned last, decoded.
 pub fn subject_of(
     listing: &mut Listing<'_>,
     message: &Message,

@@ -95,7 +95,7 @@ fn row(a: &RateStep, b: &RateStep) -> [String; 8] {
     let (of_a, of_b) = (a.response(), b.response());
     let [before, after] = [of_a.p99, of_b.p99].map(|ns| ns.map(|ns| ns as f64));
     // Of a step that the generator limited, the figures are those of the generator.
-    let change = match [a, b].map(|step| step.limited()) {
+    let change = match [a, b].map(RateStep::limited) {
         [false, false] => change_of(before, after),
         [true, false] => "A limited".to_owned(),
         [false, true] => "B limited".to_owned(),

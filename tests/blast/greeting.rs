@@ -191,7 +191,8 @@ fn a_server_that_greets_nobody_is_out_of_reach() {
 
 #[test]
 fn connections_that_are_closed_or_get_no_smtp_in_place_of_a_greeting_were_never_greeted() {
-    let manners: [(&str, fn() -> Answer); 4] = [
+    type Manner = fn() -> Answer;
+    let manners: [(&str, Manner); 4] = [
         ("BANNER", || Answer::Close(String::new())),
         ("EHLO", || Answer::Close(String::new())),
         ("BANNER", || Answer::Close("HTTP/1.1 400 Bad Request".to_owned())),

@@ -172,7 +172,7 @@ def test_a_dry_run_shows_the_parts():
         (["127.0.0.1:1", "0=127.0.0.1:2"], "has no weight"),
         (["127.0.0.1:1", "smtp://127.0.0.1:1"], "named twice"),
         (["127.0.0.1:1", "2=8.8.8.8:25"], "public address"),
-        ([f"127.0.0.1:{port}" for port in range(1, 34)], "33 targets are too many"),
+        ([f"127.0.0.1:{port}" for port in range(1, 34)], "too many targets, 33; name up to 32"),
     ],
 )
 def test_what_is_no_set_of_targets_is_a_usage_error(targets, says):
