@@ -68,7 +68,7 @@ pub(crate) fn end_of(mut child: Child) -> Ran {
         // SAFETY: as above; the child is ours, and nobody else waits for it.
         let waited = unsafe { libc::wait4(pid, &mut status, libc::WNOHANG, &mut spent) };
         if waited == pid {
-            usage = Some(spent.ru_maxrss as u64 * 1024);
+            usage = Some((spent.ru_maxrss as u64 * 1024).min(faulted_in(spent.ru_minflt as u64)));
         } else if Instant::now() > deadline {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -83,6 +83,14 @@ pub(crate) fn end_of(mut child: Child) -> Ran {
         stderr: stderr.join().unwrap(),
         peak_bytes: peak_bytes.or(usage).unwrap_or(0),
     }
+}
+
+/// The most memory that so many page faults can have given to a program which had ended before anybody could look
+/// at it. The kernel maps up to 64 KiB of a file at one fault, and of memory one page, which may be a huge one.
+fn faulted_in(faults: u64) -> u64 {
+    let huge = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    let page = if huge.is_ok_and(|text| text.contains("[always]")) { 2 << 20 } else { 64 << 10 };
+    faults * page
 }
 
 /// The most memory that a running program had at once so far.

@@ -7,8 +7,8 @@
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
-//! use std::sync::Arc;
 //!
+//! use ringpost::blast::StopRequest;
 //! use ringpost::blast::content::{Content, spread::Spread};
 //! use ringpost::blast::plan::Plan;
 //! use ringpost::blast::schedule::Spacing;
@@ -19,7 +19,7 @@
 //! let target = Target::parse("127.0.0.1:1025", &[])?;
 //! let content = Content::plain(Spread::one(1024), "a@client.example", "b@server.example");
 //! let plan = Plan::new(target.into(), content, vec![1], EngineKind::Epoll);
-//! let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: Arc::default() };
+//! let steps = Steps { plan: &plan, spacing: Spacing::Constant, stop: StopRequest::default() };
 //! let rates = Rates::Doubling { start: 500.0, most: 64_000.0 };
 //! let sweep = steps.sweep(&rates, &mut |event| {
 //!     if let StepEvent::Done(step) = event {
