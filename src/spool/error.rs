@@ -167,6 +167,14 @@ impl SpoolError {
                 | Self::Outlived
         )
     }
+
+    /// Whether it is a lack of room, also where the disk says it only when a file that was made is filled: the
+    /// spool can be used as it is, and has done nothing wrong.
+    pub(crate) fn is_shortage(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        let of_disk = |cause: &io::Error| matches!(cause.kind(), StorageFull | QuotaExceeded);
+        self.is_full() || matches!(self, Self::Io { cause, .. } if of_disk(cause))
+    }
 }
 
 /// Why a reader stopped believing a segment or a message.

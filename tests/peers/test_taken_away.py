@@ -52,7 +52,7 @@ def messages_told(sink, spool, number):
     """How many the one line about this segment says there were."""
     lines = [line for line in sink.stderr.splitlines() if f"c000-{number:08}.seg: was" in line]
     assert len(lines) == 1 and "while it was written" in lines[0], sink.stderr
-    return int(re.search(r"the (\d+) messages acknowledged in it", lines[0])[1])
+    return int(re.search(r"the (\d+) messages? acknowledged in it", lines[0])[1])
 
 
 @pytest.mark.parametrize("durability", ["process", "sync"])

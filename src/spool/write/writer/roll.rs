@@ -118,8 +118,8 @@ impl Writer {
             }
             Ok(segment) => Ok(self.in_place(segment)?),
             Err(error) => {
-                let known = self.shortage.as_ref().is_some_and(|before| !before.is_full());
-                self.stats.unusable += u64::from(!error.is_full() && !known);
+                let known = self.shortage.as_ref().is_some_and(|before| !before.is_shortage());
+                self.stats.unusable += u64::from(!error.is_shortage() && !known);
                 Err(error)
             }
         };
