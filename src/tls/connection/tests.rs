@@ -470,6 +470,21 @@ fn a_changed_octet_anywhere_ends_the_connection() {
     assert_eq!(server.hear(&wire).unwrap_err().fault(), TlsFault::Broken);
 }
 
+/// Hands `wire` over in pieces of so many octets, over and over, until it fails or all is heard; whether it
+/// failed.
+fn fails_in_pieces(server: &mut End, wire: &[u8], steps: &[usize]) -> bool {
+    let mut rest = wire;
+    for step in steps.iter().cycle() {
+        let (piece, left) = rest.split_at(rest.len().min(*step));
+        let fails = server.hear(piece).is_err();
+        rest = left;
+        if fails || rest.is_empty() {
+            return fails;
+        }
+    }
+    unreachable!("there is a step")
+}
+
 /// What a slow server makes of `wire`: rustls' own buffers in place of ours.
 fn slow(mut server: ServerConnection, wire: &[u8]) -> (Vec<u8>, bool, bool) {
     let (mut plain, mut fails, mut input) = (Vec::new(), false, wire);
@@ -510,15 +525,7 @@ proptest! {
         wire.extend_from_slice(&tail);
         let (_, slow_fails, _) = slow(ServerConnection::new(config.clone()).unwrap(), &wire);
         let mut server = End::new(Tls::server(config).unwrap());
-        let (mut rest, mut fails) = (wire.as_slice(), false);
-        for step in steps.iter().cycle() {
-            let (piece, left) = rest.split_at(rest.len().min(*step));
-            fails = server.hear(piece).is_err();
-            rest = left;
-            if fails || rest.is_empty() {
-                break;
-            }
-        }
+        let fails = fails_in_pieces(&mut server, &wire, &steps);
         prop_assert_eq!(fails, slow_fails);
     }
 
@@ -557,15 +564,7 @@ proptest! {
         };
         let (slow_plain, slow_fails, slow_closed) = slow(slow_server, &flight(&mut slow_client));
         let wire = flight(&mut fast_client);
-        let (mut rest, mut fails) = (wire.as_slice(), false);
-        for step in steps.iter().cycle() {
-            let (piece, left) = rest.split_at(rest.len().min(*step));
-            fails = server.hear(piece).is_err();
-            rest = left;
-            if fails || rest.is_empty() {
-                break;
-            }
-        }
+        let fails = fails_in_pieces(&mut server, &wire, &steps);
         prop_assert_eq!(&server.plain, &slow_plain);
         prop_assert_eq!(fails, slow_fails);
         prop_assert_eq!(server.state == TlsState::PeerClosed, slow_closed);
