@@ -21,7 +21,7 @@
 //! | [`sink`] | the server: listen, accept, PROXY header, limits for peers, session, message, group commit, counters | relay, smtp, spool, engine, tls, host, scan, human, notice, printable, limits |
 //! | [`relay`] | ETRN and ATRN: the queue of waiting mail, and its delivery to the next server | mailbox, dial, smtp, spool, engine, host, human, notice, printable, limits |
 //! | [`mailbox`] | stored messages: selected, counted, exported as Maildir, mbox, eml or JSON lines | smtp, stamp, spool, scan, printable, limits |
-//! | [`run`] | one run as files (JSON, hlog, hgrm, CSV): written, read, merged; verdict, thresholds, curve | measure, host, human, printable, limits |
+//! | [`run`] | one run as files (JSON, hlog, hgrm, CSV, messages): written, read, merged; verdict, thresholds, curve | smtp, measure, host, human, printable, limits |
 //! | [`dial`] | one client conversation with a target: connect, send, read replies | smtp, engine, tls |
 //! | [`engine`] | sockets, tasks, timers and signals on io_uring (tokio-uring) or epoll (tokio) | tls, limits |
 //! | [`tls`] | TLS 1.2 and 1.3 without I/O, on rustls: open, seal, close, facts; certificates | limits |

@@ -18,6 +18,7 @@ pub(super) use self::ending::Ending;
 use super::clock::Clock;
 use super::connect_options::ConnectOptions;
 use super::corpus::{Corpus, Identity, Rendered};
+use super::message_log::MessageLog;
 use super::plan::Plan;
 use super::policy::ErrorPolicy;
 use super::security::SecuredSessions;
@@ -30,6 +31,7 @@ use crate::dial::TargetSecurity;
 use crate::engine::task::{self, Semaphore, SemaphorePermit};
 use crate::engine::{Address, Connecting, EngineKind, Pool, Stream, Watch};
 use crate::measure::Recorder;
+use crate::run::messages::MessageFate;
 
 /// Connects and TLS handshakes that one generator core makes at the same time: less than a usual listen
 /// backlog. Of more handshakes, most of the time would be a wait for the generator's own CPU.
@@ -39,7 +41,6 @@ const CONNECTS_AT_ONCE: usize = 128;
 const RECONNECT_LOOK_MS: u64 = 50;
 
 /// The work of one core.
-#[derive(Debug)]
 pub(super) struct Assignment {
     pub(super) id: u16,
     pub(super) cpu: usize,
@@ -49,6 +50,8 @@ pub(super) struct Assignment {
     /// For each target, how it is secured.
     pub(super) security: Vec<Option<TargetSecurity>>,
     pub(super) corpus: Arc<Corpus>,
+    /// Where the run writes what became of each message.
+    pub(super) log: Option<MessageLog>,
 }
 
 /// What the sessions of one core share.
@@ -61,11 +64,14 @@ pub(super) struct LoadCore {
     idle_max: Duration,
     /// Connections made; the cores take their sources in turn.
     connected: Cell<u64>,
+    /// Connections that were made, which counts them in the stamp.
+    numbered: Cell<u32>,
     cores: u64,
     pub(super) work: Work,
     pub(super) corpus: Arc<Corpus>,
     pub(super) clock: Clock,
     pub(super) recorder: RefCell<Recorder>,
+    log: RefCell<Option<MessageLog>>,
     pub(super) watch: Rc<Watch>,
     pub(super) pool: Rc<Pool>,
     connecting: Semaphore,
@@ -114,6 +120,7 @@ impl LoadCore {
             connect_options: plan.connect.clone(),
             idle_max: plan.idle_max(),
             connected: Cell::new(u64::from(assignment.id)),
+            numbered: Cell::new(0),
             cores: plan.cores() as u64,
             work: Work::new(plan, usize::from(assignment.id), clock, Arc::clone(&shared.exchange)),
             reply_timeout: plan.reply_timeout,
@@ -122,6 +129,7 @@ impl LoadCore {
             corpus: assignment.corpus,
             clock,
             recorder: RefCell::new(recorder),
+            log: RefCell::new(assignment.log),
             watch: Watch::new(),
             pool: Rc::new(Pool::new()),
             connecting: Semaphore::new(CONNECTS_AT_ONCE),
@@ -183,9 +191,16 @@ impl LoadCore {
         self.connect_options.source(n, to.is_ipv6())
     }
 
-    /// The next message of this core.
+    /// The number of a connection that was made.
+    pub(super) fn next_connection(&self) -> u32 {
+        // After four thousand million connections the numbers begin again.
+        self.numbered.set(self.numbered.get().wrapping_add(1));
+        self.numbered.get()
+    }
+
+    /// The next message of this core, for its connection `conn`.
     #[inline]
-    pub(super) fn next_message(&self, due_ns: u64) -> (&Rendered, Identity) {
+    pub(super) fn next_message(&self, conn: u32, due_ns: u64) -> (&Rendered, Identity) {
         let seq = self.seq.get() + 1;
         self.seq.set(seq);
         if seq == 1 {
@@ -193,8 +208,26 @@ impl LoadCore {
         }
         let (core, due_unix_ns) = (self.id, self.clock.unix_ns(due_ns));
         let filling = self.corpus.filling(core, seq);
-        let identity = Identity { core, seq, due_unix_ns, filling };
+        let identity = Identity { core, conn, seq, due_unix_ns, filling };
         (self.corpus.pick(core, seq), identity)
+    }
+
+    /// Notes what became of a message, where that is wanted.
+    #[inline]
+    pub(super) fn note_fate(&self, fate: MessageFate) {
+        if let Some(log) = &mut *self.log.borrow_mut() {
+            log.note(fate);
+        }
+    }
+
+    /// Hands over everything that it recorded.
+    pub(super) fn hand_over(self) {
+        let end_ns = self.end_ns();
+        // Before the recorder, whose end says that all is there.
+        if let Some(log) = self.log.into_inner() {
+            log.finish();
+        }
+        self.recorder.into_inner().finish(end_ns);
     }
 
     /// Pauses before another connection is made, unless none is wanted any more.

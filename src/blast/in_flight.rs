@@ -6,11 +6,14 @@ use crate::dial::TalkError;
 use crate::measure::{
     ErrorKind, MessageSample, OpenLoop, Outcome, Phase, RecipientCounts, Recorder,
 };
+use crate::run::messages::MessageFate;
 use crate::smtp::client::{self, RecipientReplies, ReplyEvent};
 
 /// A message that was begun and not decided yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlight {
+    /// Its number on this core.
+    pub(super) seq: u64,
     /// When a session decided to send it.
     pub(super) claimed_ns: u64,
     /// When its first octet was handed to the kernel.
@@ -112,6 +115,15 @@ pub(super) fn decide(
     if recorder.heeds(start_ns) {
         recorder.record_phase(Phase::Message, outcome, service_ns);
     }
+    let accepted = if outcome == Outcome::Accepted { message.recipients.accepted } else { 0 };
+    core.note_fate(MessageFate {
+        seq: open.seq,
+        outcome,
+        is_measured: recorder.is_measured(start_ns),
+        target: target as u8,
+        accepted: accepted as u16,
+        ended_ns: now_ns,
+    });
     core.in_flight.set(core.in_flight.get() - 1);
     core.last_ns.set(now_ns);
 }

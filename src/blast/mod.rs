@@ -7,6 +7,7 @@
 //! the figures.
 
 mod account;
+mod artefacts;
 mod clock;
 pub mod connect_options;
 pub mod content;
@@ -16,6 +17,7 @@ mod describe;
 mod error;
 mod failure;
 mod in_flight;
+mod message_log;
 pub mod misbehave;
 pub mod plan;
 pub mod policy;

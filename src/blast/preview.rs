@@ -179,7 +179,7 @@ impl Example {
         outgoing.recipients.write_all(&mut rcpt, filling);
         let mut octets = message.octets();
         let due_unix_ns = now.as_nanosecond() as u64;
-        message.identify(&mut octets, 0, Identity { core, seq, due_unix_ns, filling });
+        message.identify(&mut octets, 0, Identity { core, conn: 1, seq, due_unix_ns, filling });
         Self {
             size: message.size,
             mail: first_lines(&mail).concat(),

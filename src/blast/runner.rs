@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::artefacts::Artefacts;
 use super::corpus::Corpus;
 use super::describe::describe;
 use super::error::BlastError;
 use super::failure::Failure;
+use super::message_log::message_logs;
 use super::misbehave::Misbehavers;
 use super::plan::{Load, Plan, StopAfter};
 use super::shared::{Shared, lock};
@@ -20,7 +22,7 @@ use crate::host::CpuTime;
 use crate::human;
 use crate::limits::{DESCRIPTORS_RESERVED, PROGRESS_MS};
 use crate::measure::{self, Collected, Collector, Interval, Mode, Phase, Snapshot, Totals};
-use crate::run::{ArtefactError, Machine, NewRunDir, Run, RunDir, Stopped};
+use crate::run::{ArtefactError, Machine, NewRunDir, Run, Stopped};
 
 /// What has happened in a run, for the code that shows its progress.
 #[derive(Debug)]
@@ -59,16 +61,22 @@ pub fn run(
     let run_id = fastrand::u64(..);
     let corpus = Arc::new(Corpus::render(plan, run_id, Timestamp::now())?);
     let dir = plan.out.as_ref().map(|path| NewRunDir::create(path, mode)).transpose()?;
+    let files = dir.map(|dir| {
+        let messages = dir.messages(corpus.sent_envelopes(), corpus.sent_messages());
+        (dir, messages)
+    });
+    let (logs, fates) = files.as_ref().map(|_| message_logs(plan.cores())).unzip();
     let stop = stop.into();
     let shared = Arc::new(Shared::new(stop.flag(), plan));
     let (recorders, mut collector) =
         measure::team(plan.cores(), mode, plan.warmup, plan.measured());
-    let team = Team::assemble(plan, &corpus, &shared, recorders)?;
+    let team = Team::assemble(plan, &corpus, &shared, recorders, logs)?;
     let misbehavers = Misbehavers::begin(plan, &corpus)?;
     let clock = team.start();
     // All times of the run count from the start of its clock, and large messages take seconds to render.
     let started = clock.started_at();
-    let mut artefacts = Artefacts::begin(dir, started);
+    let head = corpus.messages_head(run_id, clock.unix_ns(0));
+    let mut artefacts = Artefacts::begin(files, fates, started, &head);
     let (cpu, busy) =
         follow(&mut collector, clock.started(), plan, &misbehavers, &mut artefacts, see);
     team.join();
@@ -128,34 +136,6 @@ fn cut_off(
     text.map(|text| Stopped { by, at_s, target, phase, code, error, text })
 }
 
-/// The files of a run. When one cannot be written, no more are, and the run goes on: its report is
-/// still worth something.
-struct Artefacts {
-    dir: Option<RunDir>,
-    failed: Option<ArtefactError>,
-}
-
-impl Artefacts {
-    fn begin(dir: Option<NewRunDir>, started: Timestamp) -> Self {
-        match dir.map(|dir| dir.begin(started)).transpose() {
-            Ok(dir) => Self { dir, failed: None },
-            Err(error) => Self { dir: None, failed: Some(error) },
-        }
-    }
-
-    fn interval(&mut self, interval: &Interval) {
-        let Some(dir) = &mut self.dir else { return };
-        if let Err(error) = dir.interval(interval) {
-            self.failed = Some(error);
-            self.dir = None;
-        }
-    }
-
-    fn finish(self, run: &Run, totals: &Totals) -> Option<ArtefactError> {
-        self.failed.or_else(|| self.dir?.finish(run, totals).err())
-    }
-}
-
 /// Collects until all cores have finished; answers the CPU time that the messages cost, and the CPU time in the
 /// measured time over its length. Both are without that of the misbehaving clients, which is read at the same
 /// moments.
@@ -179,7 +159,9 @@ fn follow(
         cuts.pass(elapsed, read);
         busy_cuts.pass(elapsed, read);
         let waits = [cuts.wait(elapsed), busy_cuts.wait(elapsed)];
-        match collector.next(waits.into_iter().flatten().fold(beat, Duration::min)) {
+        let collected = collector.next(waits.into_iter().flatten().fold(beat, Duration::min));
+        artefacts.fates();
+        match collected {
             Collected::Interval(interval) => {
                 artefacts.interval(&interval);
                 see(begun.elapsed(), Seen::Interval(&interval), board.snapshot());

@@ -47,6 +47,8 @@ pub(super) struct LoadSession<'c> {
     core: &'c LoadCore,
     /// Which of the core's targets it speaks to, and its place there.
     target: usize,
+    /// Its number among the connections of its core.
+    conn: u32,
     hold: &'c TargetHold,
     talk: Talk,
     /// When it goes under TLS.
@@ -135,6 +137,7 @@ impl<'c> LoadSession<'c> {
         Ok(Self {
             core,
             target,
+            conn: core.next_connection(),
             hold,
             talk: Talk::new(wire, client),
             mode,
@@ -272,12 +275,13 @@ impl<'c> LoadSession<'c> {
         self.pausing = true;
         let due_ns = arrival.map_or(self.now_ns, |arrival| arrival.due_ns);
         self.start_ns = due_ns;
-        let (message, identity) = self.core.next_message(due_ns);
+        let (message, identity) = self.core.next_message(self.conn, due_ns);
         self.message = Some((message, identity));
         let recipients = self.core.corpus.recipients(message);
         let bytes = message.size;
         let claimed_ns = self.now_ns;
-        let in_flight = InFlight { claimed_ns, began_ns: claimed_ns, arrival, bytes, recipients };
+        let (seq, began_ns) = (identity.seq, claimed_ns);
+        let in_flight = InFlight { seq, claimed_ns, began_ns, arrival, bytes, recipients };
         self.open.push_back(in_flight);
         self.unsent += 1;
         self.core.in_flight.set(self.core.in_flight.get() + 1);

@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::core::Assignment;
 use super::corpus::Corpus;
 use super::error::BlastError;
+use super::message_log::MessageLog;
 use super::plan::Plan;
 use super::shared::Shared;
 use super::targets::WeightedTarget;
@@ -30,15 +31,17 @@ impl Team {
         corpus: &Arc<Corpus>,
         shared: &Arc<Shared>,
         recorders: Vec<Recorder>,
+        logs: Option<Vec<MessageLog>>,
     ) -> Result<Self, BlastError> {
         let (ready, readiness) = channel();
         let mut team = Self { threads: Vec::new(), gates: Vec::new() };
         let cores = recorders.len();
         assert_eq!(cores, plan.cores(), "a core records what it does");
         let plan = Arc::new(plan.clone());
+        let mut logs = logs.into_iter().flatten();
         for (index, recorder) in recorders.into_iter().enumerate() {
             let (gate, opening) = channel();
-            let assignment = assignment(&plan, corpus, index)?;
+            let assignment = assignment(&plan, corpus, index, logs.next())?;
             let (ready, shared) = (ready.clone(), Arc::clone(shared));
             let thread = std::thread::Builder::new()
                 .name(format!("blast-{index}"))
@@ -75,6 +78,7 @@ fn assignment(
     plan: &Arc<Plan>,
     corpus: &Arc<Corpus>,
     index: usize,
+    log: Option<MessageLog>,
 ) -> Result<Assignment, SecurityError> {
     let connections = plan.connections_of(index);
     let of_target = |of: &WeightedTarget| match &plan.tls {
@@ -90,5 +94,6 @@ fn assignment(
         plan: Arc::clone(plan),
         security,
         corpus: Arc::clone(corpus),
+        log,
     })
 }

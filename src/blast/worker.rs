@@ -80,8 +80,7 @@ async fn sessions(assignment: Assignment, shared: Arc<Shared>, recorder: Recorde
     // The pacer lets go of the core when it is dropped.
     drop(pacer.await);
     if let Some(core) = Rc::into_inner(core) {
-        let end_ns = core.end_ns();
-        core.recorder.into_inner().finish(end_ns);
+        core.hand_over();
     }
 }
 

@@ -75,6 +75,12 @@ impl Recorder {
         self.spans.is_warmup(self.interval) || self.spans.measures(start_ns)
     }
 
+    /// Whether a message that was due, or in a closed loop begun, at `start_ns` is in the figures.
+    #[inline]
+    pub fn is_measured(&self, start_ns: u64) -> bool {
+        self.spans.measures(start_ns)
+    }
+
     /// Whether an event at `elapsed_ns` that is no answer to a message belongs to what is written now: it
     /// happened in the measured time, or on a connection whose latest work started in it, at `start_ns`.
     #[inline]

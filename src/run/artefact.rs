@@ -1,4 +1,4 @@
-//! The files of one run: `run.hlog` and `run.csv` grow by the second, `run.hgrm` and `run.json` are
+//! The files of one run: `run.hlog`, `run.csv` and `run.msgs` grow by the second, `run.hgrm` and `run.json` are
 //! written at the end. `run.json` appears whole and last, so where it exists, the others are complete.
 
 use std::fs::{self, File};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::hlog::{HEADLINE_CLOSED, HEADLINE_OPEN, HlogWriter};
+use super::messages::{RunMessagesWriter, SentEnvelope, SentMessage};
 use super::result::Run;
 use super::{hgrm, series};
 use crate::measure::{Interval, Mode, Totals};
@@ -17,6 +18,7 @@ pub const RUN_JSON: &str = "run.json";
 pub const RUN_HLOG: &str = "run.hlog";
 pub const RUN_HGRM: &str = "run.hgrm";
 pub const RUN_CSV: &str = "run.csv";
+pub const RUN_MSGS: &str = "run.msgs";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ArtefactError {
@@ -46,7 +48,7 @@ impl NewRunDir {
     /// the clock starts; a directory that holds any file of a run is refused and left as it is.
     pub fn create(dir: &Path, mode: Mode) -> Result<Self, ArtefactError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
-        let names = [RUN_JSON, RUN_HLOG, RUN_HGRM, RUN_CSV];
+        let names = [RUN_JSON, RUN_HLOG, RUN_HGRM, RUN_CSV, RUN_MSGS];
         if names.iter().any(|name| dir.join(name).exists()) {
             return Err(ArtefactError::Taken(dir.to_owned()));
         }
@@ -70,6 +72,16 @@ impl NewRunDir {
         }
     }
 
+    /// Makes `run.msgs`, with everything that is known before the clock starts.
+    pub fn messages(
+        &self,
+        envelopes: impl Iterator<Item = SentEnvelope>,
+        messages: impl Iterator<Item = SentMessage>,
+    ) -> Result<RunMessagesWriter, ArtefactError> {
+        let path = self.dir.join(RUN_MSGS);
+        RunMessagesWriter::create(&path, envelopes, messages).map_err(at(&path))
+    }
+
     /// Says when the clock of the run started: all times in the files count from there.
     pub fn begin(self, started: Timestamp) -> Result<RunDir, ArtefactError> {
         let Self { dir, hlog, csv, headline } = self;
@@ -88,7 +100,7 @@ impl NewRunDir {
 /// Removes the files that grow. One that cannot be removed is named the next time, when its directory is
 /// refused.
 fn remove(dir: &Path) {
-    for name in [RUN_HLOG, RUN_CSV] {
+    for name in [RUN_HLOG, RUN_CSV, RUN_MSGS] {
         drop(fs::remove_file(dir.join(name)));
     }
 }
@@ -105,6 +117,11 @@ impl RunDir {
 
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+
+    /// An error of `run.msgs`.
+    pub fn messages_failed(&self, error: io::Error) -> ArtefactError {
+        at(&self.dir.join(RUN_MSGS))(error)
     }
 
     /// Adds one second to the files that grow, and flushes them: a run that is killed leaves all

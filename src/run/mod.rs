@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! Interval --RunDir--> run.hlog, run.csv      a line a second
+//! what became of each message --RunMessagesWriter--> run.msgs     once a second
 //! Totals --> Run --RunDir--> run.json, run.hgrm   at the end
 //! directory --Loaded--> Run, histograms, seconds  --merge--> a directory again
 //! ```
@@ -17,6 +18,7 @@ pub mod kept;
 mod latency;
 pub mod load;
 pub mod merge;
+pub mod messages;
 mod plan;
 mod rate;
 pub mod restore;

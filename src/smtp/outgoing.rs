@@ -71,8 +71,9 @@ pub fn render_params(words: &[String]) -> Vec<u8> {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Recipients {
     lines: Vec<u8>,
-    /// End of each line in `lines`.
+    /// End of each line in `lines`, and of the path in it.
     ends: Vec<usize>,
+    path_ends: Vec<usize>,
     /// In the order of `lines`, whose octets they count.
     blanks: Vec<Blank>,
 }
@@ -94,10 +95,22 @@ impl Recipients {
         self.blanks.extend(blanks.iter().map(|blank| Blank { at: start + blank.at, ..*blank }));
         write_rcpt(&mut self.lines, path, params);
         self.ends.push(self.lines.len());
+        self.path_ends.push(start + path.len());
     }
 
     pub fn count(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Each forward-path without angle brackets, and its blanks, which count its octets.
+    pub fn paths(&self) -> impl Iterator<Item = (&[u8], impl Iterator<Item = Blank>)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.path_ends).map(|(line, &end)| {
+            let start = line + RCPT_LEAD.len();
+            let blanks = self.blanks.iter().filter(move |blank| (start..end).contains(&blank.at));
+            let blanks = blanks.map(move |blank| Blank { at: blank.at - start, ..*blank });
+            (&self.lines[start..end], blanks)
+        })
     }
 
     /// Octets of all commands.
@@ -200,5 +213,13 @@ mod tests {
         let mut whole = Vec::new();
         recipients.write_all(&mut whole, filling);
         assert_eq!((whole.len(), &whole), (recipients.bytes(), &lines));
+        let paths: Vec<_> =
+            recipients.paths().map(|(path, blanks)| (path, blanks.collect::<Vec<_>>())).collect();
+        let expected: [(&[u8], Vec<Blank>); 3] = [
+            (b"a@b.example", vec![]),
+            (b"c...@b.example", vec![blank(1)]),
+            (b"...d...@b.example", vec![blank(0), blank(4)]),
+        ];
+        assert_eq!(paths, expected);
     }
 }

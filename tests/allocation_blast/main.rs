@@ -16,6 +16,7 @@ use ringpost::dial::Target;
 use ringpost::engine::{self, Io};
 use ringpost::host;
 use ringpost::smtp::client::Pipelining;
+use tempfile::TempDir;
 
 /// Counts the allocations of all threads but the test's, which are the generator's cores: the server
 /// is another process. The test's own thread collects what they hand over, a few boxes a second.
@@ -91,7 +92,10 @@ fn allocations(sink: &Sink, load: &Load, pipelining: Pipelining, messages: u64) 
     let targets = Target::parse(&sink.target, &[]).unwrap().into();
     let content = Content::plain(Spread::one(1_024), "a@client.example", "b@server.example");
     let cpus = host::allowed().unwrap().into_iter().next_back().into_iter().collect();
+    let dir = TempDir::new().unwrap();
     let plan = Plan {
+        // Its cores tell of each message, and another thread writes that.
+        out: Some(dir.path().join("run")),
         connections: 8,
         load: load.clone(),
         stop: StopAfter::Messages(messages),

@@ -1,8 +1,9 @@
 //! The generator against servers in this process, on both engines: what it counts is what they saw.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,8 @@ use ringpost::engine::{self, EngineKind, Io};
 use ringpost::host;
 use ringpost::measure::{ErrorKind, Outcome as Measured, Phase};
 use ringpost::run::Verdict;
+use ringpost::run::artefact::RUN_MSGS;
+use ringpost::run::messages::{FatesEnd, RunMessages};
 use ringpost::smtp::auth::AuthPolicy;
 use ringpost::smtp::client::Pipelining;
 use ringpost::smtp::extension::Extensions;
@@ -24,7 +27,8 @@ use ringpost::smtp::reply::Reply;
 use ringpost::smtp::server::{
     BareNewline, Commands, Event, Policy, Protocol, Server, Syntax, TlsPolicy,
 };
-use ringpost::stamp::{Stamp, body_crc};
+use ringpost::stamp::{STAMP_BYTES, Stamp, body_crc, header_crc};
+use tempfile::TempDir;
 
 /// How the server misbehaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -252,6 +256,69 @@ fn messages_of_a_lost_connection_are_failed_and_not_sent_again() {
             + run.errors.get(&ErrorKind::Reset).copied().unwrap_or(0);
         assert_eq!(lost, run.counts.messages_unanswered);
         check_arrived(&host.seen.lock().unwrap().messages, run.counts.messages_ok);
+    }
+}
+
+/// What `run.msgs` says of the messages in the figures, by outcome, and of all others.
+fn told_by_message(dir: &Path) -> (BTreeMap<Measured, u64>, u64, HashSet<(u16, u64)>) {
+    let mut file = RunMessages::open(&dir.join(RUN_MSGS)).unwrap();
+    let (mut outcomes, mut others, mut all) = (BTreeMap::new(), 0, HashSet::new());
+    let mut fates = Vec::new();
+    while let Some(core) = file.next(&mut fates).unwrap() {
+        for fate in &fates {
+            assert!(all.insert((core, fate.seq)), "a message is told once");
+            assert_eq!(u64::from(fate.accepted), 3 * u64::from(fate.outcome == Measured::Accepted));
+            match fate.is_measured {
+                true => *outcomes.entry(fate.outcome).or_default() += 1,
+                false => others += 1,
+            }
+        }
+    }
+    assert_eq!(file.end(), Some(FatesEnd::Whole { missed: 0 }));
+    (outcomes, others, all)
+}
+
+#[test]
+fn each_message_is_told_as_the_figures_count_it() {
+    let by_time = (Duration::from_millis(300), Duration::from_millis(600));
+    for engine in engines() {
+        for (manner, warmup) in [
+            (Manner::Good, None),
+            (Manner::RefuseEach(5), None),
+            (Manner::CloseAt(10), None),
+            (Manner::Good, Some(by_time)),
+        ] {
+            let host = serve(Protocol::Smtp, Extensions::ALL, manner);
+            let dir = TempDir::new().unwrap();
+            let (warmup, stop) = match warmup {
+                Some((warmup, length)) => (warmup, StopAfter::Duration(length)),
+                None => (Duration::ZERO, StopAfter::Messages(200)),
+            };
+            let content = Content { recipients: Spread::one(3), ..content(Spread::one(1_024)) };
+            let out = Some(dir.path().join("run"));
+            let plan =
+                Plan { content, out, warmup, stop, ..plan(&host.address.to_string(), engine) };
+            let outcome = go(&plan);
+            assert!(outcome.unwritten.is_none(), "{:?}", outcome.unwritten);
+            let (run, (outcomes, others, all)) =
+                (outcome.run, told_by_message(plan.out.as_deref().unwrap()));
+            let of = |outcome| outcomes.get(&outcome).copied().unwrap_or(0);
+            assert_eq!(of(Measured::Accepted), run.counts.messages_ok);
+            assert_eq!(of(Measured::Refused4xx), run.counts.messages_refused_4xx);
+            assert_eq!(of(Measured::Refused5xx), run.messages_refused_5xx);
+            assert_eq!(
+                of(Measured::Unanswered) + run.counts.messages_not_begun,
+                run.counts.messages_unanswered
+            );
+            assert_eq!(others, run.warmup_messages + run.cooldown_messages);
+            // What the server kept is among them, by the numbers of its stamps.
+            for message in &host.seen.lock().unwrap().messages {
+                let stamp = Stamp::find(message).unwrap();
+                assert!(all.contains(&(stamp.core, stamp.seq)) && stamp.conn > Some(0));
+                let header = &message[STAMP_BYTES..];
+                assert_eq!(stamp.hcrc, Some(header_crc(header)));
+            }
+        }
     }
 }
 

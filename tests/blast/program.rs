@@ -258,7 +258,7 @@ fn a_disk_that_takes_no_artefact_costs_the_run_no_figure() {
     let none = run("0", "refused", &[]);
     assert_eq!(none.status.code(), Some(74), "what cannot begin is no run: {none:?}");
     assert_eq!(dir.path().join("refused").read_dir().unwrap().count(), 0, "and leaves nothing");
-    for (blocks, file) in [("1", "run.hlog"), ("24", "report.html")] {
+    for (blocks, file) in [("1", "run.msgs"), ("24", "report.html")] {
         let done = run(blocks, &format!("text-{blocks}"), &[]);
         let said = text(&done.stderr);
         assert_eq!(done.status.code(), Some(74), "{said}");

@@ -125,7 +125,7 @@ fn a_full_disk_costs_a_sweep_its_files_and_not_its_curve() {
     };
     let rates = ["sweep", "--rates", "20,40"];
     let search = ["find-max", "--slo", "p99<10s", "--start", "20", "--most", "20"];
-    for (blocks, file) in [("1", "run.hlog"), ("24", "report.html")] {
+    for (blocks, file) in [("1", "run.msgs"), ("24", "report.html")] {
         for (number, task) in [&rates[..], &search[..]].into_iter().enumerate() {
             let (code, steps, said) = sweep(task, blocks, &format!("{blocks}-{number}"));
             assert_eq!((code, steps), (Some(74), Some(1)), "{said}");

@@ -10,7 +10,7 @@ from aiosmtpd.controller import Controller
 from crc32c import crc32c
 from harness import BODIES, HEAD, Sink, SmtpSink, binary, blast, check_octets, free_port, read_spool, run
 
-STAMP = re.compile(rb"\AX-Ringpost: v1 run=([0-9a-f]{16}) shard=\d+ core=(\d+) seq=(\d+) due=(\d+) size=(\d+) crc=([0-9a-f]{8})\r\n")
+STAMP = re.compile(rb"\AX-Ringpost: v2 run=([0-9a-f]{16}) shard=\d+ core=(\d+) conn=\d+ seq=(\d+) due=(\d+) size=(\d+) crc=([0-9a-f]{8}) hcrc=[0-9a-f]{8}\r\n")
 FILES = {
     "plain": HEAD + b"one line\r\n",
     "from": HEAD + b"first\r\n\r\nFrom here on it is text\r\n>From there too\r\n",

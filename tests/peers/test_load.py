@@ -23,7 +23,7 @@ pytestmark = pytest.mark.alone
 SOURCE_MESSAGES = 20_000
 LARGE_RUN = 200_000
 STAMP = re.compile(
-    rb"^X-Ringpost: v1 run=([0-9a-f]{16}) shard=(\d+) core=(\d+) seq=(\d+) due=\d+ size=(\d+) crc=([0-9a-f]{8})\r\n",
+    rb"^X-Ringpost: v2 run=([0-9a-f]{16}) shard=(\d+) core=(\d+) conn=\d+ seq=(\d+) due=\d+ size=(\d+) crc=([0-9a-f]{8}) hcrc=[0-9a-f]{8}\r\n",
     re.MULTILINE,
 )
 SHAPES = {

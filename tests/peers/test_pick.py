@@ -77,7 +77,7 @@ def subject(message):
 
 
 def run_id(message):
-    found = re.search(rb"^X-Ringpost: v1 run=([0-9a-f]{16}) ", message.body, re.M)
+    found = re.search(rb"^X-Ringpost: v2 run=([0-9a-f]{16}) ", message.body, re.M)
     return found and found[1].decode()
 
 

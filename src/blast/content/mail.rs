@@ -10,7 +10,7 @@ use crate::host;
 use crate::limits::{CORPUS_MESSAGES_MAX, FLIGHT_REPLIES_MAX};
 use crate::smtp::body;
 use crate::spool::{Reader, SpoolError};
-use crate::stamp::body_crc;
+use crate::stamp::{body_crc, header_end, relax};
 
 /// Messages to send again, in an order that does not change.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,6 +47,9 @@ pub struct Mail {
     pub body_size: u64,
     /// Of the body.
     pub body_crc: u32,
+    /// Of its header fields, relaxed, as the stamp sums them up, and how many octets these are.
+    pub header_crc: u32,
+    pub header_bytes: u64,
     /// The envelope with which it was received, where that is known and wanted.
     pub envelope: Option<Recorded>,
 }
@@ -58,22 +61,18 @@ impl Mail {
         if !found.is_empty() && !found.ends_with(b"\r\n") {
             found.extend_from_slice(b"\r\n");
         }
-        let body = &found[header_end(&found)..];
+        let (header, body) = found.split_at(header_end(&found));
+        let mut relaxed = Vec::with_capacity(header.len());
+        relax(header, &mut relaxed, |_, _| {});
+        let (header_crc, header_bytes) = (body_crc(&relaxed), relaxed.len() as u64);
         let (size, body_size, body_crc) = (found.len() as u64, body.len() as u64, body_crc(body));
         if !raw {
             let mut stuffed = Vec::with_capacity(found.len() + found.len() / 64);
             body::stuff(&found, &mut stuffed);
             found = stuffed;
         }
-        Self { octets: found.into(), size, body_size, body_crc, envelope }
-    }
-}
-
-/// Where the body begins: after the empty line that ends the header.
-pub fn header_end(message: &[u8]) -> usize {
-    match message.starts_with(b"\r\n") {
-        true => 2,
-        false => memchr::memmem::find(message, b"\r\n\r\n").map_or(message.len(), |at| at + 4),
+        let octets = found.into();
+        Self { octets, size, body_size, body_crc, header_crc, header_bytes, envelope }
     }
 }
 

@@ -44,6 +44,9 @@ impl LoadCore {
         self.note_length_end();
         self.recorder.borrow_mut().tick(now_ns);
         self.recorder.borrow().publish();
+        if let Some(log) = &mut *self.log.borrow_mut() {
+            log.beat(now_ns);
+        }
         self.watch_share();
         self.notice_stop();
         self.work.review(now_ns);

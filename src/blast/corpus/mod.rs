@@ -16,6 +16,7 @@ use super::content::{Bodies, Choice, Content, ContentError};
 use super::plan::Plan;
 use super::random::{RandomPurpose, stream};
 use crate::limits::{FLIGHT_REPLIES_MAX, GENERATED_BYTES_MAX};
+use crate::run::messages::{MessagesHead, PathPattern, SentEnvelope, SentMessage};
 use crate::smtp::blank::Filling;
 use crate::smtp::outgoing::{MailParams, Outgoing};
 use crate::stamp::STAMP_BYTES;
@@ -123,6 +124,39 @@ impl Corpus {
     /// Every different message.
     pub fn messages(&self) -> &[Rendered] {
         &self.messages
+    }
+
+    /// What `run.msgs` says first of a run that begins at `start_unix_ns`.
+    pub fn messages_head(&self, run: u64, start_unix_ns: u64) -> MessagesHead {
+        MessagesHead {
+            run,
+            shard: 0,
+            start_unix_ns,
+            seed: self.seed,
+            cores: self.cores as u32,
+            messages: self.messages.len() as u32,
+            envelopes: self.envelopes.len() as u32,
+        }
+    }
+
+    /// Every envelope, as `run.msgs` keeps them.
+    pub fn sent_envelopes(&self) -> impl Iterator<Item = SentEnvelope> {
+        let path = |(path, blanks): (&[u8], _)| PathPattern {
+            octets: path.into(),
+            blanks: Iterator::collect(blanks),
+        };
+        self.envelopes.iter().map(move |envelope| SentEnvelope {
+            recipients: envelope.recipients.paths().map(path).collect(),
+        })
+    }
+
+    /// Every different message, as `run.msgs` keeps them.
+    pub fn sent_messages(&self) -> impl Iterator<Item = SentMessage> {
+        let sent = |message: &Rendered| {
+            let Rendered { envelope, size, .. } = *message;
+            SentMessage { envelope, size }
+        };
+        self.messages.iter().map(sent)
     }
 
     /// How many envelopes are kept.

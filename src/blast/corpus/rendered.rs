@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use crate::smtp::blank::{BLANK_BYTES_MAX, Blank, Filling, fill};
-use crate::stamp::{STAMP_BYTES, body_crc, patch, patch_crc};
+use crate::stamp::{STAMP_BYTES, body_crc, patch, patch_crc, patch_hcrc};
 
 /// What identifies a message and differs between any two.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Identity {
     pub core: u16,
+    /// Number of the connection among those of the core, from 1.
+    pub conn: u32,
     pub seq: u64,
     pub due_unix_ns: u64,
     /// For the blanks; the number is that of the message among those of all cores, from 1.
@@ -28,7 +30,7 @@ pub struct Rendered {
     pub(super) stamped: bool,
     /// What changes in `own`, besides the stamp.
     pub(super) blanks: Box<[Blank]>,
-    pub(super) sum: Option<BodyCrc>,
+    pub(super) sums: MessageSums,
     /// Which of the corpus' envelopes it has.
     pub(super) envelope: u32,
 }
@@ -50,22 +52,32 @@ impl Rendered {
     pub fn identify(&self, copy: &mut [u8], start: usize, identity: Identity) {
         if start == 0 && self.stamped {
             debug_assert!(copy.len() >= STAMP_BYTES, "the stamp is in the first piece");
-            patch(copy, identity.core, identity.seq, identity.due_unix_ns);
-            if let Some(sum) = &self.sum {
-                patch_crc(copy, sum.of(identity.filling));
+            patch(copy, identity.core, identity.conn, identity.seq, identity.due_unix_ns);
+            if let Some(body) = &self.sums.body {
+                patch_crc(copy, body.of(identity.filling));
+            }
+            if let Some(header) = &self.sums.header {
+                patch_hcrc(copy, header.of(identity.filling));
             }
         }
         fill(&self.blanks, copy, start, identity.filling);
     }
 }
 
-/// The checksum of a body with blanks, brought up to date without reading the body again.
+/// The checksums of a message that follow its blanks.
+#[derive(Debug, Default)]
+pub(super) struct MessageSums {
+    pub(super) body: Option<BlankedCrc>,
+    pub(super) header: Option<BlankedCrc>,
+}
+
+/// The checksum of a text with blanks, brought up to date without reading the text again.
 ///
 /// A CRC is linear: what a blank changes in it is the checksum of the difference, moved on by the
 /// octets that follow. That move is a matrix, which depends on how many follow and nothing else.
 #[derive(Debug)]
-pub(super) struct BodyCrc {
-    /// Of the body as rendered.
+pub(super) struct BlankedCrc {
+    /// Of the text as rendered.
     crc: u32,
     parts: Box<[BlankCrc]>,
 }
@@ -79,25 +91,22 @@ struct BlankCrc {
     moved: [u32; 32],
 }
 
-impl BodyCrc {
-    /// For `body`, whose `blanks` count its octets; `None` when it has none.
-    pub(super) fn new(body: &[u8], blanks: &[Blank]) -> Option<Self> {
+/// CRC-32C with its bits reversed.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+
+impl BlankedCrc {
+    /// For `text`, whose `blanks` count its octets, with `more` octets of the checksum `more_crc` behind it;
+    /// `None` when it has no blanks.
+    pub(super) fn new(text: &[u8], blanks: &[Blank], (more_crc, more): (u32, u64)) -> Option<Self> {
         let part = |blank: &Blank| {
             let end = blank.at + blank.width;
-            let moved = |bit| {
-                let follow = (body.len() - end) as u64;
-                crc_fast::checksum_combine(
-                    crc_fast::CrcAlgorithm::Crc32Iscsi,
-                    1u64 << bit,
-                    0,
-                    follow,
-                ) as u32
-            };
-            let crc = body_crc(&body[blank.at..end]);
-            BlankCrc { blank: *blank, crc, moved: std::array::from_fn(moved) }
+            let crc = body_crc(&text[blank.at..end]);
+            let moved = moves((text.len() - end) as u64 + more);
+            BlankCrc { blank: *blank, crc, moved }
         };
         let parts = blanks.iter().map(part).collect();
-        (!blanks.is_empty()).then(|| Self { crc: body_crc(body), parts })
+        let crc = joined_crc(body_crc(text), more_crc, more);
+        (!blanks.is_empty()).then_some(Self { crc, parts })
     }
 
     #[inline]
@@ -115,6 +124,24 @@ impl BodyCrc {
     }
 }
 
+/// The checksum of a text with the checksum `first`, and `bytes` octets with the checksum `second` behind it.
+pub(super) fn joined_crc(first: u32, second: u32, bytes: u64) -> u32 {
+    let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
+    crc_fast::checksum_combine(algorithm, first.into(), second.into(), bytes) as u32
+}
+
+/// What each bit of a checksum becomes after `follow` octets. The highest stands for 1 and each of the
+/// others for x times the one above it, so that one of them tells all.
+fn moves(follow: u64) -> [u32; 32] {
+    let mut moved = [0; 32];
+    let mut power = joined_crc(1 << 31, 0, follow);
+    for bit in moved.iter_mut().rev() {
+        *bit = power;
+        power = power >> 1 ^ if power & 1 == 1 { POLYNOMIAL } else { 0 };
+    }
+    moved
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -128,6 +155,7 @@ mod tests {
             mut body in prop::collection::vec(any::<u8>(), 100..400),
             places in prop::collection::vec((0usize..80, 1usize..20, any::<bool>()), 1..4),
             number in any::<u64>(), seed in any::<u64>(),
+            more in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             let mut at = 0;
             let mut blanks = Vec::new();
@@ -142,9 +170,11 @@ mod tests {
                 }
             }
             prop_assume!(!blanks.is_empty());
-            let sum = BodyCrc::new(&body, &blanks).unwrap();
+            let behind = (body_crc(&more), more.len() as u64);
+            let sum = BlankedCrc::new(&body, &blanks, behind).unwrap();
             let filling = Filling { number, seed };
             fill(&blanks, &mut body, 0, filling);
+            body.extend_from_slice(&more);
             prop_assert_eq!(sum.of(filling), body_crc(&body));
         }
     }

@@ -13,7 +13,7 @@ use crate::dial::Target;
 use crate::engine::EngineKind;
 use crate::smtp::body::{Unstuffed, Unstuffer};
 use crate::smtp::offered::Offered;
-use crate::stamp::{Stamp, body_crc};
+use crate::stamp::{Stamp, body_crc, header_crc};
 
 fn plan(content: Content, chunking: bool) -> Plan {
     let targets = Target::parse("smtp+unix:/x", &[]).unwrap().into();
@@ -62,7 +62,7 @@ fn sent(corpus: &Corpus, rendered: &Rendered, core: u16, seq: u64) -> (String, V
     outgoing.write_mail(&mut commands, &Offered::default());
     outgoing.recipients.write_all(&mut commands, filling);
     let mut message = rendered.octets();
-    rendered.identify(&mut message, 0, Identity { core, seq, due_unix_ns: 99, filling });
+    rendered.identify(&mut message, 0, Identity { core, conn: 6, seq, due_unix_ns: 99, filling });
     (String::from_utf8(commands).unwrap(), message)
 }
 
@@ -132,6 +132,7 @@ fn messages_have_the_size_asked_for_and_a_true_stamp() {
         let stamp = Stamp::find(&message).unwrap();
         let body = body_of(&message);
         assert_eq!((stamp.size, stamp.crc), (body.len() as u64, body_crc(body)), "{size}");
+        assert_eq!(stamp.hcrc, Some(header_crc(&message[STAMP_BYTES..])), "{size}");
         assert!(body.split(|&b| b == b'\n').all(|line| line.len() <= LINE_BYTES + 1));
     }
 }
@@ -154,11 +155,15 @@ fn the_identity_goes_into_stamp_and_message_id_and_nowhere_else() {
     let (_, message) = sent(&corpus, rendered, 3, 12_345);
     let stamp = Stamp::find(&message).unwrap();
     assert_eq!((stamp.core, stamp.seq, stamp.due_unix_ns), (3, 12_345, 99));
+    assert_eq!((stamp.conn, stamp.hcrc), (Some(6), Some(header_crc(&message[STAMP_BYTES..]))));
     // 12,344 rounds of four cores, and the fourth.
     let id = "<0000000000000abc.000000049380@e.example>\r\n";
     assert!(text(&message).contains(id), "{}", text(&message));
-    let changed = message.iter().zip(&rendered.octets()).filter(|(a, b)| a != b).count();
-    assert_eq!(changed, 1 + 5 + 2 + 4);
+    let hcrc = STAMP_BYTES - "00000000\r\n".len()..STAMP_BYTES;
+    let octets = rendered.octets();
+    let changed = message.iter().zip(&octets).enumerate();
+    let changed = changed.filter(|(at, (a, b))| a != b && !hcrc.contains(at)).count();
+    assert_eq!(changed, 1 + 1 + 5 + 2 + 4);
 }
 
 #[test]
@@ -317,7 +322,8 @@ fn pieces_of_a_message_are_identified_like_the_whole() {
     let corpus = render(Content { bodies, ..content(Spread::one(1)) }, true);
     let rendered = &corpus.messages[0];
     let (_, whole) = sent(&corpus, rendered, 0, 5);
-    let identity = Identity { core: 0, seq: 5, due_unix_ns: 99, filling: corpus.filling(0, 5) };
+    let filling = corpus.filling(0, 5);
+    let identity = Identity { core: 0, conn: 6, seq: 5, due_unix_ns: 99, filling };
     for piece in [STAMP_BYTES, STAMP_BYTES + 1, 333] {
         let mut copy = Vec::new();
         for (n, octets) in rendered.octets().chunks(piece).enumerate() {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::rendered::{BodyCrc, Rendered};
+use super::rendered::{BlankedCrc, MessageSums, Rendered, joined_crc};
 use crate::blast::content::ContentError;
-use crate::blast::content::mail::{Mail, header_end};
+use crate::blast::content::mail::Mail;
 use crate::blast::content::template::{RenderedText, Template, TemplateValues};
 use crate::smtp::blank::{Blank, Fill};
 use crate::smtp::body;
-use crate::stamp::{STAMP_BYTES, Stamp, body_crc};
+use crate::stamp::{STAMP_BYTES, Stamp, body_crc, header_end, relax};
 
 /// Octets of a text line without CRLF (RFC 5322 §2.1.1).
 pub(super) const LINE_BYTES: usize = 78;
@@ -78,8 +78,10 @@ impl MessageWriter<'_> {
 
     /// An existing message, after the stamp and the headers from options.
     pub(super) fn kept(&self, mail: &Mail, scene: &mut TemplateValues<'_>) -> Rendered {
-        let own = self.begun(mail.body_size, mail.body_crc, &self.given_headers(scene));
-        let message = self.sealed(own, None);
+        let header =
+            SummedHeader::new(self.given_headers(scene), (mail.header_crc, mail.header_bytes));
+        let own = self.begun(mail.body_size, mail.body_crc, &header);
+        let message = self.sealed(own, MessageSums { body: None, header: header.sum });
         Rendered {
             size: message.size + mail.size,
             eight_bit: message.eight_bit || !mail.octets.is_ascii(),
@@ -89,23 +91,26 @@ impl MessageWriter<'_> {
     }
 
     fn message(&self, header: &RenderedText, text: &RenderedText) -> Rendered {
-        let mut whole = self.begun(text.octets.len() as u64, body_crc(&text.octets), header);
+        let header = SummedHeader::new(header.clone(), NO_MORE);
+        let mut whole = self.begun(text.octets.len() as u64, body_crc(&text.octets), &header);
         whole.push(text);
-        self.sealed(whole, BodyCrc::new(&text.octets, &text.blanks).filter(|_| !self.bare))
+        let body = BlankedCrc::new(&text.octets, &text.blanks, NO_MORE);
+        self.sealed(whole, MessageSums { body, header: header.sum })
     }
 
     /// The stamp and the header of a message whose body has this size and checksum.
-    fn begun(&self, size: u64, crc: u32, header: &RenderedText) -> RenderedText {
+    fn begun(&self, size: u64, crc: u32, header: &SummedHeader) -> RenderedText {
         let mut begun = RenderedText::default();
         if !self.bare {
-            Stamp { run: self.run, size, crc, ..Stamp::default() }.write(&mut begun.octets);
+            let hcrc = Some(header.crc);
+            Stamp { run: self.run, size, crc, hcrc, ..Stamp::default() }.write(&mut begun.octets);
         }
-        begun.push(header);
+        begun.push(&header.text);
         begun
     }
 
     /// A message in the form in which it is sent.
-    fn sealed(&self, raw: RenderedText, sum: Option<BodyCrc>) -> Rendered {
+    fn sealed(&self, raw: RenderedText, sums: MessageSums) -> Rendered {
         let size = raw.octets.len() as u64;
         let eight_bit = !raw.octets.is_ascii();
         let sent = if self.raw { raw } else { stuffed(&raw) };
@@ -116,7 +121,7 @@ impl MessageWriter<'_> {
             eight_bit,
             stamped: !self.bare,
             blanks: sent.blanks.into_boxed_slice(),
-            sum,
+            sums,
             envelope: 0,
         }
     }
@@ -156,6 +161,33 @@ impl MessageWriter<'_> {
         ];
         let given: Vec<Vec<u8>> = self.headers.iter().map(|h| name(&h.literals())).collect();
         lines.into_iter().filter(move |line| !given.contains(&name(&line.octets)))
+    }
+}
+
+/// Of nothing behind a text: its checksum and its octets.
+const NO_MORE: (u32, u64) = (0, 0);
+
+/// The header that follows the stamp, and its checksum.
+struct SummedHeader {
+    text: RenderedText,
+    crc: u32,
+    sum: Option<BlankedCrc>,
+}
+
+impl SummedHeader {
+    /// `more` are the checksum and the octets, relaxed, of header fields behind this text.
+    fn new(text: RenderedText, more: (u32, u64)) -> Self {
+        let mut relaxed = Vec::with_capacity(text.octets.len());
+        // No blank holds a white space or an upper-case letter, so each stays in one piece.
+        let mut blanks = Vec::with_capacity(text.blanks.len());
+        relax(&text.octets, &mut relaxed, |from, to| {
+            if let Some(blank) = text.blanks.get(blanks.len()).filter(|blank| blank.at == from) {
+                blanks.push(Blank { at: to, ..*blank });
+            }
+        });
+        let crc = joined_crc(body_crc(&relaxed), more.0, more.1);
+        let sum = BlankedCrc::new(&relaxed, &blanks, more);
+        Self { text, crc, sum }
     }
 }
 

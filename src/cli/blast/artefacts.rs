@@ -13,7 +13,7 @@ use crate::run::{Conditions, LAG_LIMIT_PERCENT_DEFAULT};
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Report")]
 pub(super) struct ArtefactArgs {
-    /// Write run.json, run.hlog, run.hgrm, run.csv and report.html into this directory
+    /// Write run.json, run.hlog, run.hgrm, run.csv, run.msgs and report.html into this directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// What to call the run: shown above its report, and kept in run.json
