@@ -110,6 +110,11 @@ impl ExitError {
         Self { code, message: message.to_string() }
     }
 
+    /// The same with `lead` in front of its line.
+    pub fn led_by(self, lead: impl Display) -> Self {
+        Self { message: format!("{lead}{}", self.message), ..self }
+    }
+
     /// The exit code that the program ends with.
     pub fn code(&self) -> u8 {
         self.code

@@ -1,7 +1,34 @@
-//! Versions, cipher suites and groups of TLS as options name them.
+//! What options name of TLS: versions, cipher suites, groups, and when a client begins it.
+
+use clap::ValueEnum;
 
 use super::usage::nearest;
+use crate::dial::TlsMode;
 use crate::tls::{TlsCipher, TlsGroup, TlsVersion};
+
+/// When the sessions of a client go under TLS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum TlsModeArg {
+    /// Never
+    None,
+    /// After STARTTLS; a session ends if the server does not offer it
+    Starttls,
+    /// After STARTTLS if the server offers it, else in plain text
+    Opportunistic,
+    /// From the first octet
+    Implicit,
+}
+
+impl From<TlsModeArg> for TlsMode {
+    fn from(mode: TlsModeArg) -> Self {
+        match mode {
+            TlsModeArg::None => Self::Plain,
+            TlsModeArg::Starttls => Self::StartTls,
+            TlsModeArg::Opportunistic => Self::Opportunistic,
+            TlsModeArg::Implicit => Self::Implicit,
+        }
+    }
+}
 
 pub(super) fn version(text: &str) -> Result<TlsVersion, String> {
     TlsVersion::from_name(text)

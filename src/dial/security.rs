@@ -71,6 +71,8 @@ pub enum SecurityError {
 pub struct TargetSecurity {
     pub mode: TlsMode,
     pub configs: ClientConfigs,
+    /// Whether the certificates of servers are verified.
+    pub verifies: bool,
 }
 
 impl Target {
@@ -115,6 +117,6 @@ impl Security {
         let name = name.ok_or_else(|| SecurityError::NoName { url: url() })?;
         let configs = self.options.configs(name, sessions_max);
         let configs = configs.map_err(|error| SecurityError::Config { url: url(), error })?;
-        Ok(Some(TargetSecurity { mode, configs }))
+        Ok(Some(TargetSecurity { mode, configs, verifies: self.verifies() }))
     }
 }

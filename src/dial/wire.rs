@@ -42,10 +42,11 @@ struct Opened {
 }
 
 impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
-    /// `into` must have room: it is what each receive fills. Both buffers are empty.
+    /// `into` must have room: it is what each receive fills. Both buffers are empty, except that under TLS `into`
+    /// may hold a record whose end has not come.
     pub fn new(stream: C, guard: G, limit: Duration, out: Buf, into: Buf) -> Self {
         assert!(into.capacity() > 0, "a receive needs room");
-        debug_assert!(out.is_empty() && into.is_empty());
+        debug_assert!(out.is_empty() && (into.is_empty() || stream.borrow().is_secure()));
         let opened = stream.borrow().is_secure().then(Box::default);
         Self { stream, guard, limit: Some(limit), out, into, opened, read: 0, unsent: None }
     }
@@ -269,6 +270,17 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
         self.unsent.take()
     }
 
+    /// Under TLS, says that nothing follows (close_notify).
+    pub async fn part(&mut self) {
+        if self.stream().is_secure() {
+            self.arm();
+            self.out.clear();
+            let out = std::mem::take(&mut self.out);
+            // Whether the server hears it makes no difference any more.
+            (_, self.out) = self.stream.borrow_mut().send_last(out).await;
+        }
+    }
+
     /// Ends the conversation and leaves the connection open. The buffers go back to `pool`.
     pub fn release(self, pool: &Pool) -> (C, G) {
         pool.give(self.out);
@@ -280,13 +292,7 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
 impl Wire {
     /// Closes the connection, under TLS with close_notify. The buffers go back to `pool`.
     pub async fn close(mut self, pool: &Pool) {
-        if self.stream.is_secure() {
-            self.arm();
-            self.out.clear();
-            let out = std::mem::take(&mut self.out);
-            // Whether the server hears it makes no difference any more.
-            (_, self.out) = self.stream.send_last(out).await;
-        }
+        self.part().await;
         let (stream, guard) = self.release(pool);
         drop(guard);
         stream.close().await;

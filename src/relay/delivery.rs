@@ -2,15 +2,16 @@
 //!
 //! The connection is one that we made (ETRN) or one whose roles have turned round (ATRN).
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::reading::QueuedMessage;
 use super::totals::DeliveryTally;
-use super::transaction::RelayTransaction;
-use crate::dial::{Talk, TalkError, Wire};
-use crate::engine::{Guard, Pool, Stream};
+use super::transaction::{RelayHop, RelayTransaction};
+use crate::dial::{Talk, TalkError, TargetSecurity, TlsMode, Wire};
+use crate::engine::{Buf, Guard, Pool, Stream};
 use crate::limits::SEND_PIECE_BYTES;
 use crate::mailbox::Tracer;
 use crate::smtp::body::Stuffer;
@@ -52,9 +53,24 @@ impl From<Fault> for DeliveryError {
     }
 }
 
+/// The connection that a delivery goes over.
+#[derive(Debug)]
+pub(super) struct DeliveryConnection<'c> {
+    pub(super) stream: &'c mut Stream,
+    pub(super) guard: &'c Guard,
+    pub(super) pool: &'c Rc<Pool>,
+    /// What receives fill: empty, or under TLS with the record whose end has not come.
+    pub(super) inbox: Buf,
+    /// How it is to go under TLS; `None` leaves it as it is.
+    pub(super) security: Option<&'c TargetSecurity>,
+}
+
 pub(super) struct DeliverySession<'c> {
     talk: Talk<&'c mut Stream, &'c Guard>,
-    pool: &'c Pool,
+    pool: &'c Rc<Pool>,
+    security: Option<&'c TargetSecurity>,
+    /// The server has proved who it is.
+    is_verified: bool,
     /// When it returns true, no further message begins.
     leave: &'c dyn Fn() -> bool,
     inputs: Inputs,
@@ -67,11 +83,10 @@ impl<'c> DeliverySession<'c> {
     pub(super) fn new(
         inputs: Inputs,
         protocol: Protocol,
-        conn: &'c mut Stream,
-        guard: &'c Guard,
-        pool: &'c Pool,
+        connection: DeliveryConnection<'c>,
         leave: &'c dyn Fn() -> bool,
     ) -> Self {
+        let DeliveryConnection { stream, guard, pool, inbox, security } = connection;
         let settings = Settings {
             protocol,
             pipelining: Pipelining::None,
@@ -80,13 +95,15 @@ impl<'c> DeliverySession<'c> {
             smtputf8: false,
             hello: Hello::Extended,
             name: inputs.tracer.hostname.as_bytes().into(),
-            upgrade: Upgrade::Never,
+            upgrade: security.map_or(Upgrade::Never, |security| security.mode.upgrade()),
             login: None,
         };
-        let wire = Wire::new(conn, guard, inputs.timeout, pool.small(), pool.small());
+        let wire = Wire::new(stream, guard, inputs.timeout, pool.small(), inbox);
         Self {
             talk: Talk::new(wire, Client::new(settings)),
             pool,
+            security,
+            is_verified: false,
             leave,
             inputs,
             protocol,
@@ -109,17 +126,21 @@ impl<'c> DeliverySession<'c> {
             let refusal = self.talk.client().refusal().escape_ascii().to_string();
             self.tally.note(|| format!("the server refuses to talk: {refusal}"));
         }
+        self.talk.wire.part().await;
         self.talk.release(self.pool);
         self.tally
     }
 
     async fn converse(&mut self) -> Result<(), DeliveryError> {
+        if self.security.is_some_and(|security| security.mode == TlsMode::Implicit) {
+            self.secure().await?;
+        }
         self.read().await?;
         loop {
             match self.talk.want() {
                 Want::Replies => self.exchange().await?,
                 Want::Close => return Ok(()),
-                Want::Encrypt => unreachable!("no upgrade was asked for"),
+                Want::Encrypt => self.secure().await?,
                 Want::Transaction => self.begin().await,
                 Want::Envelope => {
                     if let Some(transaction) = &self.transaction {
@@ -135,6 +156,18 @@ impl<'c> DeliverySession<'c> {
         }
     }
 
+    /// Runs the handshake. A session that this server gave us is resumed. After a failure nothing is said any
+    /// more, and the mail waits.
+    async fn secure(&mut self) -> Result<(), DeliveryError> {
+        let Some(security) = self.security else {
+            unreachable!("a handshake is due only where TLS was asked for")
+        };
+        let tls = security.configs.begin(true).map_err(TalkError::from)?;
+        self.talk.secure(tls, self.pool).await?;
+        self.is_verified = security.verifies;
+        self.read().await
+    }
+
     /// Begins the next message that this server can take, or writes QUIT when there is none.
     async fn begin(&mut self) {
         // The deadline is the server's, and this time is the spool's.
@@ -144,7 +177,8 @@ impl<'c> DeliverySession<'c> {
             && let Some(message) = self.inputs.messages.recv().await
         {
             let place = message.place;
-            match RelayTransaction::new(message, &self.inputs.tracer, self.protocol, &offered) {
+            let hop = RelayHop { protocol: self.protocol, offered, is_verified: self.is_verified };
+            match RelayTransaction::new(message, &self.inputs.tracer, &hop) {
                 Ok(transaction) => {
                     let pipelining = match offered.has(Extensions::PIPELINING) {
                         true => Pipelining::Commands,

@@ -131,7 +131,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_spool, _, _writers) = Spool::open(dir.path(), Options::default()).unwrap();
         let target = Target::parse("smtp://127.0.0.1:9", &[]).unwrap();
-        let route = Route { node: Node::parse(b"a.example").unwrap(), target };
+        let route = Route { node: Node::parse(b"a.example").unwrap(), target, security: None };
         let plan = RelayPlan {
             routes: Routes::new(vec![route.clone()]).unwrap(),
             grants: Grants::default(),

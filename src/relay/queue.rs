@@ -13,16 +13,15 @@ use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::allowance::Allowance;
-use super::delivery::{DeliverySession, Inputs, Note};
+use super::delivery::{DeliveryConnection, DeliverySession, Inputs, Note};
 use super::end::RelayEnd;
 use super::plan::{RelayPlan, RelaySource};
 use super::reading::{Counted, Extract, WaitingMail};
-use super::route::{RecipientSelection, Routes};
+use super::route::{RecipientSelection, Route, Routes};
 use super::running::{Ended, RunningDelivery};
 use super::settled::Settled;
 use super::totals::{DeliveryTally, RelayTotals};
 use super::turned::TurnedSession;
-use crate::dial::Target;
 use crate::engine::task::{self, JoinHandle, Notify, select};
 use crate::engine::{self, Connecting, EngineKind, Pool, Watch};
 use crate::human::counted;
@@ -112,7 +111,7 @@ struct DeliveryQueue {
     end: watch::Sender<RelayEnd>,
     notes: mpsc::Sender<Note>,
     ended_sender: mpsc::UnboundedSender<Ended>,
-    pool: Pool,
+    pool: Rc<Pool>,
     watch: Rc<Watch>,
     /// INVARIANT: no two of them select a recipient in common, so that none is sent a message twice.
     running: RefCell<Vec<RunningEntry>>,
@@ -154,7 +153,7 @@ async fn serve(setup: QueueSetup, mut requests: mpsc::Receiver<RelayRequest>) ->
         end,
         notes,
         ended_sender,
-        pool: Pool::new(),
+        pool: Rc::new(Pool::new()),
         watch: Watch::new(),
         running: RefCell::default(),
         next_id: Cell::new(0),
@@ -224,14 +223,14 @@ impl DeliveryQueue {
             None => EtrnAnswer::NotAllowed("there is no route for it here"),
             Some(_) if self.leaves() => EtrnAnswer::Unable,
             Some(_) if !known && !self.allowance.take() => EtrnAnswer::Unable,
-            Some((selection, target)) => {
+            Some((selection, route)) => {
                 let in_line = self.line.borrow().contains(&node);
                 match (in_line, self.overlaps_running(&selection), self.is_full()) {
                     (true, _, _) => EtrnAnswer::Pending,
                     (false, true, _) => self.line_up(node, EtrnAnswer::Pending),
                     (false, false, true) => self.line_up(node, EtrnAnswer::Queued),
                     (false, false, false) => {
-                        self.start(node, selection, target, Some(answer));
+                        self.start(node, selection, route, Some(answer));
                         return;
                     }
                 }
@@ -304,8 +303,7 @@ impl DeliveryQueue {
         let mut at = 0;
         while !self.leaves() && !self.is_full() {
             let Some(node) = self.line.borrow().get(at).cloned() else { return };
-            let Some((selection, target)) = RecipientSelection::of_route(&node, &self.routes)
-            else {
+            let Some((selection, route)) = RecipientSelection::of_route(&node, &self.routes) else {
                 return;
             };
             if self.overlaps_running(&selection) {
@@ -313,7 +311,7 @@ impl DeliveryQueue {
                 continue;
             }
             self.line.borrow_mut().remove(at);
-            self.start(node, selection, target, None);
+            self.start(node, selection, route, None);
         }
     }
 
@@ -323,10 +321,10 @@ impl DeliveryQueue {
         self: &Rc<Self>,
         node: Node,
         selection: RecipientSelection,
-        target: Target,
+        route: Route,
         mut answer: Option<EtrnReply>,
     ) {
-        let name = format!("ETRN {node} to {}", target.url);
+        let name = format!("ETRN {node} to {}", route.target.url);
         let (mut extract, mut running) = self.enter(selection, name);
         extract.since = self.settled.borrow().of(&node);
         let queue = self.clone();
@@ -350,7 +348,7 @@ impl DeliveryQueue {
                 Ok((waiting, until)) => {
                     tell(&mut answer, EtrnAnswer::Counted(waiting.messages));
                     (running.waiting, extract.until) = (waiting, Some(until));
-                    running.finish(queue.deliver(extract, &target).await);
+                    running.finish(queue.deliver(extract, &route).await);
                 }
                 Err(error) => {
                     notice!("ringpost-sink: ETRN {node}: {error}");
@@ -378,7 +376,8 @@ impl DeliveryQueue {
         Inputs { messages, notes: self.notes.clone(), tracer, timeout }
     }
 
-    async fn deliver(&self, extract: Extract, target: &Target) -> DeliveryTally {
+    async fn deliver(&self, extract: Extract, route: &Route) -> DeliveryTally {
+        let Route { node: _, target, security } = route;
         let mut stream = match target.connect(0, |_| Connecting::default()).await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -389,9 +388,14 @@ impl DeliveryQueue {
         let guard = self.watch.register(stream.handle());
         let inputs = self.read_out(extract);
         let leave = || self.leaves();
-        let protocol = target.protocol;
-        let session =
-            DeliverySession::new(inputs, protocol, &mut stream, &guard, &self.pool, &leave);
+        let connection = DeliveryConnection {
+            stream: &mut stream,
+            guard: &guard,
+            pool: &self.pool,
+            inbox: self.pool.small(),
+            security: security.as_ref(),
+        };
+        let session = DeliverySession::new(inputs, target.protocol, connection, &leave);
         let tally = session.run(b"").await;
         drop(guard);
         stream.close().await;

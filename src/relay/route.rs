@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::dial::Target;
+use crate::dial::{Target, TargetSecurity};
 use crate::smtp::node::Node;
 use crate::smtp::path::domain_of;
 use crate::spool::{Deliveries, Message};
@@ -13,6 +13,8 @@ use crate::spool::{Deliveries, Message};
 pub struct Route {
     pub node: Node,
     pub target: Target,
+    /// How deliveries go under TLS; `None` for plain text.
+    pub security: Option<TargetSecurity>,
 }
 
 /// All routes of a sink, each node once.
@@ -124,13 +126,13 @@ pub(super) enum RecipientSelection {
 
 impl RecipientSelection {
     /// What ETRN for `node` asks for, and where it goes. `None`: there is no route.
-    pub(super) fn of_route(node: &Node, routes: &Arc<Routes>) -> Option<(Self, Target)> {
+    pub(super) fn of_route(node: &Node, routes: &Arc<Routes>) -> Option<(Self, Route)> {
         let index = routes.find(node)?;
         let selection = match node {
             Node::Queue(_) => Self::Everything,
             _ => Self::Route { node: node.clone(), routes: routes.clone(), index },
         };
-        Some((selection, routes.0[index].target.clone()))
+        Some((selection, routes.0[index].clone()))
     }
 
     fn holds(&self, domain: &[u8]) -> bool {
@@ -178,7 +180,8 @@ mod tests {
 
     fn routes(nodes: &[&str]) -> Arc<Routes> {
         let target = Target::parse("127.0.0.1:25", &[]).unwrap();
-        let route = |text: &&str| Route { node: node(text), target: target.clone() };
+        let route =
+            |text: &&str| Route { node: node(text), target: target.clone(), security: None };
         Arc::new(Routes::new(nodes.iter().map(route).collect()).unwrap())
     }
 

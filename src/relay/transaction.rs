@@ -29,14 +29,21 @@ pub(super) struct RelayTransaction {
     lmtp: bool,
 }
 
+/// The server that messages go to, as far as it matters to them.
+pub(super) struct RelayHop {
+    pub(super) protocol: Protocol,
+    pub(super) offered: Offered,
+    /// Under TLS, and the server has proved who it is.
+    pub(super) is_verified: bool,
+}
+
 impl RelayTransaction {
     /// # Errors
     /// [`Lack`] when the message must not go to this server.
     pub(super) fn new(
         message: QueuedMessage,
         tracer: &Tracer,
-        protocol: Protocol,
-        offered: &Offered,
+        hop: &RelayHop,
     ) -> Result<Self, Lack> {
         let paths = recipients_of(&message).map(|to| to.path);
         if !paths.chain([&*message.envelope.reverse_path]).all(is_sendable) {
@@ -46,13 +53,15 @@ impl RelayTransaction {
             return Err(Lack::Params);
         }
         let received = received(&message, tracer);
-        let manner = onward(&message, received.len()).prepare(offered)?;
+        let offered = &hop.offered;
+        let onward = onward(&message, received.len(), hop.is_verified);
+        let manner = onward.prepare(offered)?;
         let mut recipients = Recipients::default();
         for to in recipients_of(&message) {
             recipients.push_with(to.path, &rcpt_params(to.params, offered));
         }
         let codes = vec![None; message.recipients.len()];
-        let lmtp = protocol == Protocol::Lmtp;
+        let lmtp = hop.protocol == Protocol::Lmtp;
         Ok(Self { message, had: 0, manner, recipients, received, codes, heard: 0, lmtp })
     }
 
@@ -165,7 +174,7 @@ fn recipients_of(message: &QueuedMessage) -> impl Iterator<Item = Recipient<'_>>
         .map(move |number| recipient(number).expect("a number of one of the envelope's recipients"))
 }
 
-fn onward(message: &QueuedMessage, received_bytes: usize) -> Onward<'_> {
+fn onward(message: &QueuedMessage, received_bytes: usize, verified: bool) -> Onward<'_> {
     let StoredEnvelope { reverse_params, flags, sealed_ns, .. } = &message.envelope;
     Onward {
         params: reverse_params,
@@ -175,6 +184,7 @@ fn onward(message: &QueuedMessage, received_bytes: usize) -> Onward<'_> {
         smtputf8: flags.contains(RecordFlags::SMTPUTF8),
         age_s: unix_ns().saturating_sub(*sealed_ns) / 1_000_000_000,
         hops: message.hops,
+        verified,
     }
 }
 
@@ -225,7 +235,7 @@ mod tests {
             QueuedMessage { place, envelope, recipients, bytes: 5, hops: 0, pieces, sound };
         let offered = Offered { extensions: Extensions::ALL, ..Offered::default() };
         let tracer = Tracer { hostname: "sink.example".to_owned(), zone: TimeZone::UTC };
-        RelayTransaction::new(message, &tracer, protocol, &offered)
+        RelayTransaction::new(message, &tracer, &RelayHop { protocol, offered, is_verified: false })
     }
 
     #[test]

@@ -30,9 +30,7 @@ pub(super) async fn answer(
         }
         Request::Turn(domains) => {
             let session = match (&core.relay, server.identity()) {
-                (Some(relay), Some(user)) if !server.is_secured() => {
-                    relay.atrn(user, &domains).await
-                }
+                (Some(relay), Some(user)) => relay.atrn(user, &domains).await,
                 _ => Err(AtrnAnswer::Unable),
             };
             server.answer_atrn(session.as_ref().err().copied().unwrap_or(AtrnAnswer::Turn), out);
@@ -42,12 +40,21 @@ pub(super) async fn answer(
 }
 
 /// Sends the queued replies, and is the client from there on. The caller of this closes next.
-pub(super) async fn turn(core: &Core, stream: &mut Stream, guard: &Guard, out: Buf, turn: Turn) {
+/// `inbox` holds the record of TLS whose end has not come.
+pub(super) async fn turn(
+    core: &Core,
+    stream: &mut Stream,
+    guard: &Guard,
+    (out, inbox): (Buf, Buf),
+    turn: Turn,
+) {
     guard.arm(core.peer_policy.timeout);
     let (sent, out) = stream.send_all(out).await;
     core.pool.give(out);
     if sent.is_ok() {
         let leave = || core.stop.get() >= Stop::Drain;
-        turn.session.run(stream, guard, &core.pool, &turn.said, &leave).await;
+        turn.session.run(stream, guard, &core.pool, (&turn.said, inbox), &leave).await;
+    } else {
+        core.pool.give(inbox);
     }
 }

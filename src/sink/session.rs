@@ -134,9 +134,8 @@ impl Session<'_> {
             return;
         }
         if let Some(turn) = self.turn.take() {
-            self.core.pool.give(inbox);
             self.end = SessionEnd::Turned;
-            return odmr::turn(self.core, stream, &self.guard, out, turn).await;
+            return odmr::turn(self.core, stream, &self.guard, (out, inbox), turn).await;
         }
         // The watch shuts the connection of a peer that does not read what we send.
         if self.guard.fired() {

@@ -25,6 +25,8 @@ pub struct Onward<'a> {
     pub age_s: u64,
     /// Servers that it has passed: its Received fields.
     pub hops: usize,
+    /// Whether the connection is under TLS with a server that has proved who it is.
+    pub verified: bool,
 }
 
 /// How a message goes on to the next server.
@@ -44,7 +46,9 @@ pub enum Lack {
     Size { size: u64, most: u64 },
     #[error("the time that its BY parameter allows is over")]
     Late,
-    #[error("it asks for REQUIRETLS, and the connection is in plain text")]
+    #[error(
+        "it asks for REQUIRETLS, and the connection is not under TLS with a certificate that was verified"
+    )]
     Tls,
     #[error("its parameters cannot be read")]
     Params,
@@ -116,7 +120,12 @@ impl Onward<'_> {
             "RET" | "ENVID" => offered.has(Extensions::DSN),
             "MT-PRIORITY" => offered.has(Extensions::MT_PRIORITY),
             "BY" => return self.deliver_by(word, offered),
-            "REQUIRETLS" => return Err(Lack::Tls),
+            // RFC 8689 §4.2.1.
+            "REQUIRETLS" if !self.verified => return Err(Lack::Tls),
+            "REQUIRETLS" if !offered.has(Extensions::REQUIRETLS) => {
+                return Err(Lack::Extension("REQUIRETLS"));
+            }
+            "REQUIRETLS" => true,
             _ => false,
         };
         Ok(passed.then(|| word.to_owned()))
@@ -196,6 +205,7 @@ mod tests {
         smtputf8: false,
         age_s: 0,
         hops: 0,
+        verified: false,
     };
 
     fn offered(extensions: Extensions) -> Offered {
@@ -255,6 +265,11 @@ mod tests {
         assert!(mail_line(&Onward { hops: 99, ..PLAIN }, &offered(Extensions::ALL)).is_ok());
         let tls = Onward { params: b"REQUIRETLS", ..PLAIN };
         assert_eq!(mail_line(&tls, &offered(Extensions::ALL)), Err(Lack::Tls));
+        let tls = Onward { verified: true, ..tls };
+        let none = without(Extensions::REQUIRETLS);
+        assert_eq!(mail_line(&tls, &none), Err(Lack::Extension("REQUIRETLS")));
+        let sent = mail_line(&tls, &offered(Extensions::ALL)).unwrap();
+        assert!(sent.ends_with(" REQUIRETLS\r\n"), "{sent}");
     }
 
     #[test]

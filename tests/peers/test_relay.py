@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import smtplib
+import ssl
 import tempfile
 import time
 from pathlib import Path
@@ -35,6 +36,7 @@ from harness import (
 )
 from mta import Postfix, needs_root
 from test_load import check_generated
+from tls import TlsSink, authority, issue
 
 WAIT_S = 30
 TRACE = re.compile(rb"Received: from [^\r\n]+\r\n(?:[\t ][^\r\n]*\r\n)+")
@@ -67,8 +69,9 @@ class Keeper:
 class Listening:
     """aiosmtpd with a handler, on a port of its own."""
 
-    def __init__(self, handler):
-        self.controller = Controller(handler, hostname="127.0.0.1", port=free_port(), data_size_limit=1 << 26)
+    def __init__(self, handler, **options):
+        options = {"hostname": "127.0.0.1", "port": free_port(), "data_size_limit": 1 << 26} | options
+        self.controller = Controller(handler, **options)
 
     def __enter__(self):
         self.controller.start()
@@ -312,6 +315,67 @@ async def serve(sock, handler):
     make = lambda: Customer(handler, hostname="customer.example")  # noqa: E731
     await asyncio.get_running_loop().connect_accepted_socket(make, sock)
     await asyncio.wait_for(over.wait(), WAIT_S)
+
+
+@pytest.mark.parametrize("way", ["starttls", "implicit"])
+def test_aiosmtpd_gets_mail_under_tls_once_it_is_trusted(engine, way, spool, tmp_path):
+    signer, other = authority(tmp_path, "signer"), authority(tmp_path, "other")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*issue(tmp_path, "next.example.test", signer))
+    tls = {"tls_context": context, "require_starttls": True} if way == "starttls" else {"ssl_context": context}
+    keeper = Keeper()
+    named = ["--relay-tls-servername", "next.example.test"]
+    with Listening(keeper, **tls) as target:
+        route = ["--etrn", f"a.example={target}", "--relay-tls", way]
+        for options, why in [
+            ([*named, "--relay-tls-ca", other[2]], "not to be trusted"),
+            (["--relay-tls-ca", signer[2]], "not to be trusted"),
+            ([*named, "--relay-tls-ca", signer[2]], None),
+        ]:
+            with Sink(engine, spool, *route, *options) as sink:
+                if not read_spool(spool):
+                    send(sink, ["x@a.example"], b"Subject: 1\r\n\r\n.one\r\n")
+                assert etrn(sink, "a.example")[0] == 253
+                until(lambda: ended(sink) == 1, "the end of the delivery")
+                sink.stop()
+                told = next(line for line in sink.stderr.splitlines() if "ETRN a.example to" in line)
+            if why:
+                assert why in told and "1 left" in told, told
+                assert keeper.taken == [] and settled(spool) == {}
+    ((recipients, content),) = keeper.taken
+    assert recipients == ["x@a.example"] and without_trace(content) == b"Subject: 1\r\n\r\n.one\r\n"
+    assert settled(spool) == {"x@a.example": [("delivered", 250)]}
+
+
+def serve_simply(sock, taken):
+    """A server in a few lines, on a connection of any kind, until QUIT; `taken` gets what it is sent."""
+    stream = sock.makefile("rwb", buffering=0)
+    lines = sock.makefile("rb")
+    stream.write(b"220 customer.example\r\n")
+    while line := lines.readline():
+        if line == b"DATA\r\n":
+            stream.write(b"354 Go on\r\n")
+            taken.append(b"".join(iter(lines.readline, b".\r\n")))
+        stream.write(b"221 Bye\r\n" if line == b"QUIT\r\n" else b"250 Ok\r\n")
+
+
+def test_a_customer_under_tls_is_sent_its_mail_on_the_same_connection(engine, spool, tmp_path):
+    with TlsSink(engine, spool, tmp_path, "--auth", "any", "--atrn", "ada=a.example", "--allow-any-atrn") as sink:
+        for number in range(20):
+            send(sink, ["x@a.example"], b"Subject: %d\r\n\r\nx\r\n" % number)
+        context = ssl.create_default_context(cafile=sink.ca)
+        client = smtplib.SMTP_SSL("localhost", sink.ports["implicit"], timeout=WAIT_S, context=context)
+        client.login("ada", "secret")
+        code, text = client.docmd("ATRN", "a.example")
+        assert code == 250, text
+        taken = []
+        # An end without close_notify would be an error.
+        client.sock.suppress_ragged_eofs = False
+        serve_simply(client.sock, taken)
+        client.close()
+        assert settled(spool) == {"x@a.example": [("delivered", 250)] * 20}
+        sink.stop()
+    assert [without_trace(content) for content in taken] == [b"Subject: %d\r\n\r\nx\r\n" % n for n in range(20)]
 
 
 def test_a_server_that_is_down_costs_a_line_and_no_message(engine, spool):

@@ -2,8 +2,11 @@
 
 mod atrn;
 mod etrn;
+mod secure;
 mod server;
 #[path = "../support/sink.rs"]
 #[allow(dead_code, reason = "other tests need no relay, and read reply by reply")]
 mod sink;
 mod support;
+#[path = "../support/tls.rs"]
+mod tls;

@@ -48,13 +48,18 @@ pub(crate) struct Server {
 impl Server {
     /// Listens, and serves each caller in turn until the test's process ends.
     pub(crate) fn start(manners: Manners) -> Self {
+        Self::start_with(move |socket| serve(&socket, &manners))
+    }
+
+    /// As `start`; each caller is served by `serve`.
+    pub(crate) fn start_with(mut serve: impl FnMut(TcpStream) -> Seen + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let sessions = Arc::new(Mutex::new(Vec::new()));
         let kept = sessions.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let seen = serve(&stream.unwrap(), &manners);
+                let seen = serve(stream.unwrap());
                 kept.lock().unwrap().push(seen);
             }
         });
@@ -77,13 +82,18 @@ impl Server {
 
 /// Is the server on a connection, from the greeting to its end.
 pub(crate) fn serve(stream: &TcpStream, manners: &Manners) -> Seen {
-    say(stream, (manners.replies)("connect").unwrap_or("220 peer.example ready"));
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    greet_on(stream, manners)
+}
+
+/// As `serve`, on a stream of any kind.
+pub(crate) fn greet_on(mut stream: impl Read + Write, manners: &Manners) -> Seen {
+    say(&mut stream, (manners.replies)("connect").unwrap_or("220 peer.example ready"));
     serve_on(stream, manners)
 }
 
-/// As `serve`, behind the greeting.
-pub(crate) fn serve_on(stream: &TcpStream, manners: &Manners) -> Seen {
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+/// As `greet_on`, behind the greeting.
+pub(crate) fn serve_on(stream: impl Read + Write, manners: &Manners) -> Seen {
     let mut seen = Seen::default();
     let mut input = BufReader::new(stream);
     let mut accepted = 0;
@@ -98,42 +108,48 @@ pub(crate) fn serve_on(stream: &TcpStream, manners: &Manners) -> Seen {
         let reply = (manners.replies)(&line);
         let verb = line.split(' ').next().unwrap().to_owned();
         match (verb.as_str(), reply) {
-            ("EHLO" | "LHLO", None) => hello(stream, manners),
+            ("EHLO" | "LHLO", None) => hello(input.get_mut(), manners),
             ("MAIL", reply) => {
                 accepted = 0;
-                say(stream, reply.unwrap_or("250 2.1.0 Ok"));
+                say(input.get_mut(), reply.unwrap_or("250 2.1.0 Ok"));
             }
             ("RCPT", reply) => {
                 let reply = reply.unwrap_or("250 2.1.5 Ok");
                 accepted += usize::from(reply.starts_with('2'));
-                say(stream, reply);
+                say(input.get_mut(), reply);
             }
             ("DATA", None) if accepted > 0 => {
-                say(stream, "354 go on");
+                say(input.get_mut(), "354 go on");
                 seen.bodies.push(data(&mut input));
-                end(stream, manners, accepted);
+                end(input.get_mut(), manners, accepted);
             }
-            ("DATA", reply) => say(stream, reply.unwrap_or("554 5.5.1 No valid recipients")),
+            ("DATA", reply) => {
+                say(input.get_mut(), reply.unwrap_or("554 5.5.1 No valid recipients"))
+            }
             ("BDAT", reply) => {
                 let octets = line.split(' ').nth(1).unwrap().parse().unwrap();
                 let mut body = vec![0; octets];
                 input.read_exact(&mut body).unwrap();
                 match reply {
-                    Some(reply) => say(stream, reply),
-                    None if accepted == 0 => say(stream, "554 5.5.1 No valid recipients"),
+                    Some(reply) => say(input.get_mut(), reply),
+                    None if accepted == 0 => say(input.get_mut(), "554 5.5.1 No valid recipients"),
                     None => {
                         seen.bodies.push(body);
-                        end(stream, manners, accepted);
+                        end(input.get_mut(), manners, accepted);
                     }
                 }
             }
+            ("STARTTLS", Some(reply)) => {
+                say(input.get_mut(), reply);
+                return seen;
+            }
             ("QUIT", reply) => {
-                say(stream, reply.unwrap_or("221 2.0.0 Bye"));
+                say(input.get_mut(), reply.unwrap_or("221 2.0.0 Bye"));
                 return seen;
             }
             (_, reply) => {
                 let reply = reply.unwrap_or("250 2.0.0 Ok");
-                say(stream, reply);
+                say(input.get_mut(), reply);
                 if reply.starts_with("421") {
                     return seen;
                 }
@@ -142,12 +158,12 @@ pub(crate) fn serve_on(stream: &TcpStream, manners: &Manners) -> Seen {
     }
 }
 
-fn say(mut stream: &TcpStream, reply: &str) {
+fn say(stream: &mut impl Write, reply: &str) {
     // The peer may be gone, which the next read shows.
     let _ = stream.write_all(format!("{reply}\r\n").as_bytes());
 }
 
-fn hello(stream: &TcpStream, manners: &Manners) {
+fn hello(stream: &mut impl Write, manners: &Manners) {
     let lines: Vec<_> = ["peer.example"].iter().chain(manners.offers).collect();
     for (index, line) in lines.iter().enumerate() {
         let lead = if index + 1 == lines.len() { "250 " } else { "250-" };
@@ -155,14 +171,14 @@ fn hello(stream: &TcpStream, manners: &Manners) {
     }
 }
 
-fn end(stream: &TcpStream, manners: &Manners, accepted: usize) {
+fn end(stream: &mut impl Write, manners: &Manners, accepted: usize) {
     let reply = (manners.replies)(".").unwrap_or("250 2.0.0 Taken");
     for _ in 0..if manners.lmtp { accepted } else { 1 } {
         say(stream, reply);
     }
 }
 
-fn data(input: &mut BufReader<&TcpStream>) -> Vec<u8> {
+fn data(input: &mut impl BufRead) -> Vec<u8> {
     let mut body = Vec::new();
     loop {
         let mut line = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -9,11 +10,13 @@ use ringpost::dial::Target;
 use ringpost::engine::EngineKind;
 use ringpost::limits::MESSAGE_BYTES_DEFAULT;
 use ringpost::relay::{Grants, RelayPlan, Route, Routes};
+use ringpost::sink::PortTls;
 use ringpost::smtp::auth::{AuthPolicy, Credentials, Mechanisms};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::node::Node;
 use ringpost::smtp::server::{BareNewline, Commands, Policy, Protocol, Syntax, TlsPolicy};
 use ringpost::spool::{Deliveries, Reader};
+use ringpost::tls::ServerConfig;
 
 use crate::sink::{Caller, Running};
 
@@ -54,21 +57,38 @@ impl Post {
         routes: &[(&str, String)],
         timeout: Duration,
     ) -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let route = |(node, target): &(&str, String)| Route {
             node: Node::parse(node.as_bytes()).unwrap(),
             target: Target::parse(target, &[]).unwrap(),
+            security: None,
         };
+        Self::start_under(engine, routes.iter().map(route).collect(), timeout, None)
+    }
+
+    /// As `start_within`, with routes that may be under TLS. With `tls`, the port has STARTTLS, and a second one
+    /// is under TLS from the first octet on.
+    pub(crate) fn start_under(
+        engine: EngineKind,
+        routes: Vec<Route>,
+        timeout: Duration,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         let grants =
             ["ada=a.example,@b.example", "tim=c.example"].map(|text| text.parse().unwrap());
         let plan = RelayPlan {
-            routes: Routes::new(routes.iter().map(route).collect()).unwrap(),
+            routes: Routes::new(routes).unwrap(),
             grants: Grants::new(grants.to_vec()),
             hostname: "sink.example".into(),
             timeout,
         };
         let spool = Some(dir.path().to_owned());
-        let sink = Running::start_with(engine, &[policy()], spool, Some(plan));
+        let port = |is_implicit| {
+            let tls = tls.clone().map(|config| PortTls { config, is_implicit });
+            (policy(), tls)
+        };
+        let ports = if tls.is_some() { vec![port(false), port(true)] } else { vec![port(false)] };
+        let sink = Running::start_ports(engine, &ports, spool, Some(plan));
         Self { sink, dir }
     }
 

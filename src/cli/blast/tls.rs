@@ -3,13 +3,13 @@
 use std::fmt::Display;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::blast::security::TlsPlan;
 use crate::blast::targets::Targets;
 use crate::cli::exit::ExitError;
 use crate::cli::pem_files::{read_pair, read_roots};
-use crate::cli::tls_names::{cipher, group, version};
+use crate::cli::tls_names::{TlsModeArg, cipher, group, version};
 use crate::dial::{Security, TlsMode};
 use crate::notice::notice;
 use crate::tls::{self, ClientOptions, Pair, TlsCipher, TlsGroup, TlsSettings, TlsVersion, Trust};
@@ -74,29 +74,6 @@ pub(super) struct TlsArgs {
     /// Groups for the key exchange, such as x25519, P-256 or X25519MLKEM768, the preferred one first
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = group)]
     tls_groups: Vec<TlsGroup>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum TlsModeArg {
-    /// Never
-    None,
-    /// After STARTTLS; a session ends if the server does not offer it
-    Starttls,
-    /// After STARTTLS if the server offers it, else in plain text
-    Opportunistic,
-    /// From the first octet
-    Implicit,
-}
-
-impl From<TlsModeArg> for TlsMode {
-    fn from(mode: TlsModeArg) -> Self {
-        match mode {
-            TlsModeArg::None => Self::Plain,
-            TlsModeArg::Starttls => Self::StartTls,
-            TlsModeArg::Opportunistic => Self::Opportunistic,
-            TlsModeArg::Implicit => Self::Implicit,
-        }
-    }
 }
 
 impl TlsArgs {

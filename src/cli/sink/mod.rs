@@ -10,6 +10,7 @@ mod options;
 mod peers;
 mod plan;
 mod relay;
+mod relay_tls;
 mod reload;
 mod serve;
 mod tls;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::relay_tls::RelayTlsOptions;
 use crate::cli::exit::{Exit, ExitError};
 use crate::dial::{Target, TargetError};
 use crate::relay::{Grant, Grants, RelayPlan, Route, Routes};
@@ -34,6 +35,9 @@ pub(super) struct RelayOptions {
     /// Let --auth any stand beside --atrn: whoever gives the name of a user gets that user's mail
     #[arg(long)]
     allow_any_atrn: bool,
+
+    #[command(flatten)]
+    tls: RelayTlsOptions,
 }
 
 /// A node and where its mail goes.
@@ -104,6 +108,7 @@ impl RelayOptions {
     }
 
     fn routes(&self) -> Result<Routes, ExitError> {
+        let mut tls = self.tls.plan();
         let mut routes = Vec::new();
         for Pair { node, target } in &self.etrn {
             let target = Target::parse(target, &self.allow_target).map_err(|error| {
@@ -113,8 +118,12 @@ impl RelayOptions {
                 };
                 ExitError::new(exit, format_args!("--etrn {node}: {error}"))
             })?;
-            routes.push(Route { node: node.clone(), target });
+            let security = tls
+                .of_target(&target)
+                .map_err(|error| error.led_by(format_args!("--etrn {node}: ")))?;
+            routes.push(Route { node: node.clone(), target, security });
         }
+        tls.check_used()?;
         Routes::new(routes).map_err(|node| {
             ExitError::new(Exit::Usage, format_args!("--etrn {node} is given twice; leave one out"))
         })

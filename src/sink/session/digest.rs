@@ -8,6 +8,7 @@ use crate::sink::odmr::{self, Turn};
 use crate::sink::round::{Next, Round};
 use crate::sink::session_log::SessionEnd;
 use crate::smtp::server::CloseReason;
+use crate::tls::TlsError;
 
 /// Reads into a large buffer that a session may do in one turn: 256 KiB, then the others have theirs.
 const DIRECT_RECVS_MAX: usize = 4;
@@ -76,10 +77,11 @@ impl Session<'_> {
                 Next::SendFirst => {}
                 Next::Answer => {
                     round.replied = true;
-                    if self.answer(stream, buf, out.vec_mut()).await {
-                        return Next::Turn;
+                    match self.answer(stream, buf, out.vec_mut()).await {
+                        Ok(true) => return Next::Turn,
+                        Ok(false) => continue,
+                        Err(error) => return self.tls_failed(&error),
                     }
-                    continue;
                 }
                 Next::Receive if leave => {
                     self.end = SessionEnd::Shutdown;
@@ -101,21 +103,29 @@ impl Session<'_> {
         }
     }
 
-    /// Answers ETRN or ATRN. `true`: the roles are swapped.
-    async fn answer(&mut self, stream: &mut Stream, buf: &mut Buf, out: &mut Vec<u8>) -> bool {
+    /// Answers ETRN or ATRN. `true`: the roles are swapped. What is left in `buf` then is a record of TLS whose end
+    /// has not come.
+    ///
+    /// # Errors
+    /// What came behind ATRN is no TLS.
+    async fn answer(
+        &mut self,
+        stream: &mut Stream,
+        buf: &mut Buf,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, TlsError> {
         // The relay takes the time that it needs; that time does not count against the client.
         self.guard.disarm();
         let Some(session) = odmr::answer(self.core, &mut self.server, out).await else {
-            return false;
+            return Ok(false);
         };
         // What came after the command.
         let mut said = Vec::new();
-        let rest = stream.take(buf, |piece| {
+        stream.take(buf, |piece| {
             said.extend_from_slice(piece);
             Continue(())
-        });
-        debug_assert!(rest.is_ok(), "roles are swapped in plain text only");
+        })?;
         self.turn = Some(Turn { session, said });
-        true
+        Ok(true)
     }
 }
