@@ -104,7 +104,7 @@ pub const RECV_SMALL_BYTES: usize = 2 * 1024;
 pub const RECV_RECORD_BYTES: usize = 20 * 1024;
 
 /// Octets of such buffers, and of those with unfinished handshakes, that the TLS sessions of one core may wait
-/// with at the same time. A session that needs one more is closed.
+/// with at the same time. A session that needs one more is closed, and STARTTLS gets 454 meanwhile.
 pub const TLS_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Receive buffer that a session borrows while octets are there. One read of this size holds a whole

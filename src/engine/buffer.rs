@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Deref;
 
-use crate::limits::{RECV_LARGE_BYTES, RECV_RECORD_BYTES, RECV_SMALL_BYTES};
+use crate::limits::{RECV_LARGE_BYTES, RECV_RECORD_BYTES, RECV_SMALL_BYTES, TLS_KEPT_BYTES_MAX};
 
 /// Idle large buffers that one core keeps for reuse: 4 MiB.
 const RECV_LARGE_KEPT: usize = 64;
@@ -106,6 +106,11 @@ impl Pool {
         let buf = idle.unwrap_or_else(|| Buf::with_capacity(RECV_LARGE_BYTES));
         debug_assert!(buf.is_empty() && buf.capacity() >= RECV_LARGE_BYTES);
         buf
+    }
+
+    /// Whether one more TLS session may wait with the rest of a record, or of a handshake.
+    pub fn has_room_for_record(&self) -> bool {
+        self.lent.get() + RECV_RECORD_BYTES <= TLS_KEPT_BYTES_MAX
     }
 
     /// Takes a buffer back. One that fits no size (its owner let it grow, or it came from

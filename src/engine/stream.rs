@@ -398,8 +398,12 @@ impl Secure {
         let is_too_large = self.lent > 0 && wanted <= RECV_SMALL_BYTES;
         let buf =
             if wanted > buf.capacity() || is_too_large { self.move_to(wanted, buf) } else { buf };
-        if self.pool.lent.get() > TLS_KEPT_BYTES_MAX {
-            return (Err(io::ErrorKind::OutOfMemory), buf);
+        // A session that waits with a small buffer has no part in it.
+        if self.lent > 0 && self.pool.lent.get() > TLS_KEPT_BYTES_MAX {
+            self.is_over = true;
+            self.pool.give(buf);
+            self.lend(0);
+            return (Err(io::ErrorKind::OutOfMemory), self.pool.small());
         }
         (Ok(()), buf)
     }

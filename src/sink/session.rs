@@ -307,9 +307,11 @@ impl Session<'_> {
                 Event::Discard => self.core.board.rejected.add(1),
                 Event::Request => return Next::Answer,
                 Event::StartTls => {
-                    let has_certificate = self.door.tls_config().is_some();
-                    self.server.answer_starttls(has_certificate, out);
-                    if has_certificate {
+                    // A handshake for which there is no room would only be cut.
+                    let is_ready =
+                        self.door.tls_config().is_some() && self.core.pool.has_room_for_record();
+                    self.server.answer_starttls(is_ready, out);
+                    if is_ready {
                         return Next::Secure;
                     }
                 }

@@ -254,6 +254,52 @@ fn many_commands_in_one_flight_and_in_records_of_one_octet_are_answered_in_order
     }
 }
 
+/// Makes a sink keep 64 KiB: a record of a handshake message that is not complete, and the begin of another.
+fn half_handshake(mut socket: TcpStream) -> TcpStream {
+    let mut wire = vec![22, 3, 1, 0x40, 0, 1, 0, 0xf0, 0];
+    wire.resize(5 + 0x4000, 0);
+    wire.extend_from_slice(&[22, 3, 1, 0x3e, 0x80, 0]);
+    // The sink may have closed it.
+    let _ = socket.write_all(&wire);
+    socket
+}
+
+#[test]
+fn starttls_gets_454_while_there_is_no_room_for_records() {
+    for engine in engines() {
+        let secure = Secure::start(engine);
+        let mut kept = secure.upgraded();
+        mail(&mut kept, "before\r\n");
+        let asks = || {
+            let mut socket = secure.plain(0);
+            expect(&mut socket, "220 ");
+            say(&mut socket, "EHLO plain.example\r\n", "250 ");
+            let reply = say(&mut socket, "STARTTLS\r\n", "");
+            (socket, reply)
+        };
+        let mut halves = Vec::new();
+        let refused = (0..100).find_map(|_| {
+            halves.extend((0..8).map(|_| half_handshake(secure.plain(1))));
+            let (socket, reply) = asks();
+            (!reply.starts_with("220")).then_some((socket, reply))
+        });
+        let (mut socket, reply) = refused.expect("some hundred of them fill the room");
+        assert_eq!(reply, "454 4.7.0 TLS not available; try again later\r\n");
+        // It goes on in plain text, and those who need no room go on under TLS.
+        say(&mut socket, "NOOP\r\n", "250 ");
+        mail(&mut kept, "meanwhile\r\n");
+        drop(halves);
+        let freed = (0..2_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            asks().1.starts_with("220")
+        });
+        assert!(freed);
+        mail(&mut secure.upgraded(), "after\r\n");
+        drop((socket, kept));
+        assert_eq!(secure.end().1.len(), 3);
+    }
+}
+
 #[test]
 fn a_session_is_resumed_on_another_connection() {
     for engine in engines() {
