@@ -72,7 +72,7 @@ pub enum ServerConfigError {
 ///
 /// INVARIANT: all of them have one `ticketer` and one `verifier`. So a ticket is good on every core and after
 /// certificates have changed, and none leads past a client certificate: it was issued where the same was asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerConfigs {
     options: ServerOptions,
     verifier: Arc<dyn ClientCertVerifier>,
@@ -84,6 +84,19 @@ impl ServerConfigs {
     /// [`ServerConfigError`] when the roots for clients are none, or the system has no random octets.
     pub fn new(options: ServerOptions) -> Result<Self, ServerConfigError> {
         Ok(Self { verifier: verifier(&options)?, ticketer: Ticketer::new()?, options })
+    }
+
+    /// The same for clients of other CAs. Tickets stay good only where the CAs are those that they were: a session
+    /// that is resumed has the certificate of its first handshake, which is not verified again.
+    ///
+    /// # Errors
+    /// As [`ServerConfigs::new`].
+    pub fn for_clients_of(&self, roots: Option<RootCertStore>) -> Result<Self, ServerConfigError> {
+        let anchors = |roots: &Option<RootCertStore>| roots.as_ref().map(|all| all.roots.clone());
+        if anchors(&roots) == anchors(&self.options.client_roots) {
+            return Ok(self.clone());
+        }
+        Self::new(ServerOptions { client_roots: roots, ..self.options.clone() })
     }
 
     /// A configuration with these certificates; the first is the one for all other names. `pairs` has at

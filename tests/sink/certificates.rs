@@ -1,15 +1,19 @@
 //! Certificates and keys as files: what is wrong ends the sink with a code, or changes nothing.
 
 use std::fs::{self, Permissions};
+use std::io::Read as _;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use ringpost::tls::{self, ClientOptions, Pair, TlsSettings, Trust};
 use rustix::process::Signal;
+use rustls::{ClientConnection, StreamOwned};
 
-use crate::program::Program;
+use crate::program::{LIMIT, Program};
 
 /// Writes a certificate for `name` and its key.
 fn issue(dir: &Path, name: &str) -> [PathBuf; 2] {
@@ -128,6 +132,55 @@ fn a_certificate_that_is_made_is_not_read_again() {
     assert_eq!(told.count(), 1, "{said:?}");
     sink.signal(Signal::HUP);
     let told = sink.line(|line| line.contains("SIGHUP"));
-    assert!(told.contains("no --tls-cert to read again"), "{told}");
+    assert!(told.contains("no --tls-client-ca to read again"), "{told}");
+    sink.stop();
+}
+
+/// Whether the sink lets a client in that shows this certificate.
+fn lets_in(port: u16, [certificate, key]: &[PathBuf; 2]) -> bool {
+    let octets = |path: &Path| fs::read(path).unwrap();
+    let chain = tls::read_chain(&octets(certificate)).unwrap();
+    let pair = Pair::new(chain, tls::read_key(&octets(key)).unwrap()).unwrap();
+    let options = ClientOptions {
+        settings: TlsSettings::default(),
+        trust: Trust::Anybody,
+        pair: Some(pair),
+        key_log: None,
+    };
+    let configs = options.configs("127.0.0.1", 0).unwrap();
+    let client = ClientConnection::new(configs.full, configs.server).unwrap();
+    let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut greeting = [0; 4];
+    let read = StreamOwned::new(client, socket).read_exact(&mut greeting);
+    read.is_ok() && greeting == *b"220 "
+}
+
+#[test]
+fn the_ca_of_clients_is_read_again_and_a_bad_one_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, other] = ["a.example", "b.example"].map(|name| issue(dir.path(), name));
+    let ca = dir.path().join("ca.pem");
+    fs::copy(&one[0], &ca).unwrap();
+    let options = ["--tls-self-signed", "--tls-client-auth", "require", "--discard", "--cores=1"];
+    let sink = Program::start("smtps", &[&options[..], &["--tls-client-ca", text(&ca)]].concat());
+    let becomes = |expected: [bool; 2]| {
+        // Each core takes it in its own time.
+        (0..400).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            [lets_in(sink.port, &one), lets_in(sink.port, &other)] == expected
+        })
+    };
+    assert!(becomes([true, false]));
+    fs::write(&ca, "hello\n").unwrap();
+    sink.signal(Signal::HUP);
+    let told = sink.line(|line| line.contains("SIGHUP"));
+    assert!(told.contains("not PEM") && told.contains("what was read before stays"), "{told}");
+    assert!(becomes([true, false]));
+    fs::copy(&other[0], &ca).unwrap();
+    sink.signal(Signal::HUP);
+    let told = sink.line(|line| line.contains("SIGHUP"));
+    assert!(told.contains("read the CA of client certificates again"), "{told}");
+    assert!(becomes([false, true]));
     sink.stop();
 }

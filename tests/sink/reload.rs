@@ -80,7 +80,10 @@ fn a_hangup_without_files_changes_nothing_and_sigquit_drains() {
     let sink = Program::start("smtp", &["--discard", "--cores", "1"]);
     sink.signal(Signal::HUP);
     let said = sink.line(|line| line.contains("SIGHUP"));
-    assert!(said.contains("no --auth FILE, no --directory and no --tls-cert"), "{said}");
+    assert!(
+        said.contains("no --auth FILE, no --directory, no --tls-cert and no --tls-client-ca"),
+        "{said}"
+    );
     let mut idle = Talk::open(sink.port);
     sink.signal(Signal::QUIT);
     assert!(idle.reply().starts_with("421"));

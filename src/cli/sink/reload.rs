@@ -1,4 +1,5 @@
-//! What the sink reads again while it runs: the accounts of `--auth`, the directory and the certificates.
+//! What the sink reads again while it runs: the accounts of `--auth`, the directory, the certificates, and the CA
+//! of client certificates.
 
 use std::sync::Arc;
 
@@ -19,7 +20,6 @@ pub(super) struct Reloadable {
 /// # Errors
 /// What is wrong with a file, in words. Nothing was changed then.
 pub(super) fn read_again(options: &SinkOptions, running: &Reloadable) -> Result<String, String> {
-    let certificates = options.tls.files();
     let commands = options.commands.check(&options.listen).map_err(|error| error.to_string())?;
     let (auth, warning) =
         auth::policy(&options.auth, &options.auth_mechanisms, options.auth_required)
@@ -27,19 +27,18 @@ pub(super) fn read_again(options: &SinkOptions, running: &Reloadable) -> Result<
     let files = [
         auth.is_listed().then(|| format!("the accounts in {}", options.auth)),
         options.commands.directory().map(|path| format!("the directory {}", path.display())),
-        certificates.map(str::to_owned),
     ];
-    let files: Vec<_> = files.into_iter().flatten().collect();
+    let mut files: Vec<_> = files.into_iter().flatten().collect();
+    files.extend(options.tls.files().map(str::to_owned));
     if files.is_empty() {
-        return Ok(
-            "there is no --auth FILE, no --directory and no --tls-cert to read again".to_owned()
-        );
+        let none = "there is no --auth FILE, no --directory, no --tls-cert and no --tls-client-ca to read again";
+        return Ok(none.to_owned());
     }
     if let Some(warning) = warning {
         notice!("ringpost-sink: {warning}");
     }
     let config = match &running.tls {
-        Some(tls) if certificates.is_some() => {
+        Some(tls) if options.tls.files().next().is_some() => {
             Some(tls.read_again(&options.tls).map_err(|error| error.to_string())?)
         }
         _ => None,

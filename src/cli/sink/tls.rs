@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -18,8 +18,9 @@ use crate::limits::{PEM_BYTES_MAX, TLS_TICKETS_DEFAULT, TLS_TICKETS_MAX};
 use crate::notice::{self, notice};
 use crate::smtp::server::TlsPolicy;
 use crate::tls::{
-    self, CertificateFacts, ClientAuth, MadePair, Pair, SecretsFile, SelfSigned, ServerConfig,
-    ServerConfigError, ServerConfigs, ServerOptions, TlsCipher, TlsGroup, TlsSettings, TlsVersion,
+    self, CertificateFacts, ClientAuth, MadePair, Pair, RootCertStore, SecretsFile, SelfSigned,
+    ServerConfig, ServerConfigError, ServerConfigs, ServerOptions, TlsCipher, TlsGroup,
+    TlsSettings, TlsVersion,
 };
 
 /// What helps whoever has no certificate.
@@ -132,8 +133,10 @@ impl From<ClientAuthArg> for ClientAuth {
 
 /// The TLS of a sink: what makes its configurations, and the one that it begins with.
 pub(super) struct SinkTls {
-    configs: ServerConfigs,
+    configs: Mutex<ServerConfigs>,
     config: Arc<ServerConfig>,
+    /// What is shown where no file is read again.
+    made: Option<Pair>,
     /// Of the certificates that are shown, with the file that each is from.
     shown: Vec<ShownCertificate>,
 }
@@ -225,7 +228,7 @@ impl TlsOptions {
         let options = ServerOptions {
             settings,
             client_auth: self.tls_client_auth.into(),
-            client_roots: self.tls_client_ca.as_deref().map(read_roots).transpose()?,
+            client_roots: self.client_roots()?,
             sni_strict: self.tls_sni_strict,
             tickets: self.tls_tickets,
             key_log: self.tls_keylog.as_deref().map(open_keylog).transpose()?,
@@ -235,8 +238,13 @@ impl TlsOptions {
             Some(kind) => self.make(kind.into(), hostname)?,
             None => self.read()?,
         };
+        let made = self.tls_self_signed.and(pairs.first().cloned());
         let config = configs.config(pairs).map_err(unfit)?;
-        Ok(Some(SinkTls { configs, config, shown }))
+        Ok(Some(SinkTls { configs: Mutex::new(configs), config, made, shown }))
+    }
+
+    fn client_roots(&self) -> Result<Option<RootCertStore>, ExitError> {
+        self.tls_client_ca.as_deref().map(read_roots).transpose()
     }
 
     fn make(
@@ -271,13 +279,15 @@ impl TlsOptions {
         Ok((pairs, shown))
     }
 
-    /// The files that are read again, in words; `None` if there are none.
-    pub(super) fn files(&self) -> Option<&'static str> {
-        match self.tls_cert.len() {
+    /// The files that are read again, in words.
+    pub(super) fn files(&self) -> impl Iterator<Item = &'static str> {
+        let certificates = match self.tls_cert.len() {
             0 => None,
             1 => Some("the certificate"),
             _ => Some("the certificates"),
-        }
+        };
+        let authority = self.tls_client_ca.as_ref().map(|_| "the CA of client certificates");
+        [certificates, authority].into_iter().flatten()
     }
 }
 
@@ -286,13 +296,20 @@ impl SinkTls {
         Arc::clone(&self.config)
     }
 
-    /// Reads the certificates again, and tells of them. What else was asked for stays, and tickets stay good.
+    /// Reads the certificates and the CA of client certificates again, and tells of the certificates. What else was
+    /// asked for stays, and tickets stay good unless the CA has changed.
     ///
     /// # Errors
     /// As [`TlsOptions::set_up`]; nothing has changed then.
     pub(super) fn read_again(&self, options: &TlsOptions) -> Result<Arc<ServerConfig>, ExitError> {
-        let (pairs, shown) = options.read()?;
-        let config = self.configs.config(pairs).map_err(unfit)?;
+        let (pairs, shown) = match &self.made {
+            Some(made) => (vec![made.clone()], Vec::new()),
+            None => options.read()?,
+        };
+        let mut configs = self.configs.lock().expect("nothing panics while it is held");
+        let next = configs.for_clients_of(options.client_roots()?).map_err(cannot)?;
+        let config = next.config(pairs).map_err(unfit)?;
+        *configs = next;
         shown.iter().for_each(ShownCertificate::tell);
         Ok(config)
     }

@@ -94,6 +94,33 @@ fn a_ticket_is_good_after_a_reload_and_nowhere_else() {
 }
 
 #[test]
+fn tickets_are_good_while_the_cas_of_clients_are_the_same() {
+    let ((own, own_ca), (other, other_ca)) = (client_pair(), client_pair());
+    let options = ServerOptions {
+        client_auth: ClientAuth::Require,
+        client_roots: Some(own_ca.clone()),
+        ..ServerOptions::default()
+    };
+    let configs = ServerConfigs::new(options).unwrap();
+    let config =
+        |configs: &ServerConfigs| configs.config(vec![made(SelfSigned::Good).pair]).unwrap();
+    let before = config(&configs);
+    let same = config(&configs.for_clients_of(Some(own_ca)).unwrap());
+    let changed = config(&configs.for_clients_of(Some(other_ca)).unwrap());
+    for version in TlsVersion::ALL {
+        let client = |pair: &Pair| client(Trust::Anybody, only(version), Some(pair.clone()));
+        let (own, other) = (client(&own), client(&other));
+        assert!(!is_resumed(&own.resuming, &before), "{version:?}");
+        assert!(is_resumed(&own.resuming, &same), "{version:?}");
+        // Its ticket leads past no CA that has gone.
+        assert!(shake(&own.resuming, &changed, HOST).is_err(), "{version:?}");
+        assert!(shake(&other.resuming, &same, HOST).is_err(), "{version:?}");
+        assert!(!is_resumed(&other.resuming, &changed), "{version:?}");
+    }
+    assert!(configs.for_clients_of(Some(RootCertStore::empty())).is_err());
+}
+
+#[test]
 fn without_tickets_no_session_is_resumed() {
     for version in TlsVersion::ALL {
         let server = server(ServerOptions { tickets: 0, ..ServerOptions::default() });
