@@ -155,7 +155,9 @@ pub fn read(error: &io::Error) -> Exit {
         ErrorKind::NotFound
         | ErrorKind::NotADirectory
         | ErrorKind::IsADirectory
-        | ErrorKind::PermissionDenied => Exit::NoInput,
+        | ErrorKind::PermissionDenied
+        // A pipe to which nobody writes.
+        | ErrorKind::TimedOut => Exit::NoInput,
         ErrorKind::FileTooLarge | ErrorKind::InvalidInput | ErrorKind::InvalidData => Exit::Data,
         _ => Exit::Io,
     }

@@ -11,4 +11,4 @@ pub use affinity::{CoresError, allowed, cpus, pin};
 pub use clock::unix_ns;
 pub use cpu::{CpuTime, PageFaults, waited_by_task, waited_by_thread};
 pub use descriptors::raise_descriptor_limit;
-pub use text_file::{open_regular, read_regular, read_text};
+pub use text_file::{open_regular, open_to_write, read_regular, read_text};

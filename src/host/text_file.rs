@@ -53,6 +53,21 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Opens a file to write to that the user named, as `how` says, and waits for nothing: neither for somebody who
+/// reads a pipe, nor later for a pipe that is full.
+///
+/// # Errors
+/// Those of open(2); [`NotConnected`](io::ErrorKind::NotConnected) for a pipe that nobody reads.
+pub fn open_to_write(path: &Path, how: &mut OpenOptions) -> io::Result<File> {
+    let guards = libc::O_NONBLOCK | libc::O_NOCTTY;
+    how.custom_flags(guards).open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => {
+            io::Error::new(io::ErrorKind::NotConnected, "it is a pipe, and nobody reads it")
+        }
+        _ => error,
+    })
+}
+
 fn open_waiting_for_nothing(path: &Path) -> io::Result<File> {
     let guards = libc::O_NONBLOCK | libc::O_NOCTTY;
     OpenOptions::new().read(true).custom_flags(guards).open(path)
@@ -153,6 +168,29 @@ mod tests {
             assert_eq!(read_regular(path, 9).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
         assert_eq!(read_text(&fifo, 9).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_pipe_is_written_to_while_somebody_reads_it_and_nobody_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        let open = || open_to_write(&path, OpenOptions::new().write(true).create(true));
+        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::NotConnected);
+        let reader = open_waiting_for_nothing(&path).unwrap();
+        let mut writer = open().unwrap();
+        io::Write::write_all(&mut writer, b"octets").unwrap();
+        drop(writer);
+        let mut read = String::new();
+        (&reader).read_to_string(&mut read).unwrap();
+        assert_eq!(read, "octets");
+        let mut writer = open().unwrap();
+        let full = io::Write::write_all(&mut writer, &vec![0; 4 << 20]).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let file = dir.path().join("file");
+        open_to_write(&file, OpenOptions::new().write(true).create(true)).unwrap();
+        assert!(open_to_write(dir.path(), OpenOptions::new().write(true)).is_err());
     }
 
     #[test]

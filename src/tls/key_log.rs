@@ -1,9 +1,7 @@
 //! The secrets of connections in a file, by which Wireshark can read them (`SSLKEYLOGFILE`, RFC 9850).
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::fs::File;
+use std::io::Write as _;
 use std::sync::Mutex;
 
 use rustls::KeyLog;
@@ -15,13 +13,9 @@ use super::certificate::hex;
 pub struct SecretsFile(Mutex<File>);
 
 impl SecretsFile {
-    /// Opens the file to append to it; a new one is for its owner alone.
-    ///
-    /// # Errors
-    /// Those of open(2).
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok(Self(Mutex::new(file)))
+    /// Appends to `file`. A write to it must not wait: connections would.
+    pub fn new(file: File) -> Self {
+        Self(Mutex::new(file))
     }
 }
 
@@ -29,14 +23,14 @@ impl KeyLog for SecretsFile {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
         let Ok(mut file) = self.0.lock() else { return };
-        // A disk that is full must not end the connection.
+        // A disk or a pipe that is full must not end the connection.
         let _ = file.write_all(line.as_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::fs::OpenOptions;
 
     use super::*;
 
@@ -45,11 +39,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
         for secret in [&[0xab, 0x01][..], &[0xff]] {
-            SecretsFile::open(&path).unwrap().log("CLIENT_RANDOM", &[0x0f], secret);
+            let file = OpenOptions::new().append(true).create(true).open(&path).unwrap();
+            SecretsFile::new(file).log("CLIENT_RANDOM", &[0x0f], secret);
         }
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, "CLIENT_RANDOM 0f ab01\nCLIENT_RANDOM 0f ff\n");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(SecretsFile::open(dir.path()).is_err());
     }
 }

@@ -62,6 +62,8 @@ fn bad_spool(dir: &Path) {
     let (spool, _, mut writers) = Spool::open(dir, Options::default()).unwrap();
     let bad = bad_octets();
     let path = [&*bad, b"@", &bad].concat();
+    let fields = ["version", "suite", "group", "sni", "client-subject", "client-sha256", BAD];
+    let tls = fields.map(|field| [field.as_bytes(), b"=", &bad].concat()).join(&b'\n');
     let meta = Meta {
         received_ns: 1_700_000_000_000_000_000,
         sealed_ns: 1_700_000_000_000_000_001,
@@ -70,7 +72,7 @@ fn bad_spool(dir: &Path) {
         listener: &bad,
         helo: &bad,
         protocol: &bad,
-        tls: &bad,
+        tls: &tls,
         auth: &bad,
         reverse_path: &path,
         reverse_params: &bad,

@@ -88,6 +88,19 @@ fn what_is_wrong_with_a_file_is_one_line_and_a_code() {
 }
 
 #[test]
+fn a_pipe_to_which_nobody_writes_is_not_waited_for_and_a_directory_is_no_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+    for (file, words) in [(fifo.as_path(), "nobody writes to it"), (dir.path(), "directory")] {
+        let (code, stderr) = refused(&["--tls-cert", text(file)]);
+        assert_eq!((code, stderr.lines().count()), (Some(66), 1), "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+    }
+}
+
+#[test]
 fn a_certificate_is_told_at_the_start_and_after_a_reload_and_a_bad_one_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let [certificate, key] = issue(dir.path(), "a.example");

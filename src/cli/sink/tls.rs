@@ -1,7 +1,8 @@
 //! The options of the sink for TLS: certificates, who is asked for one, and what the handshake may use.
 
-use std::fs;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -362,7 +363,7 @@ impl ShownCertificate {
     }
 }
 
-/// Writes the CA to a file that is new, or that an earlier sink wrote its CA to; or to a pipe.
+/// Writes the CA to a file that is new, or that an earlier sink wrote its CA to; or to a pipe that somebody reads.
 fn write_ca(path: &Path, text: &str) -> io::Result<()> {
     let is_ours = |octets: &[u8]| {
         let made = |facts: CertificateFacts| facts.subject.contains(tls::MADE_CA_NAME);
@@ -371,12 +372,16 @@ fn write_ca(path: &Path, text: &str) -> io::Result<()> {
                 chain.iter().all(|ca| CertificateFacts::read(ca).is_some_and(made))
             })
     };
+    let something_else = || io::Error::other("it holds something else, which is not overwritten");
     match host::read_regular(path, PEM_BYTES_MAX) {
-        Ok(octets) if !is_ours(&octets) => {
-            Err(io::Error::other("it holds something else, which is not overwritten"))
-        }
-        _ => fs::write(path, text),
+        Ok(octets) if !is_ours(&octets) => return Err(something_else()),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(something_else()),
+        // It is not there, or a pipe or a device. Or it cannot be read, and so not written either.
+        Ok(_) | Err(_) => {}
     }
+    let how = &mut OpenOptions::new();
+    host::open_to_write(path, how.write(true).create(true).truncate(true))?
+        .write_all(text.as_bytes())
 }
 
 /// A policy that says that mail for these hosts goes over TLS with a certificate that holds (RFC 8461 §3.2).
@@ -386,7 +391,9 @@ fn mta_sts(hosts: &[&str]) -> String {
 }
 
 fn open_keylog(path: &Path) -> Result<Arc<SecretsFile>, ExitError> {
-    SecretsFile::open(path).map(Arc::new).map_err(|error| {
+    let how = &mut OpenOptions::new();
+    let file = host::open_to_write(path, how.append(true).create(true).mode(0o600));
+    file.map(|file| Arc::new(SecretsFile::new(file))).map_err(|error| {
         let why = format_args!("cannot write the secrets of TLS to {}: {error}", path.display());
         ExitError::new(Exit::CantCreate, why)
     })

@@ -328,7 +328,8 @@ fn versions_ciphers_and_groups_are_those_that_were_chosen() {
 fn secrets_go_to_the_file_and_only_where_there_is_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys");
-    let key_log = Some(Arc::new(SecretsFile::open(&path).unwrap()));
+    let file = std::fs::File::create(&path).unwrap();
+    let key_log = Some(Arc::new(SecretsFile::new(file)));
     let server = server(ServerOptions { key_log, ..ServerOptions::default() });
     shake(&anybody().full, &server, HOST).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();

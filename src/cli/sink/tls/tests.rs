@@ -1,5 +1,8 @@
 //! Options of TLS that go together, and those that do not.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use clap::Parser as _;
 
 use super::super::options::SinkOptions;
@@ -104,12 +107,41 @@ fn the_ca_is_written_or_it_is_told_why_not() {
     assert_eq!(refused.code(), Exit::CantCreate as u8);
     assert!(refused.to_string().contains("not overwritten"), "{refused}");
     assert_eq!(fs::read(&precious).unwrap(), b"do not lose this");
-    let refused = set_up(dir.path()).err().unwrap();
-    assert_eq!(refused.code(), Exit::CantCreate as u8);
-    let line = format!("--tls-self-signed --tls-keylog {}", dir.path().display());
-    let refused = options(&line).unwrap().tls.set_up("mx.example").err().unwrap();
-    assert_eq!(refused.code(), Exit::CantCreate as u8);
+    let large = fs::File::create(&precious).unwrap();
+    large.set_len(PEM_BYTES_MAX + 1).unwrap();
+    let refused = set_up(&precious).err().unwrap();
+    assert!(refused.to_string().contains("not overwritten"), "{refused}");
+    assert_eq!(large.metadata().unwrap().len(), PEM_BYTES_MAX + 1);
     assert!(options("").unwrap().tls.set_up("mx.example").unwrap().is_none());
+}
+
+#[test]
+fn what_is_no_file_to_write_to_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+    let set_up = |option: &str, file: &Path| {
+        let line = format!("--tls-self-signed {option} {}", file.display());
+        options(&line).unwrap().tls.set_up("mx.example")
+    };
+    for option in ["--tls-ca-out", "--tls-keylog"] {
+        for (file, words) in
+            [(fifo.as_path(), "nobody reads it"), (dir.path(), ""), (Path::new("/no/such"), "")]
+        {
+            let refused = set_up(option, file).err().unwrap();
+            assert_eq!(refused.code(), Exit::CantCreate as u8, "{option}: {refused}");
+            let told = refused.to_string();
+            assert!(told.starts_with("cannot write the ") && told.contains(words), "{told}");
+        }
+    }
+    // A pipe with a reader gets the CA.
+    let reader = OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    assert!(set_up("--tls-ca-out", &fifo).unwrap().is_some());
+    drop(reader);
+    let keys = dir.path().join("keys");
+    assert!(set_up("--tls-keylog", &keys).unwrap().is_some());
+    assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
