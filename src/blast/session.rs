@@ -85,7 +85,8 @@ pub(super) struct LoadSession<'c> {
     /// When the message that it began last was due, or in a closed loop begun; before the first, when the work
     /// was due that it was opened for. It decides whether what happens on the connection is in the figures.
     start_ns: u64,
-    /// The latest reading of the clock, and the one just before the last send.
+    /// The latest reading of the clock, and the one just before the last send. Under TLS that is before the octets
+    /// are encrypted: whoever waits for a reply waits for that too.
     now_ns: u64,
     sent_ns: u64,
 }
