@@ -1,10 +1,59 @@
 //! What options name of TLS: versions, cipher suites, groups, and when a client begins it.
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
 use super::usage::nearest;
 use crate::dial::TlsMode;
-use crate::tls::{TlsCipher, TlsGroup, TlsVersion};
+use crate::tls::{SettingsError, TlsCipher, TlsGroup, TlsSettings, TlsVersion};
+
+/// What a handshake may use, in the words of both programs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(super) struct TlsChoice {
+    /// Versions of TLS to speak: 1.2, 1.3 or both [default: both]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = version)]
+    tls_versions: Vec<TlsVersion>,
+
+    /// Cipher suites by their names of IANA or OpenSSL, the preferred one first [default: all of the TLS
+    /// library]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = cipher)]
+    tls_ciphers: Vec<TlsCipher>,
+
+    /// Groups for the key exchange, such as x25519, P-256 or X25519MLKEM768, the preferred one first
+    /// [default: all that are usual]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = group)]
+    tls_groups: Vec<TlsGroup>,
+}
+
+impl TlsChoice {
+    /// # Errors
+    /// Versions, suites and groups that do not go together.
+    pub(super) fn settings(&self) -> Result<TlsSettings, SettingsError> {
+        TlsSettings::new(&self.tls_versions, &self.tls_ciphers, &self.tls_groups)
+    }
+
+    /// The first of the options that was given.
+    pub(super) fn first_given(&self) -> Option<&'static str> {
+        self.lists().into_iter().find(|(_, names)| !names.is_empty()).map(|(option, _)| option)
+    }
+
+    /// The options that were given, as they could have been written.
+    pub(super) fn in_words(&self) -> impl Iterator<Item = String> {
+        let given = self.lists().into_iter().filter(|(_, names)| !names.is_empty());
+        given.map(|(option, names)| format!("{option} {}", names.join(",")))
+    }
+
+    fn lists(&self) -> [(&'static str, Vec<String>); 3] {
+        let versions = self.tls_versions.iter().map(|version| version.name().to_owned());
+        let ciphers = self.tls_ciphers.iter().map(|cipher| cipher.name());
+        let groups = self.tls_groups.iter().map(|group| group.name());
+        [
+            ("--tls-versions", versions.collect()),
+            ("--tls-ciphers", ciphers.collect()),
+            ("--tls-groups", groups.collect()),
+        ]
+    }
+}
 
 /// When the sessions of a client go under TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -30,18 +79,18 @@ impl From<TlsModeArg> for TlsMode {
     }
 }
 
-pub(super) fn version(text: &str) -> Result<TlsVersion, String> {
+fn version(text: &str) -> Result<TlsVersion, String> {
     TlsVersion::from_name(text)
         .ok_or_else(|| "the TLS library has 1.2 and 1.3, and none of the older versions".to_owned())
 }
 
-pub(super) fn cipher(text: &str) -> Result<TlsCipher, String> {
+fn cipher(text: &str) -> Result<TlsCipher, String> {
     let names = || TlsCipher::all().map(TlsCipher::name);
     TlsCipher::from_name(text)
         .ok_or_else(|| no_such("cipher suite", text, &names().collect::<Vec<_>>()))
 }
 
-pub(super) fn group(text: &str) -> Result<TlsGroup, String> {
+fn group(text: &str) -> Result<TlsGroup, String> {
     let names = || TlsGroup::all().map(TlsGroup::name);
     TlsGroup::from_name(text).ok_or_else(|| no_such("group", text, &names().collect::<Vec<_>>()))
 }

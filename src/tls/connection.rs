@@ -456,3 +456,5 @@ fn write_on<S: Deframes>(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin;

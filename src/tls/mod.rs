@@ -26,6 +26,7 @@ mod self_signed;
 mod server_config;
 mod session_store;
 mod settings;
+mod signatures;
 mod system_roots;
 mod unverified;
 

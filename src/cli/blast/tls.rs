@@ -9,10 +9,10 @@ use crate::blast::security::TlsPlan;
 use crate::blast::targets::Targets;
 use crate::cli::exit::ExitError;
 use crate::cli::pem_files::{read_pair, read_roots};
-use crate::cli::tls_names::{TlsModeArg, cipher, group, version};
+use crate::cli::tls_names::{TlsChoice, TlsModeArg};
 use crate::dial::{Security, TlsMode};
 use crate::notice::notice;
-use crate::tls::{self, ClientOptions, Pair, TlsCipher, TlsGroup, TlsSettings, TlsVersion, Trust};
+use crate::tls::{self, ClientOptions, Pair, Trust};
 
 /// Why TLS cannot be set up as was asked.
 #[derive(Debug, thiserror::Error)]
@@ -65,15 +65,8 @@ pub(super) struct TlsArgs {
     /// Part of the handshakes that resume an earlier session [default: 0%]
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     tls_resume: Option<f64>,
-    /// Versions of TLS: 1.2, 1.3 or both [default: both]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = version)]
-    tls_versions: Vec<TlsVersion>,
-    /// Cipher suites by the name of IANA or OpenSSL, the preferred one first
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = cipher)]
-    tls_ciphers: Vec<TlsCipher>,
-    /// Groups for the key exchange, such as x25519, P-256 or X25519MLKEM768, the preferred one first
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = group)]
-    tls_groups: Vec<TlsGroup>,
+    #[command(flatten)]
+    choice: TlsChoice,
 }
 
 impl TlsArgs {
@@ -102,8 +95,7 @@ impl TlsArgs {
             };
         }
         let options = ClientOptions {
-            settings: TlsSettings::new(&self.tls_versions, &self.tls_ciphers, &self.tls_groups)
-                .map_err(TlsArgsError::of)?,
+            settings: self.choice.settings().map_err(TlsArgsError::of)?,
             trust: self.trust()?,
             pair: self.pair()?,
             key_log: None,
@@ -128,26 +120,14 @@ impl TlsArgs {
             (self.tls_servername.is_some(), "--tls-servername"),
             (self.tls_share.is_some(), "--tls-share"),
             (self.tls_resume.is_some(), "--tls-resume"),
-            (!self.tls_versions.is_empty(), "--tls-versions"),
-            (!self.tls_ciphers.is_empty(), "--tls-ciphers"),
-            (!self.tls_groups.is_empty(), "--tls-groups"),
         ];
-        given.into_iter().find(|(given, _)| *given).map(|(_, option)| option)
+        let first = given.into_iter().find(|(given, _)| *given).map(|(_, option)| option);
+        first.or_else(|| self.choice.first_given())
     }
 
     /// The options that have no field of their own in the result.
     fn in_words(&self) -> Vec<String> {
-        let versions = self.tls_versions.iter().map(|version| version.name().to_owned());
-        let ciphers = self.tls_ciphers.iter().map(|cipher| cipher.name());
-        let groups = self.tls_groups.iter().map(|group| group.name());
-        let lists: [(&str, Vec<String>); 3] = [
-            ("--tls-versions", versions.collect()),
-            ("--tls-ciphers", ciphers.collect()),
-            ("--tls-groups", groups.collect()),
-        ];
-        let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
-        let mut words: Vec<String> =
-            lists.map(|(option, names)| format!("{option} {}", names.join(","))).collect();
+        let mut words: Vec<String> = self.choice.in_words().collect();
         words.extend(self.tls_servername.iter().map(|name| format!("--tls-servername {name}")));
         words.extend(self.tls_client_cert.iter().map(|_| "--tls-client-cert".to_owned()));
         words

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::listen::ListenUrl;
 use crate::cli::exit::{Exit, ExitError};
 use crate::cli::pem_files::{date, read_pair, read_roots};
-use crate::cli::tls_names::{cipher, group, version};
+use crate::cli::tls_names::TlsChoice;
 use crate::cli::value;
 use crate::host;
 use crate::limits::{PEM_BYTES_MAX, TLS_TICKETS_DEFAULT, TLS_TICKETS_MAX};
@@ -20,8 +20,7 @@ use crate::notice::{self, notice};
 use crate::smtp::server::TlsPolicy;
 use crate::tls::{
     self, CertificateFacts, ClientAuth, MadePair, Pair, RootCertStore, SecretsFile, SelfSigned,
-    ServerConfig, ServerConfigError, ServerConfigs, ServerOptions, TlsCipher, TlsGroup,
-    TlsSettings, TlsVersion,
+    ServerConfig, ServerConfigError, ServerConfigs, ServerOptions,
 };
 
 /// What helps whoever has no certificate.
@@ -70,18 +69,8 @@ pub(super) struct TlsOptions {
     #[arg(long)]
     tls_sni_strict: bool,
 
-    /// Versions of TLS to speak, from 1.2 and 1.3 [default: both]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = version)]
-    tls_versions: Vec<TlsVersion>,
-
-    /// Cipher suites by their names of IANA or OpenSSL, the preferred one first [default: all of the TLS
-    /// library]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = cipher)]
-    tls_ciphers: Vec<TlsCipher>,
-
-    /// Groups for the key exchange, such as x25519, P-256 or X25519MLKEM768 [default: all that are usual]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = group)]
-    tls_groups: Vec<TlsGroup>,
+    #[command(flatten)]
+    choice: TlsChoice,
 
     /// Tickets that a client gets after a handshake, to resume the session; with 0 none can be resumed
     #[arg(long, value_name = "N", default_value_t = TLS_TICKETS_DEFAULT, value_parser = tickets)]
@@ -206,13 +195,11 @@ impl TlsOptions {
             ("--require-tls", self.require_tls),
             ("--auth-tls-only", self.auth_tls_only),
             ("--tls-sni-strict", self.tls_sni_strict),
-            ("--tls-versions", !self.tls_versions.is_empty()),
-            ("--tls-ciphers", !self.tls_ciphers.is_empty()),
-            ("--tls-groups", !self.tls_groups.is_empty()),
             ("--tls-tickets", self.tls_tickets != TLS_TICKETS_DEFAULT),
             ("--tls-keylog", self.tls_keylog.is_some()),
         ];
-        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+        let first = given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name);
+        first.or_else(|| self.choice.first_given())
     }
 
     /// Reads or makes the certificates. `None` without TLS.
@@ -224,8 +211,8 @@ impl TlsOptions {
         if !self.is_on() {
             return Ok(None);
         }
-        let settings = TlsSettings::new(&self.tls_versions, &self.tls_ciphers, &self.tls_groups)
-            .map_err(|error| ExitError::new(Exit::Usage, error))?;
+        let settings =
+            self.choice.settings().map_err(|error| ExitError::new(Exit::Usage, error))?;
         let options = ServerOptions {
             settings,
             client_auth: self.tls_client_auth.into(),

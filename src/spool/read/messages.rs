@@ -175,22 +175,17 @@ impl<'a> Messages<'a> {
         self.next_segment += 1;
         match self.log.open(core, number)? {
             Ok(current) => self.current = Some(current),
-            Err(end) => {
-                let (header, torn_at, used, alive, dead, last_seq) = (None, None, 0, 0, 0, 0);
-                if let Some(ends) = &mut self.ends {
-                    ends.push(SegmentEnd {
-                        core,
-                        number,
-                        header,
-                        used,
-                        alive,
-                        dead,
-                        last_seq,
-                        torn_at,
-                        end,
-                    });
-                }
-            }
+            Err(end) => self.note_end(SegmentEnd {
+                core,
+                number,
+                header: None,
+                used: 0,
+                alive: 0,
+                dead: 0,
+                last_seq: 0,
+                torn_at: None,
+                end,
+            }),
         }
         Ok(true)
     }
@@ -203,19 +198,23 @@ impl<'a> Messages<'a> {
         let used = walk.at();
         self.log.set_walked(number, used);
         self.walked_bytes += used;
-        if let Some(ends) = &mut self.ends {
-            ends.push(SegmentEnd {
-                core,
-                number,
-                header,
-                used,
-                alive,
-                dead,
-                last_seq,
-                torn_at,
-                end,
-            });
-        }
+        self.note_end(SegmentEnd {
+            core,
+            number,
+            header,
+            used,
+            alive,
+            dead,
+            last_seq,
+            torn_at,
+            end,
+        });
         Ok(())
+    }
+
+    fn note_end(&mut self, end: SegmentEnd) {
+        if let Some(ends) = &mut self.ends {
+            ends.push(end);
+        }
     }
 }
