@@ -179,7 +179,7 @@ pub const SEGMENT_STEP_BYTES: u64 = 64 * 1024;
 /// instead of being split: at most this much is wasted, and a message of one piece stays one record.
 pub const SEGMENT_REST_BYTES: usize = RECV_LARGE_BYTES;
 
-/// Pieces of messages that are open on one core: each takes some 20 octets of memory until its message is sealed,
+/// Pieces of messages that are open on one core: each takes at most 40 octets of memory until its message is sealed,
 /// and clients that send by single octets in turns make a piece of each. More: 452.
 pub const OPEN_PIECES_MAX: usize = 1_000_000;
 

@@ -36,10 +36,11 @@ impl Selection {
     /// Whether the message that `listing` returned last is taken. Reads octets of it only if there is a
     /// condition on subject or run.
     pub fn takes(&self, listing: &mut Listing<'_>, message: &Message) -> Result<bool, CopyError> {
-        let waits =
-            |known: &Deliveries| known.of(message).len() < message.envelope.recipients.len();
-        if !self.takes_envelope(&message.envelope, message.bytes)
-            || !self.handed_on.as_ref().is_none_or(waits)
+        if !self.takes_envelope(&message.envelope, message.bytes) {
+            return Ok(false);
+        }
+        if let Some(known) = &self.handed_on
+            && known.of(message)?.len() >= message.envelope.recipients.len()
         {
             return Ok(false);
         }

@@ -146,9 +146,9 @@ impl Extract {
             }
             let known = match &mut known {
                 Some(known) => known,
-                unread => unread.insert(Deliveries::read(dir)?),
+                unread => unread.insert(Deliveries::read_after(dir, &self.since)?),
             };
-            let recipients = self.selection.waiting(&message, known);
+            let recipients = self.selection.waiting(&message, known)?;
             if !recipients.is_empty() && !take(&mut listing, &message, &recipients)? {
                 break;
             }

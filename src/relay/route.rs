@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::dial::{Target, TargetSecurity};
 use crate::smtp::node::Node;
 use crate::smtp::path::domain_of;
-use crate::spool::{Deliveries, Message};
+use crate::spool::{Deliveries, Message, SpoolError};
 
 /// Where the mail of a node is sent when ETRN asks for it.
 #[derive(Clone, Debug)]
@@ -146,12 +146,22 @@ impl RecipientSelection {
     }
 
     /// Numbers of the recipients of a message that are selected and not decided yet.
-    pub(super) fn waiting(&self, message: &Message, known: &Deliveries) -> Vec<u32> {
-        let recipients = message.envelope.recipients.iter().enumerate();
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`] when the deliveries cannot be read.
+    pub(super) fn waiting(
+        &self,
+        message: &Message,
+        known: &Deliveries,
+    ) -> Result<Vec<u32>, SpoolError> {
+        let known = known.of(message)?;
+        let is_decided =
+            |index| known.binary_search_by_key(&index, |delivery| delivery.recipient).is_ok();
+        let recipients = (0..).zip(message.envelope.recipients.iter());
         let waiting = recipients.filter(|(index, recipient)| {
-            self.holds(domain_of(recipient.path)) && known.fate(message, *index).is_none()
+            self.holds(domain_of(recipient.path)) && !is_decided(*index)
         });
-        waiting.map(|(index, _)| index as u32).collect()
+        Ok(waiting.map(|(index, _)| index).collect())
     }
 
     /// Whether the two may have a recipient in common.

@@ -12,6 +12,7 @@
 //! DIR/c<core>-<number>.new   a segment that is being made, new or recycled: it holds no message
 //! DIR/numbers                from which number on segments have had none; may be missing
 //! DIR/delivered              what was handed on to other servers; may be missing
+//! DIR/marks                  a name that is kept free (see "What may be added")
 //! DIR/quarantine/            a spool of its own: doubtful segments, as they were found
 //! ```
 //!
@@ -147,7 +148,9 @@
 //! numbers, in steps, and lowers it to what it has used when it ends in order. So a number is given once in
 //! the life of a spool, also if its segments are moved away. The highest number is 4,000,000,000; a file
 //! with a higher one is read as any other, and is no reason to give higher ones. If the file is missing or
-//! damaged, the numbers go on above those of the segments that are there, and in `quarantine`.
+//! damaged, the numbers go on above those of the segments that are there, and in `quarantine`. When they are
+//! used up, the writer takes no more mail, and never begins again at a lower one. With segments of 32 MiB that
+//! is after 128 PiB; with the smallest of the sink, of 4 MiB, after half a year at a gigabyte a second.
 //!
 //! # Deliveries
 //!
@@ -177,6 +180,18 @@
 //! the next message is sent. Now and then the sink drops the records of segments that are gone: it writes
 //! the file anew as `delivered.new` and renames that.
 //!
+//! # What may be added
+//!
+//! These may come without a new version, because a program that does not know them passes over them and reads
+//! the rest right: tags of the envelope, names in tags 7 and 14, flags, and files and directories beside those
+//! that are listed above. `marks` is the name of a file for notes on messages (read, labels, removed), each
+//! under the name of its message. Nothing writes it yet, and readers and writers leave it alone.
+//!
+//! All else is a new version: another header of segments or records, another kind of record, another meaning of
+//! a field, wider numbers. The marker names the version, and each segment names its own. A program that does
+//! not know the version of the marker touches nothing. A sink that opens a spool of version 1 makes the marker say 2 and goes
+//! on in new segments of version 2; the old ones stay as they are, and are read and recycled as all others.
+//!
 //! # What a crash leaves
 //!
 //! The writer stores in this order:
@@ -203,9 +218,9 @@
 //! power cut may leave; a doubtful place below the mark is damage. An end below the mark is damage too,
 //! however clean it looks. An end above the mark is torn if sound record headers follow later in the
 //! file, since the writer leaves no gaps. In version 1, which has no mark, every doubtful place is damage.
-//! A segment header with a number that is not that of the file name is a torn recycling: of the new name
-//! and the new header only one has reached the disk. A segment header with another core is damage, and so
-//! is any other that is neither zero nor sound.
+//! A segment header with a number or a core that is not that of the file name is damage: the file was renamed,
+//! or a power cut came while it was reused, and of the new name and the new header only one has reached the
+//! disk. Any other header that is neither zero nor sound is damage too.
 //!
 //! And it judges the messages:
 //!

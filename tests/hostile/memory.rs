@@ -1,15 +1,16 @@
 //! How much memory the commands of the spool take, whatever it holds.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ringpost::spool::{Delivery, DeliveryFate, Draft, Meta, Options, Place, Spool};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::program::{SINK, TOOLBOX, end_of, run};
+use crate::program::{Ran, SINK, TOOLBOX, end_of, run};
 
 /// No command of the spool takes more memory.
 const PEAK_BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -34,12 +35,11 @@ fn says(stream: &mut BufReader<TcpStream>, wire: &[u8], replies: usize) -> Strin
     line
 }
 
-/// Sends the two messages to a sink with its spool in `dir`; their names.
-fn fill(dir: &Path) -> [String; 2] {
-    let options =
-        "--cores 1 --io epoll --max-size 256MiB --spool-limit 2GiB --max-recipients 1000000";
+/// Starts a sink with its spool in `dir`; also its address.
+fn start(dir: &Path, options: &str) -> (Child, String) {
     let mut sink = Command::new(SINK)
-        .args(["--listen", "smtp://127.0.0.1:0", "--spool", dir.to_str().unwrap()])
+        .args(["--cores", "1", "--io", "epoll", "--listen", "smtp://127.0.0.1:0"])
+        .args(["--spool", dir.to_str().unwrap()])
         .args(options.split(' '))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -51,7 +51,23 @@ fn fill(dir: &Path) -> [String; 2] {
         line.clear();
         assert!(stderr.read_line(&mut line).unwrap() > 0, "the sink does not start");
     }
-    let address = line.trim_end().rsplit('/').next().unwrap();
+    let address = line.trim_end().rsplit('/').next().unwrap().to_owned();
+    sink.stderr = Some(stderr.into_inner());
+    (sink, address)
+}
+
+/// Ends a sink in order.
+fn stop(sink: Child) -> Ran {
+    kill_process(Pid::from_child(&sink), Signal::TERM).unwrap();
+    let ran = end_of(sink);
+    assert_eq!(ran.code, Some(0), "{}", ran.said());
+    ran
+}
+
+/// Sends the two messages to a sink with its spool in `dir`; their names.
+fn fill(dir: &Path) -> [String; 2] {
+    let options = "--max-size 256MiB --spool-limit 2GiB --max-recipients 1000000";
+    let (sink, address) = start(dir, options);
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let mut stream = BufReader::new(stream);
@@ -74,10 +90,7 @@ fn fill(dir: &Path) -> [String; 2] {
     }
     let wide = says(&mut stream, b"BDAT 15 LAST\r\nSubject: wide\r\n", 1);
     says(&mut stream, b"QUIT\r\n", 1);
-    kill_process(Pid::from_child(&sink), Signal::TERM).unwrap();
-    sink.stderr = Some(stderr.into_inner());
-    let ran = end_of(sink);
-    assert_eq!(ran.code, Some(0), "{}", ran.said());
+    stop(sink);
     [large, wide].map(|reply| reply.trim_end().rsplit(' ').next().unwrap().to_owned())
 }
 
@@ -133,4 +146,66 @@ fn bytes_in(path: &Path, format: &str) -> u64 {
         }
     }
     bytes
+}
+
+/// Entries of the file `delivered`, of so many messages. Held in memory, they would take more than a command may.
+const DELIVERIES: u32 = 2_000_000;
+
+/// A spool with one message, a live segment, and a file of deliveries in any order.
+fn fill_delivered(dir: &Path) {
+    let (spool, _, mut writers) = Spool::open(dir, Options::default()).unwrap();
+    let mut draft = Draft::default();
+    writers[0].append(&mut draft, b"Subject: hello\r\n\r\n").unwrap();
+    let to: [(&[u8], &[u8]); 2] = [(b"b@y.test", b""), (b"c@y.test", b"")];
+    let sealed =
+        writers[0].seal(&mut draft, &Meta { sealed_ns: 7, ..Meta::default() }, to).unwrap();
+    drop((writers, spool));
+    let mut file = BufWriter::new(File::create(dir.join("delivered")).unwrap());
+    let mut random = fastrand::Rng::with_seed(1);
+    for number in 0..DELIVERIES {
+        let is_ours = number == DELIVERIES / 2;
+        let offset = if is_ours { sealed.place.offset } else { random.u32(1..1 << 20) * 64 };
+        let delivery = Delivery {
+            place: Place { offset, ..sealed.place },
+            sealed_ns: 7,
+            recipient: if is_ours { 1 } else { number % 1000 },
+            fate: DeliveryFate::Delivered,
+            code: 250,
+            at_ns: 8,
+        };
+        file.write_all(&delivery.encode()).unwrap();
+    }
+    file.flush().unwrap();
+}
+
+#[test]
+fn no_command_takes_more_memory_for_millions_of_deliveries_nor_does_the_start_of_a_sink() {
+    let root = tempfile::tempdir().unwrap();
+    let spool = root.path().join("spool");
+    fill_delivered(&spool);
+    let sorted = |is_sorted: bool| {
+        let octets = fs::read(spool.join("delivered")).unwrap();
+        let keys: Vec<_> =
+            octets.chunks_exact(48).map(|octets| Delivery::decode(octets).unwrap().key()).collect();
+        assert_eq!(keys.is_sorted(), is_sorted);
+        assert!(keys.len() as u32 > DELIVERIES / 10 * 9);
+    };
+    let dir = spool.to_str().unwrap();
+    sorted(false);
+    for round in 0..2 {
+        for args in
+            [&["ls", dir, "--json", "--undelivered"][..], &["cat", dir, "0-1-64", "--envelope"]]
+        {
+            let ran = run(TOOLBOX, &[&["spool"], args].concat());
+            assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.said());
+            let told = ran.said().matches("\"delivered\"").count();
+            assert_eq!(told, 1, "{args:?}: {}", ran.said());
+            assert!(ran.peak_bytes <= PEAK_BYTES_MAX, "{args:?}: {} octets", ran.peak_bytes);
+        }
+        if round == 0 {
+            let ran = stop(start(&spool, "--spool-limit 12MiB --etrn #q=127.0.0.1:9").0);
+            assert!(ran.peak_bytes <= PEAK_BYTES_MAX, "a sink: {} octets", ran.peak_bytes);
+            sorted(true);
+        }
+    }
 }

@@ -156,7 +156,7 @@ pub(crate) fn settled(dir: &Path) -> Vec<(String, &'static str, u16)> {
     let mut settled = Vec::new();
     for message in reader.messages() {
         let message = message.unwrap();
-        for delivery in known.of(&message) {
+        for delivery in known.of(&message).unwrap().iter() {
             let to = message.envelope.recipients.get(delivery.recipient as usize).unwrap();
             let path = String::from_utf8(to.path.to_vec()).unwrap();
             settled.push((path, delivery.fate.name(), delivery.code));

@@ -4,6 +4,7 @@
 mod cli;
 mod crash;
 mod disk;
+mod later;
 mod model;
 mod names;
 mod open;

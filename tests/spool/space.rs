@@ -344,3 +344,32 @@ fn where_nothing_is_overwritten_what_was_given_up_among_mail_bars_no_larger_mess
         }
     }
 }
+
+/// Clients that send by single octets in turns make a piece of each, and memory is kept for every one.
+#[test]
+fn the_pieces_of_open_messages_have_a_bound_and_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mib = 1024 * 1024;
+    let options = Options {
+        segment_bytes: 64 * mib,
+        limit_bytes: 1024 * mib,
+        open_bytes: 512 * mib,
+        ..small(4)
+    };
+    let (_spool, _, mut writer) = open_one(dir.path(), options);
+    for _ in 0..2 {
+        let mut drafts = [Draft::default(), Draft::default()];
+        let mut taken = 0;
+        let refused = loop {
+            match writer.append(&mut drafts[taken % 2], b"x") {
+                Ok(()) => taken += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, SpoolError::OpenLimit), "{refused}");
+        assert_eq!(taken, ringpost::limits::OPEN_PIECES_MAX);
+        // Whoever sends in one piece is not hit.
+        store(&mut writer, b"whole").unwrap();
+        drafts.iter_mut().for_each(|draft| writer.discard(draft));
+    }
+}

@@ -17,7 +17,7 @@ use crate::human::{count, counted, octets};
 use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{Export, ExportError, Exported, Format, Newline};
 use crate::notice::notice;
-use crate::spool::Reader;
+use crate::spool::{Deliveries, Reader};
 
 /// Write messages as files of other programs, oldest first.
 ///
@@ -82,7 +82,8 @@ impl ExportArgs {
         let export = self.check()?;
         let ended_by = stop_flag(&export.target)?;
         let reader = Reader::open(&self.dir).map_err(spool_failed)?;
-        let selection = self.pick.selection(&self.dir).map_err(spool_failed)?;
+        let selection =
+            self.pick.selection(|| Deliveries::read(&self.dir)).map_err(spool_failed)?;
         let mut listing = reader.oldest_first();
         let progress = ByteProgress::over(reader.file_bytes());
         let mut shown = 0;

@@ -38,8 +38,8 @@ impl Ls {
         let width = Width::of_stdout();
         let layout = layout(width);
         let reader = Reader::open(&self.dir)?;
-        let selection = self.pick.selection(&self.dir)?;
         let known = Deliveries::read(&self.dir)?;
+        let selection = self.pick.selection(|| Ok(known.clone()))?;
         let mut listing = if self.reverse { reader.newest_first() } else { reader.oldest_first() };
         if !self.json {
             put(out, format_args!("{}", layout.head()))?;
@@ -59,9 +59,9 @@ impl Ls {
                 Err(error) => return Err(error),
             };
             left -= 1;
-            let settled = known.of(&message);
+            let settled = known.of(&message)?;
             if self.json {
-                let object = MessageJson::new(&message, subject.as_deref(), settled);
+                let object = MessageJson::new(&message, subject.as_deref(), &settled);
                 put_json(out, &object)?;
             } else {
                 let cells = cells(&message, settled.len(), &subject.unwrap_or_default(), width);

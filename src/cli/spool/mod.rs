@@ -164,8 +164,9 @@ impl Cat {
         let message = reader.get(place)?;
         if self.envelope {
             let subject = mailbox::subject_in(&reader, &message)?;
-            let settled = Deliveries::read_of(dir, &message)?;
-            let object = MessageJson::new(&message, subject.as_deref(), settled.of(&message));
+            let known = Deliveries::read_of(dir, &message)?;
+            let settled = known.of(&message)?;
+            let object = MessageJson::new(&message, subject.as_deref(), &settled);
             put_pretty_json(out, &object)?;
         } else if self.headers {
             mailbox::copy_header_block(&reader, &message, out)?;

@@ -1,7 +1,6 @@
 //! Options that pick messages; the same for ls, stat and export.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -77,8 +76,11 @@ impl Pick {
         }
     }
 
-    /// The selection, for messages of the spool in `dir`.
-    pub(super) fn selection(&self, dir: &Path) -> Result<Selection, SpoolError> {
+    /// The selection. `deliveries` reads those of the spool, if they matter.
+    pub(super) fn selection(
+        &self,
+        deliveries: impl FnOnce() -> Result<Deliveries, SpoolError>,
+    ) -> Result<Selection, SpoolError> {
         Ok(Selection {
             from: self.from.clone(),
             to: self.to.clone(),
@@ -89,7 +91,7 @@ impl Pick {
             flags_not: bits(&self.no_flag),
             subject: self.subject.as_ref().map(|text| text.to_lowercase()),
             run: self.run,
-            handed_on: self.undelivered.then(|| Deliveries::read(dir)).transpose()?,
+            handed_on: self.undelivered.then(deliveries).transpose()?,
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::limits::PROGRESS_SHOWN_BYTES;
 use crate::mailbox::{DomainCount, RateSlot, Statistics};
 use crate::printable::printable;
 use crate::report::bins;
-use crate::spool::{CopyError, Reader, Survey};
+use crate::spool::{CopyError, Deliveries, Reader, Survey};
 
 /// Columns of the rate over time.
 const RATE_SLOTS: usize = 60;
@@ -43,7 +43,7 @@ pub struct Stat {
 impl Stat {
     pub(super) fn run(&self, out: &mut impl Write) -> Result<Exit, CopyError> {
         let reader = Reader::open(&self.dir)?;
-        let selection = self.pick.selection(&self.dir)?;
+        let selection = self.pick.selection(|| Deliveries::read(&self.dir))?;
         let progress = ByteProgress::over(reader.file_bytes());
         let mut statistics = Statistics::default();
         let mut listing = reader.oldest_first();

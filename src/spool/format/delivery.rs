@@ -25,6 +25,9 @@ impl DeliveryFate {
     }
 }
 
+/// Place and end of data of a message, and the number of its recipient.
+pub(crate) type DeliveryKey = (Place, u64, u32);
+
 /// What became of one recipient of one message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Delivery {
@@ -86,7 +89,8 @@ impl Delivery {
         })
     }
 
-    pub fn key(&self) -> (Place, u64, u32) {
+    /// By this they are in order, and each is known once.
+    pub fn key(&self) -> DeliveryKey {
         (self.place, self.sealed_ns, self.recipient)
     }
 }

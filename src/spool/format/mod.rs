@@ -11,7 +11,7 @@ mod place;
 mod record;
 mod segment;
 
-pub(super) use delivery::DELIVERY_BYTES;
+pub(super) use delivery::{DELIVERY_BYTES, DeliveryKey};
 pub use delivery::{Delivery, DeliveryFate};
 pub(super) use marker::{EARLIER_MARKER_TEXT, MARKER, MARKER_TEXT, QUARANTINE};
 pub(super) use name::{

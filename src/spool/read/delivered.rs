@@ -1,17 +1,22 @@
 //! Reads the file `delivered`: what became of recipients whose mail was handed on to another server.
 
+use std::borrow::Cow;
+use std::env;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::message::Message;
+use super::sorted::{Sorted, Sorter};
+use crate::spool::envelope::StoredEnvelope;
 use crate::spool::error::SpoolError;
 use crate::spool::file::{self, Access};
-use crate::spool::format::{DELIVERY_BYTES, Delivery};
+use crate::spool::format::{DELIVERY_BYTES, Delivery, Place};
 
 /// Name of the file.
 pub(in crate::spool) const DELIVERED: &str = "delivered";
@@ -19,11 +24,11 @@ pub(in crate::spool) const DELIVERED: &str = "delivered";
 /// Octets of the file that are read at once: whole records.
 const BLOCK_BYTES: usize = 1_024 * DELIVERY_BYTES;
 
-/// All deliveries that the file named when it was read.
+/// All deliveries that the file named when it was read. It takes at most some 30 MiB of memory, however many there
+/// are: more of them lie in a file without a name in `TMPDIR`.
 #[derive(Clone, Debug, Default)]
 pub struct Deliveries {
-    /// In the order of [`Delivery::key`], each key once.
-    pub(in crate::spool) known: Vec<Delivery>,
+    known: Arc<Sorted>,
 }
 
 impl Deliveries {
@@ -31,7 +36,7 @@ impl Deliveries {
     /// and a torn end are passed over: their recipients count as not delivered.
     ///
     /// # Errors
-    /// [`SpoolError::Io`] when the file is there and cannot be read.
+    /// [`SpoolError::Io`] when the file is there and cannot be read, or `TMPDIR` has no room.
     pub fn read(dir: &Path) -> Result<Self, SpoolError> {
         Self::read_those(dir, |_| true)
     }
@@ -42,7 +47,16 @@ impl Deliveries {
         Self::read_those(dir, |d| (d.place, d.sealed_ns) == (place, sealed_ns))
     }
 
-    fn read_those(dir: &Path, wanted: impl Fn(&Delivery) -> bool) -> Result<Self, SpoolError> {
+    /// As [`Deliveries::read`], of messages that come after those in `places`: at most one for each core.
+    pub fn read_after(dir: &Path, places: &[Place]) -> Result<Self, SpoolError> {
+        let is_before = |place: Place| places.iter().any(|p| p.core == place.core && place <= *p);
+        Self::read_those(dir, |delivery| !is_before(delivery.place))
+    }
+
+    pub(in crate::spool) fn read_those(
+        dir: &Path,
+        wanted: impl Fn(&Delivery) -> bool,
+    ) -> Result<Self, SpoolError> {
         let path = dir.join(DELIVERED);
         let failed = |cause| SpoolError::io("read the deliveries", &path, cause);
         let file = match file::open(&path, Access::Read) {
@@ -50,13 +64,14 @@ impl Deliveries {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(cause) => return Err(failed(cause)),
         };
-        let mut known = Vec::new();
+        let mut sorter = Sorter::default();
         let mut block = vec![0; BLOCK_BYTES];
         let mut at = 0;
         loop {
             let count = read_block(&file, &mut block, at).map_err(failed)?;
             let records = block[..count].chunks_exact(DELIVERY_BYTES);
-            known.extend(records.filter_map(Delivery::decode).filter(&wanted));
+            let mut records = records.filter_map(Delivery::decode).filter(&wanted);
+            records.try_for_each(|delivery| sorter.push(delivery)).map_err(unsorted)?;
             if count < BLOCK_BYTES {
                 break;
             }
@@ -67,26 +82,30 @@ impl Deliveries {
                 at = data - data % DELIVERY_BYTES as u64;
             }
         }
-        // The sort is stable, so the first of two records stays: what was delivered once was delivered.
-        known.sort_by_key(Delivery::key);
-        known.dedup_by_key(|delivery| delivery.key());
-        Ok(Self { known })
+        Ok(Self { known: Arc::new(sorter.finish().map_err(unsorted)?) })
     }
 
-    /// The deliveries of one message, in the order of its recipients.
-    pub fn of(&self, message: &Message) -> &[Delivery] {
-        let (place, sealed_ns) = (message.place, message.envelope.sealed_ns);
-        let start = self.known.partition_point(|d| d.key() < (place, sealed_ns, 0));
-        let rest = &self.known[start..];
-        let end = rest.partition_point(|d| (d.place, d.sealed_ns) == (place, sealed_ns));
-        &rest[..end]
+    /// The deliveries of one message, in the order of its recipients. Each is of a recipient that there is.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`] when the file in `TMPDIR` cannot be read.
+    pub fn of(&self, message: &Message) -> Result<Cow<'_, [Delivery]>, SpoolError> {
+        let StoredEnvelope { sealed_ns, recipients, .. } = &message.envelope;
+        let key = |recipient: usize| (message.place, *sealed_ns, recipient as u32);
+        self.known.range(key(0), key(recipients.len())).map_err(unsorted)
     }
 
-    /// What became of the recipient with this number; `None` while it waits.
-    pub fn fate(&self, message: &Message, recipient: usize) -> Option<&Delivery> {
-        let of = self.of(message);
-        of.binary_search_by_key(&recipient, |d| d.recipient as usize).ok().map(|at| &of[at])
+    /// Hands each delivery to `take`, in the order of [`Delivery::key`].
+    pub(in crate::spool) fn try_each(
+        &self,
+        take: impl FnMut(&Delivery) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.known.try_each(take)
     }
+}
+
+fn unsorted(cause: io::Error) -> SpoolError {
+    SpoolError::io("sort the deliveries in", &env::temp_dir(), cause)
 }
 
 /// Fills the block from `at` on; returns how many octets there were.
@@ -117,7 +136,7 @@ fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::format::{DeliveryFate, Place};
+    use crate::spool::format::DeliveryFate;
 
     #[test]
     fn holes_of_any_size_are_passed_over_and_what_stands_after_them_is_read() {
@@ -137,7 +156,13 @@ mod tests {
             file.write_all_at(&delivery(recipient).encode(), at).unwrap();
         }
         file.set_len(1 << 42).unwrap();
-        let known = Deliveries::read(dir.path()).unwrap().known;
+        let mut known = Vec::new();
+        let all = Deliveries::read(dir.path()).unwrap();
+        all.try_each(|delivery| {
+            known.push(*delivery);
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(known, [0, 1, 2, 3].map(delivery));
     }
 }

@@ -13,6 +13,7 @@ mod listing;
 mod message;
 mod messages;
 mod reader;
+mod sorted;
 mod survey;
 mod walk;
 mod window;

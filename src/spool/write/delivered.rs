@@ -4,12 +4,12 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::spool::error::SpoolError;
 use crate::spool::file::{self, Access};
-use crate::spool::format::Delivery;
+use crate::spool::format::{DELIVERY_BYTES, Delivery};
 use crate::spool::options::Durability;
 use crate::spool::read::{DELIVERED, Deliveries, list_segments};
 
@@ -76,18 +76,28 @@ fn rewrite(dir: &Path, durability: Durability) -> Result<(File, u64), SpoolError
     let path = dir.join(NEW_FILE);
     let failed = |cause| SpoolError::io("write the deliveries", &path, cause);
     let living: HashSet<_> = list_segments(dir)?.segments.into_iter().collect();
-    let known = Deliveries::read(dir)?.known;
-    let kept = known.iter().filter(|d| living.contains(&(d.place.core, d.place.segment)));
-    let octets: Vec<u8> = kept.flat_map(Delivery::encode).collect();
+    let is_living = |d: &Delivery| living.contains(&(d.place.core, d.place.segment));
+    let kept = Deliveries::read_those(dir, is_living)?;
     clear_the_way(&path).map_err(failed)?;
-    let mut file = file::create(&path).map_err(failed)?;
-    file.write_all(&octets).and_then(|()| file.sync_all()).map_err(failed)?;
+    let bytes = write_all(&path, &kept).map_err(failed)?;
     fs::rename(&path, dir.join(DELIVERED)).map_err(failed)?;
     if durability == Durability::Sync {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
     }
     let file = file::open(&dir.join(DELIVERED), Access::Append).map_err(failed)?;
-    Ok((file, octets.len() as u64))
+    Ok((file, bytes))
+}
+
+/// Writes deliveries to a file that is new, and syncs it; returns its octets.
+fn write_all(path: &Path, deliveries: &Deliveries) -> io::Result<u64> {
+    let mut out = BufWriter::new(file::create(path)?);
+    let mut bytes = 0;
+    deliveries.try_each(|delivery| {
+        bytes += DELIVERY_BYTES as u64;
+        out.write_all(&delivery.encode())
+    })?;
+    out.into_inner()?.sync_all()?;
+    Ok(bytes)
 }
 
 /// Removes what is left of a file that was being written anew. Its octets may be those of another name
@@ -103,7 +113,7 @@ fn clear_the_way(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::format::{DELIVERY_BYTES, DeliveryFate, Place};
+    use crate::spool::format::{DeliveryFate, Place};
     use crate::spool::{Message, StoredEnvelope};
 
     fn delivery(segment: u32, recipient: u32, fate: DeliveryFate) -> Delivery {
@@ -112,8 +122,15 @@ mod tests {
     }
 
     fn message(segment: u32, sealed_ns: u64) -> Message {
-        let envelope = StoredEnvelope { sealed_ns, ..StoredEnvelope::default() };
+        let recipients = [(&b"x@a.example"[..], &b""[..]); 9].into_iter().collect();
+        let envelope = StoredEnvelope { sealed_ns, recipients, ..StoredEnvelope::default() };
         Message::of_envelope(Place { core: 1, segment, offset: 64 }, envelope)
+    }
+
+    /// Those recipients of a message that do not wait any more.
+    fn recipients(dir: &Path, segment: u32) -> Vec<u32> {
+        let known = Deliveries::read(dir).unwrap();
+        known.of(&message(segment, 9)).unwrap().iter().map(|d| d.recipient).collect()
     }
 
     fn spool_with(segments: &[u32]) -> tempfile::TempDir {
@@ -135,12 +152,17 @@ mod tests {
         .unwrap();
         log.append(&[delivery(2, 0, DeliveryFate::Delivered)]).unwrap();
         let known = Deliveries::read(dir.path()).unwrap();
-        assert_eq!(known.of(&message(1, 9)).len(), 2);
-        assert_eq!(known.fate(&message(1, 9), 0).unwrap().fate, DeliveryFate::Refused);
-        assert_eq!(known.fate(&message(1, 9), 1), None);
-        assert_eq!(known.fate(&message(1, 9), 2).unwrap().fate, DeliveryFate::Delivered);
-        assert_eq!(known.of(&message(1, 8)), [], "another life of the place");
-        assert_eq!(known.of(&message(3, 9)), []);
+        let fates = |message| {
+            let of = known.of(&message).unwrap();
+            of.iter().map(|d| (d.recipient, d.fate)).collect::<Vec<_>>()
+        };
+        let expected = [(0, DeliveryFate::Refused), (2, DeliveryFate::Delivered)];
+        assert_eq!(fates(message(1, 9)), expected);
+        assert_eq!(fates(message(1, 8)), [], "another life of the place");
+        assert_eq!(fates(message(3, 9)), []);
+        // Of a recipient that the message has not.
+        log.append(&[delivery(1, 9, DeliveryFate::Delivered)]).unwrap();
+        assert_eq!(recipients(dir.path(), 1), [0, 2]);
     }
 
     #[test]
@@ -153,19 +175,18 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
-            let known = Deliveries::read(dir.path()).unwrap();
-            assert_eq!(known.of(&message(1, 9)).len(), cut / DELIVERY_BYTES, "cut at {cut}");
+            let whole = cut / DELIVERY_BYTES;
+            assert_eq!(recipients(dir.path(), 1), [0, 1, 2][..whole], "cut at {cut}");
         }
         let mut damaged = whole.clone();
         damaged[DELIVERY_BYTES + 20] ^= 4;
         fs::write(&path, &damaged).unwrap();
-        let known = Deliveries::read(dir.path()).unwrap();
-        assert!(known.fate(&message(1, 9), 1).is_none() && known.of(&message(1, 9)).len() == 2);
+        assert_eq!(recipients(dir.path(), 1), [0, 2]);
         // The next writer appends after the last whole record.
         fs::write(&path, &whole[..whole.len() - 5]).unwrap();
         let mut log = DeliveryLog::open(dir.path(), Durability::Process).unwrap();
         log.append(&[delivery(1, 7, DeliveryFate::Delivered)]).unwrap();
-        assert_eq!(Deliveries::read(dir.path()).unwrap().of(&message(1, 9)).len(), 3);
+        assert_eq!(recipients(dir.path(), 1), [0, 1, 7]);
     }
 
     #[test]
@@ -186,6 +207,6 @@ mod tests {
         log.append(&many).unwrap();
         log.append(&[delivery(2, 1, DeliveryFate::Refused)]).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len() as usize, 2 * DELIVERY_BYTES);
-        assert_eq!(Deliveries::read(dir.path()).unwrap().of(&message(2, 9)).len(), 2);
+        assert_eq!(recipients(dir.path(), 2), [0, 1]);
     }
 }

@@ -138,4 +138,22 @@ mod tests {
         assert!(pieces.is_lost(chains[2]));
         assert_eq!(pieces.take(chains[2]).unwrap().0.segment, 2);
     }
+
+    /// What the manual says of "what one connection can make the sink hold".
+    #[test]
+    fn a_piece_takes_little_memory_and_none_that_is_given_back_is_kept_twice() {
+        let mut pieces = Pieces::default();
+        for _ in 0..3 {
+            let mut chain = PieceId::default();
+            for count in 1..=100_000 {
+                chain = pieces.add(1, 64, chain);
+                assert!(count < 100 || pieces.all.capacity() * size_of::<Piece>() <= 40 * 100_000);
+            }
+            assert_eq!((pieces.used, pieces.is_full()), (100_000, false));
+            pieces.forget(chain);
+        }
+        assert_eq!((pieces.used, pieces.all.len()), (0, 100_000));
+        pieces.used = OPEN_PIECES_MAX;
+        assert!(pieces.is_full());
+    }
 }
