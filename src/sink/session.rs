@@ -183,7 +183,9 @@ impl Session<'_> {
                 Ok(0) => {
                     // Whoever cuts the connection could have cut what the client sent.
                     self.core.board.tls_truncated.add(stream.is_secure().into());
-                    self.closed_by_client()
+                    let next = self.closed_by_client();
+                    // It may have ended its own direction alone, and look for our close_notify (RFC 8446 §6.1).
+                    if stream.is_secure() { Next::Close } else { next }
                 }
                 Ok(_) => {
                     let filled = bufs.inbox.len() == bufs.inbox.capacity();

@@ -147,13 +147,17 @@ impl Tls {
             self.server_name = heard_name::take();
         }
         match opened {
-            Ok(state) => {
-                self.is_over = state == TlsState::PeerClosed;
-                if state == TlsState::Stopped {
-                    return Ok((used, state));
-                }
-                self.keep(&wire[used..]).map(|()| (used, state))
+            Ok(TlsState::Stopped) => {
+                // What was not used was not looked at either: no plaintext comes inside a message of the handshake
+                // (RFC 8446 §5.1), so that rustls holds no part of one.
+                self.pending = 0;
+                Ok((used, if was_handshaking { TlsState::Open } else { TlsState::Stopped }))
             }
+            Ok(TlsState::PeerClosed) => {
+                (self.is_over, self.pending) = (true, 0);
+                Ok((wire.len(), TlsState::PeerClosed))
+            }
+            Ok(state) => self.keep(&wire[used..]).map(|()| (used, state)),
             Err(error) => {
                 (self.is_over, self.has_failed) = (true, true);
                 let rest = &mut wire[used..];
@@ -346,7 +350,7 @@ fn open_records<S: Deframes>(
         let mut extra = 0;
         let next = match state {
             // The plaintext waits in rustls for the next call.
-            Ok(ConnectionState::ReadTraffic(_)) if was_handshaking => Some(TlsState::Open),
+            Ok(ConnectionState::ReadTraffic(_)) if was_handshaking => Some(TlsState::Stopped),
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                 let mut flow = ControlFlow::Continue(());
                 if let Some(record) = traffic.next_record() {

@@ -209,6 +209,56 @@ fn a_break_leaves_the_records_after_it() {
 }
 
 #[test]
+fn records_that_came_with_the_end_of_the_handshake_are_no_part_of_it() {
+    for version in [&version::TLS13, &version::TLS12] {
+        let (mut server, mut client) = ends(configs(provider(), &[version]));
+        server.hear(&client.ready()).unwrap();
+        client.hear(&server.ready()).unwrap();
+        let mut wire = Vec::new();
+        if version.version == ProtocolVersion::TLSv1_2 {
+            server.hear(&client.ready()).unwrap();
+            client.hear(&server.ready()).unwrap();
+        }
+        let texts = [&b"MAIL"[..], &[b'x'; 1_000], b"QUIT"];
+        texts.iter().for_each(|text| wire.extend_from_slice(&client.say(text)));
+        let mut at = 0;
+        if version.version == ProtocolVersion::TLSv1_3 {
+            let (used, state) = server.tls.open(&mut wire, |_| panic!("too early")).unwrap();
+            assert_eq!(state, TlsState::Open);
+            at = used;
+        }
+        for text in texts {
+            let taker = |piece: &[u8]| {
+                assert_eq!(piece, text);
+                Break(())
+            };
+            let (used, state) = server.tls.open(&mut wire[at..], taker).unwrap();
+            assert_eq!(state, TlsState::Stopped);
+            at += used;
+            client.hear(&server.say(b"250 ok\r\n")).unwrap();
+        }
+        assert_eq!(at, wire.len());
+        let mut out = Vec::new();
+        server.tls.close(&mut out);
+        client.hear(&out).unwrap();
+        assert_eq!(client.state, TlsState::PeerClosed);
+    }
+}
+
+#[test]
+fn nothing_that_comes_after_close_notify_is_kept_however_much_it_is() {
+    let (mut server, mut client) = open_ends(both_versions(), usize::MAX);
+    let mut wire = Vec::new();
+    client.tls.close(&mut wire);
+    wire.resize(wire.len() + 2 * TLS_SERVER_KEPT_BYTES_MAX, b'x');
+    assert_eq!(
+        server.tls.open(&mut wire, |_| Continue(())).unwrap(),
+        (wire.len(), TlsState::PeerClosed)
+    );
+    assert!(server.say(b"221 bye\r\n").len() > 9);
+}
+
+#[test]
 fn the_largest_record_is_taken_and_a_larger_one_refused_with_an_alert() {
     let (mut server, mut client) = open_ends(both_versions(), usize::MAX);
     let wire = client.say(&[b'x'; TLS_RECORD_PLAIN_BYTES_MAX]);
