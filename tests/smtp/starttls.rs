@@ -202,10 +202,12 @@ fn where_tls_is_required_nothing_else_works_before() {
     implicit.server.secured();
     assert_eq!(implicit.say("HELO me\r\nMAIL FROM:<a@b.example>\r\n"), "250 250/2.1.0");
     // A flight of hundreds of recipients is one error.
-    let mut session = Session::new(policy(required));
-    session.say("EHLO me\r\n");
-    session.say(&format!("MAIL FROM:<>\r\n{}", "RCPT TO:<c@d.example>\r\n".repeat(500)));
-    assert!(!session.is_closed);
+    for verb in ["MAIL", "SEND", "SOML", "SAML"] {
+        let mut session = Session::new(policy(required));
+        session.say("EHLO me\r\n");
+        session.say(&format!("{verb} FROM:<>\r\n{}", "RCPT TO:<c@d.example>\r\n".repeat(500)));
+        assert!(!session.is_closed, "{verb}");
+    }
 }
 
 #[test]

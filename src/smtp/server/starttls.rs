@@ -114,7 +114,7 @@ impl Server {
         verb: Verb,
         replies: &mut Vec<u8>,
     ) -> Option<CommandEvent> {
-        if verb == Verb::Mail {
+        if matches!(verb, Verb::Mail | Verb::Send | Verb::Soml | Verb::Saml) {
             self.expect_followers();
             return self.fail(&answer::TLS_REQUIRED, replies);
         }

@@ -69,7 +69,7 @@ impl Server {
             PathFault::TooLong => &answer::SENDER_TOO_LONG,
         })?;
         let params = parse_params(mail.params, On::Mail, self.offered(), self.policy.syntax)
-            .map_err(|fault| params_answer(fault, mail.params))?;
+            .map_err(|fault| params_answer(fault, mail.params, self.policy.syntax))?;
         if mail.extra_blanks || !params.odd.is_empty() {
             seen |= self.odd(&mut mail, params.odd);
         }
@@ -149,7 +149,8 @@ impl Server {
                 })
             })?;
         let params = parse_params(rcpt.params, On::Rcpt, self.offered(), self.policy.syntax)
-            .map_err(|fault| RecipientRefusal::Fault(params_answer(fault, rcpt.params)))?;
+            .map_err(|fault| params_answer(fault, rcpt.params, self.policy.syntax))
+            .map_err(RecipientRefusal::Fault)?;
         if rcpt.extra_blanks || !params.odd.is_empty() {
             seen |= self.odd(&mut rcpt, params.odd);
         }
@@ -350,9 +351,16 @@ fn hold_no_control(text: &[u8]) -> Result<(), &'static Answer> {
 }
 
 #[cold]
-fn params_answer(fault: ParamFault, params: &[u8]) -> &'static Answer {
-    match fault {
-        ParamFault::Unknown => &answer::UNKNOWN_PARAMETER,
-        ParamFault::Malformed => octets_fault(params).unwrap_or(&answer::BAD_PARAMETER),
+fn params_answer(fault: ParamFault, params: &[u8], syntax: Syntax) -> &'static Answer {
+    match (fault, syntax) {
+        (ParamFault::Unknown, _) => &answer::UNKNOWN_PARAMETER,
+        (ParamFault::Malformed, Syntax::Strict) => {
+            octets_fault(params).unwrap_or(&answer::BAD_PARAMETER)
+        }
+        (ParamFault::Malformed, Syntax::Lenient) => {
+            // A tab is a blank there, and no bad octet.
+            let words: Vec<u8> = params.iter().copied().filter(|&octet| octet != b'\t').collect();
+            octets_fault(&words).unwrap_or(&answer::BAD_PARAMETER)
+        }
     }
 }
