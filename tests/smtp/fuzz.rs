@@ -10,6 +10,7 @@ use fastrand::Rng;
 use ringpost::smtp::server::Policy;
 
 use crate::drive::drive;
+use crate::reference::world::Circumstances;
 use crate::reference::{Quirk, Reference, Seen};
 use crate::stream::{random_policy, random_session};
 
@@ -20,8 +21,7 @@ const CANARY_RUNS: u64 = 20_000;
 
 struct Run {
     policy: Rc<Policy>,
-    /// Whether the client may say XCLIENT.
-    trusted: bool,
+    circumstances: Circumstances,
     wire: Vec<u8>,
     pieces: Vec<usize>,
 }
@@ -30,17 +30,22 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         let policy = random_policy(&mut random);
-        let trusted = random.u8(..3) == 0;
+        let circumstances = Circumstances {
+            trusted: random.u8(..3) == 0,
+            implicit_tls: random.u8(..8) == 0,
+            crowded: random.u8(..12) == 0,
+        };
         let (wire, pieces) = random_session(&mut random, &policy);
-        Self { policy: Rc::new(policy), trusted, wire, pieces }
+        Self { policy: Rc::new(policy), circumstances, wire, pieces }
     }
 
     fn fast(&self) -> Seen {
-        drive(&self.policy, self.trusted, &self.wire, self.pieces.iter().copied())
+        drive(&self.policy, self.circumstances, &self.wire, self.pieces.iter().copied())
     }
 
     fn slow(&self, quirk: Option<Quirk>) -> Seen {
-        Reference::new(&self.policy, self.trusted, quirk).run(&self.wire)
+        let slow = Reference::new(&self.policy, self.circumstances, quirk);
+        slow.run(&self.wire, self.pieces.iter().copied())
     }
 }
 
@@ -59,9 +64,10 @@ fn the_receiver_does_what_a_slow_one_does() {
         let (fast, slow) = (run.fast(), run.slow(None));
         if fast != slow {
             panic!(
-                "FUZZ_SEED={seed} FUZZ_RUNS=1 shows it\n{:?}\nsent {:?}\nin pieces {:?}\n\
+                "FUZZ_SEED={seed} FUZZ_RUNS=1 shows it\n{:?} {:?}\nsent {:?}\nin pieces {:?}\n\
                  the receiver: {fast:?}\nthe slow one: {slow:?}",
                 run.policy,
+                run.circumstances,
                 run.wire.escape_ascii().to_string(),
                 run.pieces,
             );

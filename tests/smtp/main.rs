@@ -9,6 +9,7 @@ mod login;
 mod secure;
 mod smuggling;
 mod starttls;
+mod under_tls;
 mod upgrade;
 
 #[path = "../support/drive.rs"]

@@ -6,7 +6,6 @@
 //! must be what [`WouldBeEnd::ends`] says.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::thread;
 
@@ -16,9 +15,11 @@ use ringpost::smtp::server::{BareNewline, Policy, Syntax};
 use ringpost::spool::Reader;
 
 use crate::drive::{drive, words};
+use crate::reference::world::Circumstances;
 use crate::reference::{Quirk, Reference, Seen};
-use crate::sink::{Caller, Running, engines};
+use crate::sink::engines;
 use crate::stream::policy;
+use crate::under_tls::{Door, Doors, takes_all};
 
 /// Clients at once on each sink.
 const CALLERS: usize = 4;
@@ -71,7 +72,7 @@ fn reject() -> Policy {
 
 /// What must come of a session: what the slow receiver says, held against the rule itself.
 fn expected(policy: &Policy, vector: &WouldBeEnd, framing: Framing, wire: &[u8]) -> Seen {
-    let seen = Reference::new(policy, false, None).run(wire);
+    let seen = Reference::new(policy, Circumstances::default(), None).run(wire, []);
     let (sessions, chunks) = match framing {
         Framing::Data if vector.ends() => return seen,
         Framing::Data => ("250/2.1.0 250/2.1.5 354", ""),
@@ -103,11 +104,11 @@ fn nothing_is_smuggled_at_any_split_point() {
             let expected = expected(policy, &vector, framing, &wire);
             let from = wire.windows(3).position(|w| w == b"TO:").unwrap();
             for at in from..wire.len() {
-                let seen = drive(policy, false, &wire, [at]);
+                let seen = drive(policy, Circumstances::default(), &wire, [at]);
                 assert_eq!(seen, expected, "{vector:?} {framing:?} split at {at}");
                 sessions += 1;
             }
-            let seen = drive(policy, false, &wire, vec![1; wire.len()]);
+            let seen = drive(policy, Circumstances::default(), &wire, vec![1; wire.len()]);
             assert_eq!(seen, expected, "{vector:?} {framing:?} octet by octet");
         }
     }
@@ -119,6 +120,15 @@ fn nothing_is_smuggled_over_sockets() {
     thread::scope(|scope| {
         for engine in engines() {
             scope.spawn(move || attack(engine));
+        }
+    });
+}
+
+#[test]
+fn nothing_is_smuggled_under_tls() {
+    thread::scope(|scope| {
+        for engine in engines() {
+            scope.spawn(move || attack_under_tls(engine));
         }
     });
 }
@@ -137,46 +147,72 @@ fn receivers_that_are_fooled_are_noticed() {
         let noticed = endings().filter(|vector| {
             let wire = session(0, vector, framing);
             let expected = expected(&policy, vector, framing, &wire);
-            Reference::new(&policy, false, Some(quirk)).run(&wire) != expected
+            let fooled = Reference::new(&policy, Circumstances::default(), Some(quirk));
+            fooled.run(&wire, []) != expected
         });
         assert!(noticed.count() > 0, "{quirk:?} is not noticed");
     }
 }
 
-/// Sends every vector in several ways to one sink and looks into its spool.
+/// Policies and framings in which every vector is sent.
+const WAYS: [(usize, Framing); 4] =
+    [(0, Framing::Data), (1, Framing::Data), (0, Framing::Bdat(None)), (1, Framing::Bdat(Some(3)))];
+
+/// A session: its number, the vector in it, the index of its policy, and the framing.
+type Attack = (usize, WouldBeEnd, usize, Framing);
+
+fn attacks() -> Vec<Attack> {
+    let sessions = endings().flat_map(|vector| WAYS.map(|way| (vector, way)));
+    let sessions = sessions.enumerate();
+    let sessions: Vec<_> = sessions.map(|(n, (vector, (at, how)))| (n, vector, at, how)).collect();
+    assert!(sessions.len() >= 8_000, "{} sessions", sessions.len());
+    sessions
+}
+
+/// Every vector in all ways.
 fn attack(engine: EngineKind) {
+    send_all(engine, attacks(), |doors, _| doors[0].clone());
+}
+
+/// Every vector in one way, which is another for the next vector, through the doors in turn.
+fn attack_under_tls(engine: EngineKind) {
+    let mut attacks = attacks();
+    attacks.retain(|(number, ..)| {
+        takes_all() || number % WAYS.len() == number / WAYS.len() % WAYS.len()
+    });
+    assert!(attacks.len() >= 2_000, "{} sessions", attacks.len());
+    send_all(engine, attacks, |doors, number| doors[1 + number / 16 % 2].clone());
+}
+
+/// Sends the sessions to one sink and looks into its spool.
+fn send_all(
+    engine: EngineKind,
+    sessions: Vec<Attack>,
+    choose: impl Fn(&[Door], usize) -> Door + Sync,
+) {
     let directory = tempfile::tempdir().unwrap();
     let spool = directory.path().join("spool");
     let policies = [lenient(), reject()];
-    let sink = Running::start(engine, &policies, Some(spool.clone()));
-    let ports = sink.ports.clone();
-    let ways = [
-        (0, Framing::Data),
-        (1, Framing::Data),
-        (0, Framing::Bdat(None)),
-        (1, Framing::Bdat(Some(3))),
-    ];
-    let sessions: Vec<_> = endings().flat_map(|v| ways.map(move |way| (v, way))).collect();
-    assert!(sessions.len() >= 8_000, "{} sessions", sessions.len());
+    let sink = Doors::open(engine, &policies, Some(spool.clone()));
     let share = |caller: usize| {
         let mut owed = BTreeMap::new();
-        let mine = sessions.iter().enumerate().filter(|(number, _)| number % CALLERS == caller);
-        for (number, (vector, (policy, framing))) in mine {
-            let wire = session(number, vector, *framing);
-            let expected = expected(&policies[*policy], vector, *framing, &wire);
-            converse(ports[*policy], number, &wire, &expected, vector);
+        for (number, vector, at, framing) in sessions.iter().skip(caller).step_by(CALLERS) {
+            let wire = session(*number, vector, *framing);
+            let expected = expected(&policies[*at], vector, *framing, &wire);
+            converse(&choose(&sink.of[*at], *number), *number, &wire, &expected, vector);
             owed.extend(expected.stored.into_iter().map(|m| (m.sender, m.body)));
         }
         owed
     };
     let mut owed: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    let share = &share;
     thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS).map(|n| scope.spawn(move || share(n))).collect();
         for caller in callers {
             owed.extend(caller.join().unwrap());
         }
     });
-    assert_eq!(sink.stop().counters.messages, owed.len() as u64, "{engine:?}");
+    assert_eq!(sink.running.stop().counters.messages, owed.len() as u64, "{engine:?}");
     let reader = Reader::open(&spool).unwrap();
     for message in reader.messages() {
         let message = message.unwrap();
@@ -189,8 +225,8 @@ fn attack(engine: EngineKind) {
 }
 
 /// One session, in one write, octet by octet, or cut around the vector.
-fn converse(port: SocketAddr, number: usize, wire: &[u8], expected: &Seen, vector: &WouldBeEnd) {
-    let mut caller = Caller::call(port);
+fn converse(door: &Door, number: usize, wire: &[u8], expected: &Seen, vector: &WouldBeEnd) {
+    let mut caller = door.call();
     let content = wire.windows(7).position(|w| w == b"DATA\r\nh").map_or(60, |at| at + 6);
     match number / 4 % 3 {
         0 => caller.send(wire, []),
@@ -200,5 +236,5 @@ fn converse(port: SocketAddr, number: usize, wire: &[u8], expected: &Seen, vecto
     caller.hang_up();
     let greeting = caller.received.iter().position(|&b| b == b'\n').expect("a greeting") + 1;
     let replies = words(&caller.received[greeting..]);
-    assert_eq!(replies, expected.replies, "session {number}: {vector:?}");
+    assert_eq!(replies, expected.replies, "session {number} {}: {vector:?}", door.name());
 }

@@ -6,14 +6,14 @@ use ringpost::smtp::deviation::Deviations;
 use ringpost::smtp::reply::{EnhancedCode, ReplyReader};
 use ringpost::smtp::server::{Event, Policy, Server};
 
-use super::reference::world::{AUTH_SEED, HOSTNAME};
+use super::reference::world::{AUTH_SEED, Circumstances, HOSTNAME};
 use super::reference::{Client, Seen, Stored};
 
-/// What a session shows in which the client sends `wire` in `pieces` and the rest at once. A `trusted`
-/// client may send XCLIENT.
+/// What a session shows in which the client sends `wire` in `pieces` and the rest at once. A handshake
+/// takes no octets here: what comes in the next piece comes under TLS.
 pub(crate) fn drive(
     policy: &Rc<Policy>,
-    trusted: bool,
+    circumstances: Circumstances,
     wire: &[u8],
     pieces: impl IntoIterator<Item = usize>,
 ) -> Seen {
@@ -22,8 +22,12 @@ pub(crate) fn drive(
         seen: Seen::default(),
         body: Vec::new(),
         replies: Vec::new(),
+        crowded: circumstances.crowded,
     };
-    session.server.trust_xclient(trusted);
+    session.server.trust_xclient(circumstances.trusted);
+    if circumstances.implicit_tls {
+        session.server.secured();
+    }
     session.server.set_auth_seed(AUTH_SEED);
     let mut rest = wire;
     for octets in pieces {
@@ -41,6 +45,8 @@ struct Session {
     seen: Seen,
     body: Vec<u8>,
     replies: Vec<u8>,
+    /// Whether STARTTLS gets 454.
+    crowded: bool,
 }
 
 impl Session {
@@ -54,7 +60,13 @@ impl Session {
                     Event::End(flags) => self.end(flags.bits(), &mut replies),
                     Event::Discard => self.body.clear(),
                     Event::Request => panic!("there is no relay here"),
-                    Event::StartTls => panic!("there is no TLS here"),
+                    Event::StartTls => {
+                        self.server.answer_starttls(!self.crowded, &mut replies);
+                        if !self.crowded {
+                            assert!(input.is_empty(), "octets came behind STARTTLS");
+                            self.server.secured();
+                        }
+                    }
                     Event::Close => self.seen.closed = true,
                 }
             }

@@ -141,19 +141,40 @@ fn inet(address: &Address) -> SocketAddr {
     }
 }
 
+/// What a client talks over.
+pub(crate) trait Line: Read + Write {
+    /// Tells the peer that no more will come. It may have closed first.
+    fn end(&mut self);
+}
+
+impl Line for TcpStream {
+    fn end(&mut self) {
+        let _ = self.shutdown(Shutdown::Write);
+    }
+}
+
+/// A connected socket that waits for nothing longer than a client does.
+pub(crate) fn connect(port: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(port).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
 /// A client that sends the octets that it is given and keeps all that it receives.
 pub(crate) struct Caller {
-    stream: TcpStream,
+    line: Box<dyn Line>,
     pub received: Vec<u8>,
 }
 
 impl Caller {
     pub(crate) fn call(port: SocketAddr) -> Self {
-        let stream = TcpStream::connect(port).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, received: Vec::new() }
+        Self::over(connect(port))
+    }
+
+    pub(crate) fn over(line: impl Line + 'static) -> Self {
+        Self { line: Box::new(line), received: Vec::new() }
     }
 
     /// Sends `wire` in `pieces` and the rest at once. A peer that has closed is not an error: its
@@ -171,7 +192,7 @@ impl Caller {
     }
 
     fn send_piece(&mut self, piece: &[u8]) -> bool {
-        match self.stream.write_all(piece) {
+        match self.line.write_all(piece).and_then(|()| self.line.flush()) {
             Ok(()) => true,
             Err(error) if is_hang_up(&error) => false,
             Err(error) => panic!("cannot send: {error}"),
@@ -183,10 +204,9 @@ impl Caller {
         while self.received.iter().filter(|&&b| b == b'\n').count() < lines && self.read() {}
     }
 
-    /// Shuts the sending side down and reads to the end.
+    /// Ends the sending side and reads to the end.
     pub(crate) fn hang_up(&mut self) {
-        // The peer may have closed first.
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.line.end();
         while self.read() {}
     }
 
@@ -194,7 +214,7 @@ impl Caller {
     pub(crate) fn read(&mut self) -> bool {
         let mut buffer = [0; 4096];
         loop {
-            match self.stream.read(&mut buffer) {
+            match self.line.read(&mut buffer) {
                 Ok(octets) => {
                     self.received.extend_from_slice(&buffer[..octets]);
                     return octets > 0;

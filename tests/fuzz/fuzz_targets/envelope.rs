@@ -24,6 +24,7 @@ fuzz_target!(|input: &[u8]| {
     }
     wire.extend_from_slice(b"DATA\r\n.\r\n");
     let policy = Rc::new(stream::rich_policy());
-    let fast = drive::drive(&policy, false, &wire, []);
-    assert_eq!(fast, reference::Reference::new(&policy, false, None).run(&wire));
+    let circumstances = reference::world::Circumstances::default();
+    let fast = drive::drive(&policy, circumstances, &wire, []);
+    assert_eq!(fast, reference::Reference::new(&policy, circumstances, None).run(&wire, []));
 });

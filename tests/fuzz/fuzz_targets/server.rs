@@ -14,6 +14,7 @@ mod stream;
 use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
+use reference::world::Circumstances;
 use ringpost::smtp::auth::Credentials;
 use ringpost::smtp::server::{BareNewline, Policy, Protocol, RecipientRule};
 
@@ -36,7 +37,12 @@ fuzz_target!(|input: &[u8]| {
         ..base
     });
     let trusted = is_on(128);
-    let pieces = wire.chunks(usize::from(*piece).max(1)).map(<[u8]>::len);
-    let fast = drive::drive(&policy, trusted, wire, pieces);
-    assert_eq!(fast, reference::Reference::new(&policy, trusted, None).run(wire));
+    // A client that waits for the reply to each line, or one that sends whatever it has.
+    let pieces: Vec<usize> = match usize::from(*piece) {
+        0 => wire.split_inclusive(|&octet| octet == b'\n').map(<[u8]>::len).collect(),
+        octets => wire.chunks(octets).map(<[u8]>::len).collect(),
+    };
+    let circumstances = Circumstances { trusted, ..Circumstances::default() };
+    let fast = drive::drive(&policy, circumstances, wire, pieces.iter().copied());
+    assert_eq!(fast, reference::Reference::new(&policy, circumstances, None).run(wire, pieces));
 });

@@ -244,6 +244,14 @@ pub(super) fn run_cut(
     session.finish()
 }
 
+/// The outcome of `wire` under TLS.
+pub(super) fn run_secured(policy: &Policy, wire: &[u8]) -> Outcome {
+    let mut session = Session::new(policy.clone());
+    session.server.secured();
+    session.feed(wire);
+    session.finish()
+}
+
 /// The outcome of `wire`, which must be the same whole, octet by octet and cut at random. Where syntax is
 /// strict, it is what becomes of it where syntax is lenient, too, or that takes something and names it.
 pub(super) fn run_with(policy: &Policy, wire: impl AsRef<[u8]>) -> Outcome {

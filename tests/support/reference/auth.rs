@@ -59,6 +59,11 @@ impl Reference<'_> {
         order.into_iter().filter(on).collect()
     }
 
+    /// Whether a login works before TLS (RFC 4954 §4).
+    pub(super) fn logs_in_plainly(&self) -> bool {
+        !self.policy.tls.auth_under_tls || self.is(Quirk::LoginInPlainText)
+    }
+
     pub(super) fn auth(&mut self, argument: &[u8]) {
         match self.begin(argument) {
             Err(said) => self.error(said),
@@ -75,8 +80,11 @@ impl Reference<'_> {
     }
 
     fn begin(&mut self, argument: &[u8]) -> Result<(Exchange, Option<Vec<u8>>), Said> {
-        if !self.offers(Extensions::AUTH) {
+        if !self.offers_under(true, Extensions::AUTH) {
             return Err(NOT_DONE);
+        }
+        if !self.secured && !self.logs_in_plainly() {
+            return Err("538/5.7.11");
         }
         let open = self.mail.is_some() || self.failed.is_some();
         if !self.extended || self.identity.is_some() || (open && !self.is(Quirk::AuthInTransaction))

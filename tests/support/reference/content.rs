@@ -96,7 +96,8 @@ impl Reference<'_> {
         let flags = marks
             | if mail.chunks { 4 } else { 0 }
             | if mail.utf8 { 16 } else { 0 }
-            | if self.lmtp() { 64 } else { 0 };
+            | if self.lmtp() { 64 } else { 0 }
+            | if self.secured { 128 } else { 0 };
         let mut odd = mail.odd;
         odd.extend(&self.hello_odd);
         // Binary content has no lines (RFC 3030 §3).

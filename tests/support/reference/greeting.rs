@@ -9,7 +9,7 @@ use super::path::host;
 use super::{BAD_ARGUMENT, BAD_OCTETS, NOT_DONE, Quirk, Reference, is_printable, lenient};
 
 /// Keywords of EHLO, but for those with arguments.
-const PLAIN: [(Extensions, &str); 15] = [
+const PLAIN: [(Extensions, &str); 17] = [
     (Extensions::PIPELINING, "PIPELINING"),
     (Extensions::EIGHT_BIT_MIME, "8BITMIME"),
     (Extensions::SMTPUTF8, "SMTPUTF8"),
@@ -19,6 +19,8 @@ const PLAIN: [(Extensions, &str); 15] = [
     (Extensions::DSN, "DSN"),
     (Extensions::DELIVERBY, "DELIVERBY"),
     (Extensions::MT_PRIORITY, "MT-PRIORITY"),
+    (Extensions::REQUIRETLS, "REQUIRETLS"),
+    (Extensions::STARTTLS, "STARTTLS"),
     (Extensions::HELP, "HELP"),
     (Extensions::VRFY, "VRFY"),
     (Extensions::EXPN, "EXPN"),
@@ -28,8 +30,13 @@ const PLAIN: [(Extensions, &str); 15] = [
 ];
 
 impl Reference<'_> {
-    /// Whether the listener has it, with all that it stands on.
+    /// Whether the listener has it now, with all that it stands on.
     pub(super) fn offers(&self, extension: Extensions) -> bool {
+        self.offers_under(self.secured, extension)
+    }
+
+    /// Whether the listener has it under TLS, or before.
+    pub(super) fn offers_under(&self, tls: bool, extension: Extensions) -> bool {
         let commands = &self.policy.commands;
         let listed = |extension| self.policy.extensions.contains(extension);
         let old = [
@@ -43,12 +50,14 @@ impl Reference<'_> {
         let stands = match extension {
             Extensions::SMTPUTF8 => listed(Extensions::EIGHT_BIT_MIME),
             Extensions::BINARYMIME => listed(Extensions::CHUNKING),
-            Extensions::AUTH => !self.mechanisms().is_empty(),
+            Extensions::AUTH => !self.mechanisms().is_empty() && (tls || self.logs_in_plainly()),
             Extensions::VRFY | Extensions::EXPN => commands.directory.is_some(),
             Extensions::SEND | Extensions::SOML | Extensions::SAML => commands.legacy,
             Extensions::LIMITS => self.policy.recipients_max <= RCPTMAX_ANNOUNCED_MAX,
             // RFC 8689 §2: under TLS only.
-            Extensions::REQUIRETLS => false,
+            Extensions::REQUIRETLS => tls || self.is(Quirk::RequireTlsInPlainText),
+            // RFC 3207 §4.2: not under TLS.
+            Extensions::STARTTLS => self.policy.tls.offered && !tls,
             _ => true,
         };
         listed(extension) && stands && (commands.esmtp || old.contains(&extension))
@@ -107,7 +116,7 @@ impl Reference<'_> {
             let names: Vec<_> = self.mechanisms().into_iter().map(Mechanism::name).collect();
             lines.push(format!("AUTH {}", names.join(" ")));
         }
-        if self.trusted {
+        if self.circumstances.trusted {
             lines.push("XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT".to_owned());
         }
         lines.sort();
@@ -134,11 +143,12 @@ impl Reference<'_> {
             b"" | b"DATA" | b"RSET" | b"NOOP" | b"QUIT" | b"VRFY" | b"HELP" => 2,
             b"BDAT" if self.offers(Extensions::CHUNKING) => 2,
             b"AUTH" if self.offers(Extensions::AUTH) => 2,
+            b"STARTTLS" if self.offers(Extensions::STARTTLS) => 2,
             b"EXPN" if self.offers(Extensions::EXPN) => 2,
             b"SEND" if self.offers(Extensions::SEND) => 2,
             b"SOML" if self.offers(Extensions::SOML) => 2,
             b"SAML" if self.offers(Extensions::SAML) => 2,
-            b"XCLIENT" if self.trusted => 2,
+            b"XCLIENT" if self.circumstances.trusted => 2,
             // A line more tells of the parameters that there are.
             b"MAIL" => 2 + usize::from(self.offers_mail_param()),
             b"RCPT" => 2 + usize::from(self.offers(Extensions::DSN)),
@@ -157,6 +167,7 @@ impl Reference<'_> {
             Extensions::DELIVERBY,
             Extensions::FUTURERELEASE,
             Extensions::MT_PRIORITY,
+            Extensions::REQUIRETLS,
             Extensions::AUTH,
         ];
         bringers.iter().any(|bringer| self.offers(*bringer))

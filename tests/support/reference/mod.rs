@@ -12,6 +12,7 @@ mod path;
 mod people;
 mod quirk;
 pub(crate) mod sasl;
+mod starttls;
 mod transaction;
 pub(crate) mod world;
 mod xclient;
@@ -28,6 +29,7 @@ use ringpost::smtp::server::{Policy, Protocol, Syntax};
 use auth::Exchange;
 use lenient::Odd;
 pub(crate) use quirk::Quirk;
+use world::Circumstances;
 pub(crate) use xclient::Client;
 
 /// A reply: code and enhanced code, as `250/2.1.0`.
@@ -90,11 +92,14 @@ pub(crate) struct Seen {
 
 pub(crate) struct Reference<'p> {
     policy: &'p Policy,
-    /// Whether the peer may say XCLIENT.
-    trusted: bool,
+    circumstances: Circumstances,
     quirk: Option<Quirk>,
     seen: Seen,
     mode: Mode,
+    /// Whether more octets have come than were read.
+    more: bool,
+    /// Whether the session is under TLS.
+    secured: bool,
     /// Whether a whole line has come.
     heard: bool,
     greeted: bool,
@@ -143,13 +148,19 @@ struct Mail {
 }
 
 impl<'p> Reference<'p> {
-    pub(crate) fn new(policy: &'p Policy, trusted: bool, quirk: Option<Quirk>) -> Self {
+    pub(crate) fn new(
+        policy: &'p Policy,
+        circumstances: Circumstances,
+        quirk: Option<Quirk>,
+    ) -> Self {
         Self {
             policy,
-            trusted,
+            circumstances,
             quirk,
             seen: Seen::default(),
             mode: Mode::Line(Vec::new()),
+            more: false,
+            secured: circumstances.implicit_tls,
             heard: false,
             greeted: false,
             extended: false,
@@ -168,13 +179,18 @@ impl<'p> Reference<'p> {
         }
     }
 
-    /// What is seen of a session in which the client sends `wire`.
-    pub(crate) fn run(mut self, wire: &[u8]) -> Seen {
-        for &octet in wire {
-            if self.seen.closed {
-                break;
+    /// What is seen of a session in which the client sends `wire` in `pieces` and the rest at once.
+    pub(crate) fn run(mut self, wire: &[u8], pieces: impl IntoIterator<Item = usize>) -> Seen {
+        let mut rest = wire;
+        for octets in pieces.into_iter().chain([wire.len()]) {
+            let (piece, behind) = rest.split_at(octets.min(rest.len()));
+            for (at, &octet) in piece.iter().enumerate() {
+                self.more = at + 1 < piece.len();
+                if !self.seen.closed {
+                    self.octet(octet);
+                }
             }
-            self.octet(octet);
+            rest = behind;
         }
         self.seen
     }
@@ -223,8 +239,10 @@ impl<'p> Reference<'p> {
         let mut line = std::mem::take(line);
         let octets = line.len();
         line.truncate(octets - 2);
+        let secured = self.secured;
         self.line(&line, octets);
-        self.heard = true;
+        // After a handshake nothing has been heard yet.
+        self.heard = secured == self.secured;
         if matches!(self.mode, Mode::Line(..)) {
             self.close_if_too_many_errors();
         }
@@ -358,6 +376,9 @@ impl<'p> Reference<'p> {
             }
         };
         let argument = &argument[..];
+        if self.needs_tls(&verb) {
+            return self.refuse_in_plain_text(&verb);
+        }
         match &verb[..] {
             b"EHLO" | b"HELO" if self.lmtp() => self.error(NOT_KNOWN),
             b"LHLO" if !self.lmtp() => self.error(NOT_KNOWN),
@@ -382,7 +403,8 @@ impl<'p> Reference<'p> {
                 self.idle();
                 self.say(OK);
             }
-            b"ATRN" | b"ETRN" | b"STARTTLS" | b"TURN" => self.error(NOT_DONE),
+            b"STARTTLS" => self.starttls(argument),
+            b"ATRN" | b"ETRN" | b"TURN" => self.error(NOT_DONE),
             _ if !self.heard && is_http(line) => self.close("554/5.5.0"),
             _ => self.error(NOT_KNOWN),
         }

@@ -51,7 +51,7 @@ impl Reference<'_> {
             asked.odd.insert("extra-whitespace");
         }
         for word in spaces.split(|&b| b == b' ').filter(|word| !word.is_empty()) {
-            let bad = octet_fault(params).unwrap_or(BAD_ARGUMENT);
+            let bad = octet_fault(&spaces).unwrap_or(BAD_ARGUMENT);
             let (keyword, value) = keyword_and_value(word).ok_or(bad)?;
             let extension = brought_by(&keyword, mail).ok_or(NOT_OFFERED)?;
             if !(self.extended || self.lenient()) || !self.offers(extension) {
@@ -84,7 +84,7 @@ impl Reference<'_> {
         let upper = value.unwrap_or_default().to_ascii_uppercase();
         match (keyword, value) {
             (b"SMTPUTF8", None) => asked.utf8 = true,
-            // RFC 8689 §2; never on offer here, so that nobody asks.
+            // RFC 8689 §2: it has no value.
             (b"REQUIRETLS", None) => {}
             (b"SMTPUTF8" | b"REQUIRETLS", Some(_)) | (_, None) => return false,
             (b"SIZE", Some(digits)) => {

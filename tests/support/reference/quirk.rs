@@ -65,10 +65,26 @@ pub(crate) enum Quirk {
     XclientKeepsLogin,
     /// EHLO is not needed again behind XCLIENT.
     XclientKeepsGreeting,
+    /// What stands behind STARTTLS is carried out under TLS.
+    OctetsBehindStartTls,
+    /// STARTTLS is let pass inside a transaction.
+    StartTlsInTransaction,
+    /// EHLO is not needed again after STARTTLS.
+    StartTlsKeepsGreeting,
+    /// A login outlives STARTTLS.
+    StartTlsKeepsLogin,
+    /// What XCLIENT said outlives STARTTLS.
+    StartTlsKeepsClient,
+    /// Everything works before TLS where TLS is required.
+    TlsIsOptional,
+    /// A login that needs TLS works before it.
+    LoginInPlainText,
+    /// REQUIRETLS is taken before TLS.
+    RequireTlsInPlainText,
 }
 
 impl Quirk {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 39] = [
         Self::LfDotEnds,
         Self::DotLfEnds,
         Self::DotCrEnds,
@@ -100,5 +116,13 @@ impl Quirk {
         Self::XclientFromAnybody,
         Self::XclientKeepsLogin,
         Self::XclientKeepsGreeting,
+        Self::OctetsBehindStartTls,
+        Self::StartTlsInTransaction,
+        Self::StartTlsKeepsGreeting,
+        Self::StartTlsKeepsLogin,
+        Self::StartTlsKeepsClient,
+        Self::TlsIsOptional,
+        Self::LoginInPlainText,
+        Self::RequireTlsInPlainText,
     ];
 }

@@ -1,6 +1,17 @@
 //! Who is known where the two receivers are compared: the same texts for both, each read by its own
 //! code.
 
+/// What decides on a session beside its octets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Circumstances {
+    /// The client may say XCLIENT.
+    pub(crate) trusted: bool,
+    /// TLS comes before the greeting.
+    pub(crate) implicit_tls: bool,
+    /// The machine has no room for a handshake.
+    pub(crate) crowded: bool,
+}
+
 pub(crate) const HOSTNAME: &str = "sink.example";
 
 /// Makes the nonces of AUTH.

@@ -19,7 +19,7 @@ pub(crate) struct Client {
 
 impl Reference<'_> {
     pub(super) fn xclient(&mut self, argument: &[u8]) {
-        if !self.trusted && !self.is(Quirk::XclientFromAnybody) {
+        if !self.circumstances.trusted && !self.is(Quirk::XclientFromAnybody) {
             return self.error("550/5.7.0");
         }
         if self.mail.is_some() || self.failed.is_some() {

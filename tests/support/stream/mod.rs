@@ -16,12 +16,21 @@ use tables::{
 /// What a client sends, and the sizes of the pieces it arrives in.
 pub(crate) fn random_session(random: &mut Rng, policy: &Policy) -> (Vec<u8>, Vec<usize>) {
     let mut wire = Vec::new();
+    let hello = match policy.protocol {
+        Protocol::Lmtp => b"LHLO x\r\n",
+        Protocol::Smtp if policy.commands.esmtp || random.u8(..4) == 0 => b"EHLO x\r\n",
+        Protocol::Smtp => b"HELO x\r\n",
+    };
     if random.u8(..10) > 0 {
-        wire.extend_from_slice(match policy.protocol {
-            Protocol::Lmtp => b"LHLO x\r\n",
-            Protocol::Smtp if policy.commands.esmtp || random.u8(..4) == 0 => b"EHLO x\r\n",
-            Protocol::Smtp => b"HELO x\r\n",
-        });
+        wire.extend_from_slice(hello);
+    }
+    // One that asks for TLS mostly gets it.
+    let starttls = if policy.tls.required { 3 } else { 1 };
+    if policy.tls.offered && random.u8(..4) < starttls {
+        wire.extend_from_slice(b"STARTTLS\r\n");
+        if random.u8(..8) > 0 {
+            wire.extend_from_slice(hello);
+        }
     }
     // A listener that asks for a login mostly gets one.
     let mut attempts = 0;
@@ -45,15 +54,47 @@ pub(crate) fn random_session(random: &mut Rng, policy: &Policy) -> (Vec<u8>, Vec
     }
     let most = *random.choice(&[1, 2, 5, 20, 100]).unwrap();
     let pieces = (0..wire.len().min(60)).map(|_| random.usize(1..=most)).collect();
+    let pieces = wait_for_handshakes(random, &wire, pieces);
     (wire, pieces)
+}
+
+/// Cuts behind most lines with STARTTLS as well: a client waits for the reply there.
+fn wait_for_handshakes(random: &mut Rng, wire: &[u8], pieces: Vec<usize>) -> Vec<usize> {
+    const LINE: &[u8] = b"STARTTLS\r\n";
+    let mut cuts: Vec<usize> = pieces
+        .iter()
+        .scan(0, |at, octets| {
+            *at += octets;
+            Some(*at)
+        })
+        .collect();
+    for at in 0..wire.len() {
+        if wire[at..].starts_with(LINE) && random.u8(..8) > 0 {
+            cuts.push(at + LINE.len());
+        }
+    }
+    cuts.sort_unstable();
+    let mut from = 0;
+    cuts.into_iter().map(|at| at - std::mem::replace(&mut from, at)).collect()
 }
 
 /// What the first version did not know.
 fn later_fragment(random: &mut Rng, attempts: &mut u32, wire: &mut Vec<u8>) {
     match random.u8(..20) {
-        0..5 => {
+        0..4 => {
             *attempts += 1;
             login::exchange(random, *attempts, wire);
+        }
+        4 => {
+            if random.bool() {
+                wire.extend_from_slice(b"EHLO y\r\n");
+            }
+            wire.extend_from_slice(b"STARTTLS\r\n");
+            if random.bool() {
+                wire.extend_from_slice(b"EHLO z\r\n");
+            }
+            envelope(random, wire);
+            wire.extend_from_slice(b"DATA\r\n.\r\n");
         }
         5..9 => {
             wire.extend_from_slice(random.choice(&[&b"VRFY"[..], b"EXPN", b"HELP"]).unwrap());
@@ -66,6 +107,9 @@ fn later_fragment(random: &mut Rng, attempts: &mut u32, wire: &mut Vec<u8>) {
                 pick(random, &ATTRIBUTES, wire);
             }
             wire.extend_from_slice(b"\r\n");
+            if random.u8(..4) == 0 {
+                wire.extend_from_slice(b"EHLO y\r\nSTARTTLS\r\n");
+            }
             if random.bool() {
                 wire.extend_from_slice(b"EHLO y\r\nMAIL FROM:<a@b>\r\nRCPT TO:<postmaster>\r\n");
                 wire.extend_from_slice(b"DATA\r\n.\r\n");

@@ -25,7 +25,7 @@ const OFFERED: Extensions = Extensions::PIPELINING
     .union(Extensions::HELP);
 
 /// What came later. ETRN and ATRN are not known to the slow receiver.
-const LATER: [Extensions; 12] = [
+const LATER: [Extensions; 13] = [
     Extensions::DSN,
     Extensions::DELIVERBY,
     Extensions::FUTURERELEASE,
@@ -38,6 +38,7 @@ const LATER: [Extensions; 12] = [
     Extensions::SOML,
     Extensions::SAML,
     Extensions::AUTH,
+    Extensions::STARTTLS,
 ];
 
 pub(crate) fn policy() -> Policy {
@@ -66,6 +67,7 @@ pub(crate) fn rich_policy() -> Policy {
     Policy {
         extensions: LATER.into_iter().fold(OFFERED, Extensions::union),
         auth: listed,
+        tls: TlsPolicy { offered: true, ..TlsPolicy::default() },
         commands,
         ..policy()
     }
@@ -136,6 +138,9 @@ fn random_rich(random: &mut Rng) -> Policy {
         };
     }
     rich.auth.required = random.u8(..6) == 0;
+    rich.tls.offered = random.u8(..4) > 0;
+    rich.tls.required = rich.tls.offered && random.u8(..6) == 0;
+    rich.tls.auth_under_tls = rich.tls.offered && random.u8(..4) == 0;
     match random.u8(..6) {
         0 => rich.auth.credentials = Credentials::None,
         1 | 2 => rich.auth.credentials = Credentials::Any,
