@@ -7,6 +7,8 @@ use ringpost::host;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::pulse::tell;
+
 /// What takes a second may take a minute on a busy machine; what takes longer hangs.
 const RUN_S_MAX: u64 = 120;
 
@@ -69,8 +71,36 @@ pub(crate) fn has_cores(count: usize) -> bool {
     host::allowed().unwrap().len() >= count
 }
 
-/// Runs the generator to its end. Its artefacts go into a directory of its own.
+/// Tries of a run for whose io_uring the kernel has no memory: its limit is one for all programs of a user.
+const URING_TRIES: u32 = 20;
+
+/// What such a generator says.
+const NO_MEMORY: &str = "cannot start: Cannot allocate memory";
+
+/// Runs the generator to its end. Its artefacts go into a directory of its own. Where there is no memory for its
+/// io_uring, that is told, and the run is judged on epoll.
 pub(crate) fn run(arguments: &[String], disturbance: Disturbance, seed: u64) -> Ran {
+    for _ in 0..URING_TRIES {
+        match try_run(arguments, disturbance, seed) {
+            Ok(ran) => return ran,
+            Err(told) => assert!(told.contains(NO_MEMORY), "{told}"),
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    tell(&format!(
+        "not judged on io_uring, for which there was no memory: {}",
+        arguments.join(" ")
+    ));
+    let mut arguments = arguments.to_vec();
+    match arguments.iter().position(|word| word == "--io") {
+        Some(at) => arguments[at + 1] = "epoll".to_owned(),
+        None => arguments.extend(words("--io epoll")),
+    }
+    try_run(&arguments, disturbance, seed).unwrap_or_else(|told| panic!("{told}"))
+}
+
+/// One try. Fails with what there is to tell where the generator left no result.
+fn try_run(arguments: &[String], disturbance: Disturbance, seed: u64) -> Result<Ran, String> {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost-blast"));
     let errors = std::fs::File::create(dir.path().join("stderr")).unwrap();
@@ -82,8 +112,8 @@ pub(crate) fn run(arguments: &[String], disturbance: Disturbance, seed: u64) -> 
     let errors = std::fs::read_to_string(dir.path().join("stderr")).unwrap();
     let file = dir.path().join("run/run.json");
     let text = std::fs::read_to_string(file)
-        .unwrap_or_else(|error| panic!("{arguments:?}: {error}; {status}; {errors}"));
-    Ran { status, run: serde_json::from_str(&text).unwrap(), errors, dir }
+        .map_err(|error| format!("{arguments:?}: {error}; {status}; {errors}"))?;
+    Ok(Ran { status, run: serde_json::from_str(&text).unwrap(), errors, dir })
 }
 
 /// Waits for the end, and holds the program up meanwhile.
