@@ -105,6 +105,9 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Talk<C, G> {
         let event = self.client.step(&mut input)?;
         let left = input.len();
         self.wire.read_to(left);
+        if event.is_some() {
+            self.wire.replied();
+        }
         Ok(event)
     }
 

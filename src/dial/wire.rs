@@ -1,6 +1,7 @@
 //! The client's end of one connection: the socket, its deadline, and the octets on their way.
 
 use std::borrow::{Borrow, BorrowMut};
+use std::cell::Cell;
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -19,8 +20,10 @@ use crate::tls::{Tls, TlsError, TlsFacts};
 pub struct Wire<C = Stream, G = Guard> {
     stream: C,
     guard: G,
-    /// Time that the server gets for each send and each receive; `None` sets no limit.
+    /// Time that the server gets for each send and for each reply; `None` sets no limit.
     limit: Option<Duration>,
+    /// Whether the time for a reply begins with the next receive: the last receive did not leave a part of one.
+    fresh: Cell<bool>,
     out: Buf,
     /// What was received; under TLS the record whose end has not come.
     into: Buf,
@@ -48,7 +51,8 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
         assert!(into.capacity() > 0, "a receive needs room");
         debug_assert!(out.is_empty() && (into.is_empty() || stream.borrow().is_secure()));
         let opened = stream.borrow().is_secure().then(Box::default);
-        Self { stream, guard, limit: Some(limit), out, into, opened, read: 0, unsent: None }
+        let (limit, fresh) = (Some(limit), Cell::new(true));
+        Self { stream, guard, limit, fresh, out, into, opened, read: 0, unsent: None }
     }
 
     /// The connection itself, for anything but sending and receiving.
@@ -112,6 +116,13 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
     /// Stops the deadline while we do something that the server does not wait for.
     pub fn disarm(&self) {
         self.guard.borrow().disarm();
+        self.fresh.set(true);
+    }
+
+    /// Says that a whole reply was read: the server gets the same time again for the next.
+    #[inline]
+    pub fn replied(&self) {
+        self.fresh.set(true);
     }
 
     /// Whether the server missed its deadline.
@@ -122,6 +133,7 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
     /// Starts the time that the server gets; see [`Self::exchange_on`].
     #[inline]
     pub fn arm(&self) {
+        self.fresh.set(false);
         match self.limit {
             Some(limit) => self.guard.borrow().arm(limit),
             None => self.guard.borrow().disarm(),
@@ -153,6 +165,7 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
                 Err(HandshakeError::Tls(error)) => return Err(error.into()),
             }
         }
+        self.fresh.set(true);
         let facts = self.stream().facts().ok_or(TalkError::Closed)?;
         self.open()?;
         Ok(facts)
@@ -195,12 +208,16 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
         let sent;
         (sent, self.out) = self.stream.borrow_mut().send_all(out).await;
         self.out.clear();
+        self.fresh.set(true);
         sent
     }
 
     /// Sends what is written, if anything is, and receives once. Answers whether the server has said
     /// something: read it then. `false` means that the receive was interrupted for a reason that is
     /// over, or that it brought nothing that is to be read; call this again.
+    ///
+    /// The time of the server begins with what is sent, and anew where [`Self::replied`] was called since the last
+    /// receive: it has that for the whole of a reply (RFC 5321 §4.5.3.2), in however many pieces it sends it.
     ///
     /// Octets that arrived although the send failed still count: read them, and then ask
     /// [`Self::take_unsent`].
@@ -209,7 +226,9 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
     /// [`TalkError`] when nothing was received and nothing will be.
     #[inline]
     pub async fn exchange(&mut self) -> Result<bool, TalkError> {
-        self.arm();
+        if self.fresh.get() || !self.out.is_empty() {
+            self.arm();
+        }
         self.exchange_on().await
     }
 

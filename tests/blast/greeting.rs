@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringpost::blast::plan::{Load, Plan, StopAfter};
+use ringpost::blast::policy::{ErrorPolicy, ErrorsMax};
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::blast::{Failure, RunOutcome};
 use ringpost::measure::ErrorKind;
@@ -247,4 +248,23 @@ fn a_number_of_messages_ends_though_none_is_answered() {
     let reply_timeout = Duration::from_millis(200);
     let counts = quick(&Plan { reply_timeout, ..plan(&address, 2, 6) }).run.counts;
     assert_eq!((counts.messages_unanswered, counts.messages_ok), (6, 0), "{counts:?}");
+}
+
+/// However slowly a server says it, a reply has the time of one reply: no octet of it brings more time.
+#[test]
+fn a_reply_in_many_pieces_has_the_time_of_one() {
+    for at in ["BANNER", "EHLO", "MAIL", "."] {
+        let address = serve(move |_, line| match (line.starts_with(at), good(line)) {
+            (true, Answer::Say(text)) => Answer::Drip(format!("{text} {}", "x".repeat(150))),
+            (_, answer) => answer,
+        });
+        let reply_timeout = Duration::from_millis(300);
+        let stop = StopAfter::Messages(1);
+        let policy =
+            ErrorPolicy { errors_max: Some(ErrorsMax::Count(0)), ..ErrorPolicy::default() };
+        let run = quick(&Plan { reply_timeout, stop, policy, ..plan(&address, 1, 1) }).run;
+        assert_eq!(run.counts.messages_ok, 0, "{at}: {:?}", run.counts);
+        let given_up = run.errors.get(&ErrorKind::Timeout).copied().unwrap_or_default();
+        assert!(given_up + run.counts.connections_never_greeted > 0, "{at}: {:?}", run.errors);
+    }
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
@@ -18,6 +19,8 @@ pub(crate) enum Answer {
     Say(String),
     /// It says this and closes the connection.
     Close(String),
+    /// It says this, an octet every 50 ms.
+    Drip(String),
     /// It says nothing, then or ever.
     Mute,
 }
@@ -76,6 +79,13 @@ fn talk(
         let (text, closes) = match manner(&line) {
             Answer::Say(text) => (text, false),
             Answer::Close(text) => (text, true),
+            Answer::Drip(text) => {
+                for octet in (text.replace('\n', "\r\n") + "\r\n").bytes() {
+                    stream.write_all(&[octet])?;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                (String::new(), false)
+            }
             Answer::Mute => return lines.try_for_each(|line| line.map(drop)),
         };
         if !text.is_empty() {
