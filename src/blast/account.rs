@@ -11,7 +11,7 @@ pub(super) struct CoreAccount {
     /// Messages that its sessions began, and messages that were due and that no session began.
     pub(super) begun: u64,
     pub(super) never_begun: u64,
-    /// Messages that its schedule made due; `None` where that says nothing about messages, or there is none.
+    /// The work that was due on it; `None` without a schedule, or where that is cut by a number of messages.
     pub(super) due: Option<Due>,
 }
 
@@ -20,6 +20,9 @@ pub(super) struct CoreAccount {
 pub(super) struct Account {
     begun: u64,
     never_begun: u64,
+    /// What the schedules made due and what the cores know of, in messages or in sessions.
+    arrivals: u64,
+    known: u64,
     due: Option<u64>,
 }
 
@@ -28,8 +31,10 @@ impl Account {
         self.begun += core.begun;
         self.never_begun += core.never_begun;
         let due = core.due.map(|due| {
-            debug_assert!(due.let_go <= due.scheduled, "only what was due is let go: {due:?}");
-            due.scheduled.saturating_sub(due.let_go)
+            debug_assert!(due.let_go <= due.messages, "only what was due is let go: {due:?}");
+            self.arrivals += due.arrivals;
+            self.known += due.known;
+            due.messages.saturating_sub(due.let_go)
         });
         self.due = due.map(|due| due + self.due.unwrap_or(0));
     }
@@ -57,6 +62,7 @@ impl Account {
             false => Err(format!("{what}: {one} and {other}: {self:?}, {counts:?}")),
         };
         same("messages of the cores, and in the figures", told, counted)?;
+        same("what the schedules made due, and what the cores know of", self.arrivals, self.known)?;
         if let Some(due) = self.due {
             same("messages that were due by the schedule, and in the figures", due, counted)?;
         }

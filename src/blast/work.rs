@@ -5,6 +5,7 @@
 //! since the next arrival and the clock say all about it. Sessions without work queue up, and one
 //! pacer for each core wakes as many of them as there is work.
 
+mod behind;
 mod claim;
 mod due;
 mod exchange;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use self::due::Drawn;
 pub(super) use self::due::Due;
 pub(super) use self::exchange::Exchange;
 use self::pledge::Pledge;
@@ -137,8 +139,10 @@ pub(super) struct Work {
     /// When work that still waits means that the target cannot keep up.
     behind_at_ns: u64,
     stopped_ns: Cell<Option<u64>>,
-    /// Whether the work that waited at the end of the measured time was noted.
+    /// Whether the work that waited at the end of the measured time was noted, and what was noted and not told yet:
+    /// how many messages, and how long the oldest had waited.
     is_noted: Cell<bool>,
+    behind: Cell<Option<(u64, u64)>>,
     /// The session that has waited longest is in front.
     idle: RefCell<VecDeque<Rc<WorkSlot>>>,
     idle_since_ns: Cell<u64>,
@@ -173,6 +177,8 @@ pub(super) struct Work {
     stopping: Notify,
     /// Messages of sessions that were opened, which could not begin before the end and are not due.
     let_go: Cell<u64>,
+    /// What chance has given to the sessions of this core.
+    drawn: Cell<Drawn>,
 }
 
 impl Work {
@@ -210,6 +216,7 @@ impl Work {
             behind_at_ns: plan.arrivals_end().map_or(u64::MAX, nanoseconds),
             stopped_ns: Cell::new(None),
             is_noted: Cell::new(false),
+            behind: Cell::new(None),
             idle: RefCell::new(VecDeque::with_capacity(plan.connections)),
             idle_since_ns: Cell::new(0),
             lead_ns: pace::lead_ns(schedule, cores),
@@ -230,6 +237,7 @@ impl Work {
             forwarding_since_ns: Cell::new(0),
             stopping: Notify::new(),
             let_go: Cell::new(0),
+            drawn: Cell::default(),
         }
     }
 
@@ -257,6 +265,7 @@ impl Work {
     /// The work that has been due longest, for a session that is free.
     #[inline]
     pub(super) fn take_due(&self, now_ns: u64) -> Option<Arrival> {
+        self.note_behind(now_ns);
         if self.stopped_ns.get().is_some() {
             return None;
         }
@@ -408,10 +417,6 @@ impl Work {
         self.last_start_ns
     }
 
-    pub(super) fn is_noted(&self) -> bool {
-        self.is_noted.get()
-    }
-
     pub(super) fn behind_at_ns(&self) -> u64 {
         self.behind_at_ns
     }
@@ -439,26 +444,6 @@ impl Work {
             };
             limited(due_ns, wanted, &mut left)
         })
-    }
-
-    /// Of the work that cores gave to others, what nobody has taken: when it was due, and how many messages.
-    pub(super) fn given_and_left(&self) -> (Vec<(u64, u64)>, u64) {
-        let messages = self.exchange.take_messages(u64::MAX);
-        let mut left = if self.is_counted() { messages } else { u64::MAX };
-        let mut counts = self.counts.borrow_mut();
-        let due = std::iter::from_fn(|| self.exchange.take())
-            .map_while(|given| self.given(given, &mut counts, &mut left));
-        (due.collect(), messages)
-    }
-
-    /// The same of what is due before `until_ns` and no core has noted; it is noted now, and so is what this
-    /// core gives later.
-    pub(super) fn note_given(&self, until_ns: u64) -> Vec<(u64, u64)> {
-        self.is_noted.set(true);
-        let mut left = if self.is_counted() { self.exchange.messages() } else { u64::MAX };
-        let mut counts = self.counts.borrow().clone();
-        let given = self.exchange.note_before(until_ns).into_iter();
-        given.map_while(|given| self.given(given, &mut counts, &mut left)).collect()
     }
 
     fn given(

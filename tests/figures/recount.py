@@ -427,6 +427,23 @@ class Recount:
         if not self.partial:
             self.between("in_flight_peak", self.run["in_flight_peak"], peak, most)
 
+    def behind(self):
+        """What was sent after the end was due before it: MAIL is sent after what the server wrote before it."""
+        told = self.run["behind_messages"]
+        if not self.open:
+            self.same("behind_messages", told, 0)
+        # Where connections are opened for their messages, one may be taken up long before its MAIL.
+        by_time = self.open and self.plan["arrivals_of"] == "messages" and self.end_ns < math.inf
+        by_time = by_time and self.plan["per_connection"] is None
+        if not by_time or any(of.due_unix_ns is None for of in self.measured):
+            return
+        end_ns = self.started_ns - self.offset_ns + self.end_ns
+        due = [of.commands[0] for of in self.all if of.due_unix_ns - self.started_ns < self.end_ns]
+        not_begun = self.run["messages_not_begun"]
+        least = sum(mail.wrote_before_ns > end_ns + CLOCKS_NS for mail in due) + not_begun
+        most = sum(mail.read_ns > end_ns - CLOCKS_NS for mail in due) + not_begun
+        self.between("behind_messages", told, least, most)
+
     def targets(self):
         for index, told in enumerate(self.run.get("targets", [])):
             own = [of for of in self.measured if of.target == index]
@@ -472,6 +489,7 @@ def main():
         recount.latencies,
         recount.phases,
         recount.in_flight,
+        recount.behind,
         recount.targets,
         recount.files,
     ):

@@ -80,19 +80,11 @@ impl LoadCore {
         (self.work.model != LoadModel::Closed && end_ns < u64::MAX).then_some(end_ns)
     }
 
-    /// Notes what was due at the end of the measured time and was not begun, on this core or on none.
+    /// Tells what was due at the end of the measured time and was not begun, on this core or on none.
     fn note_behind(&self, now_ns: u64) {
-        let at_ns = self.work.behind_at_ns().min(self.work.stopped_ns().unwrap_or(u64::MAX));
-        if now_ns < at_ns || self.work.is_noted() {
-            return;
-        }
-        let count = |(count, oldest_ns): (u64, u64), (due_ns, messages): (u64, u64)| {
-            (count + messages, due_ns.min(oldest_ns))
-        };
-        let waiting = self.work.waiting(at_ns).chain(self.work.note_given(at_ns));
-        let (waiting, oldest_ns) = waiting.fold((0, at_ns), count);
-        if waiting > 0 {
-            self.recorder.borrow_mut().note_behind(waiting, at_ns - oldest_ns);
+        self.work.note_behind(now_ns);
+        if let Some((messages, waited_ns)) = self.work.take_behind() {
+            self.recorder.borrow_mut().note_behind(messages, waited_ns);
         }
     }
 
@@ -107,7 +99,7 @@ impl LoadCore {
         self.note_length_end();
         self.recorder.borrow_mut().tick(now_ns);
         self.note_behind(now_ns);
-        let due = self.work.due_until(now_ns);
+        let scheduled = self.work.scheduled_until(now_ns);
         let mut never_begun = self.count_not_begun(self.work.waiting(now_ns), now_ns);
         if self.work.model == LoadModel::Closed {
             never_begun += self.count_none_begun(self.never_begun());
@@ -125,6 +117,7 @@ impl LoadCore {
                 never_begun += self.count_none_begun(messages);
             }
         }
+        let due = scheduled.map(|scheduled| self.work.due(scheduled));
         lock(&self.shared.account).add(&CoreAccount { begun: self.seq.get(), never_begun, due });
     }
 

@@ -44,7 +44,7 @@ impl Work {
         };
         let drawn = match first {
             Some(Arrival { messages: drawn @ 1.., .. }) => drawn,
-            _ => draw(self.per_connection, &mut self.counts.borrow_mut()),
+            _ => self.draw(),
         };
         let allowance = match self.model {
             LoadModel::Messages => drawn,
