@@ -7,6 +7,7 @@
 
 mod cells;
 mod check;
+mod timeline;
 
 use std::fs::File;
 use std::io::BufReader;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 
 use self::cells::{MergedSecond, ShardSource};
 pub use self::check::{Difference, differences};
+use self::timeline::{Timeline, most_at_once};
 use super::hlog::HlogError;
 use super::load::{self, LoadError};
 use super::plan::RunPlan;
@@ -152,7 +154,7 @@ fn whole_second(ns: Option<i64>) -> Timestamp {
 }
 
 /// When the first and the last accepted message of a run came, in nanoseconds since 1970.
-fn accepted(run: &Run) -> Option<(i64, i64)> {
+fn accepted_at(run: &Run) -> Option<(i64, i64)> {
     let (from, _) = measured(run);
     let at = |seconds: f64| from + (seconds * 1e9).round() as i64;
     Some((at(run.accepted_from_s?), at(run.accepted_until_s?)))
@@ -165,21 +167,38 @@ fn measured(run: &Run) -> (i64, i64) {
     (from, from + ns(run.elapsed_s))
 }
 
+/// The most of something that runs which were measured at the same time had together.
+fn at_once(leaves: &[Shard], of: impl Fn(&Run) -> u64) -> u64 {
+    let spans: Vec<(i64, i64)> = leaves.iter().map(|leaf| measured(&leaf.run)).collect();
+    most_at_once(&spans, |index| of(&leaves[index].run))
+}
+
+/// The time in which the runs were measured.
+fn elapsed_ns(leaves: &[Shard]) -> u64 {
+    Timeline::of(leaves.iter().map(|leaf| measured(&leaf.run))).length_ns()
+}
+
+/// When the first and the last message of all runs was accepted, as of the begin of the first. The time between runs
+/// that were not at the same time is no part of that: a rate is over the time in which something was asked for.
+fn accepted_ns(leaves: &[Shard]) -> Option<(u64, u64)> {
+    let accepted = || leaves.iter().filter_map(|leaf| accepted_at(&leaf.run));
+    let with_drain = |leaf: &Shard| {
+        let (from, to) = measured(&leaf.run);
+        (from, accepted_at(&leaf.run).map_or(to, |(_, last)| last.max(to)))
+    };
+    let time = Timeline::of(leaves.iter().map(with_drain));
+    let first = accepted().map(|(first, _)| first).min()?;
+    let last = accepted().map(|(_, last)| last).max()?;
+    Some((time.passed_ns(first), time.passed_ns(last)))
+}
+
 fn totals(tally: Tally, leaves: &[Shard]) -> Totals {
-    let spans = || leaves.iter().map(|leaf| measured(&leaf.run));
-    let from = spans().map(|(from, _)| from).min().unwrap_or_default();
-    let to = spans().map(|(_, to)| to).max().unwrap_or_default();
-    let elapsed = Duration::from_nanos((to - from) as u64);
-    let accepted = || leaves.iter().filter_map(|leaf| accepted(&leaf.run));
-    let first = accepted().map(|(first, _)| first).min();
-    let last = accepted().map(|(_, last)| last).max();
-    let since = |at: i64| (at - from) as u64;
     Totals {
         tally,
-        elapsed,
-        accepted_ns: first.map(since).zip(last.map(since)),
-        cpu_busy: cpu_busy(leaves, elapsed),
-        in_flight_peak: leaves.iter().map(|leaf| leaf.run.in_flight_peak).sum(),
+        elapsed: Duration::from_nanos(elapsed_ns(leaves)),
+        accepted_ns: accepted_ns(leaves),
+        cpu_busy: cpu_busy(leaves),
+        in_flight_peak: at_once(leaves, |run| run.in_flight_peak),
         cores_lost: leaves.iter().map(|leaf| leaf.run.cores_lost).sum(),
         warmup_messages: leaves.iter().map(|leaf| leaf.run.warmup_messages).sum(),
         cooldown_messages: leaves.iter().map(|leaf| leaf.run.cooldown_messages).sum(),
@@ -235,10 +254,10 @@ fn plan(leaves: &[Shard]) -> RunPlan {
         command: command.collect(),
         name: distinct(leaves, |run| &run.plan.name),
         note: distinct(leaves, |run| &run.plan.note),
-        connections: plans().map(|plan| plan.connections).sum(),
-        cores: plans().map(|plan| plan.cores).sum(),
+        connections: at_once(leaves, |run| run.plan.connections),
+        cores: at_once(leaves, |run| run.plan.cores),
         messages: plans().map(|plan| plan.messages).sum(),
-        rate_msg_s: plans().map(|plan| plan.rate_msg_s).sum(),
+        rate_msg_s: rate_msg_s(leaves),
         // The shapes of several rates are not the shape of their sum.
         targets: match same_targets(leaves) {
             true => leaves[0].run.plan.targets.clone(),
@@ -247,6 +266,18 @@ fn plan(leaves: &[Shard]) -> RunPlan {
         rate: leaves[0].run.plan.rate.clone().filter(|_| leaves.len() == 1),
         ..leaves[0].run.plan.clone()
     }
+}
+
+/// What was asked for per second over the measured time of all runs.
+fn rate_msg_s(leaves: &[Shard]) -> Option<f64> {
+    let rates = || leaves.iter().map(|leaf| leaf.run.plan.rate_msg_s);
+    if check::times(leaves).is_ok() {
+        return rates().sum();
+    }
+    let asked = |Shard { run, .. }: &Shard| Some(run.plan.rate_msg_s? * run.elapsed_s);
+    let asked: f64 = leaves.iter().map(asked).sum::<Option<f64>>()?;
+    let elapsed_s = elapsed_ns(leaves) as f64 / 1e9;
+    (elapsed_s > 0.0).then(|| asked / elapsed_s)
 }
 
 /// `cpus` are those of the largest machine: the runs do not tell how many machines there were.
@@ -267,17 +298,16 @@ fn distinct(leaves: &[Shard], of: impl Fn(&Run) -> &String) -> String {
     values.join(", ")
 }
 
-/// What the cores of all runs used of the time of the whole.
-fn cpu_busy(leaves: &[Shard], elapsed: Duration) -> Option<f64> {
+/// What the cores of all runs used of their time.
+fn cpu_busy(leaves: &[Shard]) -> Option<f64> {
     if let [one] = leaves {
         return one.run.cpu_busy;
     }
-    let cores = leaves.iter().map(|leaf| leaf.run.plan.cores).sum::<u64>() as f64;
-    let used_s =
-        |Shard { run, .. }: &Shard| Some(run.cpu_busy? * run.elapsed_s * run.plan.cores as f64);
+    let time_s = |run: &Run| run.elapsed_s * run.plan.cores as f64;
+    let used_s = |Shard { run, .. }: &Shard| Some(run.cpu_busy? * time_s(run));
     // Where it is not known of one, it is not known of all.
     let used_s = leaves.iter().map(used_s).sum::<Option<f64>>()?;
-    let had_s = elapsed.as_secs_f64() * cores;
+    let had_s: f64 = leaves.iter().map(|leaf| time_s(&leaf.run)).sum();
     (had_s > 0.0).then(|| (used_s / had_s).min(1.0))
 }
 

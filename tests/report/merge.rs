@@ -225,6 +225,36 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Two runs one after the other: each asked for its rate in its own time.
+#[test]
+fn the_time_between_two_runs_is_no_time_of_their_sum() {
+    let dir = tempfile::tempdir().unwrap();
+    for mode in [Mode::Open, Mode::Closed] {
+        let path = |name: &str| dir.path().join(format!("{name}-{mode:?}"));
+        let (a, _) = write_run_at(&path("a"), mode, "2026-05-04T12:30:00Z", 7);
+        let (b, _) = write_run_at(&path("b"), mode, "2026-05-04T13:30:00Z", 40);
+        let paths = ["a", "b", "sum"].map(path);
+        let [first, second, sum] = paths.each_ref().map(|path| path.to_str().unwrap());
+        let done = ringpost(&["merge", "--mixed", "-o", sum, first, second]);
+        assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+        let text = fs::read(paths[2].join(RUN_JSON)).unwrap();
+        let sum: Run = serde_json::from_slice(&text).unwrap();
+        let near =
+            |told: f64, meant: f64| assert!((told / meant - 1.0).abs() < 1e-3, "{told}, {meant}");
+        near(sum.elapsed_s, a.elapsed_s + b.elapsed_s);
+        let accepted = (a.counts.messages_ok + b.counts.messages_ok) as f64;
+        near(sum.rate_msg_s.unwrap(), accepted / (a.rate_time_s() + b.rate_time_s()));
+        let used = |run: &Run| run.cpu_busy.unwrap() * run.elapsed_s;
+        near(sum.cpu_busy.unwrap() * sum.elapsed_s, used(&a) + used(&b));
+        assert_eq!(sum.in_flight_peak, a.in_flight_peak.max(b.in_flight_peak));
+        assert_eq!(sum.plan.connections, a.plan.connections, "no more were open at once");
+        assert_eq!(sum.plan.rate_msg_s.is_some(), mode == Mode::Open);
+        if let (Some(told), Some(asked)) = (sum.plan.rate_msg_s, a.plan.rate_msg_s) {
+            near(told, asked);
+        }
+    }
+}
+
 #[test]
 fn what_does_not_belong_together_is_refused_with_status_5_and_nothing_is_left() {
     let shards = shards(Mode::Closed);

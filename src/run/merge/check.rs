@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{MergeError, measured};
@@ -48,7 +49,7 @@ fn plans(leaves: &[Shard]) -> Result<(), MergeError> {
 }
 
 /// All must have a moment in common.
-fn times(leaves: &[Shard]) -> Result<(), MergeError> {
+pub(super) fn times(leaves: &[Shard]) -> Result<(), MergeError> {
     let late = leaves.iter().max_by_key(|leaf| measured(&leaf.run).0);
     let early = leaves.iter().min_by_key(|leaf| measured(&leaf.run).1);
     match (early, late) {
@@ -60,7 +61,8 @@ fn times(leaves: &[Shard]) -> Result<(), MergeError> {
 }
 
 /// One field of two plans.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Difference {
     pub field: String,
     pub before: String,
