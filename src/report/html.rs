@@ -113,7 +113,9 @@ fn head(out: &mut String, run: &Run) {
     );
     note(out, run);
     if !run.verdict_reasons.is_empty() {
-        let _ = write!(out, "<ul class=\"reasons {}\">", tone(run));
+        // What is to be said about a good run is no praise.
+        let tone = if run.verdict == Verdict::Ok { "warn" } else { tone(run) };
+        let _ = write!(out, "<ul class=\"reasons {tone}\">");
         for reason in &run.verdict_reasons {
             let _ = write!(out, "<li>{}</li>", escape(reason));
         }

@@ -3,6 +3,7 @@
 use super::words::{cpu_lent, phase_title};
 use crate::human::{self, counted};
 use crate::measure::{Mode, Phase};
+use crate::run::verdict::is_full;
 use crate::run::{Latency, Run, Verdict};
 
 /// The steps of one message's dialogue.
@@ -33,8 +34,14 @@ pub fn sentences(run: &Run) -> Vec<String> {
         sentences.push(how_long(run, latency));
     }
     sentences.extend(slowest_step(run));
+    let busy = run.cpu_busy.filter(|busy| is_full(run.mode(), *busy));
     match cpu_lent(run).filter(|lent| run.verdict == Verdict::Ok && *lent >= CPU_LENT_TOLD) {
         Some(lent) => sentences.push(shared(run, lent)),
+        None if run.verdict == Verdict::Ok && busy.is_some() => sentences.push(format!(
+            "Verdict: every message was accepted. The generator's cores were {} busy, so the rate may be the most that \
+             they can send: the server may take more.",
+            human::known(busy, human::percent)
+        )),
         None if run.verdict == Verdict::Failures && run.counts.messages_ok == 0 => {
             sentences.push(NOTHING_ACCEPTED.to_owned());
         }
@@ -201,6 +208,11 @@ mod tests {
         run.plan.cores = 1;
         run.plan.target = "smtp://127.0.0.1:25".to_owned();
         assert!(sentences(&run).join(" ").contains("the server's own"));
+        run.cpu_busy = Some(0.97);
+        assert!(sentences(&run).join(" ").contains("the server's own"), "an open loop");
+        let closed = Run { response_ns: None, ..run.clone() };
+        let told = sentences(&closed).join(" ");
+        assert!(told.contains("97 % busy") && !told.contains("the server's own"), "{told}");
         run.counts.cpu_wait_ns = 800_000_000;
         let told = sentences(&run).join(" ");
         assert!(told.contains("for 40 % of the time") && told.contains("same machine"), "{told}");

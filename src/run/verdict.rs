@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::latency::Latency;
 use crate::human;
 use crate::limits::SEND_LAG_NOISE_NS;
-use crate::measure::{ErrorKind, OpenTally, Totals};
+use crate::measure::{ErrorKind, Mode, OpenTally, Totals};
 
 /// Per cent of the response time that the generator's own lag may be, unless `--lag-limit` says otherwise.
 pub const LAG_LIMIT_PERCENT_DEFAULT: f64 = 10.0;
@@ -16,6 +16,9 @@ const BEHIND_NOISE_NS: u64 = 100_000_000;
 
 /// Share of its cores' time above which a generator is called the limit of work that waited.
 const CPU_BUSY_MAX: f64 = 0.8;
+
+/// Share of its cores' time above which a generator may be the limit of a closed loop.
+const CPU_FULL: f64 = 0.9;
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -71,6 +74,12 @@ pub(super) fn is_backlog(behind_ns: u64, elapsed_ns: u64) -> bool {
     behind_ns > BEHIND_NOISE_NS.max(elapsed_ns / 100)
 }
 
+/// Whether a generator that used this share of its cores' time may have been the limit of a closed loop: its sessions
+/// ask for all that can be done, and it could hardly do more. An open loop says itself how much it asks for.
+pub fn is_full(mode: Mode, cpu_busy: f64) -> bool {
+    mode == Mode::Closed && cpu_busy > CPU_FULL
+}
+
 /// A verdict with its reasons, the deciding one first.
 pub(super) struct Judgement {
     pub(super) verdict: Verdict,
@@ -106,6 +115,15 @@ impl Judgement {
         raise(&mut verdict, Verdict::TargetLimited, &reasons);
         failures(totals, &mut reasons);
         raise(&mut verdict, Verdict::Failures, &reasons);
+        // What was asked for was done: this decides no verdict.
+        let mode = if tally.open.is_some() { Mode::Open } else { Mode::Closed };
+        reasons.extend(is_full(mode, cpu_busy).then(|| {
+            format!(
+                "the generator's cores were {} busy: the rate may be the most that they can send, and the server may \
+                 take more; give it more --cores, or --pipelining full if the server allows it",
+                human::percent(cpu_busy)
+            )
+        }));
         Self { verdict, reasons }
     }
 }
@@ -244,7 +262,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::measure::{Mode, Tally};
+    use crate::measure::Tally;
 
     fn totals(mode: Mode) -> Totals {
         let mut tally = Tally::new(mode);
@@ -270,7 +288,9 @@ mod tests {
 
     fn verdict(totals: &Totals, cpu_busy: f64) -> Verdict {
         let judgement = judge(totals, cpu_busy, 0.0);
-        assert_eq!(judgement.reasons.is_empty(), judgement.verdict == Verdict::Ok);
+        let full = totals.tally.open.is_none() && cpu_busy > CPU_FULL;
+        let reasons = judgement.reasons.len() - usize::from(full);
+        assert_eq!(reasons == 0, judgement.verdict == Verdict::Ok, "{:?}", judgement.reasons);
         judgement.verdict
     }
 
@@ -278,6 +298,17 @@ mod tests {
     fn a_clean_run_is_ok_and_a_closed_loop_may_keep_its_cores_busy() {
         assert_eq!(verdict(&totals(Mode::Closed), 0.99), Verdict::Ok);
         assert_eq!(verdict(&totals(Mode::Open), 0.5), Verdict::Ok);
+        // Then it is said that the rate may be the generator's.
+        let said = |mode, cpu_busy| judge(&totals(mode), cpu_busy, 0.0).reasons.join("; ");
+        assert!(
+            said(Mode::Closed, 0.97).contains("cores were 97 % busy"),
+            "{}",
+            said(Mode::Closed, 0.97)
+        );
+        assert_eq!(
+            (said(Mode::Closed, 0.9), said(Mode::Open, 0.97)),
+            (String::new(), String::new())
+        );
     }
 
     #[test]
