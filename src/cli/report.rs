@@ -92,6 +92,9 @@ enum ReportCommand {
         /// Also write the comparison as one self-contained page
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
+        /// Print the comparison as one JSON object instead of text
+        #[arg(long)]
+        json: bool,
     },
     /// Write the report as one self-contained page
     Html {
@@ -104,7 +107,7 @@ enum ReportCommand {
     },
     /// Print the JSON Schema (2020-12) of a result file
     Schema {
-        /// The file: run.json, sweep.json or find-max.json
+        /// The file: run.json, sweep.json or find-max.json; or what compare --json prints
         #[arg(value_enum, value_name = "ARTEFACT", default_value = "run")]
         of: Described,
     },
@@ -116,6 +119,7 @@ enum Described {
     Run,
     Sweep,
     FindMax,
+    Compare,
 }
 
 impl Described {
@@ -124,6 +128,7 @@ impl Described {
             Self::Run => schema::RUN,
             Self::Sweep => schema::SWEEP,
             Self::FindMax => schema::FIND_MAX,
+            Self::Compare => schema::COMPARE,
         }
     }
 }
@@ -197,6 +202,10 @@ enum ReportError {
         "--fail-if is about runs; to judge a sweep or search, compare the runs of two of its steps"
     )]
     CurveCondition,
+    #[error(
+        "--json is about runs; of a sweep or search, compare the runs of two steps, or read both sweep.json"
+    )]
+    CurveJson,
     #[error("cannot write to stdout: {0}")]
     Stdout(io::Error),
     #[error("--output takes one run, and {0} were given; leave it out to write into each of them")]
@@ -222,6 +231,7 @@ impl ReportError {
             Self::Create { .. } => Exit::CantCreate,
             Self::CurveAndRun(..)
             | Self::CurveCondition
+            | Self::CurveJson
             | Self::ManyToOne(_)
             | Self::NoJson(_)
             | Self::NoLog(_)
@@ -249,8 +259,9 @@ impl ReportArgs {
             ReportCommand::Merge { runs, output, mixed, json } => {
                 merge_runs(runs, output, *mixed, *json).map(ExitCode::from)
             }
-            ReportCommand::Compare { before, after, fail_if, html, logs } => {
-                compare_runs([before, after], logs, fail_if, html.as_deref()).map(ExitCode::from)
+            ReportCommand::Compare { before, after, fail_if, html, json, logs } => {
+                let shown = (html.as_deref(), *json);
+                compare_runs([before, after], logs, fail_if, shown).map(ExitCode::from)
             }
             ReportCommand::Html { runs, output } => {
                 write_html(runs, output.as_deref()).map(|()| ExitCode::SUCCESS)
@@ -272,10 +283,13 @@ fn compare_runs(
     dirs: [&PathBuf; 2],
     logs: &LogArgs,
     fail_if: &[Conditions],
-    page: Option<&Path>,
+    (page, json): (Option<&Path>, bool),
 ) -> Result<u8, ReportError> {
     logs.check(&dirs)?;
     if let Some(curves) = curves(dirs)? {
+        if json {
+            return Err(ReportError::CurveJson);
+        }
         return compare_curves(&curves, dirs, fail_if, page);
     }
     let before = Loaded::open_any(dirs[0], &logs.reading(0))?.shown();
@@ -293,13 +307,17 @@ fn compare_runs(
         fs::write(path, compare::html(&comparison, names, [&before, &after]))
             .map_err(|error| ReportError::Create { path: path.to_owned(), error })?;
     }
-    let text = compare::text(
-        &comparison,
-        names,
-        [&before, &after],
-        (Colour::of_stdout(), Width::of_stdout()),
-    );
-    exit::tell(text).map_err(ReportError::Stdout)?;
+    let runs = [&before, &after];
+    let told = match json {
+        true => compare::json(&comparison, names, runs)
+            .map_err(io::Error::from)
+            .and_then(|json| exit::tell_json(json + "\n")),
+        false => {
+            let look = (Colour::of_stdout(), Width::of_stdout());
+            exit::tell(compare::text(&comparison, names, runs, look))
+        }
+    };
+    told.map_err(ReportError::Stdout)?;
     let failed = comparison.thresholds.iter().any(Judged::fails);
     Ok(if failed { Verdict::ThresholdFailed.exit_code() } else { 0 })
 }

@@ -5,10 +5,12 @@
 //! It cannot see what differs from one run to the next (a neighbour on the machine, a cache, a clock),
 //! and every comparison says so.
 
+mod json;
 mod page;
 mod plot;
 mod text;
 
+pub use self::json::render as json;
 pub use self::page::render as html;
 pub(super) use self::text::change_of;
 pub use self::text::render as text;
@@ -16,6 +18,7 @@ use super::words::phase_title;
 use crate::measure::{Mode, Phase};
 use crate::run::Judged;
 use crate::run::Loaded;
+pub use crate::run::compared::Noise;
 use crate::run::merge::{Difference, differences};
 use crate::run::series::Second;
 use crate::run::threshold::Conditions;
@@ -76,15 +79,6 @@ pub enum FigureKind {
     Time,
     /// Of one; less is better.
     Share,
-}
-
-/// Whether a change is more than chance.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Noise {
-    Within,
-    Beyond,
-    /// Too few seconds, or a figure that is not recorded for each second.
-    Unknown,
 }
 
 /// Which way a change goes.
@@ -182,18 +176,20 @@ fn asks_other_rates(a: &Run, b: &Run) -> bool {
 }
 
 impl Comparison {
-    /// What is to be said beside the outcome of a condition on a change: whether the runs can tell that change from
-    /// chance.
+    /// Whether the runs can tell the change that a condition is about from chance; `None` where it is about none.
+    fn noise_of_condition(&self, judged: &Judged) -> Option<Noise> {
+        let is_change = judged.condition.contains(['+', '-']) && judged.measured.is_some();
+        is_change.then(|| self.noise_of(&judged.figure))
+    }
+
+    /// The same in words, to be said beside the outcome.
     fn surety(&self, judged: &Judged) -> &'static str {
-        if !judged.condition.contains(['+', '-']) || judged.measured.is_none() {
-            return "";
-        }
-        match self.noise_of(&judged.figure) {
-            Noise::Beyond => "",
-            Noise::Within => {
+        match self.noise_of_condition(judged) {
+            None | Some(Noise::Beyond) => "",
+            Some(Noise::Within) => {
                 " (≈ chance can explain this change, so it may come out otherwise next time)"
             }
-            Noise::Unknown => " (? these runs cannot tell this change from chance)",
+            Some(Noise::Unknown) => " (? these runs cannot tell this change from chance)",
         }
     }
 

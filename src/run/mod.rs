@@ -9,6 +9,7 @@
 //! ```
 
 pub mod artefact;
+pub mod compared;
 pub mod curve;
 pub mod foreign;
 pub mod hgrm;

@@ -6,6 +6,8 @@
 pub const RUN: &str = include_str!("schema/run.json");
 /// Schema of `sweep.json`.
 pub const SWEEP: &str = include_str!("schema/sweep.json");
+/// Schema of what `ringpost report compare --json` prints.
+pub const COMPARE: &str = include_str!("schema/compare.json");
 /// Schema of `find-max.json`.
 pub const FIND_MAX: &str = include_str!("schema/find-max.json");
 
@@ -17,6 +19,7 @@ mod tests {
     use schemars::generate::SchemaSettings;
     use serde_json::{Value, json};
 
+    use super::super::compared::{self, Compared};
     use super::super::curve::{self, CurveJson};
     use super::*;
     use crate::measure::{ErrorKind, Outcome, Phase};
@@ -50,6 +53,10 @@ mod tests {
         schema
     }
 
+    fn compared() -> Value {
+        derived::<Compared>("ringpost report compare --json", compared::SCHEMA, None)
+    }
+
     /// A comment's lines are broken for the source's sake.
     fn join_lines(schema: &mut Value) {
         match schema {
@@ -74,6 +81,7 @@ mod tests {
             ("run", RUN, of_run()),
             ("sweep", SWEEP, told("sweep")),
             ("find-max", FIND_MAX, told("find-max")),
+            ("compare", COMPARE, compared()),
         ] {
             let text = serde_json::to_string_pretty(&derived).unwrap() + "\n";
             if std::env::var_os(WRITE).is_some() {

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use ringpost::measure::Mode;
 use ringpost::run::Run;
 use ringpost::run::artefact::RUN_JSON;
+use ringpost::run::compared::{Compared, Noise};
 use ringpost::run::curve::{Curve, RateStep, step_dir};
 
 use crate::support::{write_run, write_run_at};
@@ -87,6 +88,34 @@ fn a_slower_run_is_told_with_what_else_differs_and_fails_its_conditions() {
     for forbidden in ["<script", "http:", "https:", "url(", "NaN"] {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
+}
+
+/// What the text says beside a condition, the page and the JSON say too.
+#[test]
+fn whether_runs_can_tell_a_change_is_said_in_every_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    write_run(&a, Mode::Closed);
+    write_run_at(&b, Mode::Closed, "2026-05-04T13:00:00Z", 99);
+    slow_down(&b);
+    let page = dir.path().join("compared.html");
+    let conditions = "rate<-5%,max>+900%,rate>1";
+    let more = ["--fail-if", conditions, "--json", "--html", page.to_str().unwrap()];
+    let done = compare(&a, &b, &more);
+    assert_eq!(done.status.code(), Some(1), "{}", text(&done.stderr));
+    let told: Compared = serde_json::from_slice(&done.stdout).unwrap();
+    let noises: Vec<_> = told.thresholds.iter().map(|condition| condition.noise).collect();
+    assert_eq!(noises, [Some(Noise::Beyond), Some(Noise::Unknown), None]);
+    let fails: Vec<_> = told.thresholds.iter().map(|condition| condition.fails).collect();
+    assert_eq!(fails, [true, false, true]);
+    assert_eq!(told.thresholds[0].judged.condition, "rate<-5%");
+    let rate = &told.figures[0];
+    assert_eq!((rate.name.as_str(), rate.noise), ("accepted per second", Noise::Beyond));
+    assert!(rate.change.is_some_and(|change| (-0.25..-0.15).contains(&change)), "{rate:?}");
+    assert!(told.differences.iter().any(|difference| difference.field == "connections"));
+    let page = fs::read_to_string(page).unwrap();
+    let sure = "(? these runs cannot tell this change from chance)";
+    assert_eq!(page.matches(sure).count(), 1, "{page}");
 }
 
 #[test]

@@ -111,7 +111,8 @@ fn conditions(out: &mut String, comparison: &Comparison) {
     out.push_str("<section><h2>Conditions</h2><dl class=\"facts\">");
     for judged in &comparison.thresholds {
         let outcome = if judged.fails() { "failed" } else { "passed" };
-        let _ = write!(out, "<dt>{outcome}</dt><dd>{}</dd>", escape(&judged.to_string()));
+        let (said, sure) = (judged.to_string(), comparison.surety(judged));
+        let _ = write!(out, "<dt>{outcome}</dt><dd>{}{sure}</dd>", escape(&said));
     }
     out.push_str("</dl></section>");
 }
