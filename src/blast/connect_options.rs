@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::dial::Family;
 use crate::engine::{self, Address};
 use crate::limits::UNREACHED_TRIES;
 
@@ -12,6 +13,8 @@ use crate::limits::UNREACHED_TRIES;
 pub struct ConnectOptions {
     /// Our addresses that connections come from, in turn; empty lets the kernel choose.
     pub sources: Vec<IpNet>,
+    /// The family of all addresses of targets, if the user chose one. The others were left out already.
+    pub family: Option<Family>,
     /// Sizes in octets of the kernel's buffers of each socket; `None` lets the kernel choose.
     pub recv_buffer: Option<usize>,
     pub send_buffer: Option<usize>,
@@ -25,6 +28,7 @@ impl Default for ConnectOptions {
     fn default() -> Self {
         Self {
             sources: Vec::new(),
+            family: None,
             recv_buffer: None,
             send_buffer: None,
             reset: false,

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect_options::ConnectOptions;
+use super::content::mail::Mail;
 use super::content::{self, Bodies, Choice, Content};
 use super::plan::{DRAIN_DEFAULT, Load, Plan, StopAfter};
 use super::schedule::Schedule;
+use super::security::TlsPlan;
 use super::targets::WeightedTarget;
+use crate::dial::{Family, Security};
 use crate::limits::{REPLY_S_MAX, UNREACHED_TRIES};
 use crate::run::{self, LAG_LIMIT_PERCENT_DEFAULT, PlannedTarget};
 use crate::smtp::auth::{Login, Mechanism};
@@ -90,12 +93,17 @@ pub(super) fn describe(plan: &Plan) -> run::RunPlan {
 
 /// The fields that are about TLS.
 fn under_tls(plan: &Plan) -> run::RunPlan {
+    let described = run::RunPlan { tls: tls_modes(plan), ..run::RunPlan::default() };
+    let Some(tls) = &plan.tls else { return described };
+    // The mode is told for each target, and what `options` has as words: versions, ciphers and groups, the name of
+    // the server, our certificate. Which CAs are trusted changes nothing that is sent.
+    let TlsPlan { security, share_percent, resume_percent, options: _ } = tls;
+    let Security { mode: _, server_name: _, options: _ } = security;
     run::RunPlan {
-        tls: tls_modes(plan),
-        tls_insecure: plan.tls.as_ref().is_some_and(|tls| !tls.security.verifies()),
-        tls_share_percent: plan.tls.as_ref().and_then(|tls| tls.share_percent),
-        tls_resume_percent: plan.tls.as_ref().and_then(|tls| tls.resume_percent),
-        ..run::RunPlan::default()
+        tls_insecure: !security.verifies(),
+        tls_share_percent: *share_percent,
+        tls_resume_percent: *resume_percent,
+        ..described
     }
 }
 
@@ -194,7 +202,8 @@ fn options_of_content(content: &Content, options: &mut Vec<String>) {
         Bodies::Given(body) => options.push(from_file("--body", body.text().bytes())),
         Bodies::Kept(kept) => {
             let sums = kept.mails.iter().flat_map(|mail| {
-                mail.size.to_be_bytes().into_iter().chain(mail.body_crc.to_be_bytes())
+                let sum = body_crc(&mail.octets).to_be_bytes();
+                mail.size.to_be_bytes().into_iter().chain(sum).chain(envelope(mail))
             });
             options.push(from_file("--corpus", sums));
             if kept.mails.iter().any(|mail| mail.envelope.is_some()) {
@@ -227,7 +236,11 @@ fn options_of_content(content: &Content, options: &mut Vec<String>) {
 
 fn options_of_connections(connect: &ConnectOptions, options: &mut Vec<String>) {
     // The sources are those of one machine: shards of one load have different ones.
-    let ConnectOptions { sources: _, recv_buffer, send_buffer, reset, tries } = connect;
+    let ConnectOptions { sources: _, family, recv_buffer, send_buffer, reset, tries } = connect;
+    options.extend(family.map(|family| match family {
+        Family::V4 => "--ipv4".to_owned(),
+        Family::V6 => "--ipv6".to_owned(),
+    }));
     options.extend(recv_buffer.map(|octets| format!("--recv-buffer {octets}")));
     options.extend(send_buffer.map(|octets| format!("--send-buffer {octets}")));
     if *reset {
@@ -246,6 +259,11 @@ fn octets(choice: &Choice) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// Octets that differ between any two different recorded envelopes.
+fn envelope(mail: &Mail) -> Vec<u8> {
+    mail.envelope.as_ref().map_or_else(Vec::new, |envelope| format!("{envelope:?}").into_bytes())
+}
+
 fn from_file(option: &str, octets: impl IntoIterator<Item = u8>) -> String {
     let octets: Vec<u8> = octets.into_iter().collect();
     format!("{option} (CRC-32C {:08x})", body_crc(&octets))
@@ -256,7 +274,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::blast::content::mail::{Mail, MailSource, Mails};
+    use crate::blast::content::mail::{MailSource, Mails};
     use crate::blast::content::spread::Spread;
     use crate::blast::content::template::Template;
     use crate::blast::policy::{ErrorPolicy, Reconnect};
@@ -278,7 +296,7 @@ mod tests {
     /// A change of the plan, by the option that asks for it.
     type Change = (&'static str, fn(&mut Plan));
 
-    const CHANGES: [Change; 19] = [
+    const CHANGES: [Change; 20] = [
         ("--per-connection", |plan| plan.per_connection = Some((1, 5))),
         ("--drain", |plan| plan.drain = Duration::from_secs(2)),
         ("--reply-timeout", |plan| plan.reply_timeout = Duration::from_secs(2)),
@@ -294,6 +312,7 @@ mod tests {
             plan.content.from = vec![Choice::literal("x", ""), Choice::literal("y", "")];
         }),
         ("--close", |plan| plan.connect.reset = true),
+        ("--ipv6", |plan| plan.connect.family = Some(Family::V6)),
         ("--recv-buffer", |plan| plan.connect.recv_buffer = Some(4_096)),
         ("--send-buffer", |plan| plan.connect.send_buffer = Some(4_096)),
         ("--connect-tries", |plan| plan.connect.tries = 1),
@@ -329,5 +348,8 @@ mod tests {
         let other = with(|plan| plan.content.bodies = kept(b"A: b\r\n\r\ny\r\n"));
         assert_eq!(one.size, other.size);
         assert_ne!(one.options, other.options);
+        let headed = with(|plan| plan.content.bodies = kept(b"A: c\r\n\r\nx\r\n"));
+        assert_eq!(one.size, headed.size);
+        assert_ne!(one.options, headed.options);
     }
 }

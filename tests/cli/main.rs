@@ -3,5 +3,6 @@
 mod conditions;
 mod help;
 mod manual;
+mod plans;
 mod readme;
 mod usage;

@@ -78,6 +78,7 @@ impl MachineArgs {
     pub(super) fn connect_options(&self) -> ConnectOptions {
         ConnectOptions {
             sources: self.source.clone(),
+            family: self.family(),
             recv_buffer: self.recv_buffer,
             send_buffer: self.send_buffer,
             reset: self.close == CloseArg::Rst,

@@ -94,19 +94,24 @@ impl TlsArgs {
                 None => Ok(None),
             };
         }
+        let words = self.in_words();
         let options = ClientOptions {
             settings: self.choice.settings().map_err(TlsArgsError::of)?,
             trust: self.trust()?,
             pair: self.pair()?,
             key_log: None,
         };
+        // By what it is, because another file may have the same name.
+        let certificate = options.pair.iter().map(|pair| pair.facts().fingerprint());
+        let certificate = certificate.map(|print| format!("--tls-client-cert ({print})"));
+        let words: Vec<String> = words.chain(certificate).collect();
         let server_name = self.tls_servername.clone();
         let security = Security { mode, server_name, options };
         let plan = TlsPlan {
             security,
             share_percent: self.tls_share,
             resume_percent: self.tls_resume,
-            options: self.in_words(),
+            options: words,
         };
         Ok(Some(plan))
     }
@@ -125,12 +130,10 @@ impl TlsArgs {
         first.or_else(|| self.choice.first_given())
     }
 
-    /// The options that have no field of their own in the result.
-    fn in_words(&self) -> Vec<String> {
-        let mut words: Vec<String> = self.choice.in_words().collect();
-        words.extend(self.tls_servername.iter().map(|name| format!("--tls-servername {name}")));
-        words.extend(self.tls_client_cert.iter().map(|_| "--tls-client-cert".to_owned()));
-        words
+    /// The options that have no field of their own in the result, but for our certificate.
+    fn in_words(&self) -> impl Iterator<Item = String> {
+        let name = self.tls_servername.iter().map(|name| format!("--tls-servername {name}"));
+        self.choice.in_words().chain(name)
     }
 
     fn trust(&self) -> Result<Trust, TlsArgsError> {
