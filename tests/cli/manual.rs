@@ -279,8 +279,9 @@ fn the_table_of_figures_has_each_field_of_a_run_and_no_other() {
     let page = page("report");
     assert_eq!(first_words(&page, "figure"), fields);
     // Figures within figures are in the row of what they are part of.
-    let parts = [("phases", "PhaseResult"), ("targets", "TargetResult")];
-    for (figure, part) in parts.into_iter().chain([("cpu_per_message_ns", "CpuPerMessage")]) {
+    let parts = [("phases", "PhaseResult"), ("targets", "TargetResult"), ("tls", "TlsResult")];
+    let parts = parts.into_iter().chain([("tls", "TlsAgreement"), ("shards", "Shard")]);
+    for (figure, part) in parts.chain([("cpu_per_message_ns", "CpuPerMessage")]) {
         let rows = rows(&page, "figure");
         let row = rows.iter().find(|row| row[0].contains(&format!("`{figure}`"))).unwrap();
         for name in schema["$defs"][part]["properties"].as_object().unwrap().keys() {
@@ -289,4 +290,25 @@ fn the_table_of_figures_has_each_field_of_a_run_and_no_other() {
         }
     }
     assert!(rows(&page, "figure").iter().all(|row| row.len() == 3));
+}
+
+/// Each field of each part of `run.json` is in the section that describes it, and the table of parts has no other.
+#[test]
+fn the_section_of_a_run_names_each_of_its_fields() {
+    let schema: serde_json::Value = serde_json::from_str(ringpost::run::schema::RUN).unwrap();
+    let page = page("report");
+    let section = page.split("\n## ").find(|section| section.starts_with("run.json")).unwrap();
+    let words: BTreeSet<&str> = section.split('`').skip(1).step_by(2).collect();
+    let mut fields = BTreeSet::new();
+    for (part, described) in schema["$defs"].as_object().unwrap() {
+        for name in described["properties"].as_object().into_iter().flat_map(|of| of.keys()) {
+            assert!(words.contains(name.as_str()), "{part}.{name} is not in the manual");
+            fields.insert(name.as_str());
+        }
+    }
+    for row in rows(&page, "field") {
+        let named = row[1].split('`').skip(1).step_by(2);
+        let unknown: Vec<_> = named.filter(|name| !fields.contains(name)).collect();
+        assert!(unknown.is_empty(), "{}: {unknown:?}", row[0]);
+    }
 }
