@@ -136,7 +136,7 @@ pub fn bind_loopback(port: u16, cores: usize) -> Result<Vec<Vec<BoundListener>>,
                 assert!(by_core.iter().all(|all| all.len() == 2), "both addresses on each core");
                 return Ok(by_core);
             }
-            Err(BindError::Io { source, .. }) if is_missing(&source) => return Ok(by_core),
+            Err(error) if is_missing(&error) => return Ok(by_core),
             // Another program has the port that the kernel chose for the first address.
             Err(BindError::InUse { .. }) if port == 0 && tries_left > 0 => {}
             Err(error) => return Err(error),
@@ -146,8 +146,12 @@ pub fn bind_loopback(port: u16, cores: usize) -> Result<Vec<Vec<BoundListener>>,
 }
 
 /// Whether this machine lacks the address, or its family.
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
+fn is_missing(error: &BindError) -> bool {
+    match error {
+        BindError::NotHere { .. } => true,
+        BindError::Io { source, .. } => source.raw_os_error() == Some(libc::EAFNOSUPPORT),
+        _ => false,
+    }
 }
 
 impl BindError {
@@ -257,6 +261,21 @@ mod tests {
             });
             assert!(bind(std::slice::from_ref(&address), 1).is_ok(), "{address}");
             leaving.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_address_is_missing_where_the_kernel_has_it_not_or_has_no_such_family() {
+        let address = Address::Tcp((Ipv6Addr::LOCALHOST, 25).into());
+        for (errno, missing) in [
+            (libc::EADDRNOTAVAIL, true),
+            (libc::EAFNOSUPPORT, true),
+            (libc::EADDRINUSE, false),
+            (libc::EACCES, false),
+            (libc::EMFILE, false),
+        ] {
+            let error = BindError::new(&address, io::Error::from_raw_os_error(errno));
+            assert_eq!(is_missing(&error), missing, "{error}");
         }
     }
 

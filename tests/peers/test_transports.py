@@ -2,11 +2,37 @@
 
 import smtplib
 import socket
+import subprocess
+import sys
 
 import pytest
 from harness import BODIES, Sink, binary, blast, check_octets, peer, read_spool, run, verify
+from mta import needs_root
 
 FROM = "a@example.test"
+
+# Runs the sink in a network without IPv6, calls it once, and ends with its code.
+WITHOUT_IPV6 = """
+import ctypes, fcntl, os, re, smtplib, socket, struct, subprocess, sys
+CLONE_NEWNET, SIOCSIFFLAGS, IFF_UP = 0x40000000, 0x8914, 1
+if ctypes.CDLL(None).unshare(CLONE_NEWNET):
+    sys.exit(99)
+if os.path.exists("/proc/sys/net/ipv6/conf/all/disable_ipv6"):
+    subprocess.run(["sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"], check=False)
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP))
+try:
+    socket.socket(socket.AF_INET6).bind(("::1", 0))
+    sys.exit(99)
+except OSError:
+    pass
+sink = subprocess.Popen(sys.argv[1:], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+for line in sink.stderr:
+    sys.stderr.write(line)
+    if found := re.match(r"listening smtp://127.0.0.1:(\\d+)", line):
+        smtplib.SMTP("127.0.0.1", int(found[1])).quit()
+sys.exit(sink.wait())
+"""
 BODY = BODIES["dots"]
 
 
@@ -29,6 +55,20 @@ def swaks(name, tmp_path, *where):
 def send(client, name):
     with client:
         client.sendmail(FROM, [f"{name}@example.test"], BODY)
+
+
+@needs_root
+def test_a_port_alone_is_served_where_the_machine_has_no_ipv6(tmp_path):
+    """In a network of its own, whose loopback has no ::1."""
+    alone = tmp_path / "alone.py"
+    alone.write_text(WITHOUT_IPV6)
+    sink = [binary("ringpost-sink"), "--discard", "--cores", "1", "--max-sessions", "1"]
+    for listen in ([], ["--listen", "1025"], ["--listen", "localhost:0"]):
+        done = subprocess.run([sys.executable, alone, *sink, *listen], capture_output=True, text=True, timeout=60)
+        if done.returncode == 99:
+            pytest.skip("there is no network without IPv6 to be had here")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("listening smtp://127.0.0.1:") == 1 and "::1" not in done.stderr, done.stderr
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")

@@ -31,12 +31,7 @@ pub(super) struct SinkOptions {
     /// HOST:PORT, or PORT, which is on 127.0.0.1 and ::1; smtps:// and lmtps:// have TLS from the first
     /// octet on. HOST is an IP address or localhost. Port 0 takes a free port; stderr shows the address.
     /// May be given more than once
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "smtp://127.0.0.1:1025",
-        env = "RINGPOST_LISTEN"
-    )]
+    #[arg(long, value_name = "URL", default_value = "localhost:1025", env = "RINGPOST_LISTEN")]
     pub(super) listen: Vec<ListenUrl>,
 
     /// Who may connect to the Unix sockets: the mode of their files in octal digits, such as 660 or 666
