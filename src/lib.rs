@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | `bin` | the three programs: allocator and `main` | everything |
 //! | [`cli`] | command lines and `--help`: clap types in, checked plans out; the manual, exit codes | sink, blast, report, mailbox, relay, dial, smtp, spool, engine, tls, run, measure, host, human, notice, printable, limits |
-//! | [`report`] | how a run is shown: text, live view, HTML with charts; two runs compared | run, measure, human, printable, limits |
+//! | [`report`] | how a run is shown: text, live view, HTML with charts; two runs compared | run, measure, human, notice, printable, limits |
 //! | [`blast`] | the generator: plan, load schedule, message content, cores and targets, session, bad clients, search for a rate, self-test | dial, smtp, stamp, spool, engine, run, measure, host, human, notice, printable, limits |
 //! | [`sink`] | the server: listen, accept, PROXY header, limits for peers, session, message, group commit, counters | relay, smtp, spool, engine, tls, host, scan, human, notice, printable, limits |
 //! | [`relay`] | ETRN and ATRN: the queue of waiting mail, and its delivery to the next server | mailbox, dial, smtp, spool, engine, host, human, notice, printable, limits |

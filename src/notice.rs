@@ -6,13 +6,15 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Arguments;
-use std::io::{self, StderrLock, Write};
-use std::os::fd::AsFd;
+use std::io::{self, IsTerminal, StderrLock, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, write};
 
 use serde_json::{Value, json};
@@ -76,6 +78,9 @@ static STUCK: AtomicBool = AtomicBool::new(false);
 /// Lines that were dropped since it stands still.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
+/// Whether only a part of the last line was taken.
+static TORN: AtomicBool = AtomicBool::new(false);
+
 /// Erases the line that the cursor is on.
 const ERASE: &[u8] = b"\r\x1b[K";
 
@@ -108,27 +113,85 @@ pub(crate) fn live_line(text: Option<&str>) {
 
 /// Writes the octets in pieces, as stderr takes them, at the start of a line: a live line is erased.
 fn put(out: &mut StderrLock<'static>, octets: &[u8]) -> io::Result<()> {
-    await_room(out)?;
-    if LIVE.swap(false, Relaxed) {
-        out.write_all(ERASE)?;
+    let mut head = Vec::new();
+    if LIVE.load(Relaxed) {
+        head.extend_from_slice(ERASE);
+    } else if TORN.load(Relaxed) {
+        head.push(b'\n');
     }
-    let dropped = DROPPED.swap(0, Relaxed);
+    let dropped = DROPPED.load(Relaxed);
     if dropped > 0 {
         let lines = if dropped == 1 { "line was" } else { "lines were" };
         let told = format!("{dropped} {lines} dropped here, because nobody reads stderr");
-        match JSON.load(Relaxed) {
-            true => writeln!(out, "{}", json!({ "event": "notice", "text": told }))?,
-            false => writeln!(out, "({told})")?,
-        }
+        let told = match JSON.load(Relaxed) {
+            true => json!({ "event": "notice", "text": told }).to_string(),
+            false => format!("({told})"),
+        };
+        head.extend_from_slice(told.as_bytes());
+        head.push(b'\n');
     }
-    for piece in octets.chunks(PIECE_BYTES) {
-        await_room(out)?;
-        out.write_all(piece)?;
+    if !head.is_empty() {
+        put_pieces(out, &head)?;
+        LIVE.store(false, Relaxed);
+        DROPPED.fetch_sub(dropped, Relaxed);
     }
-    out.flush()
+    put_pieces(out, octets)
 }
 
-/// Returns when stderr takes a piece. Waits once for a reader that stands still, and then no more.
+/// Writes the octets as they are. Where stderr stops taking them, the rest is dropped.
+fn put_pieces(out: &mut StderrLock<'static>, octets: &[u8]) -> io::Result<()> {
+    let mut left = octets;
+    while !left.is_empty() {
+        let put =
+            await_room(out).and_then(|()| put_piece(out, &left[..left.len().min(PIECE_BYTES)]));
+        match put {
+            Ok(count) => left = &left[count..],
+            Err(error) => {
+                TORN.store(left.len() < octets.len(), Relaxed);
+                return Err(error);
+            }
+        }
+    }
+    TORN.store(false, Relaxed);
+    Ok(())
+}
+
+/// Writes some of a piece for which there is room.
+fn put_piece(out: &mut StderrLock<'static>, piece: &[u8]) -> io::Result<usize> {
+    let Some(terminal) = terminal() else {
+        // A pipe that has room takes a whole piece.
+        out.write_all(piece)?;
+        return Ok(piece.len());
+    };
+    match write(terminal, piece) {
+        Ok(count) => Ok(count),
+        Err(Errno::INTR | Errno::AGAIN) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Stderr where it is a terminal, opened anew: a terminal that has room for one octet does not say whether it takes a
+/// piece, so it must be written without waiting, and how our own descriptor waits is shared with other programs.
+fn terminal() -> Option<&'static OwnedFd> {
+    static TERMINAL: OnceLock<Option<OwnedFd>> = OnceLock::new();
+    let opened = TERMINAL.get_or_init(|| {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let again = || open("/proc/self/fd/2", flags, Mode::empty()).ok();
+        io::stderr().is_terminal().then(again).flatten()
+    });
+    opened.as_ref()
+}
+
+/// Writes what steers the terminal that stderr is, or a frame of what fills it: as it is, or not at all from where
+/// nobody reads.
+///
+/// # Errors
+/// When not all of it was taken.
+pub(crate) fn put_frame(frame: &[u8]) -> io::Result<()> {
+    put_pieces(&mut io::stderr().lock(), frame)
+}
+
+/// Returns when stderr takes something. Waits once for a reader that stands still, and then no more.
 fn await_room(out: &StderrLock<'static>) -> io::Result<()> {
     let patience = if STUCK.load(Relaxed) { Duration::ZERO } else { PATIENCE };
     let ready = takes_a_piece(out, patience)?;

@@ -1,7 +1,7 @@
 //! How a program ends: with one line on stderr, and with an exit code that scripts can rely on.
 
 use std::fmt::{self, Display};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -40,6 +40,15 @@ pub(super) fn tell_in_time(report: impl AsRef<str>) -> io::Result<()> {
 /// As [`tell_in_time`], for JSON and its line end.
 pub(super) fn tell_json_in_time(json: impl AsRef<str>) -> io::Result<()> {
     write_in_time(&printable::json(json.as_ref()))
+}
+
+/// Gives the terminal that stdout is `steering` in front of a report; no terminal gets nothing.
+pub(super) fn steer(steering: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if steering.is_empty() || !out.is_terminal() {
+        return Ok(());
+    }
+    out.write_all(steering)
 }
 
 fn write(text: &str) -> io::Result<()> {

@@ -17,6 +17,7 @@ from harness import Sink, binary, free_port
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 COLOUR = b"\x1b[38;5;"
+CTRL_S, CTRL_Q = b"\x13", b"\x11"
 END_S = 30
 # The first frames of a view, those that draw whole rows.
 FRAMES_BYTES = 8192
@@ -25,12 +26,13 @@ FRAMES_BYTES = 8192
 class OnTerminal:
     """ringpost-blast with a terminal of its own on all three streams."""
 
-    def __init__(self, argv, columns=100, rows=30, **environment):
+    def __init__(self, argv, columns=100, rows=30, stdout=None, **environment):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         env = {**os.environ, "TERM": "xterm-256color", **environment}
         env = {name: value for name, value in env.items() if value is not None}
-        self.process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=env)
+        stdout = slave if stdout is None else stdout
+        self.process = subprocess.Popen(argv, stdin=slave, stdout=stdout, stderr=slave, env=env)
         os.close(slave)
         self.written = b""
 
@@ -111,6 +113,29 @@ def test_ctrl_c_gives_the_terminal_back(signals, status):
         assert SHOW_CURSOR in after
         if ended == 1:
             assert b"accepted" in after and b"end of data" in after, "the report stands on the screen"
+
+
+@pytest.mark.parametrize("aside", [True, False])
+def test_a_stopped_terminal_holds_up_neither_the_run_nor_its_artefacts(aside, tmp_path):
+    out, report = tmp_path / "run", tmp_path / "report"
+    options = ["-z", "4s", "--exit-zero", "--live", "tui", "--out", out]
+    with Sink("epoll") as sink, report.open("wb") as stdout:
+        with OnTerminal(load(sink.port, *options), stdout=stdout if aside else None) as blast:
+            blast.read_until(b"Ctrl-C ends the run")
+            os.write(blast.master, CTRL_S)
+            deadline = time.monotonic() + END_S
+            while not (out / "report.html").exists():
+                assert time.monotonic() < deadline, "it waits for the terminal"
+                time.sleep(0.1)
+            if aside:
+                assert blast.process.wait(timeout=END_S) == 0
+                assert b"accepted" in report.read_bytes()
+            else:
+                os.write(blast.master, CTRL_Q)
+                assert blast.end() == 0
+                assert blast.written.count(ENTER) == blast.written.count(LEAVE) == 1
+                after = blast.written.split(LEAVE)[1]
+                assert SHOW_CURSOR in after and b"accepted" in after
 
 
 def test_several_targets_have_a_row_each():

@@ -6,11 +6,15 @@ The times here are generous: what hangs does so for good, and a sink that waited
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
+import pty
 import shutil
 import socket
+import struct
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -163,6 +167,26 @@ def test_a_sink_goes_on_and_ends_where_nobody_reads_its_stderr(tmp_path):
             sink.kill()
 
 
+def test_a_sink_goes_on_and_ends_where_nobody_reads_its_terminal(tmp_path):
+    """The dialogue of a few thousand messages is more than a terminal holds."""
+    with terminal(lambda *_: None) as stderr:
+        command = [binary("ringpost-sink"), "--listen", f"smtp+unix:{tmp_path}/s", "--discard", "--cores", "1", "-vv"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": stderr, "env": environment()}
+        with subprocess.Popen([*command, "--json"], **pipes) as sink:
+            deadline = time.monotonic() + START_S
+            while not (tmp_path / "s").exists():
+                assert time.monotonic() < deadline, "the sink did not start"
+                time.sleep(0.02)
+            blast = [binary("ringpost-blast"), "-c", "4", "-n", "3000", "--live", "off", f"smtp+unix:{tmp_path}/s"]
+            try:
+                subprocess.run(blast, check=True, capture_output=True, timeout=60)
+                sink.terminate()
+                sink.wait(SOON_S)
+                assert json.loads(sink.stdout.read())["messages"] == 3000
+            finally:
+                sink.kill()
+
+
 @contextlib.contextmanager
 def full_pipe():
     """The end to write to of a pipe that is full and that nobody reads."""
@@ -174,6 +198,44 @@ def full_pipe():
     finally:
         os.close(reader)
         os.close(writer)
+
+
+@contextlib.contextmanager
+def terminal(prepare):
+    """The end to write to of a terminal that nobody reads."""
+    master, slave = pty.openpty()
+    try:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        prepare(master, slave)
+        yield slave
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def fill(_, slave):
+    """Until it takes not one octet more."""
+    os.set_blocking(slave, False)
+    for piece in (b"x" * 1024, b"x"):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(slave, piece)
+    os.set_blocking(slave, True)
+
+
+def fill_nearly(master, slave):
+    """It has room for a few octets, and for no line."""
+    fill(master, slave)
+    os.read(master, 20)
+
+
+def stop(_, slave):
+    """As Ctrl-S does."""
+    termios.tcflow(slave, termios.TCOOFF)
+
+
+NO_READERS = [full_pipe, *(functools.partial(terminal, how) for how in (fill, fill_nearly, stop))]
+NAMES = ["pipe", "full", "nearly-full", "stopped"]
 
 
 def signal_and_wait(child, signals):
@@ -202,11 +264,13 @@ def test_a_sink_ends_without_its_report_where_nobody_reads_its_stdout(form, sign
 
 @pytest.mark.parametrize("show", [["--live", "lines"], ["--live", "auto"], ["--trace", "2"]])
 @pytest.mark.parametrize("signals", [[], [2, 2]])
-def test_a_generator_goes_on_and_ends_where_nobody_reads_its_stderr(show, signals):
+@pytest.mark.parametrize("no_reader", NO_READERS, ids=NAMES)
+def test_a_generator_goes_on_and_ends_where_nobody_reads_its_stderr(show, signals, no_reader):
     length = ["-q", "20", "-z", "300s"] if signals else ["-q", "20", "-z", "2s"]
-    with Sink("epoll", None) as sink, full_pipe() as stderr:
+    with Sink("epoll", None) as sink, no_reader() as stderr:
         command = [binary("ringpost-blast"), "-c", "2", *length, *show, "--exit-zero", sink.address]
-        pipes = {"stdout": subprocess.DEVNULL, "stderr": stderr, "env": environment()}
+        env = environment() | {"TERM": "xterm"}
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": stderr, "env": env}
         with subprocess.Popen(command, **pipes) as blast:
             # Two seconds: the live lines have begun.
             if signals:

@@ -313,6 +313,7 @@ fn with_page(dir: &Path) -> Result<Loaded, Error> {
 }
 
 fn print(loaded: Loaded, json: bool) -> io::Result<()> {
+    exit::steer(&live::owed())?;
     if json {
         return exit::tell_json(serde_json::to_string(&loaded.run)? + "\n");
     }

@@ -37,7 +37,6 @@ const PRINTERS: &[&str] = &[
     "src/cli/exit.rs",
     "src/cli/spool/mod.rs",
     "src/mailbox/export.rs",
-    "src/report/live.rs",
     "src/report/colour.rs",
     "src/report/columns.rs",
     "src/cli/blast/mod.rs",
