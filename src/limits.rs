@@ -279,7 +279,8 @@ pub const REPLY_S_MAX: u64 = 60;
 /// Beat of the generator's progress line, and of its watch for the end of the run.
 pub const PROGRESS_MS: u64 = 100;
 
-/// Time that messages begun last, and QUIT, get for their answers, also when the time to finish is over.
+/// Time that messages begun last, and QUIT, get for their answers, also when the time to finish is over. QUIT behind
+/// the last message gets no more than this or the time to finish.
 pub const LAST_ANSWERS_NS: u64 = 2_000_000_000;
 
 /// Failures in a row after which a target that never answered counts as unreachable, unless the user

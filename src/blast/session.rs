@@ -192,6 +192,7 @@ impl<'c> LoadSession<'c> {
                     if self.mode != TlsMode::Plain {
                         self.take_turn().await;
                     }
+                    self.limit_goodbye();
                     return Ok(false);
                 }
                 Want::Close => return Ok(true),

@@ -113,6 +113,11 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
         self.limit = None;
     }
 
+    /// Gives the server at most `limit` for each send and each receive from here on.
+    pub fn wait_at_most(&mut self, limit: Duration) {
+        self.limit = Some(self.limit.map_or(limit, |before| before.min(limit)));
+    }
+
     /// Stops the deadline while we do something that the server does not wait for.
     pub fn disarm(&self) {
         self.guard.borrow().disarm();

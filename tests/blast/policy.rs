@@ -467,3 +467,28 @@ fn the_time_of_quit_is_no_part_of_the_length_of_a_run() {
     let elapsed = Duration::from_secs_f64(run["elapsed_s"].as_f64().unwrap());
     assert!(elapsed + quit <= begun.elapsed(), "{elapsed:?}");
 }
+
+#[test]
+fn a_run_of_so_many_messages_does_not_wait_for_a_goodbye_as_long_as_for_a_message() {
+    let host = serve(|kind, n| match kind {
+        "QUIT" => mute(kind, n),
+        _ => good(kind, n),
+    });
+    let options = ["-n", "20", "-c", "1", "--drain", "0s", "--reply-timeout", "10m"];
+    let (code, run, stderr) = blast(&host, &options);
+    assert_eq!((code, number(&run, "messages_ok")), (Some(0), 20), "{stderr}");
+    assert_eq!(run["errors"]["timeout"], 1, "{run}");
+}
+
+#[test]
+fn an_answer_that_comes_late_behind_a_pipelined_quit_is_waited_for() {
+    let host = serve(|kind, n| {
+        if kind == "." {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        if kind == "EHLO" { Some("250-x\r\n250 PIPELINING") } else { good(kind, n) }
+    });
+    let options = ["-n", "1", "-c", "1", "--drain", "0s", "--pipelining", "full"];
+    let (code, run, stderr) = blast(&host, &options);
+    assert_eq!((code, number(&run, "messages_ok")), (Some(0), 1), "{stderr}");
+}

@@ -2,6 +2,7 @@
 //! and the work that was due and is not done.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::LoadCore;
 use crate::blast::account::CoreAccount;
@@ -86,6 +87,11 @@ impl LoadCore {
         if let Some((messages, waited_ns)) = self.work.take_behind() {
             self.recorder.borrow_mut().note_behind(messages, waited_ns);
         }
+    }
+
+    /// What the server gets for the answer to a QUIT behind which nothing is left to do.
+    pub(in crate::blast) fn last_answer_time(&self) -> Duration {
+        Duration::from_nanos(self.drain_ns.max(LAST_ANSWERS_NS))
     }
 
     /// Counts what was due and is not done.

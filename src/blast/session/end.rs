@@ -56,6 +56,14 @@ impl LoadSession<'_> {
         ended && !client.ready() && !client.login_failed() && client.last_refusal().is_some()
     }
 
+    /// Behind the last answer to a message nothing is left to do but to say QUIT, which the run does not wait for
+    /// as long as for a message.
+    pub(super) fn limit_goodbye(&mut self) {
+        if self.leaving && self.open.is_empty() && self.core.work.over(self.now_ns) {
+            self.talk.wire.wait_at_most(self.core.last_answer_time());
+        }
+    }
+
     /// The latest refusal: what was refused, its code and the server's words.
     fn refusal_in_words(&self) -> String {
         let Some(refusal) = self.talk.client().last_refusal() else { return String::new() };
