@@ -8,7 +8,7 @@ use ringpost::blast::content::Content;
 use ringpost::blast::content::spread::Spread;
 use ringpost::blast::plan::{Load, Plan, StopAfter};
 use ringpost::blast::schedule::{Profile, Schedule, Spacing};
-use ringpost::blast::{self, RunOutcome};
+use ringpost::blast::{self, RunOutcome, Seen};
 use ringpost::dial::Target;
 use ringpost::engine::EngineKind;
 use ringpost::measure::Phase;
@@ -37,6 +37,30 @@ fn go(plan: &Plan) -> RunOutcome {
 
 fn phase(run: &Run, phase: Phase) -> u64 {
     run.phases.get(&phase).map_or(0, |result| result.latency_ns.count)
+}
+
+/// While a server is silent, nothing that happens on a connection says that it waits there.
+#[test]
+fn messages_stay_in_flight_through_seconds_in_which_nothing_happens() {
+    let plan = Plan {
+        connections: 2,
+        stop: StopAfter::Messages(2),
+        ..plan(&serve(|_, line| {
+            if line == "." {
+                std::thread::sleep(Duration::from_millis(3_500));
+            }
+            good(line)
+        }))
+    };
+    let mut seen = Vec::new();
+    blast::run(&plan, Arc::new(AtomicBool::new(false)), &mut |_, now, _| {
+        if let Seen::Interval(interval) = now {
+            seen.push((interval.begun_ns, interval.in_flight_peak));
+        }
+    })
+    .unwrap();
+    assert!(seen.len() >= 3, "{seen:?}");
+    assert!(seen.iter().all(|(_, peak)| *peak == 2), "{seen:?}");
 }
 
 #[test]

@@ -43,8 +43,12 @@ impl LoadCore {
     pub(in crate::blast) fn beat(&self, ending: &mut Ending) {
         let now_ns = self.clock.elapsed_ns();
         self.note_length_end();
-        self.recorder.borrow_mut().tick(now_ns);
-        self.recorder.borrow().publish();
+        let mut recorder = self.recorder.borrow_mut();
+        recorder.tick(now_ns);
+        // While the server is silent, nothing else tells it.
+        recorder.set_in_flight(self.in_flight.get());
+        recorder.publish();
+        drop(recorder);
         if let Some(log) = &mut *self.log.borrow_mut() {
             log.beat(now_ns);
         }
