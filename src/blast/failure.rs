@@ -11,10 +11,13 @@ pub enum Failure {
     #[error("cannot reach {target}: {why}; {}", unreachable_cure(target, why))]
     Unreachable { target: String, why: String },
     #[error(
-        "{target} takes connections and does not greet them; check that an SMTP server listens there, and \
-         whether it is overloaded"
+        "{target} takes connections and does not greet them; check whether it is overloaded, and {}",
+        greeting_cure(target)
     )]
     NeverGreeted { target: String },
+    /// There is a connection, and what came in place of the banner.
+    #[error("{target} gives no greeting: {why}; check {}", greeting_cure(target))]
+    NoGreeting { target: String, why: String },
     #[error("{target} broke off: {why}")]
     BrokeOff { target: String, why: String },
     #[error(
@@ -68,6 +71,7 @@ impl Failure {
     pub(super) fn after_success(self, after_s: u64) -> Self {
         match self {
             Self::Unreachable { target, why }
+            | Self::NoGreeting { target, why }
             | Self::BrokeOff { target, why }
             | Self::Untrusted { target, why }
             | Self::Handshake { target, why }
@@ -85,6 +89,16 @@ fn unreachable_cure(target: &str, why: &str) -> &'static str {
             "let this user write to the socket (ringpost-sink: --socket-mode 666), or run as its owner"
         }
         false => "check that a server listens there",
+    }
+}
+
+/// What to check where a connection gets no greeting.
+fn greeting_cure(target: &str) -> &'static str {
+    match target.contains("mtps://") {
+        true => "that an SMTP server listens there",
+        false => {
+            "that an SMTP server listens there, and not one that wants TLS from the first octet (smtps://HOST:PORT)"
+        }
     }
 }
 
@@ -121,6 +135,24 @@ mod tests {
         {
             assert!(said(target, why).ends_with("check that a server listens there"), "{target}");
         }
+    }
+
+    #[test]
+    fn a_port_that_says_nothing_in_plain_text_may_want_tls() {
+        let why = || "the server closed the connection without a reply".to_owned();
+        let silent = |target: &str| {
+            let target = || target.to_owned();
+            [
+                Failure::NeverGreeted { target: target() },
+                Failure::NoGreeting { target: target(), why: why() },
+            ]
+        };
+        let hints = |target| {
+            silent(target).map(|failure| failure.to_string().contains("smtps://HOST:PORT"))
+        };
+        assert_eq!(hints("smtp://a:465"), [true; 2]);
+        assert_eq!(hints("lmtp+unix:/s"), [true; 2]);
+        assert_eq!(hints("smtps://a:465"), [false; 2]);
     }
 
     #[test]

@@ -257,7 +257,7 @@ impl LoadSession<'_> {
                 SessionEnd::Useless(Failure::BrokeOff { target, why })
             }
             Err(error) => {
-                SessionEnd::Useless(Failure::Unreachable { target, why: error.to_string() })
+                SessionEnd::Useless(Failure::NoGreeting { target, why: error.to_string() })
             }
         }
     }
