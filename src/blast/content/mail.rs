@@ -12,6 +12,9 @@ use crate::smtp::body;
 use crate::spool::{Reader, SpoolError};
 use crate::stamp::{body_crc, header_end, relax};
 
+/// What lies in the directory of a run, a sweep or a search.
+const RUN_FILES: [&str; 3] = ["run.json", "sweep.json", "find-max.json"];
+
 /// Messages to send again, in an order that does not change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mails {
@@ -76,6 +79,15 @@ impl Mail {
     }
 }
 
+/// Whether a message begins as RFC 5322 (2.2) has it: with a header field, or with the empty line that ends a
+/// header without fields. White space before the colon is of its obsolete syntax (4.5).
+fn begins_with_header(message: &[u8]) -> bool {
+    let line = &message[..memchr::memchr(b'\r', message).unwrap_or(message.len())];
+    let Some(colon) = memchr::memchr(b':', line) else { return line.is_empty() };
+    let name = line[..colon].trim_ascii_end();
+    !name.is_empty() && name.iter().all(u8::is_ascii_graphic)
+}
+
 /// Paths without angle brackets.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Recorded {
@@ -94,6 +106,13 @@ pub enum MailError {
     Spool(#[from] SpoolError),
     #[error("{} holds no message", .0.display())]
     Nothing(PathBuf),
+    #[error("{} is the directory of a run and holds no mail; --corpus takes messages, an mbox, a Maildir or a spool", .0.display())]
+    RunDirectory(PathBuf),
+    #[error(
+        "{} is no message: it does not begin with a header field, such as Subject:; leave it out, put an empty \
+         line above its text, or send it as it is with --no-headers", .0.display()
+    )]
+    NoHeader(PathBuf),
     #[error(
         "{} holds more than {limit} octets of mail, which are kept in memory; give less of it, or \
          raise --corpus-memory", .path.display()
@@ -114,15 +133,25 @@ struct Gathering<'a> {
     octets: u64,
     octets_max: u64,
     mails_max: usize,
-    raw: bool,
+    form: MailForm,
+}
+
+/// How messages are read.
+#[derive(Clone, Copy, Debug)]
+pub struct MailForm {
+    /// Messages of a spool keep their envelopes.
+    pub envelopes: bool,
+    /// Messages are kept as they are, and not dot-stuffed.
+    pub raw: bool,
+    /// Header fields are put in front of a message, so that a file must begin as one.
+    pub headed: bool,
 }
 
 /// Reads all messages of `path` and finds out what kind of source it is; `octets_max` bounds the memory.
-/// With `envelopes`, messages of a spool keep their envelopes. Messages are kept as they are (`raw`), or
-/// dot-stuffed.
-pub fn load(path: &Path, envelopes: bool, octets_max: u64, raw: bool) -> Result<Mails, MailError> {
+pub fn load(path: &Path, octets_max: u64, form: MailForm) -> Result<Mails, MailError> {
     let mails_max = CORPUS_MESSAGES_MAX;
-    let mut all = Gathering { path, mails: Vec::new(), octets: 0, octets_max, mails_max, raw };
+    let MailForm { envelopes, raw, .. } = form;
+    let mut all = Gathering { path, mails: Vec::new(), octets: 0, octets_max, mails_max, form };
     let kind = kind(path)?;
     if envelopes && kind != MailSource::Spool {
         return Err(MailError::NoEnvelopes(path.to_owned()));
@@ -140,6 +169,9 @@ pub fn load(path: &Path, envelopes: bool, octets_max: u64, raw: bool) -> Result<
             };
             mbox(file, octets_max)
                 .try_for_each(|octets| all.push(with_crlf(&octets.map_err(read)?)))?;
+        }
+        MailSource::Directory if RUN_FILES.iter().any(|name| path.join(name).is_file()) => {
+            return Err(MailError::RunDirectory(path.to_owned()));
         }
         MailSource::Directory => all.directory(path)?,
         MailSource::Maildir => {
@@ -193,13 +225,17 @@ impl Gathering<'_> {
     fn push_with(&mut self, octets: Vec<u8>, envelope: Option<Recorded>) -> Result<(), MailError> {
         self.fits(octets.len() as u64, 1)?;
         self.octets += octets.len() as u64;
-        self.mails.push(Mail::new(octets, self.raw, envelope));
+        self.mails.push(Mail::new(octets, self.form.raw, envelope));
         Ok(())
     }
 
     fn file(&mut self, path: &Path) -> Result<(), MailError> {
         self.fits(size(path)?, 1)?;
-        self.push(with_crlf(&read(path, self.octets_max - self.octets)?))
+        let message = with_crlf(&read(path, self.octets_max - self.octets)?);
+        if self.form.headed && !begins_with_header(&message) {
+            return Err(MailError::NoHeader(path.to_owned()));
+        }
+        self.push(message)
     }
 
     /// Its files in the order of their names, without those whose names begin with a dot.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::blast::content::mail::{self, with_crlf};
+use crate::blast::content::mail::{self, MailForm, with_crlf};
 use crate::blast::content::spread::Spread;
 use crate::blast::content::table::{self, Table, TableError};
 use crate::blast::content::template::{Scope, Template};
@@ -114,8 +114,12 @@ impl ContentArgs {
                 Bodies::Given(template(&octets, columns, Scope::Message, &place)?)
             }
             (None, Some(path)) => {
-                let (envelopes, most) = (self.recorded_envelopes, self.corpus_memory);
-                Bodies::Kept(mail::load(path, envelopes, most, chunking)?)
+                let form = MailForm {
+                    envelopes: self.recorded_envelopes,
+                    raw: chunking,
+                    headed: !self.no_headers,
+                };
+                Bodies::Kept(mail::load(path, self.corpus_memory, form)?)
             }
             (None, None) => Bodies::Sizes(self.size),
         };

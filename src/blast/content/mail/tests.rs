@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const RAW: MailForm = MailForm { envelopes: false, raw: true, headed: true };
+
 fn octets(mails: &Mails) -> Vec<&[u8]> {
     mails.mails.iter().map(|mail| &mail.octets[..]).collect()
 }
@@ -9,11 +11,11 @@ fn octets(mails: &Mails) -> Vec<&[u8]> {
 #[test]
 fn a_spool_of_too_much_is_refused_before_its_octets_are_read() {
     let path = &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/spool-2");
-    let all = load(path, false, u64::MAX, true).unwrap().mails;
+    let all = load(path, u64::MAX, RAW).unwrap().mails;
     let found: u64 = all.iter().map(|mail| mail.size).sum();
     let gather = |octets_max, mails_max| {
         let mut some =
-            Gathering { path, mails: Vec::new(), octets: 0, octets_max, mails_max, raw: true };
+            Gathering { path, mails: Vec::new(), octets: 0, octets_max, mails_max, form: RAW };
         (some.spool(false), some.mails.len())
     };
     assert!(matches!(gather(found, all.len()), (Ok(()), read) if read == all.len()));
@@ -43,16 +45,47 @@ fn every_kind_is_known_by_its_looks() {
         ("dir", MailSource::Directory, vec!["S: a\r\n\r\n", "S: b\r\n\r\n"]),
         ("maildir", MailSource::Maildir, vec!["S: 4\r\n\r\n", "S: 3\r\n\r\n"]),
     ] {
-        let mails = load(&at(name), false, 1_000, true).unwrap();
+        let mails = load(&at(name), 1_000, RAW).unwrap();
         let expected: Vec<&[u8]> = expected.iter().map(|text| text.as_bytes()).collect();
         assert_eq!((mails.kind, octets(&mails)), (kind, expected), "{name}");
     }
-    let large = load(&at("one.eml"), false, 4, true).unwrap_err();
+    let large = load(&at("one.eml"), 4, RAW).unwrap_err();
     assert!(large.to_string().contains("more than 4 octets"), "{large}");
     fs::create_dir(at("empty")).unwrap();
-    assert!(matches!(load(&at("empty"), false, 9, true), Err(MailError::Nothing(_))));
-    assert!(matches!(load(&at("none"), false, 9, true), Err(MailError::Read { .. })));
-    assert!(matches!(load(&at("dir"), true, 9, true), Err(MailError::NoEnvelopes(_))));
+    assert!(matches!(load(&at("empty"), 9, RAW), Err(MailError::Nothing(_))));
+    assert!(matches!(load(&at("none"), 9, RAW), Err(MailError::Read { .. })));
+    let recorded = load(&at("dir"), 9, MailForm { envelopes: true, ..RAW });
+    assert!(matches!(recorded, Err(MailError::NoEnvelopes(_))));
+}
+
+#[test]
+fn what_does_not_begin_as_a_message_is_sent_only_without_headers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m");
+    for (text, is_message) in [
+        ("A: b\n\nc", true),
+        ("X-Y \t: b\n", true),
+        ("\ntext", true),
+        ("", true),
+        ("just text\n", false),
+        ("two words: text\n", false),
+        (": a\n", false),
+        ("<!doctype html>\nA: b\n", false),
+        (" folded: x\n", false),
+    ] {
+        fs::write(&path, text).unwrap();
+        for of in [path.as_path(), dir.path()] {
+            let read = load(of, 99, RAW);
+            assert_eq!(matches!(read, Err(MailError::NoHeader(_))), !is_message, "{text:?}");
+            let bare = load(of, 99, MailForm { headed: false, ..RAW });
+            assert_eq!(bare.unwrap().mails.len(), 1, "{text:?}");
+        }
+    }
+    for name in RUN_FILES {
+        fs::write(dir.path().join(name), "{}").unwrap();
+        assert!(matches!(load(dir.path(), 99, RAW), Err(MailError::RunDirectory(_))));
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
 }
 
 /// As mboxrd is written: one `>` before each line that is `From ` behind any number of them.
@@ -85,7 +118,7 @@ fn what_is_no_regular_file_is_refused_and_a_long_message_before_it_is_in_memory(
     let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
     for path in [fifo.as_path(), Path::new("/dev/zero")] {
-        let error = load(path, false, 1_000, false).unwrap_err();
+        let error = load(path, 1_000, MailForm { raw: false, ..RAW }).unwrap_err();
         assert!(
             matches!(&error, MailError::Read { error, .. } if error.kind() == io::ErrorKind::InvalidInput),
             "{error}"
