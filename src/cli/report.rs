@@ -184,11 +184,11 @@ enum ReportError {
     Merge(#[from] MergeError),
     #[error("cannot write {}: {error}", .path.display())]
     Create { path: PathBuf, error: io::Error },
-    #[error("{}: a log of another program has no run.json; leave out --json", .0.display())]
+    #[error("{}: a log has no run.json; leave out --json", .0.display())]
     NoJson(PathBuf),
     #[error(
-        "--fail-if '{0}' needs a figure that a log of another program does not hold; it holds \
-         percentiles and the rate"
+        "--fail-if '{0}' needs a figure that a log does not hold; it holds percentiles and the \
+         rate"
     )]
     Untold(Condition),
     #[error("{0} is for logs, and the directory of a run was given; leave it out, or name the log")]
@@ -295,7 +295,7 @@ fn compare_runs(
     let before = Loaded::open_any(dirs[0], &logs.reading(0))?.shown();
     let after = Loaded::open_any(dirs[1], &logs.reading(1))?.shown();
     let conditions = Conditions(fail_if.iter().flat_map(|list| list.0.iter().copied()).collect());
-    if (before.foreign || after.foreign)
+    if (before.is_log() || after.is_log())
         && let Some(untold) = conditions.0.iter().find(|condition| !condition.is_of_headline())
     {
         return Err(ReportError::Untold(*untold));
@@ -372,7 +372,7 @@ fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError>
             continue;
         }
         let loaded = Loaded::open_any(dir, &logs.reading(index))?;
-        if json && loaded.foreign {
+        if json && loaded.is_log() {
             return Err(ReportError::NoJson(dir.clone()));
         }
         let told = if json {
@@ -381,8 +381,8 @@ fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError>
         } else {
             let gap = if index > 0 { "\n" } else { "" };
             let loaded = loaded.shown();
-            let text = match loaded.foreign {
-                true => foreign::text(&name(dir), &loaded, colour, width),
+            let text = match loaded.is_log() {
+                true => foreign::text(&name(dir), &loaded, colour, width) + &whole_run(dir),
                 false => text::render(&loaded, colour, width),
             };
             exit::tell(format!("{gap}{text}"))
@@ -390,6 +390,17 @@ fn show(runs: &[PathBuf], json: bool, logs: &LogArgs) -> Result<(), ReportError>
         told.map_err(ReportError::Stdout)?;
     }
     Ok(())
+}
+
+/// A line that says how to see the run that a log belongs to, where it lies in the run's directory.
+fn whole_run(log: &Path) -> String {
+    match log.parent() {
+        Some(run) if run.join("run.json").is_file() => {
+            let run = if run == Path::new("") { Path::new(".") } else { run };
+            format!("\n  The whole run: ringpost report show {}\n", name(run))
+        }
+        _ => String::new(),
+    }
 }
 
 fn merge_runs(runs: &[PathBuf], output: &Path, mixed: bool, json: bool) -> Result<u8, ReportError> {

@@ -16,6 +16,7 @@ pub(super) use self::text::change_of;
 pub use self::text::render as text;
 use super::words::phase_title;
 use crate::measure::{Mode, Phase};
+use crate::report::foreign::log_name;
 use crate::run::Judged;
 use crate::run::Loaded;
 pub use crate::run::compared::Noise;
@@ -30,7 +31,7 @@ const SECONDS_MIN: usize = 10;
 /// A change of as many standard errors may be due to chance.
 const ERRORS_OF_CHANCE: f64 = 2.0;
 
-/// Shown where a log of another program does not hold the figure.
+/// Shown where a log does not hold the figure.
 const UNKNOWN: &str = "unknown";
 
 /// Relative change up to which a figure of unknown noise is called neither better nor worse. Phases
@@ -53,8 +54,8 @@ pub struct Comparison {
     /// Warnings for the reader, one sentence each.
     pub notes: Vec<String>,
     pub thresholds: Vec<Judged>,
-    /// Which of the two is a log of another program.
-    pub foreign: [bool; 2],
+    /// Which of the two is a log.
+    pub logs: [bool; 2],
 }
 
 /// One figure of both runs.
@@ -120,11 +121,11 @@ impl Comparison {
     pub fn of(before: &Loaded, after: &Loaded, conditions: &Conditions) -> Self {
         let (a, b) = (&before.run, &after.run);
         let same_mode = before.is_like(after);
-        let foreign = before.foreign || after.foreign;
+        let log = before.is_log() || after.is_log();
         let mut notes = Vec::new();
-        if foreign {
+        if log {
             notes.push(
-                "a log of another program holds latencies only: whether they count from an intended start, \
+                "a log holds latencies only: whether they count from an intended start, \
                  and from which plan, machine and failures they come, is unknown"
                     .to_owned(),
             );
@@ -152,7 +153,7 @@ impl Comparison {
         let judge = |condition: &crate::run::threshold::Condition| condition.judge_change(a, b);
         Self {
             rows: rows(before, after, same_mode),
-            differences: match foreign {
+            differences: match log {
                 true => Vec::new(),
                 false => differences(&a.plan, &b.plan)
                     .into_iter()
@@ -163,7 +164,7 @@ impl Comparison {
                     .chain(surroundings(a, b))
                     .collect(),
             },
-            foreign: [before.foreign, after.foreign],
+            logs: [before.is_log(), after.is_log()],
             notes,
             thresholds: conditions.0.iter().map(judge).collect(),
         }
@@ -213,10 +214,10 @@ impl Comparison {
 /// When a run began, and its verdict.
 fn identity(loaded: &Loaded) -> String {
     let run = &loaded.run;
-    match (loaded.foreign, run.started.is_empty()) {
-        (false, _) => format!("{}  {}", run.started, run.verdict.name()),
-        (true, true) => "a log of another program".to_owned(),
-        (true, false) => format!("{}  a log of another program", run.started),
+    let what = log_name(loaded.origin).unwrap_or(run.verdict.name());
+    match run.started.is_empty() {
+        true => what.to_owned(),
+        false => format!("{}  {what}", run.started),
     }
 }
 
@@ -241,10 +242,10 @@ fn surroundings(a: &Run, b: &Run) -> Vec<Difference> {
 
 fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<ComparisonRow> {
     let (a, b) = (&before.run, &after.run);
-    let foreign = before.foreign || after.foreign;
+    let log = before.is_log() || after.is_log();
     let noise = |of: fn(&Second) -> Option<f64>| noise(&before.seconds, &after.seconds, of);
     let mut rows = vec![ComparisonRow {
-        name: if foreign { "values per second" } else { "accepted per second" }.to_owned(),
+        name: if log { "values per second" } else { "accepted per second" }.to_owned(),
         kind: if asks_other_rates(a, b) { FigureKind::Asked } else { FigureKind::Rate },
         before: a.rate_msg_s,
         after: b.rate_msg_s,
@@ -252,8 +253,8 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<ComparisonRow> 
     }];
     let headline =
         if same_mode { (*a.headline(), *b.headline()) } else { (a.service_ns, b.service_ns) };
-    let open = !foreign && same_mode && a.mode() == Mode::Open;
-    let name = match (foreign, open) {
+    let open = !log && same_mode && a.mode() == Mode::Open;
+    let name = match (log, open) {
         (true, _) => "latency",
         (false, true) => "response time",
         (false, false) => "service time",
@@ -281,7 +282,7 @@ fn rows(before: &Loaded, after: &Loaded, same_mode: bool) -> Vec<ComparisonRow> 
     let failed = |loaded: &Loaded| {
         let run = &loaded.run;
         let messages = run.counts.messages();
-        (messages > 0 && !loaded.foreign)
+        (messages > 0 && !loaded.is_log())
             .then(|| run.counts.messages_failed as f64 / messages as f64)
     };
     rows.push(share("not accepted", failed(before), failed(after)));
@@ -416,13 +417,13 @@ mod tests {
             row("service time p99", Noise::Within),
             row("service time p99.9", Noise::Unknown),
         ];
-        let foreign = [false; 2];
+        let logs = [false; 2];
         let comparison = Comparison {
             rows,
             differences: Vec::new(),
             notes: Vec::new(),
             thresholds: Vec::new(),
-            foreign,
+            logs,
         };
         let said = |condition: &str, figure: &str| {
             comparison.surety(&Judged {

@@ -39,8 +39,8 @@ pub(super) fn of_run(out: &mut String, loaded: &Loaded) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Run;
     use crate::run::series::Second;
+    use crate::run::{ReportOrigin, Run};
 
     #[test]
     fn what_the_links_save_is_what_the_run_was() {
@@ -53,7 +53,7 @@ mod tests {
             send_lag: None,
             seconds: vec![second],
             phases: Vec::new(),
-            foreign: false,
+            origin: ReportOrigin::Run,
         };
         let mut out = String::new();
         of_run(&mut out, &loaded);

@@ -249,7 +249,7 @@ pub fn overlaid(runs: [&Loaded; 2]) -> Option<Figure> {
     let [a, b] = runs.map(|run| run.headline.as_ref().filter(|headline| !headline.is_empty()));
     let same = runs[0].is_like(runs[1]);
     same.then_some(())?;
-    let metric = match runs.iter().any(|run| run.foreign) {
+    let metric = match runs.iter().any(|run| run.is_log()) {
         true => "latency".to_owned(),
         false => format!("{} time", metrics(&runs[0].run)[0].0),
     };
@@ -334,7 +334,7 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// A round latency without the zeros after its point.
-fn latency(ns: f64) -> String {
+pub(super) fn latency(ns: f64) -> String {
     let (value, unit) = match ns {
         ns if ns >= 1e9 => (ns / 1e9, "s"),
         ns if ns >= 1e6 => (ns / 1e6, "ms"),
@@ -347,7 +347,7 @@ fn latency(ns: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Run;
+    use crate::run::{ReportOrigin, Run};
 
     fn seconds(latencies: &[u64]) -> Vec<Second> {
         let second = |(at, &max_ns): (usize, &u64)| Second {
@@ -372,7 +372,7 @@ mod tests {
             send_lag: None,
             seconds,
             phases,
-            foreign: false,
+            origin: ReportOrigin::Run,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The figures of a log of another program, as text.
+//! The figures of a log alone, as text.
 
 use std::fmt::Write as _;
 
@@ -7,12 +7,22 @@ use super::columns::Width;
 use super::text::bars;
 use super::words::percentile_rows;
 use crate::human::{self, counted};
-use crate::run::Loaded;
+use crate::run::{Loaded, ReportOrigin};
 
-/// The whole report of such a log, for a terminal.
+/// What a log is called; `None` for a run.
+pub(super) fn log_name(origin: ReportOrigin) -> Option<&'static str> {
+    match origin {
+        ReportOrigin::Run => None,
+        ReportOrigin::Log { own: true } => Some("the log of a run of ringpost"),
+        ReportOrigin::Log { own: false } => Some("a log of another program"),
+    }
+}
+
+/// The whole report of a log, for a terminal.
 pub fn text(name: &str, loaded: &Loaded, colour: Colour, width: Width) -> String {
     let run = &loaded.run;
-    let mut out = format!("{}  a log of another program", colour.bold(name));
+    let what = log_name(loaded.origin).unwrap_or_default();
+    let mut out = format!("{}  {what}", colour.bold(name));
     if !run.started.is_empty() {
         let _ = write!(out, ", begun {}", run.started);
     }

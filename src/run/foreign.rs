@@ -10,9 +10,9 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 
 use super::artefact::{RUN_CSV, RUN_HGRM, RUN_JSON};
-use super::hlog::{self, HlogLine};
+use super::hlog::{self, HlogLine, LogHead};
 use super::latency::Latency;
-use super::load::{LoadError, Loaded, add};
+use super::load::{LoadError, Loaded, ReportOrigin, add};
 use super::result::Run;
 use super::series::Second;
 use crate::host;
@@ -106,7 +106,7 @@ fn open(path: &Path, reading: &Reading) -> Result<Loaded, LoadError> {
             })?;
         }
     }
-    Ok(sum.loaded(hlog::start(log()?)))
+    Ok(sum.loaded(hlog::begins(log()?)))
 }
 
 /// The lines of one tag.
@@ -141,13 +141,13 @@ impl LogSum {
         Ok(())
     }
 
-    fn loaded(self, start: Option<Duration>) -> Loaded {
+    fn loaded(self, begins: LogHead) -> Loaded {
         let Self { headline, seconds, span } = self;
         let (begun, ended) = span.unwrap_or_default();
         let service_ns = headline.as_ref().map(Latency::from).unwrap_or_default();
         let elapsed_s = (ended - begun).as_secs_f64();
         let run = Run {
-            started: started(start, begun),
+            started: started(begins.start, begun),
             counts: Counters { messages_ok: service_ns.count, ..Counters::default() },
             elapsed_s,
             rate_msg_s: (elapsed_s > 0.0).then(|| service_ns.count as f64 / elapsed_s),
@@ -161,7 +161,7 @@ impl LogSum {
             send_lag: None,
             seconds,
             phases: Vec::new(),
-            foreign: true,
+            origin: ReportOrigin::Log { own: begins.own },
         }
     }
 }

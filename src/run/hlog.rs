@@ -15,7 +15,7 @@ use hdrhistogram::serialization::interval_log::{
     IntervalLogWriterBuilder, IntervalLogWriterError, Tag,
 };
 
-pub use self::read::{HlogError, HlogLine, HlogReader, read, start};
+pub use self::read::{HlogError, HlogLine, HlogReader, LogHead, begins, read};
 
 use crate::limits::TARGETS_MAX;
 use crate::measure::{Interval, Outcome, Phase};
@@ -59,6 +59,9 @@ pub fn phase_of_tag(tag: &str) -> Option<(Phase, Option<Outcome>)> {
     }
 }
 
+/// How the comment begins that says who wrote the log.
+const OWN_COMMENT: &str = "[ringpost ";
+
 pub struct HlogWriter<W> {
     out: W,
     serializer: V2DeflateSerializer,
@@ -71,7 +74,7 @@ impl<W: Write> HlogWriter<W> {
         IntervalLogWriterBuilder::new()
             .add_comment("[Histogram log format version 1.3]")
             .add_comment(&format!(
-                "[ringpost {}: nanoseconds; untagged lines are {headline} time]",
+                "{OWN_COMMENT}{}: nanoseconds; untagged lines are {headline} time]",
                 env!("CARGO_PKG_VERSION")
             ))
             .with_start_time(started)

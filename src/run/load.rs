@@ -72,8 +72,18 @@ pub struct Loaded {
     pub seconds: Vec<Second>,
     /// The phases by the second; empty where `run.hlog` is missing.
     pub phases: Vec<PhaseSecond>,
-    /// From a log of another program: nothing is known but the headline and what follows from it.
-    pub foreign: bool,
+    pub origin: ReportOrigin,
+}
+
+/// What a report is read from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReportOrigin {
+    Run,
+    /// An interval log alone: nothing is known but the headline and what follows from it.
+    Log {
+        /// Written by this program, as part of a run.
+        own: bool,
+    },
 }
 
 impl Loaded {
@@ -87,14 +97,19 @@ impl Loaded {
             send_lag: tally.open.as_ref().map(|open| open.send_lag_ns.clone()),
             seconds: Vec::new(),
             phases: Vec::new(),
-            foreign: false,
+            origin: ReportOrigin::Run,
         }
     }
 
+    /// Whether only a log was read.
+    pub fn is_log(&self) -> bool {
+        self.origin != ReportOrigin::Run
+    }
+
     /// Whether the headlines of two runs measure the same, so that they may be drawn over each other.
-    /// The headline of a foreign log may be drawn over any other.
+    /// The headline of a log may be drawn over any other.
     pub fn is_like(&self, other: &Self) -> bool {
-        self.foreign || other.foreign || self.run.mode() == other.run.mode()
+        self.is_log() || other.is_log() || self.run.mode() == other.run.mode()
     }
 
     /// Reads a directory. `run.json` must be there; without the other files a report is shorter.
@@ -121,7 +136,7 @@ impl Loaded {
             None => Vec::new(),
             Some(csv) => series::read(csv).map_err(|error| LoadError::Series { path, error })?,
         };
-        Ok(Self { run, headline, service, send_lag, seconds, phases, foreign: false })
+        Ok(Self { run, headline, service, send_lag, seconds, phases, origin: ReportOrigin::Run })
     }
 }
 

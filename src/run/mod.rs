@@ -35,7 +35,7 @@ pub mod verdict;
 pub use artefact::{ArtefactError, NewRunDir, RunDir};
 pub use judged::Judged;
 pub use latency::Latency;
-pub use load::{LoadError, Loaded};
+pub use load::{LoadError, Loaded, ReportOrigin};
 pub use plan::{PlannedTarget, RunPlan};
 pub use result::{CpuPerMessage, Machine, PhaseResult, Run, Shard, TargetResult, Versions};
 pub use stopped::Stopped;

@@ -7,7 +7,7 @@ use ringpost::measure::Phase;
 use ringpost::report::colour::Colour;
 use ringpost::report::columns::Width;
 use ringpost::report::text;
-use ringpost::run::{Conditions, Loaded, Run, Verdict};
+use ringpost::run::{Conditions, Loaded, ReportOrigin, Run, Verdict};
 use ringpost::smtp::client::Pipelining;
 
 use crate::scripted::{Answer, go, good, plan, say, serve};
@@ -133,7 +133,7 @@ fn refusals_are_told_in_the_words_of_the_server() {
         send_lag: None,
         seconds: Vec::new(),
         phases: Vec::new(),
-        foreign: false,
+        origin: ReportOrigin::Run,
     };
     let text = text::render(&loaded, Colour::Plain, Width::FULL);
     for line in expected {

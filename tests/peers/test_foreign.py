@@ -121,7 +121,7 @@ def test_two_logs_of_different_units_compare_with_noise(writer, tmp_path):
     assert "<svg" in page.read_text() and "unknown" in page.read_text()
     report("compare", fast, slow, "--unit", "us,ns", "--fail-if", "p99>+10%", status=1)
     refused = report("compare", fast, slow, "--fail-if", "failed>0", status=64)
-    assert "'failed>0' needs a figure that a log of another program does not hold" in refused
+    assert "'failed>0' needs a figure that a log does not hold" in refused
 
 
 def test_a_run_compares_with_a_log_and_with_its_own(tmp_path):
@@ -136,7 +136,11 @@ def test_a_run_compares_with_a_log_and_with_its_own(tmp_path):
     own = report("compare", out, out / "run.hlog")
     a, b, *_ = cells(own, "latency p99")
     assert a == b, own
-    assert f"{told['messages_ok']} values" in report("show", out / "run.hlog")
+    shown = report("show", out / "run.hlog")
+    assert "another program" not in shown and "the log of a run of ringpost, begun" in shown, shown
+    assert f"{told['messages_ok']} values" in shown
+    assert f"The whole run: ringpost report show {out}" in shown
+    assert "the log of a run of ringpost" in own and "another program" not in own, own
     tagged = report("show", out / "run.hlog", "--tag", "end_of_data")
     assert f"{told['messages_ok']} values" in tagged
 

@@ -16,9 +16,9 @@ pub fn render(
     let run = |index: usize| ComparedRun {
         name: names[index].to_owned(),
         started: runs[index].run.started.clone(),
-        verdict: (!comparison.foreign[index]).then_some(runs[index].run.verdict),
+        verdict: (!comparison.logs[index]).then_some(runs[index].run.verdict),
     };
-    let Comparison { rows, differences, notes, thresholds, foreign: _ } = comparison;
+    let Comparison { rows, differences, notes, thresholds, logs: _ } = comparison;
     let condition = |judged: &crate::run::Judged| ComparedCondition {
         judged: judged.clone(),
         fails: judged.fails(),

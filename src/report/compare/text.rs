@@ -47,7 +47,7 @@ pub fn render(
         let line = format!("  differs: {:<16} {before}  →  {after}", difference.field);
         let _ = writeln!(out, "{}", width.wrap(28, &line));
     }
-    if comparison.differences.is_empty() && comparison.foreign == [false; 2] {
+    if comparison.differences.is_empty() && comparison.logs == [false; 2] {
         out.push_str("  same plan, machine and version\n");
     }
     for judged in &comparison.thresholds {
@@ -68,7 +68,7 @@ const COLUMNS: [Column; 5] = [
 ];
 
 fn table(out: &mut String, comparison: &Comparison, colour: Colour, width: Width) {
-    let none = comparison.foreign.map(|foreign| if foreign { UNKNOWN } else { "-" });
+    let none = comparison.logs.map(|log| if log { UNKNOWN } else { "-" });
     let cells = |row: &ComparisonRow| {
         let cell = |value: Option<f64>, none: &str| {
             value.map_or_else(|| none.to_owned(), |v| value_text(row.kind, v))

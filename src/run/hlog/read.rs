@@ -16,6 +16,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
+use super::OWN_COMMENT;
 use crate::printable::printable_octets;
 
 /// Octets of one line: what a histogram of [`CELLS_MAX`] takes, deflated and in base64.
@@ -235,19 +236,30 @@ fn excerpt(line: &[u8]) -> String {
     text + dots
 }
 
-/// When a log says that it was begun, since 1970.
-pub fn start(mut log: impl BufRead) -> Option<Duration> {
-    let mut line = Vec::new();
+/// What a log says of itself before its intervals.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LogHead {
+    /// When it was begun, since 1970.
+    pub start: Option<Duration>,
+    /// Whether this program wrote it.
+    pub own: bool,
+}
+
+/// Reads the comments before the first interval.
+pub fn begins(mut log: impl BufRead) -> LogHead {
+    let (mut line, mut head) = (Vec::new(), LogHead::default());
     while next_line(&mut log, &mut line).is_ok_and(|read| read) {
+        head.own |=
+            line.strip_prefix(b"#").is_some_and(|said| said.starts_with(OWN_COMMENT.as_bytes()));
         match entry(&line) {
             Ok(Some(LogEntry::StartTime(start))) => {
-                return Some(start).filter(|s| s.as_secs() <= SECONDS_MAX);
+                head.start = head.start.or(Some(start)).filter(|s| s.as_secs() <= SECONDS_MAX);
             }
+            Ok(Some(LogEntry::Interval(_))) | Err(_) => break,
             Ok(_) => {}
-            Err(_) => return None,
         }
     }
-    None
+    head
 }
 
 #[cfg(test)]
@@ -309,10 +321,8 @@ mod tests {
         assert!(why(&line_of(&wide)).contains("5 digits"));
         assert!(why(&line_of(b"\x1c\x84\x93\x13")).contains("no head"));
         assert!(why(b"18446744073709551615.0,1.0,1.0,AAAA\n").contains("beyond all times"));
-        assert_eq!(
-            start(&b"#[StartTime: 18446744073709551615.000 (seconds since epoch)]\n"[..]),
-            None
-        );
+        let head = &b"#[StartTime: 18446744073709551615.000 (seconds since epoch)]\n"[..];
+        assert_eq!(begins(head), LogHead::default());
     }
 
     #[test]
