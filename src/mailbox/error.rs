@@ -14,6 +14,8 @@ pub enum ExportError {
         "{path}: cannot {doing}: {cause}; files that are complete stay, the rest was not written"
     )]
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
+    #[error("{path}: there is no directory {dir}; create it, or name another path")]
+    NoDirectory { path: PathBuf, dir: PathBuf },
     #[error("'{template}' is not a pattern for strftime; write for example 'dump/%Y%m%d.'")]
     Template { template: String },
     #[error(

@@ -127,10 +127,15 @@ fn temporary(target: &Path) -> Result<NamedTempFile, ExportError> {
         return Err(exists(target));
     }
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let file = tempfile::Builder::new()
-        .prefix(".ringpost-export-")
-        .tempfile_in(parent.unwrap_or(Path::new(".")));
-    file.map_err(|cause| ExportError::io("create", target, cause))
+    let parent = parent.unwrap_or(Path::new("."));
+    let file = tempfile::Builder::new().prefix(".ringpost-export-").tempfile_in(parent);
+    file.map_err(|cause| match cause.kind() {
+        ErrorKind::NotFound => {
+            ExportError::NoDirectory { path: target.to_owned(), dir: parent.to_owned() }
+        }
+        // The name of the temporary file says nothing to the user.
+        kind => ExportError::io("create", target, kind.into()),
+    })
 }
 
 fn not_placed(target: &Path, cause: io::Error) -> ExportError {

@@ -190,7 +190,9 @@ fn stop_flag(target: &Path) -> Result<Arc<AtomicU8>, ExitError> {
 
 fn failed(error: ExportError) -> ExitError {
     let exit = match &error {
-        ExportError::Exists { .. } | ExportError::Stopped => Exit::CantCreate,
+        ExportError::Exists { .. } | ExportError::NoDirectory { .. } | ExportError::Stopped => {
+            Exit::CantCreate
+        }
         ExportError::Template { .. } | ExportError::TooManyFiles { .. } => Exit::Usage,
         ExportError::Spool(error) => exit::spool(error),
         ExportError::Io { cause, .. } => match cause.kind() {
