@@ -11,13 +11,32 @@ const CHANGES_OF: usize = 3;
 
 /// Options that a command does not have and people ask for: those of other tasks and of other programs. What to
 /// write in their place.
-const INSTEAD: [(&str, &[&str], &str); 9] = [
+const INSTEAD: &[(&str, &[&str], &str)] = &[
     (
         "ringpost-sink",
         &["port", "p", "host", "bind", "address"],
         "--listen 127.0.0.1:2525 says where to listen",
     ),
+    (
+        "ringpost-sink",
+        &["q", "quiet", "silent"],
+        "it is quiet unless -v asks for more; --live off leaves out the line of a terminal",
+    ),
     ("ringpost-blast", &["port", "p", "host"], "the target is written HOST:PORT"),
+    ("ringpost-blast", &["quiet", "silent"], QUIET),
+    ("ringpost-blast", &["r"], "-q is the rate, and --recipients the number of recipients"),
+    ("ringpost-blast", &["s", "m"], "-c is the number of sessions, and -n that of messages"),
+    (
+        "ringpost-blast",
+        &["t", "f", "to-address"],
+        "--to and --from give the addresses, -z the time",
+    ),
+    ("ringpost-blast", &["l"], "--size is the size of a message"),
+    (
+        "ringpost-blast",
+        &["d"],
+        "-z is the time; sessions stay open unless --per-connection says otherwise",
+    ),
     ("ringpost-blast", &["rates"], "sweep has --rates; a run has one --rate"),
     ("ringpost-blast", &["slo"], "find-max has --slo; a run has --fail-if"),
     ("sweep", &["rate", "q", "session-rate"], "--rates 1k,2k,4k gives the rates of the steps"),
@@ -30,6 +49,7 @@ const INSTEAD: [(&str, &[&str], &str); 9] = [
     ("sweep", STEP_LENGTHS, STEP_LENGTH),
     ("find-max", STEP_LENGTHS, STEP_LENGTH),
 ];
+const QUIET: &str = "--live off says nothing while it runs";
 const STEP_LENGTHS: &[&str] = &["duration", "z", "messages", "n", "warmup"];
 const STEP_LENGTH: &str = "--measure is the length of a step, after --settle";
 
@@ -91,6 +111,9 @@ pub(super) fn one_line(error: &clap::Error, command: &Command, args: &[OsString]
     let way_out = match error.kind() {
         ErrorKind::ArgumentConflict => "; leave out the one or the other".to_owned(),
         ErrorKind::UnknownArgument => option_like(error, command, args),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation if means_quiet(error, args) => {
+            format!("; -q is the rate: {QUIET}")
+        }
         _ => String::new(),
     };
     let text = error.to_string();
@@ -104,6 +127,12 @@ pub(super) fn one_line(error: &clap::Error, command: &Command, args: &[OsString]
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
         .collect();
     format!("{}{way_out}; see --help", said.join("; ").replace(":; ", ": "))
+}
+
+/// Whether `-q`, which is the rate here and makes many programs quiet, got no rate.
+fn means_quiet(error: &clap::Error, args: &[OsString]) -> bool {
+    let named = |arg: &ContextValue| arg.to_string().starts_with("--rate ");
+    args.iter().any(|arg| arg == "-q") && error.get(ContextKind::InvalidArg).is_some_and(named)
 }
 
 /// The option that was meant, of the command that the arguments name.
