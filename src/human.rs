@@ -30,7 +30,10 @@ pub fn latency(ns: u64) -> String {
 
 /// A time span in seconds, as a plan gives it: `0.25 s`, `10 s`, `2 m 05 s`.
 pub fn seconds(seconds: f64) -> String {
-    latency((seconds.max(0.0) * 1e9).round() as u64)
+    match (seconds.max(0.0) * 1e9).round() as u64 {
+        0 => "0 s".to_owned(),
+        ns => latency(ns),
+    }
 }
 
 /// A count with its thousands set apart by a comma: `1,234,567`.
@@ -77,8 +80,8 @@ pub fn bytes(bytes: f64) -> String {
         value /= 1_024.0;
         unit += 1;
     }
-    if unit == 0 || value.fract() == 0.0 {
-        format!("{value:.0} {}", UNITS[unit])
+    if unit == 0 || value.fract() == 0.0 || value >= 999.5 {
+        format!("{} {}", count(value.round() as u64), UNITS[unit])
     } else {
         format!("{} {}", three_digits(value), UNITS[unit])
     }
@@ -138,6 +141,11 @@ mod tests {
     }
 
     #[test]
+    fn no_time_span_is_no_nanoseconds() {
+        assert_eq!([0.0, 0.000_001, 125.0].map(seconds), ["0 s", "1.00 µs", "2 m 05 s"]);
+    }
+
+    #[test]
     fn counts_and_rates_are_grouped_and_cut() {
         assert_eq!(count(7), "7");
         assert_eq!(count(1_234_567), "1,234,567");
@@ -153,10 +161,12 @@ mod tests {
     fn sizes_are_shown_in_the_units_that_they_are_given_in() {
         let cases = [
             (512.0, "512 B"),
-            (1_023.0, "1023 B"),
+            (1_023.0, "1,023 B"),
             (1_024.0, "1 KiB"),
             (1_500.0, "1.46 KiB"),
-            (1_048_000.0, "1023 KiB"),
+            (1_024_000.0, "1,000 KiB"),
+            (1_023_400.0, "999 KiB"),
+            (1_048_000.0, "1,023 KiB"),
             (1_048_200.0, "1.00 MiB"),
             ((4_u64 << 30) as f64, "4 GiB"),
         ];

@@ -24,7 +24,7 @@ const COLUMNS: [Column; 8] = [
 /// The comparison for a terminal; `names` say which is which.
 pub fn text(curves: [&Curve; 2], names: [&str; 2], width: Width) -> String {
     let mut out = String::new();
-    for line in heads(curves, names) {
+    for line in heads(curves, names, str::to_owned) {
         let _ = writeln!(out, "{}", width.wrap(3, &line));
     }
     let rows = rows(curves);
@@ -48,8 +48,9 @@ pub fn page(curves: [&Curve; 2], names: [&str; 2]) -> String {
     let mut out = String::with_capacity(32 * 1024);
     html::begin(&mut out, &format!("{} and {} · ringpost", names[0], names[1]));
     out += "<header><div><h1>Two curves compared</h1><p class=\"soft\">";
-    for line in heads(curves, names) {
-        let _ = write!(out, "{}<br>", escape(&line));
+    for line in heads(curves, names, html::moment) {
+        let (sign, line) = line.split_at(1);
+        let _ = write!(out, "<b>{sign}</b> {}<br>", escape(&line.trim().replace("  ", " · ")));
     }
     let _ = write!(
         out,
@@ -72,14 +73,19 @@ pub fn page(curves: [&Curve; 2], names: [&str; 2]) -> String {
         out += "</tr>";
     }
     out += "</tbody></table></section>";
+    if let [Some(a), Some(b)] = curves.map(|curve| curve.steps.first()) {
+        html::commands(&mut out, [&a.run, &b.run]);
+    }
     html::end(&mut out);
     out
 }
 
-fn heads(curves: [&Curve; 2], names: [&str; 2]) -> [String; 2] {
+/// What each is, and when it began, in words of `moment`.
+fn heads(curves: [&Curve; 2], names: [&str; 2], moment: impl Fn(&str) -> String) -> [String; 2] {
     [("A", curves[0], names[0]), ("B", curves[1], names[1])].map(|(sign, curve, name)| {
         let started = curve.steps.first().map_or("", |step| &step.run.started);
-        format!("{sign}  {name}  {} of {}  {started}", curve.task, curve.target())
+        let level = curve.slo.as_ref().map_or_else(String::new, |level| format!(" for {level}"));
+        format!("{sign}  {name}  {}{level} of {}  {}", curve.task, curve.target(), moment(started))
     })
 }
 
@@ -150,8 +156,10 @@ mod tests {
             let (p50, p999) = (Some(p99 / 2), Some(p99));
             let response =
                 Latency { p50, p99: Some(p99), p999, count: 9_999, ..Latency::default() };
-            let run =
+            let mut run =
                 Run { rate_msg_s: Some(asked), response_ns: Some(response), ..Run::default() };
+            run.started = "2026-05-04T12:30:00.123456789Z".to_owned();
+            run.plan.command = vec!["ringpost-blast".to_owned(), "it's".to_owned()];
             RateStep { asked, run, kept: None }
         };
         let steps = steps.iter().map(step).collect();
@@ -178,6 +186,8 @@ mod tests {
                 && page.contains("class=\"chart full\"")
                 && page.contains("33×")
         );
+        assert!(page.contains("2026-05-04 12:30:00 UTC") && !page.contains("123456789"), "{page}");
+        assert_eq!(page.matches(&escape(r"ringpost-blast 'it'\''s'")).count(), 2, "{page}");
         let mut slow = curve(&[(1e3, 9_000_000), (2e3, 2_000_000)]);
         slow.steps[0].run.verdict = crate::run::Verdict::GeneratorLimited;
         let told = text([&a, &slow], ["a", "b"], Width::FULL);

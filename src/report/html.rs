@@ -15,7 +15,7 @@ use super::words::{
 };
 use super::{figure, misbehaviour, targets};
 use crate::human::{self, counted};
-use crate::measure::Mode;
+use crate::measure::{Mode, Outcome};
 use crate::run::Loaded;
 use crate::run::series::Second;
 use crate::run::{Latency, Run, Verdict};
@@ -163,6 +163,24 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
+/// How each of two runs was made, and where.
+pub(super) fn commands(out: &mut String, runs: [&Run; 2]) {
+    for (sign, run) in ["A", "B"].iter().zip(runs) {
+        if run.plan.command.is_empty() {
+            continue;
+        }
+        let machine = &run.machine;
+        let _ = write!(
+            out,
+            "<section><h2>Command of {sign}</h2><p class=\"soft\">{} · {} · {}</p><pre><code>{}</code></pre></section>",
+            escape(&moment(&run.started)),
+            escape(&machine.cpu_model),
+            escape(&machine.kernel),
+            escape(&command_line(&run.plan.command))
+        );
+    }
+}
+
 fn tiles(out: &mut String, run: &Run) {
     let headline = run.headline();
     let (metric, _) = metrics(run)[0];
@@ -177,9 +195,11 @@ fn tiles(out: &mut String, run: &Run) {
     ];
     out.push_str("<dl class=\"tiles\">");
     for (name, value, unit) in tiles {
+        let failed = name == "not accepted" && run.counts.messages_failed > 0;
+        let class = if failed { "tile failed" } else { "tile" };
         let _ = write!(
             out,
-            "<div class=\"tile\"><dt>{name}</dt><dd>{value} <small>{unit}</small></dd></div>"
+            "<div class=\"{class}\"><dt>{name}</dt><dd>{value} <small>{unit}</small></dd></div>"
         );
     }
     out.push_str("</dl>");
@@ -232,13 +252,14 @@ fn phases(out: &mut String, run: &Run) {
         let codes = codes(&result.replies);
         phase_row(out, ("", phase_title(*phase)), &result.latency_ns, scale, &codes);
         for (outcome, latency) in &result.outcomes {
-            phase_row(out, ("part", outcome_title(*outcome)), latency, scale, "");
+            let class = if *outcome == Outcome::Accepted { "part" } else { "part failed" };
+            phase_row(out, (class, outcome_title(*outcome)), latency, scale, "");
         }
     }
     out.push_str("</tbody></table></section>");
 }
 
-/// A row for a phase, or one of class `part` for what came of it.
+/// A row for a phase, or one of class `part` for what came of it, and `failed` where that was nothing good.
 fn phase_row(
     out: &mut String,
     (class, title): (&str, &str),

@@ -77,7 +77,7 @@ pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
     let mut rows = count_rows(run);
     rows.extend(tls::rows(run));
     rows.push(("generator CPU", generator_cpu(run)));
-    if let Some(own) = run.own_lag_ns {
+    if let Some(own) = run.own_lag_ns.filter(|own| own.count > 0) {
         rows.push((
             "generator lag",
             format!(

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ringpost::measure::{Mode, Phase};
+use ringpost::measure::{Mode, Outcome, Phase};
 use ringpost::report::colour::Colour;
 use ringpost::report::columns::Width;
 use ringpost::report::html;
@@ -193,6 +193,29 @@ fn a_run_without_a_single_answer_still_makes_a_report() {
     let shown = text::render(&loaded, Colour::Plain, Width::FULL);
     assert!(shown.lines().any(|line| line.split_whitespace().eq(["p50", "-"])), "{shown}");
     assert!(!html::render(&loaded).contains("<svg class=\"chart\""));
+}
+
+#[test]
+fn what_was_not_accepted_is_red_and_a_run_without_it_has_no_red() {
+    let dir = tempfile::tempdir().unwrap();
+    support::write_run(dir.path(), Mode::Closed);
+    let mut loaded = Loaded::open(dir.path()).unwrap();
+    let red = |loaded: &Loaded| {
+        let page = html::render(loaded);
+        let body = page.split_once("</style>").unwrap().1;
+        (
+            body.matches("class=\"tile failed\"").count(),
+            body.matches("class=\"part failed\"").count(),
+        )
+    };
+    loaded.run.counts.messages_failed = 1;
+    let parts = loaded.run.phases.values().flat_map(|of| of.outcomes.keys());
+    let failed = parts.filter(|outcome| **outcome != Outcome::Accepted).count();
+    assert_eq!(red(&loaded), (1, failed));
+    assert!(failed > 0);
+    loaded.run.counts.messages_failed = 0;
+    loaded.run.phases.values_mut().for_each(|of| of.outcomes.clear());
+    assert_eq!(red(&loaded), (0, 0));
 }
 
 #[test]

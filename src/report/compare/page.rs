@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::text::{change_text, noise_sign, value_text};
 use super::{Comparison, NOISE_NOTES, Trend, UNKNOWN, identity};
 use crate::report::chart::escape;
-use crate::report::shell::command_line;
 use crate::report::{figure, html};
 use crate::run::Loaded;
 
@@ -20,7 +19,7 @@ pub fn render(comparison: &Comparison, names: [&str; 2], runs: [&Loaded; 2]) -> 
             true => (*name).to_owned(),
             false => format!("{} ({name})", run.plan.name),
         };
-        let made = match loaded.foreign {
+        let made = match loaded.is_log() {
             true => identity(loaded).replace("  ", " · "),
             false => {
                 format!(
@@ -47,30 +46,12 @@ pub fn render(comparison: &Comparison, names: [&str; 2], runs: [&Loaded; 2]) -> 
     }
     table(&mut out, comparison);
     conditions(&mut out, comparison);
-    if comparison.foreign == [false; 2] {
+    if comparison.logs == [false; 2] {
         differences(&mut out, comparison);
     }
-    commands(&mut out, runs);
+    html::commands(&mut out, runs.map(|loaded| &loaded.run));
     html::end(&mut out);
     out
-}
-
-/// How each run was made, and where.
-fn commands(out: &mut String, runs: [&Loaded; 2]) {
-    for (sign, run) in ["A", "B"].iter().zip(runs.map(|loaded| &loaded.run)) {
-        if run.plan.command.is_empty() {
-            continue;
-        }
-        let machine = &run.machine;
-        let _ = write!(
-            out,
-            "<section><h2>Command of {sign}</h2><p class=\"soft\">{} · {} · {}</p><pre><code>{}</code></pre></section>",
-            escape(&html::moment(&run.started)),
-            escape(&machine.cpu_model),
-            escape(&machine.kernel),
-            escape(&command_line(&run.plan.command))
-        );
-    }
 }
 
 fn table(out: &mut String, comparison: &Comparison) {
@@ -79,7 +60,7 @@ fn table(out: &mut String, comparison: &Comparison) {
          <th scope=\"col\">A</th><th scope=\"col\">B</th><th scope=\"col\">change</th>\
          <th scope=\"col\" class=\"left\">noise</th></tr></thead><tbody>",
     );
-    let none = comparison.foreign.map(|foreign| if foreign { UNKNOWN } else { "–" });
+    let none = comparison.logs.map(|log| if log { UNKNOWN } else { "–" });
     for row in &comparison.rows {
         let cell = |value: Option<f64>, none: &str| {
             value.map_or_else(|| none.to_owned(), |v| value_text(row.kind, v))

@@ -6,7 +6,7 @@ use super::HEAD;
 use crate::human;
 use crate::report::chart::{Chart, Scale, escape, legend};
 use crate::report::download;
-use crate::report::figure::{Figure, short};
+use crate::report::figure::{self, Figure, short};
 use crate::report::html;
 use crate::report::shell::command_line;
 use crate::report::words::size;
@@ -189,7 +189,7 @@ pub(in crate::report) fn latency(curves: &[(&str, &Curve)]) -> Option<Figure> {
     let high = all().map(|(_, ns)| *ns).fold(low + 1.0, f64::max);
     let x = Scale::Log { from: first, to: last };
     let mut chart = Chart::full("Response time by rate", x, Scale::log_around(low, high));
-    chart.y_axis(|ns| human::latency(ns as u64));
+    chart.y_axis(figure::latency);
     let ticks: Vec<_> = rates.iter().map(|rate| (*rate, human::rate(*rate))).collect();
     chart.x_axis_at("messages due a second, log scale", &ticks);
     for (_, class, points) in lines.iter().rev() {
