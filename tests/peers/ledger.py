@@ -141,10 +141,12 @@ class Client(threading.Thread):
     """One connection that keeps flights of pipelined transactions in the air until the sink goes away,
     some with BDAT in two chunks, some with DATA."""
 
-    def __init__(self, port, ledger, name, seed):
+    def __init__(self, port, ledger, name, seed, secure=None):
         super().__init__(daemon=True)
         self.port, self.ledger, self.label = port, ledger, name
         self.rng = random.Random(seed)
+        # Puts a socket under TLS.
+        self.secure = secure or (lambda connection: connection)
         self.count = 0
         self.promises = []
         self.acknowledged = 0
@@ -152,7 +154,8 @@ class Client(threading.Thread):
 
     def run(self):
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=START_S) as connection:
+            plain = socket.create_connection(("127.0.0.1", self.port), timeout=START_S)
+            with plain, self.secure(plain) as connection:
                 replies = connection.makefile("rb")
                 self.expect(replies, b"220")
                 connection.sendall(b"EHLO ledger.example.test\r\n")
@@ -225,9 +228,10 @@ class Client(threading.Thread):
         self.acknowledged += 1
 
 
-def start_clients(sink, ledger, name, rng):
+def start_clients(sink, ledger, name, rng, port=None, secure=None):
     """Starts clients; returns after the first message has been acknowledged."""
-    clients = [Client(sink.port, ledger, b"%s-%d" % (name, i), rng.random()) for i in range(CLIENTS)]
+    port = port or sink.port
+    clients = [Client(port, ledger, b"%s-%d" % (name, i), rng.random(), secure) for i in range(CLIENTS)]
     for client in clients:
         client.start()
     deadline = time.monotonic() + START_S

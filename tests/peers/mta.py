@@ -84,11 +84,13 @@ class Postfix(Mta):
     script = str(REPO / "scripts" / "postfix")
     queues = [f"queue/{name}" for name in ("maildrop", "incoming", "active", "deferred", "hold", "corrupt")]
 
-    def __init__(self, transport="discard:", tls=None):
+    def __init__(self, transport="discard:", tls=None, pair=()):
         super().__init__()
         self.transport = transport
         # What it demands of the server that it passes mail on to, as Postfix names it, and the text of a CA.
         self.tls = tls
+        # Files of a certificate and its key, with which it offers STARTTLS.
+        self.pair = pair
 
     def start(self):
         more = []
@@ -97,7 +99,9 @@ class Postfix(Mta):
             file = self.directory / "ca.pem"
             file.write_text(ca)
             more = [level, file]
-        run([self.script, "start", self.directory, self.port, self.transport, *more])
+        elif self.pair:
+            more = ["none", ""]
+        run([self.script, "start", self.directory, self.port, self.transport, *more, *self.pair])
 
     def stop(self):
         run([self.script, "stop", self.directory])

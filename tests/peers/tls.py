@@ -25,7 +25,8 @@ class TlsSink(Sink):
         super().__init__(
             engine, spool, "--listen", "smtps://127.0.0.1:0", "--hostname", HOSTNAME, *tls, *options
         )
-        starttls, implicit = self.addresses(2)
+        # Those of the options come behind.
+        starttls, implicit = self.addresses(2)[:2]
         self.ports = {"starttls": port_of(starttls), "implicit": port_of(implicit)}
 
 
