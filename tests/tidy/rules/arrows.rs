@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("engine", &["tls", "host"]),
     ("rules", &["smtp"]),
-    ("run", &["measure", "host"]),
+    ("run", &["smtp", "measure", "host"]),
     ("dial", &["engine", "smtp", "tls"]),
     ("mailbox", &["spool", "smtp", "stamp", "scan"]),
     ("relay", &["dial", "mailbox", "spool", "engine", "smtp", "host"]),
