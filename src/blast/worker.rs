@@ -14,6 +14,7 @@ use super::policy::Pauses;
 use super::session::{LoadSession, SessionEnd};
 use super::shared::Shared;
 use super::work::LoadModel;
+use crate::dial::TargetSecurity;
 use crate::engine;
 use crate::engine::task::{self, JoinSet, select};
 use crate::host::{self, waited_by_thread};
@@ -32,6 +33,7 @@ pub(super) fn run(
     // An unpinned core is slower, and otherwise works as well.
     drop(host::pin(assignment.cpu));
     let engine = assignment.engine;
+    assignment.security.iter().flatten().for_each(TargetSecurity::warm_up);
     let ended = engine::run_core(engine, async move {
         drop(ready.send(Ok(())));
         // No clock comes if another core could not start.
