@@ -30,7 +30,7 @@ pub fn render(loaded: &Loaded) -> String {
     let run = &loaded.run;
     let mut out = String::with_capacity(64 * 1024);
     head(&mut out, run);
-    let _ = write!(out, "<p class=\"lead\">{}</p>", escape(&sentences(run).join(" ")));
+    let _ = write!(out, "<p class=\"lead\">{}</p>", prose(&sentences(run).join(" ")));
     tiles(&mut out, run);
     out += "<div class=\"pair\">";
     for figure in figure::all(loaded) {
@@ -117,10 +117,21 @@ fn head(out: &mut String, run: &Run) {
         let tone = if run.verdict == Verdict::Ok { "warn" } else { tone(run) };
         let _ = write!(out, "<ul class=\"reasons {tone}\">");
         for reason in &run.verdict_reasons {
-            let _ = write!(out, "<li>{}</li>", escape(reason));
+            let _ = write!(out, "<li>{}</li>", prose(reason));
         }
         out.push_str("</ul>");
     }
+}
+
+/// Sentences in which options stay whole: a browser would break a line behind each of their hyphens.
+pub(super) fn prose(text: &str) -> String {
+    const OPTION_BYTES_MAX: usize = 40;
+    let escaped = escape(text);
+    let word = |word: &str| match word.contains("--") && word.len() <= OPTION_BYTES_MAX {
+        true => format!("<span class=\"option\">{word}</span>"),
+        false => word.to_owned(),
+    };
+    escaped.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// A time to the second, as people read it: `2026-05-04 12:30:00 UTC`.

@@ -196,6 +196,21 @@ fn a_run_without_a_single_answer_still_makes_a_report() {
 }
 
 #[test]
+fn options_in_sentences_stay_on_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    support::write_run(dir.path(), Mode::Closed);
+    let mut loaded = Loaded::open(dir.path()).unwrap();
+    loaded.run.verdict_reasons =
+        vec!["<b> more --cores, or (--out): a-b".to_owned(), "--".repeat(200)];
+    let page = html::render(&loaded);
+    let whole = "&lt;b&gt; more <span class=\"option\">--cores,</span> or \
+                 <span class=\"option\">(--out):</span> a-b";
+    assert!(page.contains(whole), "{page}");
+    let long = format!("<li>{}</li>", "--".repeat(200));
+    assert!(page.contains(&long), "what is no option may break");
+}
+
+#[test]
 fn what_was_not_accepted_is_red_and_a_run_without_it_has_no_red() {
     let dir = tempfile::tempdir().unwrap();
     support::write_run(dir.path(), Mode::Closed);

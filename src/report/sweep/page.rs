@@ -40,7 +40,7 @@ impl Curve {
         let _ = write!(
             out,
             "<p class=\"lead\">{}</p><div class=\"spaced\"></div>",
-            escape(&self.said.join(" "))
+            html::prose(&self.said.join(" "))
         );
         for figure in latency(&[("", self)]).into_iter().chain(self.accepted()) {
             html::section(&mut out, &figure);
