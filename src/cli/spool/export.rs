@@ -163,7 +163,7 @@ fn summary(done: &Exported, target: &Path) -> String {
         "exported {}, {}, to {}{vanished}",
         counted(done.messages, "message"),
         octets(done.bytes),
-        target.display()
+        if target == Path::new("-") { Path::new("stdout") } else { target }.display()
     )
 }
 
