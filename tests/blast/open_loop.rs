@@ -475,7 +475,11 @@ fn the_length_of_a_schedule_is_what_was_asked_however_few_messages_it_has() {
             assert!((run.elapsed_s - length).abs() < 1e-6, "{} for {length}", run.elapsed_s);
             assert_eq!((run.messages_due, run.counts.messages_ok), (due, due), "{run:?}");
             let found = run.rate_msg_s.unwrap();
-            assert!((found - rate).abs() < 1e-3, "{found} for {rate}");
+            assert!(found < rate + 1e-3, "{found} for {rate}");
+            // Where a reply came so late that the next message was due, the rate is over a longer time.
+            let slowest_ns = run.response_ns.and_then(|response| response.max).unwrap();
+            let late = slowest_ns as f64 / 1e9 > 0.9 / rate;
+            assert!(late || (found - rate).abs() < 1e-3, "{found} for {rate}");
         }
     }
 }

@@ -45,7 +45,7 @@ fn every_option_error_says_what_is_allowed_or_what_was_meant() {
             &["--size", "99TiB", "127.0.0.1:1"],
             "--size 99 TiB is too large; give at most 1 GiB",
         ),
-        (BLAST, &["--size", "1", "127.0.0.1:1"], "the header of a message; give at least 132"),
+        (BLAST, &["--size", "1", "127.0.0.1:1"], "the header of a message; give at least 162"),
         (
             BLAST,
             &["-z", "999999d", "x:1"],
