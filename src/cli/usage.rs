@@ -111,22 +111,34 @@ pub(super) fn one_line(error: &clap::Error, command: &Command, args: &[OsString]
     let way_out = match error.kind() {
         ErrorKind::ArgumentConflict => "; leave out the one or the other".to_owned(),
         ErrorKind::UnknownArgument => option_like(error, command, args),
+        ErrorKind::InvalidSubcommand => command_below(error, command).unwrap_or_default(),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation if means_quiet(error, args) => {
             format!("; -q is the rate: {QUIET}")
         }
         _ => String::new(),
     };
+    let is_ours = error.kind() == ErrorKind::UnknownArgument
+        || error.kind() == ErrorKind::InvalidSubcommand && !way_out.is_empty();
     let text = error.to_string();
     let said: Vec<&str> = text
         .lines()
         .take_while(|line| !line.starts_with("Usage:"))
         .map(|line| line.trim().trim_start_matches("error: "))
-        // Its tips come from all options that share some letters; ours is the nearest name.
-        .filter(|line| error.kind() != ErrorKind::UnknownArgument || !line.starts_with("tip: "))
+        // Its tips come from all names that share some letters; ours is the nearest one, or the very name.
+        .filter(|line| !(is_ours && line.starts_with("tip: ")))
         .map(|line| line.trim_start_matches("tip: "))
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
         .collect();
     format!("{}{way_out}; see --help", said.join("; ").replace(":; ", ": "))
+}
+
+/// A command of that name, which is below another one.
+fn command_below(error: &clap::Error, command: &Command) -> Option<String> {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let above = command.get_subcommands().find(|above| above.find_subcommand(given).is_some())?;
+    Some(format!("; it is '{} {} {given}'", command.get_name(), above.get_name()))
 }
 
 /// Whether `-q`, which is the rate here and makes many programs quiet, got no rate.
@@ -140,6 +152,9 @@ fn option_like(error: &clap::Error, command: &Command, args: &[OsString]) -> Str
     let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else {
         return String::new();
     };
+    if command.get_name() == "ringpost-sink" && !given.starts_with('-') {
+        return format!("; --listen {given} says where to listen");
+    }
     let is_long = given.starts_with("--");
     let given = given.trim_start_matches('-').split('=').next().unwrap_or_default();
     let named = args.iter().skip(1).fold(command, |at, arg| {

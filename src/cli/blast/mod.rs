@@ -160,6 +160,8 @@ enum Error {
         "the task comes first, and its options after it: ringpost-blast {task} … (a host of that name is {task}:25)"
     )]
     TaskFirst { task: &'static str },
+    #[error("{port} is a port without a host; a target is HOST:PORT, such as localhost:{port}")]
+    PortAlone { port: u16 },
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]

@@ -39,6 +39,9 @@ fn with_port(text: &str) -> Result<String, Error> {
         let (given, task) = (text.to_owned(), task.to_owned());
         return Err(Error::TaskName { given, task });
     }
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse() {
+        return Err(Error::PortAlone { port });
+    }
     let Some((full, port)) = default_port(text) else { return Ok(text.to_owned()) };
     notice!("ringpost-blast: {text} names no port, so port {port} is used: {full}");
     Ok(full)
@@ -93,6 +96,15 @@ mod tests {
         ] {
             assert_eq!(default_port(as_it_is), None, "{as_it_is}");
         }
+    }
+
+    #[test]
+    fn a_port_alone_is_no_host() {
+        for text in ["1025", ":1025"] {
+            let error = with_port(text).unwrap_err().to_string();
+            assert!(error.contains("such as localhost:1025"), "{error}");
+        }
+        assert!(with_port("0.0.4.1:25").is_ok());
     }
 
     #[test]
