@@ -15,16 +15,17 @@
 //! | room | what it holds | imports |
 //! |---|---|---|
 //! | `bin` | the three programs: allocator and `main` | everything |
-//! | [`cli`] | command lines and `--help`: clap types in, checked plans out; the manual, exit codes | sink, blast, report, mailbox, relay, dial, smtp, spool, engine, tls, run, measure, host, human, notice, printable, limits |
+//! | [`cli`] | command lines and `--help`: clap types in, checked plans out; the manual, exit codes | sink, blast, report, mailbox, relay, rules, dial, smtp, spool, engine, tls, run, measure, host, human, notice, printable, limits |
 //! | [`report`] | how a run is shown: text, live view, HTML with charts; two runs compared | run, measure, human, notice, printable, limits |
 //! | [`blast`] | the generator: plan, load schedule, message content, cores and targets, session, bad clients, search for a rate, self-test | dial, smtp, stamp, spool, engine, run, measure, host, human, notice, printable, limits |
-//! | [`sink`] | the server: listen, accept, PROXY header, limits for peers, session, message, group commit, counters | relay, smtp, spool, engine, tls, host, scan, human, notice, printable, limits |
+//! | [`sink`] | the server: listen, accept, PROXY header, limits for peers, session, message, group commit, counters | relay, rules, smtp, spool, engine, tls, host, scan, human, notice, printable, limits |
 //! | [`relay`] | ETRN and ATRN: the queue of waiting mail, and its delivery to the next server | mailbox, dial, smtp, spool, engine, host, human, notice, printable, limits |
 //! | [`mailbox`] | stored messages: selected, counted, exported as Maildir, mbox, eml or JSON lines | smtp, stamp, spool, scan, printable, limits |
 //! | [`run`] | one run as files (JSON, hlog, hgrm, CSV, messages): written, read, merged; verdict, thresholds, curve | smtp, measure, host, human, printable, limits |
 //! | [`dial`] | one client conversation with a target: connect, send, read replies | smtp, engine, tls |
 //! | [`engine`] | sockets, tasks, timers and signals on io_uring (tokio-uring) or epoll (tokio) | tls, limits |
 //! | [`tls`] | TLS 1.2 and 1.3 without I/O, on rustls: open, seal, close, facts; certificates | limits |
+//! | [`rules`] | faults on demand: which fault strikes which session, decided by a seed | nothing |
 //! | [`smtp`] | the protocol of both sides: commands, replies, extensions, AUTH, envelope, dots; it does no I/O | scan, limits |
 //! | [`spool`] | the store: the format of its files, `write/` with recovery, `read/` with verification | human, notice, limits |
 //! | [`stamp`] | the header line `X-Ringpost`, by which a message is recognised again | nothing |
@@ -52,6 +53,7 @@ mod notice;
 mod printable;
 pub mod relay;
 pub mod report;
+pub mod rules;
 pub mod run;
 pub mod scan;
 pub mod sink;

@@ -245,9 +245,19 @@ impl Stream {
     /// stream is plain after it, and what is received has no meaning. Where TLS has failed, or its handshake is
     /// not complete, an alert is sent in place of `out`, if there is one.
     pub async fn send_last(&mut self, out: Buf) -> (io::Result<()>, Buf) {
+        self.send_to_the_end(out, End::Closed).await
+    }
+
+    /// As [`Stream::send_last`], and close_notify is not said: the peer cannot tell it from a connection that was
+    /// cut.
+    pub async fn send_last_unclosed(&mut self, out: Buf) -> (io::Result<()>, Buf) {
+        self.send_to_the_end(out, End::Open).await
+    }
+
+    async fn send_to_the_end(&mut self, out: Buf, end: End) -> (io::Result<()>, Buf) {
         let Some(secure) = &self.tls else { return self.conn.send_all(out).await };
         let sent = if secure.tls.may_seal() {
-            self.send_pieces(&out, End::Closed).await
+            self.send_pieces(&out, end).await
         } else {
             self.send_ready().await
         };

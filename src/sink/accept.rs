@@ -284,6 +284,7 @@ mod tests {
             envelope_memory_bytes: 0,
             log: LogPlan::default(),
             hints: Hints::default(),
+            faults: None,
             board: boards.remove(0),
         })
     }

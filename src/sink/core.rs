@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::board::CoreBoard;
 use super::connection_limit::ConnectionLimit;
 use super::doze::Doze;
+use super::fault_plan::FaultPlan;
 use super::group_commit::GroupCommit;
 use super::hints::Hints;
 use super::keep::{Keep, KeepRules};
@@ -91,6 +92,7 @@ pub(super) struct CoreSetup {
     pub(super) envelope_memory_bytes: u64,
     pub(super) log: LogPlan,
     pub(super) hints: Hints,
+    pub(super) faults: Option<FaultPlan>,
     pub(super) board: CoreBoard,
 }
 
@@ -119,6 +121,8 @@ pub(super) struct Core {
     /// Sessions and callers that have a log so far.
     logged: Cell<u64>,
     pub(super) hints: Hints,
+    /// `None` unless the user asked for faults.
+    pub(super) faults: Option<FaultPlan>,
     /// Page faults of this thread before its first message.
     faults_before: Cell<Option<PageFaults>>,
     /// Whether the spool refuses mail at the moment.
@@ -155,6 +159,7 @@ impl Core {
             log: setup.log,
             logged: Cell::new(0),
             hints: setup.hints,
+            faults: setup.faults,
             faults_before: Cell::new(None),
             lacking: Cell::new(false),
             lingerers: Cell::new(0),

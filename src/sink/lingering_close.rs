@@ -58,16 +58,28 @@ pub(super) async fn refuse(
     core.pool.give(buf);
 }
 
-/// Sends the last replies of a session, and under TLS that no more will come. The caller of this closes next.
+/// What is said under TLS behind the last replies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LastWord {
+    /// That no more will come.
+    CloseNotify,
+    /// A fault that was asked for.
+    None,
+}
+
+/// Sends the last replies of a session, and under TLS the `last` word. The caller of this closes next.
 pub(super) async fn part(
     core: &Core,
     stream: &mut Stream,
     guard: &Guard,
-    out: Buf,
-    mut inbox: Buf,
+    (out, mut inbox): (Buf, Buf),
+    last: LastWord,
 ) {
     guard.arm(core.peer_policy.timeout);
-    let (sent, out) = stream.send_last(out).await;
+    let (sent, out) = match last {
+        LastWord::CloseNotify => stream.send_last(out).await,
+        LastWord::None => stream.send_last_unclosed(out).await,
+    };
     core.pool.give(out);
     if sent.is_ok() {
         inbox = linger(core, stream, guard, inbox).await;

@@ -12,6 +12,7 @@ mod counters;
 mod deadline;
 mod deviation_counts;
 mod doze;
+mod fault_plan;
 mod group_commit;
 mod hints;
 mod keep;
@@ -41,6 +42,7 @@ mod tls_fault_counts;
 
 pub use self::board::{BoardSnapshot, CoreSnapshot, LiveBoard, VerbTimes};
 pub use self::counters::SinkCounters;
+pub use self::fault_plan::FaultHits;
 pub use self::keep::{BadKeepRule, Keep, KeepRule, KeepRules};
 pub use self::networks::{NetworkError, Networks};
 pub use self::plan::{PeerPolicy, Port, PortTls, SinkPlan};

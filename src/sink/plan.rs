@@ -9,6 +9,7 @@ use super::session_log::LogPlan;
 use super::store::Store;
 use crate::engine::{BoundListener, EngineKind};
 use crate::relay;
+use crate::rules::FaultRules;
 use crate::smtp::server::Policy;
 use crate::tls::ServerConfig;
 
@@ -73,4 +74,6 @@ pub struct SinkPlan {
     pub sessions_max: Option<u64>,
     /// What is said of each session.
     pub log: LogPlan,
+    /// The faults that were asked for, if any.
+    pub faults: Option<FaultRules>,
 }

@@ -10,6 +10,8 @@ pub(super) enum Next {
     Answer,
     /// TLS begins after the queued replies.
     Secure,
+    /// Nothing is said any more: a fault that was asked for.
+    Hold,
     /// The roles are swapped after the queued replies.
     Turn,
     Close,

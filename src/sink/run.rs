@@ -12,6 +12,7 @@ use super::accept;
 use super::board::{CoreBoard, LiveBoard};
 use super::connection_limit::ConnectionLimit;
 use super::core::CoreSetup;
+use super::fault_plan::FaultPlan;
 use super::hints::Hints;
 use super::peer_limit::PeerLimit;
 use super::plan::SinkPlan;
@@ -22,7 +23,7 @@ use super::store::Store;
 use super::summary::{CoreSummary, Summary};
 use crate::engine::task::{self, select};
 use crate::engine::{self, EngineKind};
-use crate::host::{self, CpuTime};
+use crate::host;
 use crate::notice::notice;
 use crate::relay::{self, Relay, RelayThread, RelayTotals};
 use crate::spool::{Recovery, Spool, SpoolError, Writer};
@@ -113,6 +114,7 @@ impl Sink {
         let peer_limit = PeerLimit::new(plan.peer_policy.connections_per_peer_max);
         let (relay, relay_thread) = open_relay(&mut plan, &writers)?.unzip();
         let hints = Hints::default();
+        let faults = plan.faults.take().map(FaultPlan::new);
         let (ends, mut ended) = mpsc::unbounded_channel();
         let mut stopped = stop.subscribe();
         let cores = listeners.into_iter().zip(writers).zip(boards);
@@ -129,6 +131,7 @@ impl Sink {
                 envelope_memory_bytes: plan.envelope_memory_bytes / plan.cpus.len() as u64,
                 log: plan.log,
                 hints: hints.clone(),
+                faults: faults.clone(),
                 board,
             };
             let setup = accept::Setup {
@@ -159,9 +162,8 @@ impl Sink {
         if let Some(spool) = spool {
             close(spool, &stopped);
         }
-        let cpu = CpuTime::of_process().unwrap_or_default().total();
-        let cpu = cpu.saturating_sub(board.cpu_before().unwrap_or_default());
-        Ok(Summary::new(&plan, cores, &board, relayed, started.elapsed(), cpu))
+        let faults = faults.as_ref().map_or_else(Vec::new, FaultPlan::hits);
+        Ok(Summary { faults, ..Summary::new(&plan, cores, &board, relayed, started.elapsed()) })
     }
 }
 

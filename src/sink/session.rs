@@ -4,6 +4,7 @@
 //! until the fate of its messages is known, send all replies of the round in one piece and read on.
 
 mod digest;
+mod faults;
 mod secure;
 mod show;
 
@@ -11,7 +12,8 @@ use std::io;
 
 use super::core::{Core, Door};
 use super::deadline::Deadline;
-use super::lingering_close;
+use super::fault_plan::{FaultPlan, SessionFaults};
+use super::lingering_close::{self, LastWord};
 use super::message::{self, Ends, IncomingMessage};
 use super::odmr::{self, Turn};
 use super::pregreet::{self, Rejection};
@@ -23,6 +25,7 @@ use super::stop::Stop;
 use crate::engine::{Buf, Conn, Guard, Peer, Stream};
 use crate::host::unix_ns;
 use crate::limits::REPLY_QUEUE_BYTES_MAX;
+use crate::rules::{FaultAction, FaultEvent};
 use crate::smtp::deviation::Deviations;
 use crate::smtp::server::{CloseReason, Event, Flags, ReplyCounts, Server, VerbClass};
 use crate::tls::TlsFault;
@@ -44,7 +47,8 @@ pub(super) async fn serve(core: &Core, conn: Conn, peer: Peer, door: &Door) {
             return stream.close().await;
         }
     };
-    let policy = door.policy();
+    let faults = core.faults.as_ref().map(FaultPlan::begin);
+    let policy = faults::policy(door, faults.as_ref());
     let has_auth = !policy.mechanisms().is_empty();
     let mut server = Server::new(policy);
     server.set_envelope_memory(core.envelope_memory.clone());
@@ -71,6 +75,7 @@ pub(super) async fn serve(core: &Core, conn: Conn, peer: Peer, door: &Door) {
         message: IncomingMessage::default(),
         replies: ReplyQueue::default(),
         turn: None,
+        faults,
         tls: Vec::new(),
         clock,
         ended: ReplyCounts::default(),
@@ -100,6 +105,8 @@ struct Session<'c> {
     replies: ReplyQueue,
     /// Set when the roles are swapped.
     turn: Option<Turn>,
+    /// `None` unless the user asked for faults.
+    faults: Option<SessionFaults>,
     /// What was agreed on in the handshake, as messages are stored with it; empty in plain text.
     tls: Vec<u8>,
     clock: RoundClock,
@@ -121,16 +128,18 @@ impl Session<'_> {
     /// `said` is what the peer sent before the greeting, or before TLS.
     async fn run(&mut self, stream: &mut Stream, said: Buf) {
         let mut bufs = Buffers { out: self.core.pool.small(), inbox: said };
-        let next = match self.greet(stream, &mut bufs).await {
-            Next::Receive => self.converse(stream, &mut bufs).await,
-            next => next,
-        };
+        let greeted = self.greet(stream, &mut bufs).await;
+        let next = self.converse(stream, &mut bufs, greeted).await;
         let Buffers { out, inbox } = bufs;
         if matches!(next, Next::Close | Next::Turn) {
             self.show_replies(&out);
         }
         if next == Next::Close {
-            lingering_close::part(self.core, stream, &self.guard, out, inbox).await;
+            let unclosed = self.faults.is_some()
+                && stream.is_secure()
+                && self.strike(FaultEvent::Close).action == Some(FaultAction::NoNotify);
+            let last = if unclosed { LastWord::None } else { LastWord::CloseNotify };
+            lingering_close::part(self.core, stream, &self.guard, (out, inbox), last).await;
             return;
         }
         if let Some(turn) = self.turn.take() {
@@ -172,39 +181,43 @@ impl Session<'_> {
         self.round(stream, bufs, false).await
     }
 
-    /// Rounds, until there is no next one.
-    async fn converse(&mut self, stream: &mut Stream, bufs: &mut Buffers) -> Next {
+    /// Rounds, beginning with what is `next`, until there is no next one.
+    async fn converse(&mut self, stream: &mut Stream, bufs: &mut Buffers, mut next: Next) -> Next {
         loop {
-            self.guard.arm_until(self.deadline.deadline());
-            if !bufs.out.is_empty() {
-                self.show_replies(&bufs.out);
-            }
-            let mut next = match self.exchange(stream, bufs).await {
-                Ok(0) => {
-                    // Whoever cuts the connection could have cut what the client sent.
-                    self.core.board.tls_truncated.add(stream.is_secure().into());
-                    let next = self.closed_by_client();
-                    // It may have ended its own direction alone, and look for our close_notify (RFC 8446 §6.1).
-                    if stream.is_secure() { Next::Close } else { next }
-                }
-                Ok(_) => {
-                    let filled = bufs.inbox.len() == bufs.inbox.capacity();
-                    self.round(stream, bufs, filled).await
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    self.interrupted(bufs.out.vec_mut())
-                }
-                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                    self.tls_failed(&TlsFault::TooLarge.into())
-                }
-                Err(_) => Next::Gone,
+            next = match next {
+                Next::Receive => self.receive(stream, bufs).await,
+                Next::Secure => self.start_tls(stream, bufs).await,
+                Next::Hold => self.hold(stream, bufs).await,
+                end => return end,
             };
-            if next == Next::Secure {
-                next = self.start_tls(stream, bufs).await;
+        }
+    }
+
+    /// Sends and receives once, and digests what came.
+    async fn receive(&mut self, stream: &mut Stream, bufs: &mut Buffers) -> Next {
+        self.guard.arm_until(self.deadline.deadline());
+        if !bufs.out.is_empty() {
+            self.show_replies(&bufs.out);
+        }
+        match self.exchange(stream, bufs).await {
+            Ok(0) => {
+                // Whoever cuts the connection could have cut what the client sent.
+                self.core.board.tls_truncated.add(stream.is_secure().into());
+                let next = self.closed_by_client();
+                // It may have ended its own direction alone, and look for our close_notify (RFC 8446 §6.1).
+                if stream.is_secure() { Next::Close } else { next }
             }
-            if next != Next::Receive {
-                return next;
+            Ok(_) => {
+                let filled = bufs.inbox.len() == bufs.inbox.capacity();
+                self.round(stream, bufs, filled).await
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.interrupted(bufs.out.vec_mut())
+            }
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                self.tls_failed(&TlsFault::TooLarge.into())
+            }
+            Err(_) => Next::Gone,
         }
     }
 
@@ -295,6 +308,10 @@ impl Session<'_> {
                 Event::Begin => {
                     let now_ns = self.clock.received_ns();
                     self.message.begin(self.core, &self.server, now_ns);
+                    if self.closes_at_data() {
+                        self.end = SessionEnd::Fault;
+                        return Next::Close;
+                    }
                 }
                 Event::Body(piece) => self.message.append(self.core, piece),
                 Event::End(flags) => {
@@ -309,12 +326,8 @@ impl Session<'_> {
                 Event::Discard => self.core.board.rejected.add(1),
                 Event::Request => return Next::Answer,
                 Event::StartTls => {
-                    // A handshake for which there is no room would only be cut.
-                    let is_ready =
-                        self.door.tls_config().is_some() && self.core.pool.has_room_for_record();
-                    self.server.answer_starttls(is_ready, out);
-                    if is_ready {
-                        return Next::Secure;
+                    if let Some(next) = self.answer_starttls(out) {
+                        return next;
                     }
                 }
                 Event::Close => {

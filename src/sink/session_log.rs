@@ -61,6 +61,8 @@ pub(super) enum SessionEnd {
     NotAdmitted,
     /// No handshake, or a broken record.
     TlsFailed,
+    /// By a fault that was asked for.
+    Fault,
 }
 
 impl SessionEnd {
@@ -76,6 +78,7 @@ impl SessionEnd {
             Self::Turned => "roles swapped by ATRN",
             Self::NotAdmitted => "not admitted",
             Self::TlsFailed => "ended because TLS failed",
+            Self::Fault => "ended by a fault that was asked for",
         }
     }
 }

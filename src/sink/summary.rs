@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::board::{CoreSnapshot, LiveBoard, VerbTimes};
 use super::counters::SinkCounters;
 use super::deviation_counts::DeviationCounts;
+use super::fault_plan::FaultHits;
 use super::plan::SinkPlan;
 use super::refusal_counts::RefusalTable;
 use super::tls_fault_counts::TlsFaultCounts;
-use crate::host::PageFaults;
+use crate::host::{CpuTime, PageFaults};
 use crate::human::{self, count, counted};
 use crate::relay::RelayTotals;
 use crate::spool::{Durability, Recovery, Stats};
@@ -46,6 +47,9 @@ pub struct Summary {
     pub deviations: DeviationCounts,
     /// The sessions that TLS has failed, by what went wrong.
     pub tls_faults: TlsFaultCounts,
+    /// How often each fault struck that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultHits>,
     /// What the relay delivered; `None` without a relay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<RelayTotals>,
@@ -113,8 +117,9 @@ impl Summary {
         board: &LiveBoard,
         relay: Option<RelayTotals>,
         elapsed: Duration,
-        cpu: Duration,
     ) -> Self {
+        let cpu = CpuTime::of_process().unwrap_or_default().total();
+        let cpu = cpu.saturating_sub(board.cpu_before().unwrap_or_default());
         let shown = board.snapshot();
         let messages = shown.counters.messages;
         let busy_s = board.busy_s();
@@ -133,6 +138,7 @@ impl Summary {
             reply_ns: shown.reply_ns,
             deviations: shown.deviations,
             tls_faults: shown.tls_faults,
+            faults: Vec::new(),
             relay,
             cores,
             recovery: None,
@@ -235,6 +241,7 @@ impl fmt::Display for Summary {
             )?;
         }
         write!(f, "{}", self.deviations)?;
+        write_faults(&self.faults, f)?;
         if let Some(relay) = &self.relay {
             writeln!(
                 f,
@@ -287,6 +294,15 @@ impl fmt::Display for FailedSegments {
         }
         Ok(())
     }
+}
+
+/// How often each fault struck, one on each line.
+fn write_faults(faults: &[FaultHits], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (place, FaultHits { rule, hits }) in faults.iter().enumerate() {
+        let label = if place == 0 { "faults" } else { "" };
+        writeln!(f, "{label:<8} {} × {rule}", count(*hits))?;
+    }
+    Ok(())
 }
 
 /// The most frequent refusals, one on each line, and what is left of them in one line.
@@ -352,6 +368,7 @@ mod tests {
             reply_ns: VerbTimes::default(),
             tls_faults: TlsFaultCounts::default(),
             deviations: DeviationCounts::default(),
+            faults: vec![FaultHits { rule: "starttls:454".to_owned(), hits: 3 }],
             relay: None,
             cores: vec![core],
             recovery: None,
@@ -362,6 +379,7 @@ mod tests {
             "12,346 messages/s and 30.7 MiB/s, in 1 m 40 s from the first message to the last\n",
             "up for 2 m 05 s\n",
             "sessions 65,536 served, 0 turned away, 0 timed out\n",
+            "faults   3 × starttls:454\n",
             "CPU      21.3 µs per message\n",
             "core 0   CPU 1: 1,234,567 messages, 65,536 sessions, peak 1,000, 1 page fault\n",
         ] {

@@ -1,7 +1,7 @@
 //! Certificates and keys as files: what is wrong ends the sink with a code, or changes nothing.
 
 use std::fs::{self, Permissions};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -195,5 +195,34 @@ fn the_ca_of_clients_is_read_again_and_a_bad_one_changes_nothing() {
     let told = sink.line(|line| line.contains("SIGHUP"));
     assert!(told.contains("read the CA of client certificates again"), "{told}");
     assert!(becomes([false, true]));
+    sink.stop();
+}
+
+#[test]
+fn starttls_in_the_octets_behind_a_proxy_header_is_answered() {
+    let options = ["--tls-self-signed", "--proxy-protocol", "127.0.0.1", "--discard", "--cores=1"];
+    let sink = Program::start("smtp", &options);
+    let mut socket = TcpStream::connect(("127.0.0.1", sink.port)).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket.write_all(b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\nEHLO me\r\nSTARTTLS\r\n").unwrap();
+    // The greeting, and the answer to STARTTLS.
+    let mut said = String::new();
+    while said.matches("220 ").count() < 2 || !said.ends_with("\r\n") {
+        let mut octet = [0];
+        socket.read_exact(&mut octet).unwrap_or_else(|error| panic!("{error}: {said}"));
+        said.push(char::from(octet[0]));
+    }
+    let options = ClientOptions {
+        settings: TlsSettings::default(),
+        trust: Trust::Anybody,
+        pair: None,
+        key_log: None,
+    };
+    let configs = options.configs("127.0.0.1", 0).unwrap();
+    let mut client = ClientConnection::new(configs.full, configs.server).unwrap();
+    while client.is_handshaking() {
+        client.complete_io(&mut socket).unwrap();
+    }
+    drop(socket);
     sink.stop();
 }

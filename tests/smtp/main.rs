@@ -4,6 +4,7 @@
 mod client;
 mod conformance;
 mod dialogue;
+mod faults;
 mod fuzz;
 mod login;
 mod secure;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringpost::engine::EngineKind;
+use ringpost::rules::FaultRules;
 use ringpost::sink::{PortTls, Summary};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::server::Policy;
@@ -16,17 +17,22 @@ use super::sink::{Running, engines};
 use super::stream::policy;
 use super::tls::{call, configs};
 
-type Client = StreamOwned<ClientConnection, TcpStream>;
+pub(super) type Client = StreamOwned<ClientConnection, TcpStream>;
 
 /// A sink with two ports: STARTTLS, and TLS from the first octet.
-struct Secure {
+pub(super) struct Secure {
     running: Running,
-    client: Arc<ClientConfig>,
+    pub(super) client: Arc<ClientConfig>,
     dir: tempfile::TempDir,
 }
 
 impl Secure {
     fn start(engine: EngineKind) -> Self {
+        Self::start_faulty(engine, None)
+    }
+
+    /// As `start`, with faults.
+    pub(super) fn start_faulty(engine: EngineKind, faults: Option<FaultRules>) -> Self {
         let (config, client) = configs();
         let port = |is_implicit| {
             let extensions = policy().extensions.union(Extensions::STARTTLS);
@@ -37,18 +43,19 @@ impl Secure {
         };
         let dir = tempfile::tempdir().unwrap();
         let spool = Some(dir.path().to_path_buf());
-        let running = Running::start_ports(engine, &[port(false), port(true)], spool, None);
+        let ports = [port(false), port(true)];
+        let running = Running::start_faulty(engine, &ports, spool, None, faults);
         Self { running, client, dir }
     }
 
-    fn plain(&self, port: usize) -> TcpStream {
+    pub(super) fn plain(&self, port: usize) -> TcpStream {
         let socket = TcpStream::connect(self.running.ports[port]).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         socket
     }
 
     /// A client after STARTTLS.
-    fn upgraded(&self) -> Client {
+    pub(super) fn upgraded(&self) -> Client {
         let mut socket = self.plain(0);
         expect(&mut socket, "220 ");
         say(&mut socket, "EHLO plain.example\r\n", "250 ");
@@ -56,21 +63,22 @@ impl Secure {
         call(self.client.clone(), socket).unwrap()
     }
 
-    fn implicit(&self) -> Client {
+    pub(super) fn implicit(&self) -> Client {
         let mut client = call(self.client.clone(), self.plain(1)).unwrap();
         expect(&mut client, "220 ");
         client
     }
 
     /// What the sink counted, and of each message its body, the protocol and the version of TLS.
-    fn end(self) -> (Summary, Vec<(Vec<u8>, String, String)>) {
+    pub(super) fn end(self) -> (Summary, Vec<(Vec<u8>, String, String)>) {
         let summary = self.running.stop();
         let reader = Reader::open(self.dir.path()).unwrap();
         let messages = reader.messages().map(|message| {
             let message = message.unwrap();
             let body = reader.body(&message).unwrap();
             let protocol = String::from_utf8(message.envelope.protocol.clone()).unwrap();
-            (body, protocol, message.envelope.tls().unwrap().version)
+            let version = message.envelope.tls().map(|tls| tls.version);
+            (body, protocol, version.unwrap_or_default())
         });
         let messages = messages.collect();
         (summary, messages)
@@ -78,7 +86,7 @@ impl Secure {
 }
 
 /// Reads to the end of a reply, and expects how its last line begins.
-fn expect(stream: &mut impl Read, lead: &str) -> String {
+pub(super) fn expect(stream: &mut impl Read, lead: &str) -> String {
     let mut reply = Vec::new();
     let is_whole = |reply: &[u8]| {
         let last = reply.strip_suffix(b"\r\n").and_then(|all| all.rsplit(|&b| b == b'\n').next());
@@ -94,13 +102,13 @@ fn expect(stream: &mut impl Read, lead: &str) -> String {
     reply
 }
 
-fn say(stream: &mut (impl Read + Write), line: &str, lead: &str) -> String {
+pub(super) fn say(stream: &mut (impl Read + Write), line: &str, lead: &str) -> String {
     stream.write_all(line.as_bytes()).unwrap();
     stream.flush().unwrap();
     expect(stream, lead)
 }
 
-fn mail(client: &mut Client, body: &str) {
+pub(super) fn mail(client: &mut Client, body: &str) {
     say(client, "EHLO tls.example\r\n", "250 ");
     say(client, "MAIL FROM:<a@x.example>\r\n", "250 ");
     say(client, "RCPT TO:<b@x.example>\r\n", "250 ");

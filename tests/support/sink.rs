@@ -11,6 +11,7 @@ use std::time::Duration;
 use ringpost::engine::{self, Address, EngineKind, Io};
 use ringpost::host;
 use ringpost::relay;
+use ringpost::rules::FaultRules;
 use ringpost::sink::{
     KeepRules, LogPlan, Networks, PeerPolicy, Port, PortTls, Sink, SinkPlan, Stop, Store, Summary,
 };
@@ -63,6 +64,17 @@ impl Running {
         spool: Option<PathBuf>,
         relay: Option<relay::RelayPlan>,
     ) -> Self {
+        Self::start_faulty(engine, policies, spool, relay, None)
+    }
+
+    /// Like `start_ports`, and the sink has these faults.
+    pub(crate) fn start_faulty(
+        engine: EngineKind,
+        policies: &[(Policy, Option<PortTls>)],
+        spool: Option<PathBuf>,
+        relay: Option<relay::RelayPlan>,
+        faults: Option<FaultRules>,
+    ) -> Self {
         let any: Address = "127.0.0.1:0".parse().map(Address::Tcp).unwrap();
         let listeners = engine::bind(&vec![any; policies.len()], 1).unwrap();
         let ports = listeners[0].iter().map(|bound| inet(bound.address())).collect();
@@ -96,6 +108,7 @@ impl Running {
             messages_max: None,
             sessions_max: None,
             log: LogPlan::default(),
+            faults,
         };
         let (stop, _) = watch::channel(Stop::No);
         let (ready, is_ready) = mpsc::channel();

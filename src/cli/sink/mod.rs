@@ -4,6 +4,7 @@
 
 mod auth;
 mod commands;
+mod faults;
 mod listen;
 mod live;
 mod options;

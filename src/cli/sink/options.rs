@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 
 use super::auth;
 use super::commands::CommandOptions;
+use super::faults::FaultOptions;
 use super::listen::ListenUrl;
 use super::peers::Peers;
 use super::relay::RelayOptions;
@@ -150,6 +151,9 @@ pub(super) struct SinkOptions {
 
     #[command(flatten)]
     pub(super) relay: RelayOptions,
+
+    #[command(flatten)]
+    pub(super) faults: FaultOptions,
 
     #[command(flatten)]
     pub(super) voice: VoiceOptions,

@@ -27,6 +27,7 @@ pub(super) fn plan(
 ) -> Result<(SinkPlan, Option<SinkTls>), ExitError> {
     let cpus = cpus(options)?;
     options.tls.check(&options.listen)?;
+    let faults = options.faults.rules(options.tls.is_on())?;
     let mut commands = options.commands.check(&options.listen)?;
     options.relay.switch_on(&mut commands);
     let (auth, warning) =
@@ -84,6 +85,7 @@ pub(super) fn plan(
         messages_max: options.max_messages,
         sessions_max: options.max_sessions,
         log: options.voice.log(),
+        faults,
     };
     Ok((plan, tls))
 }

@@ -21,6 +21,11 @@ impl Session<'_> {
         config: Arc<ServerConfig>,
         bufs: &mut Buffers,
     ) -> Next {
+        if self.faults.is_some()
+            && let Some(next) = self.break_handshake(stream, bufs).await
+        {
+            return next;
+        }
         match Tls::server(config) {
             Ok(tls) => stream.begin(tls, self.core.pool.clone()),
             Err(error) => return self.tls_failed(&error),

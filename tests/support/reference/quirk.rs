@@ -81,12 +81,10 @@ pub(crate) enum Quirk {
     LoginInPlainText,
     /// REQUIRETLS is taken before TLS.
     RequireTlsInPlainText,
-    /// An address may hold the controls that only Unicode has.
-    UnicodeControlsPass,
 }
 
 impl Quirk {
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 39] = [
         Self::LfDotEnds,
         Self::DotLfEnds,
         Self::DotCrEnds,
@@ -126,6 +124,5 @@ impl Quirk {
         Self::TlsIsOptional,
         Self::LoginInPlainText,
         Self::RequireTlsInPlainText,
-        Self::UnicodeControlsPass,
     ];
 }
