@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use memmap2::{MmapMut, MmapOptions};
-use ringpost::spool::{Draft, Meta, Options, Spool, Writer};
+use ringpost::spool::{Draft, Meta, Options, SessionMeta, Spool, Writer};
 use tempfile::TempDir;
 
 const SIZES: [usize; 4] = [1024, 16 * 1024, 64 * 1024, 1024 * 1024];
@@ -83,6 +83,8 @@ fn measure(
 struct Store {
     writer: Writer,
     draft: Draft,
+    /// What its messages have in common.
+    session: Vec<u8>,
     _spool: Spool,
     _dir: TempDir,
 }
@@ -97,17 +99,23 @@ impl Store {
         };
         let (spool, _, mut writers) = Spool::open(dir.path(), options).expect("a new spool");
         let writer = writers.remove(0);
-        Self { writer, draft: Draft::default(), _spool: spool, _dir: dir }
+        let mut session = Vec::new();
+        let meta = SessionMeta {
+            peer: b"127.0.0.1:40000",
+            listener: b"smtp://127.0.0.1:1025",
+            helo: b"client.example.org",
+            protocol: b"ESMTP",
+            ..SessionMeta::default()
+        };
+        meta.encode(&mut session).expect("a short envelope");
+        Self { writer, draft: Draft::default(), session, _spool: spool, _dir: dir }
     }
 
     fn store(&mut self, body: &[u8]) {
         let meta = Meta {
             received_ns: 1_700_000_000_000_000_000,
             sealed_ns: 1_700_000_000_000_100_000,
-            peer: b"127.0.0.1:40000",
-            listener: b"smtp://127.0.0.1:1025",
-            helo: b"client.example.org",
-            protocol: b"ESMTP",
+            session: &self.session,
             reverse_path: b"sender@example.org",
             reverse_params: b"SIZE=1024",
             ..Meta::default()

@@ -1,13 +1,12 @@
 //! One incoming message: it begins, its octets are kept as they come, and it is sealed or forgotten.
 
-use std::net::{IpAddr, SocketAddr};
-
-use super::core::{Core, Door};
+use super::core::Core;
 use super::keep::Keep;
 use super::replies::TakenMessage;
+use super::stored_session::StoredSession;
 use crate::scan::HeaderCut;
 use crate::smtp::reply::Reply;
-use crate::smtp::server::{Flags, Protocol, Relayed, Server};
+use crate::smtp::server::{Flags, Server};
 use crate::spool::{Draft, Meta, RecordFlags, Sealed, SpoolError};
 
 // What the protocol saw has the same bit in a record; what the sink alone knows lies beside it.
@@ -44,15 +43,6 @@ pub(super) struct IncomingMessage {
     draft: Draft,
     /// Why it will be refused at its end: the spool failed on the way.
     refusal: Option<Reply>,
-}
-
-/// The two ends of a connection, as they are stored with each of its messages.
-#[derive(Clone, Copy)]
-pub(super) struct Ends<'s> {
-    pub(super) peer: &'s str,
-    pub(super) door: &'s Door,
-    /// What was agreed on in the handshake; empty in plain text.
-    pub(super) tls: &'s [u8],
 }
 
 impl IncomingMessage {
@@ -105,12 +95,12 @@ impl IncomingMessage {
         &mut self,
         core: &Core,
         server: &Server,
-        ends: Ends<'_>,
+        session: &mut StoredSession<'_>,
         flags: Flags,
         now_ns: u64,
     ) -> Result<TakenMessage, Reply> {
         debug_assert!(self.open, "an end without a message");
-        let taken = self.take(core, server, ends, flags, now_ns);
+        let taken = self.take(core, server, session, flags, now_ns);
         if taken.is_err() {
             self.forget(core);
         }
@@ -133,7 +123,7 @@ impl IncomingMessage {
         &mut self,
         core: &Core,
         server: &Server,
-        ends: Ends<'_>,
+        session: &mut StoredSession<'_>,
         flags: Flags,
         now_ns: u64,
     ) -> Result<TakenMessage, Reply> {
@@ -143,7 +133,7 @@ impl IncomingMessage {
         if !core.quota.take_message() {
             return Err(QUOTA_USED);
         }
-        let stored = self.seal(core, server, ends, flags, now_ns);
+        let stored = self.seal(core, server, session, flags, now_ns);
         let stored = stored.inspect_err(|_| core.quota.return_message())?;
         core.board.took_message(self.first_byte_ns, now_ns);
         let recipients = server.envelope().recipient_count() as u64;
@@ -156,7 +146,7 @@ impl IncomingMessage {
         &mut self,
         core: &Core,
         server: &Server,
-        ends: Ends<'_>,
+        session: &mut StoredSession<'_>,
         flags: Flags,
         now_ns: u64,
     ) -> Result<Option<Sealed>, Reply> {
@@ -165,24 +155,14 @@ impl IncomingMessage {
             return Ok(None);
         }
         let envelope = server.envelope();
-        let relayed = server.relayed();
-        let peer = relayed.and_then(|relayed| relayed.address.map(|ip| relayed_peer(ip, relayed)));
+        let session = session.encoded(server).map_err(|error| refusal(&error))?;
         let left_out = self.draft.len() < self.bytes;
         let deviations = server.deviations().join();
         let meta = Meta {
             received_ns: self.first_byte_ns,
             sealed_ns: now_ns,
             flags: record_flags(flags, left_out),
-            peer: peer.as_deref().unwrap_or(ends.peer).as_bytes(),
-            listener: ends.door.url.as_bytes(),
-            helo: relayed.and_then(|r| r.hello.as_deref()).unwrap_or(server.hello()),
-            protocol: protocol(server, ends.door),
-            tls: ends.tls,
-            // What a trusted relay says of the client's login goes before a login of the relay itself.
-            auth: relayed
-                .and_then(|r| r.login.as_deref())
-                .or(server.identity())
-                .unwrap_or_default(),
+            session,
             reverse_path: envelope.reverse_path(),
             reverse_params: envelope.reverse_params(),
             sent_bytes: left_out.then_some(self.bytes),
@@ -203,30 +183,6 @@ fn record_flags(seen: Flags, left_out: bool) -> RecordFlags {
     let mut flags = RecordFlags::from_bits_retain(seen.bits());
     flags.set(RecordFlags::HEADERS_ONLY, left_out);
     flags
-}
-
-/// The name of what is spoken, as in the WITH clause of a Received field (RFC 3848).
-fn protocol(server: &Server, door: &Door) -> &'static [u8] {
-    let relayed = server.relayed().and_then(|relayed| relayed.extended);
-    let extended = relayed.unwrap_or_else(|| server.extended());
-    let authenticated = server.identity().is_some();
-    // SMTP knows no TLS without EHLO, and no name for it.
-    match (door.protocol, extended, server.is_secured(), authenticated) {
-        (Protocol::Lmtp, _, false, false) => b"LMTP",
-        (Protocol::Lmtp, _, false, true) => b"LMTPA",
-        (Protocol::Lmtp, _, true, false) => b"LMTPS",
-        (Protocol::Lmtp, _, true, true) => b"LMTPSA",
-        (Protocol::Smtp, _, false, true) => b"ESMTPA",
-        (Protocol::Smtp, _, true, true) => b"ESMTPSA",
-        (Protocol::Smtp, _, true, false) => b"ESMTPS",
-        (Protocol::Smtp, true, false, false) => b"ESMTP",
-        (Protocol::Smtp, false, false, false) => b"SMTP",
-    }
-}
-
-/// The client's address as XCLIENT gave it; port 0 where it gave none.
-fn relayed_peer(ip: IpAddr, relayed: &Relayed) -> String {
-    SocketAddr::new(ip, relayed.port.unwrap_or_default()).to_string()
 }
 
 /// The reply that tells a client of an error of the spool.

@@ -36,6 +36,7 @@ mod session;
 mod session_log;
 mod stop;
 mod store;
+mod stored_session;
 mod summary;
 mod tls_facts;
 mod tls_fault_counts;

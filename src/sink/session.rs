@@ -14,7 +14,7 @@ use super::core::{Core, Door};
 use super::deadline::Deadline;
 use super::fault_plan::{FaultPlan, SessionFaults};
 use super::lingering_close::{self, LastWord};
-use super::message::{self, Ends, IncomingMessage};
+use super::message::{self, IncomingMessage};
 use super::odmr::{self, Turn};
 use super::pregreet::{self, Rejection};
 use super::replies::ReplyQueue;
@@ -22,6 +22,7 @@ use super::round::{Next, Round};
 use super::round_clock::RoundClock;
 use super::session_log::{SessionEnd, SessionLog};
 use super::stop::Stop;
+use super::stored_session::StoredSession;
 use crate::engine::{Buf, Conn, Guard, Peer, Stream};
 use crate::host::unix_ns;
 use crate::limits::REPLY_QUEUE_BYTES_MAX;
@@ -68,7 +69,7 @@ pub(super) async fn serve(core: &Core, conn: Conn, peer: Peer, door: &Door) {
         log,
         end: SessionEnd::default(),
         caller: caller.peer,
-        peer: caller.peer.to_string(),
+        stored: StoredSession::new(door, caller.peer.to_string()),
         server,
         guard,
         deadline: Deadline::new(&core.peer_policy, core.watch.now()),
@@ -76,7 +77,6 @@ pub(super) async fn serve(core: &Core, conn: Conn, peer: Peer, door: &Door) {
         replies: ReplyQueue::default(),
         turn: None,
         faults,
-        tls: Vec::new(),
         clock,
         ended: ReplyCounts::default(),
         deviations: Deviations::empty(),
@@ -96,7 +96,7 @@ struct Session<'c> {
     log: Option<Box<SessionLog>>,
     end: SessionEnd,
     caller: Peer,
-    peer: String,
+    stored: StoredSession<'c>,
     server: Server,
     guard: Guard,
     deadline: Deadline,
@@ -107,8 +107,6 @@ struct Session<'c> {
     turn: Option<Turn>,
     /// `None` unless the user asked for faults.
     faults: Option<SessionFaults>,
-    /// What was agreed on in the handshake, as messages are stored with it; empty in plain text.
-    tls: Vec<u8>,
     clock: RoundClock,
     /// Replies to ends of data that were rendered here, and are not on the board yet.
     ended: ReplyCounts,
@@ -342,9 +340,9 @@ impl Session<'_> {
 
     /// The message is complete: keep it and queue its reply, or refuse it.
     fn finish(&mut self, flags: Flags, out: &mut Vec<u8>) {
-        let ends = Ends { peer: &self.peer, door: self.door, tls: &self.tls };
         let now_ns = self.clock.received_ns();
-        let finished = self.message.finish(self.core, &self.server, ends, flags, now_ns);
+        let finished =
+            self.message.finish(self.core, &self.server, &mut self.stored, flags, now_ns);
         if self.log.is_some() {
             self.server.note_heard(format_args!("({} octets of a message)", self.message.bytes()));
         }

@@ -31,15 +31,9 @@ mod tag {
     pub(super) const DEVIATIONS: u16 = 14;
 }
 
-/// What a session knows of a message at its end, besides its recipients. Paths have no angle brackets;
-/// parameters are the raw text after the path.
+/// What the messages of a session have in common.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Meta<'a> {
-    /// First octet of the message, Unix nanoseconds.
-    pub received_ns: u64,
-    /// End of data, Unix nanoseconds.
-    pub sealed_ns: u64,
-    pub flags: RecordFlags,
+pub struct SessionMeta<'a> {
     /// Address of the client as text.
     pub peer: &'a [u8],
     /// The address to which the client connected, as text.
@@ -52,6 +46,37 @@ pub struct Meta<'a> {
     pub tls: &'a [u8],
     /// Identity of AUTH, or empty.
     pub auth: &'a [u8],
+}
+
+impl SessionMeta<'_> {
+    /// Appends the values to `out` as they stand in an envelope.
+    ///
+    /// # Errors
+    /// [`SpoolError::EnvelopeTooLarge`].
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), SpoolError> {
+        let texts = [
+            (tag::PEER, self.peer),
+            (tag::LISTENER, self.listener),
+            (tag::HELO, self.helo),
+            (tag::PROTOCOL, self.protocol),
+            (tag::TLS, self.tls),
+            (tag::AUTH, self.auth),
+        ];
+        texts.into_iter().try_for_each(|(tag, text)| put_text(out, tag, text))
+    }
+}
+
+/// What a session knows of a message at its end, besides its recipients. Paths have no angle brackets;
+/// parameters are the raw text after the path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meta<'a> {
+    /// First octet of the message, Unix nanoseconds.
+    pub received_ns: u64,
+    /// End of data, Unix nanoseconds.
+    pub sealed_ns: u64,
+    pub flags: RecordFlags,
+    /// What [`SessionMeta::encode`] made, or empty.
+    pub session: &'a [u8],
     pub reverse_path: &'a [u8],
     pub reverse_params: &'a [u8],
     /// Octets of the message as it was sent, if not all of them were stored; goes with
@@ -70,46 +95,44 @@ impl Meta<'_> {
     ) -> Result<(), SpoolError> {
         put(out, tag::RECEIVED, &self.received_ns.to_le_bytes())?;
         put(out, tag::SEALED, &self.sealed_ns.to_le_bytes())?;
-        let texts = [
-            (tag::PEER, self.peer),
-            (tag::LISTENER, self.listener),
-            (tag::HELO, self.helo),
-            (tag::PROTOCOL, self.protocol),
-            (tag::TLS, self.tls),
-            (tag::AUTH, self.auth),
-            (tag::REVERSE_PATH, self.reverse_path),
-            (tag::REVERSE_PARAMS, self.reverse_params),
-            (tag::DEVIATIONS, self.deviations),
-        ];
-        for (tag, text) in texts {
-            if !text.is_empty() {
-                put(out, tag, text)?;
-            }
-        }
+        check_bytes(out.len() + self.session.len())?;
+        out.extend_from_slice(self.session);
+        put_text(out, tag::REVERSE_PATH, self.reverse_path)?;
+        put_text(out, tag::REVERSE_PARAMS, self.reverse_params)?;
+        put_text(out, tag::DEVIATIONS, self.deviations)?;
         if let Some(bytes) = self.sent_bytes {
             put(out, tag::SENT_BYTES, &bytes.to_le_bytes())?;
         }
         for (path, params) in recipients {
             put(out, tag::RECIPIENT, path)?;
-            if !params.is_empty() {
-                put(out, tag::RECIPIENT_PARAMS, params)?;
-            }
+            put_text(out, tag::RECIPIENT_PARAMS, params)?;
         }
         Ok(())
     }
 }
 
+fn put_text(out: &mut Vec<u8>, tag: u16, text: &[u8]) -> Result<(), SpoolError> {
+    if text.is_empty() { Ok(()) } else { put(out, tag, text) }
+}
+
 fn put(out: &mut Vec<u8>, tag: u16, value: &[u8]) -> Result<(), SpoolError> {
     let bytes = out.len() + ENVELOPE_VALUE_HEAD_BYTES + value.len();
-    let length = u16::try_from(value.len()).ok().filter(|_| bytes <= ENVELOPE_BYTES_MAX);
-    let Some(length) = length else {
-        return Err(SpoolError::EnvelopeTooLarge { bytes, max: ENVELOPE_BYTES_MAX });
-    };
+    check_bytes(bytes)?;
+    let length = u16::try_from(value.len()).map_err(|_| too_large(bytes))?;
     let head: [u8; ENVELOPE_VALUE_HEAD_BYTES] =
         (u32::from(tag) | u32::from(length) << 16).to_le_bytes();
     out.extend_from_slice(&head);
     out.extend_from_slice(value);
     Ok(())
+}
+
+fn check_bytes(bytes: usize) -> Result<(), SpoolError> {
+    if bytes <= ENVELOPE_BYTES_MAX { Ok(()) } else { Err(too_large(bytes)) }
+}
+
+#[cold]
+fn too_large(bytes: usize) -> SpoolError {
+    SpoolError::EnvelopeTooLarge { bytes, max: ENVELOPE_BYTES_MAX }
 }
 
 /// Passes each tag and its value to `take`. `None` if the values do not fill the octets exactly, or if
@@ -146,7 +169,7 @@ pub(super) fn check(bytes: &[u8]) -> Option<(u64, u64)> {
     Some((received_ns, sealed_ns))
 }
 
-/// An envelope read back; the fields are those of [`Meta`].
+/// An envelope read back; the fields are those of [`SessionMeta`] and [`Meta`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct StoredEnvelope {
     pub received_ns: u64,
@@ -265,16 +288,21 @@ mod tests {
     #[test]
     fn an_envelope_comes_back_as_it_went() {
         let recipients = [(&b"a@x"[..], &b"NOTIFY=NEVER"[..]), (b"", b""), (b"c@x", b"")];
-        let meta = Meta {
-            received_ns: 1,
-            sealed_ns: u64::MAX,
-            flags: RecordFlags::BDAT,
+        let session = SessionMeta {
             peer: b"127.0.0.1:9",
             listener: b"smtp://127.0.0.1:1025",
             helo: b"h",
             protocol: b"ESMTP",
             tls: b"version=TLSv1.3",
             auth: b"me",
+        };
+        let mut encoded = Vec::new();
+        session.encode(&mut encoded).unwrap();
+        let meta = Meta {
+            received_ns: 1,
+            sealed_ns: u64::MAX,
+            flags: RecordFlags::BDAT,
+            session: &encoded,
             reverse_path: b"",
             reverse_params: b"SIZE=5",
             sent_bytes: Some(77),
@@ -311,6 +339,8 @@ mod tests {
         let mut out = vec![0; ENVELOPE_BYTES_MAX - 4];
         assert!(put(&mut out, tag::RECIPIENT, b"x").is_err());
         assert!(put(&mut out, tag::RECIPIENT, b"").is_ok());
+        let session = &vec![0; ENVELOPE_BYTES_MAX][..];
+        assert!(Meta { session, ..Meta::default() }.encode([], &mut Vec::new()).is_err());
     }
 
     #[test]

@@ -300,7 +300,7 @@ mod recipients;
 mod stored_tls;
 mod write;
 
-pub use envelope::{Meta, StoredEnvelope, Text, text};
+pub use envelope::{Meta, SessionMeta, StoredEnvelope, Text, text};
 pub use error::{Doubt, SpoolError};
 pub use format::{BadPlace, Delivery, DeliveryFate, Place, RecordFlags};
 pub use options::{Durability, Options, WhenFull};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ringpost::measure::Mode;
 use ringpost::run::{Run, hlog::phase_tag};
-use ringpost::spool::{Draft, Meta, Options, RecordFlags, Spool};
+use ringpost::spool::{Draft, Meta, Options, RecordFlags, SessionMeta, Spool};
 use serde_json::Value;
 
 use crate::program::{BLAST, Ran, SINK, TOOLBOX, end_of, run, serve};
@@ -64,16 +64,21 @@ fn bad_spool(dir: &Path) {
     let path = [&*bad, b"@", &bad].concat();
     let fields = ["version", "suite", "group", "sni", "client-subject", "client-sha256", BAD];
     let tls = fields.map(|field| [field.as_bytes(), b"=", &bad].concat()).join(&b'\n');
-    let meta = Meta {
-        received_ns: 1_700_000_000_000_000_000,
-        sealed_ns: 1_700_000_000_000_000_001,
-        flags: RecordFlags::all() - RecordFlags::HEADERS_ONLY,
+    let session = SessionMeta {
         peer: &bad,
         listener: &bad,
         helo: &bad,
         protocol: &bad,
         tls: &tls,
         auth: &bad,
+    };
+    let mut encoded = Vec::new();
+    session.encode(&mut encoded).unwrap();
+    let meta = Meta {
+        received_ns: 1_700_000_000_000_000_000,
+        sealed_ns: 1_700_000_000_000_000_001,
+        flags: RecordFlags::all() - RecordFlags::HEADERS_ONLY,
+        session: &encoded,
         reverse_path: &path,
         reverse_params: &bad,
         sent_bytes: None,

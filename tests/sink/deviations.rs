@@ -57,7 +57,7 @@ fn what_was_odd_is_told_with_the_message_and_in_the_report() {
 }
 
 /// The lines of JSON that `ringpost spool` prints of a spool.
-fn ringpost(words: &[&str], spool: &str) -> Vec<Value> {
+pub(super) fn ringpost(words: &[&str], spool: &str) -> Vec<Value> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));
     command.arg("spool").arg(words[0]).arg(spool).args(&words[1..]);
     let done = command.output().unwrap();

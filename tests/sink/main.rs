@@ -2,6 +2,7 @@
 
 mod board;
 mod certificates;
+mod client;
 mod deviations;
 mod ends;
 mod envelope;

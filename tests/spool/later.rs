@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ringpost::spool::{Deliveries, Draft, Meta, Reader};
+use ringpost::spool::{Deliveries, Draft, Meta, Reader, SessionMeta};
 
 use super::{open_one, small, store};
 
@@ -24,10 +24,13 @@ fn further_tags_flags_and_files_are_passed_over_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _, mut writer) = open_one(dir.path(), small(8));
     let to: [(&[u8], &[u8]); 1] = [(b"b@y.test", b"")];
+    let helo = b"a-value-of-tag-5";
+    let mut session = Vec::new();
+    SessionMeta { helo, ..SessionMeta::default() }.encode(&mut session).unwrap();
     let meta = Meta {
         received_ns: 1,
         sealed_ns: 2,
-        helo: b"a-value-of-tag-5",
+        session: &session,
         reverse_path: b"a@x.test",
         ..Meta::default()
     };
@@ -38,7 +41,7 @@ fn further_tags_flags_and_files_are_passed_over_and_left_alone() {
 
     let segment = dir.path().join("c000-00000001.seg");
     let mut octets = fs::read(&segment).unwrap();
-    let tag = octets.windows(16).position(|found| found == meta.helo).unwrap() - 4;
+    let tag = octets.windows(16).position(|found| found == helo).unwrap() - 4;
     assert_eq!(octets[tag..tag + 2], [5, 0]);
     octets[tag] = 99;
     // A flag that no program sets.

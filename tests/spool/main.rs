@@ -19,8 +19,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ringpost::spool::{
-    Draft, Durability, Listing, Message, Meta, Options, Place, Reader, Recovery, Spool, SpoolError,
-    StoredEnvelope, Survey, WhenFull, Writer,
+    Draft, Durability, Listing, Message, Meta, Options, Place, Reader, Recovery, SessionMeta,
+    Spool, SpoolError, StoredEnvelope, Survey, WhenFull, Writer,
 };
 
 const SEGMENT: u64 = 64 * 1024;
@@ -46,10 +46,12 @@ fn open_one(dir: &Path, options: Options) -> (Spool, Recovery, Writer) {
 
 fn seal(writer: &mut Writer, draft: &mut Draft) -> Result<Place, SpoolError> {
     let to: [(&[u8], &[u8]); 2] = [(b"a@example.org", b""), (b"b@example.org", b"NOTIFY=NEVER")];
+    let mut session = Vec::new();
+    SessionMeta { helo: b"client.example", ..SessionMeta::default() }.encode(&mut session)?;
     let meta = Meta {
         received_ns: 1,
         sealed_ns: 2,
-        helo: b"client.example",
+        session: &session,
         reverse_path: b"from@example.org",
         ..Meta::default()
     };

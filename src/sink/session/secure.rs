@@ -53,7 +53,7 @@ impl Session<'_> {
         if let Some(facts) = stream.facts() {
             self.core.board.tls_sessions.add(1);
             self.core.board.tls_resumed.add(facts.resumed.into());
-            self.tls = tls_facts::stored(&facts);
+            self.stored.set_tls(tls_facts::stored(&facts));
         }
         self.server.secured();
         let now = self.core.watch.now();

@@ -109,6 +109,7 @@ impl Server {
             }
             SaslStep::Accepted(identity) => {
                 self.logins.identity = Some(identity.into());
+                self.client_changes();
                 self.say(&answer::AUTH_OK, replies);
                 None
             }

@@ -57,6 +57,8 @@ pub struct Server {
     pub(super) junk: u32,
     /// Whether the client said MAIL, whatever came of it.
     pub(super) said_mail: bool,
+    /// Grows with each change of what is known of the client.
+    pub(super) client_version: u32,
     /// Whether the peer may say XCLIENT.
     pub(super) xclient_trusted: bool,
     /// What it said.
@@ -96,6 +98,7 @@ impl Server {
             followers: 0,
             junk: 0,
             said_mail: false,
+            client_version: 0,
             xclient_trusted: false,
             relayed: None,
             answering: VerbClass::Other,
@@ -217,11 +220,6 @@ impl Server {
         &self.envelope
     }
 
-    /// Argument of the last good HELO, EHLO or LHLO; empty before.
-    pub fn hello(&self) -> &[u8] {
-        &self.hello
-    }
-
     /// How the greeting, the envelope and, where it has ended, the message stray from the grammar.
     pub fn deviations(&self) -> Deviations {
         self.hello_deviations | self.envelope.deviations
@@ -230,11 +228,6 @@ impl Server {
     /// How anything that was taken in this session strays from the grammar, whether a message came of it or not.
     pub fn session_deviations(&self) -> Deviations {
         self.session_deviations
-    }
-
-    /// Whether the client used EHLO or LHLO, that is, speaks ESMTP or LMTP.
-    pub fn extended(&self) -> bool {
-        self.greeting == Greeting::Ehlo
     }
 
     /// Whether a message has begun and not ended.

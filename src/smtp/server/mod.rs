@@ -7,6 +7,7 @@ mod answer;
 mod argument;
 mod auth;
 mod bdat;
+mod client_facts;
 mod commands;
 mod content;
 mod event;

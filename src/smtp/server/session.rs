@@ -88,6 +88,7 @@ impl Server {
         if matches!(self.greeting, Greeting::Helo | Greeting::Ehlo) {
             self.count_junk();
         }
+        self.client_changes();
         self.hello.clear();
         self.hello.extend_from_slice(name);
         self.hello_deviations = seen;

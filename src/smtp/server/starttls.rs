@@ -48,6 +48,7 @@ impl Server {
         // A browser that was led here speaks HTTP under TLS too.
         self.greeting = Greeting::Unheard;
         self.secured = true;
+        self.client_changes();
         self.available = self.policy.offered_under(true);
         self.hello.clear();
         self.hello_deviations = Deviations::empty();

@@ -43,6 +43,7 @@ impl Server {
             return self.fail(&answer::BAD_ATTRIBUTE, replies);
         }
         self.count_junk();
+        self.client_changes();
         self.hello.clear();
         self.hello_deviations = Deviations::empty();
         self.greeting = Greeting::Awaited;

@@ -12,23 +12,32 @@ use super::marker::lock;
 use super::open_room::{OpenPool, OpenRoom};
 use super::writer::{Draft, Writer};
 use crate::spool::format::SegmentHeader;
-use crate::spool::{Durability, Meta, Options, Reader, RecordFlags, Spool};
+use crate::spool::{Durability, Meta, Options, Reader, RecordFlags, SessionMeta, Spool};
 
 fn golden(spool: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(spool)
 }
 
-fn meta(number: u64) -> Meta<'static> {
-    Meta {
-        received_ns: 1_700_000_000_000_000_000 + number,
-        sealed_ns: 1_700_000_000_500_000_000 + number,
-        flags: RecordFlags::BDAT,
+fn session() -> Vec<u8> {
+    let mut session = Vec::new();
+    let meta = SessionMeta {
         peer: b"127.0.0.1:40000",
         listener: b"smtp://127.0.0.1:1025",
         helo: b"client.example",
         protocol: b"ESMTP",
         tls: b"",
         auth: b"",
+    };
+    meta.encode(&mut session).unwrap();
+    session
+}
+
+fn meta(number: u64, session: &[u8]) -> Meta<'_> {
+    Meta {
+        received_ns: 1_700_000_000_000_000_000 + number,
+        sealed_ns: 1_700_000_000_500_000_000 + number,
+        flags: RecordFlags::BDAT,
+        session,
         reverse_path: b"from@example.org",
         reverse_params: b"BODY=8BITMIME",
         sent_bytes: None,
@@ -65,6 +74,7 @@ fn writer_after(dir: &Path, seq: u64) -> (Writer, mpsc::Receiver<Job>) {
 
 /// One message whole, two interleaved, one discarded, one empty, one without its body, one without an end.
 fn write(dir: &Path) {
+    let session = session();
     let (mut writer, inbox) = writer_after(dir, 0);
     let one: [(&[u8], &[u8]); 1] = [(b"to@example.org", b"")];
     let two: [(&[u8], &[u8]); 2] = [(b"a@example.org", b"NOTIFY=NEVER"), (b"b@example.org", b"")];
@@ -72,18 +82,20 @@ fn write(dir: &Path) {
     let (mut first, mut second, mut gone, mut lost) =
         (Draft::default(), Draft::default(), Draft::default(), Draft::default());
     writer.append(&mut first, b"Subject: whole\r\n\r\n.dots\r\n").unwrap();
-    writer.seal(&mut first, &meta(1), one).unwrap();
+    writer.seal(&mut first, &meta(1, &session), one).unwrap();
     writer.append(&mut first, b"Subject: first\r\n").unwrap();
     writer.append(&mut second, b"Subject: second\r\n").unwrap();
     writer.append(&mut gone, b"never mind").unwrap();
     writer.append(&mut first, b"\r\nbody\r\n").unwrap();
     writer.discard(&mut gone);
-    writer.seal(&mut second, &meta(2), two).unwrap();
-    writer.seal(&mut first, &meta(3), one).unwrap();
-    writer.seal(&mut first, &meta(4), []).unwrap();
+    writer.seal(&mut second, &meta(2, &session), two).unwrap();
+    writer.seal(&mut first, &meta(3, &session), one).unwrap();
+    writer.seal(&mut first, &meta(4, &session), []).unwrap();
     writer.append(&mut first, b"Subject: cut\r\n\r\n").unwrap();
     let flags = RecordFlags::BDAT | RecordFlags::HEADERS_ONLY;
-    writer.seal(&mut first, &Meta { flags, sent_bytes: Some(4_000), ..meta(5) }, one).unwrap();
+    writer
+        .seal(&mut first, &Meta { flags, sent_bytes: Some(4_000), ..meta(5, &session) }, one)
+        .unwrap();
     writer.append(&mut lost, b"cut off").unwrap();
     drop(inbox);
 }
@@ -103,10 +115,11 @@ fn the_writer_still_writes_the_golden_segment() {
 fn a_spool_whose_sequence_numbers_are_used_up_takes_mail() {
     let dir = tempfile::tempdir().unwrap();
     let to: [(&[u8], &[u8]); 1] = [(b"to@example.org", b"")];
+    let session = session();
     let store = |writer: &mut Writer| {
         let mut draft = Draft::default();
         writer.append(&mut draft, b"hi").unwrap();
-        writer.seal(&mut draft, &meta(1), to).unwrap();
+        writer.seal(&mut draft, &meta(1, &session), to).unwrap();
     };
     for stored in [1, 4, 7] {
         if stored == 1 {
