@@ -124,7 +124,7 @@ pub(crate) fn serve_on(stream: impl Read + Write, manners: &Manners) -> Seen {
                 end(input.get_mut(), manners, accepted);
             }
             ("DATA", reply) => {
-                say(input.get_mut(), reply.unwrap_or("554 5.5.1 No valid recipients"))
+                say(input.get_mut(), reply.unwrap_or("554 5.5.1 No valid recipients"));
             }
             ("BDAT", reply) => {
                 let octets = line.split(' ').nth(1).unwrap().parse().unwrap();
