@@ -15,8 +15,9 @@
 //! | room | what it holds | imports |
 //! |---|---|---|
 //! | `bin` | the three programs: allocator and `main` | everything |
-//! | [`cli`] | command lines and `--help`: clap types in, checked plans out; the manual, exit codes | sink, blast, report, mailbox, relay, rules, dial, smtp, spool, engine, tls, run, measure, host, human, notice, printable, limits |
+//! | [`cli`] | command lines and `--help`: clap types in, checked plans out; the manual, exit codes | sink, blast, report, delivery, mailbox, relay, rules, dial, smtp, spool, engine, tls, run, measure, host, human, notice, printable, limits |
 //! | [`report`] | how a run is shown: text, live view, HTML with charts; two runs compared | run, measure, human, notice, printable, limits |
+//! | [`delivery`] | a run held against a spool: delivered, lost, doubled, altered, late | run, smtp, spool, stamp, measure |
 //! | [`blast`] | the generator: plan, load schedule, message content, cores and targets, session, bad clients, search for a rate, self-test | dial, smtp, stamp, spool, engine, run, measure, host, human, notice, printable, limits |
 //! | [`sink`] | the server: listen, accept, PROXY header, limits for peers, session, message, group commit, counters | relay, rules, smtp, spool, engine, tls, host, scan, human, notice, printable, limits |
 //! | [`relay`] | ETRN and ATRN: the queue of waiting mail, and its delivery to the next server | mailbox, dial, smtp, spool, engine, host, human, notice, printable, limits |
@@ -42,6 +43,7 @@
 
 pub mod blast;
 pub mod cli;
+pub mod delivery;
 pub mod dial;
 pub mod engine;
 pub mod host;

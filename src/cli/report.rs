@@ -2,6 +2,8 @@
 #![doc = ""]
 #![doc = include_str!("report/manual.md")]
 
+mod delivery;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +11,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use self::delivery::DeliveryArgs;
 use super::exit::{self, Exit, ExitError};
 use super::man::{Page, help_end};
+use crate::delivery::SentError;
 use crate::printable::printable;
 use crate::report;
 use crate::report::colour::Colour;
@@ -22,10 +26,12 @@ use crate::run::Judged;
 use crate::run::curve::Curve;
 use crate::run::foreign::{LogUnit, Reading};
 use crate::run::merge::{MergeError, merge};
+use crate::run::messages::MessagesError;
 use crate::run::schema;
 use crate::run::threshold::Condition;
 use crate::run::{Conditions, Verdict};
 use crate::run::{LoadError, Loaded};
+use crate::spool::SpoolError;
 
 /// Exit status for runs that do not belong together.
 const MISMATCH: u8 = 5;
@@ -96,6 +102,7 @@ enum ReportCommand {
         #[arg(long)]
         json: bool,
     },
+    Delivery(DeliveryArgs),
     /// Write the report as one self-contained page
     Html {
         /// Directories that hold a run.json
@@ -107,7 +114,7 @@ enum ReportCommand {
     },
     /// Print the JSON Schema (2020-12) of a result file
     Schema {
-        /// The file: run.json, sweep.json or find-max.json; or what compare --json prints
+        /// The file: run.json, sweep.json or find-max.json; or what compare --json or delivery --json prints
         #[arg(value_enum, value_name = "ARTEFACT", default_value = "run")]
         of: Described,
     },
@@ -120,6 +127,7 @@ enum Described {
     Sweep,
     FindMax,
     Compare,
+    Delivery,
 }
 
 impl Described {
@@ -129,6 +137,7 @@ impl Described {
             Self::Sweep => schema::SWEEP,
             Self::FindMax => schema::FIND_MAX,
             Self::Compare => schema::COMPARE,
+            Self::Delivery => schema::DELIVERY,
         }
     }
 }
@@ -208,6 +217,16 @@ enum ReportError {
     CurveJson,
     #[error("cannot write to stdout: {0}")]
     Stdout(io::Error),
+    #[error(transparent)]
+    Sent(#[from] SentError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("--fail-if '{0}' is a change; ringpost report compare holds two runs against it")]
+    NoChange(Condition),
+    #[error(
+        "--fail-if '{0}' is about the generator's own figures, which are those of one run; leave it out, or name one run"
+    )]
+    OneRun(Condition),
     #[error("--output takes one run, and {0} were given; leave it out to write into each of them")]
     ManyToOne(usize),
 }
@@ -228,6 +247,11 @@ impl ReportError {
             Self::Merge(_) => Exit::Data,
             Self::Load(error) => load(error),
             Self::Stdout(_) => Exit::Io,
+            Self::Sent(SentError::Load(error)) => load(error),
+            Self::Sent(SentError::Messages(MessagesError::Missing(_))) => Exit::NoInput,
+            Self::Sent(SentError::Messages(MessagesError::Io { error, .. })) => exit::read(error),
+            Self::Sent(_) => Exit::Data,
+            Self::Spool(error) => exit::spool(error),
             Self::Create { .. } => Exit::CantCreate,
             Self::CurveAndRun(..)
             | Self::CurveCondition
@@ -235,6 +259,8 @@ impl ReportError {
             | Self::ManyToOne(_)
             | Self::NoJson(_)
             | Self::NoLog(_)
+            | Self::NoChange(_)
+            | Self::OneRun(_)
             | Self::Untold(_) => Exit::Usage,
         }
     }
@@ -263,6 +289,7 @@ impl ReportArgs {
                 let shown = (html.as_deref(), *json);
                 compare_runs([before, after], logs, fail_if, shown).map(ExitCode::from)
             }
+            ReportCommand::Delivery(args) => args.run().map(ExitCode::from),
             ReportCommand::Html { runs, output } => {
                 write_html(runs, output.as_deref()).map(|()| ExitCode::SUCCESS)
             }

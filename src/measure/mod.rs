@@ -36,6 +36,7 @@ pub use counters::{COUNT_MAX, Counters};
 pub use cuts::Cuts;
 pub use enhanced::EnhancedKey;
 pub use handshakes::{Handshakes, TlsAgreement};
+pub use histogram::{HEADLINE_DIGITS, PHASE_DIGITS, long_histogram};
 pub use interval::{Interval, Totals};
 pub use kind::{ErrorKind, Outcome, Phase};
 pub use message::{MessageSample, Mode, OpenLoop, RecipientCounts};

@@ -259,7 +259,7 @@ pub fn overlaid(runs: [&Loaded; 2]) -> Option<Figure> {
 
 /// Curves with their names and classes; the first is drawn last, over the others. The axis has one
 /// step per nine, as percentiles of a tail are usually drawn: 90 %, 99 %, 99.9 %.
-fn curves_by_nine(
+pub(super) fn curves_by_nine(
     begin: fn(&str, Scale, Scale) -> Chart,
     curves: &[(&str, &str, &Histogram<u64>)],
 ) -> Figure {

@@ -7,6 +7,7 @@ pub mod colour;
 pub mod columns;
 pub mod compare;
 pub mod curves;
+pub mod delivery;
 mod download;
 pub mod figure;
 pub mod foreign;

@@ -137,6 +137,16 @@ impl<W: Write> HlogWriter<W> {
     ) -> io::Result<()> {
         let begun = Duration::from_nanos(interval.begun_ns);
         let lasted = Duration::from_nanos(interval.ended_ns.saturating_sub(interval.begun_ns));
+        self.histogram((begun, lasted), histogram, tag)
+    }
+
+    /// Writes one line: what was recorded in a stretch of time that began and lasted so long after the start.
+    pub fn histogram(
+        &mut self,
+        (begun, lasted): (Duration, Duration),
+        histogram: &Histogram<u64>,
+        tag: Option<&str>,
+    ) -> io::Result<()> {
         let tag = tag.and_then(Tag::new);
         // A builder without headers writes nothing, so one per line is how the library lets an
         // owned file be written to over time.

@@ -151,7 +151,11 @@ fn phase_second(line: &HlogLine) -> Option<PhaseSecond> {
     })
 }
 
-pub(super) fn read_run(dir: &Path) -> Result<Run, LoadError> {
+/// Reads the result of a run alone.
+///
+/// # Errors
+/// When there is none, or it is damaged.
+pub fn read_run(dir: &Path) -> Result<Run, LoadError> {
     if dir.is_file() {
         return Err(LoadError::NotADirectory(dir.to_owned()));
     }

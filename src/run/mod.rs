@@ -11,6 +11,7 @@
 pub mod artefact;
 pub mod compared;
 pub mod curve;
+pub mod delivery;
 pub mod foreign;
 pub mod hgrm;
 pub mod hlog;

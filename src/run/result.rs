@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::delivery::DeliveryResult;
 use super::judged::Judged;
 use super::latency::Latency;
 use super::plan::{PlannedTarget, RunPlan};
@@ -118,6 +119,9 @@ pub struct Run {
     /// How clients that break the rules were answered (`--misbehave`); in no other figure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub misbehaviour: Vec<Misbehaviour>,
+    /// What became of the messages behind the server, where that was looked at; in no file of a run.
+    #[serde(skip)]
+    pub delivery: Option<Box<DeliveryResult>>,
     pub plan: RunPlan,
     pub machine: Machine,
     pub versions: Versions,
@@ -290,6 +294,7 @@ impl Run {
             tls: TlsResult::of(&tally.handshakes),
             targets: targets(&plan, tally, rate_time_s),
             misbehaviour: Vec::new(),
+            delivery: None,
             plan,
             machine,
             versions: Versions::of_this_build(),

@@ -1,4 +1,4 @@
-//! The JSON Schemas (2020-12) of what a run and a search leave behind. They are derived from the types
+//! The JSON Schemas (2020-12) of what a run, a search and a report of deliveries leave behind. They are derived from the types
 //! that are written, with the comments of their fields, and kept as files, so that the program can print
 //! them without the code that derives them.
 
@@ -10,6 +10,9 @@ pub const SWEEP: &str = include_str!("schema/sweep.json");
 pub const COMPARE: &str = include_str!("schema/compare.json");
 /// Schema of `find-max.json`.
 pub const FIND_MAX: &str = include_str!("schema/find-max.json");
+
+/// Schema of what `report delivery --json` prints.
+pub const DELIVERY: &str = include_str!("schema/delivery.json");
 
 #[cfg(test)]
 mod tests {
@@ -24,6 +27,7 @@ mod tests {
     use super::*;
     use crate::measure::{ErrorKind, Outcome, Phase};
     use crate::run::Run;
+    use crate::run::delivery::DeliveryResult;
 
     /// Where it is set, the files are written anew.
     const WRITE: &str = "RINGPOST_WRITE_SCHEMA";
@@ -82,6 +86,15 @@ mod tests {
             ("sweep", SWEEP, told("sweep")),
             ("find-max", FIND_MAX, told("find-max")),
             ("compare", COMPARE, compared()),
+            (
+                "delivery",
+                DELIVERY,
+                derived::<DeliveryResult>(
+                    "ringpost report delivery --json",
+                    crate::run::delivery::SCHEMA,
+                    None,
+                ),
+            ),
         ] {
             let text = serde_json::to_string_pretty(&derived).unwrap() + "\n";
             if std::env::var_os(WRITE).is_some() {

@@ -3,7 +3,7 @@
 //! ```text
 //! list      = condition *( "," condition )
 //! condition = figure ( "<" | "<=" | ">" | ">=" | "==" | "!=" ) bound
-//! figure    = [ time "." ] statistic | count | "errors." KIND | [ phase "." ] "replies." CODE | "rate"
+//! figure    = [ time "." ] statistic | count | delivery | "errors." KIND | [ phase "." ] "replies." CODE | "rate"
 //! bound     = number unit | ( "+" | "-" ) number "%"
 //! ```
 //!
@@ -20,7 +20,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use self::bound::{Bound, Operator, Unit};
-pub use self::metric::{Codes, Metric, Statistic, Time};
+pub use self::metric::{Codes, DeliveryCount, Metric, Statistic, Time};
 use super::judged::{Judged, four_digits};
 use super::result::Run;
 use super::verdict::Verdict;
@@ -114,6 +114,11 @@ impl Condition {
     /// Whether it asks for the headline or the rate, which any log of latencies holds.
     pub fn is_of_headline(&self) -> bool {
         matches!(self.figure, Metric::Time(Time::Headline, _) | Metric::Rate)
+    }
+
+    /// Whether it asks what became of messages behind the server, which only a report of deliveries tells.
+    pub fn is_of_delivery(&self) -> bool {
+        matches!(self.figure, Metric::Delivery(_) | Metric::Time(Time::Delivery | Time::Transit, _))
     }
 
     /// Whether it asks for a change, which needs two runs.

@@ -36,6 +36,7 @@ pub(crate) const PAGES: [Described; 4] = [
             &[TOOLBOX, "report", "show"],
             &[TOOLBOX, "report", "merge"],
             &[TOOLBOX, "report", "compare"],
+            &[TOOLBOX, "report", "delivery"],
             &[TOOLBOX, "report", "html"],
             &[TOOLBOX, "report", "schema"],
         ],

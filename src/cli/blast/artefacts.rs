@@ -110,6 +110,9 @@ pub(super) fn text(given: &str) -> Result<String, String> {
 /// Conditions on one run.
 pub(super) fn conditions(text: &str) -> Result<Conditions, String> {
     let conditions: Conditions = text.parse().map_err(|error: ThresholdError| error.to_string())?;
+    if let Some(of) = conditions.0.iter().find(|condition| condition.is_of_delivery()) {
+        return Err(format!("'{of}' is about deliveries; ringpost report delivery tells them"));
+    }
     match conditions.0.iter().find(|condition| condition.is_change()) {
         Some(change) => Err(format!(
             "'{change}' is a change; ringpost report compare holds two runs against it"

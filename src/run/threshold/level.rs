@@ -1,5 +1,6 @@
 //! Conditions as a service level: what must be true, where `--fail-if` says what must not.
 
+use super::metric::DeliveryCount;
 use super::{Codes, Condition, Conditions, Metric, Operator, ThresholdError};
 
 impl Metric {
@@ -7,6 +8,7 @@ impl Metric {
     const fn is_better_high(self) -> Option<bool> {
         match self {
             Self::Rate | Self::Accepted | Self::RecipientsAccepted => Some(true),
+            Self::Delivery(DeliveryCount::Delivered) => Some(true),
             Self::RecipientsAsked => None,
             Self::Replies(_, Codes::One(400..) | Codes::Class(4..)) => Some(false),
             Self::Replies(..) => None,

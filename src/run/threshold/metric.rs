@@ -7,6 +7,7 @@ use super::bound::Unit;
 use crate::human;
 use crate::limits::samples_min;
 use crate::measure::{ErrorKind, Misbehaviour, Phase};
+use crate::run::delivery::DeliveryCounts;
 use crate::run::{Latency, Run};
 
 /// The figure that a condition is about.
@@ -43,6 +44,8 @@ pub enum Metric {
     Replies(Option<Phase>, Codes),
     /// Answers to misbehaving clients that no rule allows.
     Misbehaviour,
+    /// What became of the deliveries behind the server.
+    Delivery(DeliveryCount),
     /// Accepted messages a second.
     Rate,
     /// The generator's CPU time over the time its cores had.
@@ -58,7 +61,56 @@ pub enum Time {
     Service,
     SendLag,
     OwnLag,
+    /// From when a message was due to its delivery, and from the reply that accepted it.
+    Delivery,
+    Transit,
     Phase(Phase),
+}
+
+/// Which count of deliveries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DeliveryCount {
+    Delivered,
+    Lost,
+    Doubled,
+    Altered,
+    Reordered,
+    Bounced,
+    NotAccepted,
+    Unknown,
+    Rewritten,
+}
+
+impl DeliveryCount {
+    const ALL: [(&'static str, Self); 9] = [
+        ("delivered", Self::Delivered),
+        ("lost", Self::Lost),
+        ("doubled", Self::Doubled),
+        ("altered", Self::Altered),
+        ("reordered", Self::Reordered),
+        ("bounced", Self::Bounced),
+        ("delivered_not_accepted", Self::NotAccepted),
+        ("unknown", Self::Unknown),
+        ("rewritten", Self::Rewritten),
+    ];
+
+    const fn of(self, counts: &DeliveryCounts) -> u64 {
+        match self {
+            Self::Delivered => counts.delivered,
+            Self::Lost => counts.lost,
+            Self::Doubled => counts.doubled,
+            Self::Altered => counts.altered,
+            Self::Reordered => counts.reordered,
+            Self::Bounced => counts.bounced,
+            Self::NotAccepted => counts.delivered_not_accepted,
+            Self::Unknown => counts.unknown,
+            Self::Rewritten => counts.rewritten,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, count)| *count == self).map_or("", |(name, _)| name)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -160,6 +212,8 @@ impl Time {
             "service" => Some(Self::Service),
             "send_lag" => Some(Self::SendLag),
             "own_lag" => Some(Self::OwnLag),
+            "delivery" => Some(Self::Delivery),
+            "transit" => Some(Self::Transit),
             _ => Phase::from_name(name).map(Self::Phase),
         }
     }
@@ -172,6 +226,8 @@ impl Time {
             Self::Service => "service",
             Self::SendLag => "send_lag",
             Self::OwnLag => "own_lag",
+            Self::Delivery => "delivery",
+            Self::Transit => "transit",
             Self::Phase(phase) => phase.name(),
         }
     }
@@ -184,6 +240,8 @@ impl Time {
             Self::Service => Some(&run.service_ns),
             Self::SendLag => run.send_lag_ns.as_ref(),
             Self::OwnLag => run.own_lag_ns.as_ref(),
+            Self::Delivery => run.delivery.as_ref().map(|of| &of.deliveries.delivery_ns),
+            Self::Transit => run.delivery.as_ref().map(|of| &of.deliveries.transit_ns),
             Self::Phase(phase) => run.phases.get(&phase).map(|result| &result.latency_ns),
         };
         latency.filter(|latency| latency.count > 0)
@@ -265,11 +323,12 @@ impl Metric {
             |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(" ");
         format!(
             "{statistics}, alone or after response. service. send_lag. own_lag. or a phase ({phases}); \
-             {counts}; errors.KIND ({kinds}); replies.CODE and PHASE.replies.CODE, where CODE is \
+             {counts}; for report delivery {deliveries}, and delivery. and transit. before a percentile; errors.KIND ({kinds}); replies.CODE and PHASE.replies.CODE, where CODE is \
              like 451 or 4xx",
             statistics = join(&mut Statistic::ALL.into_iter().map(Statistic::name)),
             phases = join(&mut Phase::ALL.into_iter().map(Phase::name)),
             counts = join(&mut Self::COUNTS.into_iter().map(|(name, _)| name)),
+            deliveries = join(&mut DeliveryCount::ALL.into_iter().map(|(name, _)| name)),
             kinds = join(&mut ErrorKind::ALL.into_iter().map(ErrorKind::name)),
         )
     }
@@ -280,6 +339,9 @@ impl Metric {
         }
         if let Some((_, figure)) = Self::COUNTS.into_iter().find(|(known, _)| *known == name) {
             return Some(figure);
+        }
+        if let Some((_, count)) = DeliveryCount::ALL.into_iter().find(|(known, _)| *known == name) {
+            return Some(Self::Delivery(count));
         }
         let (head, tail) = name.split_once('.')?;
         match head {
@@ -343,6 +405,10 @@ impl Metric {
                 (run.counts.connections_never_greeted, run.counts.connections_opened)
             }
             Self::Replies(phase, codes) => replies(run, phase, codes),
+            Self::Delivery(count) => {
+                let counts = &run.delivery.as_ref()?.deliveries.counts;
+                (count.of(counts), counts.accepted)
+            }
             Self::Misbehaviour => {
                 let met = &run.misbehaviour;
                 let sum = |of: fn(&Misbehaviour) -> u64| met.iter().map(of).sum::<u64>();
@@ -405,6 +471,7 @@ impl fmt::Display for Metric {
             Self::ErrorsOf(kind) => write!(f, "errors.{}", kind.name()),
             Self::Replies(None, codes) => write!(f, "replies.{codes}"),
             Self::Replies(Some(phase), codes) => write!(f, "{}.replies.{codes}", phase.name()),
+            Self::Delivery(count) => f.write_str(count.name()),
             plain => {
                 let named = Self::COUNTS.into_iter().find(|(_, figure)| figure == plain);
                 f.write_str(named.map_or("", |(name, _)| name))

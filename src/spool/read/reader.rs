@@ -14,6 +14,9 @@ use crate::spool::envelope::StoredEnvelope;
 use crate::spool::error::{Doubt, SpoolError};
 use crate::spool::format::{Place, RecordKind};
 
+/// The number of the first segment of a core.
+const FIRST_SEGMENT: u32 = 1;
+
 /// A spool directory, with the segments that were there when it was opened.
 pub struct Reader {
     directory: SegmentDirectory,
@@ -34,6 +37,17 @@ impl Reader {
     /// Passes over the segments before those of these places from now on. At most one place is of each core.
     pub fn begin_at(&mut self, places: &[Place]) {
         self.directory.begin_at(places);
+    }
+
+    /// The cores whose first segment is gone, because the ring recycled it.
+    pub fn recycled_cores(&self) -> impl Iterator<Item = u16> {
+        let mut last = None;
+        let firsts = self
+            .directory
+            .segments()
+            .iter()
+            .filter(move |(core, _)| last.replace(*core) != Some(*core));
+        firsts.filter(|(_, number)| *number > FIRST_SEGMENT).map(|(core, _)| *core)
     }
 
     /// Every whole message, in the order of core, segment and offset.

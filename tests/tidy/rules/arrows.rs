@@ -34,7 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "host", "scan",
         ],
     ),
-    ("delivery", &["run", "mailbox", "stamp"]),
+    ("delivery", &["run", "mailbox", "stamp", "spool", "smtp", "measure"]),
     ("admin", &["sink", "mailbox", "spool", "rules", "measure"]),
     ("report", &["run", "measure", "delivery"]),
     ("testbed", &["blast", "sink", "delivery", "host"]),
