@@ -104,6 +104,8 @@ def test_one_seed_makes_one_run(engine, tmp_path):
             stamp = STAMP.match(message.body)
             text = message.body.replace(stamp[1], b"RUN").replace(stamp[4], b"DUE")
             text = re.sub(rb"\nDate: [^\r]*", b"\nDate: NOW", text)
+            # Which connection takes a message depends on time; the header's checksum depends on run and date.
+            text = re.sub(rb" (conn|hcrc)=\w+", rb" \1=", text, count=2)
             run_of[stamp[2], stamp[3]] = (text, tuple(message.meta["recipients"]), message.meta["reverse_path"])
         assert len(run_of) == 600
         return run_of
