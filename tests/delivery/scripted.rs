@@ -228,7 +228,7 @@ fn changed(octets: &[u8], fault: Fault) -> (Vec<u8>, Option<&'static str>) {
         }
         Fault::Quotes => {
             let text = String::from_utf8(body.to_vec()).unwrap();
-            let quoted = text.replace('e', "=65").replace("\r\n", "\r\n");
+            let quoted = text.replace('e', "=65");
             (recoded("quoted-printable", quoted.as_bytes()), Some("recoded"))
         }
         Fault::Encodes => {
