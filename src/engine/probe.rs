@@ -30,9 +30,7 @@ pub fn choose(io: Io) -> Result<(EngineKind, Option<UringRefusal>), UringRefusal
     if io == Io::Epoll {
         return Ok((EngineKind::Epoll, None));
     }
-    match backend::probe(EngineKind::Uring)
-        .map_err(|error| UringRefusal::new(&error, disabled_by_sysctl()))
-    {
+    match backend::probe(EngineKind::Uring).map_err(|error| UringRefusal::of(&error)) {
         Ok(()) => Ok((EngineKind::Uring, None)),
         Err(refusal) if io == Io::Auto => Ok((EngineKind::Epoll, Some(refusal))),
         Err(refusal) => Err(refusal),
@@ -40,6 +38,11 @@ pub fn choose(io: Io) -> Result<(EngineKind, Option<UringRefusal>), UringRefusal
 }
 
 impl UringRefusal {
+    /// Why the kernel refused with `error`.
+    pub(super) fn of(error: &io::Error) -> Self {
+        Self::new(error, disabled_by_sysctl())
+    }
+
     fn new(error: &io::Error, sysctl: Option<u8>) -> Self {
         let errno = error.raw_os_error().unwrap_or(0);
         let (cause, cure) = match (errno, sysctl) {

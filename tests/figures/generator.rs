@@ -75,7 +75,7 @@ pub(crate) fn has_cores(count: usize) -> bool {
 const URING_TRIES: u32 = 20;
 
 /// What such a generator says.
-const NO_MEMORY: &str = "cannot start: Cannot allocate memory";
+const NO_MEMORY: &str = "cannot start: io_uring refused with ENOMEM";
 
 /// Runs the generator to its end. Its artefacts go into a directory of its own. Where there is no memory for its
 /// io_uring, that is told, and the run is judged on epoll.

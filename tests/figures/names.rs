@@ -46,7 +46,13 @@ fn one_at_a_time(ask: Ask<'_>) -> Answer {
     Answer::SayAt(*free_ns, "250 2.0.0 ok".to_owned())
 }
 
-const ROWS: [Row; 18] = [
+/// Takes so long for each message that all connections have one under way at once.
+fn slow(ask: Ask<'_>) -> Answer {
+    Mood::Slow(20_000).answer(ask)
+}
+
+const ROWS: [Row; 19] = [
+    Row { answer: slow, targets: 1, load: "-n 45 -c 3" },
     Row { answer: good, targets: 1, load: "-n 60 -c 3" },
     Row { answer: good, targets: 1, load: "-z 250ms -c 2 --per-connection 2..4" },
     Row { answer: good, targets: 1, load: "-n 120 -c 4 --pipelining full --recipients 2" },

@@ -424,7 +424,8 @@ class Recount:
             now += step
             peak = max(peak, now)
         most = self.plan["connections"] * max(self.plan["depth"], 2)
-        if not self.partial:
+        # A peak behind the end of a measured time is in no figure.
+        if not self.partial and self.end_ns == math.inf:
             self.between("in_flight_peak", self.run["in_flight_peak"], peak, most)
 
     def behind(self):

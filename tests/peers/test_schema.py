@@ -89,6 +89,17 @@ def test_so_is_a_sum(sink, engine, tmp_path):
     assert len(holds("run", tmp_path / "sum" / "run.json")["shards"]) == 2
 
 
+def test_so_is_a_comparison(sink, engine, tmp_path):
+    parts = [tmp_path / name for name in ("a", "b")]
+    for part in parts:
+        leave(part, engine, sink.address, "-n", "100")
+    asked = ["--json", "--fail-if", "rate<-99%,rate<0"]
+    done = run([binary("ringpost"), "report", "compare", *parts, *asked])
+    (tmp_path / "compared.json").write_text(done.stdout)
+    conditions = holds("compare", tmp_path / "compared.json")["thresholds"]
+    assert [condition["noise"] for condition in conditions] == ["unknown", None], "too few seconds, and no change"
+
+
 def test_so_are_a_sweep_and_a_search(sink, engine, tmp_path):
     steps = ["--settle", "100ms", "--measure", "300ms", "--io", engine]
     for task, options in (("sweep", ["--rates", "50,100"]), ("find-max", ["--slo", "errors<1%", "--start", "50", "--most", "100"])):

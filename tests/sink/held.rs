@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ringpost::limits::{
     AUTH_LINE_BYTES_MAX, COMMAND_LINE_BYTES_MAX, PROXY_HEADER_BYTES_MAX, RECV_RECORD_BYTES,
-    RECV_SMALL_BYTES, TLS_SERVER_KEPT_BYTES_MAX,
+    RECV_SMALL_BYTES, REPLY_QUEUE_BYTES_MAX, TLS_SERVER_KEPT_BYTES_MAX,
 };
 use ringpost::tls::provider;
 use rustls::pki_types::CertificateDer;
@@ -111,6 +111,31 @@ fn no_session_holds_more_than_the_manual_says() {
         let header = [head, &bytes.to_be_bytes()[..], &vec![0; usize::from(bytes) - 1]].concat();
         header.chunks(600).for_each(|piece| stream.write_all(piece).unwrap());
     });
+}
+
+/// The kernel takes some megabytes of replies before any wait in the sink, so there are few connections.
+#[test]
+fn replies_that_nobody_reads_have_a_bound() {
+    let connections = 40;
+    let sink = start("smtp", "--discard");
+    let help = b"HELP\r\n".repeat(90);
+    let message = b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nBDAT 1 LAST\r\nx";
+    let flood = [&help[..], message].concat().repeat(100);
+    let connect = |port| {
+        let talk = greeted(port);
+        talk.stop_writing_after(Duration::from_millis(200));
+        talk
+    };
+    let hold = |talk: &mut Talk| {
+        // Until the sink takes no more.
+        assert!((0..1000).any(|_| !talk.sends(&flood)), "the sink takes whatever comes");
+    };
+    let grown = growth(&sink, connections, connect, hold);
+    // The replies to what one receive gave are queued beyond the bound, too.
+    let most = connections * (2 * REPLY_QUEUE_BYTES_MAX + BESIDE_BYTES) + STEPS_BYTES;
+    let least = connections * REPLY_QUEUE_BYTES_MAX / 2;
+    assert!((least..=most).contains(&grown), "{grown} octets, from {least} to {most}");
+    sink.stop();
 }
 
 /// The octets of messages lie in the spool: a session that is read takes a buffer, gives it back, and holds none.

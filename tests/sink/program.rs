@@ -212,6 +212,16 @@ impl Talk {
         self.stream.get_mut().write_all(wire).unwrap();
     }
 
+    /// Bounds the time for which the sink may take nothing of what is sent.
+    pub(super) fn stop_writing_after(&self, time: Duration) {
+        self.stream.get_ref().set_write_timeout(Some(time)).unwrap();
+    }
+
+    /// Sends octets; `false` where the sink takes no more.
+    pub(super) fn sends(&mut self, wire: &[u8]) -> bool {
+        self.stream.get_mut().write_all(wire).is_ok()
+    }
+
     /// The client has no more to say, and reads on.
     pub(super) fn close_sending(&mut self) {
         self.stream.get_mut().shutdown(std::net::Shutdown::Write).unwrap();

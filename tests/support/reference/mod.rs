@@ -445,12 +445,17 @@ fn is_printable(argument: &[u8]) -> bool {
 /// What an argument that is wrong anyway has wrong in its octets.
 fn octet_fault(text: &[u8]) -> Option<Said> {
     if text.iter().any(|&b| b < 32 || b == 127) {
-        Some(BAD_OCTETS)
-    } else if str::from_utf8(text).is_err() {
-        Some(BAD_UTF8)
-    } else {
-        None
+        return Some(BAD_OCTETS);
     }
+    match str::from_utf8(text) {
+        Err(_) => Some(BAD_UTF8),
+        Ok(text) => has_control(text).then_some(BAD_OCTETS),
+    }
+}
+
+/// Whether a text has a control, of ASCII or of those that only Unicode has.
+fn has_control(text: &str) -> bool {
+    text.chars().any(|c| c < ' ' || ('\u{7f}'..='\u{9f}').contains(&c))
 }
 
 fn is_number(text: &[u8], most: usize) -> bool {

@@ -81,10 +81,12 @@ pub(crate) enum Quirk {
     LoginInPlainText,
     /// REQUIRETLS is taken before TLS.
     RequireTlsInPlainText,
+    /// An address may hold the controls that only Unicode has.
+    UnicodeControlsPass,
 }
 
 impl Quirk {
-    pub(crate) const ALL: [Self; 39] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::LfDotEnds,
         Self::DotLfEnds,
         Self::DotCrEnds,
@@ -124,5 +126,6 @@ impl Quirk {
         Self::TlsIsOptional,
         Self::LoginInPlainText,
         Self::RequireTlsInPlainText,
+        Self::UnicodeControlsPass,
     ];
 }

@@ -5,7 +5,9 @@ use ringpost::smtp::extension::Extensions;
 
 use super::lenient::{self, Argument};
 use super::path::{Fault, path_and_params};
-use super::{BAD_UTF8, Mail, OUT_OF_ORDER, Odd, Quirk, Reference, Said, TOO_LARGE};
+use super::{
+    BAD_OCTETS, BAD_UTF8, Mail, OUT_OF_ORDER, Odd, Quirk, Reference, Said, TOO_LARGE, has_control,
+};
 
 impl Reference<'_> {
     pub(super) fn mail(&mut self, argument: &[u8]) {
@@ -84,7 +86,10 @@ impl Reference<'_> {
         if !(said || self.lenient() && self.offers(Extensions::SMTPUTF8)) {
             return Err(refusal);
         }
-        str::from_utf8(path).map_err(|_| BAD_UTF8)?;
+        let text = str::from_utf8(path).map_err(|_| BAD_UTF8)?;
+        if has_control(text) && !self.is(Quirk::UnicodeControlsPass) {
+            return Err(BAD_OCTETS);
+        }
         if !said {
             odd.insert("utf8-without-smtputf8");
         }

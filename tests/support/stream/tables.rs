@@ -6,7 +6,7 @@ pub(super) const VERBS: [&str; 28] = [
     "SEND", "SOML", "SAML", "XCLIENT",
 ];
 
-pub(super) const WORDS: [&[u8]; 51] = [
+pub(super) const WORDS: [&[u8]; 52] = [
     b"(",
     b")",
     b"(x)",
@@ -51,6 +51,7 @@ pub(super) const WORDS: [&[u8]; 51] = [
     b"=",
     b"X=1",
     b"\xc3\xbc",
+    b"\xc2\x9f",
     b"\xfc",
     b"\0",
     b"\x01",
@@ -60,7 +61,7 @@ pub(super) const WORDS: [&[u8]; 51] = [
     b"\r\n",
 ];
 
-pub(super) const PATHS: [&[u8]; 48] = [
+pub(super) const PATHS: [&[u8]; 51] = [
     b"<<a@b>>",
     b"a@b>",
     b">",
@@ -99,6 +100,9 @@ pub(super) const PATHS: [&[u8]; 48] = [
     b"<a@[x:y]>",
     b"<a@[x:[]>",
     b"<\xc3\xbc@b>",
+    b"<\xc2\x9b@b>",
+    b"<a@\xc2\x85b>",
+    b"@\xc2\x87",
     b"<\xfc@b>",
     b"<a@\xc3\xbc>",
     b"<a..b@c>",

@@ -2,7 +2,8 @@
 //! turns in an order that a seed chooses. After every step, what got 250 is looked at again.
 //!
 //! `RINGPOST_SCHEDULE_SEEDS=1000000 cargo test --release --lib schedule` for more of them (`scripts/drills
-//! schedule`). A failure names its seed, and `RINGPOST_SEED` begins with it.
+//! schedule`). A failure names its seed, and `RINGPOST_SEED` begins with it. What was played is told as a range,
+//! so that several runs add up.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -103,7 +104,7 @@ fn what_got_250_is_there_whatever_the_order_of_steps() {
             scope.spawn(played);
         }
     });
-    println!("{} schedules", next.load(Ordering::Relaxed).min(end) - first);
+    println!("schedules of seeds {first}..{}", next.load(Ordering::Relaxed).min(end));
 }
 
 /// The first seed that finds the fault.
