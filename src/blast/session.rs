@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub(super) use self::end::SessionEnd;
+use self::secure::Handshake;
 use super::core::{LoadCore, TargetHold};
 use super::corpus::{Identity, Rendered};
 use super::failure::Failure;
@@ -55,8 +56,10 @@ pub(super) struct LoadSession<'c> {
     mode: TlsMode,
     /// Its turn among those of its core that connect or shake hands.
     turn: Option<SemaphorePermit<'c>>,
-    /// When the handshake of TLS began, while it goes on.
-    handshake_ns: Option<u64>,
+    /// Its handshake, until that is counted.
+    handshake: Option<Box<Handshake>>,
+    /// Whether it counts as one under TLS, or as one in plain text; `None` before it does.
+    counted: Option<bool>,
     /// Messages that were begun and not decided yet, in the order of the server's verdicts.
     open: VecDeque<InFlight>,
     /// How many of `open`, counted from the back, are written and not sent. INVARIANT: at most
@@ -130,8 +133,7 @@ impl<'c> LoadSession<'c> {
         let many_replies = settings.depth > 8;
         let into = if many_replies { core.pool.large() } else { core.pool.small() };
         let wire = Wire::new(stream, guard, core.reply_timeout, core.pool.small(), into);
-        let upgrade = mode.upgrade();
-        let mut client = Client::new(Settings { upgrade, ..settings.clone() });
+        let mut client = Client::new(Settings { upgrade: mode.upgrade(), ..settings.clone() });
         if settings.login.is_some() {
             client.set_auth_seed(fastrand::u128(..));
         }
@@ -143,7 +145,8 @@ impl<'c> LoadSession<'c> {
             talk: Talk::new(wire, client),
             mode,
             turn: turn.filter(|_| mode == TlsMode::Implicit),
-            handshake_ns: None,
+            handshake: None,
+            counted: None,
             open: VecDeque::with_capacity(settings.depth.max(2)),
             unsent: 0,
             message: None,
@@ -384,6 +387,9 @@ impl<'c> LoadSession<'c> {
         }
         let heard = self.talk.exchange().await;
         self.now_ns = self.core.clock.elapsed_ns();
+        if self.handshake.is_some() {
+            self.prove();
+        }
         match heard {
             Ok(true) => self.read()?,
             Ok(false) => {}

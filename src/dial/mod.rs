@@ -24,3 +24,5 @@ pub use self::security::{Security, SecurityError, TargetSecurity, TlsMode};
 pub use self::talk::Talk;
 pub use self::target::{Family, Target, TargetError};
 pub use self::wire::Wire;
+/// What [`Talk::secure`] answers.
+pub use crate::tls::TlsFacts;

@@ -40,6 +40,8 @@ pub struct Wire<C = Stream, G = Guard> {
 #[derive(Debug, Default)]
 struct Opened {
     plain: Vec<u8>,
+    /// Whether the server has said something under the new keys that could be opened, and was no close.
+    heard: bool,
     /// Why the record after them could not be opened: what came before it is read first.
     broken: Option<TlsError>,
 }
@@ -182,11 +184,13 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
         self.read = 0;
         let Some(opened) = &mut self.opened else { return Ok(true) };
         opened.plain.clear();
+        let before = self.into.len();
         let taken = self.stream.borrow_mut().take(&mut self.into, |piece| {
             opened.plain.extend_from_slice(piece);
             ControlFlow::Continue(())
         });
         let is_empty = opened.plain.is_empty();
+        opened.heard |= !is_empty || matches!(taken, Ok(Taken::All) if self.into.len() < before);
         match taken {
             Ok(Taken::PeerClosed) if is_empty => Err(TalkError::Closed),
             Ok(_) => Ok(!is_empty),
@@ -196,6 +200,12 @@ impl<C: BorrowMut<Stream>, G: Borrow<Guard>> Wire<C, G> {
                 Ok(true)
             }
         }
+    }
+
+    /// Whether the server has said something since the handshake, be it only a ticket: before it does, a client
+    /// that had the last word there does not know whether the server took it.
+    pub fn has_heard(&self) -> bool {
+        self.opened.as_ref().is_some_and(|opened| opened.heard)
     }
 
     /// Fails if the last receive ended in a record that could not be opened.

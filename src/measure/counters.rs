@@ -42,8 +42,8 @@ pub struct Counters {
     pub recipients_refused_5xx: u64,
     pub connections_opened: u64,
     pub connections_closed: u64,
-    /// Connections on which no banner came, or no answer to EHLO or AUTH, until the client had waited too
-    /// long or nothing was left to do.
+    /// Connections on which no banner came, or no answer to EHLO: the server was silent until the client had waited
+    /// too long or nothing was left to do, hung up, or sent what is no reply.
     #[serde(default)]
     pub connections_never_greeted: u64,
     /// How long the generator's cores were ready to run while something else had their CPUs.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Handshakes that agreed on the same.
+/// Handshakes that agreed on the same, and that both ends have ended as far as the client can know.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TlsAgreement {

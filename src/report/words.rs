@@ -317,7 +317,7 @@ pub(super) fn trouble_rows(run: &Run) -> Vec<(&'static str, String)> {
     }
     if run.counts.connections_never_greeted > 0 {
         let never = counted(run.counts.connections_never_greeted, "connection");
-        rows.push(("never greeted", format!("{never}: no banner, or no answer to EHLO or AUTH")));
+        rows.push(("never greeted", format!("{never}: no banner, or no answer to EHLO")));
     }
     for (kind, count) in &run.errors {
         rows.push(("errors", format!("{}: {}", kind.name(), human::count(*count))));

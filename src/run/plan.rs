@@ -81,6 +81,13 @@ pub struct RunPlan {
     pub options: Vec<String>,
 }
 
+impl RunPlan {
+    /// Whether a session was to be under TLS.
+    pub(super) fn asks_for_tls(&self) -> bool {
+        !matches!(&*self.tls, "" | "none")
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlannedTarget {

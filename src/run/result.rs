@@ -291,7 +291,7 @@ impl Run {
             cores_lost: totals.cores_lost,
             cpu_per_message_ns: CpuPerMessage::of(cpu, tally.counts.messages_begun()),
             cpu_busy,
-            tls: TlsResult::of(&tally.handshakes),
+            tls: TlsResult::of(&tally.handshakes, plan.asks_for_tls()),
             targets: targets(&plan, tally, rate_time_s),
             misbehaviour: Vec::new(),
             delivery: None,

@@ -8,9 +8,9 @@ use crate::measure::{COUNT_MAX, Handshakes, TlsAgreement};
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TlsResult {
-    /// Full handshakes.
+    /// Full handshakes that both ends have ended, as far as the client can know.
     pub full: u64,
-    /// Handshakes that resumed an earlier session.
+    /// The same of handshakes that resumed an earlier session.
     pub resumed: u64,
     /// Sessions that were greeted in plain text although TLS was asked for some or all of them.
     pub plain: u64,
@@ -23,13 +23,13 @@ pub struct TlsResult {
 }
 
 impl TlsResult {
-    /// `None` where no session was under TLS or was to be.
-    pub(super) fn of(handshakes: &Handshakes) -> Option<Self> {
+    /// `None` where no session was under TLS or, as `asked` says, was to be.
+    pub(super) fn of(handshakes: &Handshakes, asked: bool) -> Option<Self> {
         let (full, resumed) = (handshakes.full(), handshakes.resumed());
         let (under_tls, plain) = (full + resumed, handshakes.plain);
         let percent =
             |part: u64, whole: u64| (whole > 0).then(|| part as f64 * 100.0 / whole as f64);
-        (under_tls + plain > 0).then(|| Self {
+        (asked || under_tls + plain > 0).then(|| Self {
             full,
             resumed,
             plain,

@@ -226,7 +226,11 @@ pub struct Client {
     offered: Offered,
     upgraded: UpgradeProgress,
     entry: AuthProgress,
+    /// The server has taken EHLO, or what stands in its place, at least once.
+    greeted: bool,
     ready: bool,
+    /// Why the session cannot go on after the reply that was read last.
+    fault: Option<Fault>,
     /// Transactions begun; the number of the latest.
     begun: u64,
     /// Transactions and replies of the flight being written.
@@ -272,7 +276,9 @@ impl Client {
             offered: Offered::default(),
             upgraded: UpgradeProgress::default(),
             entry: AuthProgress::default(),
+            greeted: false,
             ready: false,
+            fault: None,
             begun: 0,
             flight: 0,
             flight_replies: 0,
@@ -312,12 +318,6 @@ impl Client {
         self.stage == ClientStage::Hello(HelloVerb::Helo) && self.verb == HelloVerb::Ehlo
     }
 
-    /// The latest refusal.
-    pub fn last_refusal(&self) -> Option<Refusal<'_>> {
-        let (command, phase, code) = self.refused?;
-        Some(Refusal { command, phase, code, text: &self.refusal })
-    }
-
     /// The command whose reply is awaited; the connection while that is the banner.
     pub fn awaited_command(&self) -> Option<&'static str> {
         self.awaited().map(|phase| self.command(phase))
@@ -338,11 +338,6 @@ impl Client {
             ReplyTo::Quit => "QUIT",
             ReplyTo::Unasked => "the session",
         }
-    }
-
-    /// Text of the latest refusal, without its code.
-    pub fn refusal(&self) -> &[u8] {
-        &self.refusal
     }
 
     /// Changes how the transactions to come are written. Between transactions only: when

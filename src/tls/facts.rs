@@ -23,6 +23,12 @@ pub struct TlsFacts {
 }
 
 impl TlsFacts {
+    /// Whether the last flight of the handshake was the client's, so that it cannot know yet what the server made
+    /// of it: in TLS 1.3 (RFC 8446 §2), and where TLS 1.2 resumes a session (RFC 5246 §7.3).
+    pub fn ends_with_client(&self) -> bool {
+        self.version == "TLSv1.3" || self.resumed
+    }
+
     /// `None` while the handshake goes on.
     pub(super) fn of(state: &CommonState, server_name: Option<&str>) -> Option<Self> {
         if state.is_handshaking() {

@@ -1,6 +1,7 @@
 //! Connections that the server never greets, as those are beyond a full accept queue: their work is done on
 //! others, and the run ends with its work.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::blast::{Failure, RunOutcome};
 use ringpost::measure::ErrorKind;
 use ringpost::run::{Conditions, Verdict};
+use ringpost::smtp::auth::Login;
 
 use crate::scripted::{Answer, go, good, plan, serve, serve_and_read};
 
@@ -266,5 +268,25 @@ fn a_reply_in_many_pieces_has_the_time_of_one() {
         assert_eq!(run.counts.messages_ok, 0, "{at}: {:?}", run.counts);
         let given_up = run.errors.get(&ErrorKind::Timeout).copied().unwrap_or_default();
         assert!(given_up + run.counts.connections_never_greeted > 0, "{at}: {:?}", run.errors);
+    }
+}
+
+/// The time for a reply is over: that is an error at every command, and a connection whose EHLO was answered has
+/// been greeted.
+#[test]
+fn silence_for_as_long_as_a_reply_may_take_is_an_error_wherever_it_is() {
+    let login = Arc::new(Login::new("tim".to_owned(), "secret".to_owned(), None));
+    for (at, greeted) in [("BANNER", false), ("EHLO", false), ("AUTH", true)] {
+        let reply_timeout = Duration::from_millis(300);
+        let mut plan = Plan { reply_timeout, ..plan(&mute(at, |_| true), 1, 6) };
+        plan.login = Some(Arc::clone(&login));
+        plan.connect.tries = 1;
+        plan.policy.errors_max = Some(ErrorsMax::Count(0));
+        let run = quick(&plan).run;
+        let what = format!("{at}: {:?} {:?} {:?}", run.counts, run.errors, run.stopped);
+        assert_eq!(run.errors, BTreeMap::from([(ErrorKind::Timeout, 1)]), "{what}");
+        assert_eq!(run.stopped.unwrap().error, Some(ErrorKind::Timeout), "{what}");
+        let never = run.counts.connections_never_greeted;
+        assert_eq!((run.counts.connections_opened, never), (1, u64::from(!greeted)), "{what}");
     }
 }

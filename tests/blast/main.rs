@@ -10,5 +10,6 @@ mod recipients;
 mod scripted;
 mod search;
 mod tls;
+mod tls_counts;
 mod tls_server;
 mod told;

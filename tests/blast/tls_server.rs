@@ -31,6 +31,18 @@ pub(crate) enum Manner {
     TalksOn,
     /// 220, and then the end of the connection.
     HangsUp,
+    /// 220, and then nothing.
+    Waits,
+    /// STARTTLS is offered and not answered.
+    IsDeaf,
+    /// TLS is to come from the first octet, and nothing is ever said.
+    IsMute,
+    /// TLS from the first octet; hangs up when its own part of the handshake is sent.
+    HangsUpInside,
+    /// TLS from the first octet; no banner.
+    GreetsNobody,
+    /// TLS from the first octet; every other connection ends with the first octets of the client.
+    Cuts,
 }
 
 /// What was seen of clients.
@@ -65,7 +77,12 @@ impl TlsServer {
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
         std::thread::spawn(move || {
-            for socket in listener.incoming() {
+            for (number, socket) in listener.incoming().enumerate() {
+                let manner = match manner {
+                    Manner::Cuts if number % 2 == 1 => Manner::HangsUpInside,
+                    Manner::Cuts => Manner::Implicit,
+                    manner => manner,
+                };
                 let (config, counts) = (Arc::clone(&config), Arc::clone(&shared));
                 let socket = socket.unwrap();
                 // Clients that go away are expected.
@@ -103,8 +120,26 @@ fn serve(
     config: Arc<ServerConfig>,
     counts: &Counts,
 ) -> io::Result<()> {
-    if manner == Manner::Implicit {
+    if manner == Manner::IsMute {
+        return io::copy(&mut socket, &mut io::sink()).map(drop);
+    }
+    if manner == Manner::HangsUpInside {
+        let mut server = ServerConnection::new(config).map_err(io::Error::other)?;
+        while !server.wants_write() {
+            server.read_tls(&mut socket)?;
+            server.process_new_packets().map_err(io::Error::other)?;
+        }
+        while server.wants_write() {
+            server.write_tls(&mut socket)?;
+        }
+        socket.shutdown(Shutdown::Write)?;
+        return io::copy(&mut socket, &mut io::sink()).map(drop);
+    }
+    if matches!(manner, Manner::Implicit | Manner::GreetsNobody) {
         let mut secure = secure(socket, config, counts)?;
+        if manner == Manner::GreetsNobody {
+            return io::copy(&mut secure, &mut io::sink()).map(drop);
+        }
         secure.write_all(b"220 server.example\r\n")?;
         return talk(&mut secure, OFFERS_UNDER_TLS, &counts.secure).map(drop);
     }
@@ -114,6 +149,11 @@ fn serve(
         match manner {
             Manner::Refuses => socket.write_all(b"454 4.7.0 no TLS now\r\n")?,
             Manner::Injects => socket.write_all(b"220 go\r\n250 smuggled\r\n")?,
+            Manner::IsDeaf => return io::copy(&mut socket, &mut io::sink()).map(drop),
+            Manner::Waits => {
+                socket.write_all(b"220 go\r\n")?;
+                return io::copy(&mut socket, &mut io::sink()).map(drop);
+            }
             Manner::HangsUp => {
                 socket.write_all(b"220 go\r\n")?;
                 socket.shutdown(Shutdown::Write)?;

@@ -19,7 +19,7 @@ pub(in crate::blast) enum SessionEnd {
     Worked,
     /// The server ended it, or it broke, after a message was decided or the greeting was done.
     Broken,
-    /// The server did not greet it, and nothing is left to do.
+    /// The server did not let it begin in time, and nothing is left to do.
     NeverGreeted(Failure),
     /// It did no work. A later connection may do better.
     Useless(Failure),
@@ -99,12 +99,13 @@ impl LoadSession<'_> {
         work.give_back(SessionTask { allowance, first });
     }
 
-    /// Whether the server left the connection without a greeting: it was silent, hung up, or said what is no
-    /// reply. A refusal is an answer, and so is an EHLO without what we need.
+    /// Whether the server left the connection without a greeting: it was silent, hung up, or said what is no TLS or
+    /// no reply, before it took EHLO. A refusal is an answer, also one in an alert of TLS, and so is what we cannot
+    /// work with.
     fn was_never_greeted(&self, result: &Result<(), TalkError>) -> bool {
-        !self.talk.client().ready()
-            && (self.handshake_ns.is_none() || self.is_cut_short(result))
-            && result.as_ref().is_err_and(|error| !is_unfit(error))
+        let is_answer = |error: &_| is_unfit(error) || matches!(error, TalkError::Alert(_));
+        !self.talk.client().greeted()
+            && result.as_ref().is_err_and(|error| !is_answer(error))
             && !self.is_turned_away(result)
     }
 
@@ -136,7 +137,7 @@ impl LoadSession<'_> {
             Err(TalkError::Closed | TalkError::Io(_)) if cut => Err(TalkError::Timeout),
             result => result,
         };
-        let late_handshake = self.handshake_ns.is_some() && self.talk.wire.timed_out();
+        let late_handshake = self.shakes_hands() && self.talk.wire.timed_out();
         let never_greeted = self.was_never_greeted(&result);
         let broken = if result.is_ok() { Outcome::Accepted } else { Outcome::Unanswered };
         if recorder.heeds(start_ns) {
@@ -155,13 +156,14 @@ impl LoadSession<'_> {
             if never_greeted {
                 recorder.connection_never_greeted();
             }
-            // Servers with a short accept queue leave connections in silence; that is no failure of its own.
-            if !never_greeted || !matches!(error, TalkError::Timeout) {
+            // Servers with a short accept queue leave connections in silence: those that nothing is left to do for
+            // have not failed.
+            if self.talk.client().ready() || !self.is_cut_short(&result) {
                 recorder.count_error_at(kind, oldest_ns, now_ns);
             }
             if !core.cut.get() && !cut && !is_unfit(error) {
                 let awaited = self.talk.client().awaited().map_or(Phase::Session, phase);
-                let phase = if self.handshake_ns.is_some() { Phase::Tls } else { awaited };
+                let phase = if self.fails_handshake(error) { Phase::Tls } else { awaited };
                 core.broke(self.target, phase, kind, || error.to_string());
             }
             if recorder.heeds(oldest_ns) {
@@ -172,20 +174,21 @@ impl LoadSession<'_> {
             let why = || words(self.talk.client().refusal());
             core.broke(self.target, Phase::Auth, ErrorKind::Auth, why);
         }
+        self.settle_tls(&mut recorder);
+        drop(recorder);
         if self.talk.client().ready() {
             core.session_ended(self.target, self.now_ns);
         }
         self.judge(result)
     }
 
-    /// Records how long the session waited for the answer that did not come.
+    /// Records how long the session waited for the reply that did not come.
     fn record_unanswered(&self, recorder: &mut Recorder, error: &TalkError) {
-        let (phase, since_ns) = match (self.handshake_ns, self.talk.client().awaited()) {
-            (Some(since_ns), _) => (Phase::Tls, since_ns),
-            _ if matches!(error, TalkError::Fault(_)) => return,
-            (None, Some(ReplyTo::Auth)) => (Phase::Auth, self.auth_ns.unwrap_or(self.sent_ns)),
-            (None, Some(awaited)) => (phase(awaited), self.sent_ns),
-            (None, None) => return,
+        let (phase, since_ns) = match self.talk.client().awaited() {
+            _ if matches!(error, TalkError::Fault(_)) || self.fails_handshake(error) => return,
+            Some(ReplyTo::Auth) => (Phase::Auth, self.auth_ns.unwrap_or(self.sent_ns)),
+            Some(awaited) => (phase(awaited), self.sent_ns),
+            None => return,
         };
         recorder.record_phase(phase, Outcome::Unanswered, self.now_ns - since_ns);
     }
@@ -241,24 +244,32 @@ impl LoadSession<'_> {
             Err(TalkError::Untrusted(error)) => {
                 SessionEnd::Unfit(Failure::Untrusted { target, why: error.to_string() })
             }
-            Err(TalkError::Timeout) if self.core.work.over(self.now_ns) => {
-                SessionEnd::NeverGreeted(Failure::NeverGreeted { target })
-            }
-            // A server may say only after the handshake that it does not like our certificate.
-            Err(error)
-                if self.handshake_ns.is_some()
-                    || matches!(error, TalkError::Alert(_) | TalkError::Tls(_)) =>
-            {
-                SessionEnd::Useless(Failure::Handshake { target, why: error.to_string() })
-            }
-            Err(error) if self.talk.client().awaited() != Some(ReplyTo::Banner) => {
-                let command = self.talk.client().awaited_command().unwrap_or("the session");
-                let why = format!("{command} was not answered: {error}");
-                SessionEnd::Useless(Failure::BrokeOff { target, why })
-            }
             Err(error) => {
-                SessionEnd::Useless(Failure::NoGreeting { target, why: error.to_string() })
+                let is_late = matches!(error, TalkError::Timeout);
+                let over = is_late && self.core.work.over(self.now_ns);
+                let why = self.failure_of(&error, target, over);
+                if over { SessionEnd::NeverGreeted(why) } else { SessionEnd::Useless(why) }
             }
+        }
+    }
+
+    /// Why a session came to nothing that ended with `error`; `over` says that it waited until nothing was left to do.
+    fn failure_of(&self, error: &TalkError, target: String, over: bool) -> Failure {
+        let why = error.to_string();
+        let client = self.talk.client();
+        if self.shakes_hands() || matches!(error, TalkError::Alert(_) | TalkError::Tls(_)) {
+            return Failure::Handshake { target, why };
+        }
+        if over && !client.greeted() {
+            return Failure::NeverGreeted { target };
+        }
+        match (client.awaited(), client.awaited_command()) {
+            (Some(ReplyTo::Banner), _) => Failure::NoGreeting { target, why },
+            (_, Some(command)) => {
+                let why = format!("{command} was not answered: {why}");
+                Failure::BrokeOff { target, why }
+            }
+            (_, None) => Failure::BrokeOff { target, why },
         }
     }
 }

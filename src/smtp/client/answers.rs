@@ -1,7 +1,7 @@
 //! The reading half of the client: what each reply means for the transaction it answers.
 
 use super::{
-    Client, ClientStage, ExpectedReplies, Fault, Hello, HelloVerb, ReplyEvent, ReplyTo,
+    Client, ClientStage, ExpectedReplies, Fault, Hello, HelloVerb, Refusal, ReplyEvent, ReplyTo,
     TransactionVerdict,
 };
 use crate::limits::REPLY_LINE_BYTES_MAX;
@@ -53,15 +53,39 @@ impl RecipientReplies {
 }
 
 impl Client {
+    /// Whether the server has greeted this client: it has taken EHLO at least once, or where none is said, the
+    /// connection.
+    pub fn greeted(&self) -> bool {
+        self.greeted
+    }
+
+    /// The latest refusal.
+    pub fn last_refusal(&self) -> Option<Refusal<'_>> {
+        let (command, phase, code) = self.refused?;
+        Some(Refusal { command, phase, code, text: &self.refusal })
+    }
+
+    /// Text of the latest refusal, without its code.
+    pub fn refusal(&self) -> &[u8] {
+        &self.refusal
+    }
+
     /// Takes one whole reply from `input` and moves it on. `None`: all input is taken.
     ///
     /// # Errors
-    /// The session is of no further use after a [`Fault`].
+    /// The session is of no further use after a [`Fault`]. One that is in no reply, such as an extension that is
+    /// not offered, comes after the event of the reply that showed it.
     #[inline]
     pub fn step(&mut self, input: &mut &[u8]) -> Result<Option<ReplyEvent>, Fault> {
         if self.stage == ClientStage::Closed {
             *input = &[];
             return Ok(None);
+        }
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if self.is_at_handshake() && !input.is_empty() {
+            return Err(Fault::BehindStartTls);
         }
         let phase = self.expected.front().map(|e| e.phase);
         let (code, enhanced) = loop {
@@ -94,11 +118,7 @@ impl Client {
             let asked = phase.unwrap_or(ReplyTo::Unasked);
             self.refused = Some((self.command(asked), asked, code));
         }
-        let event = self.on_reply(code, enhanced)?;
-        if self.is_at_handshake() && !input.is_empty() {
-            return Err(Fault::BehindStartTls);
-        }
-        Ok(Some(event))
+        self.on_reply(code, enhanced).map(Some)
     }
 
     fn on_reply(&mut self, code: u16, enhanced: Option<EnhancedCode>) -> Result<ReplyEvent, Fault> {
@@ -119,7 +139,14 @@ impl Client {
         } else {
             self.settle_end_replies(phase);
             let left = self.take_expected();
-            self.on_answer(phase, code, left)?
+            match self.on_answer(phase, code, left) {
+                // Nothing is wrong with the reply.
+                Err(fault @ (Fault::NotOffered(_) | Fault::NoMechanism)) => {
+                    self.fault = Some(fault);
+                    None
+                }
+                answered => answered?,
+            }
         };
         Ok(ReplyEvent { phase, transaction, code, enhanced, verdict })
     }
@@ -198,6 +225,7 @@ impl Client {
                 Ok(None)
             }
             ReplyTo::Banner if self.settings.hello == Hello::None => {
+                self.greeted = true;
                 self.on_offers().map(|()| None)
             }
             ReplyTo::Banner => {
@@ -229,6 +257,7 @@ impl Client {
                 if old_server { ClientStage::Hello(HelloVerb::Helo) } else { ClientStage::Leaving };
             return Ok(());
         }
+        self.greeted = true;
         self.on_offers()
     }
 
