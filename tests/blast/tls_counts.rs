@@ -2,10 +2,11 @@
 //! in every count that it belongs to, and in no other.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ringpost::blast::plan::{Plan, StopAfter};
+use ringpost::blast::plan::{Load, Plan, StopAfter};
 use ringpost::blast::policy::{ErrorPolicy, ErrorsMax};
+use ringpost::blast::schedule::{Profile, Schedule, Spacing};
 use ringpost::blast::security::TlsPlan;
 use ringpost::blast::{Failure, RunOutcome};
 use ringpost::dial::TlsMode;
@@ -216,5 +217,29 @@ fn the_shares_are_those_that_were_asked_for_also_where_handshakes_fail() {
         assert_eq!((tls.full, tls.resumed), server.handshakes());
         let reached = tls.resume_percent.unwrap();
         assert!((reached - percent).abs() <= 3.0, "{reached} of {percent}, {version:?}");
+    }
+}
+
+/// A client that leaves at once has said its last word of the handshake.
+#[test]
+fn clients_that_misbehave_have_ended_the_handshake() {
+    for kind in ["drop-after-connect", "reset-after-connect"] {
+        let case = Case::new(Manner::Implicit, ErrorKind::Closed).with_version(TlsVersion::V13);
+        let case = Case { mode: TlsMode::Implicit, ..case };
+        let server = server_of(&case);
+        let schedule =
+            Schedule { profile: Profile::constant(40.0).unwrap(), spacing: Spacing::Constant };
+        let (load, stop) = (Load::Messages(schedule), StopAfter::Messages(20));
+        let plan = Plan { load, stop, misbehave: kind.parse().unwrap(), ..once(&case, &server) };
+        let run = go(&plan).run;
+        let met = &run.misbehaviour[0];
+        assert!(met.sessions > 0, "{met:?}");
+        let known = run.tls.as_ref().unwrap().full + met.sessions;
+        // The server may be behind.
+        let until = Instant::now() + Duration::from_secs(20);
+        while server.handshakes().0 < known && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(server.handshakes().0 >= known, "{:?} of {known}: {met:?}", server.handshakes());
     }
 }

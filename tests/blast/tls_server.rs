@@ -194,7 +194,11 @@ fn secure(
 ) -> io::Result<StreamOwned<ServerConnection, TcpStream>> {
     let mut server = ServerConnection::new(config).map_err(io::Error::other)?;
     while server.is_handshaking() {
-        server.complete_io(&mut socket)?;
+        // What cannot be sent any more is no part of it.
+        let done = server.complete_io(&mut socket);
+        if server.is_handshaking() {
+            done?;
+        }
     }
     match server.handshake_kind() {
         Some(HandshakeKind::Resumed) => counts.resumed.fetch_add(1, SeqCst),

@@ -90,9 +90,13 @@ impl BadClient {
         }
         (self.offered, self.reader) = (Offered::default(), ReplyReader::default());
         let tls = security.configs.begin(false).map_err(|_| BadClientEnd::Prevented)?;
-        let done = self.wire.secure(tls, &self.state.pool).await;
+        let mut done = self.wire.secure(tls, &self.state.pool).await.map(drop);
+        if done.is_ok() {
+            // The last word of the handshake may be ours, and whoever leaves now would take it along.
+            done = self.wire.send().await.map_err(TalkError::from);
+        }
         let over = if self.state.is_over() { BadClientEnd::Cut } else { BadClientEnd::Prevented };
-        done.map(drop).map_err(|_| over)
+        done.map_err(|_| over)
     }
 
     /// STARTTLS, with nothing behind its 220.
