@@ -4,9 +4,9 @@ use super::deviation::Deviations;
 use super::envelope_memory::EnvelopeMemory;
 use crate::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_REST_BYTES_MAX, ENVELOPE_VALUE_HEAD_BYTES};
 
-/// Octets of envelope memory that a session keeps between messages; more is given back, so that one
-/// huge recipient list does not stay for the life of the session.
-const ENVELOPE_KEPT_BYTES: usize = 16 * 1024;
+/// Octets that a session keeps between messages, so that common envelopes are not allocated for each. They are not
+/// taken from the memory of open envelopes: what idle sessions keep is in nobody's way, and they keep little.
+const ENVELOPE_KEPT_BYTES: usize = 2 * 1024;
 
 /// The least octets of text, and recipients, for which memory is taken.
 const TEXT_BYTES_MIN: usize = 256;
@@ -31,7 +31,8 @@ pub enum BodyKind {
 #[derive(Debug, Default)]
 pub struct Envelope {
     memory: EnvelopeMemory,
-    /// Octets that were taken from `memory`.
+    /// Octets that were taken from `memory`. INVARIANT: at least what `text` and `recipients` hold, but 0 while the
+    /// envelope is closed.
     taken_bytes: usize,
     text: Vec<u8>,
     reverse: OctetRange,
@@ -104,13 +105,15 @@ impl Envelope {
     #[must_use]
     #[inline]
     pub(super) fn reserve(&mut self, bytes: usize) -> bool {
-        let fits = self.text.capacity() - self.text.len() >= bytes
+        let fits = self.taken_bytes > 0
+            && self.text.capacity() - self.text.len() >= bytes
             && self.recipients.len() < self.recipients.capacity();
         fits || self.grow(bytes)
     }
 
-    /// Grows by an eighth, so that little memory is taken in vain.
-    #[cold]
+    /// Takes memory for what a new envelope keeps from the last, and grows by an eighth, so that little is taken in
+    /// vain.
+    #[inline(never)]
     fn grow(&mut self, bytes: usize) -> bool {
         let grown = |len: usize, wanted: usize, capacity: usize, least: usize| match wanted {
             wanted if wanted <= capacity => capacity,
@@ -128,14 +131,6 @@ impl Envelope {
         self.text.reserve_exact(text_bytes - self.text.len());
         self.recipients.reserve_exact(recipients - self.recipients.len());
         true
-    }
-
-    /// Gives back what is taken beyond what is needed for the memory that there is.
-    fn settle(&mut self) {
-        let held = self.text.capacity() + self.recipients.capacity() * size_of::<OctetRange>();
-        let surplus = self.taken_bytes.saturating_sub(held);
-        self.memory.give_back(surplus);
-        self.taken_bytes -= surplus;
     }
 
     /// Begins an envelope; it must be empty.
@@ -172,15 +167,15 @@ impl Envelope {
         self.text.is_empty() && self.recipients.is_empty()
     }
 
-    /// Empties the envelope. A huge one gives its memory back, all others keep it.
+    /// Empties the envelope and gives back what was taken. A large one is freed, all others are kept.
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.recipients.clear();
         if self.taken_bytes > ENVELOPE_KEPT_BYTES {
             self.text.shrink_to(ENVELOPE_KEPT_BYTES / 2);
             self.recipients.shrink_to(ENVELOPE_KEPT_BYTES / 2 / size_of::<OctetRange>());
-            self.settle();
         }
+        self.memory.give_back(std::mem::take(&mut self.taken_bytes));
         self.reverse = OctetRange::default();
         self.body = BodyKind::default();
         self.smtputf8 = false;
@@ -253,15 +248,44 @@ mod tests {
             open.push(envelope);
         };
         assert_eq!(open.len(), 4);
-        let taken = |open: &[Envelope]| open.iter().map(|one| one.taken_bytes).sum::<usize>();
+        let sum =
+            |open: &[Envelope], of: fn(&Envelope) -> usize| open.iter().map(of).sum::<usize>();
+        let taken = |open: &[Envelope]| sum(open, |one| one.taken_bytes);
         assert_eq!(memory.left() + taken(&open) + full.taken_bytes, BYTES);
         // What was taken so far stays good.
         assert!(full.recipient_count() > 0);
         drop(full);
         open.iter_mut().for_each(Envelope::clear);
-        assert!(taken(&open) <= open.len() * ENVELOPE_KEPT_BYTES);
-        assert_eq!(memory.left() + taken(&open), BYTES);
+        assert_eq!((taken(&open), memory.left()), (0, BYTES));
+        let held = |one: &Envelope| {
+            one.text.capacity() + one.recipients.capacity() * size_of::<OctetRange>()
+        };
+        assert!(sum(&open, held) <= open.len() * ENVELOPE_KEPT_BYTES);
+        // What they keep counts again for the next message.
+        assert!(open.iter_mut().all(|one| one.reserve(3)));
+        assert_eq!((taken(&open), memory.left()), (sum(&open, held), BYTES - sum(&open, held)));
         drop(open);
+        assert_eq!(memory.left(), BYTES);
+    }
+
+    #[test]
+    fn what_idle_sessions_keep_is_not_lacked_by_others() {
+        const BYTES: usize = 64 * 1024;
+        let memory = EnvelopeMemory::new(BYTES);
+        let mut idle = Vec::new();
+        for recipients in 0..500 {
+            let mut envelope = Envelope::default();
+            envelope.set_memory(memory.clone());
+            for message in 0..3 {
+                assert!(envelope.reserve(30), "message {message} of session {recipients}");
+                envelope.set_reverse(b"somebody@example.org", b"");
+                for _ in 0..recipients {
+                    assert!(envelope.reserve(40) && envelope.add_recipient(&[b'x'; 40], b""));
+                }
+                envelope.clear();
+            }
+            idle.push(envelope);
+        }
         assert_eq!(memory.left(), BYTES);
     }
 }
