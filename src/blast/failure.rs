@@ -59,6 +59,25 @@ impl Failure {
         }
     }
 
+    /// Whether the target, at whatever rate, cannot do what is asked, or does not want to.
+    pub(super) fn is_unfit(&self) -> bool {
+        match self {
+            Self::Untrusted { .. }
+            | Self::NotOffered { .. }
+            | Self::NoMechanism { .. }
+            | Self::Login { .. } => true,
+            Self::Unreachable { .. }
+            | Self::NoGreeting { .. }
+            | Self::NeverGreeted { .. }
+            | Self::BrokeOff { .. }
+            | Self::Exhausted { .. }
+            | Self::Handshake { .. }
+            | Self::Refused { .. }
+            | Self::Clock { .. }
+            | Self::Gone { .. } => false,
+        }
+    }
+
     /// The verdict of a run that ended with this failure.
     pub(super) fn verdict(&self) -> Verdict {
         match self {
@@ -169,6 +188,14 @@ mod tests {
         for errno in [libc::ECONNREFUSED, libc::ETIMEDOUT, libc::EHOSTUNREACH] {
             assert_eq!(of(errno).verdict(), Verdict::Unreachable);
         }
+    }
+
+    #[test]
+    fn what_no_other_rate_changes_is_told_from_what_load_may_do() {
+        let (target, why) = ("smtp://a:1".to_owned(), String::new());
+        let untrusted = Failure::Untrusted { target: target.clone(), why: why.clone() };
+        assert!(untrusted.is_unfit(), "a certificate of another name stays one");
+        assert!(!Failure::Handshake { target, why }.is_unfit(), "it may be late");
     }
 
     #[test]

@@ -146,6 +146,7 @@ async fn keep_open(core: Rc<LoadCore>) {
                 false
             }
             SessionEnd::Unfit(why) => {
+                debug_assert!(why.is_unfit(), "{why}");
                 core.unfit(target, why);
                 false
             }

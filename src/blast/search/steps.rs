@@ -166,7 +166,7 @@ impl<'a, 'o> StepRunner<'a, 'o> {
         let written = plan.out.as_deref().filter(|_| outcome.unwritten.is_none());
         self.enough = written.is_some_and(|dir| (self.see)(StepEvent::Written(dir)).is_break());
         let cause = match outcome.failure {
-            Some(failure) if self.done.is_empty() || is_unfit(&failure) => {
+            Some(failure) if self.done.is_empty() || failure.is_unfit() => {
                 return Err(SearchError::Failed(failure));
             }
             Some(failure) => Some(EndCause::Gone(failure)),
@@ -200,12 +200,4 @@ impl<'a, 'o> StepRunner<'a, 'o> {
         step.content.seed = seed_of_step(plan.content.seed, number);
         Ok(step)
     }
-}
-
-/// Whether another rate would change nothing.
-fn is_unfit(failure: &Failure) -> bool {
-    matches!(
-        failure,
-        Failure::NotOffered { .. } | Failure::NoMechanism { .. } | Failure::Login { .. }
-    )
 }

@@ -26,6 +26,8 @@ use crate::tls::{
 /// What helps whoever has no certificate.
 const REMEDY: &str = "; --tls-self-signed makes a certificate for tests";
 
+const _: () = assert!(TLS_TICKETS_DEFAULT == 2, "as --help and the manual say");
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(super) struct TlsOptions {
@@ -73,8 +75,9 @@ pub(super) struct TlsOptions {
     choice: TlsChoice,
 
     /// Tickets that a client gets after a handshake, to resume the session; with 0 none can be resumed
-    #[arg(long, value_name = "N", default_value_t = TLS_TICKETS_DEFAULT, value_parser = tickets)]
-    tls_tickets: usize,
+    /// [default: 2]
+    #[arg(long, value_name = "N", value_parser = tickets)]
+    tls_tickets: Option<usize>,
 
     /// Append the secrets of all connections to this file, with which Wireshark can read them
     #[arg(long, value_name = "FILE")]
@@ -195,7 +198,7 @@ impl TlsOptions {
             ("--require-tls", self.require_tls),
             ("--auth-tls-only", self.auth_tls_only),
             ("--tls-sni-strict", self.tls_sni_strict),
-            ("--tls-tickets", self.tls_tickets != TLS_TICKETS_DEFAULT),
+            ("--tls-tickets", self.tls_tickets.is_some()),
             ("--tls-keylog", self.tls_keylog.is_some()),
         ];
         let first = given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name);
@@ -218,7 +221,7 @@ impl TlsOptions {
             client_auth: self.tls_client_auth.into(),
             client_roots: self.client_roots()?,
             sni_strict: self.tls_sni_strict,
-            tickets: self.tls_tickets,
+            tickets: self.tls_tickets.unwrap_or(TLS_TICKETS_DEFAULT),
             key_log: self.tls_keylog.as_deref().map(open_keylog).transpose()?,
         };
         let configs = ServerConfigs::new(options).map_err(cannot)?;
@@ -305,10 +308,7 @@ impl SinkTls {
     /// Tells which certificates clients are shown, and what may be published of them.
     pub(super) fn tell(&self) {
         self.shown.iter().for_each(ShownCertificate::tell);
-        let mut hosts: Vec<&str> =
-            self.shown.iter().flat_map(|shown| &shown.facts.names).map(String::as_str).collect();
-        hosts.retain(|name| *name != "localhost");
-        hosts.dedup();
+        let hosts = hosts(self.shown.iter().flat_map(|shown| &shown.facts.names));
         if hosts.is_empty() {
             return;
         }
@@ -369,6 +369,18 @@ fn write_ca(path: &Path, text: &str) -> io::Result<()> {
     let how = &mut OpenOptions::new();
     host::open_to_write(path, how.write(true).create(true).truncate(true))?
         .write_all(text.as_bytes())
+}
+
+/// The names that others may know this server by, each once.
+fn hosts<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut hosts: Vec<&str> = Vec::new();
+    for name in names {
+        let is_known = |known: &&str| known.eq_ignore_ascii_case(name);
+        if !name.eq_ignore_ascii_case("localhost") && !hosts.iter().any(is_known) {
+            hosts.push(name);
+        }
+    }
+    hosts
 }
 
 /// A policy that says that mail for these hosts goes over TLS with a certificate that holds (RFC 8461 §3.2).

@@ -34,6 +34,7 @@ fn what_needs_a_certificate_says_so_and_names_the_remedy() {
         "--tls-ciphers TLS_AES_128_GCM_SHA256",
         "--tls-groups x25519",
         "--tls-tickets 0",
+        "--tls-tickets 2",
         "--tls-keylog f",
     ] {
         let (code, why) = refusal(line).unwrap_or_else(|| panic!("{line}"));
@@ -43,6 +44,17 @@ fn what_needs_a_certificate_says_so_and_names_the_remedy() {
         assert_eq!(refusal(&format!("{line} --tls-self-signed")).is_some(), line.contains("-ca "));
     }
     assert_eq!(refusal(""), None);
+}
+
+/// A server has a certificate of each kind for the same names.
+#[test]
+fn a_policy_names_each_host_once() {
+    let names =
+        ["mx.example", "localhost", "mx2.example", "mx.example", "MX2.example", "a.example"];
+    let names = names.map(str::to_owned);
+    let hosts = hosts(names.iter());
+    assert_eq!(hosts, ["mx.example", "mx2.example", "a.example"]);
+    assert_eq!(mta_sts(&hosts).matches("mx: ").count(), 3);
 }
 
 #[test]
