@@ -8,5 +8,8 @@ mod stream;
 mod support;
 #[path = "../support/tls.rs"]
 mod tls;
+#[path = "../support/tls_twin.rs"]
+mod tls_twin;
 mod transfer;
+mod twin;
 mod watch;
