@@ -72,19 +72,22 @@ pub(super) async fn part(
     core: &Core,
     stream: &mut Stream,
     guard: &Guard,
-    (out, mut inbox): (Buf, Buf),
+    (out, inbox): (Buf, Buf),
     last: LastWord,
 ) {
+    // A record that was cut is of no use any more, and its buffer is larger than one to linger with.
+    core.pool.give(inbox);
     guard.arm(core.peer_policy.timeout);
-    let (sent, out) = match last {
+    let (sent, mut buf) = match last {
         LastWord::CloseNotify => stream.send_last(out).await,
         LastWord::None => stream.send_last_unclosed(out).await,
     };
-    core.pool.give(out);
     if sent.is_ok() {
-        inbox = linger(core, stream, guard, inbox).await;
+        // Replies may have made this one large.
+        core.pool.give(buf);
+        buf = linger(core, stream, guard, core.pool.small()).await;
     }
-    core.pool.give(inbox);
+    core.pool.give(buf);
 }
 
 async fn say(

@@ -136,8 +136,10 @@ impl Pregreet<'_> {
         if !self.stream.is_secure() {
             return !self.said.is_empty();
         }
-        // A fault of TLS shows again in the session, which is about to end.
-        !matches!(self.stream.take(self.said, |_| Break(0)), Ok(Taken::All))
+        // A fault of TLS shows again in the session, which is about to end. Whoever says no more than that no more will
+        // come has left, as one that closes in plain text.
+        let taken = self.stream.take(self.said, |_| Break(0));
+        !matches!(taken, Ok(Taken::All | Taken::PeerClosed))
     }
 
     /// Waits for octets, until the deadline.

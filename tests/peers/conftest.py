@@ -7,7 +7,7 @@ from pathlib import Path
 
 import disks
 import pytest
-from harness import binary, peer, run
+from harness import Sink, binary, peer, run
 
 ENGINES = os.environ.get("RINGPOST_ENGINES", "uring,epoll").split(",")
 
@@ -55,6 +55,13 @@ def engine(request, tmp_path_factory):
     if refusal:
         pytest.skip(f"--io {request.param} cannot run here: {refusal}")
     return request.param
+
+
+@pytest.fixture(params=["plain", "tls"])
+def both_ways(request, monkeypatch):
+    """Runs a test twice: with sinks that are reached in plain text, and through a tunnel that speaks TLS with them.
+    RINGPOST_TUNNEL=1 does the latter with all tests; what is about addresses or PROXY headers then fails."""
+    monkeypatch.setattr(Sink, "tunnelled", request.param == "tls")
 
 
 @pytest.fixture

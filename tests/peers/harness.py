@@ -13,6 +13,7 @@ import random
 import re
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -144,17 +145,46 @@ class Child:
         return f"{Path(self.argv[0]).name} (pid {self.pid})"
 
 
+class Stunnel(Child):
+    """stunnel from a free port to `address`; `lines` of its configuration say which side of TLS it is."""
+
+    def __init__(self, address, *lines):
+        self.port = free_port()
+        head = ["foreground = yes", "pid =", "debug = info", "syslog = no", "[tunnel]"]
+        ends = [f"accept = 127.0.0.1:{self.port}", f"connect = {address}"]
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+            file.write("\n".join([*head, *ends, *lines, ""]))
+            file.flush()
+            super().__init__([peer("stunnel"), file.name])
+            try:
+                wait_for_port(self.port)
+            except BaseException:
+                self.__exit__()
+                raise
+
+
 class Sink(Child):
     """ringpost-sink on a free port; with `spool=None` it discards."""
 
-    def __init__(self, engine, spool=None, *options, listen="smtp://127.0.0.1:0", before=(), **popen):
+    # Whether a sink without other wishes listens under TLS, and clients in plain text reach it through a tunnel.
+    tunnelled = os.environ.get("RINGPOST_TUNNEL") == "1"
+
+    def __init__(self, engine, spool=None, *options, listen=None, before=(), **popen):
+        self.tunnel = None
         keep = ["--spool", spool] if spool else ["--discard"]
+        tunnelled = self.tunnelled and listen is None
+        if tunnelled:
+            options = ("--tls-self-signed", *options)
+        listen = listen or f"{'smtps' if tunnelled else 'smtp'}://127.0.0.1:0"
         super().__init__(
             [*before, binary("ringpost-sink"), "--listen", listen, "--io", engine, "--json", *keep, *options],
             **popen,
         )
         try:
             self.listening = self.wait_for_line("listening ").split()[1]
+            if tunnelled:
+                self.tunnel = Stunnel(self.listening.partition("://")[2], "client = yes")
+                self.listening = f"smtp://127.0.0.1:{self.tunnel.port}"
         except BaseException:
             self.__exit__()
             raise
@@ -173,6 +203,11 @@ class Sink(Child):
             assert time.monotonic() < deadline, f"{len(found)} of {count} listeners: {self.stderr}"
             time.sleep(0.01)
         return found
+
+    def __exit__(self, *told):
+        super().__exit__(*told)
+        if self.tunnel:
+            self.tunnel.__exit__(*told)
 
     def stop(self):
         """Sends SIGTERM; the report that the sink printed. An exit status other than 0 fails."""

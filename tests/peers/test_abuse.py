@@ -90,6 +90,7 @@ def test_a_flood_costs_little_memory_and_nobody_else_notices(engine, flood):
     assert report["messages"] == 70
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_octets_of_a_line_that_does_not_end_buy_no_time(engine):
     with Sink(engine, None, "--timeout", "2s", "--cores", "1") as sink:
         with Conversation(sink.port) as slow:
@@ -166,6 +167,7 @@ def test_a_peer_that_never_reads_is_ended(engine):
         assert sink.stop()["timeouts"] == 1
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("said", [b"QUIT\r\n", b"BDAT x\r\n", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00"])
 def test_the_last_reply_survives_what_the_client_still_sends(engine, said):
     last = {b"Q": 221, b"B": 521}.get(said[:1], 554)
@@ -181,6 +183,7 @@ def test_the_last_reply_survives_what_the_client_still_sends(engine, said):
         sink.stop()
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_a_client_that_talks_early_is_turned_away(engine):
     with Sink(engine, None, "--greet-delay", "1s", "--cores", "1") as sink:
         assert codes(everything(raw(sink.port, b"EHLO early.example.test\r\n"))) == [554]
@@ -269,6 +272,7 @@ def swaks(sink, *options):
     run([peer("swaks"), "--silent", "2", "--server", sink.address, *envelope, *options])
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_swaks_names_another_client_with_xclient(engine, spool):
     with Sink(engine, spool, "--xclient", "127.0.0.0/8") as sink:
         attributes = ["--xclient-addr", "192.0.2.7", "--xclient-port", "4711", "--xclient-name", "[UNAVAILABLE]"]
@@ -291,6 +295,7 @@ def test_swaks_names_another_client_with_proxy(engine, spool, version):
     assert only_message(spool).meta["peer"] == "192.0.2.7:4711"
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_xclient_starts_the_session_anew(engine):
     with Sink(engine, None, "--xclient", "127.0.0.1") as sink, Conversation(sink.port) as client:
         client.say(b"MAIL FROM:<a@example.test>\r\n", 250)

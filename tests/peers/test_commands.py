@@ -6,6 +6,7 @@ import socket
 import pytest
 from harness import Sink, binary, blast, only_message, peer, run
 
+pytestmark = pytest.mark.usefixtures("both_ways")
 PEOPLE = """\
 mailbox ada@example.test Ada Lovelace
 busy charles@example.test Charles Babbage

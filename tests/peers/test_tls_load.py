@@ -5,7 +5,7 @@ import time
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from harness import Child, SmtpSink, binary, free_port, peer, read_spool, run, wait_for_port
+from harness import SmtpSink, Stunnel, binary, read_spool, run
 from mta import Postfix, needs_root
 from test_misbehave import GOOD
 from tls import HOSTNAME, TlsSink, authority, issue, stored_tls
@@ -28,23 +28,12 @@ def signer(tmp_path):
     return authority(tmp_path, "signer")
 
 
-class Stunnel(Child):
+class Front(Stunnel):
     """stunnel in front of the server at `address`, after STARTTLS or from the first octet on."""
 
-    def __init__(self, address, directory, pair, way):
-        self.port = free_port()
-        protocol = "protocol = smtp" if way == "starttls" else ""
-        file = directory / f"stunnel-{way}.conf"
-        file.write_text(
-            f"foreground = yes\npid =\ndebug = info\nsyslog = no\n[smtp]\naccept = 127.0.0.1:{self.port}\n"
-            f"connect = {address}\ncert = {pair[0]}\nkey = {pair[1]}\n{protocol}\n"
-        )
-        super().__init__([peer("stunnel"), file])
-        try:
-            wait_for_port(self.port)
-        except BaseException:
-            self.__exit__()
-            raise
+    def __init__(self, address, pair, way):
+        protocol = ["protocol = smtp"] if way == "starttls" else []
+        super().__init__(address, f"cert = {pair[0]}", f"key = {pair[1]}", *protocol)
 
     def handshakes(self, expected):
         """Full and resumed handshakes of its log; waits until there are `expected` of both."""
@@ -59,7 +48,7 @@ class Stunnel(Child):
 @pytest.mark.parametrize("way", ["starttls", "implicit"])
 def test_stunnel_before_smtp_sink_counts_the_same_handshakes(engine, way, signer, tmp_path):
     pair = issue(tmp_path, HOSTNAME, signer)
-    with SmtpSink() as server, Stunnel(server.address, tmp_path, pair, way) as front:
+    with SmtpSink() as server, Front(server.address, pair, way) as front:
         options = ["--tls", way, "-n", MESSAGES, *ONE_EACH, "--tls-resume", "90%"]
         told = secured(f"127.0.0.1:{front.port}", signer[2], engine, *options)
         assert told["messages_ok"] == MESSAGES and not told["errors"], told
@@ -103,8 +92,10 @@ def test_sums_add_up_what_was_agreed_on(engine, tmp_path):
     with TlsSink(engine, None, tmp_path, "--cores", "1") as sink:
         target = f"smtps://127.0.0.1:{sink.ports['implicit']}"
         options = ["-n", "100", *ONE_EACH]
-        more = [["--tls-versions", "1.2"], ["--tls-resume", "50%"]]
-        told = [secured(target, sink.ca, engine, *options, "--out", *pair) for pair in ([p, *m] for p, m in zip(parts, more))]
+        told = [
+            secured(target, sink.ca, engine, *options, "--out", part, *more)
+            for part, more in zip(parts, [["--tls-versions", "1.2"], ["--tls-resume", "50%"]])
+        ]
         report = sink.stop()
     run([binary("ringpost"), "report", "merge", *parts, "-o", tmp_path / "sum", "--mixed"], check=False)
     total = json.loads((tmp_path / "sum" / "run.json").read_text())["tls"]
