@@ -203,6 +203,11 @@ fn strip<'a>(text: &'a [u8], seen: &mut Deviations) -> &'a [u8] {
     }
 }
 
+/// Whether `text` is an address as it is taken here, and nothing else.
+pub(super) fn is_mailbox(text: &[u8]) -> bool {
+    read_mailbox(text, Direction::Reverse, &mut Deviations::empty()).is_ok()
+}
+
 /// Judges an address that is not empty.
 fn read_mailbox(text: &[u8], direction: Direction, seen: &mut Deviations) -> Result<(), PathFault> {
     let local = match text {

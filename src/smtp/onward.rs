@@ -2,9 +2,11 @@
 
 use super::envelope::BodyKind;
 use super::extension::Extensions;
+use super::lenient;
 use super::offered::Offered;
 use super::outgoing::MailParams;
 use super::params::{On, param_words, parse_params};
+use super::path::is_mailbox;
 use super::syntax::Syntax;
 use crate::limits::HOPS_MAX;
 
@@ -58,21 +60,11 @@ pub enum Lack {
     Loop(usize),
 }
 
-/// Whether a stored path may stand between the brackets of a command: nothing in it ends the line, the path
-/// or the word. A sink does not store such a one; a spool may come from elsewhere.
+/// Whether a stored path may stand between the brackets of a command: it is a mailbox as listeners read one, so that
+/// nothing in it ends the line, the path or the word. A sink stores no other; a spool may come from elsewhere.
 pub fn is_sendable(path: &[u8]) -> bool {
-    let (mut quoted, mut escaped) = (false, false);
-    for octet in path {
-        match octet {
-            0..=31 | 127 => return false,
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'<' | b'>' | b' ' if !quoted => return false,
-            _ => {}
-        }
-    }
-    !quoted
+    let ends_line = path.iter().any(|&octet| octet != b'\t' && octet.is_ascii_control());
+    !ends_line && (path.is_empty() || is_mailbox(path) || lenient::is_mailbox(path))
 }
 
 impl Onward<'_> {
@@ -169,6 +161,7 @@ pub fn is_sendable_rcpt(params: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::command::parse_mail;
 
     #[test]
     fn a_path_that_would_leave_its_command_is_not_sent() {
@@ -194,6 +187,56 @@ mod tests {
         assert!(is_sendable_rcpt(b"NOTIFY=NEVER ORCPT=rfc822;a@x") && is_sendable_rcpt(b""));
         for bad in [&b"NOTIFY=NEVER\r\nDATA"[..], b"NOTIFY=NEVER\nx", b"X=\x1b"] {
             assert!(!is_sendable_rcpt(bad), "{}", bad.escape_ascii());
+        }
+    }
+
+    /// What a sink says 250 to, and could not send on, would wait for ever.
+    #[test]
+    fn whatever_path_a_sink_takes_can_be_sent_on() {
+        let parts = [
+            "a",
+            "b.c",
+            "@",
+            "x.test",
+            "\\",
+            "\"",
+            " ",
+            "\t",
+            "<",
+            ">",
+            "(",
+            ")",
+            ":",
+            "[",
+            "]",
+            ",",
+            ".",
+            "é",
+            "IPv6:::1",
+            "tag:",
+            "postmaster",
+            "\"q \\\" r\"",
+            "[1.2.3.4]",
+            "a\\ b",
+        ];
+        let mut random = fastrand::Rng::with_seed(19);
+        let mut taken = 0;
+        for _ in 0..200_000 {
+            let inner: String =
+                (0..random.usize(1..7)).map(|_| parts[random.usize(..parts.len())]).collect();
+            let bracketed = if random.bool() { format!("<{inner}>") } else { inner };
+            let command = format!("FROM:{bracketed}").into_bytes();
+            let read = parse_mail(&command).map(|read| read.path);
+            let read = read.or_else(|_| lenient::parse_mail(&command).map(|(read, _)| read.path));
+            if let Ok(path) = read {
+                taken += 1;
+                assert!(is_sendable(path.mailbox), "{bracketed}: {}", path.mailbox.escape_ascii());
+            }
+        }
+        assert!(taken > 5_000, "{taken} paths were taken");
+        for odd in ["a\\ b@example.org", "a @ example.org", "a@[x-tag:\"<>]", "a\\\"b@example.org"]
+        {
+            assert!(is_sendable(odd.as_bytes()), "{odd}");
         }
     }
 
