@@ -6,7 +6,8 @@
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{IoUring, opcode};
@@ -19,6 +20,10 @@ use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
 /// Time that operations get to end after a core's future did. What still holds memory then makes
 /// us keep the ring and that memory until the process ends.
 const CORE_END_MS: u64 = 250;
+
+/// Longest wait for memory for a ring. The kernel frees that of a ring some time after it was closed, and those who
+/// begin core after core (the steps of a search) would fail for no reason on a busy machine.
+const RING_MEMORY_MS: u64 = 3_000;
 
 /// Ring settings, best first. A kernel that does not know a flag answers EINVAL. Never
 /// DEFER_TASKRUN: tokio-uring waits on the ring's descriptor and would sleep for ever.
@@ -74,13 +79,27 @@ impl RingRuntime {
             ring.setup_cqsize(RING_COMPLETIONS);
             let mut builder = tokio_uring::builder();
             builder.entries(RING_ENTRIES).uring_builder(&ring);
-            match tokio_uring::Runtime::new(&builder) {
+            let limit = Duration::from_millis(RING_MEMORY_MS);
+            match with_patience(limit, || tokio_uring::Runtime::new(&builder)) {
                 Ok(runtime) => return Ok(Self { runtime: ManuallyDrop::new(runtime) }),
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = Some(error),
                 Err(error) => return Err(error),
             }
         }
         Err(refused.unwrap_or_else(|| io::ErrorKind::Unsupported.into()))
+    }
+}
+
+/// Makes something again while there is no memory for it, for at most so long.
+fn with_patience<T>(limit: Duration, mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let until = Instant::now() + limit;
+    loop {
+        match make() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < until => {
+                thread::sleep(limit / 100);
+            }
+            made => return made,
+        }
     }
 }
 
@@ -117,5 +136,32 @@ async fn end_flights() {
         }
         cancel(CancelBuilder::any()).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_comes_back_is_waited_for_and_other_errors_are_not() {
+        for (errno, failures, expected) in [
+            (libc::ENOMEM, 0, None),
+            (libc::ENOMEM, 3, None),
+            (libc::ENOMEM, usize::MAX, Some(libc::ENOMEM)),
+            (libc::EPERM, 1, Some(libc::EPERM)),
+            (libc::EINVAL, 1, Some(libc::EINVAL)),
+        ] {
+            let mut tried = 0;
+            // As long as it takes, where it comes back.
+            let limit = if failures == 3 { 20_000 } else { 50 };
+            let made = with_patience(Duration::from_millis(limit), || {
+                tried += 1;
+                if tried <= failures { Err(io::Error::from_raw_os_error(errno)) } else { Ok(()) }
+            });
+            assert_eq!(made.err().and_then(|error| error.raw_os_error()), expected, "{failures}");
+            let again = usize::from(errno == libc::ENOMEM) * failures;
+            assert!(failures == usize::MAX || tried == 1 + again, "{errno}: {tried} times");
+        }
     }
 }
