@@ -14,7 +14,7 @@ import time
 
 import pytest
 from disks import Filler, LoopDisk, tmpfs
-from harness import Child, Sink, begun_segments, binary, examine, read_spool
+from harness import Child, Sink, begun_segments, binary, deliver, examine, read_spool
 from ledger import WRONGS, Ledger, told
 from sender import SENDERS, Load
 
@@ -105,6 +105,28 @@ def test_a_full_disk_refuses_mail_until_there_is_room(engine, loop_devices, tmp_
             slowest = max(refusal.seconds for refusal in refusals)
             times = f"mail again after {back:.2f} s, slowest of {len(refusals)} refusals {slowest:.2f} s"
             check(spool, ledger, f"{kind}, {durability}, {state}: {times}")
+
+
+def test_a_start_without_room_deletes_no_mail_in_vain(engine, tmp_path):
+    """The segments of earlier runs are smaller than a new one, and all of them together are too."""
+    with tmpfs(tmp_path, 4 * SEGMENT_BYTES) as disk:
+        spool, filler = disk.path / "spool", Filler(disk.path)
+        for _ in range(3):
+            with open_sink(engine, spool, *RING) as sink:
+                deliver(sink, 20)
+                sink.stop()
+        filler.fill()
+        for _ in range(2):
+            options = ["--io", engine, "--cores", "1", "--segment-size", str(SEGMENT_BYTES), *RING]
+            command = [binary("ringpost-sink"), "--listen", "smtp://127.0.0.1:0", "--spool", spool, *options]
+            with Child(command) as sink:
+                assert sink.wait() == 74 and "no space left" in sink.stderr, sink.stderr
+            assert len(read_spool(spool)) == 60
+        filler.free()
+        with open_sink(engine, spool, *RING) as sink:
+            deliver(sink, 20)
+            sink.stop()
+        assert len(read_spool(spool)) == 80
 
 
 def test_a_ring_goes_on_over_its_own_segments(engine, loop_devices, tmp_path):

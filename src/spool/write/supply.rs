@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
+use rustix::fs::statvfs;
+
 use super::budget::{Budget, Reservation};
 use super::flush::Flusher;
 use super::job::{Job, NOTHING_HELD, Ready, Supplies};
@@ -20,7 +22,7 @@ use super::open_room::{DeadRoom, OpenPool, OpenRoom};
 use super::planted::{PlantedFault, is_planted};
 use super::recover::Old;
 use super::segment::{RetainedMap, Segment};
-use crate::limits::SPOOL_RETRY_MS;
+use crate::limits::{SEGMENT_STEP_BYTES, SPOOL_RETRY_MS};
 use crate::notice::notice;
 use crate::spool::error::SpoolError;
 use crate::spool::file;
@@ -305,6 +307,7 @@ impl Supply {
         flusher: Option<&mut Flusher>,
     ) -> Ready {
         while self.budget.may_hold_more(core)
+            && self.can_make_room()
             && let Some(earlier) = self.earlier.pop_front()
         {
             let EarlierSegment { file, mut room, dead } = earlier;
@@ -330,6 +333,19 @@ impl Supply {
         }
         let Some(oldest) = self.shelves[core].full.pop_front() else { return Err(shortage) };
         self.reuse(core, oldest, flusher)
+    }
+
+    /// Whether the segments of earlier runs can become one of ours. Where other files have filled the disk and all
+    /// of them together are too small, none is removed: mail would be lost, and nothing won.
+    fn can_make_room(&self) -> bool {
+        let segment_bytes = self.options.segment_bytes;
+        let sizes = || self.earlier.iter().map(|earlier| earlier.file.bytes);
+        // A file system that does not tell how much is free is tried.
+        let free_bytes =
+            statvfs(&self.dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let least_bytes = segment_bytes + SEGMENT_STEP_BYTES;
+        sizes().any(|bytes| bytes == segment_bytes)
+            || free_bytes.saturating_add(sizes().sum()) >= least_bytes
     }
 
     /// `None` if there is no room; then `shortage` says why.
