@@ -2,8 +2,10 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
+use rustls::client::ClientConnectionData;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
+use rustls::kernel::KernelConnection;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
@@ -14,6 +16,8 @@ use super::*;
 use crate::limits::TLS_RECORD_BYTES_MAX;
 use crate::tls::heard_name::HearsName;
 use crate::tls::provider;
+
+mod breaks;
 
 const NAME: &str = "sink.example";
 
@@ -423,11 +427,40 @@ fn close_notify_is_said_once_and_what_comes_after_it_is_never_looked_at() {
 
 /// Seals records of any type with the keys of a client of TLS 1.3.
 struct Forger {
+    kernel: KernelConnection<ClientConnectionData>,
     encrypter: Box<dyn MessageEncrypter>,
     sequence: u64,
 }
 
 impl Forger {
+    /// Takes over from `client`, whose handshake is complete.
+    fn of(client: Tls) -> Self {
+        let TlsSide::Client(rustls) = client.side else { panic!("a client") };
+        let (secrets, kernel) = rustls.dangerous_into_kernel_connection().unwrap();
+        let (sequence, encrypter) = Self::encrypter(secrets.tx);
+        Self { kernel, encrypter, sequence }
+    }
+
+    fn encrypter(
+        (sequence, secrets): (u64, ConnectionTrafficSecrets),
+    ) -> (u64, Box<dyn MessageEncrypter>) {
+        let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else {
+            panic!("another suite")
+        };
+        let SupportedCipherSuite::Tls13(suite) = provider().cipher_suites[0] else {
+            panic!("TLS 1.2")
+        };
+        (sequence, suite.aead_alg.encrypter(key, iv))
+    }
+
+    /// A KeyUpdate in two records.
+    fn key_update(&mut self, cut: usize) -> [Vec<u8>; 2] {
+        let (first, second) = KEY_UPDATE_REQUESTED.split_at(cut);
+        let records = [first, second].map(|part| self.record(ContentType::Handshake, part));
+        (self.sequence, self.encrypter) = Self::encrypter(self.kernel.update_tx_secret().unwrap());
+        records
+    }
+
     fn record(&mut self, typ: ContentType, content: &[u8]) -> Vec<u8> {
         let payload = OutboundChunks::Single(content);
         let version = ProtocolVersion::TLSv1_2;
@@ -445,25 +478,19 @@ fn forged() -> (End, Forger) {
     client.enable_secret_extraction = true;
     let (mut server, client) = open_ends((server, Arc::new(client)), usize::MAX);
     server.ready();
-    let TlsSide::Client(rustls) = client.tls.side else { panic!("a client") };
-    let (secrets, _) = rustls.dangerous_into_kernel_connection().unwrap();
-    let (sequence, ConnectionTrafficSecrets::Aes128Gcm { key, iv }) = secrets.tx else {
-        panic!("another suite")
-    };
-    let SupportedCipherSuite::Tls13(suite) = provider().cipher_suites[0] else { panic!("TLS 1.2") };
-    (server, Forger { encrypter: suite.aead_alg.encrypter(key, iv), sequence })
+    (server, Forger::of(client.tls))
 }
+
+const KEY_UPDATE_REQUESTED: [u8; 5] = [24, 0, 0, 1, 1];
 
 #[test]
 fn replies_can_be_sealed_while_half_a_message_of_the_handshake_is_kept() {
-    const KEY_UPDATE_REQUESTED: [u8; 5] = [24, 0, 0, 1, 1];
     for cut in 1..KEY_UPDATE_REQUESTED.len() {
         let (mut server, mut client) = forged();
-        let (first, second) = KEY_UPDATE_REQUESTED.split_at(cut);
-        server.hear(&client.record(ContentType::Handshake, first)).unwrap();
+        let [first, second] = client.key_update(cut);
+        server.hear(&first).unwrap();
         assert!(server.tls.pending > 0, "a whole record with a part of a message");
         let before = server.say(b"250 before\r\n").len();
-        let second = client.record(ContentType::Handshake, second);
         // Also with a cut record after it.
         server.hear(&second[..7]).unwrap();
         assert_eq!(server.say(b"250 before\r\n").len(), before);
