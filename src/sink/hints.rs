@@ -71,6 +71,14 @@ fn hint(want: ClientWant, peer: Peer) -> String {
              a login: start the sink with --tls-self-signed or --auth any, or switch encryption off in the \
              client"
         ),
+        ClientWant::Encryption => format!(
+            "a client ({peer}) left after EHLO without a message, as clients do that insist on STARTTLS: start \
+             the sink with --tls-self-signed, or switch encryption off in the client"
+        ),
+        ClientWant::Login => format!(
+            "a client ({peer}) left after EHLO without a message, as clients do that insist on a login: start \
+             the sink with --auth any, or switch the login off in the client"
+        ),
         ClientWant::LineEnd => format!(
             "a client ({peer}) ends its lines with LF alone, so this sink waited for their end (RFC 5321 §2.3.8): \
              have the client send CRLF"

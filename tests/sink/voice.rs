@@ -161,6 +161,29 @@ fn a_client_that_wants_what_is_not_there_gets_one_hint_of_each_kind() {
     }
 }
 
+#[test]
+fn the_hint_for_a_client_that_leaves_names_what_is_missing_alone() {
+    let both = ["--tls-self-signed", "--auth any"];
+    for given in 0..4 {
+        let is_given = |option: usize| given & 1 << option != 0;
+        let options = both.iter().enumerate().filter(|(at, _)| is_given(*at));
+        let options = options.flat_map(|(_, option)| option.split(' '));
+        let options: Vec<_> = ["--discard", "--cores", "1"].into_iter().chain(options).collect();
+        let sink = Program::start("smtp", &options);
+        let mut talk = Talk::open(sink.port);
+        talk.send(b"EHLO x\r\nQUIT\r\n");
+        while !talk.reply().is_empty() {}
+        sink.ask_to_stop();
+        let said = sink.lines_to_the_end();
+        let hint = said.iter().find(|line| line.contains("left after EHLO"));
+        assert_eq!(hint.is_some(), given != 3, "{options:?}: {said:#?}");
+        for (at, option) in both.iter().enumerate() {
+            let is_named = hint.is_some_and(|line| line.contains(option));
+            assert_eq!(is_named, hint.is_some() && !is_given(at), "{options:?}: {said:#?}");
+        }
+    }
+}
+
 /// Who works, or asks for nothing, gets no hint when it leaves.
 #[test]
 fn a_client_that_leaves_after_work_gets_no_hint() {

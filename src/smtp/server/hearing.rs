@@ -14,8 +14,13 @@ pub enum ClientWant {
     Http,
     /// A PROXY header came from a peer that need not send one.
     ProxyHeader,
-    /// EHLO came, and QUIT after it: the client did not find what it insists on.
+    /// EHLO came, and QUIT after it: the client did not find what it insists on, of which neither STARTTLS nor AUTH
+    /// is to be had here.
     Extension,
+    /// The same, and AUTH is to be had.
+    Encryption,
+    /// The same, and STARTTLS is to be had.
+    Login,
     /// The session ended with a line, or a message, whose lines end with LF and that has no end.
     LineEnd,
 }

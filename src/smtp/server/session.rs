@@ -134,7 +134,7 @@ impl Server {
             self.session_deviations |= Deviations::ARGUMENT_AFTER_QUIT;
         }
         if self.did_nothing() {
-            self.want = Some(ClientWant::Extension);
+            self.want = self.missed();
         }
         self.say(&answer::BYE, replies);
         self.phase = ServerPhase::Closing;
@@ -149,6 +149,16 @@ impl Server {
             && self.identity().is_none()
             && !self.secured
             && self.relayed.is_none()
+    }
+
+    /// What a client can have missed that did nothing.
+    fn missed(&self) -> Option<ClientWant> {
+        match (self.policy.tls.offered, !self.policy.auth.mechanisms().is_empty()) {
+            (false, false) => Some(ClientWant::Extension),
+            (false, true) => Some(ClientWant::Encryption),
+            (true, false) => Some(ClientWant::Login),
+            (true, true) => None,
+        }
     }
 
     fn rset(&mut self, argument: &[u8], replies: &mut Vec<u8>) -> Option<CommandEvent> {
