@@ -18,13 +18,15 @@ pub(super) struct Deadline {
     /// Octets per second of message content; 0 asks for one octet within each timeout.
     rate_min: u64,
     deadline: Duration,
+    /// Octets of a TLS record whose end has not come, which have counted already.
+    ahead: usize,
 }
 
 impl Deadline {
     /// Starts at `now` with the full timeout.
     pub(super) fn new(policy: &PeerPolicy, now: Duration) -> Self {
         let (timeout, rate_min) = (policy.timeout, policy.data_rate_min);
-        Self { timeout, rate_min, deadline: now + timeout }
+        Self { timeout, rate_min, deadline: now + timeout, ahead: 0 }
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -38,6 +40,13 @@ impl Deadline {
     /// A command or a message is complete: the next one has the whole timeout.
     pub(super) fn renew(&mut self, now: Duration) {
         self.deadline = now + self.timeout;
+    }
+
+    /// The octets that a round brought, which took `octets` and left `ahead` of a TLS record. Those of a record count
+    /// when they come, and its content does not count again: a peer is as slow as it sends, however it cuts that.
+    pub(super) fn came(&mut self, octets: usize, ahead: usize) -> usize {
+        let before = std::mem::replace(&mut self.ahead, ahead);
+        (octets + ahead).saturating_sub(before)
     }
 
     /// `octets` of a message arrived, and the message goes on.
@@ -58,7 +67,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn deadline(rate_min: u64) -> Deadline {
-        Deadline { timeout: 10 * SECOND, rate_min, deadline: 10 * SECOND }
+        Deadline { timeout: 10 * SECOND, rate_min, deadline: 10 * SECOND, ahead: 0 }
     }
 
     /// The second at which a peer that sends `octets` each second is given up, if it is.
@@ -78,6 +87,34 @@ mod tests {
         assert_eq!(given_up(500, 250), Some(19));
         assert_eq!(given_up(500, 500), None);
         assert_eq!(given_up(500, 5_000), None);
+    }
+
+    /// The second at which a peer is given up that sends so many octets each second, in records of that size with
+    /// `overhead`, and the last of them with no end.
+    fn given_up_in_records(octets: usize, record: usize, overhead: usize) -> Option<u32> {
+        let (mut deadline, mut wire) = (deadline(500), 0);
+        (1..10_000).find(|&second| {
+            let now = second * SECOND;
+            let over = deadline.is_over(now);
+            wire += octets;
+            let whole = wire / record;
+            wire %= record;
+            let came = deadline.came(whole * (record - overhead), wire);
+            deadline.extend(came, now);
+            over
+        })
+    }
+
+    #[test]
+    fn records_cost_a_steady_peer_no_time_and_buy_none() {
+        const LARGEST: usize = 16_384;
+        assert_eq!(given_up_in_records(600, LARGEST, 22), given_up(500, 600));
+        assert_eq!(given_up_in_records(600, 600, 22), None);
+        assert_eq!(given_up_in_records(250, LARGEST, 22), given_up(500, 250));
+        // Records of one octet keep no rate.
+        assert!(given_up_in_records(600, 23, 22).is_some());
+        // Nor does one without an end, whose octets count once.
+        assert!(given_up_in_records(1, usize::MAX, 22).is_some());
     }
 
     #[test]

@@ -246,11 +246,14 @@ impl Session<'_> {
             next = self.take_the_rest(stream, bufs, &mut round).await;
         }
         let now = self.core.watch.now();
+        // Under TLS what is left is a record whose end has not come.
+        let left = if stream.is_secure() { bufs.inbox.len() } else { 0 };
+        let came = self.deadline.came(round.octets, left);
         if self.server.mid_message() {
             if round.turned || !was_content {
                 self.deadline.renew(now);
             } else {
-                self.deadline.extend(round.octets, now);
+                self.deadline.extend(came, now);
             }
         } else if round.replied || was_content || (round.octets > 0 && !self.server.awaiting_more())
         {
