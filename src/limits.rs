@@ -100,11 +100,11 @@ pub const REPLY_QUEUE_BYTES_MAX: usize = 64 * 1024;
 /// Receive buffer of a session that is waiting: small, because most sessions wait most of the time.
 pub const RECV_SMALL_BYTES: usize = 2 * 1024;
 
-/// Receive buffer of a session that waits for the rest of a TLS record.
+/// Receive buffer of a session that waits for the rest of a TLS record of which more than a small one holds came.
 pub const RECV_RECORD_BYTES: usize = 20 * 1024;
 
 /// Octets of such buffers, and of those with unfinished handshakes, that the TLS sessions of one core may wait
-/// with at the same time. A session that needs one more is closed, and STARTTLS gets 454 meanwhile.
+/// with at the same time. When one more is needed, the session is closed that has waited longest with one.
 pub const TLS_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Receive buffer that a session borrows while octets are there. One read of this size holds a whole

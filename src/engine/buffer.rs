@@ -1,10 +1,10 @@
 //! Buffers that are given away with an operation and come back with its result.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Deref;
 
-use crate::limits::{RECV_LARGE_BYTES, RECV_RECORD_BYTES, RECV_SMALL_BYTES, TLS_KEPT_BYTES_MAX};
+use crate::limits::{RECV_LARGE_BYTES, RECV_RECORD_BYTES, RECV_SMALL_BYTES};
 
 /// Idle large buffers that one core keeps for reuse: 4 MiB.
 const RECV_LARGE_KEPT: usize = 64;
@@ -75,8 +75,6 @@ pub struct Pool {
     small: RefCell<Vec<Buf>>,
     record: RefCell<Vec<Buf>>,
     large: RefCell<Vec<Buf>>,
-    /// Octets of the buffers that TLS sessions wait with and that are larger than small.
-    pub(super) lent: Cell<usize>,
 }
 
 impl Pool {
@@ -106,11 +104,6 @@ impl Pool {
         let buf = idle.unwrap_or_else(|| Buf::with_capacity(RECV_LARGE_BYTES));
         debug_assert!(buf.is_empty() && buf.capacity() >= RECV_LARGE_BYTES);
         buf
-    }
-
-    /// Whether one more TLS session may wait with the rest of a record, or of a handshake.
-    pub fn has_room_for_record(&self) -> bool {
-        self.lent.get() + RECV_RECORD_BYTES <= TLS_KEPT_BYTES_MAX
     }
 
     /// Takes a buffer back. One that fits no size (its owner let it grow, or it came from

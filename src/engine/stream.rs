@@ -3,7 +3,7 @@
 //! Without TLS this is a [`Conn`], at the cost of one branch for each receive and each send. With it, the octets
 //! of a receive are records, and [`Stream::take`] gives what is in them. A record whose end has not come stays in
 //! the buffer, and the next receive goes on behind it; so a session waits with one small buffer for what it
-//! receives and one for what it sends, under TLS too, unless a record is longer.
+//! receives and one for what it sends, under TLS too, unless more of a record has come.
 
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -12,17 +12,19 @@ use std::rc::Rc;
 use super::address::Address;
 use super::buffer::{Buf, Pool};
 use super::conn::{Conn, Handle};
+use super::loans::{Loan, Loans};
 use crate::limits::{
-    RECV_LARGE_BYTES, RECV_SMALL_BYTES, TLS_KEPT_BYTES_MAX, TLS_RECORD_BYTES_MAX,
-    TLS_RECORD_OVERHEAD_BYTES_MAX, TLS_RECORD_PLAIN_BYTES_MAX,
+    RECV_LARGE_BYTES, RECV_RECORD_BYTES, RECV_SMALL_BYTES, TLS_RECORD_OVERHEAD_BYTES_MAX,
+    TLS_RECORD_PLAIN_BYTES_MAX,
 };
-use crate::tls::{Tls, TlsError, TlsFacts, TlsFault, TlsState, record_bytes};
+use crate::tls::{Tls, TlsError, TlsFacts, TlsFault, TlsState};
 
 /// Octets that are sealed and sent at once where there are many: what fits a large buffer afterwards.
 const SEAL_PIECE_BYTES: usize = RECV_LARGE_BYTES - 8 * TLS_RECORD_OVERHEAD_BYTES_MAX;
 
-/// Room for a receive of which nothing is known: any handshake in small records gets on by it.
-const TLS_HEADER_ROOM_BYTES: usize = 512;
+/// Room that a receive has at least. A buffer grows with the octets that came: the length in the header of a record
+/// is only what the peer says.
+const TLS_ROOM_BYTES_MIN: usize = 512;
 
 const _: () = assert!(sealed_bytes_max(SEAL_PIECE_BYTES) <= RECV_LARGE_BYTES);
 
@@ -40,8 +42,8 @@ struct Secure {
     /// Plaintext of a record that was not taken whole.
     rest: Vec<u8>,
     pool: Rc<Pool>,
-    /// Octets of the buffer with which the session waits, if that is larger than small. Part of `pool.lent`.
-    lent: usize,
+    /// The buffer with which the session waits, if that is larger than small.
+    loan: Loan,
     /// The peer said close_notify.
     is_over: bool,
 }
@@ -84,8 +86,20 @@ impl Stream {
         assert!(self.tls.is_none(), "TLS begins once");
         // Kernel TLS would begin where the handshake ends: hand its secrets to the socket (TCP_ULP) and forget
         // `tls`, and the stream is plain again. The kernels of common test machines have no such module.
-        let secure = Secure { tls, rest: Vec::new(), pool, lent: 0, is_over: false };
+        let secure = Secure { tls, rest: Vec::new(), pool, loan: Loan::default(), is_over: false };
         self.tls = Some(Box::new(secure));
+    }
+
+    /// Counts the larger buffers of this stream among those of others. It may be called back where they are too many:
+    /// then a receive answers `ErrorKind::OutOfMemory`, and nothing more can be received.
+    ///
+    /// # Panics
+    ///
+    /// When TLS has not begun.
+    pub fn bound_by(&mut self, loans: Rc<Loans>) {
+        let secure = self.tls.as_deref_mut().expect("TLS has begun");
+        debug_assert!(!secure.loan.is_some(), "nothing was received yet");
+        secure.loan = Loan::new(loans);
     }
 
     /// Runs the handshake to its end. `buf` holds octets that were received and not looked at, and comes back with
@@ -164,16 +178,39 @@ impl Stream {
     }
 
     /// [`Conn::recv`]. Under TLS, what is received goes behind what `buf` holds, and `buf` may come back as
-    /// another buffer. An error of `ErrorKind::OutOfMemory` says that the sessions of the core keep too much.
+    /// another buffer. An error of `ErrorKind::OutOfMemory` says that the sessions of the core keep too much, and that
+    /// this one has waited longest ([`Stream::bound_by`]).
     #[inline]
     pub async fn recv(&mut self, buf: Buf) -> (io::Result<usize>, Buf) {
         match &mut self.tls {
             None => self.conn.recv(buf).await,
             Some(secure) if secure.is_over => (Ok(0), buf),
-            Some(secure) => match secure.with_room(buf) {
-                (Ok(()), buf) => self.conn.recv_behind(buf).await,
-                (Err(why), buf) => (Err(why.into()), buf),
-            },
+            Some(secure) => {
+                let buf = secure.with_room(buf, &self.conn);
+                let (received, buf) = self.conn.recv_behind(buf).await;
+                self.received(received, buf)
+            }
+        }
+    }
+
+    /// What a receive under TLS answers. If its buffer was called back it is empty and small now.
+    fn received(&mut self, received: io::Result<usize>, buf: Buf) -> (io::Result<usize>, Buf) {
+        match (&mut self.tls, received) {
+            (Some(secure), Err(error))
+                if error.kind() == io::ErrorKind::Interrupted && secure.loan.is_called_back() =>
+            {
+                secure.is_over = true;
+                secure.loan.set(0, || self.conn.handle());
+                secure.pool.give(buf);
+                (Err(io::ErrorKind::OutOfMemory.into()), secure.pool.small())
+            }
+            (Some(secure), received) => {
+                if received.is_ok() {
+                    secure.loan.renew();
+                }
+                (received, buf)
+            }
+            (None, received) => (received, buf),
         }
     }
 
@@ -222,15 +259,13 @@ impl Stream {
         let secure = self.tls.as_deref_mut().expect("TLS has begun");
         let is_small = !secure.is_idle(&out) && secure.fits_small(&out) && !secure.is_over;
         if is_small {
-            let (room, into) = secure.with_room(into);
-            if room.is_ok() {
-                return match secure.seal_small(&mut out) {
-                    Ok(_) => self.conn.send_recv_behind(out, into).await,
-                    Err(error) => (Err(error), out, Err(io::ErrorKind::NotConnected.into()), into),
-                };
+            let into = secure.with_room(into, &self.conn);
+            if let Err(error) = secure.seal_small(&mut out) {
+                return (Err(error), out, Err(io::ErrorKind::NotConnected.into()), into);
             }
-            let (sent, out) = self.send_all(out).await;
-            return (sent, out, room.map(|()| 0).map_err(io::Error::from), into);
+            let (sent, out, received, into) = self.conn.send_recv_behind(out, into).await;
+            let (received, into) = self.received(received, into);
+            return (sent, out, received, into);
         }
         // A session that waits for an answer holds no large buffer meanwhile.
         let (sent, out) = self.send_all(out).await;
@@ -297,7 +332,7 @@ impl Stream {
     }
 
     /// Moves what [`Stream::take`] left in `from` to `into`, which is empty, and gives `from` back. What comes back
-    /// is the smallest buffer that holds it and the rest of its record.
+    /// is the smallest buffer that holds it and has room behind it.
     pub fn carry(&mut self, pool: &Pool, from: Buf, into: Buf) -> Buf {
         debug_assert!(into.is_empty(), "there is nothing to overwrite");
         if from.is_empty() {
@@ -306,7 +341,7 @@ impl Stream {
         }
         pool.give(into);
         match &mut self.tls {
-            Some(secure) => secure.move_to(wanted(&from), from),
+            Some(secure) => secure.move_to(from.len() + TLS_ROOM_BYTES_MIN, from, &self.conn),
             None => from,
         }
     }
@@ -400,45 +435,33 @@ impl Secure {
         })
     }
 
-    /// A buffer with the octets of `buf` in which the record that is cut can be received whole. The error is what
-    /// the receive answers instead.
-    fn with_room(&mut self, buf: Buf) -> (Result<(), io::ErrorKind>, Buf) {
+    /// A buffer with the octets of `buf` and room behind them.
+    fn with_room(&mut self, buf: Buf, conn: &Conn) -> Buf {
         debug_assert!(self.rest.is_empty(), "plaintext that nobody took");
-        let wanted = wanted(&buf);
-        let is_too_large = self.lent > 0 && wanted <= RECV_SMALL_BYTES;
-        let buf =
-            if wanted > buf.capacity() || is_too_large { self.move_to(wanted, buf) } else { buf };
-        // A session that waits with a small buffer has no part in it.
-        if self.lent > 0 && self.pool.lent.get() > TLS_KEPT_BYTES_MAX {
-            self.is_over = true;
-            self.pool.give(buf);
-            self.lend(0);
-            return (Err(io::ErrorKind::OutOfMemory), self.pool.small());
+        let wanted = buf.len() + TLS_ROOM_BYTES_MIN;
+        let is_too_large = self.loan.is_some() && wanted <= RECV_SMALL_BYTES;
+        if wanted > buf.capacity() || is_too_large {
+            return self.move_to(wanted, buf, conn);
         }
-        (Ok(()), buf)
+        buf
     }
 
     /// Moves what `buf` holds to the smallest buffer with room for `wanted` octets.
-    fn move_to(&mut self, wanted: usize, buf: Buf) -> Buf {
+    fn move_to(&mut self, wanted: usize, buf: Buf, conn: &Conn) -> Buf {
         let mut larger = if wanted <= RECV_SMALL_BYTES {
             self.pool.small()
-        } else if wanted <= TLS_RECORD_BYTES_MAX {
+        } else if wanted <= RECV_RECORD_BYTES {
             self.pool.record()
         } else if wanted <= RECV_LARGE_BYTES {
             self.pool.large()
         } else {
-            Buf::with_capacity(wanted)
+            Buf::with_capacity(wanted.next_power_of_two())
         };
         larger.vec_mut().extend_from_slice(&buf);
         self.pool.give(buf);
-        self.lend(if wanted <= RECV_SMALL_BYTES { 0 } else { larger.capacity() });
+        let lent = if wanted <= RECV_SMALL_BYTES { 0 } else { larger.capacity() };
+        self.loan.set(lent, || conn.handle());
         larger
-    }
-
-    fn lend(&mut self, octets: usize) {
-        let others = self.pool.lent.get().checked_sub(self.lent);
-        self.pool.lent.set(others.expect("what is lent is counted") + octets);
-        self.lent = octets;
     }
 
     fn is_idle(&self, out: &[u8]) -> bool {
@@ -462,26 +485,7 @@ impl Secure {
     }
 }
 
-impl Drop for Secure {
-    fn drop(&mut self) {
-        self.lend(0);
-    }
-}
-
 /// Octets that so much plaintext has at most when it is sealed.
 const fn sealed_bytes_max(plain: usize) -> usize {
     plain + (plain / TLS_RECORD_PLAIN_BYTES_MAX + 1) * TLS_RECORD_OVERHEAD_BYTES_MAX
-}
-
-/// Octets up to the end of the record that is cut, or of the header that must come before one can know.
-fn wanted(wire: &[u8]) -> usize {
-    let mut end = 0;
-    while let Some(record) = record_bytes(&wire[end..]) {
-        end += record;
-        if end > wire.len() {
-            return end;
-        }
-    }
-    // Whole records before it are those that TLS still points to.
-    end + TLS_HEADER_ROOM_BYTES
 }

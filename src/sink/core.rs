@@ -18,8 +18,9 @@ use super::replies::TakenMessage;
 use super::session_log::{LogPlan, SessionLog};
 use super::stop::Stop;
 use crate::engine::task::Notify;
-use crate::engine::{Peer, Pool, Watch};
+use crate::engine::{Loans, Peer, Pool, Watch};
 use crate::host::PageFaults;
+use crate::limits::TLS_KEPT_BYTES_MAX;
 use crate::notice::notice;
 use crate::relay::Relay;
 use crate::smtp::envelope_memory::EnvelopeMemory;
@@ -106,6 +107,8 @@ pub(super) struct Core {
     pub(super) keep: KeepRules,
     pub(super) board: CoreBoard,
     pub(super) pool: Rc<Pool>,
+    /// What sessions under TLS wait with beyond a small buffer.
+    pub(super) loans: Rc<Loans>,
     /// Room in which a session moves replies. What it holds between two uses has no meaning.
     pub(super) reply_scratch: RefCell<Vec<u8>>,
     pub(super) watch: Rc<Watch>,
@@ -147,6 +150,7 @@ impl Core {
             keep: setup.keep,
             board: setup.board,
             pool: Rc::new(Pool::new()),
+            loans: Rc::new(Loans::new(TLS_KEPT_BYTES_MAX)),
             reply_scratch: RefCell::default(),
             watch: Watch::new(),
             quota: setup.quota,

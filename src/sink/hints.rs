@@ -51,6 +51,9 @@ fn remedy(fault: TlsFault) -> &'static str {
         TlsFault::NoCommonVersion | TlsFault::NoCommonSuite => {
             "; this sink speaks TLS 1.2 and 1.3, see --tls-versions, --tls-ciphers and --tls-groups"
         }
+        TlsFault::NoRoom => {
+            "; too many clients of one core stop there, and this one has waited longest"
+        }
         _ => "",
     }
 }

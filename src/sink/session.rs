@@ -29,7 +29,6 @@ use crate::limits::REPLY_QUEUE_BYTES_MAX;
 use crate::rules::{FaultAction, FaultEvent};
 use crate::smtp::deviation::Deviations;
 use crate::smtp::server::{CloseReason, Event, Flags, ReplyCounts, Server, VerbClass};
-use crate::tls::TlsFault;
 
 /// Serves one connection to its end and closes it.
 pub(super) async fn serve(core: &Core, conn: Conn, peer: Peer, door: &Door) {
@@ -213,7 +212,7 @@ impl Session<'_> {
                 self.interrupted(bufs.out.vec_mut())
             }
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                self.tls_failed(&TlsFault::TooLarge.into())
+                self.called_back(bufs.out.vec_mut())
             }
             Err(_) => Next::Gone,
         }

@@ -283,7 +283,7 @@ fn whole_records(wire: &[u8]) -> usize {
 }
 
 /// Octets of the record at the start of `wire`, of which the header is there; `None` without a whole header.
-pub fn record_bytes(wire: &[u8]) -> Option<usize> {
+fn record_bytes(wire: &[u8]) -> Option<usize> {
     let header = wire.first_chunk::<RECORD_HEADER_BYTES>()?;
     Some(RECORD_HEADER_BYTES + usize::from(u16::from_be_bytes([header[3], header[4]])))
 }

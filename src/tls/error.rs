@@ -26,6 +26,8 @@ pub enum TlsFault {
     NoCommonProtocol,
     /// A record or a handshake larger than it may be.
     TooLarge,
+    /// Others of the same core needed the room in which it waited for the rest of a record or handshake.
+    NoRoom,
     /// Records that do nothing, one after another.
     Flood,
     /// The connection ended without close_notify, or in the handshake.
@@ -41,7 +43,7 @@ pub enum TlsFault {
 }
 
 impl TlsFault {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::PlainText,
         Self::UnknownCa,
         Self::WrongName,
@@ -51,6 +53,7 @@ impl TlsFault {
         Self::NoCommonSuite,
         Self::NoCommonProtocol,
         Self::TooLarge,
+        Self::NoRoom,
         Self::Flood,
         Self::Cut,
         Self::Timeout,
@@ -71,6 +74,7 @@ impl TlsFault {
             Self::NoCommonSuite => "no_common_suite",
             Self::NoCommonProtocol => "no_common_protocol",
             Self::TooLarge => "too_large",
+            Self::NoRoom => "no_room",
             Self::Flood => "flood",
             Self::Cut => "cut",
             Self::Timeout => "timeout",
@@ -92,6 +96,7 @@ impl TlsFault {
             Self::NoCommonSuite => "no cipher suite or group in common",
             Self::NoCommonProtocol => "no application protocol in common",
             Self::TooLarge => "a record or handshake that is too large",
+            Self::NoRoom => "no room to wait for the rest of a record or handshake",
             Self::Flood => "a flood of records that do nothing",
             Self::Cut => "the connection was cut",
             Self::Timeout => "the handshake took too long",

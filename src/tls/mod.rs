@@ -32,7 +32,7 @@ mod unverified;
 
 pub use certificate::{CertificateFacts, Validity, hex};
 pub use client_config::{ClientConfigError, ClientConfigs, ClientOptions, Trust};
-pub use connection::{Tls, TlsState, record_bytes};
+pub use connection::{Tls, TlsState};
 pub use error::{TlsError, TlsFault};
 pub use facts::TlsFacts;
 pub use key_log::SecretsFile;

@@ -4,9 +4,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow::{Break, Continue};
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::thread;
 
-use ringpost::engine::{Buf, HandshakeError, Pool, Stream, Taken};
+use ringpost::engine::{Buf, HandshakeError, Loans, Pool, Stream, Taken};
+use ringpost::limits::RECV_RECORD_BYTES;
 use ringpost::tls::{Tls, TlsFault};
 use rustls::{ClientConnection, StreamOwned};
 
@@ -19,12 +21,21 @@ type Client = StreamOwned<ClientConnection, TcpStream>;
 async fn secured<T: Send + 'static>(
     peer: impl FnOnce(Client) -> T + Send + 'static,
 ) -> (Stream, Buf, Rc<Pool>, thread::JoinHandle<T>) {
+    secured_in(Rc::new(Loans::new(usize::MAX)), peer).await
+}
+
+/// The same, and the buffers of the stream are among those loans.
+async fn secured_in<T: Send + 'static>(
+    loans: Rc<Loans>,
+    peer: impl FnOnce(Client) -> T + Send + 'static,
+) -> (Stream, Buf, Rc<Pool>, thread::JoinHandle<T>) {
     let (server, client) = configs();
     let (conn, socket) = pair().await;
     let peer = thread::spawn(move || peer(secure_call(client, socket).unwrap()));
     let pool = Rc::new(Pool::new());
     let mut stream = Stream::from(conn);
     stream.begin(Tls::server(server).unwrap(), pool.clone());
+    stream.bound_by(loans);
     let (done, buf) = stream.handshake(pool.small()).await;
     done.unwrap();
     (stream, buf, pool, peer)
@@ -292,5 +303,79 @@ fn handshakes_that_never_end_are_kept_up_to_a_bound() {
         stream.close().await;
         let alert = peer.join().unwrap();
         assert!(alert.is_empty() || alert[0] == 21, "{alert:?}");
+    });
+}
+
+/// A client that sends one record of 16,000 octets, so many octets of it each time as it is told, and answers what it
+/// hears at the end.
+fn in_pieces(told: mpsc::Receiver<usize>) -> impl FnOnce(Client) -> String + Send + 'static {
+    move |mut client| {
+        client.conn.writer().write_all(&[b'x'; 16_000]).unwrap();
+        let mut record = Vec::new();
+        client.conn.write_tls(&mut record).unwrap();
+        let mut rest = record.as_slice();
+        for octets in told {
+            let (piece, later) = rest.split_at(octets.min(rest.len()));
+            client.sock.write_all(piece).unwrap();
+            rest = later;
+        }
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).unwrap();
+        heard
+    }
+}
+
+/// Receives until `buf` holds so many octets of a record that is cut.
+async fn hold(stream: &mut Stream, mut buf: Buf, octets: usize) -> Buf {
+    while buf.len() < octets {
+        let received;
+        (received, buf) = stream.recv(buf).await;
+        assert!(received.unwrap() > 0);
+    }
+    buf
+}
+
+#[test]
+fn a_record_takes_room_as_it_comes_and_gives_it_back_to_those_who_get_on() {
+    let _quiet = with_others();
+    on_both(|_| async {
+        // Room for one, whatever the allocator makes of its size.
+        let loans = Rc::new(Loans::new(2 * RECV_RECORD_BYTES - 1));
+        let ((tell, told), (tell_other, told_other)) = (mpsc::channel(), mpsc::channel());
+        let (mut stream, buf, pool, peer) = secured_in(loans.clone(), in_pieces(told)).await;
+        // The header alone says that it will be long.
+        tell.send(5).unwrap();
+        let buf = hold(&mut stream, buf, 5).await;
+        assert_eq!((loans.bytes(), buf.capacity() < 4_096), (0, true));
+        tell.send(3_000).unwrap();
+        let buf = hold(&mut stream, buf, 3_005).await;
+        assert!(loans.bytes() >= RECV_RECORD_BYTES);
+        let (mut other, got, _, peer_of_other) =
+            secured_in(loans.clone(), in_pieces(told_other)).await;
+        tell_other.send(3_005).unwrap();
+        let mut got = hold(&mut other, got, 3_005).await;
+        assert!(loans.bytes() < 2 * RECV_RECORD_BYTES, "the first was called back");
+        let (received, buf) = stream.recv(buf).await;
+        assert_eq!(received.unwrap_err().kind(), ErrorKind::OutOfMemory);
+        assert!(buf.is_empty() && buf.capacity() < 4_096);
+        assert_eq!(stream.recv(pool.small()).await.0.unwrap(), 0, "nothing more comes");
+        stream.send_last(b"421 full\r\n".to_vec().into()).await.0.unwrap();
+        stream.close().await;
+        drop(tell);
+        assert_eq!(peer.join().unwrap(), "421 full\r\n");
+        // The other one gets on.
+        tell_other.send(usize::MAX).unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < 16_000 {
+            let received;
+            (received, got) = other.recv(got).await;
+            assert!(received.unwrap() > 0);
+            take_all(&mut other, &mut got, &mut seen);
+        }
+        other.send_last(b"221 bye\r\n".to_vec().into()).await.0.unwrap();
+        assert_eq!(loans.bytes(), 0);
+        other.close().await;
+        drop(tell_other);
+        assert_eq!(peer_of_other.join().unwrap(), "221 bye\r\n");
     });
 }

@@ -261,49 +261,48 @@ fn many_commands_in_one_flight_and_in_records_of_one_octet_are_answered_in_order
     }
 }
 
-/// Makes a sink keep 64 KiB: a record of a handshake message that is not complete, and the begin of another.
+/// Makes a sink keep 64 KiB: two records with a handshake message that is not complete.
 fn half_handshake(mut socket: TcpStream) -> TcpStream {
-    let mut wire = vec![22, 3, 1, 0x40, 0, 1, 0, 0xf0, 0];
-    wire.resize(5 + 0x4000, 0);
-    wire.extend_from_slice(&[22, 3, 1, 0x3e, 0x80, 0]);
+    let first = [&[22, 3, 1, 0x40, 0, 1, 0, 0xf0, 0][..], &[0; 0x4000 - 4]].concat();
+    let second = [&[22, 3, 1, 0x3c, 0][..], &[0; 0x3c00]].concat();
     // The sink may have closed it.
-    let _ = socket.write_all(&wire);
+    let _ = socket.write_all(&[first, second].concat());
     socket
 }
 
+/// Room for what cannot be taken yet goes to those for whom octets come.
 #[test]
-fn starttls_gets_454_while_there_is_no_room_for_records() {
+fn sessions_that_stop_in_a_record_make_room_for_those_that_get_on() {
     for engine in engines() {
         let secure = Secure::start(engine);
         let mut kept = secure.upgraded();
         mail(&mut kept, "before\r\n");
-        let asks = || {
-            let mut socket = secure.plain(0);
-            expect(&mut socket, "220 ");
-            say(&mut socket, "EHLO plain.example\r\n", "250 ");
-            let reply = say(&mut socket, "STARTTLS\r\n", "");
-            (socket, reply)
-        };
-        let mut halves = Vec::new();
-        let refused = (0..100).find_map(|_| {
-            halves.extend((0..8).map(|_| half_handshake(secure.plain(1))));
-            let (socket, reply) = asks();
-            (!reply.starts_with("220")).then_some((socket, reply))
-        });
-        let (mut socket, reply) = refused.expect("some hundred of them fill the room");
-        assert_eq!(reply, "454 4.7.0 TLS not available; try again later\r\n");
-        // It goes on in plain text, and those who need no room go on under TLS.
-        say(&mut socket, "NOOP\r\n", "250 ");
-        mail(&mut kept, "meanwhile\r\n");
-        drop(halves);
-        let freed = (0..2_000).any(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            asks().1.starts_with("220")
-        });
-        assert!(freed);
-        mail(&mut secure.upgraded(), "after\r\n");
-        drop((socket, kept));
-        assert_eq!(secure.end().1.len(), 3);
+        // It stops in a record, and it is the first to do so.
+        let mut stopped = secure.implicit();
+        say(&mut stopped, "EHLO x\r\n", "250 ");
+        stopped.conn.writer().write_all(&[b'x'; 16_000]).unwrap();
+        let mut record = Vec::new();
+        stopped.conn.write_tls(&mut record).unwrap();
+        stopped.sock.write_all(&record[..3_000]).unwrap();
+        // Those who only say how long their record is hold nothing.
+        let said: Vec<_> = (0..50).map(|_| secure.plain(1)).collect();
+        said.iter().for_each(|mut socket| socket.write_all(&[22, 3, 1, 0x40, 0]).unwrap());
+        let halves: Vec<_> = (0..280).map(|_| half_handshake(secure.plain(1))).collect();
+        expect(&mut stopped, "421 4.3.2 ");
+        assert_eq!(rest(&mut stopped), "");
+        // The oldest of the others hears nothing: there are no keys yet.
+        let mut left = Vec::new();
+        let _ = (&halves[0]).read_to_end(&mut left);
+        assert!(left.is_empty(), "{left:?}");
+        let long = "long line\r\n".repeat(60_000);
+        mail(&mut kept, &long);
+        mail(&mut secure.upgraded(), &long);
+        drop((said, halves, kept));
+        let (summary, messages) = secure.end();
+        assert_eq!(messages.len(), 3);
+        // Many fewer than those who came: they have left, or took too long.
+        let no_room = summary.tls_faults.iter().find(|(fault, _)| fault.name() == "no_room");
+        assert!((2..100).contains(&no_room.unwrap().1), "{no_room:?}");
     }
 }
 

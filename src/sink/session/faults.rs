@@ -63,10 +63,8 @@ impl Session<'_> {
         if action == Some(FaultAction::Silence) {
             return Some(Next::Hold);
         }
-        // A handshake for which there is no room would only be cut.
-        let is_ready = action != Some(FaultAction::RefuseStartTls)
-            && self.door.tls_config().is_some()
-            && self.core.pool.has_room_for_record();
+        let is_ready =
+            action != Some(FaultAction::RefuseStartTls) && self.door.tls_config().is_some();
         self.server.answer_starttls(is_ready, out);
         if is_ready && action == Some(FaultAction::PlainBehind) {
             out.extend_from_slice(IN_PLAIN_TEXT);

@@ -10,6 +10,7 @@ use crate::limits::TLS_HANDSHAKE_MS;
 use crate::sink::round::Next;
 use crate::sink::session_log::SessionEnd;
 use crate::sink::tls_facts;
+use crate::smtp::server::CloseReason;
 use crate::tls::{ServerConfig, Tls, TlsError, TlsFault};
 
 impl Session<'_> {
@@ -27,7 +28,10 @@ impl Session<'_> {
             return next;
         }
         match Tls::server(config) {
-            Ok(tls) => stream.begin(tls, self.core.pool.clone()),
+            Ok(tls) => {
+                stream.begin(tls, self.core.pool.clone());
+                stream.bound_by(self.core.loans.clone());
+            }
             Err(error) => return self.tls_failed(&error),
         }
         self.guard.arm(Duration::from_millis(TLS_HANDSHAKE_MS).min(self.core.peer_policy.timeout));
@@ -44,7 +48,7 @@ impl Session<'_> {
                     }
                     ErrorKind::Interrupted if !self.guard.fired() => continue,
                     _ if self.guard.fired() => TlsFault::Timeout.into(),
-                    ErrorKind::OutOfMemory => TlsFault::TooLarge.into(),
+                    ErrorKind::OutOfMemory => TlsFault::NoRoom.into(),
                     _ => TlsFault::Cut.into(),
                 },
             };
@@ -59,6 +63,16 @@ impl Session<'_> {
         let now = self.core.watch.now();
         self.deadline.renew(now);
         Next::Receive
+    }
+
+    /// Others need the room for what the session has received of a record and cannot take yet.
+    #[cold]
+    pub(super) fn called_back(&mut self, out: &mut Vec<u8>) -> Next {
+        self.message.forget(self.core);
+        self.clock.stop();
+        self.server.note_unfinished();
+        self.server.close_for(CloseReason::RecordCrowd, out);
+        self.tls_failed(&TlsFault::NoRoom.into())
     }
 
     /// Counts a session that TLS has failed, by what went wrong, and tells the operator of the first of each kind.

@@ -50,6 +50,8 @@ pub(super) const START_DATA: Answer = answer!(354 "End data with <CR><LF>.<CR><L
 pub(super) const TIMEOUT: Answer = answer!(421 "4.4.2" "Timeout; closing");
 pub(super) const SHUTTING_DOWN: Answer = answer!(421 "4.3.2" "Shutting down; try again later");
 pub(super) const OVERLOADED: Answer = answer!(421 "4.3.2" "Too many connections; try again later");
+pub(super) const RECORD_CROWD: Answer =
+    answer!(421 "4.3.2" "Too many clients stop inside of a TLS record; try again later");
 pub(super) const PEER_CROWD: Answer =
     answer!(421 "4.7.0" "Too many connections from your address; try again later");
 pub(super) const TOO_MANY_ERRORS: Answer = answer!(421 "4.7.0" "Too many errors; closing");

@@ -66,4 +66,6 @@ pub enum CloseReason {
     PeerCrowd,
     /// The client did not wait for the greeting.
     EarlyTalker,
+    /// Others need the room in which the session waits for the rest of a TLS record.
+    RecordCrowd,
 }

@@ -253,6 +253,7 @@ impl Server {
                 CloseReason::TooManyErrors => &answer::TOO_MANY_ERRORS,
                 CloseReason::PeerCrowd => &answer::PEER_CROWD,
                 CloseReason::EarlyTalker => &answer::EARLY_TALKER,
+                CloseReason::RecordCrowd => &answer::RECORD_CROWD,
             },
             replies,
         );
@@ -261,9 +262,10 @@ impl Server {
             CloseReason::Overloaded | CloseReason::PeerCrowd | CloseReason::EarlyTalker => {
                 RefusalPhase::Connect
             }
-            CloseReason::Timeout | CloseReason::ShuttingDown | CloseReason::TooManyErrors => {
-                RefusalPhase::Session
-            }
+            CloseReason::Timeout
+            | CloseReason::ShuttingDown
+            | CloseReason::TooManyErrors
+            | CloseReason::RecordCrowd => RefusalPhase::Session,
         };
         self.refusals.note(phase, &replies[rendered..], 1);
         self.reset_transaction();

@@ -157,6 +157,7 @@ fn a_session_that_the_caller_closes_is_deaf() {
         (CloseReason::ShuttingDown, b"421 4.3.2 "),
         (CloseReason::Overloaded, b"421 4.3.2 "),
         (CloseReason::TooManyErrors, b"421 4.7.0 "),
+        (CloseReason::RecordCrowd, b"421 4.3.2 "),
     ] {
         for lead in [String::new(), lead(), format!("{EHLO}{MAIL}{RCPT}BDAT 9\r\nhi")] {
             let mut session = Session::new(policy());
