@@ -323,8 +323,11 @@ impl Stream {
         }
     }
 
-    /// Sends what TLS has to say by itself.
-    async fn send_ready(&mut self) -> io::Result<()> {
+    /// Sends what TLS has to say by itself: the end of a handshake for one, where nothing follows at once.
+    ///
+    /// # Errors
+    /// Those of [`Conn::send_all`].
+    pub async fn send_ready(&mut self) -> io::Result<()> {
         let Some(secure) = &mut self.tls else { return Ok(()) };
         let mut wire = Vec::new();
         secure.tls.take_ready(&mut wire);
@@ -399,6 +402,8 @@ impl Secure {
         match state {
             TlsState::Handshaking => Ok(false),
             TlsState::Open => Ok(true),
+            // Who says that it leaves behind the end of the handshake has been there: the next take tells.
+            TlsState::PeerClosed if !self.tls.is_handshaking() => Ok(true),
             TlsState::PeerClosed | TlsState::Stopped => Err(TlsFault::Cut.into()),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::ops::ControlFlow::Break;
+use std::ops::ControlFlow::{Break, Continue};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::stop::Stop;
 use crate::engine::task;
 use crate::engine::{Buf, Guard, Peer, Stream, Taken};
 use crate::smtp::server::CloseReason;
+use crate::tls::{TlsError, TlsFault};
 
 /// Time that a proxy gets for its PROXY header (Postfix: postscreen_upstream_proxy_timeout).
 const PROXY_HEADER_MS: u64 = 5_000;
@@ -33,6 +34,7 @@ pub(super) enum Rejection {
     /// The peer is gone, or must not get a reply.
     Gone,
     Refused(CloseReason),
+    Tls(TlsError),
 }
 
 /// Checks a connection that was accepted from `peer`.
@@ -111,8 +113,13 @@ impl Pregreet<'_> {
     }
 
     async fn wait_in_silence(&mut self, delay: Duration) -> Result<(), Rejection> {
+        if self.stream.is_secure() {
+            // The end of our handshake, which would leave with the greeting.
+            self.guard.arm(self.core.peer_policy.timeout);
+            self.stream.send_ready().await.map_err(|_| Rejection::Gone)?;
+        }
         self.guard.disarm();
-        if !self.has_spoken() {
+        if !self.has_spoken()? {
             // A timer of its own: the watch is exact to half a second.
             let (over, handle) = (self.over.clone(), self.stream.handle());
             let timer = task::spawn(async move {
@@ -130,16 +137,21 @@ impl Pregreet<'_> {
         Err(Rejection::Refused(CloseReason::EarlyTalker))
     }
 
-    /// Whether there is something that the client should not have said. Under TLS, what the handshake left behind
-    /// counts if it is plaintext.
-    fn has_spoken(&mut self) -> bool {
+    /// Whether there is something that the client should not have said. Under TLS that is plaintext alone: a client
+    /// also sends the end of its handshake, new keys, records with nothing in them, and that it leaves.
+    fn has_spoken(&mut self) -> Result<bool, Rejection> {
         if !self.stream.is_secure() {
-            return !self.said.is_empty();
+            return Ok(!self.said.is_empty());
         }
-        // A fault of TLS shows again in the session, which is about to end. Whoever says no more than that no more will
-        // come has left, as one that closes in plain text.
-        let taken = self.stream.take(self.said, |_| Break(0));
-        !matches!(taken, Ok(Taken::All | Taken::PeerClosed))
+        let taken = self
+            .stream
+            .take(self.said, |text| if text.is_empty() { Continue(()) } else { Break(0) });
+        match taken {
+            Ok(Taken::All) => Ok(false),
+            Ok(Taken::Part) => Ok(true),
+            Ok(Taken::PeerClosed) => Err(Rejection::Gone),
+            Err(error) => Err(Rejection::Tls(error)),
+        }
     }
 
     /// Waits for octets, until the deadline.
@@ -157,8 +169,11 @@ impl Pregreet<'_> {
             };
             match received {
                 Ok(0) => return Err(Rejection::Gone),
-                Ok(_) if self.stream.is_secure() && !self.has_spoken() => {}
+                Ok(_) if self.stream.is_secure() && !self.has_spoken()? => {}
                 Ok(_) => return Ok(Heard::Octets),
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                    return Err(Rejection::Tls(TlsFault::NoRoom.into()));
+                }
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(Rejection::Gone);
                 }

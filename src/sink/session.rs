@@ -165,8 +165,13 @@ impl Session<'_> {
             let waited = pregreet::wait(self.core, stream, &self.guard, &mut bufs.inbox, delay);
             if let Err(rejection) = waited.await {
                 self.end = SessionEnd::NotAdmitted;
-                let Rejection::Refused(why) = rejection else { return Next::Gone };
-                self.server.close_for(why, bufs.out.vec_mut());
+                match rejection {
+                    Rejection::Refused(why) => self.server.close_for(why, bufs.out.vec_mut()),
+                    Rejection::Tls(error) => return self.tls_failed(&error),
+                    // It hears our close_notify.
+                    Rejection::Gone if stream.is_secure() => {}
+                    Rejection::Gone => return Next::Gone,
+                }
                 return Next::Close;
             }
         }

@@ -11,11 +11,12 @@ use ringpost::sink::{PortTls, Summary};
 use ringpost::smtp::extension::Extensions;
 use ringpost::smtp::server::Policy;
 use ringpost::spool::Reader;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, StreamOwned};
+use rustls::{SupportedProtocolVersion, version};
 
 use super::sink::{Running, engines};
 use super::stream::policy;
-use super::tls::{call, configs};
+use super::tls::{call, configs, configs_for};
 
 pub(super) type Client = StreamOwned<ClientConnection, TcpStream>;
 
@@ -33,7 +34,24 @@ impl Secure {
 
     /// As `start`, with faults.
     pub(super) fn start_faulty(engine: EngineKind, faults: Option<FaultRules>) -> Self {
-        let (config, client) = configs();
+        Self::start_as(engine, configs(), faults, Duration::ZERO)
+    }
+
+    /// As `start`, and the client speaks these versions and the greeting comes after a delay.
+    fn start_delayed(
+        engine: EngineKind,
+        versions: &[&'static SupportedProtocolVersion],
+        greet_delay: Duration,
+    ) -> Self {
+        Self::start_as(engine, configs_for(versions), None, greet_delay)
+    }
+
+    fn start_as(
+        engine: EngineKind,
+        (config, client): (Arc<ServerConfig>, Arc<ClientConfig>),
+        faults: Option<FaultRules>,
+        greet_delay: Duration,
+    ) -> Self {
         let port = |is_implicit| {
             let extensions = policy().extensions.union(Extensions::STARTTLS);
             (
@@ -44,7 +62,7 @@ impl Secure {
         let dir = tempfile::tempdir().unwrap();
         let spool = Some(dir.path().to_path_buf());
         let ports = [port(false), port(true)];
-        let running = Running::start_faulty(engine, &ports, spool, None, faults);
+        let running = Running::start_delayed(engine, &ports, spool, None, faults, greet_delay);
         Self { running, client, dir }
     }
 
@@ -318,5 +336,73 @@ fn a_session_is_resumed_on_another_connection() {
         }
         let (summary, _) = sink.end();
         assert_eq!((summary.counters.tls_sessions, summary.counters.tls_resumed), (3, 2));
+    }
+}
+
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_secs(3_600);
+
+/// While the greeting is held back, a client may do all that TLS is about, and must not speak.
+#[test]
+fn who_waits_for_a_greeting_in_silence_is_no_early_talker() {
+    for engine in engines() {
+        for version in [&version::TLS12, &version::TLS13] {
+            let sink = Secure::start_delayed(engine, &[version], FOR_EVER);
+            // The handshake comes to its end before the greeting.
+            let called = || call(sink.client.clone(), sink.plain(1)).unwrap();
+            let mut silent = called();
+            let mut leaves = called();
+            if version.version == rustls::ProtocolVersion::TLSv1_3 {
+                leaves.conn.refresh_traffic_keys().unwrap();
+                leaves.flush().unwrap();
+            }
+            leaves.conn.send_close_notify();
+            leaves.flush().unwrap();
+            assert_eq!(rest(&mut leaves), "");
+            let mut broken = called();
+            let record = [&[23, 3, 3, 0, 40][..], &[0; 40]].concat();
+            broken.sock.write_all(&record).unwrap();
+            broken.read_to_end(&mut Vec::new()).unwrap_err();
+            let mut early = called();
+            say(&mut early, "EHLO x\r\n", "554 5.5.0 ");
+            assert_eq!(rest(&mut early), "");
+            let running = sink.running;
+            let summary = running.stop();
+            expect(&mut silent, "421 4.3.2 ");
+            let counters = summary.counters;
+            assert_eq!((counters.early_talkers, counters.tls_failed), (1, 1), "{version:?}");
+            assert_eq!(counters.tls_sessions, 4);
+        }
+    }
+}
+
+#[test]
+fn who_leaves_with_the_end_of_its_handshake_has_been_there() {
+    for engine in engines() {
+        for delay in [Duration::ZERO, FOR_EVER] {
+            let sink = Secure::start_delayed(engine, &[&version::TLS13], delay);
+            let mut socket = sink.plain(1);
+            let name = super::tls::NAME.try_into().unwrap();
+            let mut client = ClientConnection::new(sink.client.clone(), name).unwrap();
+            while client.is_handshaking() {
+                while client.wants_write() {
+                    client.write_tls(&mut socket).unwrap();
+                }
+                client.read_tls(&mut socket).unwrap();
+                client.process_new_packets().unwrap();
+            }
+            client.send_close_notify();
+            let mut flight = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut flight).unwrap();
+            }
+            socket.write_all(&flight).unwrap();
+            // Our close_notify, or this is an error; nothing is said before it where the greeting waits.
+            let said = rest(&mut StreamOwned::new(client, socket));
+            assert!(said.is_empty() || delay.is_zero(), "{said}");
+            let counters = sink.end().0.counters;
+            assert_eq!((counters.tls_sessions, counters.tls_failed), (1, 0));
+            assert_eq!((counters.early_talkers, counters.tls_truncated), (0, 0));
+        }
     }
 }

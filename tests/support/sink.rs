@@ -75,6 +75,18 @@ impl Running {
         relay: Option<relay::RelayPlan>,
         faults: Option<FaultRules>,
     ) -> Self {
+        Self::start_delayed(engine, policies, spool, relay, faults, Duration::ZERO)
+    }
+
+    /// Like `start_faulty`, and the greeting comes after a delay.
+    pub(crate) fn start_delayed(
+        engine: EngineKind,
+        policies: &[(Policy, Option<PortTls>)],
+        spool: Option<PathBuf>,
+        relay: Option<relay::RelayPlan>,
+        faults: Option<FaultRules>,
+        greet_delay: Duration,
+    ) -> Self {
         let any: Address = "127.0.0.1:0".parse().map(Address::Tcp).unwrap();
         let listeners = engine::bind(&vec![any; policies.len()], 1).unwrap();
         let ports = listeners[0].iter().map(|bound| inet(bound.address())).collect();
@@ -96,7 +108,7 @@ impl Running {
             peer_policy: PeerPolicy {
                 timeout: PATIENCE * 2,
                 data_rate_min: 0,
-                greet_delay: Duration::ZERO,
+                greet_delay,
                 connections_per_peer_max: None,
                 proxies: Networks::default(),
                 xclient: Networks::default(),
