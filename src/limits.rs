@@ -94,8 +94,8 @@ pub const SESSION_JUNK_MAX: u32 = 100;
 pub const BDAT_TINY_BYTES: u64 = 64;
 
 /// Queued reply octets after which no more input is taken until they are sent; bounds the memory that
-/// a peer which never reads can take.
-pub const REPLY_QUEUE_BYTES_MAX: usize = 64 * 1024;
+/// a peer which never reads can take. With the reply that reaches it they fit a buffer of 64 KiB.
+pub const REPLY_QUEUE_BYTES_MAX: usize = 48 * 1024;
 
 /// Receive buffer of a session that is waiting: small, because most sessions wait most of the time.
 pub const RECV_SMALL_BYTES: usize = 2 * 1024;

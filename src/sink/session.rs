@@ -25,7 +25,7 @@ use super::stop::Stop;
 use super::stored_session::StoredSession;
 use crate::engine::{Buf, Conn, Guard, Peer, Stream};
 use crate::host::unix_ns;
-use crate::limits::REPLY_QUEUE_BYTES_MAX;
+use crate::limits::{RECV_RECORD_BYTES, REPLY_QUEUE_BYTES_MAX};
 use crate::rules::{FaultAction, FaultEvent};
 use crate::smtp::deviation::Deviations;
 use crate::smtp::server::{CloseReason, Event, Flags, ReplyCounts, Server, VerbClass};
@@ -282,7 +282,7 @@ impl Session<'_> {
         let sent;
         let out = std::mem::take(&mut bufs.out);
         (sent, bufs.out, received, bufs.inbox) = stream.send_recv(out, inbox).await;
-        bufs.out.clear();
+        self.empty(&mut bufs.out);
         sent.and(received)
     }
 
@@ -291,8 +291,16 @@ impl Session<'_> {
         self.show_replies(out);
         let sent;
         (sent, *out) = stream.send_all(std::mem::take(out)).await;
-        out.clear();
+        self.empty(out);
         sent
+    }
+
+    /// Empties the buffer of replies that were sent. A session waits with no large one.
+    fn empty(&self, out: &mut Buf) {
+        out.clear();
+        if out.capacity() >= RECV_RECORD_BYTES {
+            self.core.pool.give(std::mem::replace(out, self.core.pool.small()));
+        }
     }
 
     /// Has the server refuse MAIL while the spool has no room, so that no client sends in vain.

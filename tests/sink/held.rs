@@ -93,6 +93,10 @@ fn no_session_holds_more_than_the_manual_says() {
         talk.says("AUTH PLAIN", "334");
         talk.send(&[b'x'; AUTH_LINE_BYTES_MAX - 2]);
     });
+    holds("a session after long replies", start(""), 16 * 1024, greeted, |talk| {
+        talk.send(&b"HELP\r\n".repeat(90));
+        (0..90).for_each(|_| assert!(talk.reply().starts_with("214")));
+    });
     let params = format!("ORCPT=rfc822;{}", "p".repeat(450));
     let rcpt = format!("RCPT TO:<somebody@example.org> {params}\r\n");
     holds("an envelope", start(""), 1000 * rcpt.len() * 6 / 5, greeted, |talk| {
