@@ -136,8 +136,9 @@ pub(super) struct Work {
     returned: RefCell<VecDeque<Arrival>>,
     /// Nothing is due, or in a closed loop begun, at this time or later.
     last_start_ns: u64,
-    /// When work that still waits means that the target cannot keep up.
+    /// When work that still waits means that the target cannot keep up; only what was due after the warm-up counts.
     behind_at_ns: u64,
+    warmup_ns: u64,
     stopped_ns: Cell<Option<u64>>,
     /// Whether the work that waited at the end of the measured time was noted, and what was noted and not told yet:
     /// how many messages, and how long the oldest had waited.
@@ -214,6 +215,7 @@ impl Work {
             returned: RefCell::default(),
             last_start_ns,
             behind_at_ns: plan.arrivals_end().map_or(u64::MAX, nanoseconds),
+            warmup_ns: nanoseconds(plan.warmup),
             stopped_ns: Cell::new(None),
             is_noted: Cell::new(false),
             behind: Cell::new(None),

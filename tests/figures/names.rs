@@ -51,7 +51,7 @@ fn slow(ask: Ask<'_>) -> Answer {
     Mood::Slow(20_000).answer(ask)
 }
 
-const ROWS: [Row; 19] = [
+const ROWS: [Row; 20] = [
     Row { answer: slow, targets: 1, load: "-n 45 -c 3" },
     Row { answer: good, targets: 1, load: "-n 60 -c 3" },
     Row { answer: good, targets: 1, load: "-z 250ms -c 2 --per-connection 2..4" },
@@ -88,6 +88,8 @@ const ROWS: [Row; 19] = [
     // The server takes 50 a second and not 200: most are accepted in the drain. The end lies between two looks of
     // a core at what waits.
     Row { answer: one_at_a_time, targets: 1, load: "-q 200 -z 350ms -c 8" },
+    // At the end some wait that were due in the warm-up.
+    Row { answer: one_at_a_time, targets: 1, load: "-q 200 -z 150ms -c 8 --warmup 300ms" },
     Row {
         answer: one_at_a_time,
         targets: 2,

@@ -439,7 +439,7 @@ class Recount:
         if not by_time or any(of.due_unix_ns is None for of in self.measured):
             return
         end_ns = self.started_ns - self.offset_ns + self.end_ns
-        due = [of.commands[0] for of in self.all if of.due_unix_ns - self.started_ns < self.end_ns]
+        due = [of.commands[0] for of in self.measured]
         not_begun = self.run["messages_not_begun"]
         least = sum(mail.wrote_before_ns > end_ns + CLOCKS_NS for mail in due) + not_begun
         most = sum(mail.read_ns > end_ns - CLOCKS_NS for mail in due) + not_begun

@@ -19,6 +19,8 @@ impl Work {
             (count + messages, due_ns.min(oldest_ns))
         };
         let waiting = self.waiting(at_ns).chain(self.note_given(at_ns));
+        // What was due in the warm-up is in no figure.
+        let waiting = waiting.filter(|(due_ns, _)| *due_ns >= self.warmup_ns);
         let (messages, oldest_ns) = waiting.fold((0, at_ns), count);
         self.behind.set(Some((messages, at_ns - oldest_ns)));
     }
