@@ -410,8 +410,7 @@ fn helo_or_nothing_can_be_the_greeting() {
     assert!(client.ready() && out.is_empty());
 
     let (mut client, _) = hello(Hello::None, Pipelining::Full);
-    let fault = client.step(&mut &b"220 hi\r\n"[..]).unwrap_err();
-    assert_eq!(fault, Fault::NotOffered("PIPELINING"));
+    assert_eq!(fault_after(&mut client, "220 hi\r\n"), Fault::NotOffered("PIPELINING"));
 }
 
 #[test]
@@ -434,9 +433,17 @@ fn a_missing_extension_is_named() {
     {
         let mut client = Client::new(settings(Protocol::Smtp, pipelining, chunking, 1));
         feed(&mut client, &mut Vec::new(), "220 hi\r\n");
-        let fault = client.step(&mut &b"250-hi\r\n250 SIZE\r\n"[..]).unwrap_err();
+        let fault = fault_after(&mut client, "250-hi\r\n250 SIZE\r\n");
         assert_eq!(fault, Fault::NotOffered(missing));
     }
+}
+
+/// The reply is told first, as it is a good one, and then why the session cannot go on.
+fn fault_after(client: &mut Client, reply: &str) -> Fault {
+    let mut input = reply.as_bytes();
+    let event = client.step(&mut input).unwrap().unwrap();
+    assert_eq!((event.code / 100, event.verdict), (2, None));
+    client.step(&mut input).unwrap_err()
 }
 
 /// Gives the client replies and lets it write what it says by itself.
