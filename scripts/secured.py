@@ -5,19 +5,35 @@ import json
 import os
 import socket
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from builds import SIZES, WAYS
-from programs import BINARIES, SESSIONS, machine, measured, note, ringpost_blast, ringpost_sink, two_cores
+from programs import (
+    BINARIES,
+    REPO,
+    SESSIONS,
+    Server,
+    free_port,
+    machine,
+    measured,
+    note,
+    ringpost_blast,
+    ringpost_sink,
+    two_cores,
+)
 
+PEERS = Path(os.environ.get("RINGPOST_PEERS", REPO / ".peers"))
 MIB = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE")
 BIG_BYTES = 16 * MIB
 BIG = ["--pipelining", "full", "--chunking"]
 # Connections of a round that opens one for each message: few, because each leaves a port in TIME_WAIT.
 NEW_SESSIONS = 2_000
+# So many that no smtpd of Postfix reaches the hundred after which it ends.
+PEER_SESSIONS = 640
 CROWD = 10_000
 # A handshake has 10 s, then it is given up.
 HANDSHAKE_S = 10
@@ -84,6 +100,43 @@ class Secured:
             above = [with_tls - without for without, with_tls in zip(plain, tls)]
             yield of_values(f"full handshake above a plain session, {program}, µs", above, "≤", most)
 
+    def new(self):
+        """CPU per connection of servers that get a new session for each message: ours, stunnel in front of smtp-sink,
+        and Postfix's smtpd, with one certificate."""
+        certificate = certify(self.directory.name)
+        taken = {name: [] for name in PEERS_OF_NEW}
+        for number in range(self.options.rounds):
+            for name, start in PEERS_OF_NEW.items():
+                note(f"new sessions: round {number + 1} of {self.options.rounds}, {name}")
+                with tempfile.TemporaryDirectory(prefix="ringpost-tls-") as directory:
+                    os.chmod(directory, 0o755)
+                    server = start(self, directory, *certificate)
+                    try:
+                        taken[name].append(self.cost_of_sessions(server))
+                    finally:
+                        server.stop()
+        ours = taken.pop("ringpost-sink")
+        for (name, costs), most in zip(taken.items(), (1 / 3, 1 / 5)):
+            ratios = [our / cost for our, cost in zip(ours, costs)]
+            found = of_values(f"new sessions, CPU per connection against {name}", ratios, "≤", most)
+            found["figures"] = {"ringpost-sink µs": statistics.median(ours), f"{name} µs": statistics.median(costs)}
+            yield found
+
+    def cost_of_sessions(self, server):
+        """Microseconds of CPU for each connection."""
+        load = ["-c", 16, "--per-connection", 1, "--close", "rst", "--size", SIZES["1 KiB"]]
+        tls = ["--tls", "starttls", "--tls-insecure", "--tls-groups", "x25519"]
+        # The first sessions start processes, and are not counted.
+        for count in (PEER_SESSIONS // 4, PEER_SESSIONS):
+            before = server.cpu_s()
+            generator = self.blast(server.port, count, *load, *tls)
+            try:
+                generator.end(120)
+            finally:
+                generator.kill()
+            generator.check()
+        return (server.cpu_s() - before) * 1e6 / PEER_SESSIONS
+
     def idle(self):
         """Memory of idle sessions: what one under TLS takes above a plain one, in octets."""
         taken = {}
@@ -113,6 +166,8 @@ class Secured:
                 plain = resident(server.child.pid)
                 crowd.begin_handshakes()
                 began = time.monotonic()
+                # What is measured is the crowd that stands, not its coming.
+                until_idle(server, 0.3)
                 held = resident(server.child.pid) - plain
                 pressed = self.p99(server, load)
                 crowd.until_all_are_closed(HANDSHAKE_S * 3)
@@ -185,20 +240,106 @@ class Crowd:
                 raise SystemExit("compare: half handshakes are still open") from None
 
 
+class Ours:
+    """ringpost-sink."""
+
+    def __init__(self, bench, _directory, certificate, key):
+        tls = ["--tls-cert", certificate, "--tls-key", key]
+        self.server = ringpost_sink(BINARIES, bench.server_core, bench.options.io, "--discard", *tls)
+        self.port = self.server.port
+
+    def cpu_s(self):
+        return self.server.cpu()
+
+    def stop(self):
+        self.server.kill()
+
+
+class Stunnel:
+    """stunnel, which does the STARTTLS, in front of smtp-sink."""
+
+    def __init__(self, bench, directory, certificate, key):
+        behind, self.port = free_port(), free_port()
+        user = ["-u", "nobody"] if os.geteuid() == 0 else []
+        sink = [PEERS / "bin/smtp-sink", *user, f"127.0.0.1:{behind}", "1024"]
+        self.servers = [Server(sink, bench.server_core, behind)]
+        told = Path(directory) / "stunnel.conf"
+        lines = ["foreground = yes", "syslog = no", "pid =", "[smtp]", "protocol = smtp", f"accept = 127.0.0.1:{self.port}"]
+        lines += [f"connect = 127.0.0.1:{behind}", f"cert = {certificate}", f"key = {key}"]
+        told.write_text("\n".join(lines) + "\n")
+        try:
+            self.servers.append(Server([PEERS / "bin/stunnel", told], bench.server_core, self.port))
+        except BaseException:
+            self.stop()
+            raise
+
+    def cpu_s(self):
+        return sum(server.cpu() for server in self.servers)
+
+    def stop(self):
+        for server in self.servers:
+            server.kill()
+
+
+class Postfix:
+    """Postfix; what its processes for SMTP take, without those that queue and deliver."""
+
+    def __init__(self, bench, directory, certificate, key):
+        self.directory, self.port = directory, free_port()
+        argv = [REPO / "scripts/postfix", "start", directory, self.port, "discard:", "none", "", certificate, key]
+        started = subprocess.run(
+            [str(word) for word in argv],
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {bench.server_core}),
+        )
+        if started.returncode:
+            raise SystemExit(f"compare: Postfix does not start: {started.stderr}")
+        self.master = int((Path(directory) / "queue/pid/master.pid").read_text())
+
+    def cpu_s(self):
+        """None of them ends in between: each takes a hundred connections."""
+        taken = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                name, parent = stat.read_text().rpartition(")")[0].partition("(")[2], stat.read_text().rpartition(")")[2].split()[1]
+                if name == "smtpd" and int(parent) == self.master:
+                    taken += int((stat.parent / "schedstat").read_text().split()[0])
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+        return taken / 1e9
+
+    def stop(self):
+        subprocess.run([REPO / "scripts/postfix", "stop", self.directory], check=True, capture_output=True)
+
+
+PEERS_OF_NEW = {"ringpost-sink": Ours, "stunnel and smtp-sink": Stunnel, "Postfix smtpd": Postfix}
+
+
+def certify(directory):
+    """A certificate of P-256 for localhost, and its key, as files."""
+    certificate, key = (str(Path(directory) / name) for name in ("cert.pem", "key.pem"))
+    os.chmod(directory, 0o755)
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    argv = [str(PEERS / "bin/openssl"), "req", "-x509", *kind, "-subj", "/CN=localhost"]
+    subprocess.run([*argv, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
 def resident(pid):
     """Octets of memory that a process has of its own."""
     fields = Path(f"/proc/{pid}/statm").read_text().split()
     return (int(fields[1]) - int(fields[2])) * PAGE
 
 
-def until_idle(server):
-    """Waits until a sink has taken a message of each of its clients."""
+def until_idle(server, step_s=2):
+    """Waits until a sink does nothing for a while."""
     deadline = time.monotonic() + 120
     cpu = -1
     while time.monotonic() < deadline:
-        time.sleep(2)
+        time.sleep(step_s)
         cpu, before = server.cpu(), cpu
-        if cpu - before < 0.02:
+        if cpu - before < step_s / 100:
             return
     raise SystemExit("compare: the sessions do not come to rest")
 
@@ -228,6 +369,7 @@ PARTS = {
     **{f"kept {way}": lambda bench, way=way: bench.kept(way) for way in WAYS},
     "big": Secured.big,
     "handshakes": Secured.handshakes,
+    "new": Secured.new,
     "idle": Secured.idle,
     "half": Secured.half,
 }

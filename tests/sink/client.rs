@@ -10,7 +10,7 @@ fn each_message_has_what_was_known_of_the_client_at_its_time() {
         let spool = dir.path().join("spool");
         let spool = spool.to_str().unwrap();
         let options = ["--io", engine, "--cores", "1", "--spool", spool, "--spool-limit", "128MiB"];
-        let also = ["--auth", "any", "--xclient-from", "127.0.0.1"];
+        let also = ["--auth", "any", "--xclient", "127.0.0.0/8"];
         let sink = Program::start("smtp", &[&options[..], &also].concat());
         let mut talk = Talk::open(sink.port);
         let changes: [&[(&str, &str)]; 6] = [

@@ -63,7 +63,8 @@ fn starttls_may_get_no_answer() {
         socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         for _ in 0..2 {
             let silent = socket.read(&mut [0]).unwrap_err();
-            assert!(matches!(silent.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+            let kind = silent.kind();
+            assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{silent}");
             socket.write_all(b"NOOP\r\n").unwrap();
         }
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
