@@ -27,7 +27,6 @@ from programs import (
 
 PEERS = Path(os.environ.get("RINGPOST_PEERS", REPO / ".peers"))
 MIB = 1 << 20
-PAGE = os.sysconf("SC_PAGE_SIZE")
 BIG_BYTES = 16 * MIB
 BIG = ["--pipelining", "full", "--chunking"]
 # Connections of a round that opens one for each message: few, because each leaves a port in TIME_WAIT.
@@ -145,11 +144,11 @@ class Secured:
             server = self.sink("--max-connections", 2 * CROWD)
             generator = None
             try:
-                before = resident(server.child.pid)
+                before = memory(server.child.pid, "RssAnon")
                 wait = ["--think", "300s", "-c", CROWD, "--reply-timeout", "60s"]
                 generator = self.blast(server.port, 2 * CROWD, *wait, *words)
                 until_idle(server)
-                taken[side] = (resident(server.child.pid) - before) / CROWD
+                taken[side] = (memory(server.child.pid, "RssAnon") - before) / CROWD
             finally:
                 if generator:
                     generator.kill()
@@ -163,12 +162,12 @@ class Secured:
             load = ["-c", SESSIONS, "--size", SIZES["1 KiB"], "-z", "4s", "--rate", "500"]
             calm = self.p99(server, load)
             with Crowd(server.port) as crowd:
-                plain = resident(server.child.pid)
+                plain = memory(server.child.pid, "VmRSS")
                 crowd.begin_handshakes()
                 began = time.monotonic()
                 # What is measured is the crowd that stands, not its coming.
                 until_idle(server, 0.3)
-                held = resident(server.child.pid) - plain
+                held = memory(server.child.pid, "VmHWM") - plain
                 pressed = self.p99(server, load)
                 crowd.until_all_are_closed(HANDSHAKE_S * 3)
                 ended_s = time.monotonic() - began
@@ -326,10 +325,10 @@ def certify(directory):
     return certificate, key
 
 
-def resident(pid):
-    """Octets of memory that a process has of its own."""
-    fields = Path(f"/proc/{pid}/statm").read_text().split()
-    return (int(fields[1]) - int(fields[2])) * PAGE
+def memory(pid, field):
+    """Octets that a process takes, by a field of its status: RssAnon, VmRSS, or VmHWM, the most of VmRSS."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition(f"{field}:")[2].split()[0]) * 1024
 
 
 def until_idle(server, step_s=2):
