@@ -8,7 +8,7 @@ use ringpost::run::{hlog, series};
 fuzz_target!(|input: &[u8]| {
     let lines = input.iter().filter(|octet| **octet == b'\n').count() + 1;
     assert!(hlog::read(input).take(lines + 1).count() <= lines);
-    let _ = hlog::start(input);
+    let _ = hlog::begins(input);
     if let Ok(rows) = series::read(input) {
         assert!(rows.len() <= lines);
     }
