@@ -28,6 +28,9 @@ const STEPS_BYTES: usize = 8 * 1024 * 1024;
 const SESSION_BYTES_MAX: usize = 12 * 1024;
 const TLS_SESSION_BYTES_MAX: usize = 16 * 1024;
 
+/// Three commands, after which a session may say idle ones again.
+const MESSAGE: &[u8] = b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nBDAT 1 LAST\r\nx";
+
 /// Memory of the sink's own. The pages of its spool are those of files.
 fn memory(sink: &Program) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", sink.pid())).unwrap();
@@ -94,8 +97,8 @@ fn no_session_holds_more_than_the_manual_says() {
         talk.send(&[b'x'; AUTH_LINE_BYTES_MAX - 2]);
     });
     holds("a session after long replies", start(""), 16 * 1024, greeted, |talk| {
-        talk.send(&b"HELP\r\n".repeat(90));
-        (0..90).for_each(|_| assert!(talk.reply().starts_with("214")));
+        talk.send(&[&b"HELP\r\n".repeat(90)[..], MESSAGE].concat().repeat(10));
+        (0..10 * 93).for_each(|_| assert!(talk.reply().starts_with('2')));
     });
     let params = format!("ORCPT=rfc822;{}", "p".repeat(450));
     let rcpt = format!("RCPT TO:<somebody@example.org> {params}\r\n");
@@ -123,8 +126,7 @@ fn replies_that_nobody_reads_have_a_bound() {
     let connections = 40;
     let sink = start("smtp", "--discard");
     let help = b"HELP\r\n".repeat(90);
-    let message = b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nBDAT 1 LAST\r\nx";
-    let flood = [&help[..], message].concat().repeat(100);
+    let flood = [&help[..], MESSAGE].concat().repeat(100);
     let connect = |port| {
         let talk = greeted(port);
         talk.stop_writing_after(Duration::from_millis(200));
