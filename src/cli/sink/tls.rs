@@ -352,11 +352,14 @@ impl ShownCertificate {
 
 /// Writes the CA to a file that is new, or that an earlier sink wrote its CA to; or to a pipe that somebody reads.
 fn write_ca(path: &Path, text: &str) -> io::Result<()> {
+    let made = |facts: CertificateFacts| facts.subject.contains(tls::MADE_CA_NAME);
     let is_ours = |octets: &[u8]| {
-        let made = |facts: CertificateFacts| facts.subject.contains(tls::MADE_CA_NAME);
         octets.is_empty()
             || tls::read_chain(octets).is_ok_and(|chain| {
-                chain.iter().all(|ca| CertificateFacts::read(ca).is_some_and(made))
+                // A key or a note beside it is lost with it.
+                let alone: String = chain.iter().map(tls::write_certificate).collect();
+                alone.as_bytes() == octets
+                    && chain.iter().all(|ca| CertificateFacts::read(ca).is_some_and(made))
             })
     };
     let something_else = || io::Error::other("it holds something else, which is not overwritten");
@@ -369,6 +372,13 @@ fn write_ca(path: &Path, text: &str) -> io::Result<()> {
     let how = &mut OpenOptions::new();
     host::open_to_write(path, how.write(true).create(true).truncate(true))?
         .write_all(text.as_bytes())
+}
+
+fn tell_lost(error: &io::Error) {
+    notice!(
+        "ringpost-sink: a secret of TLS could not be written to the file of --tls-keylog ({error}): it and perhaps \
+         others are missing there"
+    );
 }
 
 /// The names that others may know this server by, each once.
@@ -392,7 +402,7 @@ fn mta_sts(hosts: &[&str]) -> String {
 fn open_keylog(path: &Path) -> Result<Arc<SecretsFile>, ExitError> {
     let how = &mut OpenOptions::new();
     let file = host::open_to_write(path, how.append(true).create(true).mode(0o600));
-    file.map(|file| Arc::new(SecretsFile::new(file))).map_err(|error| {
+    file.map(|file| Arc::new(SecretsFile::new(file, tell_lost))).map_err(|error| {
         let why = format_args!("cannot write the secrets of TLS to {}: {error}", path.display());
         ExitError::new(Exit::CantCreate, why)
     })

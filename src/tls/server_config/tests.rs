@@ -329,7 +329,7 @@ fn secrets_go_to_the_file_and_only_where_there_is_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys");
     let file = std::fs::File::create(&path).unwrap();
-    let key_log = Some(Arc::new(SecretsFile::new(file)));
+    let key_log = Some(Arc::new(SecretsFile::new(file, |error| panic!("{error}"))));
     let server = server(ServerOptions { key_log, ..ServerOptions::default() });
     shake(&anybody().full, &server, HOST).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();

@@ -119,6 +119,13 @@ fn the_ca_is_written_or_it_is_told_why_not() {
     assert_eq!(refused.code(), Exit::CantCreate as u8);
     assert!(refused.to_string().contains("not overwritten"), "{refused}");
     assert_eq!(fs::read(&precious).unwrap(), b"do not lose this");
+    // Nor is that of a sink with something beside it, such as a key.
+    for kept in [[&b"# of mine\n"[..], &first].concat(), [&first, &b"a key\n"[..]].concat()] {
+        fs::write(&precious, &kept).unwrap();
+        let refused = set_up(&precious).err().unwrap();
+        assert!(refused.to_string().contains("not overwritten"), "{refused}");
+        assert_eq!(fs::read(&precious).unwrap(), kept);
+    }
     let large = fs::File::create(&precious).unwrap();
     large.set_len(PEM_BYTES_MAX + 1).unwrap();
     let refused = set_up(&precious).err().unwrap();
