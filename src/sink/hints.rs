@@ -45,11 +45,13 @@ fn remedy(fault: TlsFault) -> &'static str {
         TlsFault::PlainText => {
             "; if it means to begin in plain text, it needs the smtp:// port and STARTTLS"
         }
-        TlsFault::UnknownCa => "; give it the CA of this sink's certificate (--tls-ca-out)",
+        TlsFault::UnknownCa => {
+            "; it does not know the CA of this sink's certificate, which --tls-ca-out writes"
+        }
         TlsFault::WrongName => "; it must call this sink by a name that the certificate has",
         TlsFault::NoCertificate => "; see --tls-client-auth",
         TlsFault::NoCommonVersion | TlsFault::NoCommonSuite => {
-            "; this sink speaks TLS 1.2 and 1.3, see --tls-versions, --tls-ciphers and --tls-groups"
+            "; --tls-versions, --tls-ciphers and --tls-groups say what this sink speaks"
         }
         TlsFault::NoRoom => {
             "; too many clients of one core stop there, and this one has waited longest"

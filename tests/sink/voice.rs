@@ -184,6 +184,23 @@ fn the_hint_for_a_client_that_leaves_names_what_is_missing_alone() {
     }
 }
 
+#[test]
+fn what_a_fault_took_away_is_no_reason_for_a_hint() {
+    for fault in ["ehlo:hide-starttls", "starttls:454"] {
+        let sink = start("auto", &["--tls-self-signed", "--fault", fault]);
+        let mut talk = Talk::open(sink.port);
+        talk.says("EHLO client.example", "250");
+        talk.says("STARTTLS", if fault.starts_with("ehlo") { "502" } else { "454" });
+        talk.says("QUIT", "221");
+        let mut talk = Talk::open(sink.port);
+        talk.says("EHLO client.example", "250");
+        talk.says("QUIT", "221");
+        sink.ask_to_stop();
+        let said = sink.lines_to_the_end();
+        assert!(!said.iter().any(|line| line.contains("a client (")), "{fault}: {said:#?}");
+    }
+}
+
 /// Who works, or asks for nothing, gets no hint when it leaves.
 #[test]
 fn a_client_that_leaves_after_work_gets_no_hint() {

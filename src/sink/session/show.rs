@@ -42,7 +42,8 @@ impl Session<'_> {
     }
 
     fn give_hint(&mut self) {
-        if let Some(want) = self.server.take_want() {
+        // What a fault took away is missed by everybody.
+        if let Some(want) = self.server.take_want().filter(|_| self.faults.is_none()) {
             self.core.hints.give(want, self.caller);
         }
     }
