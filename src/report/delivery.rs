@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::colour::Colour;
 use super::columns::{Column, Layout, Width};
 use crate::human::{self, counted};
-use crate::run::delivery::{DeliveryCounts, DeliveryPart, DeliveryResult, DeliverySplit};
+use crate::run::delivery::{DeliveryPart, DeliveryResult, DeliverySplit};
 use crate::run::{Judged, Latency};
 
 pub use self::page::html;
@@ -23,7 +23,7 @@ pub fn text(
 ) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{}", width.wrap(2, &title(result)));
-    let line = verdict(&result.deliveries.counts);
+    let line = verdict(result);
     let _ = writeln!(out, "\n  {}\n", width.wrap(2, &colour.bold(&line)));
     let columns = [
         Column::left("", 24, 0),
@@ -71,7 +71,8 @@ fn title(result: &DeliveryResult) -> String {
 }
 
 /// One sentence that says how it went.
-fn verdict(counts: &DeliveryCounts) -> String {
+fn verdict(result: &DeliveryResult) -> String {
+    let counts = &result.deliveries.counts;
     let there = counts.delivered - counts.delivered_not_accepted;
     let accepted = match counts.accepted {
         1 => "1 delivery".to_owned(),
@@ -89,6 +90,9 @@ fn verdict(counts: &DeliveryCounts) -> String {
         if count > 0 {
             let _ = write!(line, ", {} {what}", human::count(count));
         }
+    }
+    if counts.delivered == 0 && result.others > 0 {
+        line.push_str("; what is in the spool is not of this run: is it the right one?");
     }
     line
 }

@@ -81,7 +81,8 @@ pub(super) fn fact_rows(run: &Run) -> Vec<(&'static str, String)> {
         rows.push((
             "generator lag",
             format!(
-                "p50 {}, p99 {}, max {}; the rest of the send lag was a wait for a free session",
+                "p50 {}, p99 {}, max {}; the rest of the send lag was a wait for a free session, \
+                 its connection and its handshake",
                 human::time(own.p50),
                 human::time(own.p99),
                 human::time(own.max)

@@ -24,7 +24,7 @@ pub fn html(result: &DeliveryResult, times: [&Histogram<u64>; 2], judged: &[Judg
         out,
         "<header><div><h1>{}</h1><p class=\"soft\">{}</p></div><div class=\"verdict {tone}\">{word}</div></header>",
         escape(&title(result)),
-        escape(&verdict(counts))
+        escape(&verdict(result))
     );
     let notes = notes(result);
     if !notes.is_empty() {
