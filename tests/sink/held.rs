@@ -96,7 +96,7 @@ fn no_session_holds_more_than_the_manual_says() {
         talk.says("AUTH PLAIN", "334");
         talk.send(&[b'x'; AUTH_LINE_BYTES_MAX - 2]);
     });
-    holds("a session after long replies", start(""), 16 * 1024, greeted, |talk| {
+    holds("a session after long replies", start(""), RECV_RECORD_BYTES, greeted, |talk| {
         talk.send(&[&b"HELP\r\n".repeat(90)[..], MESSAGE].concat().repeat(10));
         (0..10 * 93).for_each(|_| assert!(talk.reply().starts_with('2')));
     });
