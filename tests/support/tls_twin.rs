@@ -24,6 +24,9 @@ const RAW_BYTES_MAX: usize = 20_000;
 /// Octets after which a client has sent enough.
 const FLIGHT_BYTES_MAX: usize = 60_000;
 
+/// What a record of AES-GCM ends with.
+const TAG_BYTES: usize = 16;
+
 /// An alert before anything is encrypted.
 const ALERT_BYTES: usize = 7;
 
@@ -196,17 +199,26 @@ fn converse(server: &mut impl Server, config: &Arc<ClientConfig>, way: Way, scri
         server.hear(&wire);
         wire.clear();
     }
+    let mut starts = Vec::new();
     for step in script.chunks(2) {
         let (what, how) = (step[0], usize::from(step.get(1).copied().unwrap_or_default()));
         if wire.len() < FLIGHT_BYTES_MAX {
-            act(&mut client, what, how, &mut wire);
+            act(&mut client, (what, how), &mut wire, &mut starts);
         }
     }
     server.hear(&wire);
 }
 
-/// One step of a script.
-fn act(client: &mut ClientConnection, what: u8, how: usize, wire: &mut Vec<u8>) {
+/// One step of a script. Two clients have two keys, so that nothing may depend on what the octets of a record are:
+/// none is taken for a header, and never can what follows a cut record be, by chance, what was cut off.
+///
+/// `starts`: where records begin in `wire`.
+fn act(
+    client: &mut ClientConnection,
+    (what, how): (u8, usize),
+    wire: &mut Vec<u8>,
+    starts: &mut Vec<usize>,
+) {
     match what % 8 {
         0 | 1 => client.writer().write_all(&vec![what; how]).unwrap(),
         // Up to one and a half records.
@@ -215,14 +227,22 @@ fn act(client: &mut ClientConnection, what: u8, how: usize, wire: &mut Vec<u8>) 
         // TLS 1.2 has no such thing.
         3 => drop(client.refresh_traffic_keys()),
         4 => wire.extend((0..how % 16).map(|octet| octet as u8 ^ what)),
-        5 => wire.truncate(wire.len() - how.min(wire.len())),
-        6 => wire.extend_from_within(wire.len() - how.min(wire.len())..),
+        5 => {
+            wire.truncate(wire.len().saturating_sub(how + TAG_BYTES));
+            starts.retain(|start| *start < wire.len());
+        }
+        6 if !starts.is_empty() => wire.extend_from_within(starts[how % starts.len()]..),
+        6 => {}
         _ => {
             let at = wire.len().checked_sub(1 + how);
             at.into_iter().for_each(|at| wire[at] ^= 1 << (what >> 5));
         }
     }
-    wire.append(&mut written(client));
+    let records = &mut written(client);
+    if !records.is_empty() {
+        starts.push(wire.len());
+    }
+    wire.append(records);
 }
 
 fn written(client: &mut ClientConnection) -> Vec<u8> {
