@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::forged::{Forger, KEY_UPDATE_REQUESTED};
 use super::*;
 
 /// What the client sends.
