@@ -20,6 +20,7 @@ from programs import (
     RUN_S,
     SESSIONS,
     machine,
+    machine_line,
     measured,
     note,
     ringpost_blast,
@@ -234,8 +235,7 @@ def compare(options):
 
 
 def head(report):
-    m = report["machine"]
-    print(f"machine   {m['cpu']}, {m['cores']} cores, Linux {m['kernel']}, {m['memory_mib'] / 1024:.1f} GiB")
+    print(machine_line(report["machine"]))
     print(f"before    {report['before']}")
     print(f"after     {report['after']}")
     print(f"load      {SESSIONS} sessions, --io {report['io']}, {report['rounds']} rounds in turns; median (range)\n")

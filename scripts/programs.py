@@ -197,6 +197,11 @@ def machine():
     }
 
 
+def machine_line(found):
+    """What `machine` found, as the first line of a table."""
+    return f"machine   {found['cpu']}, {found['cores']} cores, Linux {found['kernel']}, {found['memory_mib'] / 1024:.1f} GiB"
+
+
 def note(text):
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from programs import (
     Server,
     free_port,
     machine,
+    machine_line,
     measured,
     note,
     ringpost_blast,
@@ -379,8 +380,7 @@ def compare(options):
     report = {"machine": machine(), "rounds": options.rounds, "io": options.io, "rows": []}
     bench = Secured(options)
     if not options.json:
-        m = report["machine"]
-        print(f"machine   {m['cpu']}, {m['cores']} cores, Linux {m['kernel']}, {m['memory_mib'] / 1024:.1f} GiB")
+        print(machine_line(report["machine"]))
         print(f"load      {SESSIONS} sessions, --io {report['io']}, {report['rounds']} rounds in turns; median (range)\n")
     for name, part in chosen_from(PARTS, options.rows).items():
         for found in part(bench):
